@@ -1,0 +1,10 @@
+# STARTTLS_SANITIZE: a list for -fsanitize=, e.g. "address,undefined" or "thread"; STARTTLS_FUZZ: build the fuzzers (clang).
+set(STARTTLS_SANITIZE "" CACHE STRING "sanitizers, as for -fsanitize=")
+option(STARTTLS_FUZZ "build the libFuzzer targets (needs clang)" OFF)
+if(STARTTLS_SANITIZE)
+  add_compile_options(-fsanitize=${STARTTLS_SANITIZE} -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${STARTTLS_SANITIZE})
+endif()
+if(STARTTLS_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()

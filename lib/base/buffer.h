@@ -1,0 +1,65 @@
+#pragma once
+
+// Memory for payload. Reading and TLS work in slabs that belong to the loop; what cannot be sent at
+// once waits in blocks of the worker's pool. An idle session holds neither.
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace starttls {
+
+/// A free list of equal blocks, one a worker. Not thread-safe. Must outlive its blocks.
+class BufferPool {
+ public:
+  static constexpr std::size_t kBlockSize = 32UL * 1024;
+  /// Blocks kept for the next user; more go back to the allocator.
+  static constexpr std::size_t kMaxFree = 128;
+
+  struct Return {
+    BufferPool* pool = nullptr;
+    void operator()(std::byte* block) const noexcept { pool->give_back(block); }
+  };
+  using Block = std::unique_ptr<std::byte[], Return>;
+
+  BufferPool() { free_.reserve(kMaxFree); }
+  BufferPool(const BufferPool&) = delete;
+  BufferPool& operator=(const BufferPool&) = delete;
+  ~BufferPool();
+
+  [[nodiscard]] Block take();
+  /// Octets in use, free blocks not counted.
+  [[nodiscard]] std::size_t used_bytes() const noexcept { return used_ * kBlockSize; }
+
+ private:
+  void give_back(std::byte* block) noexcept;
+
+  std::vector<std::byte*> free_;
+  std::size_t used_ = 0;
+};
+
+/// Octets that wait, first in first out, in pooled blocks.
+class ByteQueue {
+ public:
+  explicit ByteQueue(BufferPool& pool) noexcept : pool_(&pool) {}
+
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// Copies: this is where an unsent tail leaves the slab.
+  void append(std::span<const std::byte> bytes);
+  /// Fills `out` with the first waiting octets in order and returns how many pieces these are. They
+  /// stay where they are until consumed, also when more is appended.
+  std::size_t pieces(std::span<std::span<const std::byte>> out) const noexcept;
+  /// Drops the first `count` octets (at most `size()`).
+  void consume(std::size_t count) noexcept;
+  void clear() noexcept;
+
+ private:
+  BufferPool* pool_;
+  std::vector<BufferPool::Block> blocks_;  // a handful: back-pressure bounds them
+  std::size_t head_ = 0;                   // octets of the first block already consumed
+  std::size_t size_ = 0;
+};
+
+}  // namespace starttls

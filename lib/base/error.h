@@ -1,0 +1,106 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <tl/expected.hpp>
+
+namespace starttls {
+
+/// What went wrong, as far as the code branches on it. Each protocol maps these to its own words
+/// (`lib/proto/protocols.cc`), and the session line prints `name(code)` as its outcome.
+enum class Errc : std::uint8_t {
+  config,            ///< the configuration is wrong
+  system,            ///< a call to the operating system failed
+  unreachable,       ///< name not resolved, connection refused, no route
+  timeout,           ///< a deadline passed
+  closed,            ///< the peer closed or reset before the protocol allowed it
+  greeting_refused,  ///< the server greeted with a refusal
+  tls_not_offered,   ///< the server does not offer STARTTLS and the policy wants it
+  tls_refused,       ///< the server offered STARTTLS and refused it
+  attack,            ///< bytes that only an attacker (or a broken peer) sends: see CVE-2011-0411
+  protocol,          ///< a protocol error of the server
+  client_protocol,   ///< a protocol error of the client
+  too_many_errors,   ///< of the client: unknown and refused commands
+  handshake,         ///< the TLS handshake failed
+  certificate,       ///< the peer's certificate is not acceptable
+  tls,               ///< a TLS error after the handshake
+  limit,             ///< a configured limit is reached
+  not_allowed,       ///< the client's address may not connect
+  draining,          ///< the proxy is stopping
+};
+
+constexpr std::string_view name(Errc code) noexcept {
+  switch (code) {
+    case Errc::config:
+      return "config";
+    case Errc::system:
+      return "system";
+    case Errc::unreachable:
+      return "unreachable";
+    case Errc::timeout:
+      return "timeout";
+    case Errc::closed:
+      return "closed";
+    case Errc::greeting_refused:
+      return "greeting_refused";
+    case Errc::tls_not_offered:
+      return "tls_not_offered";
+    case Errc::tls_refused:
+      return "tls_refused";
+    case Errc::attack:
+      return "attack";
+    case Errc::protocol:
+      return "protocol";
+    case Errc::client_protocol:
+      return "client_protocol";
+    case Errc::too_many_errors:
+      return "too_many_errors";
+    case Errc::handshake:
+      return "handshake";
+    case Errc::certificate:
+      return "certificate";
+    case Errc::tls:
+      return "tls";
+    case Errc::limit:
+      return "limit";
+    case Errc::not_allowed:
+      return "not_allowed";
+    case Errc::draining:
+      return "draining";
+  }
+  return "unknown";
+}
+
+struct Error {
+  Errc code;
+  /// A few plain words, fit to be told to the client: "certificate has expired". No secret, and
+  /// nothing the peer sent unless reduced with `ascii::printable`.
+  std::string reason;
+  /// What a person reading the log needs besides: the peer's line (see `peer_words`), subject and
+  /// issuer, each address tried. May be empty. The log escapes it, and nothing else shows it.
+  std::string evidence = {};
+};
+
+template <typename T = void>
+using Result = tl::expected<T, Error>;
+
+[[nodiscard]] inline tl::unexpected<Error> fail(Errc code, std::string reason,
+                                                std::string evidence = {}) {
+  return tl::unexpected<Error>(Error{code, std::move(reason), std::move(evidence)});
+}
+
+[[nodiscard]] inline tl::unexpected<Error> fail(Error error) {
+  return tl::unexpected<Error>(std::move(error));
+}
+
+/// What a peer said, as evidence: as it came, and cut.
+[[nodiscard]] inline std::string peer_words(std::string_view text) {
+  constexpr std::size_t kMaxEvidence = 200;
+  return std::string{text.substr(0, kMaxEvidence)};
+}
+
+}  // namespace starttls

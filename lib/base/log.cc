@@ -1,0 +1,140 @@
+#include "lib/base/log.h"
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <iterator>
+#include <system_error>
+
+#include <fcntl.h>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "lib/base/ascii.h"
+
+namespace starttls::log {
+namespace {
+
+constexpr std::string_view kLevelNames[] = {"error", "warn", "info", "debug"};
+
+/// A peer can make a value as long as it likes; a line stays readable.
+constexpr std::size_t kMaxValue = 1000;
+
+void append_json_string(fmt::memory_buffer& out, std::string_view text) {
+  out.push_back('"');
+  for (const char c : text.substr(0, kMaxValue)) {
+    if (c == '"' || c == '\\') {
+      out.push_back('\\');
+      out.push_back(c);
+    } else if (ascii::is_printable(c)) {
+      out.push_back(c);
+    } else {
+      // Octets, not code points: what a peer sends need not be UTF-8.
+      fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned char>(c));
+    }
+  }
+  if (text.size() > kMaxValue) out.append(std::string_view{"..."});
+  out.push_back('"');
+}
+
+bool needs_quotes(std::string_view text) {
+  if (text.empty() || text.size() > kMaxValue) return true;
+  for (const char c : text) {
+    if (!ascii::is_printable(c) || c == ' ' || c == '"' || c == '=' || c == '\\') return true;
+  }
+  return false;
+}
+
+void append_text_value(fmt::memory_buffer& out, std::string_view text) {
+  if (!needs_quotes(text)) {
+    out.append(text);
+    return;
+  }
+  fmt::format_to(std::back_inserter(out), "\"{}\"", ascii::escape(text, kMaxValue));
+}
+
+void append_value(fmt::memory_buffer& out, Format format, const Field::Value& value) {
+  if (const auto* text = std::get_if<std::string_view>(&value)) {
+    if (format == Format::json) {
+      append_json_string(out, *text);
+    } else {
+      append_text_value(out, *text);
+    }
+  } else if (const auto* number = std::get_if<std::uint64_t>(&value)) {
+    fmt::format_to(std::back_inserter(out), "{}", *number);
+  } else if (const auto* real = std::get_if<double>(&value)) {
+    fmt::format_to(std::back_inserter(out), "{:.3f}", *real);
+  } else {
+    fmt::format_to(std::back_inserter(out), "{}", std::get<bool>(value));
+  }
+}
+
+std::string timestamp() {
+  const auto now = std::chrono::system_clock::now();
+  const auto ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
+                     fmt::gmtime(std::chrono::system_clock::to_time_t(now)), ms);
+}
+
+}  // namespace
+
+std::string format_line(Format format, std::string_view time, Level level, std::string_view message,
+                        std::span<const Field> fields) {
+  fmt::memory_buffer out;
+  const auto level_name = kLevelNames[static_cast<std::size_t>(level)];
+  if (format == Format::json) {
+    fmt::format_to(std::back_inserter(out), R"({{"time":"{}","level":"{}","msg":)", time,
+                   level_name);
+    append_json_string(out, message);
+    for (const auto& field : fields) {
+      fmt::format_to(std::back_inserter(out), R"(,"{}":)", field.key);
+      append_value(out, format, field.value);
+    }
+    out.push_back('}');
+  } else {
+    fmt::format_to(std::back_inserter(out), "{} level={} msg=", time, level_name);
+    append_text_value(out, message);
+    for (const auto& field : fields) {
+      fmt::format_to(std::back_inserter(out), " {}=", field.key);
+      append_value(out, format, field.value);
+    }
+  }
+  out.push_back('\n');
+  return fmt::to_string(out);
+}
+
+Logger::~Logger() {
+  if (fd_ != STDERR_FILENO) ::close(fd_);
+}
+
+Result<> Logger::open(const std::string& file) {
+  int fd = STDERR_FILENO;
+  if (!file.empty()) {
+    fd = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0) {
+      return fail(Errc::system,
+                  "cannot open the log: " + file + ": " + std::generic_category().message(errno));
+    }
+  }
+  const std::lock_guard lock(mutex_);
+  if (fd_ != STDERR_FILENO) ::close(fd_);
+  fd_ = fd;
+  return {};
+}
+
+void Logger::write(Level level, std::string_view message, std::span<const Field> fields) noexcept {
+  if (!enabled(level)) return;
+  const std::string line = format_line(format_, timestamp(), level, message, fields);
+  const std::lock_guard lock(mutex_);
+  std::string_view rest = line;
+  while (!rest.empty()) {
+    const auto written = ::write(fd_, rest.data(), rest.size());
+    // A full disk or a closed pipe must not stop mail, and there is nobody left to tell.
+    if (written < 0 && errno != EINTR) return;
+    if (written > 0) rest.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+}  // namespace starttls::log

@@ -1,0 +1,81 @@
+#pragma once
+
+// One event is one line and one write(2). Whatever a value holds, the line stays one line and its
+// fields stay its fields: escaping happens here and nowhere else.
+
+#include <cstdint>
+#include <initializer_list>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "lib/base/error.h"
+
+namespace starttls::log {
+
+enum class Level : std::uint8_t { error, warn, info, debug };
+enum class Format : std::uint8_t { text, json };
+
+/// A key and what it is worth. Keys are ours; values may come from a peer.
+struct Field {
+  using Value = std::variant<std::string_view, std::uint64_t, double, bool>;
+
+  constexpr Field(std::string_view k, std::string_view v) noexcept : key(k), value(v) {}
+  constexpr Field(std::string_view k, const char* v) noexcept
+      : key(k), value(std::string_view{v}) {}
+  Field(std::string_view k, const std::string& v) noexcept : key(k), value(std::string_view{v}) {}
+  constexpr Field(std::string_view k, bool v) noexcept : key(k), value(v) {}
+  constexpr Field(std::string_view k, double v) noexcept : key(k), value(v) {}
+  constexpr Field(std::string_view k, std::uint64_t v) noexcept : key(k), value(v) {}
+
+  std::string_view key;
+  Value value;
+};
+
+/// The line for an event, newline included. `time` is ISO 8601.
+/// text: `TIME level=info msg="..." key=value ...`; json: one object with the same keys.
+[[nodiscard]] std::string format_line(Format format, std::string_view time, Level level,
+                                      std::string_view message, std::span<const Field> fields);
+
+/// Where lines go. Thread-safe: any worker may write.
+class Logger {
+ public:
+  /// Standard error, until `open` names a file.
+  Logger(Level level, Format format) noexcept : level_(level), format_(format) {}
+  Logger(const Logger&) = delete;
+  Logger& operator=(const Logger&) = delete;
+  ~Logger();
+
+  /// Opens (or opens again, after a rotation) the file; "" = standard error. On an error the old
+  /// destination stays. Errors: system.
+  [[nodiscard]] Result<> open(const std::string& file);
+
+  [[nodiscard]] bool enabled(Level level) const noexcept { return level <= level_; }
+  void write(Level level, std::string_view message, std::span<const Field> fields) noexcept;
+  void write(Level level, std::string_view message, std::initializer_list<Field> fields) noexcept {
+    write(level, message, std::span<const Field>{fields.begin(), fields.size()});
+  }
+
+  void error(std::string_view message, std::initializer_list<Field> fields) noexcept {
+    write(Level::error, message, fields);
+  }
+  void warn(std::string_view message, std::initializer_list<Field> fields) noexcept {
+    write(Level::warn, message, fields);
+  }
+  void info(std::string_view message, std::initializer_list<Field> fields) noexcept {
+    write(Level::info, message, fields);
+  }
+  void debug(std::string_view message, std::initializer_list<Field> fields) noexcept {
+    write(Level::debug, message, fields);
+  }
+
+ private:
+  Level level_;
+  Format format_;
+  std::mutex mutex_;  // guards fd_
+  int fd_ = 2;
+};
+
+}  // namespace starttls::log
