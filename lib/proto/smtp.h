@@ -1,0 +1,19 @@
+#pragma once
+
+#include <memory>
+
+#include "lib/proto/negotiator.h"
+
+namespace starttls::proto {
+
+// SMTP (RFC 5321, STARTTLS: RFC 3207) and LMTP (RFC 2033), which differs in two words.
+
+[[nodiscard]] std::unique_ptr<UpstreamRole> smtp_upstream(const RoleSettings& settings);
+[[nodiscard]] std::unique_ptr<UpstreamRole> lmtp_upstream(const RoleSettings& settings);
+
+/// nullptr for the downstream modes `starttls` and `opportunistic`.
+/// TODO(proto): these modes, when a service can be given certificates for its clients.
+[[nodiscard]] std::unique_ptr<DownstreamRole> smtp_downstream(const RoleSettings& settings);
+[[nodiscard]] std::unique_ptr<DownstreamRole> lmtp_downstream(const RoleSettings& settings);
+
+}  // namespace starttls::proto

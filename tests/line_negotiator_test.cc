@@ -1,0 +1,145 @@
+#include "lib/proto/line_negotiator.h"
+
+#include <string>
+
+#include "tests/support/catch.h"
+
+using namespace starttls;
+using namespace starttls::proto;
+
+namespace {
+
+constexpr LineRules kStrict{LineEnd::crlf, Errc::protocol};
+constexpr LineRules kLenient{LineEnd::crlf_or_lf, Errc::client_protocol};
+
+/// "TEXT|RAW", "-" where the line is incomplete, "!" and the reason on an error.
+std::string first_line(std::string_view input, LineRules rules) {
+  const auto line = next_line(input, rules);
+  if (!line) {
+    CHECK(line.error().code == rules.violation);
+    return "!" + line.error().reason;
+  }
+  if (!line->has_value()) return "-";
+  return std::string((*line)->text) + "|" + std::string((*line)->raw);
+}
+
+/// Says "ask" to every line and is greeted by "welcome"; starts TLS at "go".
+class Probe final : public LineUpstream {
+ public:
+  explicit Probe(Unsolicited unsolicited) : LineUpstream(LineEnd::crlf, unsolicited) {}
+  Result<Verdict> begin(std::string&) override { return Verdict::need_more; }
+  Result<Verdict> secured(std::string&) override { return Verdict::greeted; }
+  std::string_view state() const noexcept override { return "probe"; }
+
+ private:
+  Result<Verdict> on_line(const Line& line, std::string& to_server) override {
+    if (line.text == "welcome") return Verdict::greeted;
+    if (line.text == "go") return Verdict::start_tls;
+    if (line.text == "ask") to_server += "question\r\n";
+    return Verdict::need_more;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("line: CRLF ends it, and what follows is left alone", "[proto][line]") {
+  CHECK(first_line("220 hi\r\nmore", kStrict) == "220 hi|220 hi\r\n");
+  CHECK(first_line("220 hi\r\nmore", kLenient) == "220 hi|220 hi\r\n");
+  CHECK(first_line("\r\n", kStrict) == "|\r\n");
+}
+
+TEST_CASE("line: an unfinished one is awaited, also with its CR at the end", "[proto][line]") {
+  CHECK(first_line("", kStrict) == "-");
+  CHECK(first_line("220", kStrict) == "-");
+  CHECK(first_line("220 hi\r", kStrict) == "-");
+  CHECK(first_line("220 hi\r", kLenient) == "-");
+}
+
+TEST_CASE("P5 line: a bare LF is an error on a leg that upgrades", "[proto][line][security]") {
+  CHECK(first_line("220 hi\nmore\r\n", kStrict) == "!server sent an LF without CR");
+  CHECK(first_line("\n", kStrict) == "!server sent an LF without CR");
+  CHECK(line_rules(TlsMode::starttls, Errc::protocol).end == LineEnd::crlf);
+  CHECK(line_rules(TlsMode::opportunistic, Errc::protocol).end == LineEnd::crlf);
+}
+
+TEST_CASE("P5 line: a bare LF ends it on a leg that does not upgrade", "[proto][line]") {
+  CHECK(first_line("EHLO a\nMAIL", kLenient) == "EHLO a|EHLO a\n");
+  CHECK(first_line("\n", kLenient) == "|\n");
+  CHECK(line_rules(TlsMode::none, Errc::protocol).end == LineEnd::crlf_or_lf);
+  CHECK(line_rules(TlsMode::implicit, Errc::protocol).end == LineEnd::crlf_or_lf);
+}
+
+TEST_CASE("P6 line: a NUL is an error, finished or not", "[proto][line][security]") {
+  using namespace std::string_view_literals;
+  for (const auto rules : {kStrict, kLenient}) {
+    for (const auto input : {"a\0b\r\n"sv, "a\0"sv, "\0"sv, "STARTTLS\0\r\n"sv}) {
+      CHECK(first_line(input, rules).find("sent a NUL") != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("P7 line: a CR belongs to a CRLF or is an error", "[proto][line][security]") {
+  for (const auto rules : {kStrict, kLenient}) {
+    for (const auto* input : {"22\r0 ok\r\n", "STAR\rTTLS\r\n", "220 ok\r\r\n", "\rx"}) {
+      CHECK(first_line(input, rules).find("sent a CR without LF") != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("P8 line: the limit counts the end and holds for unfinished lines", "[proto][line]") {
+  const std::string longest(kMaxLine - 2, 'x');
+  CHECK(first_line(longest + "\r\n", kStrict) == longest + "|" + longest + "\r\n");
+  CHECK(first_line(longest + "\r", kStrict) == "-");
+  CHECK(first_line(longest + "x\r\n", kStrict) == "!server sent a line that is too long");
+  CHECK(first_line(longest + "xx", kStrict) == "!server sent a line that is too long");
+  CHECK(first_line(std::string(1 << 20, 'x'), kLenient) == "!client sent a line that is too long");
+}
+
+TEST_CASE("line: the evidence is what came, and absent where a client may have said a password",
+          "[proto][line][security]") {
+  CHECK(next_line("220 \x1b[31m\n", kStrict).error().evidence == "220 \x1b[31m\n");
+  CHECK(next_line("AUTH PLAIN c2Vj\rcmV0\r\n", kLenient).error().evidence.empty());
+}
+
+TEST_CASE("line role: the reply limit counts all lines since our last word", "[proto][line]") {
+  const std::string line = std::string(kMaxLine - 2, 'x') + "\r\n";
+  std::string out;
+  Probe probe{Unsolicited::refuse};
+  for (std::size_t size = kMaxLine; size <= kMaxReply; size += kMaxLine) {
+    REQUIRE(probe.step(line, out).has_value());
+  }
+  const auto step = probe.step("x\r\n", out);
+  REQUIRE(!step);
+  CHECK(step.error().code == Errc::protocol);
+
+  Probe other{Unsolicited::refuse};
+  for (std::size_t size = kMaxLine; size < kMaxReply; size += kMaxLine) {
+    REQUIRE(other.step(line, out).has_value());
+  }
+  REQUIRE(other.step("ask\r\n", out).has_value());
+  CHECK(other.step(line, out).has_value());
+}
+
+TEST_CASE("B12 line role: an answer that waits when we only ask is an attack, part of a line too",
+          "[proto][line][security]") {
+  for (const auto* input : {"ask\r\nyes\r\n", "ask\r\ny", "welcome\r\nyes\r\n", "welcome\r\ny"}) {
+    std::string out;
+    Probe strict{Unsolicited::refuse};
+    const auto step = strict.step(input, out);
+    REQUIRE(!step);
+    CHECK(step.error().code == Errc::attack);
+
+    Probe tolerant{Unsolicited::allow};
+    CHECK(tolerant.step(input, out).has_value());
+  }
+}
+
+TEST_CASE("line role: what follows the go-ahead stays unread for the leg to refuse",
+          "[proto][line][security]") {
+  std::string out;
+  Probe probe{Unsolicited::refuse};
+  const auto step = probe.step("so\r\ngo\r\nevil", out);
+  REQUIRE(step);
+  CHECK(step->verdict == Verdict::start_tls);
+  CHECK(step->consumed == 8);
+}

@@ -1,0 +1,90 @@
+#include "lib/proto/protocols.h"
+
+#include <set>
+#include <string>
+
+#include "lib/base/ascii.h"
+#include "tests/support/catch.h"
+
+using namespace starttls;
+using namespace starttls::proto;
+
+namespace {
+
+std::string reply(std::string_view protocol, Errc code) {
+  return failure_reply(*find_protocol(protocol), Error{code, "why", "evidence"}, "proxy.example");
+}
+
+constexpr Errc kAllCodes[] = {
+    Errc::config,          Errc::system,
+    Errc::unreachable,     Errc::timeout,
+    Errc::closed,          Errc::greeting_refused,
+    Errc::tls_not_offered, Errc::tls_refused,
+    Errc::attack,          Errc::protocol,
+    Errc::client_protocol, Errc::handshake,
+    Errc::certificate,     Errc::tls,
+    Errc::limit,           Errc::not_allowed,
+    Errc::draining,        Errc::too_many_errors,
+};
+
+}  // namespace
+
+TEST_CASE("protocols: every row has a name of its own, a port and both roles", "[proto][table]") {
+  std::set<std::string_view> names;
+  for (const auto& protocol : protocols()) {
+    CHECK(names.insert(protocol.name).second);
+    CHECK(find_protocol(protocol.name) == &protocol);
+    CHECK(protocol.port != 0);
+    for (const auto mode :
+         {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls, TlsMode::implicit}) {
+      CHECK(protocol.upstream({.upstream = mode, .hostname = "proxy.example"}) != nullptr);
+    }
+    CHECK(protocol.downstream({.hostname = "proxy.example"}) != nullptr);
+  }
+  CHECK(find_protocol("smtp")->tls_port == 465);
+  CHECK(find_protocol("lmtp")->tls_port == 0);
+}
+
+TEST_CASE("protocols: a name that is not in the table is not found", "[proto][table]") {
+  CHECK(find_protocol("gopher") == nullptr);
+  CHECK(find_protocol("") == nullptr);
+  CHECK(find_protocol("SMTP") == nullptr);
+}
+
+TEST_CASE("failure: smtp and lmtp say what failed by their code", "[proto][table]") {
+  for (const auto* protocol : {"smtp", "lmtp"}) {
+    CHECK(reply(protocol, Errc::unreachable) == "421 4.4.1 proxy.example why\r\n");
+    CHECK(reply(protocol, Errc::timeout) == "421 4.4.1 proxy.example why\r\n");
+    CHECK(reply(protocol, Errc::closed) == "421 4.4.1 proxy.example why\r\n");
+    CHECK(reply(protocol, Errc::greeting_refused) == "421 4.3.2 proxy.example why\r\n");
+    CHECK(reply(protocol, Errc::limit) == "421 4.3.2 proxy.example why\r\n");
+    CHECK(reply(protocol, Errc::draining) == "421 4.3.2 proxy.example why\r\n");
+    CHECK(reply(protocol, Errc::not_allowed) == "421 4.3.2 proxy.example why\r\n");
+    CHECK(reply(protocol, Errc::tls_not_offered) == "421 4.7.0 proxy.example why\r\n");
+    CHECK(reply(protocol, Errc::tls_refused) == "421 4.7.0 proxy.example why\r\n");
+    CHECK(reply(protocol, Errc::attack) == "421 4.7.0 proxy.example why\r\n");
+    CHECK(reply(protocol, Errc::too_many_errors) == "421 4.7.0 proxy.example why\r\n");
+    CHECK(reply(protocol, Errc::protocol) == "421 4.7.0 proxy.example why\r\n");
+    CHECK(reply(protocol, Errc::handshake) == "421 4.7.5 proxy.example why\r\n");
+    CHECK(reply(protocol, Errc::certificate) == "421 4.7.5 proxy.example why\r\n");
+    CHECK(reply(protocol, Errc::tls) == "421 4.7.5 proxy.example why\r\n");
+    CHECK(reply(protocol, Errc::client_protocol) == "500 5.5.2 proxy.example why\r\n");
+  }
+}
+
+TEST_CASE("failure: the reply is one line of printable ASCII within 512 octets, for every row",
+          "[proto][table][security]") {
+  const std::string nasty = "a\r\n250 ok\r\n\x1b[31m\xc3\xa9" + std::string(2000, 'x');
+  for (const auto& protocol : protocols()) {
+    for (const auto code : kAllCodes) {
+      for (const auto& reason : {nasty, std::string("short"), std::string{}}) {
+        const auto line = failure_reply(protocol, Error{code, reason, "secret evidence"}, nasty);
+        REQUIRE(line.size() <= 512);
+        REQUIRE(line.size() > 2);
+        CHECK(line.ends_with(std::string(protocol.words.suffix) + "\r\n"));
+        for (const char c : line.substr(0, line.size() - 2)) CHECK(ascii::is_printable(c));
+        CHECK(line.find("evidence") == std::string::npos);
+      }
+    }
+  }
+}

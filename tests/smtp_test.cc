@@ -1,0 +1,716 @@
+#include <string>
+
+#include "lib/base/ascii.h"
+#include "lib/proto/line_negotiator.h"
+#include "tests/support/catch.h"
+#include "tests/support/dialogue.h"
+
+// Names begin with the attacks and edge cases they stand for: B response injection, N negotiation,
+// G general, P parser, K capabilities, T tampering, M what a relay must not change.
+
+using namespace starttls;
+using namespace starttls::proto;
+using starttls::test::DownstreamDialogue;
+using starttls::test::UpstreamDialogue;
+
+namespace {
+
+RoleSettings settings(TlsMode upstream) {
+  return {.upstream = upstream, .hostname = "proxy.example"};
+}
+
+const RoleSettings kStarttls = settings(TlsMode::starttls);
+const RoleSettings kOpportunistic = settings(TlsMode::opportunistic);
+
+constexpr std::string_view kEhlo = "EHLO proxy.example\r\n";
+constexpr std::string_view kList = "250-mx.example\r\n250-SIZE 1000\r\n250 STARTTLS\r\n";
+
+/// Up to our STARTTLS.
+void ask_for_tls(UpstreamDialogue& d) {
+  d.peer("220 mx.example ESMTP\r\n").sends(kEhlo);
+  d.peer(kList).sends("STARTTLS\r\n");
+}
+
+/// One greeting in mode `starttls`: the error it gives.
+Errc greeted_with(std::string_view bytes) {
+  UpstreamDialogue d{"smtp", kStarttls};
+  d.peer(bytes).sends("");
+  return d.error().code;
+}
+
+/// What a client sees of the server's reply to its EHLO.
+std::string list_for_client(std::string_view list, RoleSettings role = kStarttls) {
+  DownstreamDialogue d{"smtp", role};
+  d.client("EHLO a\r\n").to_server("EHLO a\r\n").to_client("");
+  return d.server(list).take_to_client();
+}
+
+/// A command that we answer with `refusal`, and the server never sees.
+void check_refused(const RoleSettings& role, std::string_view command, std::string_view refusal) {
+  DownstreamDialogue d{"smtp", role};
+  d.client(command).to_server("").to_client(refusal);
+  CHECK(d.client_verdict() == Verdict::need_more);
+  d.client("NOOP\r\n").to_server("NOOP\r\n");
+  d.server("250 ok\r\n").to_client("250 ok\r\n");
+}
+
+void check_passed(const RoleSettings& role, std::string_view command) {
+  DownstreamDialogue d{"smtp", role};
+  d.client(command).to_server(command).to_client("");
+  CHECK(d.client_verdict() == Verdict::need_more);
+}
+
+void check_commits(const RoleSettings& role, std::string_view command) {
+  DownstreamDialogue d{"smtp", role};
+  d.client(command).to_server("").to_client("");
+  CHECK(d.client_verdict() == Verdict::relay);
+  CHECK(d.server_verdict() == Verdict::relay);
+  CHECK(d.unread_client() == command);
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------- upstream, starttls
+
+TEST_CASE("smtp upstream: STARTTLS is conducted, then the client may be greeted", "[proto][smtp]") {
+  UpstreamDialogue d{"smtp", kStarttls};
+  CHECK(d.state() == "greeting");
+  d.peer("220 mx.example ESMTP ready\r\n").sends(kEhlo);
+  CHECK(d.state() == "ehlo");
+  d.peer(kList).sends("STARTTLS\r\n");
+  CHECK(d.state() == "starttls");
+  d.peer("220 2.0.0 go ahead\r\n").sends("");
+  CHECK(d.verdict() == Verdict::start_tls);
+  CHECK(d.state() == "tls");
+  d.secured().sends("");
+  CHECK(d.verdict() == Verdict::greeted);
+  CHECK(d.state() == "done");
+  CHECK(d.greeting() == "220 mx.example ESMTP ready\r\n");
+  CHECK(d.fallback_reason().empty());
+}
+
+TEST_CASE("lmtp upstream: the same with LHLO", "[proto][lmtp]") {
+  UpstreamDialogue d{"lmtp", kStarttls};
+  d.peer("220 \r\n").sends("LHLO proxy.example\r\n");
+  d.peer("250-mx\r\n250 STARTTLS\r\n").sends("STARTTLS\r\n");
+  d.peer("220 go\r\n").secured();
+  CHECK(d.verdict() == Verdict::greeted);
+  CHECK(d.greeting() == "220 proxy.example LMTP\r\n");
+}
+
+TEST_CASE("B1 smtp upstream: bytes after the 220 stay unread for the leg to refuse",
+          "[proto][smtp][security]") {
+  for (const std::string_view injected :
+       {"250-example.org\r\n250 AUTH LOGIN\r\n", "250 x", "\xff", "\n"}) {
+    UpstreamDialogue d{"smtp", kStarttls};
+    ask_for_tls(d);
+    d.peer("220 Ready to start TLS\r\n" + std::string(injected)).sends("");
+    CHECK(d.verdict() == Verdict::start_tls);
+    CHECK(d.unread() == injected);
+  }
+}
+
+TEST_CASE("B10 smtp upstream: a refusal with a fake session behind it reaches nobody",
+          "[proto][smtp][security]") {
+  constexpr std::string_view kFake =
+      "454 currently unavailable\r\n235 Authenticated\r\n250 2.1.0 ok\r\n250 ok\r\n354 go\r\n"
+      "250 2.0.0 Accepted\r\n";
+  UpstreamDialogue required{"smtp", kStarttls};
+  ask_for_tls(required);
+  required.peer(kFake).sends("");
+  CHECK(required.error().code == Errc::tls_refused);
+
+  // In mode `opportunistic` they would answer the client's own commands.
+  UpstreamDialogue opportunistic{"smtp", kOpportunistic};
+  ask_for_tls(opportunistic);
+  opportunistic.peer(kFake).sends("");
+  CHECK(opportunistic.error().code == Errc::attack);
+}
+
+TEST_CASE("B12 smtp upstream: replies before their commands are an attack",
+          "[proto][smtp][security]") {
+  for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
+    UpstreamDialogue early{"smtp", settings(mode)};
+    early.peer("220 mx\r\n220 ok\r\n220 ok\r\n");
+    CHECK(early.error().code == Errc::attack);
+    CHECK(early.error().evidence == "220 ok\r\n220 ok\r\n");
+
+    UpstreamDialogue part_of_a_line{"smtp", settings(mode)};
+    part_of_a_line.peer("220 mx\r\n2");
+    CHECK(part_of_a_line.error().code == Errc::attack);
+
+    UpstreamDialogue go_ahead{"smtp", settings(mode)};
+    go_ahead.peer("220 mx\r\n").peer("250-mx\r\n250 STARTTLS\r\n220 go\r\n");
+    CHECK(go_ahead.error().code == Errc::attack);
+
+    UpstreamDialogue no_offer{"smtp", settings(mode)};
+    no_offer.peer("220 mx\r\n").peer("250 mx\r\n250 ok\r\n");
+    CHECK(no_offer.failed());
+  }
+}
+
+TEST_CASE("B13 P2 smtp upstream: every octet may come alone", "[proto][smtp]") {
+  UpstreamDialogue d{"smtp", kStarttls};  // and so does every dialogue when it is replayed
+  for (const char c : std::string("220 mx\r\n")) d.peer({&c, 1});
+  d.sends(kEhlo);
+  for (const char c : std::string(kList)) d.peer({&c, 1});
+  d.sends("STARTTLS\r\n");
+  for (const char c : std::string("220 go\r")) d.peer({&c, 1});
+  CHECK(d.verdict() == Verdict::need_more);
+  d.peer("\n");
+  CHECK(d.verdict() == Verdict::start_tls);
+  CHECK(d.unread().empty());
+}
+
+TEST_CASE("B14 smtp upstream: the go-ahead may have several lines", "[proto][smtp]") {
+  UpstreamDialogue d{"smtp", kStarttls};
+  ask_for_tls(d);
+  d.peer("220-foo\r\n220 bar\r\nx");
+  CHECK(d.verdict() == Verdict::start_tls);
+  CHECK(d.unread() == "x");
+}
+
+TEST_CASE("N1 smtp upstream: without the offer there is no session", "[proto][smtp][security]") {
+  for (const auto* list : {"250-mx\r\n250 AUTH PLAIN LOGIN\r\n", "250 mx\r\n", "250 STARTTLS\r\n",
+                           "250-STARTTLS\r\n250 SIZE\r\n", "250\r\n"}) {
+    UpstreamDialogue d{"smtp", kStarttls};
+    d.peer("220 mx\r\n").sends(kEhlo);
+    d.peer(list).sends("");
+    CHECK(d.error().code == Errc::tls_not_offered);
+    CHECK(d.error().reason == "server does not offer STARTTLS");
+  }
+}
+
+TEST_CASE("N2 smtp upstream: only 220 is a go-ahead", "[proto][smtp][security]") {
+  for (const auto* code : {"502", "454", "354", "221", "421", "500", "501", "530", "250", "200",
+                           "222", "520", "22O"}) {
+    UpstreamDialogue d{"smtp", kStarttls};
+    ask_for_tls(d);
+    d.peer(std::string(code) + " do something else\x1b\r\n").sends("");
+    CHECK(d.error().code == (code[2] == 'O' ? Errc::protocol : Errc::tls_refused));
+    CHECK(d.error().evidence == std::string(code) + " do something else\x1b");
+  }
+}
+
+TEST_CASE("N3 smtp upstream: a refused EHLO ends the session, without HELO",
+          "[proto][smtp][security]") {
+  for (const auto* code : {"500", "501", "502", "504", "550", "530", "221", "354", "421", "220"}) {
+    UpstreamDialogue d{"smtp", kStarttls};
+    d.peer("220 mx\r\n").sends(kEhlo);
+    d.peer(std::string(code) + " no STARTTLS\r\n").sends("");
+    CHECK(d.error().code == Errc::tls_not_offered);
+    CHECK(d.error().reason == "server refused EHLO");
+  }
+}
+
+TEST_CASE("N3 smtp upstream: STARTTLS in a refused EHLO is no offer", "[proto][smtp][security]") {
+  UpstreamDialogue d{"smtp", kStarttls};
+  d.peer("220 mx\r\n").sends(kEhlo);
+  d.peer("550-mx\r\n550 STARTTLS\r\n").sends("");
+  CHECK(d.error().code == Errc::tls_not_offered);
+}
+
+TEST_CASE("N4 smtp upstream: a greeting that does not welcome ends the session", "[proto][smtp]") {
+  for (const auto* code : {"554", "421", "500", "501", "530", "450"}) {
+    for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
+      UpstreamDialogue d{"smtp", settings(mode)};
+      d.peer(std::string(code) + " No SMTP \x1bservice here\r\n").sends("");
+      CHECK(d.error().code == Errc::greeting_refused);
+      CHECK(d.error().reason == "server says: " + std::string(code) + " No SMTP service here");
+      CHECK(d.greeting().empty());
+    }
+  }
+  for (const auto* code : {"221", "354", "250", "200", "600", "000", "999"}) {
+    CHECK(greeted_with(std::string(code) + " hi\r\n") == Errc::protocol);
+  }
+}
+
+TEST_CASE("G7 P8 smtp upstream: a greeting may be long, to a limit", "[proto][smtp]") {
+  UpstreamDialogue d{"smtp", kStarttls};
+  std::string lines;
+  for (int i = 0; i < 200; ++i) lines += "220-mx.example says hello\r\n";
+  d.peer(lines + "220 done\r\n").sends(kEhlo);
+
+  const std::string line = "220-" + std::string(1000, 'x') + "\r\n";
+  std::string endless;
+  while (endless.size() <= kMaxReply) endless += line;
+  CHECK(greeted_with(endless) == Errc::protocol);
+  CHECK(greeted_with("220 " + std::string(kMaxLine, 'x')) == Errc::protocol);
+}
+
+TEST_CASE("G8 smtp upstream: a reply of two codes is an error", "[proto][smtp][security]") {
+  CHECK(greeted_with("220-a\r\n250 b\r\n") == Errc::protocol);
+  CHECK(greeted_with("220-a\r\n554 b\r\n") == Errc::protocol);
+  UpstreamDialogue d{"smtp", kStarttls};
+  ask_for_tls(d);
+  d.peer("454-a\r\n220 b\r\n");
+  CHECK(d.error().code == Errc::protocol);
+}
+
+TEST_CASE("G10 smtp upstream: the keyword is a word, in any case, on any line but the first",
+          "[proto][smtp]") {
+  for (const auto* line : {"STARTTLS foo", "starttls", "StartTLS", "STARTTLS "}) {
+    UpstreamDialogue d{"smtp", kStarttls};
+    d.peer("220 mx\r\n").sends(kEhlo);
+    d.peer("250-mx\r\n250-" + std::string(line) + "\r\n250 SIZE\r\n").sends("STARTTLS\r\n");
+  }
+  for (const auto* line : {"X-STARTTLS", "STARTTLSX", "X STARTTLS", "STARTTLS=1", ""}) {
+    UpstreamDialogue d{"smtp", kStarttls};
+    d.peer("220 mx\r\n").sends(kEhlo);
+    d.peer("250-mx\r\n250-" + std::string(line) + "\r\n250 SIZE\r\n").sends("");
+    CHECK(d.error().code == Errc::tls_not_offered);
+  }
+}
+
+TEST_CASE("P3 smtp upstream: what is no reply is an error", "[proto][smtp][security]") {
+  for (const auto* line : {"25", "2", "", "2500 x", "abc d", "+OK", "220x", "22", "220\ta",
+                           " 220 a", "-20 a", "+20 a"}) {
+    CHECK(greeted_with(std::string(line) + "\r\n") == Errc::protocol);
+  }
+}
+
+TEST_CASE("P3 smtp upstream: a bare code is a last line", "[proto][smtp]") {
+  UpstreamDialogue d{"smtp", kStarttls};
+  d.peer("220\r\n").sends(kEhlo);
+  d.peer("250-\r\n250-STARTTLS\r\n250\r\n").sends("STARTTLS\r\n");
+  d.peer("220\r\n");
+  CHECK(d.verdict() == Verdict::start_tls);
+}
+
+TEST_CASE("P5 P6 P7 smtp upstream: bare LF, NUL and stray CR end the session",
+          "[proto][smtp][security]") {
+  using namespace std::string_view_literals;
+  CHECK(greeted_with("220 mx\n") == Errc::protocol);
+  CHECK(greeted_with("220-mx\r\n220 a\n250 b\r\n") == Errc::protocol);
+  CHECK(greeted_with("220 a\0b\r\n"sv) == Errc::protocol);
+  CHECK(greeted_with("220 a\0"sv) == Errc::protocol);
+  CHECK(greeted_with("22\r0 ok\r\n") == Errc::protocol);
+  CHECK(greeted_with("220 ok\r\r\n") == Errc::protocol);
+
+  UpstreamDialogue d{"smtp", kStarttls};
+  ask_for_tls(d);
+  d.peer("220 go\n");
+  CHECK(d.error().code == Errc::protocol);
+}
+
+TEST_CASE("P9 T23 T24 smtp upstream: of a greeting in the clear only printable text is passed on",
+          "[proto][smtp][security]") {
+  const auto greeting = [](std::string_view heard, bool greeting_text = true) {
+    auto role = kStarttls;
+    role.greeting_text = greeting_text;
+    UpstreamDialogue d{"smtp", role};
+    d.peer(heard).peer(kList).peer("220 go\r\n").secured();
+    CHECK(d.verdict() == Verdict::greeted);
+    return d.greeting();
+  };
+  CHECK(greeting("220 \x1b[31;1mmx\x1b[0m \xc3\xa9tat\r\n") == "220 [31;1mmx[0m tat\r\n");
+  CHECK(greeting("220-mx one\r\n220-250 ok\r\n220 two\r\n") == "220 mx one\r\n");
+  CHECK(greeting("220\r\n") == "220 proxy.example ESMTP\r\n");
+  CHECK(greeting("220 \t \r\n") == "220 proxy.example ESMTP\r\n");
+  CHECK(greeting("220 mx\r\n", false) == "220 proxy.example ESMTP\r\n");
+  CHECK(greeting("220 " + std::string(5000, 'x') + "\r\n") ==
+        "220 " + std::string(506, 'x') + "\r\n");
+}
+
+TEST_CASE("T25 smtp upstream: a list heard in the clear leaves no trace",
+          "[proto][smtp][security]") {
+  std::string list = "250-mx\r\n250-SIZE 1\r\n250-AUTH CRAM-MD5";
+  for (int i = 0; i < 100; ++i) list += " ODD-" + std::to_string(i);
+  list += "\r\n250-" + std::string(2000, 'x') + "\r\n250 STARTTLS\r\n";
+  UpstreamDialogue d{"smtp", kStarttls};
+  d.peer("220 mx\r\n").sends(kEhlo);
+  d.peer(list).sends("STARTTLS\r\n");
+  d.peer("220 go\r\n").secured().sends("");
+  CHECK(d.greeting() == "220 mx\r\n");
+}
+
+// ---------------------------------------------------------------- upstream, opportunistic
+
+TEST_CASE("smtp upstream: opportunistic uses STARTTLS where it is offered", "[proto][smtp]") {
+  UpstreamDialogue d{"smtp", kOpportunistic};
+  ask_for_tls(d);
+  d.peer("220 go\r\n");
+  CHECK(d.verdict() == Verdict::start_tls);
+  d.secured();
+  CHECK(d.verdict() == Verdict::greeted);
+  CHECK(d.fallback_reason().empty());
+}
+
+TEST_CASE("smtp upstream: opportunistic stays in the clear where TLS is not offered or refused",
+          "[proto][smtp]") {
+  for (const auto* answer : {"250-mx\r\n250 SIZE\r\n", "250 mx\r\n", "502 what?\r\n",
+                             "500-a\r\n500 b\r\n", "450 later\r\n", "220 mx\r\n"}) {
+    UpstreamDialogue d{"smtp", kOpportunistic};
+    d.peer("220 mx\x1b hi\r\n").sends(kEhlo);
+    d.peer(answer).sends("");
+    CHECK(d.verdict() == Verdict::greeted);
+    CHECK(d.greeting() == "220 mx hi\r\n");
+    CHECK(!d.fallback_reason().empty());
+  }
+  for (const auto* code : {"454", "502", "500", "501", "530", "451", "250", "354"}) {
+    UpstreamDialogue d{"smtp", kOpportunistic};
+    ask_for_tls(d);
+    d.peer(std::string(code) + " no\r\n").sends("");
+    CHECK(d.verdict() == Verdict::greeted);
+    CHECK(d.fallback_reason() == "server refused STARTTLS");
+  }
+}
+
+TEST_CASE("smtp upstream: opportunistic does not fall back on anything else",
+          "[proto][smtp][security]") {
+  const auto error_of = [](std::initializer_list<std::string_view> flights) {
+    UpstreamDialogue d{"smtp", kOpportunistic};
+    for (const auto flight : flights) d.peer(flight);
+    CHECK(d.verdict() == Verdict::need_more);
+    return d.error().code;
+  };
+  CHECK(error_of({"421 busy\r\n"}) == Errc::greeting_refused);
+  CHECK(error_of({"220 mx\r\n", "421 busy\r\n"}) == Errc::tls_not_offered);
+  CHECK(error_of({"220 mx\r\n", "250-mx\r\n500 x\r\n"}) == Errc::protocol);
+  CHECK(error_of({"220 mx\r\n", "250 mx\n"}) == Errc::protocol);
+  CHECK(error_of({"220 mx\r\n", kList, "421 busy\r\n"}) == Errc::tls_refused);
+  CHECK(error_of({"220 mx\r\n", kList, "221 bye\r\n"}) == Errc::tls_refused);
+  CHECK(error_of({"220 mx\r\n", kList, "no\r\n"}) == Errc::protocol);
+}
+
+// ---------------------------------------------------------------- upstream, implicit and none
+
+TEST_CASE("T24 smtp upstream: on a leg that does not upgrade the greeting is relayed as it is",
+          "[proto][smtp]") {
+  for (const auto mode : {TlsMode::implicit, TlsMode::none}) {
+    UpstreamDialogue d{"smtp", settings(mode)};
+    d.peer("220-mx \xc3\xa9tat\r\n220-\n220 ready\r\n").sends("");
+    CHECK(d.verdict() == Verdict::greeted);
+    CHECK(d.state() == "done");
+    CHECK(d.greeting() == "220-mx \xc3\xa9tat\r\n220-\n220 ready\r\n");
+  }
+}
+
+TEST_CASE("N4 smtp upstream: on a leg that does not upgrade a refusal is kept as it is",
+          "[proto][smtp]") {
+  for (const auto mode : {TlsMode::implicit, TlsMode::none}) {
+    UpstreamDialogue d{"smtp", settings(mode)};
+    d.peer("554-go\xff away\r\n554 please\r\n").sends("");
+    CHECK(d.error().code == Errc::greeting_refused);
+    CHECK(d.greeting() == "554-go\xff away\r\n554 please\r\n");
+  }
+}
+
+TEST_CASE("P6 P7 G8 smtp upstream: on any leg a malformed greeting ends the session",
+          "[proto][smtp][security]") {
+  using namespace std::string_view_literals;
+  for (const auto mode : {TlsMode::implicit, TlsMode::none}) {
+    for (const auto greeting :
+         {"220 a\0\r\n"sv, "220 a\rb\r\n"sv, "250 hi\r\n"sv, "220-a\r\n554 b\r\n"sv, "hi\r\n"sv}) {
+      UpstreamDialogue d{"smtp", settings(mode)};
+      d.peer(greeting).sends("");
+      CHECK(d.error().code == Errc::protocol);
+    }
+  }
+}
+
+// ---------------------------------------------------------------- downstream
+
+TEST_CASE("smtp downstream: commands and replies pass until the client commits", "[proto][smtp]") {
+  for (const auto* protocol : {"smtp", "lmtp"}) {
+    DownstreamDialogue d{protocol, kStarttls};
+    CHECK(d.state() == "commands");
+    d.client("HELO old\r\n").to_server("HELO old\r\n");
+    d.server("250 mx\r\n").to_client("250 mx\r\n");
+    d.client("VRFY x\r\n").to_server("VRFY x\r\n");
+    d.server("252-a\r\n252 b\r\n").to_client("252-a\r\n252 b\r\n");
+    d.client("MAIL FROM:<a@b>\r\nRCPT").to_server("");
+    CHECK(d.client_verdict() == Verdict::relay);
+    CHECK(d.server_verdict() == Verdict::relay);
+    CHECK(d.unread_client() == "MAIL FROM:<a@b>\r\nRCPT");
+  }
+}
+
+TEST_CASE("smtp downstream: AUTH, MAIL and BDAT commit, in any case", "[proto][smtp]") {
+  for (const auto* command : {"AUTH PLAIN dGVzdA==\r\n", "auth login\r\n", "MAIL FROM:<>\r\n",
+                              "mail\r\n", "BDAT 5 LAST\r\n", " MAIL FROM:<a>\n", "Mail\tx\r\n"}) {
+    check_commits(kStarttls, command);
+  }
+  for (const auto* command : {"AUTHX\r\n", "MAILER\r\n", "XMAIL\r\n", "HELP MAIL\r\n", "RSET\r\n",
+                              "NOOP AUTH\r\n", "\r\n", "QUIT\r\n", "VRFY MAIL\r\n"}) {
+    check_passed(kStarttls, command);
+  }
+}
+
+TEST_CASE("smtp downstream: an unfinished command passes nowhere and commits nothing",
+          "[proto][smtp]") {
+  DownstreamDialogue d{"smtp", kStarttls};
+  d.client("MAIL FROM:<a@b>\r").to_server("");
+  CHECK(d.client_verdict() == Verdict::need_more);
+  d.client("\n");
+  CHECK(d.client_verdict() == Verdict::relay);
+}
+
+TEST_CASE("P5 smtp downstream: a bare LF ends a command and passes unchanged", "[proto][smtp]") {
+  for (const auto mode : {TlsMode::none, TlsMode::implicit}) {
+    auto role = kStarttls;
+    role.downstream = mode;
+    check_passed(role, "HELO old device\n");
+    check_commits(role, "MAIL FROM:<a@b>\n");
+  }
+  check_refused(kStarttls, "STARTTLS\n", "502 5.5.1 STARTTLS is not available\r\n");
+}
+
+TEST_CASE(
+    "P6 P7 P8 smtp downstream: a malformed command is the client's error, and no password is "
+    "told",
+    "[proto][smtp][security]") {
+  using namespace std::string_view_literals;
+  for (const auto& command :
+       {std::string("NOOP\0\r\n"sv), std::string("STAR\rTTLS\r\n"), std::string("NOOP\r\r\n"),
+        "AUTH PLAIN " + std::string(kMaxLine, 'x')}) {
+    DownstreamDialogue d{"smtp", kStarttls};
+    d.client(command).to_server("");
+    CHECK(d.error().code == Errc::client_protocol);
+    CHECK(d.error().evidence.empty());
+  }
+}
+
+TEST_CASE("P9 smtp downstream: 8-bit arguments pass unchanged", "[proto][smtp]") {
+  check_passed(kStarttls, "EHLO \xc3\xa9tat\xff\xfe\r\n");
+}
+
+TEST_CASE("G2 P1 M5 smtp downstream: a client that says all at once commits behind its EHLO",
+          "[proto][smtp]") {
+  DownstreamDialogue d{"smtp", kStarttls};
+  d.client("EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n").to_server("EHLO x\r\n");
+  CHECK(d.client_verdict() == Verdict::relay);
+  CHECK(d.unread_client() == "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n");
+  CHECK(d.server_verdict() == Verdict::need_more);
+  CHECK(d.state() == "committed");
+  d.server("250-mx\r\n250 STARTTLS\r\n250 sender ok\r\n250 rcpt").to_client("250 mx\r\n");
+  CHECK(d.server_verdict() == Verdict::relay);
+  CHECK(d.unread_server() == "250 sender ok\r\n250 rcpt");
+}
+
+TEST_CASE("G3 smtp downstream: the client's own STARTTLS is answered here",
+          "[proto][smtp][security]") {
+  for (const auto* command : {"STARTTLS\r\n", "starttls\r\n", "STARTTLS \r\n", "StartTLS now\r\n",
+                              " STARTTLS\r\n", "\tSTARTTLS\r\n", "STARTTLS\t\r\n"}) {
+    check_refused(kStarttls, command, "502 5.5.1 STARTTLS is not available\r\n");
+    check_refused(settings(TlsMode::none), command, "502 5.5.1 STARTTLS is not available\r\n");
+    auto implicit = kStarttls;
+    implicit.downstream = TlsMode::implicit;
+    check_refused(implicit, command, "503 5.5.1 TLS is already active\r\n");
+  }
+  check_passed(kStarttls, "NOOP STARTTLS\r\n");
+  check_passed(kStarttls, "STARTTLSX\r\n");
+}
+
+TEST_CASE("M5 smtp downstream: our replies keep their place among the server's", "[proto][smtp]") {
+  DownstreamDialogue d{"smtp", kStarttls};
+  d.client("EHLO x\r\nSTARTTLS\r\nNOOP\r\nXCLIENT a\r\nSTARTTLS\r\nMAIL FROM:<a>\r\n")
+      .to_server("EHLO x\r\nNOOP\r\n")
+      .to_client("");
+  d.server("250-mx\r\n").to_client("");
+  d.server("250 SIZE\r\n")
+      .to_client("250-mx\r\n250 SIZE\r\n502 5.5.1 STARTTLS is not available\r\n");
+  CHECK(d.server_verdict() == Verdict::need_more);
+  d.server("250 noop\r\n250 sender\r\n")
+      .to_client(
+          "250 noop\r\n550 5.7.1 Command not allowed\r\n"
+          "502 5.5.1 STARTTLS is not available\r\n");
+  CHECK(d.server_verdict() == Verdict::relay);
+  CHECK(d.unread_server() == "250 sender\r\n");
+}
+
+TEST_CASE("smtp downstream: what the server says unasked passes, and ours does not cut into it",
+          "[proto][smtp]") {
+  DownstreamDialogue d{"smtp", kStarttls};
+  d.server("421-closing\r\n").to_client("421-closing\r\n");
+  d.client("STARTTLS\r\nEHLO x\r\n").to_server("EHLO x\r\n").to_client("");
+  d.server("421 now\r\n").to_client("421 now\r\n502 5.5.1 STARTTLS is not available\r\n");
+  d.server("250-mx\r\n250 STARTTLS\r\n").to_client("250 mx\r\n");
+}
+
+TEST_CASE("smtp downstream: a commit waits for the end of what the server says unasked",
+          "[proto][smtp]") {
+  DownstreamDialogue d{"smtp", kStarttls};
+  d.server("220-more\r\n").to_client("220-more\r\n");
+  d.client("MAIL FROM:<a>\r\n");
+  CHECK(d.client_verdict() == Verdict::relay);
+  CHECK(d.server_verdict() == Verdict::need_more);
+  d.server("220 greeting\r\n250").to_client("220 greeting\r\n");
+  CHECK(d.server_verdict() == Verdict::relay);
+  CHECK(d.unread_server() == "250");
+}
+
+TEST_CASE("P3 G8 P6 smtp downstream: what is no reply ends the session",
+          "[proto][smtp][security]") {
+  using namespace std::string_view_literals;
+  for (const auto reply : {"hello\r\n"sv, "25\r\n"sv, "2500 x\r\n"sv, "250-a\r\n550 b\r\n"sv,
+                           "250 a\0\r\n"sv, "250 a\rb\r\n"sv, "250 a\n"sv, "\r\n"sv}) {
+    DownstreamDialogue d{"smtp", kStarttls};
+    d.client("EHLO a\r\n").to_server("EHLO a\r\n");
+    d.server(reply).to_client("");
+    CHECK(d.error().code == Errc::protocol);
+  }
+}
+
+TEST_CASE("P8 smtp downstream: a reply is held to 64 KiB, edited or not", "[proto][smtp]") {
+  const std::string line = "250-" + std::string(4000, 'x') + "\r\n";
+  std::string endless;
+  while (endless.size() <= kMaxReply) endless += line;
+  for (const auto* command : {"EHLO a\r\n", "HELP\r\n"}) {
+    DownstreamDialogue d{"smtp", kStarttls};
+    d.client(command).to_server(command);
+    d.server(endless);
+    CHECK(d.error().code == Errc::protocol);
+  }
+}
+
+TEST_CASE("P8 smtp downstream: the limit is a reply's, not the session's", "[proto][smtp]") {
+  DownstreamDialogue d{"smtp", kStarttls};
+  const std::string reply = "214-" + std::string(8000, 'x') + "\r\n214 end\r\n";
+  for (std::size_t size = 0; size <= kMaxReply; size += reply.size()) {
+    d.client("HELP\r\n").server(reply).to_client(reply);
+  }
+  CHECK(!d.failed());
+}
+
+TEST_CASE("smtp downstream: twenty refused commands end the session", "[proto][smtp][security]") {
+  DownstreamDialogue d{"smtp", kStarttls};
+  for (int i = 0; i < 19; ++i) {
+    d.client("STARTTLS\r\n").to_client("502 5.5.1 STARTTLS is not available\r\n");
+  }
+  d.client("XCLIENT x\r\n").to_client("");
+  CHECK(d.error().code == Errc::too_many_errors);
+  CHECK(d.error().reason == "too many errors");
+}
+
+TEST_CASE("P20 smtp downstream: commands that the server refuses count as well",
+          "[proto][smtp][security]") {
+  DownstreamDialogue d{"smtp", kStarttls};
+  for (int i = 0; i < 19; ++i) {
+    d.client("FOO\r\n").to_server("FOO\r\n");
+    d.server("500-what\r\n500 was that\r\n").to_client("500-what\r\n500 was that\r\n");
+    d.client("NOOP\r\n").to_server("NOOP\r\n");
+    d.server("250 ok\r\n").to_client("250 ok\r\n");
+  }
+  CHECK(!d.failed());
+  d.client("FOO\r\n").to_server("FOO\r\n");
+  d.server("502 no\r\n").to_client("502 no\r\n");
+  CHECK(d.error().code == Errc::too_many_errors);
+}
+
+TEST_CASE("smtp downstream: commands without a reply are bounded", "[proto][smtp][security]") {
+  DownstreamDialogue d{"smtp", kStarttls};
+  std::string commands;
+  for (int i = 0; i < 1000; ++i) commands += "A\n";
+  d.client(commands).to_server(commands);
+  CHECK(!d.failed());
+  d.client("A\n").to_server("");
+  CHECK(d.error().code == Errc::client_protocol);
+}
+
+// ---------------------------------------------------------------- capability lists
+
+TEST_CASE("K1 K3 smtp list: STARTTLS goes, wherever it stands", "[proto][smtp][caps]") {
+  CHECK(list_for_client("250-mx\r\n250-STARTTLS\r\n250 SIZE 5\r\n") == "250-mx\r\n250 SIZE 5\r\n");
+  CHECK(list_for_client("250-mx\r\n250-Size 5\r\n250 starttls\r\n") == "250-mx\r\n250 Size 5\r\n");
+  CHECK(list_for_client("250-mx\r\n250 STARTTLS\r\n") == "250 mx\r\n");
+  CHECK(list_for_client("250-mx\r\n250-STARTTLS foo\r\n250-XCLIENT\r\n250 STARTTLS\r\n") ==
+        "250 mx\r\n");
+}
+
+TEST_CASE("K3 smtp list: the first line stays, whatever it says", "[proto][smtp][caps]") {
+  CHECK(list_for_client("250 STARTTLS\r\n") == "250 STARTTLS\r\n");
+  CHECK(list_for_client("250-STARTTLS\r\n250 XCLIENT\r\n") == "250 STARTTLS\r\n");
+  CHECK(list_for_client("250\r\n") == "250\r\n");
+  CHECK(list_for_client("250-\r\n250 STARTTLS\r\n") == "250 \r\n");
+}
+
+TEST_CASE("smtp list: all else passes unchanged", "[proto][smtp][caps]") {
+  for (const auto* list :
+       {"250 mx\r\n", "250-mx\r\n250-  odd  Spacing \r\n250-\r\n250 \xc3\xa9\r\n",
+        "250-mx\r\n250-X-STARTTLS\r\n250-STARTTLSX\r\n250-HELP STARTTLS\r\n250 AUTH PLAIN  "
+        "LOGIN\r\n",
+        "250-mx\r\n250-AUTH\r\n250-AUTH=\r\n250\r\n",
+        "250-mx\r\n250-CHUNKING\r\n250 SIZE 10\r\n"}) {
+    CHECK(list_for_client(list) == list);
+  }
+  const auto implicit = settings(TlsMode::implicit);
+  CHECK(list_for_client("250-mx\n250-STARTTLS\r\n250-A\n250 B\n", implicit) ==
+        "250-mx\n250-A\n250 B\n");
+}
+
+TEST_CASE("K2 smtp list: only a 250 reply is a list", "[proto][smtp][caps]") {
+  for (const auto* reply : {"500 unknown\r\n", "421 STARTTLS\r\n", "550-no\r\n550 STARTTLS\r\n",
+                            "251-mx\r\n251 STARTTLS\r\n"}) {
+    CHECK(list_for_client(reply) == reply);
+  }
+  DownstreamDialogue d{"smtp", kStarttls};
+  d.client("HELP\r\n").server("250-mx\r\n250 STARTTLS\r\n").to_client("250-mx\r\n250 STARTTLS\r\n");
+  d.client("LHLO x\r\n").server("250-mx\r\n250 STARTTLS\r\n").to_client("250 mx\r\n");
+  d.client("ehlo x\r\n").server("250-mx\r\n250 STARTTLS\r\n").to_client("250 mx\r\n");
+}
+
+TEST_CASE("K4 smtp list: REQUIRETLS goes where a leg is clear", "[proto][smtp][caps][security]") {
+  constexpr auto* kOffer = "250-mx\r\n250-REQUIRETLS\r\n250 SIZE\r\n";
+  constexpr auto* kWithout = "250-mx\r\n250 SIZE\r\n";
+  CHECK(list_for_client(kOffer, kStarttls) == kWithout);
+  auto role = settings(TlsMode::starttls);
+  role.downstream = TlsMode::implicit;
+  CHECK(list_for_client(kOffer, role) == kOffer);
+  // Also after an opportunistic leg fell back: the session then says `none`.
+  role.upstream = TlsMode::none;
+  CHECK(list_for_client(kOffer, role) == kWithout);
+}
+
+TEST_CASE("K4 smtp downstream: mail that requires TLS is refused where a leg is clear",
+          "[proto][smtp][caps][security]") {
+  constexpr auto* kRefusal = "555 5.5.4 REQUIRETLS cannot be honoured here\r\n";
+  for (const auto* command :
+       {"MAIL FROM:<a@b> REQUIRETLS\r\n", "mail from:<a@b> SIZE=5 requiretls BODY=8BITMIME\r\n",
+        "MAIL FROM:<a@b>\tREQUIRETLS\r\n", "MAIL FROM:a REQUIRETLS=1 X=>\r\n"}) {
+    check_refused(kStarttls, command, kRefusal);
+  }
+  check_commits(kStarttls, "MAIL FROM:<REQUIRETLS@b> X=REQUIRETLS\r\n");
+  auto bridge = kStarttls;
+  bridge.downstream = TlsMode::implicit;
+  check_commits(bridge, "MAIL FROM:<a@b> REQUIRETLS\r\n");
+  bridge.upstream = TlsMode::none;
+  check_refused(bridge, "MAIL FROM:<a@b> REQUIRETLS\r\n", kRefusal);
+}
+
+TEST_CASE("K5 K11 smtp list: mechanisms that bind a channel go, from both kinds of AUTH line",
+          "[proto][smtp][caps][security]") {
+  CHECK(list_for_client("250-mx\r\n250-AUTH SCRAM-SHA-1-PLUS PLAIN scram-sha-256-plus Login\r\n"
+                        "250-AUTH=SCRAM-SHA-1-PLUS PLAIN\r\n250 SIZE\r\n") ==
+        "250-mx\r\n250-AUTH PLAIN Login\r\n250-AUTH=PLAIN\r\n250 SIZE\r\n");
+  CHECK(list_for_client("250-mx\r\n250-AUTH SCRAM-SHA-1-PLUS\r\n250 AUTH=X-PLUS\r\n") ==
+        "250 mx\r\n");
+  CHECK(list_for_client("250-mx\r\n250-auth=PLAIN X-PLUS\r\n250 AUTH PLUS\r\n") ==
+        "250-mx\r\n250-auth=PLAIN\r\n250 AUTH PLUS\r\n");
+}
+
+TEST_CASE("K7 smtp: EXTERNAL is neither offered nor taken where our own certificate would speak",
+          "[proto][smtp][caps][security]") {
+  constexpr auto* kOffer = "250-mx\r\n250-AUTH PLAIN EXTERNAL\r\n250 AUTH=external\r\n";
+  auto role = kStarttls;
+  CHECK(list_for_client(kOffer, role) == kOffer);
+  check_commits(role, "AUTH EXTERNAL =\r\n");
+  role.client_certificate = true;
+  CHECK(list_for_client(kOffer, role) == "250-mx\r\n250 AUTH PLAIN\r\n");
+  for (const auto* command : {"AUTH EXTERNAL\r\n", "auth  external =\r\n", "AUTH\tEXTERNAL\r\n"}) {
+    check_refused(role, command, "504 5.5.4 Mechanism not available\r\n");
+  }
+  check_commits(role, "AUTH PLAIN EXTERNAL\r\n");
+}
+
+TEST_CASE("K12 smtp: XCLIENT, XFORWARD and PIPECONNECT are not offered, and not taken",
+          "[proto][smtp][caps][security]") {
+  CHECK(
+      list_for_client("250-mx\r\n250-XCLIENT NAME ADDR\r\n250-xforward NAME\r\n250-PIPECONNECT\r\n"
+                      "250-X_PIPE_CONNECT\r\n250-PIPE_CONNECT\r\n250 PIPELINING\r\n") ==
+      "250-mx\r\n250 PIPELINING\r\n");
+  for (const auto* command : {"XCLIENT ADDR=1.2.3.4\r\n", "xforward NAME=x\r\n", " XCLIENT a\r\n",
+                              "XCLIENT\tADDR=1.2.3.4\r\n", "\vXCLIENT\fADDR=1.2.3.4\r\n"}) {
+    check_refused(kStarttls, command, "550 5.7.1 Command not allowed\r\n");
+  }
+}

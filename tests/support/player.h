@@ -1,0 +1,147 @@
+#pragma once
+
+// Drives a role the way a session does: keeps what the role leaves unconsumed, offers it again with
+// the next bytes, and stops at a verdict or an error. Used by the dialogue tests and by the fuzzer.
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "lib/proto/negotiator.h"
+
+namespace starttls::test {
+
+enum class Side : std::uint8_t { server, client };
+
+/// What a role has said and decided so far.
+struct Outcome {
+  std::string to_server;
+  std::string to_client;
+  std::array<proto::Verdict, 2> verdict{};  ///< by side; an upstream role has the server's only
+  std::array<std::string, 2> unread;        ///< by side
+  std::string greeting;                     ///< of an upstream role
+  std::string fallback_reason;              ///< of an upstream role
+  std::optional<Error> error;
+
+  [[nodiscard]] proto::Verdict verdict_of(Side side) const {
+    return verdict[static_cast<std::size_t>(side)];
+  }
+  [[nodiscard]] const std::string& unread_of(Side side) const {
+    return unread[static_cast<std::size_t>(side)];
+  }
+};
+
+/// One role under way.
+class Player {
+ public:
+  Player() = default;
+  Player(const Player&) = delete;
+  Player& operator=(const Player&) = delete;
+  virtual ~Player() = default;
+
+  virtual void begin() = 0;
+  /// The handshake asked for by `start_tls` is done; what was unread is gone with the clear text.
+  virtual void secured() = 0;
+  virtual void feed(Side side, std::string_view bytes) = 0;
+
+  [[nodiscard]] virtual std::string_view state() const = 0;
+  [[nodiscard]] const Outcome& outcome() const { return outcome_; }
+
+ protected:
+  [[nodiscard]] std::string& unread(Side side) {
+    return outcome_.unread[static_cast<std::size_t>(side)];
+  }
+  void on_verdict(Side side, const Result<proto::Verdict>& verdict) {
+    if (!verdict) {
+      outcome_.error = verdict.error();
+    } else {
+      outcome_.verdict[static_cast<std::size_t>(side)] = *verdict;
+    }
+  }
+  /// `step` gets the unread input and says how much of it is used up.
+  template <typename Step>
+  void run(Side side, std::string_view bytes, Step step) {
+    unread(side) += bytes;
+    if (outcome_.error || outcome_.verdict_of(side) != proto::Verdict::need_more) return;
+    const Result<proto::Step> result = step(std::string_view(unread(side)));
+    if (!result) {
+      outcome_.error = result.error();
+      return;
+    }
+    if (result->consumed > unread(side).size()) {
+      outcome_.error = Error{Errc::system, "consumed more than there was"};
+      return;
+    }
+    unread(side).erase(0, result->consumed);
+    on_verdict(side, result->verdict);
+  }
+
+  Outcome outcome_;
+};
+
+class UpstreamPlayer final : public Player {
+ public:
+  explicit UpstreamPlayer(std::unique_ptr<proto::UpstreamRole> role) : role_(std::move(role)) {}
+
+  void begin() override { on_verdict(Side::server, role_->begin(outcome_.to_server)); }
+  void secured() override {
+    if (outcome_.error || outcome_.verdict_of(Side::server) != proto::Verdict::start_tls) return;
+    unread(Side::server).clear();
+    on_verdict(Side::server, role_->secured(outcome_.to_server));
+    note_results();
+  }
+  void feed(Side side, std::string_view bytes) override {
+    run(side, bytes,
+        [this](std::string_view input) { return role_->step(input, outcome_.to_server); });
+    note_results();
+  }
+  [[nodiscard]] std::string_view state() const override { return role_->state(); }
+
+ private:
+  void note_results() {
+    outcome_.greeting = role_->greeting();
+    outcome_.fallback_reason = role_->fallback_reason();
+  }
+
+  std::unique_ptr<proto::UpstreamRole> role_;
+};
+
+class DownstreamPlayer final : public Player {
+ public:
+  DownstreamPlayer(std::unique_ptr<proto::DownstreamRole> role, std::string greeting)
+      : role_(std::move(role)), greeting_(std::move(greeting)) {}
+
+  void begin() override { on_verdict(Side::client, role_->begin(greeting_, outcome_.to_client)); }
+  void secured() override {
+    if (outcome_.error || outcome_.verdict_of(Side::client) != proto::Verdict::start_tls) return;
+    unread(Side::client).clear();
+    on_verdict(Side::client, role_->secured(outcome_.to_client));
+  }
+  void feed(Side side, std::string_view bytes) override {
+    if (side == Side::server) {
+      from_server(bytes);
+      return;
+    }
+    const auto before = outcome_.verdict_of(Side::client);
+    run(side, bytes, [this](std::string_view input) {
+      return role_->from_client(input, outcome_.to_client, outcome_.to_server);
+    });
+    const auto after = outcome_.verdict_of(Side::client);
+    if (before != after && after == proto::Verdict::relay) from_server({});
+  }
+  [[nodiscard]] std::string_view state() const override { return role_->state(); }
+
+ private:
+  void from_server(std::string_view bytes) {
+    run(Side::server, bytes,
+        [this](std::string_view input) { return role_->from_server(input, outcome_.to_client); });
+  }
+
+  std::unique_ptr<proto::DownstreamRole> role_;
+  std::string greeting_;
+};
+
+}  // namespace starttls::test
