@@ -1,0 +1,128 @@
+// make-pki DIR: a certificate authority and server certificates for demo and tests, right and
+// wrong.
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <exception>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "bench/pki/pki.h"
+
+namespace {
+
+using starttls::pki::CertificateOptions;
+using starttls::pki::Identity;
+using starttls::pki::KeyType;
+using std::chrono::hours;
+
+constexpr char kHelp[] =
+    R"(usage: make-pki DIR
+
+Makes throw-away certificates for tests and the demo; existing files are replaced. DIR is made if it
+is missing. A chain file is NAME.pem (leaf first, then the intermediate), its key NAME.key (mode 0600).
+
+  ca.pem            the root that clients are to trust
+  server            good: localhost, mail.test, 127.0.0.1, ::1; ECDSA P-256
+  server-rsa        the same names; RSA 2048
+  expired           as server, but it ended yesterday
+  not-yet-valid     as server, but it begins tomorrow
+  wrong-name        good, for wrong.test only
+  self-signed       as server, but signed by itself
+  unknown-ca        as server, but from a CA that nobody trusts
+
+Exit status: 0, or 1 with a message on standard error. Never use these outside of a test.
+)";
+
+[[noreturn]] void system_failure(const std::string& path) {
+  throw std::runtime_error(path + ": " + std::generic_category().message(errno));
+}
+
+void write_file(const std::string& path, std::string_view text, mode_t mode) {
+  // Made anew, so that an older file's wider mode does not survive.
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) system_failure(path);
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+  if (fd < 0) system_failure(path);
+  while (!text.empty()) {
+    const ssize_t n = ::write(fd, text.data(), text.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      const int saved = errno;
+      ::close(fd);
+      errno = saved;
+      system_failure(path);
+    }
+    text.remove_prefix(static_cast<std::size_t>(n));
+  }
+  if (::close(fd) != 0) system_failure(path);
+  std::printf("%s\n", path.c_str());
+}
+
+void write_identity(const std::string& folder, const std::string& name, const Identity& identity) {
+  write_file(folder + "/" + name + ".pem", identity.chain_pem(), 0644);
+  write_file(folder + "/" + name + ".key", identity.key_pem(), 0600);
+}
+
+CertificateOptions server_options() {
+  return {.common_name = "mail.test",
+          .dns_names = {"localhost", "mail.test"},
+          .ip_addresses = {"127.0.0.1", "::1"}};
+}
+
+void make_pki(const std::string& folder) {
+  if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) system_failure(folder);
+  const auto root = Identity::self_signed({.common_name = "starttls-proxy test root", .ca = true});
+  const auto ca =
+      root.issue({.common_name = "starttls-proxy test CA", .ca = true, .path_length = 0});
+  write_file(folder + "/ca.pem", root.certificate_pem(), 0644);
+
+  write_identity(folder, "server", ca.issue(server_options()));
+
+  CertificateOptions rsa = server_options();
+  rsa.key = KeyType::rsa_2048;
+  write_identity(folder, "server-rsa", ca.issue(rsa));
+
+  CertificateOptions expired = server_options();
+  expired.not_before = hours{-48};
+  expired.not_after = hours{-24};
+  write_identity(folder, "expired", ca.issue(expired));
+
+  CertificateOptions not_yet_valid = server_options();
+  not_yet_valid.not_before = hours{24};
+  write_identity(folder, "not-yet-valid", ca.issue(not_yet_valid));
+
+  write_identity(folder, "wrong-name",
+                 ca.issue({.common_name = "wrong.test", .dns_names = {"wrong.test"}}));
+
+  write_identity(folder, "self-signed", Identity::self_signed(server_options()));
+
+  const auto stranger = Identity::self_signed({.common_name = "another test root", .ca = true});
+  write_identity(folder, "unknown-ca", stranger.issue(server_options()));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string_view argument = argc == 2 ? argv[1] : "";
+  if (argument == "--help" || argument == "-h") {
+    std::fputs(kHelp, stdout);
+    return 0;
+  }
+  if (argument.empty() || argument.starts_with('-')) {
+    std::fputs(kHelp, stderr);
+    return 1;
+  }
+  try {
+    make_pki(std::string(argument));
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "make-pki: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}

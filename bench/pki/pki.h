@@ -1,0 +1,52 @@
+#pragma once
+
+// Throw-away certificates, made in memory, right and wrong in every way that a test wants.
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace starttls::pki {
+
+enum class KeyType : std::uint8_t { ecdsa_p256, rsa_2048, rsa_1024 };
+enum class Usage : std::uint8_t { server, client, unspecified };  ///< extended key usage
+enum class Digest : std::uint8_t { sha256, sha1 };
+
+struct CertificateOptions {
+  std::string common_name;
+  std::vector<std::string> dns_names = {};     ///< written as they are, NUL included
+  std::vector<std::string> ip_addresses = {};  ///< literals
+  KeyType key = KeyType::ecdsa_p256;
+  std::chrono::seconds not_before = std::chrono::hours{-1};      ///< from now
+  std::chrono::seconds not_after = std::chrono::hours{24 * 30};  ///< from now
+  Usage usage = Usage::server;
+  bool ca = false;
+  std::optional<int> path_length = std::nullopt;  ///< of a CA
+  std::vector<std::string> permitted_dns = {};    ///< name constraint of a CA
+  Digest digest = Digest::sha256;                 ///< of the signature on it
+};
+
+/// A certificate, its private key and the chain up to its root. Copies share them.
+/// Throws std::runtime_error where the library fails: there is no peer to blame.
+class Identity {
+ public:
+  [[nodiscard]] static Identity self_signed(const CertificateOptions& options);
+  /// A certificate of a fresh key, signed by this one (whether or not that is a CA).
+  [[nodiscard]] Identity issue(const CertificateOptions& options) const;
+
+  [[nodiscard]] std::string certificate_pem() const;
+  /// As a server sends it: itself and what is above it, without a self-signed root (but a
+  /// self-signed certificate is its own chain).
+  [[nodiscard]] std::string chain_pem() const;
+  [[nodiscard]] std::string key_pem() const;  ///< PKCS #8, unencrypted
+
+ private:
+  struct Impl;
+  explicit Identity(std::shared_ptr<const Impl> impl) noexcept;
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace starttls::pki

@@ -1,0 +1,25 @@
+#pragma once
+
+// The only door to the TLS library: the system's OpenSSL has the same file and symbol names and
+// must not get in by a wrong include path. What differs between BoringSSLs is told apart by feature
+// test.
+
+#include <openssl/base.h>
+#ifndef OPENSSL_IS_BORINGSSL
+#error "these are not BoringSSL's headers: set BORINGSSL_ROOT"
+#endif
+
+#include <openssl/bio.h>
+#include <openssl/bytestring.h>
+#include <openssl/ec.h>
+#include <openssl/ec_key.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/mem.h>
+#include <openssl/nid.h>
+#include <openssl/obj.h>
+#include <openssl/pem.h>
+#include <openssl/pool.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>

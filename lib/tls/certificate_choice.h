@@ -1,0 +1,48 @@
+#pragma once
+
+// Which of a service's certificates a client gets: by the name it asks for (RFC 6066 §3), then by
+// what it can verify.
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "lib/tls/boringssl.h"
+#include "lib/tls/name_match.h"
+
+namespace starttls::tls {
+
+struct ServerCertificate {
+  std::vector<bssl::UniquePtr<CRYPTO_BUFFER>> chain;  ///< leaf first
+  bssl::UniquePtr<EVP_PKEY> key;
+  PresentedNames names;
+  std::uint16_t ecdsa_scheme = 0;  ///< SSL_SIGN_ECDSA_... of the key's curve; 0 = RSA
+};
+
+/// What of a ClientHello decides about certificate and cipher suites. Bytes that do not parse count
+/// as absent: the library refuses them later, with the right alert.
+class ClientOffer {
+ public:
+  explicit ClientOffer(const SSL_CLIENT_HELLO& hello) noexcept;
+
+  /// "" where the client names nobody. Points into the ClientHello.
+  [[nodiscard]] std::string_view server_name() const noexcept { return server_name_; }
+  [[nodiscard]] bool tls1_2_or_newer() const noexcept { return max_version_ >= TLS1_2_VERSION; }
+  /// Whether the client can make use of a key of this kind (`ServerCertificate::ecdsa_scheme`).
+  [[nodiscard]] bool accepts_ecdsa(std::uint16_t scheme) const noexcept;
+
+ private:
+  std::string_view server_name_;
+  std::uint16_t max_version_ = 0;
+  bool ecdsa_suite_ = false;
+  CBS signature_schemes_ = {};  ///< empty: the client sent none
+};
+
+/// Exact names before wildcards; among the certificates of that name ECDSA (seven times cheaper for
+/// us) where the client takes it, else RSA. A name that nobody has, or none, gets the first
+/// certificate, or the one of the other kind with the same names. `certificates` is not empty.
+[[nodiscard]] const ServerCertificate& choose_certificate(
+    std::span<const ServerCertificate> certificates, const ClientOffer& offer);
+
+}  // namespace starttls::tls

@@ -1,0 +1,72 @@
+#pragma once
+
+// TLS of one leg without I/O: ciphertext in, ciphertext and plaintext out.
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "lib/base/error.h"
+#include "lib/tls/context.h"
+#include "lib/tls/record_codec.h"
+
+namespace starttls::tls {
+
+/// What the session line says of a leg's TLS.
+struct Facts {
+  std::string version;  ///< "TLSv1.3"
+  std::string cipher;   ///< "TLS_AES_128_GCM_SHA256"
+  bool resumed = false;
+  /// With Verification::none: whom the server's certificate claims to be, escaped. Proves nothing.
+  std::string unverified_subject;
+};
+
+/// What one call of `handshake` writes at most: the largest flight is a server's certificate chain.
+inline constexpr std::size_t kHandshakeRoom = 65536;
+
+/// One leg's TLS, from its handshake to its close_notify. Not thread-safe; lives on its worker.
+/// Memory: an established, idle engine holds what the library needs (3.1 KB) and no payload.
+class Engine {
+ public:
+  /// Client role, towards a server. `peer_name` is the SNI sent and the name verified (a DNS name
+  /// or an IP address; addresses are not sent as SNI, RFC 6066 §3). It comes from configuration,
+  /// never from the peer or DNS.
+  [[nodiscard]] static Result<std::unique_ptr<Engine>> client(
+      std::shared_ptr<const Context> context, std::string peer_name);
+  /// Server role, towards a client.
+  [[nodiscard]] static Result<std::unique_ptr<Engine>> server(
+      std::shared_ptr<const Context> context);
+
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  ~Engine();
+
+  struct Handshake {
+    std::size_t consumed = 0;
+    bool done = false;
+  };
+  /// Goes on with the handshake; called first with empty input. Input that is not consumed when it
+  /// is done belongs to `open`; before that all of it is consumed. `out` must have `kHandshakeRoom`
+  /// free. Errors: handshake (the library's reason, the alert), certificate (the reason in plain
+  /// words; evidence: subject, issuer, names). On an error `out` may hold an alert.
+  [[nodiscard]] Result<Handshake> handshake(std::span<const std::byte> wire, WireOut& out);
+
+  /// After the handshake; see RecordCodec.
+  [[nodiscard]] Result<> open(std::span<const std::byte> wire, std::span<std::byte> plain,
+                              WireOut& out, Opened& opened);
+  [[nodiscard]] Result<> seal(std::span<const std::byte> plain, WireOut& out);
+  void close(WireOut& out) noexcept;
+
+  [[nodiscard]] bool established() const noexcept;
+  /// After the handshake.
+  [[nodiscard]] Facts facts() const;
+
+ private:
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace starttls::tls

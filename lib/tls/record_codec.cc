@@ -1,0 +1,94 @@
+#include "lib/tls/record_codec.h"
+
+#include <algorithm>
+#include <cassert>
+#include <climits>
+
+#include "lib/tls/failure.h"
+#include "lib/tls/ssl_codec.h"
+
+namespace starttls::tls {
+namespace {
+
+tl::unexpected<Error> no_room() {
+  return fail(Errc::tls, "TLS error: no room for what is to be sent");
+}
+
+class SslCodec final : public RecordCodec {
+ public:
+  SslCodec(SSL& ssl, WireIo& io) noexcept : ssl_(ssl), io_(io) {}
+
+  Result<> open(std::span<const std::byte> wire, std::span<std::byte> plain, WireOut& out,
+                Opened& opened) override {
+    opened = {};
+    const WireIo::Loan loan(io_, wire, out);
+    Result<> result = read_records(plain, opened);
+    opened.consumed = wire.size() - io_.unread();
+    return result;
+  }
+
+  Result<> seal(std::span<const std::byte> plain, WireOut& out) override {
+    const WireIo::Loan loan(io_, {}, out);
+    while (!plain.empty()) {
+      const int size = static_cast<int>(std::min<std::size_t>(plain.size(), INT_MAX));
+      ERR_clear_error();
+      const int n = SSL_write(&ssl_, plain.data(), size);
+      if (n <= 0) return write_failure();
+      plain = plain.subspan(static_cast<std::size_t>(n));
+    }
+    return {};
+  }
+
+  void close(WireOut& out) noexcept override {
+    // A second SSL_shutdown would read, for the peer's close_notify.
+    if ((SSL_get_shutdown(&ssl_) & SSL_SENT_SHUTDOWN) != 0) return;
+    const WireIo::Loan loan(io_, {}, out);
+    SSL_shutdown(&ssl_);
+    ERR_clear_error();  // after a fatal alert there is nothing more to say
+  }
+
+ private:
+  /// One SSL_read brings at most one record; several fit into `plain`.
+  Result<> read_records(std::span<std::byte> plain, Opened& opened) {
+    while (opened.produced < plain.size()) {
+      const std::span<std::byte> room = plain.subspan(opened.produced);
+      ERR_clear_error();
+      const int n = SSL_read(&ssl_, room.data(),
+                             static_cast<int>(std::min<std::size_t>(room.size(), INT_MAX)));
+      if (n > 0) {
+        opened.produced += static_cast<std::size_t>(n);
+        continue;
+      }
+      switch (SSL_get_error(&ssl_, n)) {
+        case SSL_ERROR_WANT_READ:
+          return {};
+        case SSL_ERROR_ZERO_RETURN:
+          opened.close_notify = true;
+          return {};
+        default:  // an int of the library's
+          if (io_.overflow()) return no_room();
+          return fail(take_record_error());
+      }
+    }
+    return {};
+  }
+
+  Result<> write_failure() {
+    if (io_.overflow()) {
+      ERR_clear_error();
+      return no_room();
+    }
+    return fail(take_record_error());
+  }
+
+  SSL& ssl_;
+  WireIo& io_;
+};
+
+}  // namespace
+
+std::unique_ptr<RecordCodec> make_ssl_codec(SSL& ssl, WireIo& io) {
+  return std::make_unique<SslCodec>(ssl, io);
+}
+
+}  // namespace starttls::tls

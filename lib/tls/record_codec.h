@@ -1,0 +1,63 @@
+#pragma once
+
+// The seam of the data plane: records in, plaintext out, and back. Everything works from the
+// caller's slab into the caller's slab; a codec owns no payload buffer of its own.
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+#include "lib/base/error.h"
+
+namespace starttls::tls {
+
+/// Where TLS bytes for the peer go: the codec appends to `buffer` and raises `used`. What is there
+/// is sent even when the call fails: an alert may be among it.
+struct WireOut {
+  std::span<std::byte> buffer;
+  std::size_t used = 0;
+
+  [[nodiscard]] std::span<std::byte> free() const noexcept { return buffer.subspan(used); }
+  [[nodiscard]] std::span<const std::byte> written() const noexcept { return buffer.first(used); }
+};
+
+struct Opened {
+  std::size_t consumed = 0;   ///< octets of input used; a partial record at the end is kept inside
+  std::size_t produced = 0;   ///< octets of plaintext
+  bool close_notify = false;  ///< the peer has ended its direction; nothing follows
+};
+
+/// Largest record on the wire (RFC 8446 §5.2, RFC 5246 §6.2.3).
+inline constexpr std::size_t kMaxRecordPlain = 16384;
+inline constexpr std::size_t kMaxRecordWire = 5 + kMaxRecordPlain + 2048;
+/// What sealing adds to each record at most (TLS 1.3: header 5, type 1, tag 16; TLS 1.2: 5 + 8 +
+/// 16; CBC: 5 + 16 + 16 + 32, twice for the 1/n-1 split of TLS 1.0).
+inline constexpr std::size_t kMaxRecordOverhead = 160;
+
+/// Room that `seal` wants for `plain` octets at most.
+[[nodiscard]] constexpr std::size_t sealed_size_bound(std::size_t plain) noexcept {
+  return plain + (plain / kMaxRecordPlain + 2) * kMaxRecordOverhead;
+}
+
+/// One leg's record layer after the handshake. Not thread-safe; lives on its worker.
+class RecordCodec {
+ public:
+  RecordCodec() = default;
+  RecordCodec(const RecordCodec&) = delete;
+  RecordCodec& operator=(const RecordCodec&) = delete;
+  virtual ~RecordCodec() = default;
+
+  /// Opens records from `wire` into `plain` until either is exhausted. Where `plain` is filled
+  /// (`produced == plain.size()`) the rest of a record may be kept inside: call again, with what is
+  /// left of `wire` or with nothing, until it is not. `out` takes what the record
+  /// layer itself has to say (KeyUpdate, alerts). Errors: tls; then what was produced before the
+  /// bad record is delivered in `opened`, and nothing of the bad record or behind it.
+  [[nodiscard]] virtual Result<> open(std::span<const std::byte> wire, std::span<std::byte> plain,
+                                      WireOut& out, Opened& opened) = 0;
+  /// Seals all of `plain`; `out` must have `sealed_size_bound(plain.size())` free. Errors: tls.
+  [[nodiscard]] virtual Result<> seal(std::span<const std::byte> plain, WireOut& out) = 0;
+  /// Seals close_notify: our direction ends (RFC 8446 §6.1). Safe to repeat.
+  virtual void close(WireOut& out) noexcept = 0;
+};
+
+}  // namespace starttls::tls

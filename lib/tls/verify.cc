@@ -1,0 +1,204 @@
+#include "lib/tls/verify.h"
+
+#include <cstddef>
+#include <utility>
+
+#include "lib/base/ascii.h"
+
+namespace starttls::tls {
+namespace {
+
+constexpr int kMaxDepth = 10;  // certificates between leaf and root; public chains have one or two
+constexpr unsigned kMinRsaBits = 2048;
+constexpr unsigned kMinEcBits = 256;
+constexpr std::size_t kMaxReference = 100;  // octets of our own name told to the client
+
+std::string_view view(const ASN1_STRING* string) {
+  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
+          static_cast<std::size_t>(ASN1_STRING_length(string))};
+}
+
+std::string name_text(const X509_NAME* name) {
+  const bssl::UniquePtr<BIO> bio(BIO_new(BIO_s_mem()));
+  // RFC 4514 with UTF-8 left as it is: ascii::escape makes it fit for a log.
+  if (!bio || X509_NAME_print_ex(bio.get(), name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) < 0) {
+    return {};
+  }
+  const std::uint8_t* data = nullptr;
+  std::size_t size = 0;
+  if (BIO_mem_contents(bio.get(), &data, &size) == 0) return {};
+  return ascii::escape({reinterpret_cast<const char*>(data), size});
+}
+
+bssl::UniquePtr<X509> parse_leaf(const STACK_OF(CRYPTO_BUFFER) * chain) {
+  if (chain == nullptr || sk_CRYPTO_BUFFER_num(chain) == 0) return nullptr;
+  return bssl::UniquePtr<X509>(X509_parse_from_buffer(sk_CRYPTO_BUFFER_value(chain, 0)));
+}
+
+/// What the peer sent behind its leaf. What does not parse is left out: if it was needed there is
+/// no path, else it does no harm.
+bssl::UniquePtr<STACK_OF(X509)> parse_intermediates(const STACK_OF(CRYPTO_BUFFER) * chain) {
+  bssl::UniquePtr<STACK_OF(X509)> out(sk_X509_new_null());
+  for (std::size_t i = 1; out && i < sk_CRYPTO_BUFFER_num(chain); ++i) {
+    bssl::UniquePtr<X509> parsed(X509_parse_from_buffer(sk_CRYPTO_BUFFER_value(chain, i)));
+    if (parsed && !bssl::PushToStack(out.get(), std::move(parsed))) return nullptr;
+  }
+  ERR_clear_error();
+  return out;
+}
+
+bool is_self_signed(X509* certificate) {
+  if (X509_NAME_cmp(X509_get_subject_name(certificate), X509_get_issuer_name(certificate)) != 0) {
+    return false;
+  }
+  const bssl::UniquePtr<EVP_PKEY> key(X509_get_pubkey(certificate));
+  const bool verified = key && X509_verify(certificate, key.get()) == 1;
+  ERR_clear_error();
+  return verified;
+}
+
+std::string reason_text(int error, X509* leaf) {
+  switch (error) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+      return "certificate has expired";
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+      return "certificate is not yet valid";
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+      return "self-signed certificate";
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+      // To the library, a certificate whose key usage says that it cannot sign has not signed
+      // itself.
+      return is_self_signed(leaf) ? "self-signed certificate" : "unknown CA";
+    default:  // an int of the library's: any of sixty
+      return std::string("certificate is not acceptable: ") + X509_verify_cert_error_string(error);
+  }
+}
+
+/// Why the key of `certificate` is too weak, empty where it is not.
+std::string key_weakness(X509* certificate) {
+  const bssl::UniquePtr<EVP_PKEY> key(X509_get_pubkey(certificate));
+  if (!key) return "certificate has a key of an unknown kind";
+  const auto bits = static_cast<unsigned>(EVP_PKEY_bits(key.get()));
+  switch (EVP_PKEY_id(key.get())) {
+    case EVP_PKEY_RSA:
+      if (bits >= kMinRsaBits) return {};
+      return "certificate key is too weak: RSA with " + std::to_string(bits) + " bits";
+    case EVP_PKEY_EC:
+      if (bits >= kMinEcBits) return {};
+      return "certificate key is too weak: EC with " + std::to_string(bits) + " bits";
+    default:
+      return {};
+  }
+}
+
+std::string signature_weakness(const X509* certificate) {
+  int digest = NID_undef;
+  int key = NID_undef;
+  // RSA-PSS and Ed25519 have no digest here; both BoringSSLs take them with SHA-2 only.
+  OBJ_find_sigid_algs(X509_get_signature_nid(certificate), &digest, &key);
+  if (digest == NID_sha1) return "certificate is signed with SHA-1";
+  if (digest == NID_md5 || digest == NID_md4) return "certificate is signed with MD5";
+  return {};
+}
+
+std::string chain_weakness(const STACK_OF(X509) * path) {
+  const std::size_t size = sk_X509_num(path);
+  for (std::size_t i = 0; i < size; ++i) {
+    X509* certificate = sk_X509_value(path, i);
+    if (auto why = key_weakness(certificate); !why.empty()) return why;
+    // An anchor is trusted for being in the store, not for its signature.
+    const bool anchor = i + 1 == size;
+    if (anchor) break;
+    if (auto why = signature_weakness(certificate); !why.empty()) return why;
+  }
+  return {};
+}
+
+std::string evidence(const X509* leaf, const PresentedNames& names, std::string_view reason) {
+  return "subject=\"" + name_text(X509_get_subject_name(leaf)) + "\" issuer=\"" +
+         name_text(X509_get_issuer_name(leaf)) + "\" names=\"" +
+         ascii::escape(describe(names), 400) + "\" reason=\"" + ascii::escape(reason) + '"';
+}
+
+Rejection reject(std::string reason, int alert, std::string evidence_text) {
+  return Rejection{Error{Errc::certificate, std::move(reason), std::move(evidence_text)},
+                   static_cast<std::uint8_t>(alert)};
+}
+
+}  // namespace
+
+PresentedNames presented_names(const X509* certificate) {
+  PresentedNames out;
+  const bssl::UniquePtr<GENERAL_NAMES> names(static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
+  ERR_clear_error();  // an extension that does not parse names nobody
+  if (!names) return out;
+  for (std::size_t i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+    if (name->type == GEN_DNS) {
+      out.dns.emplace_back(view(name->d.dNSName));
+    } else if (name->type == GEN_IPADD) {
+      const std::string_view octets = view(name->d.iPAddress);
+      if (octets.size() == 4 || octets.size() == 16) out.ip.emplace_back(octets);
+    }
+  }
+  return out;
+}
+
+std::string leaf_subject(const STACK_OF(CRYPTO_BUFFER) * chain) {
+  const auto leaf = parse_leaf(chain);
+  ERR_clear_error();
+  return leaf ? name_text(X509_get_subject_name(leaf.get())) : std::string();
+}
+
+std::optional<Rejection> verify_server(X509_STORE* roots, const STACK_OF(CRYPTO_BUFFER) * chain,
+                                       std::string_view reference) {
+  const auto leaf = parse_leaf(chain);
+  if (!leaf) {
+    ERR_clear_error();
+    return reject("certificate cannot be read", SSL_AD_BAD_CERTIFICATE, {});
+  }
+  const PresentedNames names = presented_names(leaf.get());
+
+  const auto intermediates = parse_intermediates(chain);
+  const bssl::UniquePtr<X509_STORE_CTX> ctx(X509_STORE_CTX_new());
+  // "ssl_server" is purpose and trust in one; without it a client's certificate would do.
+  if (!intermediates || !ctx ||
+      X509_STORE_CTX_init(ctx.get(), roots, leaf.get(), intermediates.get()) != 1 ||
+      X509_STORE_CTX_set_default(ctx.get(), "ssl_server") != 1) {
+    ERR_clear_error();
+    return reject("certificate cannot be checked", SSL_AD_INTERNAL_ERROR, {});
+  }
+  X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(ctx.get());
+  X509_VERIFY_PARAM_set_depth(param, kMaxDepth);
+  X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_TRUSTED_FIRST | X509_V_FLAG_PARTIAL_CHAIN);
+
+  const bool trusted = X509_verify_cert(ctx.get()) == 1;
+  ERR_clear_error();
+  if (!trusted) {
+    const int error = X509_STORE_CTX_get_error(ctx.get());
+    std::string told = evidence(leaf.get(), names, X509_verify_cert_error_string(error));
+    const int depth = X509_STORE_CTX_get_error_depth(ctx.get());
+    const X509* at = X509_STORE_CTX_get_current_cert(ctx.get());
+    if (depth > 0 && at != nullptr) {
+      told += " at=\"" + name_text(X509_get_subject_name(at)) + '"';
+    }
+    return reject(reason_text(error, leaf.get()), SSL_alert_from_verify_result(error),
+                  std::move(told));
+  }
+  if (auto why = chain_weakness(X509_STORE_CTX_get0_chain(ctx.get())); !why.empty()) {
+    std::string told = evidence(leaf.get(), names, why);
+    return reject(std::move(why), SSL_AD_BAD_CERTIFICATE, std::move(told));
+  }
+  if (!names_match(names, reference)) {
+    return reject("name mismatch: wanted " + ascii::printable(reference, kMaxReference) + ", got " +
+                      describe(names),
+                  SSL_AD_BAD_CERTIFICATE, evidence(leaf.get(), names, "name mismatch"));
+  }
+  return std::nullopt;
+}
+
+}  // namespace starttls::tls

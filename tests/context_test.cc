@@ -1,0 +1,161 @@
+// Contexts from files: what is wrong with a file is said at start, with the file's name.
+
+#include "lib/tls/context.h"
+
+#include <string>
+#include <string_view>
+
+#include "tests/support/catch.h"
+#include "tests/support/tls_pair.h"
+
+namespace starttls {
+namespace {
+
+using test::TempFolder;
+using test::test_pki;
+using tls::Context;
+
+bool has(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+
+std::string client_failure(const std::string& ca_file) {
+  const auto context = Context::client({.ca_file = ca_file});
+  if (context) return "";
+  CHECK(context.error().code == Errc::config);
+  CHECK(has(context.error().reason, ca_file));
+  return context.error().reason.substr(context.error().reason.find(ca_file) + ca_file.size());
+}
+
+std::string server_failure(const tls::ChainAndKey& files) {
+  const auto context = Context::server({.certificates = {files}});
+  if (context) return "";
+  CHECK(context.error().code == Errc::config);
+  return context.error().reason;
+}
+
+TEST_CASE("context: a CA file may hold several certificates and prose", "[tls]") {
+  const TempFolder folder;
+  const auto& pki = test_pki();
+  CHECK(client_failure(folder.write("one.pem", pki.root.certificate_pem())) == "");
+  CHECK(client_failure(folder.write("two.pem", "# ours\n" + pki.root.certificate_pem() +
+                                                   "\ntext\n" + pki.ca.certificate_pem())) == "");
+  CHECK(client_failure(folder.write(
+            "twice.pem", pki.root.certificate_pem() + pki.root.certificate_pem())) == "");
+}
+
+TEST_CASE("context: a CA file that is missing, empty or garbage is an error with its name",
+          "[tls][security]") {
+  const TempFolder folder;
+  const std::string good = test_pki().root.certificate_pem();
+  CHECK(client_failure(folder.path("none.pem")) == ": No such file or directory");
+  CHECK(client_failure(folder.write("empty.pem", "")) == ": holds no certificate");
+  CHECK(client_failure(folder.write("prose.pem", "hello\n")) == ": holds no certificate");
+  CHECK(client_failure(folder.write("key.pem", test_pki().server.key_pem())) ==
+        ": holds no certificate");
+  CHECK(client_failure("/dev/null") == ": not a regular file");
+  CHECK(client_failure(folder.path(".")) == ": not a regular file");
+  CHECK(has(client_failure(folder.write("cut.pem", good.substr(0, good.size() / 2))), "not PEM"));
+  CHECK(has(client_failure(folder.write("second.pem", good + good.substr(0, good.size() / 2))),
+            "not PEM after 1 certificates"));
+  CHECK(has(client_failure(folder.write(
+                "body.pem", "-----BEGIN CERTIFICATE-----\nMAMCAQA=\n-----END CERTIFICATE-----\n")),
+            "certificate 1 cannot be read"));
+  CHECK(ERR_peek_error() == 0);
+}
+
+TEST_CASE("context: the system's trust store serves where no CA file is named", "[tls]") {
+  const auto context = Context::client({});
+  if (!context) {  // a container without ca-certificates
+    CHECK(has(context.error().reason, "/etc/ssl/certs/ca-certificates.crt"));
+    return;
+  }
+  CHECK(ERR_peek_error() == 0);
+}
+
+TEST_CASE("context: old TLS is not spoken to servers", "[tls][security][X17]") {
+  CHECK_FALSE(Context::client(
+      {.verification = tls::Verification::none, .min_version = tls::Version::tls1_1}));
+}
+
+TEST_CASE("context: without verification no trust store is read", "[tls]") {
+  CHECK(Context::client({.verification = tls::Verification::none, .ca_file = "/nonexistent"}));
+}
+
+TEST_CASE("context: a server needs a certificate", "[tls]") {
+  CHECK_FALSE(Context::server({}));
+}
+
+TEST_CASE("context: chain and key are read from PEM, ECDSA and RSA", "[tls]") {
+  const TempFolder folder;
+  CHECK(server_failure(folder.write("ecdsa", test_pki().server)) == "");
+  CHECK(server_failure(folder.write("rsa", test_pki().server_rsa)) == "");
+  // Both in one file, as some tools like it.
+  const std::string both =
+      folder.write("both.pem", test_pki().server.key_pem() + test_pki().server.chain_pem(), 0600);
+  CHECK(server_failure({both, both}) == "");
+}
+
+TEST_CASE("context: a key of another certificate is refused", "[tls][security]") {
+  const TempFolder folder;
+  const auto ecdsa = folder.write("ecdsa", test_pki().server);
+  const auto rsa = folder.write("rsa", test_pki().server_rsa);
+  const auto other = folder.write("other", test_pki().ca.issue(test::server_options()));
+  CHECK(server_failure({ecdsa.chain, other.key}) ==
+        other.key + ": the key does not belong to the first certificate of " + ecdsa.chain);
+  CHECK(has(server_failure({ecdsa.chain, rsa.key}), "does not belong"));
+}
+
+TEST_CASE("context: a key that others may read is refused", "[tls][security][L20]") {
+  const TempFolder folder;
+  const auto files = folder.write("server", test_pki().server);
+  for (const unsigned mode : {0640U, 0604U, 0644U, 0660U, 0601U}) {
+    INFO(mode);
+    const std::string key = folder.write("open.key", test_pki().server.key_pem(), mode);
+    CHECK(server_failure({files.chain, key})
+              .starts_with(key + ": the private key is open to group or others (mode "));
+  }
+  for (const unsigned mode : {0600U, 0400U}) {
+    const std::string key =
+        folder.write(std::to_string(mode) + ".key", test_pki().server.key_pem(), mode);
+    CHECK(server_failure({files.chain, key}) == "");
+  }
+  // A link does not hide what it points to.
+  const std::string open = folder.write("wide.key", test_pki().server.key_pem(), 0644);
+  std::filesystem::create_symlink(open, folder.path("link.key"));
+  CHECK(has(server_failure({files.chain, folder.path("link.key")}), "open to group"));
+}
+
+TEST_CASE("context: missing, empty, encrypted and garbage files are named", "[tls]") {
+  const TempFolder folder;
+  const auto files = folder.write("server", test_pki().server);
+  CHECK(server_failure({folder.path("no.pem"), files.key}) ==
+        folder.path("no.pem") + ": No such file or directory");
+  CHECK(server_failure({files.chain, folder.path("no.key")}) ==
+        folder.path("no.key") + ": No such file or directory");
+  const std::string empty = folder.write("empty", "");
+  CHECK(server_failure({empty, files.key}) == empty + ": holds no certificate");
+  CHECK(has(server_failure({files.chain, empty}), "holds no unencrypted private key"));
+  const std::string garbage = folder.write("garbage", "-----BEGIN PRIVATE KEY-----\nAAAA\n");
+  CHECK(has(server_failure({files.chain, garbage}), "holds no unencrypted private key"));
+  const std::string encrypted = folder.write(
+      "encrypted",
+      "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAMCAQA=\n-----END ENCRYPTED PRIVATE KEY-----\n");
+  CHECK(has(server_failure({files.chain, encrypted}), "holds no unencrypted"));
+  CHECK(ERR_peek_error() == 0);
+}
+
+TEST_CASE("context: a chain too large for a handshake is refused", "[tls]") {
+  const TempFolder folder;
+  std::string chain = test_pki().server.certificate_pem();
+  for (int i = 0; i < 200; ++i) chain += test_pki().ca.certificate_pem();
+  const auto files = folder.write("server", test_pki().server);
+  CHECK(has(server_failure({folder.write("long.pem", chain), files.key}), "too large"));
+}
+
+TEST_CASE("context: the library says who it is", "[tls]") {
+  CHECK(has(tls::library_version(), "BoringSSL"));
+}
+
+}  // namespace
+}  // namespace starttls

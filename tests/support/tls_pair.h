@@ -1,0 +1,137 @@
+#pragma once
+
+// Two ends of TLS that talk in memory: our Engine, and the bare library as somebody else's program,
+// which can be set up in ways that the Engine refuses (old versions, CBC suites, tickets).
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bench/pki/pki.h"
+#include "lib/base/error.h"
+#include "lib/tls/boringssl.h"
+#include "lib/tls/engine.h"
+
+namespace starttls::test {
+
+/// A folder of its own, gone at the end of the test.
+class TempFolder {
+ public:
+  TempFolder();
+  TempFolder(const TempFolder&) = delete;
+  TempFolder& operator=(const TempFolder&) = delete;
+  ~TempFolder();
+
+  /// Writes a file and returns its path.
+  std::string write(const std::string& name, std::string_view text, unsigned mode = 0600) const;
+  [[nodiscard]] std::string path(const std::string& name) const { return (path_ / name).string(); }
+  [[nodiscard]] tls::ChainAndKey write(const std::string& name, const pki::Identity& id) const;
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// One end of a connection. `in` is what has arrived; what is used up is taken out of it.
+class TlsEnd {
+ public:
+  TlsEnd() = default;
+  TlsEnd(const TlsEnd&) = delete;
+  TlsEnd& operator=(const TlsEnd&) = delete;
+  virtual ~TlsEnd() = default;
+
+  struct Received {
+    std::string plain;
+    bool close_notify = false;
+    std::optional<Error> error;
+  };
+
+  /// True when done.
+  virtual Result<bool> handshake(std::string& in, std::string& out) = 0;
+  virtual std::string seal(std::string_view plain) = 0;
+  virtual Received receive(std::string& in) = 0;
+  virtual std::string close() = 0;
+};
+
+class EngineEnd final : public TlsEnd {
+ public:
+  explicit EngineEnd(std::unique_ptr<tls::Engine> engine) : engine_(std::move(engine)) {}
+
+  Result<bool> handshake(std::string& in, std::string& out) override;
+  std::string seal(std::string_view plain) override;
+  Received receive(std::string& in) override;
+  std::string close() override;
+
+  /// Room for plaintext that one call of `open` gets; small ones show what is kept inside.
+  void set_plain_room(std::size_t octets) { plain_room_ = octets; }
+  tls::Engine& engine() { return *engine_; }
+
+ private:
+  std::unique_ptr<tls::Engine> engine_;
+  std::size_t plain_room_ = std::size_t{256} << 10U;
+};
+
+struct LibraryOptions {
+  std::uint16_t min_version = TLS1_VERSION;
+  std::uint16_t max_version = TLS1_3_VERSION;
+  std::string ciphers = {};                        ///< "" = the library's own
+  std::vector<std::uint16_t> verify_schemes = {};  ///< signature_algorithms of a client
+  std::string server_name = {};                    ///< SNI of a client
+};
+
+/// The bare library.
+class LibraryEnd final : public TlsEnd {
+ public:
+  static std::unique_ptr<LibraryEnd> client(const LibraryOptions& options);
+  static std::unique_ptr<LibraryEnd> server(const pki::Identity& identity,
+                                            const LibraryOptions& options);
+
+  Result<bool> handshake(std::string& in, std::string& out) override;
+  std::string seal(std::string_view plain) override;
+  Received receive(std::string& in) override;
+  std::string close() override;
+
+  SSL* ssl() { return ssl_.get(); }
+  std::string drain();  ///< what the library wants to send
+  /// Subject of the peer's leaf.
+  std::string peer_common_name();
+  /// SNI that the client sent; "" where it sent none. Kept from the ClientHello.
+  [[nodiscard]] const std::string& server_name() const { return server_name_; }
+
+ private:
+  explicit LibraryEnd(const LibraryOptions& options);
+  void feed(std::string& in);
+
+  bssl::UniquePtr<SSL_CTX> ctx_;
+  bssl::UniquePtr<SSL> ssl_;
+  std::string server_name_;
+};
+
+struct Outcome {
+  bool done = false;  ///< both ends
+  std::optional<Error> client_error;
+  std::optional<Error> server_error;
+  std::string to_client;  ///< arrived behind the handshake and not yet used
+  std::string to_server;
+};
+
+/// Runs the handshake, at most `segment` octets at a time in each direction.
+Outcome shake_hands(TlsEnd& client, TlsEnd& server, std::size_t segment = std::size_t{1} << 20U);
+
+/// A root, an intermediate and a good server certificate; made once, since keys take time.
+struct TestPki {
+  pki::Identity root;
+  pki::Identity ca;
+  pki::Identity server;      ///< ECDSA: localhost, mail.test, 127.0.0.1, ::1
+  pki::Identity server_rsa;  ///< the same names
+};
+const TestPki& test_pki();
+
+/// The options of `TestPki::server`, to be varied.
+pki::CertificateOptions server_options();
+
+}  // namespace starttls::test

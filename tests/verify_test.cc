@@ -1,0 +1,336 @@
+// Who a server is: names (RFC 9525) and chains. The ids in the tags are rows of the project's list
+// of cases.
+
+#include "lib/tls/verify.h"
+
+#include <string>
+
+#include "lib/base/ascii.h"
+#include "tests/support/catch.h"
+#include "tests/support/tls_pair.h"
+
+namespace starttls {
+namespace {
+
+using pki::Identity;
+using std::chrono::hours;
+using test::server_options;
+using test::test_pki;
+using tls::dns_name_matches;
+using tls::names_match;
+using tls::Rejection;
+
+bssl::UniquePtr<BIO> reading(const std::string& pem) {
+  return bssl::UniquePtr<BIO>(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+}
+
+bssl::UniquePtr<X509_STORE> store_of(const std::string& pem) {
+  bssl::UniquePtr<X509_STORE> out(X509_STORE_new());
+  const auto bio = reading(pem);
+  while (
+      bssl::UniquePtr<X509> certificate{PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)}) {
+    X509_STORE_add_cert(out.get(), certificate.get());
+  }
+  ERR_clear_error();
+  return out;
+}
+
+bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> chain_of(const std::string& pem) {
+  bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> out(sk_CRYPTO_BUFFER_new_null());
+  const auto bio = reading(pem);
+  while (
+      bssl::UniquePtr<X509> certificate{PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)}) {
+    unsigned char* der = nullptr;
+    const int size = i2d_X509(certificate.get(), &der);
+    const bssl::UniquePtr<unsigned char> owned(der);
+    bssl::PushToStack(out.get(), bssl::UniquePtr<CRYPTO_BUFFER>(CRYPTO_BUFFER_new(
+                                     der, static_cast<std::size_t>(size), nullptr)));
+  }
+  ERR_clear_error();
+  return out;
+}
+
+std::optional<Rejection> verify(const std::string& roots, const std::string& chain,
+                                std::string_view reference) {
+  return tls::verify_server(store_of(roots).get(), chain_of(chain).get(), reference);
+}
+
+std::optional<Rejection> verify(const Identity& server, std::string_view reference = "mail.test") {
+  return verify(test_pki().root.certificate_pem(), server.chain_pem(), reference);
+}
+
+/// "" where the server is accepted.
+std::string reason(const std::optional<Rejection>& rejection) {
+  return rejection ? rejection->error.reason : "";
+}
+
+TEST_CASE("verify: a dns name matches itself in any case, and with a trailing dot wanted",
+          "[tls][security][X10]") {
+  CHECK(dns_name_matches("mail.example.org", "mail.example.org"));
+  CHECK(dns_name_matches("MAIL.example.ORG", "mail.EXAMPLE.org"));
+  CHECK(dns_name_matches("mail.example.org", "mail.example.org."));
+  CHECK(dns_name_matches("localhost", "localhost"));
+  CHECK(dns_name_matches("a_b.example.org", "a_b.example.org"));
+  CHECK_FALSE(dns_name_matches("mail.example.org.", "mail.example.org"));
+  CHECK_FALSE(dns_name_matches("mail.example.org", "mail.example.org.."));
+  CHECK_FALSE(dns_name_matches("mail.example.org", "example.org"));
+  CHECK_FALSE(dns_name_matches("example.org", "mail.example.org"));
+  CHECK_FALSE(dns_name_matches("mail.example.org", ""));
+  CHECK_FALSE(dns_name_matches("", ""));
+  CHECK_FALSE(dns_name_matches("", "."));
+}
+
+TEST_CASE("verify: a wildcard is one whole left-most label", "[tls][security][X7]") {
+  CHECK(dns_name_matches("*.example.org", "mail.example.org"));
+  CHECK(dns_name_matches("*.Example.org", "MAIL.example.ORG."));
+  CHECK(dns_name_matches("*.example.org", "xn--mller-kva.example.org"));
+  CHECK_FALSE(dns_name_matches("*.example.org", "example.org"));
+  CHECK_FALSE(dns_name_matches("*.example.org", ".example.org"));
+  CHECK_FALSE(dns_name_matches("*.example.org", "a.b.example.org"));
+  CHECK_FALSE(dns_name_matches("m*.example.org", "mail.example.org"));
+  CHECK_FALSE(dns_name_matches("*l.example.org", "mail.example.org"));
+  CHECK_FALSE(dns_name_matches("xn--*.example.org", "xn--mller-kva.example.org"));
+  CHECK_FALSE(dns_name_matches("mail.*.org", "mail.example.org"));
+  CHECK_FALSE(dns_name_matches("*.*.org", "mail.example.org"));
+  CHECK_FALSE(dns_name_matches("*.org", "example.org"));
+  CHECK_FALSE(dns_name_matches("*", "localhost"));
+  CHECK_FALSE(dns_name_matches("*.", "localhost"));
+  CHECK_FALSE(dns_name_matches("*.example.org", "*.example.org"));
+}
+
+TEST_CASE("verify: a name with a NUL or any other odd octet matches nothing",
+          "[tls][security][X10]") {
+  using namespace std::string_literals;
+  CHECK_FALSE(dns_name_matches("mail.test\0.evil.test"s, "mail.test"));
+  CHECK_FALSE(dns_name_matches("mail.test\0.evil.test"s, "mail.test\0.evil.test"s));
+  CHECK_FALSE(dns_name_matches("mail.test\0"s, "mail.test"));
+  CHECK_FALSE(dns_name_matches("*.example\0.org"s, "mail.example.org"));
+  CHECK_FALSE(dns_name_matches(" mail.test", "mail.test"));
+  CHECK_FALSE(dns_name_matches("mail..test", "mail..test"));
+  CHECK_FALSE(dns_name_matches("m\xc3\xbcller.test", "m\xc3\xbcller.test"));
+  CHECK_FALSE(dns_name_matches(std::string(64, 'a') + ".test", std::string(64, 'a') + ".test"));
+}
+
+TEST_CASE("verify: an address is only found among the iPAddress names", "[tls][security][X9]") {
+  using namespace std::string_literals;
+  const tls::PresentedNames dns{{"127.0.0.1", "::1"}, {}};
+  CHECK_FALSE(names_match(dns, "127.0.0.1"));
+  CHECK_FALSE(names_match(dns, "127.0.0.1."));
+  CHECK_FALSE(names_match(dns, "::1"));
+  const tls::PresentedNames ip{{}, {"\x7f\0\0\1"s, std::string(15, '\0') + "\1"}};
+  CHECK(names_match(ip, "127.0.0.1"));
+  CHECK(names_match(ip, "::1"));
+  CHECK(names_match(ip, "0:0::0:1"));
+  CHECK(names_match(ip, "::1%lo"));
+  CHECK_FALSE(names_match(ip, "127.0.0.2"));
+  CHECK_FALSE(names_match(ip, "::ffff:127.0.0.1"));
+  CHECK_FALSE(names_match(ip, "127.0.0.1%lo"));
+  CHECK_FALSE(names_match(ip, "localhost"));
+}
+
+TEST_CASE("verify: names are told printable and bounded", "[tls]") {
+  using namespace std::string_literals;
+  CHECK(tls::describe({}) == "no name");
+  CHECK(tls::describe({{"a.test", "b\r\n\x1b.test"}, {"\x7f\0\0\1"s}}) ==
+        "a.test, b.test, 127.0.0.1");
+  CHECK(tls::describe({{"1", "2", "3", "4", "5", "6", "7"}, {}}) == "1, 2, 3, 4, 5, ...");
+  CHECK(tls::describe({{std::string(10000, 'x')}, {}}).size() == 64);
+}
+
+TEST_CASE("verify: a good server is accepted under each of its names", "[tls]") {
+  for (const auto* name : {"mail.test", "MAIL.TEST.", "localhost", "127.0.0.1", "::1"}) {
+    INFO(name);
+    CHECK(reason(verify(test_pki().server, name)) == "");
+    CHECK(reason(verify(test_pki().server_rsa, name)) == "");
+  }
+}
+
+TEST_CASE("verify: an expired certificate is refused", "[tls][security][X4]") {
+  auto options = server_options();
+  options.not_before = hours{-48};
+  options.not_after = hours{-1};
+  const auto rejection = verify(test_pki().ca.issue(options));
+  REQUIRE(rejection);
+  CHECK(rejection->error.code == Errc::certificate);
+  CHECK(rejection->error.reason == "certificate has expired");
+  CHECK(rejection->alert == SSL_AD_CERTIFICATE_EXPIRED);
+  CHECK(rejection->error.evidence ==
+        "subject=\"CN=mail.test\" issuer=\"CN=test CA\" names=\"localhost, mail.test, 127.0.0.1, "
+        "::1\" reason=\"certificate has expired\"");
+}
+
+TEST_CASE("verify: an expired intermediate is refused, and named", "[tls][security][X4]") {
+  const auto ca = test_pki().root.issue(
+      {.common_name = "old CA", .not_before = hours{-48}, .not_after = hours{-1}, .ca = true});
+  const auto rejection = verify(ca.issue(server_options()));
+  CHECK(reason(rejection) == "certificate has expired");
+  CHECK(rejection->error.evidence.ends_with(" at=\"CN=old CA\""));
+}
+
+TEST_CASE("verify: a certificate of tomorrow is refused", "[tls][security][X5]") {
+  auto options = server_options();
+  options.not_before = hours{24};
+  const auto rejection = verify(test_pki().ca.issue(options));
+  CHECK(reason(rejection) == "certificate is not yet valid");
+  CHECK(rejection->alert == SSL_AD_CERTIFICATE_EXPIRED);  // RFC 8446 §6.2: "not currently valid"
+}
+
+TEST_CASE("verify: a certificate for another name is refused", "[tls][security][X3]") {
+  const auto rejection = verify(test_pki().server, "other.test");
+  REQUIRE(rejection);
+  CHECK(rejection->error.code == Errc::certificate);
+  CHECK(rejection->error.reason ==
+        "name mismatch: wanted other.test, got localhost, mail.test, 127.0.0.1, ::1");
+  CHECK(rejection->alert == SSL_AD_BAD_CERTIFICATE);
+  CHECK(reason(verify(test_pki().server, "127.0.0.2")).starts_with("name mismatch: "));
+  CHECK(reason(verify(test_pki().server, "")).starts_with("name mismatch: "));
+}
+
+TEST_CASE("verify: the common name is no name", "[tls][security][X6]") {
+  const auto server = test_pki().ca.issue({.common_name = "mail.test"});
+  CHECK(reason(verify(server)) == "name mismatch: wanted mail.test, got no name");
+}
+
+TEST_CASE("verify: a NUL in a certificate's name does not cut it", "[tls][security][X10]") {
+  using namespace std::string_literals;
+  const auto server =
+      test_pki().ca.issue({.common_name = "mail.test", .dns_names = {"mail.test\0.evil.test"s}});
+  CHECK(reason(verify(server)) == "name mismatch: wanted mail.test, got mail.test.evil.test");
+}
+
+TEST_CASE("verify: what a certificate says of itself cannot break out of a log line",
+          "[tls][security][T23]") {
+  const auto server = test_pki().ca.issue(
+      {.common_name = "a\"\r\nx\x1b[31m", .dns_names = {"evil\r\n\x1b[31m\".test"}});
+  const auto rejection = verify(server);
+  REQUIRE(rejection);
+  for (const char c : rejection->error.reason + rejection->error.evidence) {
+    CHECK(ascii::is_printable(c));
+  }
+  CHECK(rejection->error.evidence.find("evil[31m\\\".test") != std::string::npos);
+}
+
+TEST_CASE("verify: a self-signed certificate is refused unless it is the one trusted",
+          "[tls][security][X1]") {
+  const auto server = Identity::self_signed(server_options());
+  const auto rejection = verify(server);
+  CHECK(reason(rejection) == "self-signed certificate");
+  CHECK(rejection->alert == SSL_AD_UNKNOWN_CA);
+  CHECK(reason(verify(server.certificate_pem(), server.chain_pem(), "mail.test")) == "");
+  auto as_tools_make_them = server_options();
+  as_tools_make_them.ca = true;
+  CHECK(reason(verify(Identity::self_signed(as_tools_make_them))) == "self-signed certificate");
+  CHECK(reason(verify(server.certificate_pem(), server.chain_pem(), "other.test"))
+            .starts_with("name mismatch"));
+}
+
+TEST_CASE("verify: a certificate of an unknown CA is refused", "[tls][security][X2]") {
+  const auto stranger = Identity::self_signed({.common_name = "stranger", .ca = true});
+  const auto server = stranger.issue(server_options());
+  const auto rejection = verify(server);
+  CHECK(reason(rejection) == "unknown CA");
+  CHECK(rejection->alert == SSL_AD_UNKNOWN_CA);
+  // Sending the root along does not help.
+  CHECK(reason(verify(test_pki().root.certificate_pem(),
+                      server.chain_pem() + stranger.certificate_pem(), "mail.test")) ==
+        "unknown CA");
+}
+
+TEST_CASE("verify: a CA of the same name with another key is another CA", "[tls][security][X2]") {
+  const auto impostor = Identity::self_signed({.common_name = "test root", .ca = true});
+  CHECK_FALSE(reason(verify(impostor.issue(server_options()))).empty());
+}
+
+TEST_CASE("verify: a missing intermediate is an unknown CA, unless it is trusted itself",
+          "[tls][security][X5]") {
+  const auto& pki = test_pki();
+  CHECK(reason(verify(pki.root.certificate_pem(), pki.server.certificate_pem(), "mail.test")) ==
+        "unknown CA");
+  CHECK(reason(verify(pki.ca.certificate_pem(), pki.server.certificate_pem(), "mail.test")) == "");
+}
+
+TEST_CASE("verify: who is no CA cannot issue", "[tls][security][X5]") {
+  const auto rejection = verify(test_pki().server.issue(server_options()));
+  REQUIRE(rejection);
+  CHECK(rejection->error.code == Errc::certificate);
+}
+
+TEST_CASE("verify: path length and name constraints hold", "[tls][security][X5]") {
+  const auto last = test_pki().root.issue({.common_name = "last", .ca = true, .path_length = 0});
+  CHECK(reason(verify(last.issue(server_options()))) == "");
+  const auto beyond = last.issue({.common_name = "beyond", .ca = true});
+  CHECK_FALSE(reason(verify(beyond.issue(server_options()))).empty());
+
+  const auto bound =
+      test_pki().root.issue({.common_name = "bound", .ca = true, .permitted_dns = {"good.test"}});
+  CHECK(reason(verify(bound.issue({.common_name = "x", .dns_names = {"a.good.test"}}),
+                      "a.good.test")) == "");
+  CHECK_FALSE(
+      reason(verify(bound.issue({.common_name = "x", .dns_names = {"mail.test"}}))).empty());
+}
+
+TEST_CASE("verify: a certificate for clients only is refused", "[tls][security][X5]") {
+  auto options = server_options();
+  options.usage = pki::Usage::client;
+  const auto rejection = verify(test_pki().ca.issue(options));
+  CHECK(reason(rejection).starts_with("certificate is not acceptable: "));
+  options.usage = pki::Usage::unspecified;
+  CHECK(reason(verify(test_pki().ca.issue(options))) == "");
+}
+
+TEST_CASE("verify: RSA below 2048 bits is refused, of the server and of its CA",
+          "[tls][security][X5]") {
+  auto options = server_options();
+  options.key = pki::KeyType::rsa_1024;
+  CHECK(reason(verify(test_pki().ca.issue(options))) ==
+        "certificate key is too weak: RSA with 1024 bits");
+  const auto weak =
+      test_pki().root.issue({.common_name = "weak CA", .key = pki::KeyType::rsa_1024, .ca = true});
+  CHECK(reason(verify(weak.issue(server_options()))) ==
+        "certificate key is too weak: RSA with 1024 bits");
+}
+
+TEST_CASE("verify: a signature with SHA-1 is refused, of the server and of its CA",
+          "[tls][security][X5]") {
+  auto options = server_options();
+  options.digest = pki::Digest::sha1;
+  CHECK(reason(verify(test_pki().ca.issue(options))) == "certificate is signed with SHA-1");
+  const auto weak =
+      test_pki().root.issue({.common_name = "weak CA", .ca = true, .digest = pki::Digest::sha1});
+  CHECK(reason(verify(weak.issue(server_options()))) == "certificate is signed with SHA-1");
+}
+
+TEST_CASE("verify: what is no certificate is refused", "[tls][security]") {
+  bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> chain(sk_CRYPTO_BUFFER_new_null());
+  const auto roots = store_of(test_pki().root.certificate_pem());
+  CHECK(tls::verify_server(roots.get(), nullptr, "mail.test"));
+  CHECK(tls::verify_server(roots.get(), chain.get(), "mail.test"));
+  const std::uint8_t junk[] = {0x30, 0x03, 0x02, 0x01, 0x00};
+  bssl::PushToStack(chain.get(),
+                    bssl::UniquePtr<CRYPTO_BUFFER>(CRYPTO_BUFFER_new(junk, sizeof(junk), nullptr)));
+  CHECK(reason(tls::verify_server(roots.get(), chain.get(), "mail.test")) ==
+        "certificate cannot be read");
+  CHECK(ERR_peek_error() == 0);
+}
+
+TEST_CASE("verify: junk among the intermediates does no harm", "[tls]") {
+  auto chain = chain_of(test_pki().server.chain_pem());
+  const std::uint8_t junk[] = {0x30, 0x03, 0x02, 0x01, 0x00};
+  bssl::PushToStack(chain.get(),
+                    bssl::UniquePtr<CRYPTO_BUFFER>(CRYPTO_BUFFER_new(junk, sizeof(junk), nullptr)));
+  const auto roots = store_of(test_pki().root.certificate_pem());
+  CHECK_FALSE(tls::verify_server(roots.get(), chain.get(), "mail.test"));
+}
+
+TEST_CASE("verify: nothing is left in the error queue", "[tls]") {
+  ERR_clear_error();
+  (void)verify(test_pki().server);
+  CHECK(ERR_peek_error() == 0);
+  (void)verify(test_pki().server, "other.test");
+  CHECK(ERR_peek_error() == 0);
+  (void)verify(Identity::self_signed(server_options()));
+  CHECK(ERR_peek_error() == 0);
+}
+
+}  // namespace
+}  // namespace starttls
