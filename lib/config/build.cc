@@ -1,0 +1,120 @@
+#include "lib/config/build.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "lib/config/expand.h"
+
+namespace starttls::config {
+namespace {
+
+using Kind = Value::Kind;
+
+std::string wrong_kind(const std::string& path, std::string_view wanted, const Value& value) {
+  return path + ": must be " + std::string(wanted) + ", not " + std::string(kind_name(value));
+}
+
+void assign_table(const Value& table, const std::string& prefix, Section& section,
+                  Settings& settings, Findings& findings);
+
+void assign_services(const Value& services, Settings& settings, Findings& findings) {
+  constexpr std::string_view kWanted = "an array of tables: write [[service]]";
+  if (services.kind != Kind::list || services.elements.empty()) {
+    findings.add(services.key_place, "service: must be " + std::string(kWanted));
+  }
+  if (services.kind != Kind::list) return;
+  for (const auto& service : services.elements) {
+    if (service.kind != Kind::table) {
+      findings.add(service.place, wrong_kind("service", "a table", service));
+      continue;
+    }
+    Section section;
+    section.place = service.place;
+    assign_table(service, "service", section, settings, findings);
+    settings.services.push_back(std::move(section));
+  }
+}
+
+void assign_table(const Value& table, const std::string& prefix, Section& section,
+                  Settings& settings, Findings& findings) {
+  for (const auto& member : table.elements) {
+    const std::string path = prefix.empty() ? member.key : prefix + "." + member.key;
+    // A quoted name may contain dots; no key of ours does, so it must not pass for a path.
+    const bool quoted = member.key.find('.') != std::string::npos;
+    if (path == "service") {
+      assign_services(member, settings, findings);
+    } else if (const Key* const key = quoted ? nullptr : find_key(path)) {
+      section.settings.push_back({key, path, member});
+    } else if (quoted || !is_section(path)) {
+      findings.add(member.key_place,
+                   unknown_key(path) + (quoted ? " (a dot within quotes separates nothing)" : ""));
+    } else if (member.kind != Kind::table) {
+      findings.add(member.place, wrong_kind(path, "a table", member));
+    } else {
+      assign_table(member, path, section, settings, findings);
+    }
+  }
+}
+
+Result<> expand_all(Value& value, const Source& source) {
+  if (value.kind == Kind::text) {
+    auto text = expand(value.text, source.folder);
+    if (!text) return fail(std::move(text.error()));
+    value.text = std::move(*text);
+  }
+  if (value.kind == Kind::list) {
+    for (auto& element : value.elements) {
+      if (auto done = expand_all(element, source); !done) return done;
+    }
+  }
+  return {};
+}
+
+void read(Section& section, const Source& source, Findings& findings, Target target) {
+  for (auto& setting : section.settings) {
+    const auto before = findings.size();
+    if (const auto expanded = expand_all(setting.value, source); !expanded) {
+      findings.add(setting.value.place, setting.path + ": " + expanded.error().reason);
+    } else {
+      setting.key->read({setting.path, setting.value, source, findings}, target);
+    }
+    setting.bad = findings.size() > before;
+  }
+}
+
+}  // namespace
+
+const Setting* Section::find(std::string_view path) const noexcept {
+  const auto found = std::find_if(settings.begin(), settings.end(),
+                                  [path](const Setting& each) { return each.path == path; });
+  return found == settings.end() ? nullptr : &*found;
+}
+
+bool Section::is_bad(std::string_view path) const noexcept {
+  const auto* const setting = find(path);
+  return setting != nullptr && setting->bad;
+}
+
+Settings assign(const Value& root, Findings& findings) {
+  Settings settings;
+  settings.global.place = root.place;
+  assign_table(root, "", settings.global, settings, findings);
+  const bool has_service = std::any_of(root.elements.begin(), root.elements.end(),
+                                       [](const Value& member) { return member.key == "service"; });
+  if (!has_service) findings.add(root.place, "no [[service]]: at least one is required");
+  return settings;
+}
+
+void build(Settings settings, const Source& source, Findings& findings, Config& config) {
+  config = {};
+  Service model;  // takes the file's own timeouts
+  read(settings.global, source, findings, {config, model});
+  for (auto& section : settings.services) {
+    Service service = model;
+    read(section, source, findings, {config, service});
+    config.services.push_back(std::move(service));
+  }
+  validate(config, settings, source, findings);
+}
+
+}  // namespace starttls::config

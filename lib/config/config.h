@@ -1,0 +1,141 @@
+#pragma once
+
+// Plain structs and defaults: what the configuration says, after it was found right.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/base/address.h"
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "lib/base/tls_mode.h"
+
+namespace starttls::config {
+
+using LogLevel = log::Level;
+using LogFormat = log::Format;
+enum class Verify : std::uint8_t { full, none };
+enum class MinTls : std::uint8_t { tls1_0, tls1_1, tls1_2, tls1_3 };
+
+using starttls::Address;
+
+/// "HOST:PORT", "[::1]:PORT" or "unix:PATH". IP literals come out in one spelling, so that equal
+/// addresses compare equal; to_string gives the notation back. Errors: config, and what is wrong
+/// with `text` in words that follow it ("'x': the port is missing").
+[[nodiscard]] Result<Address> parse_address(std::string_view text);
+
+/// A host's name (letters, digits, '-', '_' and dots; RFC 1035 §2.3.4 limits) or an IP literal.
+/// Errors: config, as parse_address.
+[[nodiscard]] Result<> check_host(const std::string& host);
+
+/// Whether `host` is an IPv4 or IPv6 literal, without brackets.
+[[nodiscard]] bool is_ip_literal(const std::string& host) noexcept;
+
+/// Whether only this machine can reach a listener there: a loopback literal or a unix socket.
+[[nodiscard]] bool is_local(const Address& address) noexcept;
+
+/// An IPv4 or IPv6 network; IPv4 is kept as ::ffff:a.b.c.d, its prefix + 96.
+struct Network {
+  std::uint8_t bytes[16] = {};
+  unsigned prefix = 128;
+
+  friend bool operator==(const Network&, const Network&) = default;
+};
+/// "10.0.0.0/8", "2001:db8::/32" or a single address. Errors: config, as parse_address; bits set
+/// behind the prefix are one, for they say that something else was meant.
+[[nodiscard]] Result<Network> parse_network(std::string_view text);
+[[nodiscard]] std::string to_string(const Network& network);
+
+/// Whether `address` (IPv4 as ::ffff:a.b.c.d, in network order) lies in `network`. An IPv6 network
+/// never contains an IPv4 address: "::/0" is all of IPv6 and no more.
+[[nodiscard]] bool contains(const Network& network,
+                            std::span<const std::uint8_t, 16> address) noexcept;
+
+/// "10s", "5m", "1h30m", "250ms": whole numbers, each unit once, the larger first. Errors: config,
+/// as parse_address; zero and more than a day are among them.
+[[nodiscard]] Result<std::chrono::milliseconds> parse_duration(std::string_view text);
+[[nodiscard]] std::string to_string(std::chrono::milliseconds duration);
+
+struct Timeouts {
+  std::chrono::milliseconds connect{std::chrono::seconds{10}};
+  std::chrono::milliseconds handshake{std::chrono::seconds{10}};
+  std::chrono::milliseconds prelude{std::chrono::seconds{30}};
+  std::chrono::milliseconds command{std::chrono::minutes{5}};
+  std::chrono::milliseconds idle{std::chrono::minutes{35}};
+
+  friend bool operator==(const Timeouts&, const Timeouts&) = default;
+};
+
+struct Downstream {
+  TlsMode tls = TlsMode::none;
+  std::vector<Network> allow;  ///< empty = anyone
+
+  friend bool operator==(const Downstream&, const Downstream&) = default;
+};
+
+struct Upstream {
+  std::vector<Address> address;  ///< tried in order
+  TlsMode tls = TlsMode::starttls;
+  Verify verify = Verify::full;
+  std::string server_name;  ///< "" = the host of the address
+  std::string ca_file;      ///< "" = the system's trust store; absolute
+  MinTls min_tls = MinTls::tls1_2;
+  bool greeting_text = true;
+
+  friend bool operator==(const Upstream&, const Upstream&) = default;
+};
+
+struct Service {
+  std::string name;
+  std::string protocol;
+  std::vector<Address> listen;
+  Downstream downstream;
+  Upstream upstream;
+  Timeouts timeouts;
+
+  friend bool operator==(const Service&, const Service&) = default;
+};
+
+struct Proxy {
+  unsigned workers = 0;  ///< 0 = one per CPU the process may use
+  std::string hostname;  ///< "" = the system's FQDN, else an address literal
+  std::chrono::milliseconds drain_timeout{std::chrono::seconds{30}};
+  std::size_t max_sessions = 0;  ///< 0 = what RLIMIT_NOFILE allows
+
+  friend bool operator==(const Proxy&, const Proxy&) = default;
+};
+
+struct Log {
+  LogLevel level = LogLevel::info;
+  LogFormat format = LogFormat::text;
+  std::string file;  ///< "" = standard error; absolute
+
+  friend bool operator==(const Log&, const Log&) = default;
+};
+
+struct Config {
+  Proxy proxy;
+  Log log;
+  std::vector<Service> services;
+
+  friend bool operator==(const Config&, const Config&) = default;
+};
+
+/// The name sent as SNI and verified where `upstream` connects to `address`: `server_name`, else
+/// the host, without the dot that may end it (RFC 6066 §3). Never a name heard from the server or
+/// from DNS.
+[[nodiscard]] std::string peer_name(const Upstream& upstream, const Address& address);
+
+/// What a person should know before relying on the service: verification switched off, fallback to
+/// the clear. One sentence each, for the log at start and for `--check`.
+[[nodiscard]] std::vector<std::string> warnings(const Service& service);
+
+/// The effective policy of each service in plain words, as `--check` prints it: lines, each ended.
+[[nodiscard]] std::string describe(const Config& config);
+
+}  // namespace starttls::config

@@ -1,0 +1,153 @@
+#include <algorithm>
+
+#include "lib/base/ascii.h"
+#include "lib/config/config.h"
+
+namespace starttls::config {
+namespace {
+
+using std::chrono::milliseconds;
+
+template <class Element>
+std::string joined(const std::vector<Element>& all, std::string_view separator) {
+  std::string text;
+  for (const auto& each : all) {
+    if (!text.empty()) text += separator;
+    text += to_string(each);
+  }
+  return text;
+}
+
+bool is_local_server(const Address& address) {
+  return is_local(address) || ascii::iequals(address.host, "localhost");
+}
+
+std::string_view name(MinTls version) noexcept {
+  switch (version) {
+    case MinTls::tls1_0:
+      return "1.0";
+    case MinTls::tls1_1:
+      return "1.1";
+    case MinTls::tls1_2:
+      return "1.2";
+    case MinTls::tls1_3:
+      return "1.3";
+  }
+  return "unknown";
+}
+
+std::string_view upstream_tls(TlsMode mode) noexcept {
+  switch (mode) {
+    case TlsMode::none:
+      return "none, in the clear";
+    case TlsMode::opportunistic:
+      return "STARTTLS where the server offers it, else in the clear";
+    case TlsMode::starttls:
+      return "STARTTLS, required";
+    case TlsMode::implicit:
+      return "from the first byte";
+  }
+  return "unknown";
+}
+
+std::string_view downstream_tls(TlsMode mode) noexcept {
+  switch (mode) {
+    case TlsMode::none:
+      return "none, in the clear";
+    case TlsMode::opportunistic:
+      return "STARTTLS offered, the client chooses";
+    case TlsMode::starttls:
+      return "STARTTLS, required";
+    case TlsMode::implicit:
+      return "from the first byte";
+  }
+  return "unknown";
+}
+
+std::string verification(const Upstream& upstream) {
+  if (upstream.verify == Verify::none) return "nothing";
+  std::vector<std::string> names;
+  for (const auto& address : upstream.address) {
+    auto peer = peer_name(upstream, address);
+    if (names.empty() || names.back() != peer) names.push_back(std::move(peer));
+  }
+  std::string text = "the chain up to ";
+  text += upstream.ca_file.empty() ? "the system's trust store" : upstream.ca_file;
+  text += names.size() == 1 ? ", the name " : ", the names ";
+  for (std::size_t i = 0; i < names.size(); ++i) text += (i == 0 ? "" : ", ") + names[i];
+  return text;
+}
+
+std::string timeouts(const Timeouts& timeouts) {
+  const auto one = [](std::string_view name, milliseconds value) {
+    return std::string(name) + " " + to_string(value);
+  };
+  return one("connect", timeouts.connect) + ", " + one("handshake", timeouts.handshake) + ", " +
+         one("prelude", timeouts.prelude) + ", " + one("command", timeouts.command) + ", " +
+         one("idle", timeouts.idle);
+}
+
+void line(std::string& out, std::string_view label, std::string_view text) {
+  constexpr std::size_t kTextColumn = 20;
+  std::string start = "  " + std::string(label);
+  start.resize(std::max(start.size() + 1, kTextColumn), ' ');
+  out += start + std::string(text) + "\n";
+}
+
+std::string allowed(const Service& service) {
+  if (!service.downstream.allow.empty()) return joined(service.downstream.allow, ", ");
+  const bool local = std::all_of(service.listen.begin(), service.listen.end(), is_local);
+  return local ? "anyone on this machine" : "anyone";
+}
+
+void describe(const Service& service, std::string& out) {
+  const auto& up = service.upstream;
+  out += "service " + service.name + " (" + service.protocol + ")\n";
+  line(out, "listens on", joined(service.listen, ", "));
+  line(out, "clients allowed", allowed(service));
+  line(out, "TLS with clients", downstream_tls(service.downstream.tls));
+  line(out, "server", joined(up.address, ", then "));
+  line(out, "TLS with server", upstream_tls(up.tls));
+  if (up.tls != TlsMode::none) {
+    line(out, "minimum version", "TLS " + std::string(name(up.min_tls)));
+    line(out, "verified", verification(up));
+  }
+  line(out, "greeting", up.greeting_text ? "with the server's text" : "in our own words");
+  line(out, "time-outs", timeouts(service.timeouts));
+  for (const auto& warning : warnings(service)) line(out, "WARNING", warning);
+}
+
+}  // namespace
+
+std::vector<std::string> warnings(const Service& service) {
+  const auto& up = service.upstream;
+  std::vector<std::string> found;
+  if (up.tls == TlsMode::none) {
+    for (const auto& address : up.address) {
+      if (is_local_server(address)) continue;
+      found.push_back("mail and passwords cross the network to " + to_string(address) +
+                      " in the clear (tls = none)");
+    }
+    return found;
+  }
+  if (up.tls == TlsMode::opportunistic) {
+    found.emplace_back(
+        "whoever controls the network can keep the server leg in the clear (tls = opportunistic)");
+  }
+  if (up.verify == Verify::none) {
+    found.emplace_back(
+        "the server's certificate is not checked: it may be anyone's (verify = none)");
+  }
+  return found;
+}
+
+std::string describe(const Config& config) {
+  std::string out;
+  for (const auto& service : config.services) {
+    if (!out.empty()) out += "\n";
+    describe(service, out);
+  }
+  return out;
+}
+
+}  // namespace starttls::config

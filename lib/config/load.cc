@@ -1,0 +1,99 @@
+#include "lib/config/load.h"
+
+#include <filesystem>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include <toml++/toml.h>
+
+#include "lib/base/ascii.h"
+#include "lib/config/build.h"
+#include "lib/config/expand.h"
+
+namespace starttls::config {
+namespace {
+
+namespace fs = std::filesystem;
+
+Place place_of(const toml::source_region& region, const std::string& path) {
+  const auto line = std::uint64_t{region.begin.line};
+  const auto column = std::uint64_t{region.begin.column};
+  return {path + ":" + std::to_string(line) + ":" + std::to_string(column), line << 32U | column};
+}
+
+Value convert(const toml::node& node, const std::string& path) {
+  Value value;
+  value.place = place_of(node.source(), path);
+  switch (node.type()) {
+    case toml::node_type::string:
+      value.kind = Value::Kind::text;
+      value.text = node.as_string()->get();
+      break;
+    case toml::node_type::integer:
+      value.kind = Value::Kind::number;
+      value.number = node.as_integer()->get();
+      break;
+    case toml::node_type::boolean:
+      value.kind = Value::Kind::boolean;
+      value.boolean = node.as_boolean()->get();
+      break;
+    case toml::node_type::array:
+      value.kind = Value::Kind::list;
+      for (const auto& element : *node.as_array()) value.elements.push_back(convert(element, path));
+      break;
+    case toml::node_type::table:
+      value.kind = Value::Kind::table;
+      for (const auto& [key, member] : *node.as_table()) {
+        auto& last = value.elements.emplace_back(convert(member, path));
+        last.key = key.str();
+        last.key_place = place_of(key.source(), path);
+      }
+      break;
+    case toml::node_type::floating_point:
+      value.text = "a number with a fraction";
+      break;
+    case toml::node_type::date:
+    case toml::node_type::time:
+    case toml::node_type::date_time:
+      value.text = "a date or time";
+      break;
+    case toml::node_type::none:
+      value.text = "nothing";
+      break;
+  }
+  return value;
+}
+
+/// The parser knows one error at a time: it stops at the first.
+std::optional<Value> parse(std::string_view toml, const std::string& path, Findings& findings) {
+  try {
+    return convert(toml::parse(toml, std::string_view{path}), path);
+  } catch (const toml::parse_error& error) {
+    findings.add(place_of(error.source(), path), ascii::printable(error.description()));
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
+Problems load_file(const std::string& path, std::span<const std::string_view> protocols,
+                   Config& config) {
+  const auto text = read_file(path);
+  if (!text) return {{path, "cannot be read: " + text.error().reason}};
+  return load_text(*text, path, protocols, config);
+}
+
+Problems load_text(std::string_view toml, const std::string& path,
+                   std::span<const std::string_view> protocols, Config& config) {
+  Findings findings;
+  const auto root = parse(toml, path, findings);
+  if (!root) return findings.sorted();
+
+  std::error_code error;
+  const auto folder = fs::absolute(path, error).parent_path();  // on error "": paths stay relative
+  build(assign(*root, findings), {Source::Kind::file, folder, protocols}, findings, config);
+  return findings.sorted();
+}
+
+}  // namespace starttls::config

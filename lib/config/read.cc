@@ -1,0 +1,321 @@
+#include "lib/config/read.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <optional>
+
+#include "lib/base/ascii.h"
+
+namespace starttls::config {
+namespace {
+
+using Kind = Value::Kind;
+
+constexpr std::size_t kMaxLabel = 64;
+
+void reject_kind(const Input& input, std::string_view wanted) {
+  if (input.source.kind == Source::Kind::flags && input.value.kind == Kind::list) {
+    reject(input, "may be given only once");
+    return;
+  }
+  reject(input, "must be " + std::string(wanted) + ", not " + std::string(kind_name(input.value)));
+}
+
+bool is_control(char c) noexcept {
+  return static_cast<unsigned char>(c) < ' ' || c == '\x7f';
+}
+
+bool is_label_character(char c) noexcept {
+  const char lower = ascii::to_lower(c);
+  return ascii::is_digit(c) || (lower >= 'a' && lower <= 'z') || c == '.' || c == '_' || c == '-';
+}
+
+/// `text` without its brackets; nothing where they are missing.
+std::optional<std::string> in_brackets(std::string_view text) {
+  if (text.size() < 2 || !text.starts_with('[') || !text.ends_with(']')) return std::nullopt;
+  return std::string(text.substr(1, text.size() - 2));
+}
+
+/// An address literal of SMTP, without brackets: "192.0.2.1" or "IPv6:2001:db8::1".
+bool is_address_literal(std::string_view text) {
+  constexpr std::string_view kIpv6 = "IPv6:";
+  const bool v6 = ascii::istarts_with(text, kIpv6);
+  if (v6) text.remove_prefix(kIpv6.size());
+  return is_ip_literal(std::string(text)) && v6 == (text.find(':') != std::string_view::npos);
+}
+
+/// One or a list: calls `read_one` for each text, in order.
+template <class ReadOne>
+void read_each(const Input& input, ReadOne read_one) {
+  if (input.value.kind != Kind::list) {
+    read_one(input);
+    return;
+  }
+  for (const auto& element : input.value.elements) {
+    read_one(Input{input.path, element, input.source, input.findings});
+  }
+}
+
+std::optional<Address> read_address(const Input& input) {
+  std::string text;
+  if (!read_text(input, text)) return std::nullopt;
+  auto address = parse_address(text);
+  if (!address) {
+    reject(input, address.error().reason);
+    return std::nullopt;
+  }
+  if (address->is_unix()) {
+    const auto path = (input.source.folder / address->path).lexically_normal().string();
+    // Made absolute it may have become too long, and is checked again for that.
+    address = parse_address("unix:" + path);
+    if (!address) {
+      reject(input, address.error().reason);
+      return std::nullopt;
+    }
+  }
+  return std::move(*address);
+}
+
+template <class Element>
+void reject_repeated(const Input& input, const std::vector<Element>& all, const Element& one) {
+  if (std::find(all.begin(), all.end(), one) != all.end()) {
+    reject(input, "names " + to_string(one) + " twice");
+  }
+}
+
+}  // namespace
+
+void reject(const Input& input, std::string_view text) {
+  // A flag's place is its name already.
+  const bool named = input.source.kind == Source::Kind::flags;
+  const std::string subject = named ? std::string{} : std::string(input.path) + ": ";
+  input.findings.add(input.value.place, subject + std::string(text));
+}
+
+bool read_whole_number(const Input& input, std::uint64_t min, std::uint64_t max,
+                       std::uint64_t& out) {
+  const auto& value = input.value;
+  const std::string range =
+      "a whole number from " + std::to_string(min) + " to " + std::to_string(max);
+  std::optional<std::uint64_t> number;
+  if (value.kind == Kind::word) {
+    number = ascii::parse_number(value.text);
+  } else if (value.kind == Kind::number) {
+    if (value.number >= 0) number = static_cast<std::uint64_t>(value.number);
+  } else {
+    reject_kind(input, range);
+    return false;
+  }
+  if (!number || *number < min || *number > max) {
+    reject(input, "must be " + range);
+    return false;
+  }
+  out = *number;
+  return true;
+}
+
+void read_boolean(const Input& input, bool& out) {
+  const auto& value = input.value;
+  if (value.kind == Kind::boolean) {
+    out = value.boolean;
+  } else if (value.kind == Kind::word && (value.text == "true" || value.text == "false")) {
+    out = value.text == "true";
+  } else if (value.kind == Kind::word) {
+    reject(input, "must be true or false");
+  } else {
+    reject_kind(input, "true or false");
+  }
+}
+
+void read_duration(const Input& input, std::chrono::milliseconds& out) {
+  if (input.value.kind == Kind::number) {
+    reject_kind(input, R"(a duration in quotes, such as "10s")");
+    return;
+  }
+  std::string text;
+  if (!read_text(input, text)) return;
+  if (const auto duration = parse_duration(text)) {
+    out = *duration;
+  } else {
+    reject(input, duration.error().reason);
+  }
+}
+
+bool read_text(const Input& input, std::string& out) {
+  const auto& value = input.value;
+  if (value.kind != Kind::text && value.kind != Kind::word) {
+    reject_kind(input, "a string");
+    return false;
+  }
+  // CR and LF would start a line of their own in a dialogue or a log, NUL ends a C string.
+  if (std::any_of(value.text.begin(), value.text.end(), is_control)) {
+    reject(input, "contains a control character: '" + ascii::escape(value.text) + "'");
+    return false;
+  }
+  out = value.text;
+  return true;
+}
+
+void read_label(const Input& input, std::string& out) {
+  std::string text;
+  if (!read_text(input, text)) return;
+  if (text.empty()) {
+    reject(input, "must not be empty");
+  } else if (text.size() > kMaxLabel ||
+             !std::all_of(text.begin(), text.end(), is_label_character)) {
+    reject(input, "must be at most " + std::to_string(kMaxLabel) +
+                      " letters, digits, '.', '_' or '-', not '" + ascii::escape(text) + "'");
+  } else {
+    out = std::move(text);
+  }
+}
+
+void read_protocol(const Input& input, std::string& out) {
+  const auto index = read_word(input, input.source.protocols);
+  if (index < input.source.protocols.size()) out = input.source.protocols[index];
+}
+
+void read_helo_name(const Input& input, std::string& out) {
+  std::string text;
+  if (!read_text(input, text)) return;
+  if (const auto literal = in_brackets(text)) {
+    if (is_address_literal(*literal)) {
+      out = std::move(text);
+    } else {
+      reject(input, "'" + ascii::escape(text) +
+                        "': not an address literal such as [192.0.2.1] or [IPv6:::1]");
+    }
+    return;
+  }
+  if (!text.empty()) {
+    if (is_ip_literal(text)) {
+      reject(input, "'" + text + "': an IP address stands in brackets here: [192.0.2.1]");
+      return;
+    }
+    if (const auto valid = check_host(text); !valid) {
+      reject(input, valid.error().reason);
+      return;
+    }
+  }
+  out = std::move(text);
+}
+
+void read_server_name(const Input& input, std::string& out) {
+  std::string text;
+  if (!read_text(input, text)) return;
+  if (!text.empty()) {
+    if (const auto valid = check_host(text); !valid) {
+      reject(input, valid.error().reason);
+      return;
+    }
+  }
+  out = std::move(text);
+}
+
+void read_path(const Input& input, std::string& out) {
+  std::string text;
+  if (!read_text(input, text)) return;
+  out = text.empty() ? text : (input.source.folder / text).lexically_normal().string();
+}
+
+void read_readable_file(const Input& input, std::string& out) {
+  std::string path;
+  read_path(input, path);
+  if (!path.empty()) {
+    errno = 0;
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"),
+                                                               &std::fclose);
+    // A folder opens well and fails at its first byte.
+    if (!file || (std::fgetc(file.get()) == EOF && std::ferror(file.get()) != 0)) {
+      reject(input, "'" + ascii::escape(path) + "': " + std::strerror(errno));
+      return;
+    }
+  }
+  out = std::move(path);
+}
+
+void read_listen(const Input& input, std::vector<Address>& out) {
+  std::vector<Address> addresses;
+  const auto read_one = [&addresses](const Input& one) {
+    const auto& text = one.value.text;
+    if (text.starts_with("systemd:")) {
+      reject(one, "is not supported yet by this version: '" + ascii::escape(text) + "'");
+      return;
+    }
+    if (text.starts_with("*:")) {
+      reject(one, "'*' is not an address: write 0.0.0.0:PORT or [::]:PORT, or both");
+      return;
+    }
+    const auto address = read_address(one);
+    if (!address) return;
+    if (!address->is_unix() && !is_ip_literal(address->host)) {
+      // A name may stand for several addresses, and for others tomorrow.
+      reject(one, "'" + text + "': a name is no address to listen on: write the IP address" +
+                      (ascii::iequals(address->host, "localhost") ? ", 127.0.0.1 or [::1]" : ""));
+      return;
+    }
+    if (address->is_unix() || address->port != 0) reject_repeated(one, addresses, *address);
+    addresses.push_back(*address);
+  };
+  read_each(input, read_one);
+  if (input.value.kind == Kind::list && input.value.elements.empty()) {
+    reject(input, "must name at least one address");
+  }
+  out = std::move(addresses);
+}
+
+void read_upstream(const Input& input, std::vector<Address>& out) {
+  std::vector<Address> addresses;
+  const auto read_one = [&addresses](const Input& one) {
+    if (one.value.text == "original-destination") {
+      reject(one, "is not supported yet by this version: 'original-destination'");
+      return;
+    }
+    const auto address = read_address(one);
+    if (!address) return;
+    if (!address->is_unix() && address->port == 0) {
+      reject(one, "'" + one.value.text + "': no server listens on port 0");
+      return;
+    }
+    reject_repeated(one, addresses, *address);
+    addresses.push_back(*address);
+  };
+  read_each(input, read_one);
+  if (input.value.kind == Kind::list && input.value.elements.empty()) {
+    reject(input, "must name at least one address");
+  }
+  out = std::move(addresses);
+}
+
+void read_networks(const Input& input, std::vector<Network>& out) {
+  std::vector<Network> networks;
+  const auto read_one = [&networks](const Input& one) {
+    std::string text;
+    if (!read_text(one, text)) return;
+    if (const auto network = parse_network(text)) {
+      networks.push_back(*network);
+    } else {
+      reject(one, network.error().reason);
+    }
+  };
+  read_each(input, read_one);
+  out = std::move(networks);
+}
+
+std::size_t read_word(const Input& input, std::span<const std::string_view> words) {
+  std::string allowed;
+  for (const auto word : words) allowed += (allowed.empty() ? "" : ", ") + std::string(word);
+  std::string text;
+  if (!read_text(input, text)) return words.size();
+  const auto found = std::find(words.begin(), words.end(), text);
+  if (found == words.end()) {
+    const std::string one_of = words.size() == 1 ? "must be " : "must be one of ";
+    reject(input, one_of + allowed + ", not '" + ascii::escape(text) + "'");
+  }
+  return static_cast<std::size_t>(found - words.begin());
+}
+
+}  // namespace starttls::config

@@ -1,0 +1,303 @@
+#include "lib/config/schema.h"
+
+#include <algorithm>
+#include <iterator>
+#include <limits>
+#include <vector>
+
+#include "lib/base/ascii.h"
+#include "lib/config/read.h"
+
+namespace starttls::config {
+namespace {
+
+constexpr std::uint64_t kMaxWorkers = 1024;
+constexpr std::uint64_t kMaxSessions = 10'000'000;
+
+constexpr Choice<LogLevel> kLevels[] = {{"error", LogLevel::error},
+                                        {"warn", LogLevel::warn},
+                                        {"info", LogLevel::info},
+                                        {"debug", LogLevel::debug}};
+constexpr Choice<LogFormat> kFormats[] = {{"text", LogFormat::text}, {"json", LogFormat::json}};
+constexpr Choice<TlsMode> kTlsModes[] = {{"none", TlsMode::none},
+                                         {"opportunistic", TlsMode::opportunistic},
+                                         {"starttls", TlsMode::starttls},
+                                         {"implicit", TlsMode::implicit}};
+constexpr Choice<Verify> kVerify[] = {{"full", Verify::full}, {"none", Verify::none}};
+constexpr Choice<MinTls> kUpstreamTls[] = {{"1.2", MinTls::tls1_2}, {"1.3", MinTls::tls1_3}};
+
+void read_downstream_tls(const Input& input, TlsMode& out) {
+  TlsMode mode = TlsMode::none;
+  read_choice(input, kTlsModes, mode);
+  if (mode == TlsMode::none) {
+    out = mode;
+  } else {
+    reject(input, "is not supported yet by this version: '" + std::string(name(mode)) +
+                      "'; only 'none' is");
+  }
+}
+
+constexpr Key kKeys[] = {
+    {.path = "proxy.workers",
+     .flag = "--workers",
+     .operand = "N",
+     .help = "event loops, one thread each; 0 = one per CPU",
+     .read = [](const Input& in,
+                Target& t) { read_number(in, 0, kMaxWorkers, t.config.proxy.workers); }},
+    {.path = "proxy.hostname",
+     .flag = "--hostname",
+     .operand = "NAME",
+     .help = "our name in EHLO and in replies of our own [the system's]",
+     .read = [](const Input& in, Target& t) { read_helo_name(in, t.config.proxy.hostname); }},
+    {.path = "proxy.drain_timeout",
+     .flag = "--drain-timeout",
+     .operand = "TIME",
+     .help = "how long running sessions may take after TERM [30s]",
+     .read = [](const Input& in, Target& t) { read_duration(in, t.config.proxy.drain_timeout); }},
+    {.path = "proxy.max_sessions",
+     .flag = "--max-sessions",
+     .operand = "N",
+     .help = "sessions at once; 0 = what RLIMIT_NOFILE allows",
+     .read = [](const Input& in,
+                Target& t) { read_number(in, 0, kMaxSessions, t.config.proxy.max_sessions); }},
+
+    {.path = "log.level",
+     .flag = "--log-level",
+     .operand = "LEVEL",
+     .help = "error, warn, info or debug [info]",
+     .read = [](const Input& in, Target& t) { read_choice(in, kLevels, t.config.log.level); }},
+    {.path = "log.format",
+     .flag = "--log-format",
+     .operand = "FORMAT",
+     .help = "text or json [text]",
+     .read = [](const Input& in, Target& t) { read_choice(in, kFormats, t.config.log.format); }},
+    {.path = "log.file",
+     .flag = "--log-file",
+     .operand = "FILE",
+     .help = "where the log goes [standard error]",
+     .read = [](const Input& in, Target& t) { read_path(in, t.config.log.file); }},
+
+    {.path = "timeouts.connect",
+     .flag = "--connect-timeout",
+     .operand = "TIME",
+     .help = "one address: TCP established [10s]",
+     .read = [](const Input& in, Target& t) { read_duration(in, t.service.timeouts.connect); }},
+    {.path = "timeouts.handshake",
+     .flag = "--handshake-timeout",
+     .operand = "TIME",
+     .help = "one TLS handshake [10s]",
+     .read = [](const Input& in, Target& t) { read_duration(in, t.service.timeouts.handshake); }},
+    {.path = "timeouts.prelude",
+     .flag = "--prelude-timeout",
+     .operand = "TIME",
+     .help = "accept until the client is greeted [30s]",
+     .read = [](const Input& in, Target& t) { read_duration(in, t.service.timeouts.prelude); }},
+    {.path = "timeouts.command",
+     .flag = "--command-timeout",
+     .operand = "TIME",
+     .help = "each command of the client until the relay starts [5m]",
+     .read = [](const Input& in, Target& t) { read_duration(in, t.service.timeouts.command); }},
+    {.path = "timeouts.idle",
+     .flag = "--idle-timeout",
+     .operand = "TIME",
+     .help = "relay: no byte either way [35m]",
+     .read = [](const Input& in, Target& t) { read_duration(in, t.service.timeouts.idle); }},
+
+    {.path = "service.name",
+     .flag = "",  // the protocol's name
+     .operand = "",
+     .help = "the label in logs and metrics",
+     .required = true,
+     .read = [](const Input& in, Target& t) { read_label(in, t.service.name); }},
+    {.path = "service.protocol",
+     .flag = "--protocol",
+     .operand = "NAME",
+     .help = "what client and server speak, e.g. smtp",
+     .required = true,
+     .read = [](const Input& in, Target& t) { read_protocol(in, t.service.protocol); }},
+    {.path = "service.listen",
+     .flag = "--listen",
+     .operand = "ADDRESS",
+     .help = "IP:PORT, [IPv6]:PORT or unix:PATH; may be repeated",
+     .required = true,
+     .read = [](const Input& in, Target& t) { read_listen(in, t.service.listen); }},
+
+    {.path = "service.downstream.tls",
+     .flag = "--downstream-tls",
+     .operand = "MODE",
+     .help = "TLS with clients: none [none]",
+     .read = [](const Input& in, Target& t) { read_downstream_tls(in, t.service.downstream.tls); }},
+    {.path = "service.downstream.allow",
+     .flag = "--allow",
+     .operand = "NETWORK",
+     .help = "who may connect, e.g. 192.168.1.0/24; may be repeated",
+     .read = [](const Input& in, Target& t) { read_networks(in, t.service.downstream.allow); }},
+
+    {.path = "service.upstream.address",
+     .flag = "--upstream",
+     .operand = "ADDRESS",
+     .help = "HOST:PORT or unix:PATH; repeated: tried in order",
+     .required = true,
+     .read = [](const Input& in, Target& t) { read_upstream(in, t.service.upstream.address); }},
+    {.path = "service.upstream.tls",
+     .flag = "--upstream-tls",
+     .operand = "MODE",
+     .help = "none, opportunistic, starttls or implicit [starttls]",
+     .read = [](const Input& in,
+                Target& t) { read_choice(in, kTlsModes, t.service.upstream.tls); }},
+    {.path = "service.upstream.verify",
+     .flag = "--verify",
+     .operand = "HOW",
+     .help = "full (chain and name) or none [full]",
+     .read = [](const Input& in,
+                Target& t) { read_choice(in, kVerify, t.service.upstream.verify); }},
+    {.path = "service.upstream.server_name",
+     .flag = "--server-name",
+     .operand = "NAME",
+     .help = "SNI, and the name verified [HOST of --upstream]",
+     .read = [](const Input& in,
+                Target& t) { read_server_name(in, t.service.upstream.server_name); }},
+    {.path = "service.upstream.ca_file",
+     .flag = "--ca-file",
+     .operand = "FILE",
+     .help = "PEM file of trusted CAs [the system's]",
+     .read = [](const Input& in,
+                Target& t) { read_readable_file(in, t.service.upstream.ca_file); }},
+    {.path = "service.upstream.min_tls",
+     .flag = "--min-tls",
+     .operand = "VERSION",
+     .help = "1.2 or 1.3 [1.2]",
+     .read = [](const Input& in,
+                Target& t) { read_choice(in, kUpstreamTls, t.service.upstream.min_tls); }},
+    {.path = "service.upstream.greeting_text",
+     .flag = "--greeting-text",
+     .operand = "BOOL",
+     .help = "false: our own words in the greeting [true]",
+     .read = [](const Input& in,
+                Target& t) { read_boolean(in, t.service.upstream.greeting_text); }},
+};
+
+constexpr std::string_view kServicePrefix = "service.";
+constexpr std::string_view kTimeoutsPrefix = "timeouts.";
+
+/// Each step (insert, delete, replace, swap two neighbours) counts one.
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::vector<std::size_t>> cost(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
+  for (std::size_t i = 0; i <= a.size(); ++i) {
+    for (std::size_t j = 0; j <= b.size(); ++j) {
+      if (i == 0 || j == 0) {
+        cost[i][j] = i + j;
+        continue;
+      }
+      const std::size_t differ = a[i - 1] == b[j - 1] ? 0 : 1;
+      cost[i][j] = std::min({cost[i - 1][j] + 1, cost[i][j - 1] + 1, cost[i - 1][j - 1] + differ});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+        cost[i][j] = std::min(cost[i][j], cost[i - 2][j - 2] + 1);
+      }
+    }
+  }
+  return cost[a.size()][b.size()];
+}
+
+std::string_view last_part(std::string_view path) noexcept {
+  return path.substr(path.rfind('.') + 1);  // npos + 1 is 0
+}
+
+std::string_view parent(std::string_view path) noexcept {
+  const auto dot = path.rfind('.');
+  return dot == std::string_view::npos ? std::string_view{} : path.substr(0, dot);
+}
+
+/// A right name in the wrong section is nearer than a name half wrong in the right one.
+std::size_t path_distance(std::string_view path, std::string_view candidate) {
+  const std::size_t elsewhere = parent(path) == parent(candidate) ? 0 : 1;
+  return edit_distance(last_part(path), last_part(candidate)) + elsewhere;
+}
+
+/// Every path that means something: keys, and the sections they stand in.
+std::vector<std::string> known_paths() {
+  std::vector<std::string> paths;
+  const auto add = [&paths](std::string path) {
+    if (std::find(paths.begin(), paths.end(), path) == paths.end())
+      paths.push_back(std::move(path));
+  };
+  for (const auto& key : kKeys) {
+    add(std::string(parent(key.path)));
+    add(std::string(key.path));
+    if (key.path.starts_with(kTimeoutsPrefix)) {
+      add(std::string(kServicePrefix) + std::string(parent(key.path)));
+      add(std::string(kServicePrefix) + std::string(key.path));
+    }
+  }
+  return paths;
+}
+
+constexpr std::size_t kMaxCompared = 100;  // keeps the distance cheap, whatever a file says
+
+/// "unknown key 'x': did you mean 'y'?"; where nothing resembles it, the nearest is named all the
+/// same.
+template <class Distance>
+std::string unknown(std::string_view what, std::string_view name,
+                    const std::vector<std::string>& candidates, Distance distance_of) {
+  std::string_view nearest;
+  std::size_t least = std::numeric_limits<std::size_t>::max();
+  for (const auto& candidate : candidates) {
+    const std::size_t distance = distance_of(name.substr(0, kMaxCompared), candidate);
+    if (distance >= least) continue;
+    least = distance;
+    nearest = candidate;
+  }
+
+  // The name is what somebody typed: it may hold anything, at any length.
+  std::string text = "unknown " + std::string(what) + " '" + ascii::escape(name) + "'";
+  const std::size_t length = last_part(name).size();
+  if (least * 2 <= length) return text + ": did you mean '" + std::string(nearest) + "'?";
+  return text + "; the nearest is '" + std::string(nearest) + "'";
+}
+
+}  // namespace
+
+std::span<const Key> keys() noexcept {
+  return kKeys;
+}
+
+const Key* find_key(std::string_view path) noexcept {
+  if (path.starts_with(kServicePrefix) &&
+      path.substr(kServicePrefix.size()).starts_with(kTimeoutsPrefix)) {
+    path.remove_prefix(kServicePrefix.size());
+  }
+  const auto* const key = std::find_if(std::begin(kKeys), std::end(kKeys),
+                                       [path](const Key& each) { return each.path == path; });
+  return key == std::end(kKeys) ? nullptr : key;
+}
+
+const Key* find_flag(std::string_view flag) noexcept {
+  if (flag.empty()) return nullptr;
+  const auto* const key = std::find_if(std::begin(kKeys), std::end(kKeys),
+                                       [flag](const Key& each) { return each.flag == flag; });
+  return key == std::end(kKeys) ? nullptr : key;
+}
+
+bool is_section(std::string_view path) noexcept {
+  if (path == "service.timeouts") return true;
+  return std::any_of(std::begin(kKeys), std::end(kKeys), [path](const Key& key) {
+    return key.path.starts_with(path) && key.path.substr(path.size()).starts_with('.');
+  });
+}
+
+std::string unknown_key(std::string_view path) {
+  auto candidates = known_paths();
+  // The section it stands in is right, so it is no answer.
+  std::erase_if(candidates, [path](const std::string& each) { return parent(path) == each; });
+  return unknown("key", path, candidates, path_distance);
+}
+
+std::string unknown_flag(std::string_view flag, std::span<const std::string_view> others) {
+  std::vector<std::string> flags(others.begin(), others.end());
+  for (const auto& key : kKeys) {
+    if (!key.flag.empty()) flags.emplace_back(key.flag);
+  }
+  return unknown("option", flag, flags, edit_distance);
+}
+
+}  // namespace starttls::config

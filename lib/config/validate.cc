@@ -1,0 +1,138 @@
+#include <algorithm>
+
+#include "lib/config/build.h"
+
+namespace starttls::config {
+namespace {
+
+constexpr std::string_view kName = "service.name";
+constexpr std::string_view kListen = "service.listen";
+constexpr std::string_view kDownstreamTls = "service.downstream.tls";
+constexpr std::string_view kAllow = "service.downstream.allow";
+constexpr std::string_view kAddress = "service.upstream.address";
+constexpr std::string_view kUpstreamTls = "service.upstream.tls";
+constexpr std::string_view kVerify = "service.upstream.verify";
+constexpr std::string_view kServerName = "service.upstream.server_name";
+
+/// The rules, service by service in the order of the source: what is said of two services is said
+/// at the second.
+class Validator {
+ public:
+  Validator(const Config& config, const Settings& settings, const Source& source,
+            Findings& findings)
+      : config_(config), settings_(settings), source_(source), findings_(findings) {}
+
+  void run() {
+    for (std::size_t i = 0; i < config_.services.size(); ++i) {
+      required_keys(i);
+      unique_name(i);
+      unique_listen(i);
+      no_open_relay(i);
+      verifiable_name(i);
+      no_loop(i);
+    }
+  }
+
+ private:
+  [[nodiscard]] bool from_file() const { return source_.kind == Source::Kind::file; }
+  [[nodiscard]] const Section& section(std::size_t i) const { return settings_.services[i]; }
+  [[nodiscard]] const Service& service(std::size_t i) const { return config_.services[i]; }
+
+  /// The key as the user writes it.
+  [[nodiscard]] std::string written(std::string_view path) const {
+    return std::string(from_file() ? path : find_key(path)->flag);
+  }
+
+  void add(std::size_t i, std::string_view path, const std::string& text) {
+    const auto* const setting = section(i).find(path);
+    const auto& place = setting == nullptr ? section(i).place : setting->value.place;
+    findings_.add(place, from_file() ? std::string(path) + ": " + text : text);
+  }
+
+  void required_keys(std::size_t i) {
+    for (const auto& key : keys()) {
+      if (!key.required || section(i).find(key.path) != nullptr) continue;
+      if (from_file()) {
+        findings_.add(section(i).place, std::string(key.path) + ": is required");
+      } else if (!key.flag.empty()) {
+        findings_.add({std::string(key.flag), section(i).place.rank}, "is required");
+      }
+    }
+  }
+
+  void unique_name(std::size_t i) {
+    const auto& name = service(i).name;
+    if (name.empty()) return;
+    for (std::size_t j = 0; j < i; ++j) {
+      if (service(j).name != name) continue;
+      add(i, kName, "'" + name + "' is the name of the service at " + section(j).place.where);
+      return;
+    }
+  }
+
+  void unique_listen(std::size_t i) {
+    for (const auto& address : service(i).listen) {
+      if (!address.is_unix() && address.port == 0) continue;  // the system chooses a free one
+      for (std::size_t j = 0; j < i; ++j) {
+        const auto& others = service(j).listen;
+        if (std::find(others.begin(), others.end(), address) == others.end()) continue;
+        add(i, kListen,
+            to_string(address) + " belongs to the service at " + section(j).place.where);
+      }
+    }
+  }
+
+  /// Whoever connects appears to the server as us, which may trust our address to send mail
+  /// anywhere.
+  void no_open_relay(std::size_t i) {
+    const auto& downstream = service(i).downstream;
+    const bool in_the_clear =
+        downstream.tls == TlsMode::none || downstream.tls == TlsMode::opportunistic;
+    if (!in_the_clear || !downstream.allow.empty()) return;
+    if (section(i).is_bad(kAllow) || section(i).is_bad(kDownstreamTls)) return;
+
+    const auto& listen = service(i).listen;
+    const auto open = std::find_if_not(listen.begin(), listen.end(), is_local);
+    if (open == listen.end()) return;
+    add(i, kListen,
+        "anyone who reaches " + to_string(*open) + " could use this service: say who may with " +
+            (from_file() ? "downstream.allow = [\"192.168.1.0/24\"]" : "--allow 192.168.1.0/24"));
+  }
+
+  void verifiable_name(std::size_t i) {
+    const auto& upstream = service(i).upstream;
+    if (upstream.tls == TlsMode::none || upstream.verify == Verify::none) return;
+    if (!upstream.server_name.empty()) return;
+    if (section(i).is_bad(kUpstreamTls) || section(i).is_bad(kVerify) ||
+        section(i).is_bad(kServerName)) {
+      return;
+    }
+    for (const auto& address : upstream.address) {
+      if (!address.is_unix()) continue;
+      add(i, kAddress,
+          to_string(address) + " gives no name to verify: set " + written(kServerName));
+    }
+  }
+
+  void no_loop(std::size_t i) {
+    const auto& listen = service(i).listen;
+    for (const auto& address : service(i).upstream.address) {
+      if (std::find(listen.begin(), listen.end(), address) == listen.end()) continue;
+      add(i, kAddress, to_string(address) + " is where this service itself listens");
+    }
+  }
+
+  const Config& config_;
+  const Settings& settings_;
+  const Source& source_;
+  Findings& findings_;
+};
+
+}  // namespace
+
+void validate(const Config& config, const Settings& settings, const Source& source,
+              Findings& findings) {
+  Validator(config, settings, source, findings).run();
+}
+
+}  // namespace starttls::config

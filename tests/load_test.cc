@@ -1,0 +1,724 @@
+#include "lib/config/load.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <string>
+
+#include "lib/base/ascii.h"
+#include "lib/config/schema.h"
+#include "tests/support/catch.h"
+
+using namespace starttls;
+using namespace std::chrono_literals;
+using config::Config;
+using config::Flag;
+using config::Problems;
+namespace fs = std::filesystem;
+
+namespace starttls::config {
+
+std::ostream& operator<<(std::ostream& out, const Problem& problem) {
+  return out << problem.where << ": " << problem.text;
+}
+
+}  // namespace starttls::config
+
+namespace {
+
+constexpr std::string_view kProtocols[] = {"smtp", "lmtp"};
+
+/// As they are printed.
+std::vector<std::string> lines(const Problems& problems) {
+  std::vector<std::string> all;
+  for (const auto& problem : problems) all.push_back(problem.where + ": " + problem.text);
+  return all;
+}
+
+using Lines = std::vector<std::string>;
+
+Lines problems_of(std::string_view toml) {
+  Config config;
+  return lines(load_text(toml, "f.toml", kProtocols, config));
+}
+
+Config good(std::string_view toml) {
+  Config config;
+  CHECK(lines(load_text(toml, "/etc/x/f.toml", kProtocols, config)) == Lines{});
+  return config;
+}
+
+/// A right service of four lines; more may follow as lines 5 and on.
+std::string office_and(const std::string& more) {
+  return "[[service]]\nname = 'office'\nprotocol = 'smtp'\nlisten = '127.0.0.1:2525'\n" + more;
+}
+
+/// The same with a server: five lines.
+std::string whole_office_and(const std::string& more) {
+  return office_and("upstream.address = 'smtp.example.com:587'\n" + more);
+}
+
+/// A folder that goes away with its files.
+class Folder {
+ public:
+  Folder() {
+    std::string name = (fs::temp_directory_path() / "starttls-config-XXXXXX").string();
+    REQUIRE(mkdtemp(name.data()) != nullptr);
+    path_ = name;
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  ~Folder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+
+  [[nodiscard]] const fs::path& path() const { return path_; }
+  [[nodiscard]] std::string write(const std::string& name, std::string_view content) const {
+    std::ofstream(path_ / name, std::ios::binary) << content;
+    return (path_ / name).string();
+  }
+
+ private:
+  fs::path path_;
+};
+
+std::string content_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  REQUIRE(file);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void replace(std::string& text, std::string_view what, std::string_view with) {
+  const auto at = text.find(what);
+  REQUIRE(at != std::string::npos);
+  text.replace(at, what.size(), with);
+}
+
+}  // namespace
+
+TEST_CASE("load: the smallest useful file", "[config]") {
+  const auto config = good(whole_office_and(""));
+  REQUIRE(config.services.size() == 1);
+  const auto& service = config.services[0];
+  CHECK(service.name == "office");
+  CHECK(service.protocol == "smtp");
+  CHECK(service.listen == std::vector<Address>{{"127.0.0.1", 2525, ""}});
+  CHECK(service.upstream.address == std::vector<Address>{{"smtp.example.com", 587, ""}});
+  CHECK(service.upstream.tls == TlsMode::starttls);
+  CHECK(service.upstream.verify == config::Verify::full);
+  CHECK(service.upstream.min_tls == config::MinTls::tls1_2);
+}
+
+TEST_CASE("load: every key arrives where it belongs", "[config]") {
+  Folder folder;
+  const auto ca = folder.write("ca.pem", "x");
+  const auto path = folder.write("f.toml", R"(
+[proxy]
+workers = 3
+hostname = "[192.0.2.1]"
+drain_timeout = "1m"
+max_sessions = 77
+[log]
+level = "debug"
+format = "json"
+file = "logs/x.log"
+[timeouts]
+connect = "1s"
+handshake = "2s"
+prelude = "3s"
+command = "4s"
+idle = "5s"
+[[service]]
+name = "a.b_c-9"
+protocol = "lmtp"
+listen = ["0.0.0.0:25", "[::]:25", "unix:run/x.sock"]
+[service.downstream]
+tls = "none"
+allow = ["10.0.0.0/8", "::1"]
+[service.upstream]
+address = ["[2001:db8::1]:24", "unix:/run/y.sock"]
+tls = "opportunistic"
+verify = "none"
+server_name = "lmtp.example.com"
+ca_file = "ca.pem"
+min_tls = "1.3"
+greeting_text = false
+[service.timeouts]
+idle = "6s"
+[[service]]
+name = "second"
+protocol = "smtp"
+listen = "127.0.0.1:0"
+upstream = { address = "10.0.0.1:25", tls = "implicit" }
+)");
+  Config config;
+  REQUIRE(lines(load_file(path, kProtocols, config)) == Lines{});
+
+  CHECK(config.proxy.workers == 3);
+  CHECK(config.proxy.hostname == "[192.0.2.1]");
+  CHECK(config.proxy.drain_timeout == 1min);
+  CHECK(config.proxy.max_sessions == 77);
+  CHECK(config.log.level == config::LogLevel::debug);
+  CHECK(config.log.format == config::LogFormat::json);
+  CHECK(config.log.file == (folder.path() / "logs/x.log").string());
+
+  REQUIRE(config.services.size() == 2);
+  const auto& first = config.services[0];
+  CHECK(first.name == "a.b_c-9");
+  CHECK(first.protocol == "lmtp");
+  CHECK(first.listen == std::vector<Address>{{"0.0.0.0", 25, ""},
+                                             {"::", 25, ""},
+                                             {"", 0, (folder.path() / "run/x.sock").string()}});
+  CHECK(first.downstream.allow ==
+        std::vector{*config::parse_network("10.0.0.0/8"), *config::parse_network("::1")});
+  CHECK(first.upstream.address ==
+        std::vector<Address>{{"2001:db8::1", 24, ""}, {"", 0, "/run/y.sock"}});
+  CHECK(first.upstream.tls == TlsMode::opportunistic);
+  CHECK(first.upstream.verify == config::Verify::none);
+  CHECK(first.upstream.server_name == "lmtp.example.com");
+  CHECK(first.upstream.ca_file == ca);
+  CHECK(first.upstream.min_tls == config::MinTls::tls1_3);
+  CHECK_FALSE(first.upstream.greeting_text);
+  CHECK(first.timeouts == config::Timeouts{1s, 2s, 3s, 4s, 6s});
+  CHECK(config.services[1].timeouts == config::Timeouts{1s, 2s, 3s, 4s, 5s});
+  CHECK(config.services[1].upstream.tls == TlsMode::implicit);
+}
+
+TEST_CASE("load: the file's time-outs hold for services that stand before them", "[config]") {
+  const auto config = good("timeouts.idle = '1h'\n" + whole_office_and("timeouts.prelude = '7s'"));
+  CHECK(config.services[0].timeouts.idle == 1h);
+  CHECK(config.services[0].timeouts.prelude == 7s);
+  CHECK(good(whole_office_and("[timeouts]\nidle = '2h'")).services[0].timeouts.idle == 2h);
+}
+
+TEST_CASE("load: one wrong value is one problem, with its place, its key and what would be right",
+          "[config]") {
+  struct Case {
+    std::string toml;
+    std::string problem;
+  };
+  const auto row = GENERATE(values<Case>({
+      // Unknown keys.
+      {"upstraem.tls = 'none'",
+       "f.toml:6:1: unknown key 'service.upstraem': did you mean 'service.upstream'?"},
+      {"upstream.veriyf = 'full'",
+       "f.toml:6:10: unknown key 'service.upstream.veriyf': did you mean "
+       "'service.upstream.verify'?"},
+      {"verify = 'full'",
+       "f.toml:6:1: unknown key 'service.verify': did you mean 'service.upstream.verify'?"},
+      {"timeouts.idel = '1h'",
+       "f.toml:6:10: unknown key 'service.timeouts.idel': did you mean 'service.timeouts.idle'?"},
+      {"[lgo]\nlevel = 'info'", "f.toml:6:2: unknown key 'lgo': did you mean 'log'?"},
+      {"[log]\nlevl = 'info'", "f.toml:7:1: unknown key 'log.levl': did you mean 'log.level'?"},
+      {"[proxy]\nfrobnication = 1",
+       "f.toml:7:1: unknown key 'proxy.frobnication'; the nearest is 'log.format'"},
+      {"'upstream.tls' = 'none'",
+       "f.toml:6:1: unknown key 'service.upstream.tls': did you mean 'service.upstream.tls'? (a "
+       "dot within quotes separates nothing)"},
+      {"['proxy.workers']\nx = 1",
+       "f.toml:6:2: unknown key 'proxy.workers': did you mean 'proxy.workers'? (a dot within "
+       "quotes separates nothing)"},
+      {"\"a\\u001b\\n\" = 1",
+       "f.toml:6:1: unknown key 'service.a\\x1b\\n'; the nearest is 'service.name'"},
+      // Keys of later versions.
+      {"upstream.pins = []",
+       "f.toml:6:10: unknown key 'service.upstream.pins'; the nearest is 'service.upstream.tls'"},
+      // Wrong types.
+      {"upstream.tls = 1", "f.toml:6:16: service.upstream.tls: must be a string, not a number"},
+      {"upstream.min_tls = 1.2",
+       "f.toml:6:20: service.upstream.min_tls: must be a string, not a number with a fraction"},
+      {"upstream.greeting_text = 'no'",
+       "f.toml:6:26: service.upstream.greeting_text: must be true or false, not a string"},
+      {"upstream.server_name = ['a']",
+       "f.toml:6:24: service.upstream.server_name: must be a string, not a list"},
+      {"downstream.allow = [ 1 ]",
+       "f.toml:6:22: service.downstream.allow: must be a string, not a number"},
+      {"downstream.allow = 1979-05-27",
+       "f.toml:6:20: service.downstream.allow: must be a string, not a date or time"},
+      {"downstream.allow.x = 1",
+       "f.toml:6:12: service.downstream.allow: must be a string, not a table"},
+      {"downstream = 'none'", "f.toml:6:14: service.downstream: must be a table, not a string"},
+      {"[[log]]", "f.toml:6:1: log: must be a table, not a list"},
+      {"[proxy]\nworkers = '1'",
+       "f.toml:7:11: proxy.workers: must be a whole number from 0 to 1024, not a string"},
+      {"[proxy]\nworkers = 1.0",
+       "f.toml:7:11: proxy.workers: must be a whole number from 0 to 1024, not a number with a "
+       "fraction"},
+      {"[timeouts]\nidle = 35",
+       "f.toml:7:8: timeouts.idle: must be a duration in quotes, such as \"10s\", not a number"},
+      // Out of range.
+      {"[proxy]\nworkers = 1025",
+       "f.toml:7:11: proxy.workers: must be a whole number from 0 to 1024"},
+      {"[proxy]\nworkers = -1",
+       "f.toml:7:11: proxy.workers: must be a whole number from 0 to 1024"},
+      {"[proxy]\nmax_sessions = 10000001",
+       "f.toml:7:16: proxy.max_sessions: must be a whole number from 0 to 10000000"},
+      {"[timeouts]\nidle = '0s'",
+       "f.toml:7:8: timeouts.idle: '0s': a duration is longer than nothing"},
+      {"timeouts.idle = '2d'",
+       "f.toml:6:17: service.timeouts.idle: '2d': not a duration such as \"10s\", \"5m\", "
+       "\"1h30m\" or \"250ms\""},
+      {"[proxy]\ndrain_timeout = '-1s'",
+       "f.toml:7:17: proxy.drain_timeout: '-1s': not a duration such as \"10s\", \"5m\", "
+       "\"1h30m\" or \"250ms\""},
+      // Words.
+      {"upstream.tls = 'tls'",
+       "f.toml:6:16: service.upstream.tls: must be one of none, opportunistic, starttls, implicit, "
+       "not 'tls'"},
+      {"upstream.tls = 'STARTTLS'",
+       "f.toml:6:16: service.upstream.tls: must be one of none, opportunistic, starttls, implicit, "
+       "not 'STARTTLS'"},
+      {"upstream.verify = 'no'",
+       "f.toml:6:19: service.upstream.verify: must be one of full, none, not 'no'"},
+      {"upstream.min_tls = '1.1'",
+       "f.toml:6:20: service.upstream.min_tls: must be one of 1.2, 1.3, not '1.1'"},
+      {"downstream.tls = 'starttls'",
+       "f.toml:6:18: service.downstream.tls: is not supported yet by this version: 'starttls'; "
+       "only "
+       "'none' is"},
+      {"downstream.tls = 'x'",
+       "f.toml:6:18: service.downstream.tls: must be one of none, opportunistic, starttls, "
+       "implicit, "
+       "not 'x'"},
+      {"[log]\nlevel = 'trace'",
+       "f.toml:7:9: log.level: must be one of error, warn, info, debug, not 'trace'"},
+      {"[log]\nformat = ''", "f.toml:7:10: log.format: must be one of text, json, not ''"},
+      // Names and networks.
+      {"upstream.server_name = '*.example.com'",
+       "f.toml:6:24: service.upstream.server_name: '*.example.com': not a host's name (letters, "
+       "digits, '-' and dots) or IP address"},
+      {"[proxy]\nhostname = 'a b'",
+       "f.toml:7:12: proxy.hostname: 'a b': not a host's name (letters, digits, '-' and dots) or "
+       "IP "
+       "address"},
+      {"[proxy]\nhostname = '192.0.2.1'",
+       "f.toml:7:12: proxy.hostname: '192.0.2.1': an IP address stands in brackets here: "
+       "[192.0.2.1]"},
+      {"[proxy]\nhostname = '[2001:db8::1]'",
+       "f.toml:7:12: proxy.hostname: '[2001:db8::1]': not an address literal such as [192.0.2.1] "
+       "or "
+       "[IPv6:::1]"},
+      {"downstream.allow = ['10.0.0.1/8']",
+       "f.toml:6:21: service.downstream.allow: '10.0.0.1/8': bits are set behind the prefix: write "
+       "10.0.0.0/8"},
+      // Files.
+      {"upstream.ca_file = '/nowhere/ca.pem'",
+       "f.toml:6:20: service.upstream.ca_file: '/nowhere/ca.pem': No such file or directory"},
+      {"upstream.ca_file = '/'", "f.toml:6:20: service.upstream.ca_file: '/': Is a directory"},
+  }));
+  CAPTURE(row.toml);
+  CHECK(problems_of(whole_office_and(row.toml)) == Lines{row.problem});
+}
+
+TEST_CASE("load: control characters are refused in every string, whatever its key",
+          "[config][security]") {
+  std::size_t strings = 0;
+  for (const auto& key : config::keys()) {
+    for (const auto* character : {"\\r\\n", "\\n", "\\u0000", "\\u001b", "\\u007f"}) {
+      std::string toml = "[[service]]\n";
+      if (!key.path.starts_with("service.")) toml.clear();
+      const auto name = toml.empty() ? key.path : key.path.substr(8);
+      toml += std::string(name) + " = \"x" + character + "y\"\n";
+      CAPTURE(toml);
+      const auto problems = problems_of(toml);
+      const auto refused =
+          std::any_of(problems.begin(), problems.end(), [&key](const std::string& problem) {
+            return problem.find(std::string(key.path) + ": contains a control character") !=
+                   std::string::npos;
+          });
+      // What is no string at all is refused for its type.
+      const bool typed = key.path == "proxy.workers" || key.path == "proxy.max_sessions" ||
+                         key.path == "service.upstream.greeting_text";
+      CHECK(refused == !typed);
+      for (const auto& problem : problems) {
+        CHECK(ascii::printable(problem, problem.size()) == problem);
+      }
+      ++strings;
+    }
+  }
+  CHECK(strings == config::keys().size() * 5);
+}
+
+TEST_CASE("load: a service's name is a label", "[config]") {
+  const auto named = [](const std::string& name) {
+    std::string toml = whole_office_and("");
+    replace(toml, "'office'", "'" + name + "'");
+    return problems_of(toml);
+  };
+  CHECK(named("a") == Lines{});
+  CHECK(named("") == Lines{"f.toml:2:8: service.name: must not be empty"});
+  CHECK(named("a b") == Lines{"f.toml:2:8: service.name: must be at most 64 letters, digits, '.', "
+                              "'_' or '-', not 'a b'"});
+  CHECK(named(std::string(65, 'x')).size() == 1);
+}
+
+TEST_CASE("load: listen takes addresses of this machine, no names", "[config]") {
+  const auto listening = [](const std::string& listen) {
+    std::string toml = whole_office_and("downstream.allow = '10.0.0.0/8'");
+    replace(toml, "'127.0.0.1:2525'", listen);
+    return problems_of(toml);
+  };
+  CHECK(listening("['127.0.0.1:25', '[::1]:25', '0.0.0.0:26', 'unix:/run/x']") == Lines{});
+  CHECK(listening("'127.0.0.1:0'") == Lines{});
+  CHECK(listening("['127.0.0.1:0', '127.0.0.1:0']") == Lines{});
+  CHECK(
+      listening("'localhost:25'") ==
+      Lines{"f.toml:4:10: service.listen: 'localhost:25': a name is no address to listen on: write "
+            "the IP address, 127.0.0.1 or [::1]"});
+  CHECK(listening("'mail.example.com:25'") ==
+        Lines{"f.toml:4:10: service.listen: 'mail.example.com:25': a name is no address to listen "
+              "on: write the IP address"});
+  CHECK(listening("'*:25'") == Lines{"f.toml:4:10: service.listen: '*' is not an address: write "
+                                     "0.0.0.0:PORT or [::]:PORT, or both"});
+  CHECK(listening("'systemd:smtp'") ==
+        Lines{"f.toml:4:10: service.listen: is not supported yet by this version: 'systemd:smtp'"});
+  CHECK(listening("[]") == Lines{"f.toml:4:10: service.listen: must name at least one address"});
+  CHECK(listening("25") == Lines{"f.toml:4:10: service.listen: must be a string, not a number"});
+  CHECK(listening("['127.0.0.1:25',\n 'x',\n '[::1]:25',\n '127.0.0.1:25']") ==
+        Lines{"f.toml:5:2: service.listen: 'x': the port is missing: write HOST:PORT",
+              "f.toml:7:2: service.listen: names 127.0.0.1:25 twice"});
+}
+
+TEST_CASE("load: an upstream address says its port", "[config]") {
+  const auto connecting = [](const std::string& address) {
+    return problems_of(office_and("upstream.address = " + address + "\n"));
+  };
+  CHECK(connecting("['a.example:25', '[::1]:25', '10.0.0.1:25']") == Lines{});
+  CHECK(
+      connecting("'smtp.example.com'") ==
+      Lines{"f.toml:5:20: service.upstream.address: 'smtp.example.com': the port is missing: write "
+            "HOST:PORT"});
+  CHECK(connecting("'smtp.example.com:0'") ==
+        Lines{"f.toml:5:20: service.upstream.address: 'smtp.example.com:0': no server listens on "
+              "port 0"});
+  CHECK(connecting("''") ==
+        Lines{"f.toml:5:20: service.upstream.address: '': the host is missing"});
+  CHECK(connecting("[]") ==
+        Lines{"f.toml:5:20: service.upstream.address: must name at least one address"});
+  CHECK(connecting("'original-destination'") ==
+        Lines{"f.toml:5:20: service.upstream.address: is not supported yet by this version: "
+              "'original-destination'"});
+  CHECK(connecting("['a:25', 'a:25']") ==
+        Lines{"f.toml:5:29: service.upstream.address: names a:25 twice"});
+  CHECK(connecting("'127.0.0.1:2525'") ==
+        Lines{"f.toml:5:20: service.upstream.address: 127.0.0.1:2525 is where this service itself "
+              "listens"});
+}
+
+TEST_CASE("load: a unix upstream with verified TLS must say the name", "[config][security]") {
+  const auto unix_and = [](const std::string& more) {
+    return problems_of(office_and("upstream.address = 'unix:/run/x'\n" + more));
+  };
+  const Lines refused{
+      "f.toml:5:20: service.upstream.address: unix:/run/x gives no name to verify: set "
+      "service.upstream.server_name"};
+  CHECK(unix_and("") == refused);
+  CHECK(unix_and("upstream.tls = 'opportunistic'") == refused);
+  CHECK(unix_and("upstream.tls = 'implicit'") == refused);
+  CHECK(unix_and("upstream.tls = 'none'") == Lines{});
+  CHECK(unix_and("upstream.verify = 'none'") == Lines{});
+  CHECK(unix_and("upstream.server_name = 'mx.example.com'") == Lines{});
+}
+
+TEST_CASE("load: clients in the clear from elsewhere need leave", "[config][security]") {
+  const auto listening = [](const std::string& listen, const std::string& more) {
+    std::string toml = whole_office_and(more);
+    replace(toml, "'127.0.0.1:2525'", listen);
+    return problems_of(toml);
+  };
+  const auto refused = [](const std::string& address) {
+    return Lines{"f.toml:4:10: service.listen: anyone who reaches " + address +
+                 " could use this service: say who may with downstream.allow = "
+                 "[\"192.168.1.0/24\"]"};
+  };
+  CHECK(listening("'0.0.0.0:25'", "") == refused("0.0.0.0:25"));
+  CHECK(listening("'[::]:25'", "") == refused("[::]:25"));
+  CHECK(listening("'192.168.1.1:25'", "downstream.tls = 'none'") == refused("192.168.1.1:25"));
+  CHECK(listening("['127.0.0.1:25', 'unix:/x', '10.0.0.1:25']", "") == refused("10.0.0.1:25"));
+  CHECK(listening("'0.0.0.0:25'", "downstream.allow = []") == refused("0.0.0.0:25"));
+  CHECK(listening("'0.0.0.0:25'", "downstream.allow = '10.0.0.0/8'") == Lines{});
+  CHECK(listening("['127.0.0.2:25', '[::1]:25', 'unix:/x']", "") == Lines{});
+  // A network that is wrong is said once, not twice.
+  CHECK(listening("'0.0.0.0:25'", "downstream.allow = 'x'").size() == 1);
+}
+
+TEST_CASE("load: two services have two names and no address in common", "[config]") {
+  const auto second = [](const std::string& name, const std::string& listen) {
+    return problems_of(whole_office_and("[[service]]\nname = '" + name +
+                                        "'\nprotocol = 'lmtp'\nlisten = " + listen +
+                                        "\nupstream.address = 'a:24'\n"));
+  };
+  CHECK(second("other", "'127.0.0.1:2526'") == Lines{});
+  CHECK(second("office", "'127.0.0.1:2526'") ==
+        Lines{"f.toml:7:8: service.name: 'office' is the name of the service at f.toml:1:1"});
+  CHECK(second("other", "['[::1]:2525', '127.0.0.1:2525']") ==
+        Lines{"f.toml:9:10: service.listen: 127.0.0.1:2525 belongs to the service at f.toml:1:1"});
+}
+
+TEST_CASE("load: what a service must have and has not is missed at its place", "[config]") {
+  CHECK(problems_of("\n[[service]]\n") ==
+        Lines{"f.toml:2:1: service.name: is required", "f.toml:2:1: service.protocol: is required",
+              "f.toml:2:1: service.listen: is required",
+              "f.toml:2:1: service.upstream.address: is required"});
+  CHECK(problems_of(office_and("[[service]]")).size() == 5);
+}
+
+TEST_CASE("load: a file without a service is of no use", "[config]") {
+  const Lines none{"f.toml:1:1: no [[service]]: at least one is required"};
+  CHECK(problems_of("") == none);
+  CHECK(problems_of("\n# nothing\n") == none);
+  CHECK(problems_of("[log]\nlevel = 'info'\n") == none);
+  const std::string wanted = "service: must be an array of tables: write [[service]]";
+  CHECK(problems_of("[service]\nname = 'x'\n") == Lines{"f.toml:1:2: " + wanted});
+  CHECK(problems_of("service = []") == Lines{"f.toml:1:1: " + wanted});
+  CHECK(problems_of("service = [1]") ==
+        Lines{"f.toml:1:12: service: must be a table, not a number"});
+}
+
+TEST_CASE("load: all problems of a file are told at once, in its order", "[config]") {
+  CHECK(
+      problems_of("[[service]]\n"
+                  "name = 'a b'\n"
+                  "upstraem.address = 'x'\n"
+                  "listen = 'localhost:1'\n"
+                  "upstream.tls = 'x'\n"
+                  "[timeouts]\n"
+                  "idle = 3\n"
+                  "[log]\n"
+                  "colour = true\n"
+                  "level = 'loud'\n"
+                  "[[service]]\n"
+                  "protocol = 'imap'\n"
+                  "name = 'b'\n"
+                  "listen = '0.0.0.0:143'\n"
+                  "upstream.address = ['mail.example.com', 'mail.example.com:143']\n") ==
+      Lines{"f.toml:1:1: service.protocol: is required",
+            "f.toml:1:1: service.upstream.address: is required",
+            "f.toml:2:8: service.name: must be at most 64 letters, digits, '.', '_' or '-', not "
+            "'a b'",
+            "f.toml:3:1: unknown key 'service.upstraem': did you mean 'service.upstream'?",
+            "f.toml:4:10: service.listen: 'localhost:1': a name is no address to listen on: write "
+            "the IP address, 127.0.0.1 or [::1]",
+            "f.toml:5:16: service.upstream.tls: must be one of none, opportunistic, starttls, "
+            "implicit, not 'x'",
+            "f.toml:7:8: timeouts.idle: must be a duration in quotes, such as \"10s\", not a "
+            "number",
+            "f.toml:9:1: unknown key 'log.colour'; the nearest is 'log.format'",
+            "f.toml:10:9: log.level: must be one of error, warn, info, debug, not 'loud'",
+            "f.toml:12:12: service.protocol: must be one of smtp, lmtp, not 'imap'",
+            "f.toml:14:10: service.listen: anyone who reaches 0.0.0.0:143 could use this service: "
+            "say who may with downstream.allow = [\"192.168.1.0/24\"]",
+            "f.toml:15:21: service.upstream.address: 'mail.example.com': the port is missing: "
+            "write HOST:PORT"});
+}
+
+TEST_CASE("load: what is not TOML is told with its place", "[config]") {
+  for (const auto& [toml, place] : std::initializer_list<std::pair<std::string, std::string>>{
+           {"[log]\nlevel = \n", "f.toml:2:"},
+           {"[log\n", "f.toml:1:"},
+           {"a = 1\na = 2\n", "f.toml:2:"},
+           {"a = \"\n", "f.toml:1:"},
+           {"\xff\xfe", "f.toml:1:"},
+           {std::string("a\0b", 3), "f.toml:1:"},
+           {std::string(100'000, '['), "f.toml:1:"},
+           {"a = " + std::string(100'000, '['), "f.toml:1:"},
+       }) {
+    CAPTURE(toml.substr(0, 20));
+    const auto problems = problems_of(toml);
+    REQUIRE(problems.size() == 1);
+    CHECK_THAT(problems[0], Catch::Matchers::StartsWith(place));
+    CHECK(ascii::printable(problems[0], problems[0].size()) == problems[0]);
+  }
+}
+
+TEST_CASE("load: cut after any byte, a file gives problems or a configuration, never a crash",
+          "[config]") {
+  const auto text = content_of(fs::path(STARTTLS_CONF_DIR) / "reference.toml");
+  for (std::size_t size = 0; size < text.size(); size += 7) {
+    Config config;
+    CHECK_FALSE(load_text(text.substr(0, size), "f.toml", kProtocols, config).empty());
+  }
+}
+
+TEST_CASE("load: a file that cannot be read says why", "[config]") {
+  Folder folder;
+  const auto loading = [](const fs::path& path) {
+    Config config;
+    return lines(load_file(path.string(), kProtocols, config));
+  };
+  const auto missing = folder.path() / "missing.toml";
+  CHECK(loading(missing) ==
+        Lines{missing.string() + ": cannot be read: No such file or directory"});
+  CHECK(loading(folder.path()) ==
+        Lines{folder.path().string() + ": cannot be read: Is a directory"});
+  CHECK(loading("") == Lines{": cannot be read: No such file or directory"});
+  CHECK(loading("/dev/zero") == Lines{"/dev/zero: cannot be read: larger than 1 MiB"});
+  const auto empty = folder.write("empty.toml", "");
+  CHECK(loading(empty) == Lines{empty + ":1:1: no [[service]]: at least one is required"});
+
+  if (geteuid() == 0) return;  // root may read everything
+  const auto secret = folder.write("secret.toml", "x");
+  REQUIRE(chmod(secret.c_str(), 0) == 0);
+  CHECK(loading(secret) == Lines{secret + ": cannot be read: Permission denied"});
+}
+
+TEST_CASE("load: strings may come from the environment and from files", "[config]") {
+  Folder folder;
+  const auto host = folder.write("host", "mx.example.com\n");
+  REQUIRE(setenv("STARTTLS_TEST_PORT", "587", 1) == 0);
+  REQUIRE(setenv("STARTTLS_TEST_CRLF", "x\r\ny", 1) == 0);
+  REQUIRE(unsetenv("STARTTLS_TEST_UNSET") == 0);
+
+  const auto path = folder.write(
+      "f.toml", office_and("upstream.address = ['${file:host}:${STARTTLS_TEST_PORT}']\n"));
+  Config config;
+  REQUIRE(lines(load_file(path, kProtocols, config)) == Lines{});
+  CHECK(config.services[0].upstream.address == std::vector<Address>{{"mx.example.com", 587, ""}});
+
+  const auto server_name = [](const std::string& value) {
+    return problems_of(whole_office_and("upstream.server_name = '" + value + "'"));
+  };
+  CHECK(server_name("${file:" + host + "}") == Lines{});
+  CHECK(server_name("${STARTTLS_TEST_UNSET}") ==
+        Lines{"f.toml:6:24: service.upstream.server_name: the environment has no variable "
+              "'STARTTLS_TEST_UNSET'"});
+  CHECK(server_name("${file:/nowhere}") ==
+        Lines{"f.toml:6:24: service.upstream.server_name: '/nowhere': No such file or directory"});
+  CHECK(server_name("${X") == Lines{"f.toml:6:24: service.upstream.server_name: '${' has no '}'"});
+  CHECK(server_name("${STARTTLS_TEST_CRLF}") ==
+        Lines{"f.toml:6:24: service.upstream.server_name: contains a control character: "
+              "'x\\r\\ny'"});
+  // A '$' of its own is a character like others, here a wrong one.
+  CHECK(server_name("a$b").size() == 1);
+}
+
+TEST_CASE("reference.toml: has every key, each with its default, and no other", "[config]") {
+  const auto text = content_of(fs::path(STARTTLS_CONF_DIR) / "reference.toml");
+
+  // The keys as they stand there, read without the loader.
+  std::set<std::string> written;
+  std::string section;
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    const auto line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    if (line.starts_with('[')) {
+      section = line.substr(line.find_first_not_of('['));
+      section.resize(section.find(']'));
+    } else if (const auto equals = line.find('=');
+               !line.starts_with('#') && !line.starts_with(' ') && equals != line.npos) {
+      written.insert(section + "." + std::string(ascii::trim(line.substr(0, equals))));
+    }
+  }
+  std::set<std::string> known;
+  for (const auto& key : config::keys()) known.emplace(key.path);
+  CHECK(written == known);
+
+  // As it stands, only what has no default is missing.
+  Config config;
+  CHECK(load_text(text, "reference.toml", kProtocols, config).size() == 4);
+  std::string filled = text;
+  replace(filled, "name     = \"\"", "name     = \"x\"");
+  replace(filled, "protocol = \"\"", "protocol = \"smtp\"");
+  replace(filled, "listen   = []", "listen   = '[::1]:25'");
+  replace(filled, "address       = \"\"", "address       = 'a:25'");
+  REQUIRE(lines(load_text(filled, "reference.toml", kProtocols, config)) == Lines{});
+  Config defaults;
+  auto& service = defaults.services.emplace_back();
+  service.name = "x";
+  service.protocol = "smtp";
+  service.listen = {{"::1", 25, ""}};
+  service.upstream.address = {{"a", 25, ""}};
+  CHECK(config == defaults);
+}
+
+TEST_CASE("examples: load as they are shipped", "[config]") {
+  std::size_t count = 0;
+  for (const auto& entry : fs::directory_iterator(fs::path(STARTTLS_CONF_DIR) / "examples")) {
+    Config config;
+    CHECK(lines(load_file(entry.path().string(), kProtocols, config)) == Lines{});
+    for (const auto& service : config.services) CHECK(warnings(service).empty());
+    ++count;
+  }
+  CHECK(count >= 2);
+}
+
+TEST_CASE("flags: make one service, named after its protocol", "[config]") {
+  Config config;
+  const std::vector<Flag> flags = {
+      {"--protocol", {"smtp"}},         {"--listen", {"0.0.0.0:25", "[::]:25"}},
+      {"--upstream", {"a:25", "b:25"}}, {"--allow", {"10.0.0.0/8"}},
+      {"--upstream-tls", {"implicit"}}, {"--workers", {"2"}},
+      {"--greeting-text", {"false"}},   {"--idle-timeout", {"1h"}},
+      {"--log-file", {"x.log"}}};
+  REQUIRE(lines(load_flags(flags, kProtocols, config)) == Lines{});
+  REQUIRE(config.services.size() == 1);
+  const auto& service = config.services[0];
+  CHECK(service.name == "smtp");
+  CHECK(service.listen.size() == 2);
+  CHECK(service.upstream.address == std::vector<Address>{{"a", 25, ""}, {"b", 25, ""}});
+  CHECK(service.upstream.tls == TlsMode::implicit);
+  CHECK_FALSE(service.upstream.greeting_text);
+  CHECK(service.timeouts.idle == 1h);
+  CHECK(config.proxy.workers == 2);
+  CHECK(config.log.file == (fs::current_path() / "x.log").string());
+}
+
+TEST_CASE("flags: are checked like a file, and named in what is said of them", "[config]") {
+  Config config;
+  const auto loading = [&config](std::vector<Flag> flags) {
+    return lines(load_flags(flags, kProtocols, config));
+  };
+  CHECK(loading({}) ==
+        Lines{"--protocol: is required", "--listen: is required", "--upstream: is required"});
+  CHECK(loading({{"--protocol", {"smtp", "lmtp"}},
+                 {"--listen", {"0.0.0.0:25"}},
+                 {"--upstream", {"unix:/run/x"}},
+                 {"--workers", {"many"}},
+                 {"--greeting-text", {"maybe"}},
+                 {"--verify", {"full"}},
+                 {"--min-tls", {"1.0"}},
+                 {"--idle-timeout", {"35"}},
+                 {"--hostname", {"a\r\nb"}},
+                 {"--lisen", {"x"}}}) ==
+        Lines{"--protocol: may be given only once",
+              "--listen: anyone who reaches 0.0.0.0:25 could use this service: say who may with "
+              "--allow 192.168.1.0/24",
+              "--upstream: unix:/run/x gives no name to verify: set --server-name",
+              "--workers: must be a whole number from 0 to 1024",
+              "--greeting-text: must be true or false",
+              "--min-tls: must be one of 1.2, 1.3, not '1.0'",
+              "--idle-timeout: '35': not a duration such as \"10s\", \"5m\", \"1h30m\" or "
+              "\"250ms\"",
+              "--hostname: contains a control character: 'a\\r\\nb'",
+              "--lisen: unknown option '--lisen': did you mean '--listen'?"});
+}
+
+TEST_CASE("flags: a '$' is what it is: the shell expands", "[config]") {
+  Config config;
+  const std::vector<Flag> flags = {{"--protocol", {"smtp"}},
+                                   {"--listen", {"127.0.0.1:25"}},
+                                   {"--upstream", {"a:25"}},
+                                   {"--log-file", {"/${HOME}"}}};
+  CHECK(lines(load_flags(flags, kProtocols, config)) == Lines{});
+  CHECK(config.log.file == "/${HOME}");
+}
+
+TEST_CASE("schema: every key has its own path, and every flag its own name", "[config]") {
+  std::set<std::string_view> names;
+  std::size_t expected = 0;
+  for (const auto& key : config::keys()) {
+    names.insert(key.path);
+    names.insert(key.flag);
+    expected += key.flag.empty() ? 1 : 2;
+    CHECK(config::find_key(key.path) == &key);
+    CHECK(key.flag.empty() == (config::find_flag(key.flag) == nullptr));
+  }
+  CHECK(names.size() == expected + 1);  // and the empty one
+}
