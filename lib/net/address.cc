@@ -1,0 +1,121 @@
+#include "lib/net/address.h"
+
+#include <array>
+#include <cstring>
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <uv.h>
+
+namespace starttls::net {
+
+std::string to_string(const SocketAddress& address) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  switch (address.storage.ss_family) {
+    case AF_INET: {
+      const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address.storage);
+      inet_ntop(AF_INET, &v4->sin_addr, text.data(), text.size());
+      return std::string{text.data()} + ":" + std::to_string(ntohs(v4->sin_port));
+    }
+    case AF_INET6: {
+      const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address.storage);
+      inet_ntop(AF_INET6, &v6->sin6_addr, text.data(), text.size());
+      return "[" + std::string{text.data()} + "]:" + std::to_string(ntohs(v6->sin6_port));
+    }
+    case AF_UNIX: {
+      const auto* local = reinterpret_cast<const sockaddr_un*>(&address.storage);
+      const auto header = offsetof(sockaddr_un, sun_path);
+      const auto size = address.size > header ? address.size - header : 0;
+      return "unix:" + std::string{local->sun_path, strnlen(local->sun_path, size)};
+    }
+    default:
+      return "unknown";
+  }
+}
+
+std::optional<std::array<std::uint8_t, 16>> ip_bytes(const SocketAddress& address) noexcept {
+  std::array<std::uint8_t, 16> out{};
+  switch (address.storage.ss_family) {
+    case AF_INET: {
+      const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address.storage);
+      out[10] = out[11] = 0xff;
+      std::memcpy(out.data() + 12, &v4->sin_addr, 4);
+      return out;
+    }
+    case AF_INET6:
+      std::memcpy(out.data(), &reinterpret_cast<const sockaddr_in6*>(&address.storage)->sin6_addr,
+                  out.size());
+      return out;
+    default:
+      return std::nullopt;
+  }
+}
+
+Result<SocketAddress> parse_ip(const std::string& host, std::uint16_t port) {
+  SocketAddress out;
+  if (uv_ip4_addr(host.c_str(), port, reinterpret_cast<sockaddr_in*>(&out.storage)) == 0) {
+    out.size = sizeof(sockaddr_in);
+    return out;
+  }
+  if (uv_ip6_addr(host.c_str(), port, reinterpret_cast<sockaddr_in6*>(&out.storage)) == 0) {
+    out.size = sizeof(sockaddr_in6);
+    return out;
+  }
+  return fail(Errc::config, host + " is not an IP address");
+}
+
+std::string error_text(int uv_status) {
+  return uv_strerror(uv_status);
+}
+
+namespace {
+
+bool is_qualified(std::string_view name) {
+  return name.find('.') != std::string_view::npos && name != "localhost.localdomain";
+}
+
+/// What the resolver calls the machine; "" where it does not know.
+std::string canonical_name(const char* name) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_CANONNAME;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(name, nullptr, &hints, &found) != 0) return {};
+  std::string out = found->ai_canonname != nullptr ? found->ai_canonname : "";
+  ::freeaddrinfo(found);
+  return out;
+}
+
+/// The first address that is not loopback, as a literal.
+std::string address_literal() {
+  std::string out = "[127.0.0.1]";
+  uv_interface_address_t* interfaces = nullptr;
+  int count = 0;
+  if (uv_interface_addresses(&interfaces, &count) != 0) return out;
+  for (int i = 0; i < count; ++i) {
+    const auto& one = interfaces[i];
+    if (one.is_internal != 0 || one.address.address4.sin_family != AF_INET) continue;
+    std::array<char, INET_ADDRSTRLEN> text{};
+    uv_ip4_name(&one.address.address4, text.data(), text.size());
+    out = "[" + std::string{text.data()} + "]";
+    break;
+  }
+  uv_free_interface_addresses(interfaces, count);
+  return out;
+}
+
+}  // namespace
+
+std::string default_hostname() {
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0) return address_literal();
+  if (is_qualified(name.data())) return name.data();
+  const std::string canonical = canonical_name(name.data());
+  return is_qualified(canonical) ? canonical : address_literal();
+}
+
+}  // namespace starttls::net

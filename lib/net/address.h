@@ -1,0 +1,43 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <sys/socket.h>
+
+#include "lib/base/address.h"
+#include "lib/base/error.h"
+
+namespace starttls::net {
+
+/// Large enough for every family.
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+
+  [[nodiscard]] const sockaddr* get() const noexcept {
+    return reinterpret_cast<const sockaddr*>(&storage);
+  }
+  [[nodiscard]] sockaddr* get() noexcept { return reinterpret_cast<sockaddr*>(&storage); }
+};
+
+/// "192.0.2.1:25", "[2001:db8::1]:25", "unix:PATH"; "unix:" for an unnamed socket.
+[[nodiscard]] std::string to_string(const SocketAddress& address);
+
+/// The IP address in network order, IPv4 as ::ffff:a.b.c.d; nothing for a unix socket.
+[[nodiscard]] std::optional<std::array<std::uint8_t, 16>> ip_bytes(
+    const SocketAddress& address) noexcept;
+
+/// An IP literal and port, no lookup; nothing where `host` is a name.
+[[nodiscard]] Result<SocketAddress> parse_ip(const std::string& host, std::uint16_t port);
+
+/// The library's text for a libuv status: "connection refused".
+[[nodiscard]] std::string error_text(int uv_status);
+
+/// This machine's fully qualified name, else an address literal ("[192.0.2.1]", RFC 5321 §4.1.3).
+/// Blocks on the resolver: for start-up.
+[[nodiscard]] std::string default_hostname();
+
+}  // namespace starttls::net

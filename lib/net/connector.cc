@@ -1,0 +1,169 @@
+#include "lib/net/connector.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include <netdb.h>
+#include <sys/un.h>
+
+#include "lib/net/address.h"
+
+namespace starttls::net {
+
+struct Connector::Lookup {
+  uv_getaddrinfo_t request{};
+  Connector* owner = nullptr;  // nullptr: nobody waits any more
+};
+
+struct Connector::Attempt {
+  Attempt(Connector& owner, const SocketAddress& where)
+      : address(where),
+        stream(Stream::create(owner.loop_, where.storage.ss_family == AF_UNIX
+                                               ? Stream::Kind::unix_socket
+                                               : Stream::Kind::tcp)),
+        deadline(owner.loop_, [this, &owner] {
+          owner.on_attempt(*this, fail(Errc::timeout, "connection timed out"));
+        }) {
+    deadline.start(owner.per_address_);
+    stream->connect(
+        address, [this, &owner](Result<> result) { owner.on_attempt(*this, std::move(result)); });
+  }
+
+  SocketAddress address;
+  Stream::Ptr stream;
+  Timer deadline;
+};
+
+namespace {
+
+/// The families in turn, beginning with the one the system prefers (RFC 8305 §4).
+std::deque<SocketAddress> interleave(const addrinfo* found, std::size_t limit) {
+  std::deque<SocketAddress> first;
+  std::deque<SocketAddress> second;
+  for (const addrinfo* info = found; info != nullptr; info = info->ai_next) {
+    if (info->ai_family != AF_INET && info->ai_family != AF_INET6) continue;
+    SocketAddress address;
+    std::memcpy(&address.storage, info->ai_addr, info->ai_addrlen);
+    address.size = info->ai_addrlen;
+    const bool same = first.empty() || first.front().storage.ss_family == info->ai_family;
+    (same ? first : second).push_back(address);
+  }
+  std::deque<SocketAddress> out;
+  while (out.size() < limit && !(first.empty() && second.empty())) {
+    if (!first.empty()) {
+      out.push_back(first.front());
+      first.pop_front();
+    }
+    std::swap(first, second);
+  }
+  return out;
+}
+
+SocketAddress unix_address(const std::string& path) {
+  SocketAddress out;
+  auto* local = reinterpret_cast<sockaddr_un*>(&out.storage);
+  local->sun_family = AF_UNIX;
+  path.copy(local->sun_path, sizeof(local->sun_path) - 1);
+  out.size = sizeof(sockaddr_un);
+  return out;
+}
+
+}  // namespace
+
+Connector::Connector(Loop& loop, Address address, std::chrono::milliseconds per_address,
+                     OnDone done)
+    : loop_(loop),
+      address_(std::move(address)),
+      per_address_(per_address),
+      done_(std::move(done)),
+      next_attempt_(loop, [this] { try_next(); }) {}
+
+Connector::~Connector() {
+  if (lookup_ == nullptr) return;
+  lookup_->owner = nullptr;
+  uv_cancel(reinterpret_cast<uv_req_t*>(&lookup_->request));  // too late is fine
+}
+
+void Connector::start() {
+  if (address_.is_unix()) {
+    left_.push_back(unix_address(address_.path));
+    try_next();
+  } else if (const auto literal = parse_ip(address_.host, address_.port)) {
+    left_.push_back(*literal);
+    try_next();
+  } else {
+    resolve();
+  }
+}
+
+void Connector::resolve() {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV;
+  lookup_ = new Lookup{};
+  lookup_->owner = this;
+  lookup_->request.data = lookup_;
+  const auto report = [](uv_getaddrinfo_t* request, int status, addrinfo* found) noexcept {
+    const std::unique_ptr<Lookup> lookup{static_cast<Lookup*>(request->data)};
+    if (lookup->owner != nullptr) {
+      lookup->owner->lookup_ = nullptr;
+      lookup->owner->on_resolved(status, found);
+    }
+    uv_freeaddrinfo(found);
+  };
+  const int status = uv_getaddrinfo(loop_.raw(), &lookup_->request, report, address_.host.c_str(),
+                                    std::to_string(address_.port).c_str(), &hints);
+  if (status != 0) {
+    delete std::exchange(lookup_, nullptr);
+    last_error_ = Error{Errc::unreachable, "cannot resolve the name"};
+    evidence_ = address_.host + ": " + error_text(status);
+    next_attempt_.start(std::chrono::milliseconds{0});  // report from the loop
+  }
+}
+
+void Connector::on_resolved(int status, const addrinfo* found) {
+  if (status != 0) {
+    last_error_ = Error{Errc::unreachable, "cannot resolve the name of the server"};
+    evidence_ = address_.host + ": " + error_text(status);
+  } else {
+    left_ = interleave(found, kMaxAddresses);
+  }
+  try_next();
+}
+
+void Connector::try_next() {
+  if (left_.empty()) {
+    if (attempts_.empty()) give_up();
+    return;
+  }
+  const SocketAddress address = left_.front();
+  left_.pop_front();
+  attempts_.push_back(std::make_unique<Attempt>(*this, address));
+  if (!left_.empty()) next_attempt_.start(kAttemptDelay);
+}
+
+void Connector::on_attempt(Attempt& attempt, Result<> result) {
+  if (result) {
+    Stream::Ptr winner = std::move(attempt.stream);
+    next_attempt_.stop();
+    left_.clear();
+    attempts_.clear();
+    const auto done = std::move(done_);  // may destroy the connector
+    done(std::move(winner));
+    return;
+  }
+  last_error_ = std::move(result.error());
+  if (!evidence_.empty()) evidence_ += "; ";
+  evidence_ += to_string(attempt.address) + ": " + last_error_.reason;
+  std::erase_if(attempts_, [&](const auto& one) { return one.get() == &attempt; });
+  try_next();
+}
+
+void Connector::give_up() {
+  const auto done = std::move(done_);  // may destroy the connector
+  done(fail(last_error_.code, last_error_.reason, evidence_));
+}
+
+}  // namespace starttls::net

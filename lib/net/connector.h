@@ -1,0 +1,64 @@
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/base/address.h"
+#include "lib/base/error.h"
+#include "lib/net/loop.h"
+#include "lib/net/stream.h"
+#include "lib/net/timer.h"
+
+namespace starttls::net {
+
+/// Connects to one configured address: resolves its name off the loop's thread and tries what it
+/// stands for, IPv6 and IPv4 in turn, the next one after 250 ms or as soon as one fails (RFC 8305
+/// §5). The first that stands is handed over, the others are dropped.
+///
+/// May be destroyed at any time on the loop's thread; nothing is reported then.
+class Connector {
+ public:
+  using OnDone = std::function<void(Result<Stream::Ptr>)>;
+
+  /// Time between the starts of two attempts (RFC 8305 §8).
+  static constexpr std::chrono::milliseconds kAttemptDelay{250};
+  /// Attempts at the most: a name with more addresses is a fault or an attack.
+  static constexpr std::size_t kMaxAddresses = 16;
+
+  /// `per_address`: how long one address may take. Errors: unreachable, timeout; evidence: each
+  /// address with the system's words.
+  Connector(Loop& loop, Address address, std::chrono::milliseconds per_address, OnDone done);
+  Connector(const Connector&) = delete;
+  Connector& operator=(const Connector&) = delete;
+  ~Connector();
+
+  /// `done` is called from the loop, once.
+  void start();
+
+ private:
+  struct Lookup;
+  struct Attempt;
+
+  void resolve();
+  void on_resolved(int status, const addrinfo* found);
+  void try_next();
+  void on_attempt(Attempt& attempt, Result<> result);
+  void give_up();
+
+  Loop& loop_;
+  Address address_;
+  std::chrono::milliseconds per_address_;
+  OnDone done_;
+  Lookup* lookup_ = nullptr;  // owned by libuv while it runs
+  std::deque<SocketAddress> left_;
+  std::vector<std::unique_ptr<Attempt>> attempts_;
+  Timer next_attempt_;
+  Error last_error_{Errc::unreachable, "no address"};
+  std::string evidence_;
+};
+
+}  // namespace starttls::net

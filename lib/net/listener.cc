@@ -1,0 +1,167 @@
+#include "lib/net/listener.h"
+
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "lib/net/address.h"
+
+namespace starttls::net {
+namespace {
+
+constexpr int kBacklog = 4096;  // the kernel cuts it to net.core.somaxconn
+
+tl::unexpected<Error> system_error(const Address& address, const char* what) {
+  return fail(Errc::system, "cannot listen on " + starttls::to_string(address) + ": " + what +
+                                ": " + std::generic_category().message(errno));
+}
+
+Result<Socket> bind_unix(const Address& address) {
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  if (address.path.size() >= sizeof(name.sun_path)) {
+    errno = ENAMETOOLONG;
+    return system_error(address, "path");
+  }
+  std::memcpy(name.sun_path, address.path.data(), address.path.size());
+  const auto* generic = reinterpret_cast<const sockaddr*>(&name);
+
+  Socket socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+  if (socket.get() < 0) return system_error(address, "socket");
+  if (::bind(socket.get(), generic, sizeof(name)) != 0) {
+    if (errno != EADDRINUSE) return system_error(address, "bind");
+    // Left behind by a process that is gone? Only a connection attempt tells.
+    struct stat status {};
+    const Socket probe{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    const bool stale = ::stat(name.sun_path, &status) == 0 && S_ISSOCK(status.st_mode) &&
+                       probe.get() >= 0 && ::connect(probe.get(), generic, sizeof(name)) != 0 &&
+                       errno == ECONNREFUSED;
+    errno = EADDRINUSE;
+    if (!stale || ::unlink(name.sun_path) != 0 ||
+        ::bind(socket.get(), generic, sizeof(name)) != 0) {
+      return system_error(address, "bind");
+    }
+  }
+  if (::listen(socket.get(), kBacklog) != 0) return system_error(address, "listen");
+  return socket;
+}
+
+Result<Socket> bind_tcp(const Address& address) {
+  const auto where = parse_ip(address.host, address.port);
+  if (!where) return fail(where.error());
+  Socket socket{::socket(where->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+  if (socket.get() < 0) return system_error(address, "socket");
+  const int on = 1;
+  if (::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+      ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0) {
+    return system_error(address, "setsockopt");
+  }
+  if (where->storage.ss_family == AF_INET6 &&
+      ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0) {
+    return system_error(address, "setsockopt");
+  }
+  if (::bind(socket.get(), where->get(), where->size) != 0) return system_error(address, "bind");
+  if (::listen(socket.get(), kBacklog) != 0) return system_error(address, "listen");
+  return socket;
+}
+
+SocketAddress local_address(const Socket& socket) {
+  SocketAddress address;
+  address.size = sizeof(address.storage);
+  if (::getsockname(socket.get(), address.get(), &address.size) != 0) address.size = 0;
+  return address;
+}
+
+}  // namespace
+
+Socket& Socket::operator=(Socket&& other) noexcept {
+  if (this != &other) {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = other.release();
+  }
+  return *this;
+}
+
+Socket::~Socket() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Result<Socket> bind_listener(const Address& address) {
+  return address.is_unix() ? bind_unix(address) : bind_tcp(address);
+}
+
+Result<Socket> duplicate(const Socket& socket) {
+  const int fd = ::fcntl(socket.get(), F_DUPFD_CLOEXEC, 0);
+  if (fd < 0) {
+    return fail(Errc::system,
+                "cannot duplicate a socket: " + std::generic_category().message(errno));
+  }
+  return Socket{fd};
+}
+
+std::string local_name(const Socket& socket) {
+  return to_string(local_address(socket));
+}
+
+std::uint16_t local_port(const Socket& socket) {
+  const auto address = local_address(socket);
+  switch (address.storage.ss_family) {
+    case AF_INET:
+      return ntohs(reinterpret_cast<const sockaddr_in*>(&address.storage)->sin_port);
+    case AF_INET6:
+      return ntohs(reinterpret_cast<const sockaddr_in6*>(&address.storage)->sin6_port);
+    default:
+      return 0;
+  }
+}
+
+Listener::Listener(Loop& loop, Stream::Kind kind, OnConnection on_connection)
+    : loop_(loop),
+      kind_(kind),
+      on_connection_(std::move(on_connection)),
+      handle_(new StreamHandle{}) {
+  if (kind == Stream::Kind::tcp) {
+    uv_tcp_init(loop.raw(), &handle_->tcp);
+  } else {
+    uv_pipe_init(loop.raw(), &handle_->pipe, 0);
+  }
+  handle_->any.data = this;
+}
+
+Listener::~Listener() {
+  uv_close(&handle_->any,
+           [](uv_handle_t* handle) noexcept { delete reinterpret_cast<StreamHandle*>(handle); });
+}
+
+Result<> Listener::open(Socket socket) {
+  const int fd = socket.get();
+  int status = kind_ == Stream::Kind::tcp ? uv_tcp_open(&handle_->tcp, fd)
+                                          : uv_pipe_open(&handle_->pipe, fd);
+  if (status == 0) {
+    static_cast<void>(socket.release());  // libuv owns it now
+    status = uv_listen(&handle_->stream, kBacklog, [](uv_stream_t* handle, int result) noexcept {
+      static_cast<Listener*>(handle->data)->on_connection(result);
+    });
+  }
+  if (status != 0) return fail(Errc::system, "cannot listen: " + error_text(status));
+  return {};
+}
+
+void Listener::on_connection(int status) {
+  // Out of descriptors: libuv has taken and dropped the connection with its reserve descriptor.
+  if (status != 0) return;
+  auto stream = Stream::create(loop_, kind_);
+  if (uv_accept(&handle_->stream, stream->raw()) != 0) return;
+  stream->connected();
+  on_connection_(std::move(stream));
+}
+
+}  // namespace starttls::net

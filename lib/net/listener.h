@@ -1,0 +1,61 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "lib/base/address.h"
+#include "lib/base/error.h"
+#include "lib/net/loop.h"
+#include "lib/net/stream.h"
+
+namespace starttls::net {
+
+/// A descriptor that is closed with its owner.
+class Socket {
+ public:
+  explicit Socket(int fd) noexcept : fd_(fd) {}
+  Socket(Socket&& other) noexcept : fd_(other.release()) {}
+  Socket& operator=(Socket&& other) noexcept;
+  ~Socket();
+
+  [[nodiscard]] int get() const noexcept { return fd_; }
+  [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+/// Binds and listens. TCP sockets of several workers share the port by SO_REUSEPORT (the kernel
+/// spreads connections over them); pass the port the first one got. A stale unix socket is
+/// replaced, one that is in use is an error. Errors: system, with the address.
+[[nodiscard]] Result<Socket> bind_listener(const Address& address);
+/// A second descriptor for the same socket, for another worker's loop (unix sockets).
+[[nodiscard]] Result<Socket> duplicate(const Socket& socket);
+/// Where it listens, its real port included.
+[[nodiscard]] std::string local_name(const Socket& socket);
+[[nodiscard]] std::uint16_t local_port(const Socket& socket);
+
+/// Accepts connections on its loop until it is destroyed.
+class Listener {
+ public:
+  using OnConnection = std::function<void(Stream::Ptr)>;
+
+  Listener(Loop& loop, Stream::Kind kind, OnConnection on_connection);
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+  ~Listener();
+
+  /// Takes the socket. Errors: system.
+  [[nodiscard]] Result<> open(Socket socket);
+
+ private:
+  void on_connection(int status);
+
+  Loop& loop_;
+  Stream::Kind kind_;
+  OnConnection on_connection_;
+  StreamHandle* handle_;  // outlives the listener until libuv lets go of it
+};
+
+}  // namespace starttls::net

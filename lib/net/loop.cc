@@ -1,0 +1,105 @@
+#include "lib/net/loop.h"
+
+#include <cassert>
+#include <utility>
+
+#include "lib/net/stream.h"
+
+namespace starttls::net {
+
+Loop::Loop()
+    : read_slab_(new std::byte[kReadSlab]),  // uninitialised: pages are touched when used
+      plain_slab_(new std::byte[kPlainSlab]),
+      wire_slab_(new std::byte[kWireSlab]) {
+  uv_loop_init(&loop_);
+  async_.data = this;
+  idle_.data = this;
+  check_.data = this;
+  uv_async_init(&loop_, &async_,
+                [](uv_async_t* handle) noexcept { static_cast<Loop*>(handle->data)->on_async(); });
+  uv_idle_init(&loop_, &idle_);
+  uv_check_init(&loop_, &check_);
+  uv_check_start(&check_,
+                 [](uv_check_t* handle) noexcept { ++static_cast<Loop*>(handle->data)->turn_; });
+  uv_unref(reinterpret_cast<uv_handle_t*>(&check_));
+}
+
+Loop::~Loop() {
+  uv_close(reinterpret_cast<uv_handle_t*>(&async_), nullptr);
+  uv_close(reinterpret_cast<uv_handle_t*>(&idle_), nullptr);
+  uv_close(reinterpret_cast<uv_handle_t*>(&check_), nullptr);
+  uv_run(&loop_, UV_RUN_DEFAULT);
+  [[maybe_unused]] const int closed = uv_loop_close(&loop_);
+  assert(closed == 0);
+}
+
+void Loop::run() {
+  uv_run(&loop_, UV_RUN_DEFAULT);
+}
+
+void Loop::stop() {
+  post([this] { uv_stop(&loop_); });
+}
+
+void Loop::post(std::function<void()> task) {
+  {
+    const std::lock_guard lock(mutex_);
+    tasks_.push_back(std::move(task));
+  }
+  uv_async_send(&async_);
+}
+
+std::chrono::milliseconds Loop::now() const noexcept {
+  return std::chrono::milliseconds{uv_now(&loop_)};
+}
+
+std::chrono::nanoseconds Loop::precise_now() noexcept {
+  return std::chrono::nanoseconds{uv_hrtime()};
+}
+
+void Loop::resume_next_turn(Stream& stream) {
+  waiting_.push_back(&stream);
+  wake_next_turn();
+}
+
+void Loop::defer(std::function<void()> task) {
+  deferred_.push_back(std::move(task));
+  wake_next_turn();
+}
+
+void Loop::wake_next_turn() {
+  uv_idle_start(&idle_,
+                [](uv_idle_t* handle) noexcept { static_cast<Loop*>(handle->data)->on_idle(); });
+}
+
+void Loop::forget(Stream& stream) noexcept {
+  std::erase(waiting_, &stream);
+}
+
+void Loop::on_async() {
+  std::vector<std::function<void()>> tasks;
+  {
+    const std::lock_guard lock(mutex_);
+    tasks.swap(tasks_);
+  }
+  for (auto& task : tasks) task();
+}
+
+void Loop::on_idle() {
+  uv_idle_stop(&idle_);
+  // Who is called may forget, or ask for, a turn: work on what there is now, one after the other.
+  for (std::size_t count = waiting_.size(); count > 0 && !waiting_.empty(); --count) {
+    Stream* stream = waiting_.front();
+    waiting_.erase(waiting_.begin());
+    stream->on_next_turn();
+  }
+  std::vector<std::function<void()>> tasks;
+  tasks.swap(deferred_);
+  for (auto& task : tasks) task();
+}
+
+std::string library_version() {
+  return std::string{"libuv "} + uv_version_string();
+}
+
+}  // namespace starttls::net

@@ -1,0 +1,34 @@
+#include "lib/net/signals.h"
+
+#include <csignal>
+#include <utility>
+
+namespace starttls::net {
+
+Signals::Signals(Loop& loop, std::initializer_list<int> numbers, std::function<void(int)> on_signal)
+    : on_signal_(std::move(on_signal)) {
+  for (const int number : numbers) {
+    auto* handle = handles_.emplace_back(new uv_signal_t{});
+    uv_signal_init(loop.raw(), handle);
+    handle->data = this;
+    uv_signal_start(
+        handle,
+        [](uv_signal_t* signal, int received) noexcept {
+          static_cast<Signals*>(signal->data)->on_signal_(received);
+        },
+        number);
+  }
+}
+
+Signals::~Signals() {
+  for (uv_signal_t* handle : handles_) {
+    uv_close(reinterpret_cast<uv_handle_t*>(handle),
+             [](uv_handle_t* closed) noexcept { delete reinterpret_cast<uv_signal_t*>(closed); });
+  }
+}
+
+void ignore_broken_pipes() noexcept {
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+}  // namespace starttls::net

@@ -1,0 +1,277 @@
+#include "lib/net/stream.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+namespace starttls::net {
+namespace {
+
+/// uv_write keeps this many buffers in the request itself; more would cost an allocation.
+constexpr std::size_t kPiecesPerWrite = 4;
+
+/// A peer that vanished without a word is noticed long before the idle deadline.
+constexpr unsigned kKeepAliveSeconds = 120;
+
+uv_buf_t as_buffer(std::span<const std::byte> bytes) {
+  // libuv takes char* for reading and writing alike; it does not change what it writes.
+  return uv_buf_init(const_cast<char*>(reinterpret_cast<const char*>(bytes.data())),
+                     static_cast<unsigned>(bytes.size()));
+}
+
+Stream& self(uv_stream_t* handle) {
+  return *static_cast<Stream*>(handle->data);
+}
+
+}  // namespace
+
+Stream::Stream(Loop& loop, Kind kind) : loop_(loop), queue_(loop.pool()), kind_(kind) {
+  if (kind == Kind::tcp) {
+    uv_tcp_init(loop.raw(), &handle_.tcp);
+  } else {
+    uv_pipe_init(loop.raw(), &handle_.pipe, 0);
+  }
+  handle_.any.data = this;
+}
+
+void Stream::connect(const SocketAddress& address, OnConnected done) {
+  on_connected_ = std::move(done);
+  const auto report = [](uv_connect_t* request, int status) noexcept {
+    if (status == UV_ECANCELED) return;  // let go
+    Stream& stream = self(request->handle);
+    if (status == 0) stream.connected();
+    // The receiver may let go of the stream.
+    const auto callback = std::move(stream.on_connected_);
+    if (status == 0) {
+      callback({});
+    } else {
+      callback(
+          fail(status == UV_ETIMEDOUT ? Errc::timeout : Errc::unreachable, error_text(status)));
+    }
+  };
+  if (kind_ == Kind::tcp) {
+    const int status = uv_tcp_connect(&request_.connect, &handle_.tcp, address.get(), report);
+    if (status == 0) return;
+    // Nothing under way (no such address family, say): report from the loop all the same.
+    connect_status_ = status;
+    wait_for_turn();
+    return;
+  }
+  const auto* local = reinterpret_cast<const sockaddr_un*>(&address.storage);
+  uv_pipe_connect(&request_.connect, &handle_.pipe, local->sun_path, report);
+}
+
+void Stream::connected() noexcept {
+  if (kind_ != Kind::tcp) return;
+  uv_tcp_nodelay(&handle_.tcp, 1);
+  uv_tcp_keepalive(&handle_.tcp, 1, kKeepAliveSeconds);
+}
+
+void Stream::start_reading(std::size_t limit) {
+  read_limit_ = limit;
+  if (wants_reading_ || state_ != State::open) return;
+  wants_reading_ = true;
+  if (!waits_for_turn_) read_now();
+}
+
+void Stream::read_now() {
+  uv_read_start(
+      &handle_.stream,
+      [](uv_handle_t* handle, std::size_t, uv_buf_t* buffer) noexcept {
+        auto* stream = static_cast<Stream*>(handle->data);
+        const auto slab = stream->loop_.read_slab().first(stream->read_limit_);
+        *buffer = as_buffer(slab);
+      },
+      [](uv_stream_t* handle, ssize_t count, const uv_buf_t* buffer) noexcept {
+        self(handle).on_read(count, buffer);
+      });
+}
+
+void Stream::stop_reading() noexcept {
+  if (!wants_reading_) return;
+  wants_reading_ = false;
+  uv_read_stop(&handle_.stream);
+}
+
+void Stream::on_read(ssize_t count, const uv_buf_t* buffer) {
+  if (count == 0) return;  // EAGAIN
+  if (count < 0) {
+    stop_reading();
+    if (count == UV_EOF) {
+      events_->on_stream_end(nullptr);
+      return;
+    }
+    const Error error{Errc::closed, error_text(static_cast<int>(count))};
+    events_->on_stream_end(&error);
+    return;
+  }
+
+  const auto size = static_cast<std::size_t>(count);
+  if (turn_ != loop_.turn()) {
+    turn_ = loop_.turn();
+    turn_bytes_ = 0;
+  }
+  turn_bytes_ += size;
+  events_->on_stream_data({reinterpret_cast<std::byte*>(buffer->base), size});
+
+  // libuv would read a greedy peer 32 times before it looks at another.
+  if (state_ == State::open && wants_reading_ && turn_bytes_ >= kTurnBudget) {
+    uv_read_stop(&handle_.stream);
+    wait_for_turn();
+  }
+}
+
+void Stream::on_next_turn() {
+  waits_for_turn_ = false;
+  if (state_ != State::open) return;
+  if (wants_reading_) read_now();
+  if (connect_status_ != 0) {
+    const auto callback = std::move(on_connected_);  // may let go of the stream
+    callback(fail(Errc::unreachable, error_text(std::exchange(connect_status_, 0))));
+    return;
+  }
+  if (write_status_ != 0) {
+    events_->on_stream_write_failed(
+        Error{Errc::closed, error_text(std::exchange(write_status_, 0))});
+  }
+}
+
+void Stream::wait_for_turn() {
+  if (waits_for_turn_) return;
+  waits_for_turn_ = true;
+  loop_.resume_next_turn(*this);
+}
+
+void Stream::write(std::span<const std::byte> bytes) {
+  if (bytes.empty() || state_ != State::open || writing_ != Writing::open) return;
+  if (queue_.empty()) {
+    const uv_buf_t buffer = as_buffer(bytes);
+    const int written = uv_try_write(&handle_.stream, &buffer, 1);
+    if (written < 0 && written != UV_EAGAIN) {
+      fail_writing(written);
+      return;
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(std::max(0, written)));
+    if (bytes.empty()) return;
+  }
+  queue_.append(bytes);  // the tail that the kernel did not take: the only copy
+  flush();
+}
+
+void Stream::flush() {
+  if (in_flight_ != 0 || queue_.empty()) return;
+  std::array<std::span<const std::byte>, kPiecesPerWrite> pieces;
+  std::array<uv_buf_t, kPiecesPerWrite> buffers;
+  const std::size_t count = queue_.pieces(pieces);
+  for (std::size_t i = 0; i < count; ++i) {
+    buffers[i] = as_buffer(pieces[i]);
+    in_flight_ += pieces[i].size();
+  }
+  const int status = uv_write(
+      &request_.write, &handle_.stream, buffers.data(), static_cast<unsigned>(count),
+      [](uv_write_t* request, int result) noexcept { self(request->handle).on_written(result); });
+  if (status != 0) {
+    in_flight_ = 0;
+    fail_writing(status);
+  }
+}
+
+void Stream::on_written(int status) {
+  if (status == UV_ECANCELED || state_ != State::open) return;  // closing: touch nothing
+  const std::size_t written = std::exchange(in_flight_, 0);
+  if (status != 0) {
+    fail_writing(status);
+    return;
+  }
+  queue_.consume(written);
+  if (!queue_.empty()) {
+    flush();
+    return;
+  }
+  if (writing_ == Writing::fin_wanted) send_fin();
+  events_->on_stream_drained();
+}
+
+void Stream::fail_writing(int status) {
+  writing_ = Writing::failed;
+  write_status_ = status;
+  queue_.clear();
+  // Reported from the loop: the caller of write is in the middle of its own work.
+  wait_for_turn();
+}
+
+void Stream::shutdown_write() {
+  if (state_ != State::open || writing_ != Writing::open) return;
+  writing_ = Writing::fin_wanted;
+  if (queue_.empty()) send_fin();
+}
+
+void Stream::send_fin() {
+  writing_ = Writing::fin_sent;
+  // A failure here means that the peer is gone; reading says so.
+  uv_shutdown(&request_.shutdown, &handle_.stream, [](uv_shutdown_t*, int) noexcept {});
+}
+
+void Stream::close() noexcept {
+  owned_ = false;
+  events_ = nullptr;
+  on_connected_ = nullptr;
+  loop_.forget(*this);
+  if (state_ == State::closed) {
+    delete this;
+    return;
+  }
+  if (state_ == State::closing) return;
+  state_ = State::closing;
+  uv_close(&handle_.any, on_handle_closed);
+}
+
+void Stream::reset() noexcept {
+  if (state_ != State::open || kind_ != Kind::tcp) return;
+  // libuv refuses a reset while a shutdown is pending; letting go closes it then.
+  if (uv_tcp_close_reset(&handle_.tcp, on_handle_closed) != 0) return;
+  state_ = State::closing;
+  loop_.forget(*this);
+}
+
+void Stream::on_handle_closed(uv_handle_t* handle) noexcept {
+  auto* stream = static_cast<Stream*>(handle->data);
+  stream->state_ = State::closed;
+  if (!stream->owned_) delete stream;
+}
+
+std::size_t Stream::unsent() const noexcept {
+  return uv_stream_get_write_queue_size(&handle_.stream);
+}
+
+bool Stream::has_pending_input() const noexcept {
+  uv_os_fd_t fd = -1;
+  if (uv_fileno(&handle_.any, &fd) != 0) return false;
+  char octet = 0;
+  return ::recv(fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+std::size_t Stream::unacknowledged() const noexcept {
+  uv_os_fd_t fd = -1;
+  int octets = 0;
+  if (kind_ != Kind::tcp || uv_fileno(&handle_.any, &fd) != 0) return 0;
+  if (::ioctl(fd, SIOCOUTQ, &octets) != 0) return 0;
+  return static_cast<std::size_t>(octets);
+}
+
+SocketAddress Stream::peer() const noexcept {
+  SocketAddress address;
+  uv_os_fd_t fd = -1;
+  address.size = sizeof(address.storage);
+  if (uv_fileno(&handle_.any, &fd) != 0 || ::getpeername(fd, address.get(), &address.size) != 0) {
+    return {};
+  }
+  return address;
+}
+
+}  // namespace starttls::net

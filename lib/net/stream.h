@@ -1,0 +1,147 @@
+#pragma once
+
+// A connected byte stream: TCP or unix socket.
+//
+// Reading goes into the loop's read slab and is handled inside the callback, so a stream that waits
+// holds no buffer. Writing tries the socket at once; only what the kernel does not take is copied
+// to pooled blocks, and at most one uv_write is in flight.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "lib/base/buffer.h"
+#include "lib/base/error.h"
+#include "lib/net/address.h"
+#include "lib/net/loop.h"
+
+namespace starttls::net {
+
+/// libuv's stream types share their first members.
+union StreamHandle {
+  uv_handle_t any;
+  uv_stream_t stream;
+  uv_tcp_t tcp;
+  uv_pipe_t pipe;
+};
+
+/// What a stream tells its owner; always from the loop, never from inside a call to the stream.
+class StreamEvents {
+ public:
+  /// Octets in the loop's read slab; they may be changed, and are gone when the call returns.
+  virtual void on_stream_data(std::span<std::byte> bytes) = 0;
+  /// The peer's direction has ended: FIN (`error` is nullptr) or a failure.
+  virtual void on_stream_end(const Error* error) = 0;
+  /// All that was queued has been taken by the kernel.
+  virtual void on_stream_drained() = 0;
+  /// The peer takes nothing any more; what is written from now on is dropped. Reading goes on: what
+  /// the peer said before it closed is still there.
+  virtual void on_stream_write_failed(Error error) = 0;
+
+ protected:
+  ~StreamEvents() = default;
+};
+
+class Stream {
+ public:
+  enum class Kind : std::uint8_t { tcp, unix_socket };
+  /// Octets one stream may read in a turn of the loop; then others have theirs.
+  static constexpr std::size_t kTurnBudget = 512UL * 1024;
+
+  /// Owns a stream. Letting go closes it, at any time and from anywhere on the loop's thread: no
+  /// event follows, and the memory goes when libuv has let go of the handle.
+  struct Close {
+    void operator()(Stream* stream) const noexcept { stream->close(); }
+  };
+  using Ptr = std::unique_ptr<Stream, Close>;
+
+  [[nodiscard]] static Ptr create(Loop& loop, Kind kind) { return Ptr{new Stream(loop, kind)}; }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  using OnConnected = std::function<void(Result<>)>;
+  /// Connects; `done` is called from the loop, once, unless the stream is let go before. Errors:
+  /// unreachable, timeout (the kernel's), with the system's words.
+  void connect(const SocketAddress& address, OnConnected done);
+
+  void set_events(StreamEvents* events) noexcept { events_ = events; }
+
+  /// `limit` bounds one read: small while a prelude talks, the whole slab in the relay.
+  void start_reading(std::size_t limit = kReadSlab);
+  void stop_reading() noexcept;
+
+  /// Never blocks. Errors are reported by `on_stream_write_failed`, later.
+  void write(std::span<const std::byte> bytes);
+  /// Octets that wait for the kernel.
+  [[nodiscard]] std::size_t queued() const noexcept { return queue_.size(); }
+  /// Octets that wait for the kernel to take them, counted as they go (`queued` is not).
+  [[nodiscard]] std::size_t unsent() const noexcept;
+  /// FIN, behind all that is queued.
+  void shutdown_write();
+
+  /// Closes with RST; no event follows. The stream still has to be let go.
+  void reset() noexcept;
+
+  /// Looks, without reading, whether octets of the peer wait in the kernel.
+  [[nodiscard]] bool has_pending_input() const noexcept;
+  /// Octets that the peer's kernel has not acknowledged yet (TCP; 0 else).
+  [[nodiscard]] std::size_t unacknowledged() const noexcept;
+
+  [[nodiscard]] SocketAddress peer() const noexcept;
+
+  [[nodiscard]] Loop& loop() noexcept { return loop_; }
+  [[nodiscard]] uv_stream_t* raw() noexcept { return &handle_.stream; }
+  [[nodiscard]] Kind kind() const noexcept { return kind_; }
+  /// The connection stands: no delay for small writes (a delayed-ACK stall is 40 ms a command).
+  void connected() noexcept;
+
+  /// For the loop: a new turn, a new budget.
+  void on_next_turn();
+
+ private:
+  enum class State : std::uint8_t { open, closing, closed };  // the libuv handle's
+  enum class Writing : std::uint8_t { open, fin_wanted, fin_sent, failed };
+
+  Stream(Loop& loop, Kind kind);
+  ~Stream() = default;
+  void close() noexcept;
+
+  void read_now();
+  void flush();
+  void send_fin();
+  void fail_writing(int status);
+  void on_written(int status);
+  void on_read(ssize_t count, const uv_buf_t* buffer);
+  static void on_handle_closed(uv_handle_t* handle) noexcept;
+  void wait_for_turn();
+
+  StreamHandle handle_{};
+  Loop& loop_;
+  StreamEvents* events_ = nullptr;
+  ByteQueue queue_;
+  /// At most one of these is under way.
+  union Request {
+    uv_connect_t connect;
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+  } request_{};
+  OnConnected on_connected_;
+  std::size_t in_flight_ = 0;  // octets of `queue_` that uv_write holds
+  std::size_t read_limit_ = kReadSlab;
+  std::size_t turn_bytes_ = 0;
+  std::uint64_t turn_ = 0;
+  Kind kind_;
+  State state_ = State::open;
+  Writing writing_ = Writing::open;
+  bool wants_reading_ = false;
+  bool waits_for_turn_ = false;
+  bool owned_ = true;  // by somebody else than the libuv callback that will free it
+  // Failures still to be reported, from the loop.
+  int write_status_ = 0;
+  int connect_status_ = 0;
+};
+
+}  // namespace starttls::net
