@@ -1,0 +1,233 @@
+#include "lib/session/leg.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace starttls::session {
+namespace {
+
+std::string_view as_text(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace
+
+Leg::Leg(net::Stream::Ptr stream, LegEvents& events) noexcept
+    : stream_(std::move(stream)), events_(events) {
+  stream_->set_events(this);
+}
+
+void Leg::start() {
+  read();
+}
+
+void Leg::read() {
+  if (paused_ || input_full_) return;
+  stream_->start_reading(delivery_ == Delivery::relay ? net::kReadSlab : kPreludeRead);
+}
+
+void Leg::pause_reading() noexcept {
+  paused_ = true;
+  stream_->stop_reading();
+}
+
+void Leg::resume_reading() {
+  paused_ = false;
+  read();
+}
+
+void Leg::consume(std::size_t octets) {
+  input_.erase(0, octets);
+  if (input_full_ && input_.size() < kMaxInput) {
+    input_full_ = false;
+    read();
+  }
+}
+
+void Leg::start_relay() {
+  delivery_ = Delivery::relay;
+  const std::string waiting = std::exchange(input_, {});
+  input_full_ = false;
+  if (!waiting.empty()) events_.on_leg_data(*this, std::as_bytes(std::span{waiting}));
+  stream_->stop_reading();  // and again, with the larger slab
+  if (!peer_ended_) read();
+}
+
+void Leg::start_implicit_tls(std::unique_ptr<tls::Engine> engine) {
+  engine_ = std::move(engine);
+  security_ = Security::handshaking;
+  advance_handshake({});
+}
+
+Result<> Leg::start_tls(std::string_view go_ahead, std::unique_ptr<tls::Engine> engine) {
+  if (!input_.empty() || stream_->has_pending_input()) {
+    return fail(Errc::attack, "data in the clear behind STARTTLS", peer_words(input_));
+  }
+  write(go_ahead);
+  start_implicit_tls(std::move(engine));
+  return {};
+}
+
+void Leg::advance_handshake(std::span<const std::byte> wire) {
+  tls::WireOut out{stream_->loop().wire_slab()};
+  const auto progress = engine_->handshake(wire, out);
+  stream_->write(out.written());
+  if (!progress) {
+    fail_tls(progress.error());
+    return;
+  }
+  if (!progress->done) return;
+  security_ = Security::secured;
+  events_.on_leg_secured(*this);
+  wire = wire.subspan(progress->consumed);
+  if (!wire.empty()) open(wire);
+}
+
+void Leg::on_stream_data(std::span<std::byte> bytes) {
+  if (delivery_ == Delivery::discard || peer_ended_) return;
+  switch (security_) {
+    case Security::clear:
+      deliver(bytes);
+      return;
+    case Security::handshaking:
+      advance_handshake(bytes);
+      return;
+    case Security::secured:
+      open(bytes);
+      return;
+    case Security::failed:
+      return;
+  }
+}
+
+void Leg::open(std::span<const std::byte> wire) {
+  // One turn is enough as long as the plain slab holds more than the read slab; the loop makes that
+  // a matter of speed, not of correctness.
+  for (;;) {
+    const auto plain = stream_->loop().plain_slab();
+    tls::WireOut out{stream_->loop().wire_slab()};
+    tls::Opened opened;
+    const auto result = engine_->open(wire, plain, out, opened);
+    stream_->write(out.written());  // before the session writes by way of the same slab
+    wire = wire.subspan(opened.consumed);
+    if (opened.produced > 0) deliver(plain.first(opened.produced));
+    if (delivery_ == Delivery::discard) return;
+    if (!result) {
+      fail_tls(result.error());
+      return;
+    }
+    if (opened.close_notify) {
+      peer_ended_ = true;
+      events_.on_leg_end(*this, LegEnd::clean, "close_notify");
+      return;
+    }
+    if (opened.produced < plain.size() && (wire.empty() || opened.consumed == 0)) return;
+  }
+}
+
+void Leg::deliver(std::span<const std::byte> plaintext) {
+  if (delivery_ == Delivery::relay) {
+    events_.on_leg_data(*this, plaintext);
+    return;
+  }
+  input_ += as_text(plaintext);
+  if (input_.size() >= kMaxInput) {
+    input_full_ = true;
+    stream_->stop_reading();
+  }
+  events_.on_leg_input(*this);
+}
+
+void Leg::fail_tls(Error error) {
+  security_ = Security::failed;
+  events_.on_leg_failed(*this, std::move(error));
+}
+
+void Leg::write(std::span<const std::byte> plaintext) {
+  if (security_ == Security::clear) {
+    stream_->write(plaintext);
+    return;
+  }
+  if (security_ != Security::secured || write_ended_) return;
+  while (!plaintext.empty()) {
+    const auto piece = plaintext.first(std::min(plaintext.size(), net::kPlainSlab));
+    tls::WireOut out{stream_->loop().wire_slab()};
+    const auto result = engine_->seal(piece, out);
+    stream_->write(out.written());
+    if (!result) {
+      fail_tls(result.error());
+      return;
+    }
+    plaintext = plaintext.subspan(piece.size());
+  }
+}
+
+void Leg::send_close_notify() {
+  if (security_ != Security::secured) return;
+  tls::WireOut out{stream_->loop().wire_slab()};
+  engine_->close(out);
+  stream_->write(out.written());
+}
+
+void Leg::end_write() {
+  if (write_ended_) return;
+  send_close_notify();
+  write_ended_ = true;
+  stream_->shutdown_write();
+}
+
+void Leg::finish() {
+  if (delivery_ == Delivery::discard) return;
+  end_write();
+  delivery_ = Delivery::discard;
+  input_.clear();
+  input_full_ = false;
+  paused_ = false;
+  read();  // to see the peer's FIN
+  report_if_finished();
+}
+
+void Leg::on_stream_end(const Error* error) {
+  const bool known = std::exchange(peer_ended_, true);
+  if (delivery_ == Delivery::discard) {
+    report_if_finished();
+    return;
+  }
+  if (known) return;
+  const std::string_view how = error != nullptr ? std::string_view{error->reason} : "end of file";
+  switch (security_) {
+    case Security::clear:
+      events_.on_leg_end(*this, error != nullptr ? LegEnd::cut : LegEnd::clean, how);
+      return;
+    case Security::handshaking:
+      fail_tls(
+          Error{Errc::handshake, "connection closed during the TLS handshake", std::string{how}});
+      return;
+    case Security::secured:
+      // FIN without close_notify: anybody on the path can send one (RFC 8446 §6.1).
+      events_.on_leg_end(*this, LegEnd::cut, how);
+      return;
+    case Security::failed:
+      return;
+  }
+}
+
+void Leg::on_stream_drained() {
+  events_.on_leg_drained(*this);
+  report_if_finished();
+}
+
+void Leg::on_stream_write_failed(Error error) {
+  if (delivery_ == Delivery::discard) {
+    peer_ended_ = true;
+    report_if_finished();
+    return;
+  }
+  events_.on_leg_write_failed(*this, std::move(error));
+}
+
+void Leg::report_if_finished() {
+  if (finished()) events_.on_leg_finished(*this);
+}
+
+}  // namespace starttls::session

@@ -1,0 +1,33 @@
+#include "lib/session/relay.h"
+
+namespace starttls::session {
+
+void Pipe::on_data(std::span<const std::byte> bytes) {
+  if (bytes.empty() || state_ != State::open) return;
+  octets_ += bytes.size();
+  last_ = bytes.back();
+  to_.write(bytes);
+  if (!paused_ && to_.queued() > 0) {
+    paused_ = true;
+    from_.pause_reading();
+  }
+}
+
+void Pipe::on_drained() {
+  if (!paused_) return;
+  paused_ = false;
+  from_.resume_reading();
+}
+
+void Pipe::on_end() {
+  if (state_ != State::open) return;
+  state_ = State::ended;
+  to_.end_write();
+}
+
+void Pipe::on_broken() {
+  if (state_ == State::open) state_ = State::broken;
+  on_drained();  // go on reading: the end of the source must still be seen
+}
+
+}  // namespace starttls::session

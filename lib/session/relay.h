@@ -1,0 +1,73 @@
+#pragma once
+
+// Theory of operation.
+//
+// A relay is two pipes, one a direction, which know nothing of each other. A pipe reads as long as
+// what it writes is taken: the first octet that the target's kernel refuses stops the source, and
+// the source reads again when the target has drained. So at most what one read produced waits, a
+// direction (back-pressure).
+//
+// Copies of payload, here and below: the kernel copies into and out of the loop's slabs; on a TLS
+// leg SslCodec's library copies each record into its own buffer and out of it once more
+// (RecordCodec is the seam where that ends); an unsent tail is copied once to pooled blocks
+// (Stream::write). The pipes copy nothing.
+//
+// EOF travels: it ends the write side of the target behind all that is queued, and the opposite
+// pipe keeps running (RFC 9293 §3.6, RFC 8446 §6.1). A cut (a TLS leg that ends without
+// close_notify, or a reset) is not an EOF; what to do then depends on whether it fell inside a
+// line, which the pipe knows.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace starttls::session {
+
+/// What a pipe needs of a leg.
+class Endpoint {
+ public:
+  virtual void write(std::span<const std::byte> plaintext) = 0;
+  /// Octets that wait for the kernel.
+  [[nodiscard]] virtual std::size_t queued() const noexcept = 0;
+  virtual void pause_reading() noexcept = 0;
+  virtual void resume_reading() = 0;
+  /// Our direction ends, behind all that is queued.
+  virtual void end_write() = 0;
+
+ protected:
+  ~Endpoint() = default;
+};
+
+/// One direction of the relay: what is read from `from` is written to `to`.
+class Pipe {
+ public:
+  Pipe(Endpoint& from, Endpoint& to) noexcept : from_(from), to_(to) {}
+
+  void on_data(std::span<const std::byte> bytes);
+  /// `to` has drained.
+  void on_drained();
+  /// `from` has ended its direction cleanly.
+  void on_end();
+  /// `to` takes nothing any more: what still comes is dropped.
+  void on_broken();
+
+  [[nodiscard]] std::uint64_t octets() const noexcept { return octets_; }
+  /// The last octet that passed was not the end of a line.
+  [[nodiscard]] bool inside_line() const noexcept {
+    return octets_ != 0 && last_ != std::byte{'\n'};
+  }
+  /// Nothing will pass any more.
+  [[nodiscard]] bool finished() const noexcept { return state_ != State::open; }
+
+ private:
+  enum class State : std::uint8_t { open, ended, broken };
+
+  Endpoint& from_;
+  Endpoint& to_;
+  std::uint64_t octets_ = 0;
+  std::byte last_{};
+  State state_ = State::open;
+  bool paused_ = false;
+};
+
+}  // namespace starttls::session

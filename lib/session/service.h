@@ -1,0 +1,26 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "lib/base/error.h"
+#include "lib/config/config.h"
+#include "lib/proto/protocols.h"
+#include "lib/tls/context.h"
+
+namespace starttls::session {
+
+/// A configured service, ready to serve: what its sessions share. Immutable, shared by all workers;
+/// a session keeps the one it was born with.
+struct Service {
+  config::Service config;
+  const proto::Protocol* protocol = nullptr;
+  std::string hostname;                              ///< our own name, never empty
+  std::shared_ptr<const tls::Context> upstream_tls;  ///< nullptr where the mode is none
+};
+
+/// Errors: config (CA file that does not parse ...), naming the service.
+[[nodiscard]] Result<std::shared_ptr<const Service>> make_service(const config::Service& config,
+                                                                  const std::string& hostname);
+
+}  // namespace starttls::session

@@ -1,0 +1,187 @@
+#pragma once
+
+// Theory of operation.
+//
+// A session is one client connection and its server connection, from accept until both are closed,
+// and the only place where the two legs meet. Every session goes through the same phases, in one
+// order:
+//
+//   connecting          reach the server, one configured address after the other
+//   upstream_handshake  TLS, from the first octet or after STARTTLS
+//   upstream_prelude    greeting and STARTTLS, conducted by the protocol's upstream role
+//   dialogue            the client is greeted; capability lists are edited by the downstream role
+//   relay               the client has committed: octets pass unseen
+//   finishing           last words, FIN, and at most two seconds for the peers' FIN
+//   ended               reported once, erased by the owner
+//
+// The client hears nothing before the server is trusted, and what it says meanwhile waits, bounded,
+// in its leg. What fails before the client is greeted moves on to the next configured address under
+// the same policy; the last failure is told in the client's own protocol.
+//
+// After every event one function decides what is next, and `enter` is the only way to change the
+// phase: it logs the transition and sets the deadline. Nothing here is destroyed from inside its
+// own call: an ended session is reported to its owner, which erases it from the loop.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lib/base/log.h"
+#include "lib/net/connector.h"
+#include "lib/net/timer.h"
+#include "lib/session/leg.h"
+#include "lib/session/relay.h"
+#include "lib/session/service.h"
+
+namespace starttls::session {
+
+class Session;
+
+/// Whoever holds sessions: a worker.
+class SessionOwner {
+ public:
+  /// Called once. The session must be erased later, from the loop, not inside this call.
+  virtual void on_session_ended(Session& session) = 0;
+
+ protected:
+  ~SessionOwner() = default;
+};
+
+struct Environment {
+  net::Loop& loop;
+  log::Logger& log;
+  SessionOwner& owner;
+};
+
+/// Lives on its worker's thread.
+class Session final : LegEvents {
+ public:
+  /// How long both peers may take to answer our FIN.
+  static constexpr std::chrono::seconds kLinger{2};
+
+  /// Takes a connected client. `id` stands in every line about the session.
+  Session(Environment environment, std::shared_ptr<const Service> service, net::Stream::Ptr client,
+          std::string id);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  void start();
+  /// Instead of `start`: tells the client why it is not served (limit, not_allowed, draining).
+  void refuse(Error error);
+  /// The time to drain is over: last words where the protocol allows them, else the end.
+  void stop();
+
+ private:
+  enum class Phase : std::uint8_t {
+    accepted,
+    connecting,
+    upstream_handshake,
+    upstream_prelude,
+    dialogue,
+    relay,
+    finishing,
+    ended,
+  };
+  static constexpr std::string_view kPhaseNames[] = {
+      "accepted", "connecting", "upstream_handshake", "upstream_prelude",
+      "dialogue", "relay",      "finishing",          "ended"};
+
+  // LegEvents
+  void on_leg_input(Leg& leg) override;
+  void on_leg_data(Leg& leg, std::span<const std::byte> plaintext) override;
+  void on_leg_secured(Leg& leg) override;
+  void on_leg_end(Leg& leg, LegEnd end, std::string_view how) override;
+  void on_leg_drained(Leg& leg) override;
+  void on_leg_write_failed(Leg& leg, Error error) override;
+  void on_leg_failed(Leg& leg, Error error) override;
+  void on_leg_finished(Leg& leg) override;
+
+  void enter(Phase phase);
+  void arm_deadline();
+  void on_deadline();
+  [[nodiscard]] std::chrono::milliseconds prelude_left() const;
+
+  // Until the client is greeted.
+  void connect();
+  void on_connected(Result<net::Stream::Ptr> stream);
+  void start_upstream_role();
+  void run_upstream_role();
+  void on_upstream_verdict(Result<proto::Verdict> verdict, std::string_view to_server);
+  void start_upstream_tls();
+  void attempt_failed(Error error);
+  void greet_client();
+
+  // While the downstream role stands between the streams.
+  void run_client_input();
+  void pass_on_client_end();
+  void run_server_input();
+  void send_to_client(std::string_view text);
+  void send_to_server(std::string_view text);
+  void balance();
+
+  void start_plain_relay();
+  void on_cut(Leg& leg, std::string_view how);
+  void finish_if_both_ended();
+
+  void fail(Error error);
+  void finish(std::string_view outcome, std::string reason);
+  void reset_when_delivered();
+  void end_if_finished();
+  void end();
+
+  [[nodiscard]] bool before_greeting() const noexcept { return phase_ < Phase::dialogue; }
+  [[nodiscard]] bool is_client(const Leg& leg) const noexcept { return &leg == &client_; }
+  [[nodiscard]] bool is_retired(const Leg& leg) const noexcept {
+    return !is_client(leg) && &leg != server_.get();
+  }
+  [[nodiscard]] Pipe& pipe_from(const Leg& leg) noexcept {
+    return is_client(leg) ? *to_server_ : *to_client_;
+  }
+  [[nodiscard]] Pipe& pipe_to(const Leg& leg) noexcept {
+    return is_client(leg) ? *to_client_ : *to_server_;
+  }
+  [[nodiscard]] const Address& address() const noexcept {
+    return service_->config.upstream.address[address_index_];
+  }
+  [[nodiscard]] std::string_view state() const noexcept;
+  void log_event(log::Level level, std::string_view message, const Error& error,
+                 std::string_view leg);
+  void log_session();
+
+  Environment env_;
+  std::shared_ptr<const Service> service_;
+  std::string id_;
+  std::string client_name_;
+  std::string server_name_;
+  net::Timer deadline_;
+  Leg client_;
+  std::unique_ptr<Leg> server_;
+  std::unique_ptr<Leg> retired_;  // an earlier attempt's, saying goodbye
+  std::unique_ptr<net::Connector> connector_;
+  std::unique_ptr<proto::UpstreamRole> upstream_role_;
+  std::unique_ptr<proto::DownstreamRole> downstream_role_;
+  std::optional<Pipe> to_server_;
+  std::optional<Pipe> to_client_;
+
+  Phase phase_ = Phase::accepted;
+  std::size_t address_index_ = 0;
+  bool client_ended_ = false;  // its direction is over; that travels behind its octets
+  Leg* to_reset_ = nullptr;    // with RST, once what it was sent is delivered
+
+  std::chrono::milliseconds accepted_at_;    // the loop's clock, for deadlines
+  std::chrono::milliseconds last_activity_;  // relay
+  std::size_t last_unsent_ = 0;              // relay: a slow reader is not an idle one
+  std::chrono::nanoseconds born_at_;         // for measuring
+  std::chrono::nanoseconds connected_at_{};
+  std::chrono::nanoseconds greeted_at_{};
+  std::uint64_t prelude_bytes_to_server_ = 0;
+  std::uint64_t prelude_bytes_to_client_ = 0;
+  std::string outcome_ = "ok";
+  std::string reason_;
+};
+
+}  // namespace starttls::session
