@@ -1,0 +1,97 @@
+#include "proxy/worker.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "lib/config/config.h"
+#include "lib/net/address.h"
+
+namespace starttls {
+namespace {
+
+/// Whether the service's `allow` lets the client in. A unix socket's clients are let in by its
+/// permissions.
+bool may_connect(const session::Service& service, const net::SocketAddress& client) {
+  const auto& allow = service.config.downstream.allow;
+  const auto address = net::ip_bytes(client);
+  if (allow.empty() || !address) return true;
+  return std::any_of(allow.begin(), allow.end(), [&](const config::Network& network) {
+    return config::contains(network, *address);
+  });
+}
+
+}  // namespace
+
+Worker::Worker(Shared& shared, unsigned index, std::function<void()> on_drained)
+    : shared_(shared), index_(index), on_drained_(std::move(on_drained)) {}
+
+Worker::~Worker() {
+  if (thread_.joinable()) thread_.join();
+}
+
+Result<> Worker::listen(net::Socket socket, std::shared_ptr<const session::Service> service) {
+  const auto kind =
+      net::local_port(socket) == 0 ? net::Stream::Kind::unix_socket : net::Stream::Kind::tcp;
+  auto& listener = listeners_.emplace_back(std::make_unique<net::Listener>(
+      loop_, kind, [this, service = std::move(service)](net::Stream::Ptr client) {
+        on_client(std::move(client), service);
+      }));
+  return listener->open(std::move(socket));
+}
+
+void Worker::start() {
+  thread_ = std::thread([this] { loop_.run(); });
+}
+
+void Worker::on_client(net::Stream::Ptr client,
+                       const std::shared_ptr<const session::Service>& service) {
+  const auto peer = client->peer();
+  auto session = std::make_unique<session::Session>(
+      session::Environment{loop_, shared_.log, *this}, service, std::move(client),
+      fmt::format("{:08x}.{}.{}", shared_.run_id, index_, next_session_++));
+  session::Session& born = *session;
+  sessions_.emplace(&born, std::move(session));
+
+  const std::size_t open = ++shared_.sessions;
+  if (!may_connect(*service, peer)) {
+    born.refuse(Error{Errc::not_allowed, "your address may not use this service"});
+  } else if (open > shared_.max_sessions) {
+    born.refuse(Error{Errc::limit, "too many sessions"});
+  } else {
+    born.start();
+  }
+}
+
+void Worker::on_session_ended(session::Session& session) {
+  // The session is in the middle of its own call; it goes in the loop's next turn.
+  loop_.defer([this, ended = &session] {
+    sessions_.erase(ended);
+    --shared_.sessions;
+    finish_drain_if_empty();
+  });
+}
+
+void Worker::drain(std::chrono::milliseconds patience) {
+  loop_.post([this, patience] { begin_drain(patience); });
+}
+
+void Worker::begin_drain(std::chrono::milliseconds patience) {
+  listeners_.clear();
+  drain_deadline_ = std::make_unique<net::Timer>(loop_, [this] {
+    for (const auto& [key, session] : sessions_) session->stop();
+  });
+  drain_deadline_->start(patience);
+  finish_drain_if_empty();
+}
+
+void Worker::finish_drain_if_empty() {
+  if (drain_deadline_ == nullptr || !sessions_.empty()) return;
+  drain_deadline_.reset();
+  loop_.stop();
+  on_drained_();
+}
+
+}  // namespace starttls

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "lib/base/log.h"
+#include "lib/net/listener.h"
+#include "lib/net/loop.h"
+#include "lib/net/timer.h"
+#include "lib/session/service.h"
+#include "lib/session/session.h"
+
+namespace starttls {
+
+/// What all workers of a process share. Everything is set before they start.
+struct Shared {
+  log::Logger& log;
+  std::size_t max_sessions = 0;
+  std::uint32_t run_id = 0;  ///< distinguishes the session ids of two runs
+  std::atomic<std::size_t> sessions{0};
+};
+
+/// A loop, its thread, its listeners and its sessions.
+class Worker final : session::SessionOwner {
+ public:
+  /// `on_drained` is called on the worker's thread, once, when `drain` has come to its end.
+  Worker(Shared& shared, unsigned index, std::function<void()> on_drained);
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+  /// Joins the thread.
+  ~Worker();
+
+  /// Before `start`. Errors: system.
+  [[nodiscard]] Result<> listen(net::Socket socket,
+                                std::shared_ptr<const session::Service> service);
+  void start();
+  /// From any thread: stops accepting, lets sessions finish up to `patience`, then ends them.
+  void drain(std::chrono::milliseconds patience);
+
+ private:
+  void on_client(net::Stream::Ptr client, const std::shared_ptr<const session::Service>& service);
+  void on_session_ended(session::Session& session) override;
+  void begin_drain(std::chrono::milliseconds patience);
+  void finish_drain_if_empty();
+
+  Shared& shared_;
+  unsigned index_;
+  std::function<void()> on_drained_;
+  net::Loop loop_;
+  std::vector<std::unique_ptr<net::Listener>> listeners_;
+  std::unordered_map<session::Session*, std::unique_ptr<session::Session>> sessions_;
+  std::unique_ptr<net::Timer> drain_deadline_;
+  std::uint64_t next_session_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace starttls

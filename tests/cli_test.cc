@@ -1,0 +1,150 @@
+#include "proxy/cli.h"
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/config/schema.h"
+#include "tests/support/catch.h"
+
+using namespace starttls;
+using Action = CommandLine::Action;
+using Arguments = std::vector<std::string>;
+using Catch::Matchers::Contains;
+
+namespace {
+
+std::string usage_error(const Arguments& arguments) {
+  const auto parsed = parse_command_line(arguments);
+  REQUIRE_FALSE(parsed);
+  CHECK(parsed.error().code == Errc::config);
+  const auto& text = parsed.error().reason;
+  CHECK_THAT(text, Contains("\nUsage: starttls-proxy"));
+  return text.substr(0, text.find('\n'));
+}
+
+const Arguments kOffice = {"--protocol",     "smtp",       "--listen",
+                           "127.0.0.1:2525", "--upstream", "smtp.example.com:587"};
+
+Arguments office_and(const Arguments& more) {
+  Arguments all = kOffice;
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("command line: a file is run, or checked", "[cli]") {
+  const auto run = parse_command_line(Arguments{"--config", "a.toml"});
+  REQUIRE(run);
+  CHECK(run->action == Action::run);
+  CHECK(run->config_file == "a.toml");
+  CHECK(run->flags.empty());
+
+  const auto check = parse_command_line(Arguments{"--check", "--config=a.toml"});
+  REQUIRE(check);
+  CHECK(check->action == Action::check);
+  CHECK(check->config_file == "a.toml");
+}
+
+TEST_CASE("command line: flags make a service, or have it checked", "[cli]") {
+  const auto run = parse_command_line(kOffice);
+  REQUIRE(run);
+  CHECK(run->action == Action::run);
+  CHECK(run->config_file.empty());
+  REQUIRE(run->flags.size() == 3);
+  CHECK(run->flags[0].name == "--protocol");
+  CHECK(run->flags[0].values == Arguments{"smtp"});
+
+  const auto check = parse_command_line(office_and({"--check"}));
+  REQUIRE(check);
+  CHECK(check->action == Action::check);
+}
+
+TEST_CASE("command line: each key's flag arrives with its values, repeated ones in order",
+          "[cli]") {
+  for (const auto& key : config::keys()) {
+    if (key.flag.empty() || key.required) continue;
+    CAPTURE(key.flag);
+    const auto parsed =
+        parse_command_line(office_and({std::string(key.flag), "a", std::string(key.flag), "[b]"}));
+    REQUIRE(parsed);
+    const auto found =
+        std::find_if(parsed->flags.begin(), parsed->flags.end(),
+                     [&key](const config::Flag& flag) { return flag.name == key.flag; });
+    REQUIRE(found != parsed->flags.end());
+    CHECK(found->values == Arguments{"a", "[b]"});
+  }
+}
+
+TEST_CASE("command line: an empty value is a value, in both notations", "[cli]") {
+  const auto parsed = parse_command_line(
+      office_and({"--server-name=", "--ca-file", "", "--hostname=a=b", "--workers", "-1"}));
+  REQUIRE(parsed);
+  const auto values = [&parsed](std::string_view name) {
+    for (const auto& flag : parsed->flags) {
+      if (flag.name == name) return flag.values;
+    }
+    return Arguments{};
+  };
+  CHECK(values("--server-name") == Arguments{""});
+  CHECK(values("--ca-file") == Arguments{""});
+  CHECK(values("--hostname") == Arguments{"a=b"});
+  CHECK(values("--workers") == Arguments{"-1"});
+}
+
+TEST_CASE("command line: one flag takes one value", "[cli]") {
+  CHECK_THAT(usage_error(office_and({"--allow", "::1", "127.0.0.1"})),
+             Contains("unexpected argument '127.0.0.1'"));
+}
+
+TEST_CASE("command line: help and version need nothing else", "[cli]") {
+  CHECK(parse_command_line(Arguments{"--help"})->action == Action::help);
+  CHECK(parse_command_line(Arguments{"-h"})->action == Action::help);
+  CHECK(parse_command_line(Arguments{"--version"})->action == Action::version);
+}
+
+TEST_CASE("command line: what cannot be meant is a usage error that says why", "[cli]") {
+  CHECK(usage_error({}) == "say what to do");
+  CHECK(usage_error({"--check"}) ==
+        "without --config, this is missing: --protocol, --listen, --upstream");
+  CHECK(usage_error({"--protocol", "smtp", "--upstream", "a:25"}) ==
+        "without --config, this is missing: --listen");
+  CHECK(usage_error({"--config", "a.toml", "--upstream", "a:25"}) ==
+        "--config and --upstream exclude each other: write the setting into the file");
+  CHECK(usage_error({"--config", "a.toml", "--log-level", "debug"}) ==
+        "--config and --log-level exclude each other: write the setting into the file");
+  CHECK(usage_error({"--config", ""}) == "--config: the file's name is empty");
+  CHECK(usage_error({"--confg", "a.toml"}) == "unknown option '--confg': did you mean '--config'?");
+  CHECK(usage_error({"--lisen=127.0.0.1:25"}) ==
+        "unknown option '--lisen': did you mean '--listen'?");
+  CHECK(usage_error({"a.toml"}) == "unexpected argument 'a.toml'");
+  CHECK_THAT(usage_error({"--config"}), Contains("--config"));
+  CHECK_THAT(usage_error({"--config", "a", "--config", "b"}), Contains("--config"));
+  CHECK(usage_error({"--check=yes"}) == "unexpected argument 'yes'");
+  CHECK_THAT(usage_error(office_and({"--allow"})), Contains("--allow"));
+}
+
+TEST_CASE("command line: what was typed cannot reach the terminal as control characters",
+          "[cli][security]") {
+  CHECK(usage_error({"--x\x1b[31m"}).find('\x1b') == std::string::npos);
+  CHECK(usage_error({"\x1b[31m"}).find('\x1b') == std::string::npos);
+}
+
+TEST_CASE("help: names every flag, in lines that fit a terminal", "[cli]") {
+  const auto text = help_text();
+  for (const auto& key : config::keys()) {
+    if (key.flag.empty()) continue;
+    CHECK_THAT(text, Contains("  " + std::string(key.flag) + " " + std::string(key.operand)));
+  }
+  for (const auto* own : {"--config FILE", "--check", "--version", "--help"}) {
+    CHECK_THAT(text, Contains(own));
+  }
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    const auto line = rest.substr(0, rest.find('\n'));
+    CHECK(line.size() <= 100);
+    rest.remove_prefix(line.size() + 1);
+  }
+}
