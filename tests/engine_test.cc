@@ -773,6 +773,14 @@ TEST_CASE("engine: output that does not fit is an error, not half a record", "[t
   CHECK_FALSE(client2->engine().seal(std::as_bytes(std::span(data)), sealed));
   CHECK(sealed.used == 0);
   CHECK(ERR_peek_error() == 0);
+
+  tls::WireOut none;
+  tls::Opened opened;
+  std::vector<std::byte> plain(100);
+  const auto opening = client2->engine().open(std::as_bytes(std::span("\x17\x03\x03\x7f\xff", 5)),
+                                              plain, none, opened);
+  REQUIRE_FALSE(opening);
+  CHECK(has(opening.error().reason, "encrypted length too long"));
 }
 
 TEST_CASE("engine: garbage of any kind is an error, never a crash", "[tls][security]") {

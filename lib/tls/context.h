@@ -11,8 +11,6 @@
 
 #include "lib/base/error.h"
 
-struct ssl_ctx_st;  // SSL_CTX
-
 namespace starttls::tls {
 
 enum class Version : std::uint8_t { tls1_0, tls1_1, tls1_2, tls1_3 };

@@ -100,8 +100,7 @@ Result<Engine::Handshake> Engine::handshake(std::span<const std::byte> wire, Wir
     ERR_clear_error();
     return fail(impl_->check->rejection->error);
   }
-  if (impl_->io.overflow()) {
-    ERR_clear_error();
+  if (impl_->io.overflow() && ERR_peek_error() == 0) {
     return fail(Errc::handshake, "handshake failed: no room for what is to be sent");
   }
   const Context::Impl& context = *impl_->context->impl_;

@@ -1,7 +1,6 @@
 #include "lib/tls/record_codec.h"
 
 #include <algorithm>
-#include <cassert>
 #include <climits>
 
 #include "lib/tls/failure.h"
@@ -33,7 +32,7 @@ class SslCodec final : public RecordCodec {
       const int size = static_cast<int>(std::min<std::size_t>(plain.size(), INT_MAX));
       ERR_clear_error();
       const int n = SSL_write(&ssl_, plain.data(), size);
-      if (n <= 0) return write_failure();
+      if (n <= 0) return failure();
       plain = plain.subspan(static_cast<std::size_t>(n));
     }
     return {};
@@ -66,19 +65,15 @@ class SslCodec final : public RecordCodec {
           opened.close_notify = true;
           return {};
         default:  // an int of the library's
-          if (io_.overflow()) return no_room();
-          return fail(take_record_error());
+          return failure();
       }
     }
     return {};
   }
 
-  Result<> write_failure() {
-    if (io_.overflow()) {
-      ERR_clear_error();
-      return no_room();
-    }
-    return fail(take_record_error());
+  /// An alert that did not fit must not hide why it was to be sent.
+  tl::unexpected<Error> failure() {
+    return io_.overflow() && ERR_peek_error() == 0 ? no_room() : fail(take_record_error());
   }
 
   SSL& ssl_;
