@@ -50,15 +50,19 @@ std::size_t sessions_within_limits() {
 
 using Workers = std::vector<std::unique_ptr<Worker>>;
 
+/// Where a service listens, its real port included.
+struct Bound {
+  const session::Service& service;
+  std::string address;
+};
+
 /// Binds the service's addresses once a worker, before any of them serves.
 Result<> listen(const Workers& workers, const std::shared_ptr<const session::Service>& service,
-                log::Logger& log) {
+                std::vector<Bound>& out) {
   for (const Address& wanted : service->config.listen) {
     auto first = net::bind_listener(wanted);
     if (!first) return fail(std::move(first.error()));
-    log.info("listening", {{"service", service->config.name},
-                           {"protocol", service->config.protocol},
-                           {"address", net::local_name(*first)}});
+    out.push_back({*service, net::local_name(*first)});
     Address bound = wanted;
     if (!bound.is_unix()) bound.port = net::local_port(*first);
     // The other workers' sockets first: the first one tells which port was found.
@@ -113,9 +117,16 @@ Result<int> serve(const config::Config& config, const Services& services, log::L
       });
     }));
   }
+  std::vector<Bound> bound;
   for (const auto& service : services) {
-    if (auto result = listen(workers, service, log); !result)
+    if (auto result = listen(workers, service, bound); !result) {
       return fail(std::move(result.error()));
+    }
+  }
+  for (const auto& [service, address] : bound) {
+    log.info("listening", {{"service", service.config.name},
+                           {"protocol", service.config.protocol},
+                           {"address", address}});
   }
 
   bool draining = false;

@@ -102,11 +102,12 @@ void Stream::on_read(ssize_t count, const uv_buf_t* buffer) {
   if (count == 0) return;  // EAGAIN
   if (count < 0) {
     stop_reading();
-    if (count == UV_EOF) {
+    const int status = count == UV_EOF ? -pending_error() : static_cast<int>(count);
+    if (status == 0) {
       events_->on_stream_end(nullptr);
       return;
     }
-    const Error error{Errc::closed, error_text(static_cast<int>(count))};
+    const Error error{Errc::closed, error_text(status)};
     events_->on_stream_end(&error);
     return;
   }
@@ -254,6 +255,17 @@ bool Stream::has_pending_input() const noexcept {
   if (uv_fileno(&handle_.any, &fd) != 0) return false;
   char octet = 0;
   return ::recv(fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/// libuv takes a reset that comes together with octets for the end of file (1.44: POLLHUP behind a
+/// short read); the kernel still knows better.
+int Stream::pending_error() const noexcept {
+  uv_os_fd_t fd = -1;
+  int error = 0;
+  socklen_t size = sizeof(error);
+  if (uv_fileno(&handle_.any, &fd) != 0) return 0;
+  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) return 0;
+  return error;
 }
 
 std::size_t Stream::unacknowledged() const noexcept {

@@ -115,6 +115,7 @@ class Stream {
   void fail_writing(int status);
   void on_written(int status);
   void on_read(ssize_t count, const uv_buf_t* buffer);
+  [[nodiscard]] int pending_error() const noexcept;  // errno of a failure not yet told, or 0
   static void on_handle_closed(uv_handle_t* handle) noexcept;
   void wait_for_turn();
 

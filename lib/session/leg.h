@@ -105,7 +105,10 @@ class Leg final : public Endpoint, net::StreamEvents {
   /// RST.
   void reset() noexcept { stream_->reset(); }
 
-  [[nodiscard]] bool secured() const noexcept { return security_ == Security::secured; }
+  /// The handshake was completed, whatever came after it.
+  [[nodiscard]] bool secured() const noexcept {
+    return engine_ != nullptr && engine_->established();
+  }
   /// After `finish`: both directions are over.
   [[nodiscard]] bool finished() const noexcept {
     return delivery_ == Delivery::discard && peer_ended_ && stream_->queued() == 0;

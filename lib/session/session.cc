@@ -405,7 +405,7 @@ void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
     return;
   }
   if (end == LegEnd::cut) {
-    on_cut(leg, how);
+    on_cut(leg, "ok", how);
     return;
   }
   if (is_client(leg) && before_greeting()) {
@@ -421,7 +421,8 @@ void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
   finish_if_both_ended();
 }
 
-void Session::on_cut(Leg& leg, std::string_view how) {
+/// `outcome`: what it is called where nothing was lost in the middle of a line.
+void Session::on_cut(Leg& leg, std::string_view outcome, std::string_view how) {
   const std::string_view side = is_client(leg) ? "the client" : "the server";
   if (before_greeting()) {
     finish(name(Errc::closed), "the client left before it was greeted: " + std::string{how});
@@ -430,10 +431,10 @@ void Session::on_cut(Leg& leg, std::string_view how) {
   Leg& other = is_client(leg) ? *server_ : client_;
   const std::string reason = std::string{side} + "'s connection was cut: " + std::string{how};
   if (!pipe_from(leg).inside_line()) {
-    finish("ok", reason);
+    finish(outcome, reason);
     return;
   }
-  outcome_ = "truncated";
+  outcome_ = outcome == "ok" ? "truncated" : outcome;
   reason_ = reason;
   to_reset_ = &other;
   leg.finish();
@@ -454,7 +455,7 @@ void Session::on_leg_failed(Leg& leg, Error error) {
     return;
   }
   log_event(log::Level::warn, "TLS failed", error, is_client(leg) ? "downstream" : "upstream");
-  on_cut(leg, error.reason);
+  on_cut(leg, name(error.code), error.reason);
 }
 
 void Session::on_leg_finished(Leg& leg) {

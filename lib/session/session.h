@@ -124,7 +124,7 @@ class Session final : LegEvents {
   void balance();
 
   void start_plain_relay();
-  void on_cut(Leg& leg, std::string_view how);
+  void on_cut(Leg& leg, std::string_view outcome, std::string_view how);
   void finish_if_both_ended();
 
   void fail(Error error);
