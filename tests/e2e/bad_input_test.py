@@ -1,0 +1,256 @@
+"""Wrong configurations, wrong clients, peers that leave: a clear word, no crash, no harm to others."""
+
+import pathlib
+import re
+import socket
+import tempfile
+import unittest
+
+from support import main, wait
+from support.client import FIN
+from support.daemon import Daemon, configuration, run_to_end
+from support.fake_server import FakeServer, Smtp
+from support.relay import commit
+
+CONFIG_ERROR = 78
+
+
+class Configuration(unittest.TestCase):
+    def refused(self, text):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "proxy.toml"
+            path.write_bytes(text)
+            result = run_to_end("--config", path)
+            self.assertEqual(result.returncode, CONFIG_ERROR, result.stderr)
+            self.assertNotIn("listening", result.stderr)
+            return result.stderr.replace(str(path), "FILE")
+
+    def test_an_empty_file(self):
+        self.assertRegex(self.refused(b""), r"FILE.*service")
+
+    def test_a_malformed_file_is_named_with_line_and_column(self):
+        self.assertRegex(self.refused(b"[proxy]\nworkers = = 1\n"), r"FILE:2:\d+: ")
+
+    def test_octets_that_are_no_text(self):
+        self.assertRegex(self.refused(b"\xff\xfe\0[proxy]"), r"FILE:1:\d+: ")
+
+    def test_a_missing_file(self):
+        result = run_to_end("--config", "/nonexistent/proxy.toml")
+        self.assertEqual(result.returncode, CONFIG_ERROR)
+        self.assertIn("/nonexistent/proxy.toml", result.stderr)
+
+    def test_a_folder_instead_of_a_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            result = run_to_end("--config", folder)
+        self.assertEqual(result.returncode, CONFIG_ERROR)
+        self.assertIn(folder, result.stderr)
+
+    def test_every_mistake_is_told_at_once_with_the_nearest_key(self):
+        said = self.refused(b'[proxy]\nworker = 1\n\n[[service]]\nname = "a"\nprotocol = "smpt"\n'
+                            b'listen = "127.0.0.1:0"\nupstream.address = "mail.test:25"\n'
+                            b'upstream.sever_name = "x"\n')
+        self.assertRegex(said, r"FILE:2:\d+: .*worker.*workers")
+        self.assertRegex(said, r"FILE:6:\d+: .*smpt")
+        self.assertRegex(said, r"FILE:9:\d+: .*sever_name.*server_name")
+
+    def test_an_unreadable_ca_file(self):
+        said = self.refused(b'[[service]]\nname = "a"\nprotocol = "smtp"\nlisten = "127.0.0.1:0"\n'
+                            b'upstream.address = "mail.test:25"\nupstream.ca_file = "nowhere.pem"\n')
+        self.assertRegex(said, r"FILE:6:\d+: .*nowhere\.pem")
+
+    def test_an_open_relay_is_refused(self):
+        said = self.refused(b'[[service]]\nname = "a"\nprotocol = "smtp"\nlisten = "0.0.0.0:0"\n'
+                            b'upstream.address = "mail.test:25"\n')
+        self.assertIn("downstream.allow", said)
+
+    def test_an_address_in_use(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            result = run_to_end("--protocol", "smtp", "--listen", address, "--upstream",
+                                "mail.test:25")
+        self.assertNotIn(result.returncode, (0, -6, -11))
+        self.assertIn(address, result.stderr)
+
+
+class Undisturbed(unittest.TestCase):
+    """Every test here has a second session whose relay goes on through all of it."""
+
+    def setUp(self):
+        # What the server does with its next connection; the first is the undisturbed one.
+        self.script = Smtp()
+        self.server = self.enterContext(FakeServer(lambda connection: self.script(connection)))
+        self.daemon = self.enterContext(Daemon(configuration(self.server.port)))
+        self.baseline = self.daemon.descriptors()
+        self.other = self.enterContext(self.daemon.connect())
+        commit(self.other)
+        self.open = self.daemon.descriptors()
+        self.ended = 0
+
+    def tearDown(self):
+        self.still_served()
+        # Back to one session, then to none: nothing is left behind.
+        wait.until(lambda: self.daemon.descriptors() <= self.open, "descriptors are closed")
+        self.assertTrue(self.other.command(b"QUIT").startswith(b"221 "))
+        self.other.close()
+        wait.until(lambda: self.daemon.descriptors() <= self.baseline, "all descriptors are closed")
+
+    def still_served(self):
+        self.assertEqual(self.other.command(b"NOOP"), b"250 2.0.0 ok\r\n")
+
+    def next_session(self):
+        """The line of the session that ended just now."""
+        self.ended += 1
+        self.still_served()
+        return self.daemon.sessions(self.ended)[-1]
+
+
+class BadClient(Undisturbed):
+    def refused(self, octets, greeted=True):
+        with self.daemon.connect() as client:
+            if greeted:
+                client.reply()
+            try:
+                client.send(octets)
+            except OSError:
+                pass  # the daemon need not read on
+            told, end = client.rest()
+        session = self.next_session()
+        self.assertEqual(session["outcome"], "client_protocol", session)
+        return told, end
+
+    def test_64_kib_without_a_line_end(self):
+        for greeted in (True, False):
+            with self.subTest(greeted=greeted):
+                told, end = self.refused(b"A" * 65536, greeted)
+                self.assertRegex(told, rb"\A(220 [ -~]*\r\n)?[45]\d\d [ -~]+\r\n\Z")
+                self.assertEqual(end, FIN)
+
+    def test_nul_and_stray_cr(self):
+        for octets in (b"EHLO a\0b\r\n", b"\0\r\n", b"EHLO a\rb\r\n", b"NO\rOP\r\n",
+                       b"NOOP\r\r\n"):
+            with self.subTest(octets=octets):
+                told, end = self.refused(octets)
+                self.assertRegex(told, rb"\A[45]\d\d [ -~]+\r\n\Z")
+                self.assertEqual(end, FIN)
+
+    def test_octets_that_are_no_ascii_are_the_servers_business(self):
+        with self.daemon.connect() as client:
+            client.reply()
+            self.assertTrue(client.command(b"\x80\xff\xc3\xa9").startswith(b"500 "))
+            client.command(b"QUIT")
+        self.next_session()
+
+    def test_a_tls_client_hello_on_a_clear_leg(self):
+        with self.daemon.connect() as client:
+            client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) * 2)
+            client.finish()
+            client.rest()
+        self.next_session()
+
+
+class BadServer(Undisturbed):
+    def refused(self, **replies):
+        self.script = Smtp(**replies)
+        with self.daemon.connect() as client:
+            client.send(b"EHLO canary\r\n")
+            told, end = client.rest()
+        session = self.next_session()
+        self.assertRegex(told, rb"\A421 4\.7\.0 [ -~]+\r\n\Z")
+        self.assertEqual(end, FIN)
+        self.assertIn(session["outcome"], ("protocol", "attack"))
+        self.assertNotIn(b"canary", self.server.connections[-1].clear)
+
+    def test_64_kib_without_a_line_end(self):
+        self.refused(greeting=b"220 " + b"A" * 65536)
+        self.refused(clear_capabilities=b"250-" + b"A" * 65536)
+        self.refused(go_ahead=b"454 " + b"A" * 65536)
+
+    def test_endless_replies(self):
+        self.refused(greeting=b"220-hello\r\n" * 10000)
+        self.refused(clear_capabilities=b"250-SIZE\r\n" * 10000)
+
+    def test_nul_stray_cr_and_bare_lf(self):
+        for reply in (b"220 a\0b\r\n", b"22\r0 ok\r\n", b"220 ok\r\r\n", b"220 ok\n", b"\0"):
+            with self.subTest(reply=reply):
+                self.refused(greeting=reply + b"\r\n")
+
+    def test_what_is_no_reply(self):
+        for reply in (b"\r\n", b"2\r\n", b"25\r\n", b"250-\r\n251 x\r\n", b"2500 x\r\n", b"abc d\r\n",
+                      b"+OK\r\n", b"250-a\r\n550 b\r\n"):
+            with self.subTest(reply=reply):
+                self.refused(clear_capabilities=reply)
+
+
+class PeersThatLeave(Undisturbed):
+    """P16, P17: in every state, by FIN and by RST."""
+
+    STATES = (b"", b"EH", b"EHLO a.test\r\n", b"EHLO a.test\r\nMAIL FROM:<a@a.test>\r\n",
+              b"EHLO a.test\r\nMAIL FROM:<a@a.test>\r\nRCPT TO:<b@mail.test>\r\nDATA\r\nhalf a li")
+
+    def test_a_client_before_its_greeting(self):
+        for script in (Smtp(greeting=None), Smtp(clear_capabilities=None), Smtp(go_ahead=None)):
+            self.script = script
+            for octets in self.STATES:
+                with self.subTest(octets=octets):
+                    client = self.daemon.connect()
+                    client.send(octets)
+                    self.server.connection(self.ended + 1)
+                    client.reset()
+                    self.next_session()
+            # Who has said nothing and ends has nothing to wait for.
+            client = self.daemon.connect()
+            self.server.connection(self.ended + 1)
+            client.close()
+            self.next_session()
+
+    def test_a_client_after_its_greeting(self):
+        for octets in self.STATES:
+            for reset in (False, True):
+                with self.subTest(octets=octets, reset=reset):
+                    client = self.daemon.connect()
+                    client.reply()
+                    client.send(octets)
+                    if octets.endswith(b"\r\n"):
+                        client.reply()
+                    client.reset() if reset else client.close()
+                    self.next_session()
+        for connection in self.server.connections[1:]:
+            self.assertTrue(connection.ended.wait(wait.DEADLINE), "a server leg was left open")
+            # An end in the middle of a message stays one: no dot is added (RFC 5321 4.1.1.10).
+            self.assertEqual(connection.messages, [])
+
+    def test_a_server_in_the_relay(self):
+        def leaver(reset, octets):
+            def relay(connection):
+                connection.send(octets)
+                if reset:
+                    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                               b"\1\0\0\0\0\0\0\0")
+
+            return relay
+
+        for octets in (b"", b"250 ok\r\n", b"250 half a li"):
+            for reset in (False, True):
+                with self.subTest(octets=octets, reset=reset):
+                    self.script = Smtp(relay=leaver(reset, octets))
+                    with self.daemon.connect() as client:
+                        commit(client)
+                        client.rest()
+                    self.next_session()
+
+    def test_a_server_after_the_handshake(self):
+        class Leaving(Smtp):
+            def secured(self, connection):
+                connection.receive()
+
+        self.script = Leaving()
+        with self.daemon.connect() as client:
+            client.reply()
+            client.send(b"EHLO legacy.test\r\n")
+            told, _ = client.rest()
+        self.assertTrue(told == b"" or re.match(rb"\A421 [ -~]+\r\n\Z", told), told)
+        self.next_session()
+
+
+if __name__ == "__main__":
+    main.main()

@@ -1,0 +1,102 @@
+"""Plain clients: octets out, octets in, and how the connection ended."""
+
+import socket
+
+from .wait import DEADLINE
+
+FIN = "fin"
+RESET = "reset"
+
+
+def free_port():
+    """A loopback TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Client:
+    """One connection to the daemon (or to a server, for direct sessions)."""
+
+    def __init__(self, port, deadline=DEADLINE):
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=deadline)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._waiting = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def send(self, octets):
+        self.sock.sendall(octets)
+
+    def line(self):
+        """The next line with its CRLF; what there was, where the connection ended before."""
+        while b"\n" not in self._waiting:
+            octets = self.sock.recv(65536)
+            if not octets:
+                line, self._waiting = self._waiting, b""
+                return line
+            self._waiting += octets
+        line, _, self._waiting = self._waiting.partition(b"\n")
+        return line + b"\n"
+
+    def reply(self):
+        """One SMTP reply of any number of lines."""
+        lines = b""
+        while True:
+            line = self.line()
+            lines += line
+            if line[3:4] != b"-":
+                return lines
+
+    def command(self, line):
+        """Sends a command and returns its reply."""
+        self.send(line + b"\r\n")
+        return self.reply()
+
+    def exactly(self, size):
+        """The next `size` octets."""
+        octets = bytearray(self._waiting[:size])
+        self._waiting = self._waiting[size:]
+        while len(octets) < size:
+            more = self.sock.recv(size - len(octets))
+            if not more:
+                raise AssertionError(f"ended after {len(octets)} of {size} octets")
+            octets += more
+        return bytes(octets)
+
+    def buffered(self):
+        """What was read behind the last line asked for, and is handed over now."""
+        octets, self._waiting = self._waiting, b""
+        return octets
+
+    def rest(self):
+        """Everything until the connection ends, and how it ended: FIN or RESET."""
+        octets = bytearray(self.buffered())
+        while True:
+            try:
+                more = self.sock.recv(65536)
+            except (ConnectionResetError, BrokenPipeError):
+                return bytes(octets), RESET
+            if not more:
+                return bytes(octets), FIN
+            octets += more
+
+    def finish(self):
+        """Ends our direction; the other one goes on."""
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def reset(self):
+        """Ends the connection with a RST."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.sock.close()
+
+    def start_tls(self, context, name):
+        """The client's side of the handshake: for direct sessions."""
+        self.sock = context.wrap_socket(self.sock, server_hostname=name)
+
+    def close(self):
+        self.sock.close()

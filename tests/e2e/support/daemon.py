@@ -1,0 +1,189 @@
+"""Starts starttls-proxy, reads its log, stops it, and complains about what it left behind."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+
+from . import children, wait
+from .client import Client
+from .environment import PROXY, pki
+
+_FIELD = re.compile(r'([A-Za-z_]+)=("(?:[^"\\]|\\.)*"|\S*)')
+_SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:")
+
+
+def parse_line(line):
+    """One line of the log as a dict; text gives strings, and escapes stay as they are."""
+    if line.startswith("{"):
+        return json.loads(line)
+    return {key: value[1:-1] if value.startswith('"') else value
+            for key, value in _FIELD.findall(line)}
+
+
+def toml(value):
+    """A Python value as TOML wants it: strings, numbers, booleans, lists of them."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def configuration(upstream_port, *, protocol="smtp", upstream=None, downstream=None, timeouts=None,
+                  proxy=None, log=None, address=None):
+    """A configuration of one service on a port of the kernel's choosing.
+
+    It upgrades to mail.test behind `upstream_port` (or `address`), verified against the test CA;
+    the dicts add keys to their tables, or replace ours.
+    """
+    tables = {
+        "proxy": {"workers": 2, "hostname": "proxy.test", "drain_timeout": "20s", **(proxy or {})},
+        "log": {"level": "debug", **(log or {})},
+        "timeouts": timeouts or {},
+        "[service]": {
+            "name": "office",
+            "protocol": protocol,
+            "listen": "127.0.0.1:0",
+            **{f"downstream.{key}": value for key, value in (downstream or {}).items()},
+            **{f"upstream.{key}": value for key, value in {
+                "address": address or f"127.0.0.1:{upstream_port}",
+                "server_name": "mail.test",
+                "ca_file": pki().ca,
+                **(upstream or {}),
+            }.items()},
+        },
+    }
+    return "\n".join(
+        line for name, keys in tables.items()
+        for line in (f"[{name}]", *(f"{key} = {toml(value)}" for key, value in keys.items())))
+
+
+class Daemon:
+    """A running daemon. Leaving the context drains it and expects exit status 0."""
+
+    def __init__(self, config=None, *, arguments=(), listeners=1, max_files=None):
+        self._config = config
+        self._arguments = list(arguments)
+        self._listeners = listeners
+        self._max_files = max_files
+        self._lines = []
+        self._news = threading.Condition()
+
+    def __enter__(self):
+        self._folder = tempfile.TemporaryDirectory(prefix="starttls-conf-")
+        arguments = self._arguments
+        if self._config is not None:
+            path = pathlib.Path(self._folder.name) / "proxy.toml"
+            path.write_text(self._config, encoding="utf-8")
+            arguments = ["--config", path, *arguments]
+        self.process = children.start([PROXY, *arguments], max_files=self._max_files,
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        try:
+            lines = self.lines(lambda fields: fields.get("msg") == "listening", self._listeners)
+        except BaseException:
+            self._kill()
+            raise
+        self.ports = [int(fields["address"].rpartition(":")[2]) for fields in lines]
+        self.port = self.ports[0]
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            self._kill()
+            print(f"--- log of the daemon ---\n{self.text()[-6000:]}\n---")
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.expect_exit(0)
+
+    def connect(self):
+        return Client(self.port)
+
+    def lines(self, matches, count=1, deadline=wait.DEADLINE):
+        """Waits until `count` parsed lines match; returns them."""
+        with self._news:
+            found = []
+
+            def enough():
+                found[:] = [fields for fields in map(parse_line, self._lines) if matches(fields)]
+                return len(found) >= count
+
+            # The process may be gone: then no more lines will come.
+            while not enough():
+                if not self._reader.is_alive() or not self._news.wait(deadline):
+                    if enough():
+                        break
+                    raise AssertionError(f"{len(found)} of {count} log lines; the log:\n"
+                                         + "\n".join(self._lines[-60:]))
+            return found
+
+    def sessions(self, count=1, deadline=wait.DEADLINE):
+        """The lines at the end of sessions, once there are `count`."""
+        return self.lines(lambda fields: "outcome" in fields, count, deadline)
+
+    def session(self):
+        """The line at the end of the only session."""
+        found = self.sessions()
+        if len(found) != 1:
+            raise AssertionError(f"{len(found)} sessions instead of one")
+        return found[0]
+
+    def text(self):
+        with self._news:
+            return "\n".join(self._lines)
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def resident_bytes(self):
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError("no VmRSS: the daemon is gone")
+
+    def cpu_seconds(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2]
+        user, system = fields.split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def expect_exit(self, status, deadline=wait.DEADLINE):
+        """Waits for the end; the status must be this one and no sanitizer may have spoken."""
+        try:
+            code = self.process.wait(deadline)
+        except subprocess.TimeoutExpired:
+            self._kill()
+            raise AssertionError(f"the daemon did not end\n{self.text()[-6000:]}") from None
+        self._finish()
+        if code != status or _SANITIZER.search(self.text()):
+            raise AssertionError(f"exit status {code}\n{self.text()[-6000:]}")
+
+    def _kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._finish()
+
+    def _finish(self):
+        self._reader.join()
+        self.process.stderr.close()
+        self._folder.cleanup()
+
+    def _read(self):
+        for line in self.process.stderr:
+            with self._news:
+                self._lines.append(line.decode("utf-8", "replace").rstrip("\n"))
+                self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+
+def run_to_end(*arguments, timeout=30, **options):
+    """The daemon with arguments that let it end by itself."""
+    return subprocess.run([PROXY, *map(str, arguments)], capture_output=True, text=True,
+                          timeout=timeout, check=False, stdin=subprocess.DEVNULL, **options)

@@ -1,0 +1,45 @@
+"""Where the programs under test are. ctest sets the variables; by hand the release build is used."""
+
+import os
+import pathlib
+import subprocess
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+
+
+def _program(variable, default):
+    return pathlib.Path(os.environ.get(variable) or ROOT / "build" / "release" / default)
+
+
+PROXY = _program("STARTTLS_PROXY", "proxy/starttls-proxy")
+MAKE_PKI = _program("STARTTLS_MAKE_PKI", "bench/pki/make-pki")
+PEERS = pathlib.Path(os.environ.get("STARTTLS_PEERS") or ROOT / "build" / "peers") / "root"
+
+# Set in builds with a sanitizer: there speed and memory mean nothing, and sizes shrink.
+SANITIZED = bool(os.environ.get("STARTTLS_SANITIZED"))
+
+_pki = None
+
+
+class Pki:
+    """The throw-away certificates that make-pki writes."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.ca = str(self.folder / "ca.pem")
+
+    def pair(self, name="server"):
+        """Chain and key of one of make-pki's servers: "server", "expired", "wrong-name", ..."""
+        return str(self.folder / f"{name}.pem"), str(self.folder / f"{name}.key")
+
+
+def pki():
+    """One set of certificates a test program."""
+    global _pki
+    if _pki is None:
+        folder = tempfile.TemporaryDirectory(prefix="starttls-pki-")
+        subprocess.run([MAKE_PKI, folder.name], check=True, stdout=subprocess.DEVNULL)
+        _pki = Pki(folder.name)
+        _pki.keep = folder  # removed with the program
+    return _pki

@@ -1,0 +1,210 @@
+"""Real programs from the peers folder, run in it with chroot; the network is the host's."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import unittest
+
+from . import children, wait
+from .client import Client, free_port
+from .environment import PEERS, pki
+
+POSTFIX_UID = 20890
+POSTDROP_GID = 20891
+NOBODY = 65534
+
+
+def as_root(*argv):
+    """The command line that runs `argv` as root."""
+    return [*([] if os.geteuid() == 0 else ["sudo", "-n"]), *map(str, argv)]
+
+
+def require():
+    """Skips the test where the peers were not unpacked."""
+    if not (PEERS.parent / "stamp").exists():
+        raise unittest.SkipTest(f"no peers in {PEERS.parent}: run tests/peers/fetch")
+
+
+def command(*argv):
+    """The command line that runs `argv` inside the peers' tree, as root."""
+    return as_root("/usr/bin/env", "-i", "LC_ALL=C", "PATH=/usr/sbin:/usr/bin",
+                   "/usr/sbin/chroot", PEERS, *argv)
+
+
+def run(*argv, timeout=60, **options):
+    """Runs a peer to its end; never raises for its exit status."""
+    return subprocess.run(command(*argv), capture_output=True, timeout=timeout, check=False,
+                          **options)
+
+
+@contextlib.contextmanager
+def scratch():
+    """A folder below the peers' /tmp, writable for everybody: (path outside, path inside)."""
+    with tempfile.TemporaryDirectory(dir=PEERS / "tmp", prefix="st-") as folder:
+        os.chmod(folder, 0o755)
+        yield pathlib.Path(folder), pathlib.Path("/tmp") / pathlib.Path(folder).name
+
+
+MAIN_CF = """\
+compatibility_level = 3.6
+config_directory = {inside}/etc
+queue_directory = {inside}/spool
+data_directory = {inside}/data
+daemon_directory = /usr/lib/postfix/sbin
+command_directory = /usr/sbin
+shlib_directory = /usr/lib/postfix
+maillog_file = {inside}/log/mail.log
+maillog_file_prefixes = /tmp
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = mail.test
+mydestination =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+smtpd_peername_lookup = no
+alias_maps =
+alias_database =
+local_recipient_maps =
+virtual_mailbox_domains = mail.test
+virtual_mailbox_base = {inside}/mail
+virtual_mailbox_maps = static:box/
+virtual_minimum_uid = 1
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{gid}
+virtual_mailbox_limit = 0
+message_size_limit = 100000000
+smtpd_tls_security_level = {level}
+smtpd_tls_chain_files = {inside}/etc/server.key, {inside}/etc/server.pem
+smtpd_tls_loglevel = 1
+smtpd_tls_received_header = yes
+smtpd_client_connection_count_limit = 0
+smtpd_client_connection_rate_limit = 0
+smtpd_relay_restrictions = reject_unauth_destination
+default_process_limit = 100
+"""
+
+MASTER_CF = """\
+127.0.0.1:{port} inet n - n - - smtpd
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+error unix - - n - - error
+retry unix - - n - - error
+proxymap unix - - n - - proxymap
+anvil unix - - n - 1 anvil
+virtual unix - n n - - virtual
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+
+class Postfix:
+    """A Postfix of its own: one smtpd on a free loopback port, mail in one Maildir.
+
+    `level` is smtpd_tls_security_level; "encrypt" takes mail only after STARTTLS.
+    """
+
+    def __init__(self, level="encrypt", certificate="server"):
+        require()
+        self._level = level
+        self._certificate = certificate
+        self._seen = set()
+
+    def __enter__(self):
+        self.port = free_port()
+        folder = tempfile.mkdtemp(dir=PEERS / "tmp", prefix="postfix-")
+        os.chmod(folder, 0o755)
+        self._outside = pathlib.Path(folder)
+        inside = pathlib.Path("/tmp") / self._outside.name
+        # virtual(8) refuses to deliver as root.
+        uid = os.geteuid() or NOBODY
+        values = {"inside": inside, "port": self.port, "level": self._level, "uid": uid,
+                  "gid": os.getegid() or NOBODY}
+
+        etc = self._outside / "etc"
+        etc.mkdir()
+        (etc / "main.cf").write_text(MAIN_CF.format(**values))
+        (etc / "master.cf").write_text(MASTER_CF.format(**values))
+        chain, key = pki().pair(self._certificate)
+        shutil.copy(chain, etc / "server.pem")
+        shutil.copy(key, etc / "server.key")
+        (self._outside / "mail" / "box").mkdir(parents=True)
+        self._own(uid, os.getegid() or NOBODY, "755", self._outside / "mail" / "box")
+        self._own(0, 0, "755", etc, self._outside / "spool", self._outside / "log")
+        self._own(0, 0, "600", etc / "server.key", folder=False)
+        spool = self._outside / "spool"
+        self._own(POSTFIX_UID, 0, "700", self._outside / "data", *(
+            spool / name for name in ("active", "bounce", "corrupt", "defer", "deferred", "flush",
+                                      "hold", "incoming", "private", "saved", "trace")))
+        self._own(POSTFIX_UID, POSTDROP_GID, "730", spool / "maildrop")
+        self._own(POSTFIX_UID, POSTDROP_GID, "710", spool / "public")
+        self._own(0, 0, "755", spool / "pid")
+
+        # Without -w master stays in the foreground: a child of ours, whatever happens.
+        self._master = children.start(
+            command("/usr/lib/postfix/sbin/master", "-d", "-c", inside / "etc"),
+            death=signal.SIGTERM, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            wait.until(self._listening, lambda: f"Postfix listens\n{self.log()}")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        # TERM makes master stop its children and go; through sudo it is not our direct child.
+        pid_file = self._outside / "spool" / "pid" / "master.pid"
+        if self._master.poll() is None:
+            pid = int(pid_file.read_text()) if pid_file.exists() else self._master.pid
+            subprocess.run(as_root("/bin/kill", "-TERM", pid), check=False)
+            try:
+                self._master.wait(10)
+            except subprocess.TimeoutExpired:
+                subprocess.run(as_root("/bin/kill", "-KILL", pid), check=False)
+                self._master.wait(10)
+        self._master.stderr.close()
+        subprocess.run(as_root("/bin/rm", "-rf", self._outside), check=False)
+
+    def log(self):
+        path = self._outside / "log" / "mail.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def new_mail(self, count=1):
+        """Waits for `count` more messages; their octets as stored, in order of their time."""
+        box = self._outside / "mail" / "box" / "new"
+
+        def fresh():
+            names = set(os.listdir(box)) - self._seen if box.exists() else set()
+            return sorted(names) if len(names) >= count else None
+
+        names = wait.until(fresh, lambda: f"{count} messages delivered\n{self.log()[-3000:]}")
+        self._seen.update(names)
+        names.sort(key=lambda name: (box / name).stat().st_mtime_ns)
+        return [(box / name).read_bytes() for name in names]
+
+    def _listening(self):
+        if self._master.poll() is not None:
+            raise AssertionError(f"master ended: {self._master.stderr.read()!r}\n{self.log()}")
+        try:
+            with Client(self.port) as client:
+                return client.line().startswith(b"220 ")
+        except OSError:
+            return False
+
+    @staticmethod
+    def _own(uid, gid, mode, *paths, folder=True):
+        kind = ["-d"] if folder else []
+        if folder:
+            subprocess.run(as_root("/usr/bin/install", *kind, "-o", uid, "-g", gid, "-m", mode,
+                                   *paths), check=True)
+        else:
+            subprocess.run(as_root("/bin/chown", f"{uid}:{gid}", *paths), check=True)
+            subprocess.run(as_root("/bin/chmod", mode, *paths), check=True)

@@ -1,0 +1,51 @@
+"""Sessions brought to the point where the proxy no longer looks at the bytes."""
+
+import hashlib
+import random
+
+_BLOCK = random.Random(4711).randbytes((8 << 20) + 1)
+
+
+def commit(client):
+    """From the greeting to the answer to MAIL: both directions are opaque from here on."""
+    for command in (None, b"EHLO legacy.test", b"MAIL FROM:<a@legacy.test>"):
+        reply = client.reply() if command is None else client.command(command)
+        if not reply.startswith(b"2"):
+            raise AssertionError(f"{command!r} was answered {reply!r}")
+
+
+def pieces(size, seed=1):
+    """`size` octets in pieces of random sizes, the same for the same seed."""
+    sizes = random.Random(seed)
+    at = 0
+    while size:
+        piece = min(size, sizes.choice((1, 100, 4096, 16384, 16385, 65536, 1 << 18, 1 << 19)))
+        piece = min(piece, len(_BLOCK) - at)
+        yield memoryview(_BLOCK)[at:at + piece]
+        at = (at + piece) % len(_BLOCK)
+        size -= piece
+
+
+def send_pieces(sock, size, progress=None):
+    """Sends them; their SHA-256. `progress` is a list of one number that counts what has gone."""
+    digest = hashlib.sha256()
+    for piece in pieces(size):
+        sock.sendall(piece)
+        digest.update(piece)
+        if progress is not None:
+            progress[0] += len(piece)
+    return digest.hexdigest()
+
+
+def receive_digest(sock, size, buffered=b""):
+    """The SHA-256 of `size` octets: those already read, then those of the socket."""
+    digest = hashlib.sha256(buffered)
+    size -= len(buffered)
+    buffer = memoryview(bytearray(1 << 18))
+    while size:
+        count = sock.recv_into(buffer[:min(size, len(buffer))])
+        if not count:
+            raise AssertionError(f"{size} octets are missing")
+        digest.update(buffer[:count])
+        size -= count
+    return digest.hexdigest()

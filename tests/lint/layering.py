@@ -1,0 +1,87 @@
+"""The layers of the architecture, held by grepping the includes.
+
+    base <- {proto | tls | net | config} <- session <- proxy
+
+Only lib/net knows libuv, only lib/tls (with its tests, and bench/pki, which makes certificates)
+OpenSSL's headers, only lib/config/load.cc toml++.
+"""
+
+import pathlib
+import re
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# Folder -> the folders that it may include from, itself apart.
+LAYERS = {
+    "lib/base": set(),
+    "lib/proto": {"lib/base"},
+    "lib/tls": {"lib/base"},
+    "lib/net": {"lib/base"},
+    "lib/config": {"lib/base"},
+    "lib/session": {"lib/base", "lib/proto", "lib/tls", "lib/net", "lib/config"},
+    "proxy": {"lib/base", "lib/proto", "lib/tls", "lib/net", "lib/config", "lib/session"},
+}
+
+# Third-party headers -> where they may be included (files or folders), of what (top folders).
+GUARDED = [
+    (re.compile(r"uv\.h$|uv/"), {"lib/net"}, {"lib", "proxy"}),
+    (re.compile(r"openssl/"), {"lib/tls", "bench/pki"}, {"lib", "proxy", "bench"}),
+    (re.compile(r"toml\+\+/|toml\.hpp$"), {"lib/config/load.cc"}, {"lib", "proxy", "bench", "tests"}),
+]
+
+_INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.M)
+
+
+def violations(root):
+    """Every include that breaks a rule, as "file: header"."""
+    found = []
+    for top in ("lib", "proxy", "bench", "tests"):
+        for path in sorted((root / top).rglob("*")):
+            if path.suffix not in (".h", ".cc"):
+                continue
+            name = path.relative_to(root).as_posix()
+            layer = next((layer for layer in LAYERS if name.startswith(layer + "/")), None)
+            if top == "lib" and layer is None:
+                found.append(f"{name}: in no known layer")
+            for quote, header in _INCLUDE.findall(path.read_text(encoding="utf-8")):
+                if layer and quote == '"':
+                    folder = header.rpartition("/")[0]
+                    if folder != layer and folder not in LAYERS[layer]:
+                        found.append(f"{name}: {header}")
+                for pattern, allowed, tops in GUARDED:
+                    if pattern.match(header) and top in tops and not any(
+                            name == place or name.startswith(place + "/") for place in allowed):
+                        found.append(f"{name}: {header}")
+    return found
+
+
+class Layering(unittest.TestCase):
+    def test_the_tree_keeps_its_layers(self):
+        self.assertEqual(violations(ROOT), [])
+        self.assertTrue((ROOT / "lib/base").is_dir())
+
+    def test_a_breach_is_found(self):
+        breaches = {
+            "lib/base/a.h": '#include "lib/proto/negotiator.h"',
+            "lib/proto/a.cc": '#include "lib/tls/engine.h"',
+            "lib/session/a.cc": "#include <uv.h>",
+            "lib/session/b.cc": '#include "proxy/cli.h"',
+            "lib/net/a.cc": "#  include <openssl/ssl.h>",
+            "lib/config/schema.cc": "#include <toml++/toml.h>",
+            "lib/elsewhere/a.cc": "",
+            "bench/backend/a.cc": "#include <openssl/ssl.h>",
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            for name, text in breaches.items():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).write_text(text + "\n", encoding="utf-8")
+            found = violations(root)
+        self.assertEqual({line.partition(":")[0] for line in found}, set(breaches))
+
+
+if __name__ == "__main__":
+    sys.exit(unittest.main(verbosity=2))
