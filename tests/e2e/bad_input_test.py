@@ -92,7 +92,9 @@ class Undisturbed(unittest.TestCase):
         wait.until(lambda: self.daemon.descriptors() <= self.open, "descriptors are closed")
         self.assertTrue(self.other.command(b"QUIT").startswith(b"221 "))
         self.other.close()
-        wait.until(lambda: self.daemon.descriptors() <= self.baseline, "all descriptors are closed")
+        wait.until(lambda: self.daemon.descriptors() <= self.baseline,
+                   lambda: f"all but {self.baseline} descriptors are closed: "
+                           f"{self.daemon.descriptor_list()}", 5)
 
     def still_served(self):
         self.assertEqual(self.other.command(b"NOOP"), b"250 2.0.0 ok\r\n")

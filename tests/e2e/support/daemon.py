@@ -82,6 +82,7 @@ class Daemon:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
+            self.lines(lambda fields: fields.get("msg") == "ready")
             lines = self.lines(lambda fields: fields.get("msg") == "listening", self._listeners)
         except BaseException:
             self._kill()
@@ -137,6 +138,10 @@ class Daemon:
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def descriptor_list(self):
+        folder = pathlib.Path(f"/proc/{self.process.pid}/fd")
+        return sorted(f"{entry.name}={os.readlink(entry)}" for entry in folder.iterdir())
 
     def resident_bytes(self):
         for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
