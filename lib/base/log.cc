@@ -124,7 +124,7 @@ Result<> Logger::open(const std::string& file) {
   return {};
 }
 
-void Logger::write(Level level, std::string_view message, std::span<const Field> fields) noexcept {
+void Logger::write(Level level, std::string_view message, std::span<const Field> fields) {
   if (!enabled(level)) return;
   const std::string line = format_line(format_, timestamp(), level, message, fields);
   const std::lock_guard lock(mutex_);

@@ -53,21 +53,21 @@ class Logger {
   [[nodiscard]] Result<> open(const std::string& file);
 
   [[nodiscard]] bool enabled(Level level) const noexcept { return level <= level_; }
-  void write(Level level, std::string_view message, std::span<const Field> fields) noexcept;
-  void write(Level level, std::string_view message, std::initializer_list<Field> fields) noexcept {
+  void write(Level level, std::string_view message, std::span<const Field> fields);
+  void write(Level level, std::string_view message, std::initializer_list<Field> fields) {
     write(level, message, std::span<const Field>{fields.begin(), fields.size()});
   }
 
-  void error(std::string_view message, std::initializer_list<Field> fields) noexcept {
+  void error(std::string_view message, std::initializer_list<Field> fields) {
     write(Level::error, message, fields);
   }
-  void warn(std::string_view message, std::initializer_list<Field> fields) noexcept {
+  void warn(std::string_view message, std::initializer_list<Field> fields) {
     write(Level::warn, message, fields);
   }
-  void info(std::string_view message, std::initializer_list<Field> fields) noexcept {
+  void info(std::string_view message, std::initializer_list<Field> fields) {
     write(Level::info, message, fields);
   }
-  void debug(std::string_view message, std::initializer_list<Field> fields) noexcept {
+  void debug(std::string_view message, std::initializer_list<Field> fields) {
     write(Level::debug, message, fields);
   }
 

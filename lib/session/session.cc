@@ -40,9 +40,9 @@ void Session::start() {
   connect();
 }
 
-void Session::refuse(Error error) {
+void Session::refuse(const Error& error) {
   client_.start();
-  fail(std::move(error));
+  fail(error);
 }
 
 void Session::stop() {
@@ -151,7 +151,7 @@ void Session::connect() {
 
 void Session::on_connected(Result<net::Stream::Ptr> stream) {
   if (!stream) {
-    attempt_failed(std::move(stream.error()));
+    attempt_failed(stream.error());
     return;
   }
   connected_at_ = net::Loop::precise_now();
@@ -197,7 +197,7 @@ void Session::run_upstream_role() {
 
 void Session::on_upstream_verdict(Result<proto::Verdict> verdict, std::string_view to_server) {
   if (!verdict) {
-    attempt_failed(std::move(verdict.error()));
+    attempt_failed(verdict.error());
     return;
   }
   server_->write(to_server);
@@ -218,7 +218,7 @@ void Session::start_upstream_tls() {
   const auto& upstream = service_->config.upstream;
   auto engine = tls::Engine::client(service_->upstream_tls, config::peer_name(upstream, address()));
   if (!engine) {
-    attempt_failed(std::move(engine.error()));
+    attempt_failed(engine.error());
     return;
   }
   enter(Phase::upstream_handshake);
@@ -228,7 +228,7 @@ void Session::start_upstream_tls() {
     return;
   }
   auto started = server_->start_tls({}, std::move(*engine));
-  if (!started) attempt_failed(std::move(started.error()));
+  if (!started) attempt_failed(started.error());
 }
 
 void Session::on_leg_secured(Leg& leg) {
@@ -243,11 +243,11 @@ void Session::on_leg_secured(Leg& leg) {
   on_upstream_verdict(verdict, out);
 }
 
-void Session::attempt_failed(Error error) {
+void Session::attempt_failed(const Error& error) {
   if (!before_greeting()) return;
   const bool another = address_index_ + 1 < service_->config.upstream.address.size();
   if (!another || prelude_left() == std::chrono::milliseconds{0}) {
-    fail(std::move(error));
+    fail(error);
     return;
   }
   log_event(log::Level::warn, "upstream failed, trying the next address", error, "upstream");
@@ -451,7 +451,7 @@ void Session::on_leg_write_failed(Leg& leg, Error) {
 void Session::on_leg_failed(Leg& leg, Error error) {
   if (is_retired(leg) || phase_ >= Phase::finishing) return;
   if (!is_client(leg) && before_greeting()) {
-    attempt_failed(std::move(error));
+    attempt_failed(error);
     return;
   }
   log_event(log::Level::warn, "TLS failed", error, is_client(leg) ? "downstream" : "upstream");
@@ -470,7 +470,7 @@ void Session::finish_if_both_ended() {
 
 // --- The end -------------------------------------------------------------------------------------
 
-void Session::fail(Error error) {
+void Session::fail(const Error& error) {
   if (phase_ >= Phase::finishing) return;
   const bool upstream = before_greeting() && phase_ != Phase::accepted;
   log_event(log::Level::warn, "session failed", error, upstream ? "upstream" : "downstream");

@@ -71,7 +71,7 @@ class Session final : LegEvents {
 
   void start();
   /// Instead of `start`: tells the client why it is not served (limit, not_allowed, draining).
-  void refuse(Error error);
+  void refuse(const Error& error);
   /// The time to drain is over: last words where the protocol allows them, else the end.
   void stop();
 
@@ -112,7 +112,7 @@ class Session final : LegEvents {
   void run_upstream_role();
   void on_upstream_verdict(Result<proto::Verdict> verdict, std::string_view to_server);
   void start_upstream_tls();
-  void attempt_failed(Error error);
+  void attempt_failed(const Error& error);
   void greet_client();
 
   // While the downstream role stands between the streams.
@@ -127,7 +127,7 @@ class Session final : LegEvents {
   void on_cut(Leg& leg, std::string_view outcome, std::string_view how);
   void finish_if_both_ended();
 
-  void fail(Error error);
+  void fail(const Error& error);
   void finish(std::string_view outcome, std::string reason);
   void reset_when_delivered();
   void end_if_finished();
