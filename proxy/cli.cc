@@ -26,6 +26,7 @@ struct Group {
 constexpr Group kGroups[] = {
     {"One service without a file", "service"},
     {"Clients", "service.downstream"},
+    {"Our certificate, where clients use TLS", "service.downstream.certificates"},
     {"Server", "service.upstream"},
     {"Time-outs (such as 10s, 5m, 1h30m)", "timeouts"},
     {"Log", "log"},
@@ -156,7 +157,7 @@ Result<CommandLine> parse_command_line(std::span<const std::string> arguments) {
 
 std::string help_text() {
   std::string out =
-      "starttls-proxy relays plaintext mail clients to a server over verified TLS.\n\n";
+      "starttls-proxy speaks TLS for the mail client or the mail server that cannot.\n\n";
   out += kUsage;
   out += "\n";
   append_option(out, "--config FILE", "take everything from this file (TOML)");

@@ -94,6 +94,19 @@ TEST_CASE("command line: an empty value is a value, in both notations", "[cli]")
   CHECK(values("--workers") == Arguments{"-1"});
 }
 
+TEST_CASE("command line: a certificate for clients has its two flags", "[cli]") {
+  const auto parsed = parse_command_line(
+      office_and({"--downstream-tls=starttls", "--chain", "a.pem", "--key=a.key"}));
+  REQUIRE(parsed);
+  REQUIRE(parsed->flags.size() == 6);
+  for (const auto* name : {"--downstream-tls", "--chain", "--key"}) {
+    CHECK(std::count_if(parsed->flags.begin(), parsed->flags.end(),
+                        [name](const config::Flag& flag) { return flag.name == name; }) == 1);
+  }
+  CHECK(usage_error({"--config", "a.toml", "--key", "a.key"}) ==
+        "--config and --key exclude each other: write the setting into the file");
+}
+
 TEST_CASE("command line: one flag takes one value", "[cli]") {
   CHECK_THAT(usage_error(office_and({"--allow", "::1", "127.0.0.1"})),
              Contains("unexpected argument '127.0.0.1'"));

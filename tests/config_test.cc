@@ -257,22 +257,77 @@ TEST_CASE("describe: says in plain words what a service will do", "[config]") {
   CHECK_THAT(text, Contains("greeting          in our own words\n"));
 }
 
+TEST_CASE("describe: says how clients are secured and with which certificates", "[config]") {
+  config::Config config;
+  auto& service = config.services.emplace_back(office());
+  auto& down = service.downstream;
+  const auto shown = [&config] {
+    const auto text = describe(config);
+    const auto start = text.find("  TLS with clients");
+    return text.substr(start, text.find("  server  ") - start);
+  };
+  down.certificates = {{"/etc/a.pem", "/etc/a.key"}};
+  const std::string one = "  certificate       /etc/a.pem with the key /etc/a.key\n";
+  down.tls = TlsMode::opportunistic;
+  CHECK(shown() == "  TLS with clients  STARTTLS offered, the client chooses\n" + one);
+  down.tls = TlsMode::starttls;
+  CHECK(shown() == "  TLS with clients  STARTTLS, required\n" + one);
+  down.tls = TlsMode::implicit;
+  CHECK(shown() == "  TLS with clients  from the first byte\n" + one);
+
+  down.certificates.push_back({"/etc/b.pem", "/etc/b.key"});
+  CHECK(shown() ==
+        "  TLS with clients  from the first byte\n"
+        "  certificate       /etc/a.pem with the key /etc/a.key, the default\n"
+        "  certificate       /etc/b.pem with the key /etc/b.key, for clients that ask for its "
+        "name\n");
+}
+
 TEST_CASE("warnings: a service that can be read or impersonated says so, another says nothing",
           "[config][security]") {
   auto service = office();
   CHECK(warnings(service).empty());
 
   service.upstream.verify = config::Verify::none;
-  CHECK(warnings(service) ==
-        std::vector<std::string>{
-            "the server's certificate is not checked: it may be anyone's (verify = none)"});
+  CHECK(
+      warnings(service) ==
+      std::vector<std::string>{
+          "the server's certificate is not checked: it may be anyone's (upstream.verify = none)"});
   service.upstream.tls = TlsMode::opportunistic;
   CHECK(warnings(service).size() == 2);
 
   service.upstream.tls = TlsMode::none;
   CHECK(warnings(service) ==
         std::vector<std::string>{"mail and passwords cross the network to smtp.example.com:587 in "
-                                 "the clear (tls = none)"});
+                                 "the clear (upstream.tls = none)"});
   service.upstream.address = {{"127.0.0.1", 25, ""}, {"localhost", 25, ""}, {"", 0, "/run/x"}};
+  CHECK(warnings(service).empty());
+}
+
+TEST_CASE("warnings: TLS with clients does not hide that the server's side is in the clear",
+          "[config][security]") {
+  const auto mode = GENERATE(TlsMode::opportunistic, TlsMode::starttls, TlsMode::implicit);
+  auto service = office();
+  service.downstream.tls = mode;
+  CHECK(warnings(service).empty());
+  service.upstream.tls = TlsMode::none;
+  CHECK(warnings(service) ==
+        std::vector<std::string>{
+            "the server's side is in the clear, whatever clients use: mail and passwords cross the "
+            "network to smtp.example.com:587 in the clear (upstream.tls = none)"});
+  service.upstream.address = {{"::1", 25, ""}};
+  CHECK(warnings(service).empty());
+}
+
+TEST_CASE("warnings: clients elsewhere that may choose the clear can be kept there",
+          "[config][security]") {
+  auto service = office();
+  service.downstream.tls = TlsMode::opportunistic;
+  CHECK(warnings(service).empty());
+  service.listen.push_back({"0.0.0.0", 25, ""});
+  CHECK(warnings(service) ==
+        std::vector<std::string>{"whoever controls the network can keep clients in the clear "
+                                 "(downstream.tls = opportunistic)"});
+  service.downstream.tls = TlsMode::starttls;
   CHECK(warnings(service).empty());
 }

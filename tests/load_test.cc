@@ -279,9 +279,8 @@ TEST_CASE("load: one wrong value is one problem, with its place, its key and wha
       {"upstream.min_tls = '1.1'",
        "f.toml:6:20: service.upstream.min_tls: must be one of 1.2, 1.3, not '1.1'"},
       {"downstream.tls = 'starttls'",
-       "f.toml:6:18: service.downstream.tls: is not supported yet by this version: 'starttls'; "
-       "only "
-       "'none' is"},
+       "f.toml:6:18: service.downstream.tls: 'starttls' needs a certificate: add "
+       "downstream.certificates = [{ chain = \"a.pem\", key = \"a.key\" }]"},
       {"downstream.tls = 'x'",
        "f.toml:6:18: service.downstream.tls: must be one of none, opportunistic, starttls, "
        "implicit, "
@@ -323,8 +322,13 @@ TEST_CASE("load: control characters are refused in every string, whatever its ke
     for (const auto* character : {"\\r\\n", "\\n", "\\u0000", "\\u001b", "\\u007f"}) {
       std::string toml = "[[service]]\n";
       if (!key.path.starts_with("service.")) toml.clear();
-      const auto name = toml.empty() ? key.path : key.path.substr(8);
-      toml += std::string(name) + " = \"x" + character + "y\"\n";
+      auto name = std::string(toml.empty() ? key.path : key.path.substr(8));
+      std::string value = std::string("\"x") + character + "y\"";
+      if (constexpr std::string_view kList = "downstream.certificates."; name.starts_with(kList)) {
+        value = "[{ " + name.substr(kList.size()) + " = " + value + " }]";
+        name.resize(kList.size() - 1);
+      }
+      toml += name + " = " + value + "\n";
       CAPTURE(toml);
       const auto problems = problems_of(toml);
       const auto refused =
@@ -334,7 +338,8 @@ TEST_CASE("load: control characters are refused in every string, whatever its ke
           });
       // What is no string at all is refused for its type.
       const bool typed = key.path == "proxy.workers" || key.path == "proxy.max_sessions" ||
-                         key.path == "service.upstream.greeting_text";
+                         key.path == "service.upstream.greeting_text" ||
+                         key.path == "service.downstream.certificates";
       CHECK(refused == !typed);
       for (const auto& problem : problems) {
         CHECK(ascii::printable(problem, problem.size()) == problem);
@@ -446,6 +451,165 @@ TEST_CASE("load: clients in the clear from elsewhere need leave", "[config][secu
   CHECK(listening("['127.0.0.2:25', '[::1]:25', 'unix:/x']", "") == Lines{});
   // A network that is wrong is said once, not twice.
   CHECK(listening("'0.0.0.0:25'", "downstream.allow = 'x'").size() == 1);
+}
+
+TEST_CASE("load: clients that must use TLS need no leave", "[config][security]") {
+  Folder folder;
+  const auto pem = folder.write("a.pem", "x");
+  const auto listening = [&pem](const std::string& mode) {
+    std::string toml =
+        whole_office_and("downstream.tls = '" + mode + "'\ndownstream.certificates = [{ chain = '" +
+                         pem + "', key = '" + pem + "' }]\n");
+    replace(toml, "'127.0.0.1:2525'", "'0.0.0.0:25'");
+    return problems_of(toml);
+  };
+  CHECK(listening("starttls") == Lines{});
+  CHECK(listening("implicit") == Lines{});
+  const auto opportunistic = listening("opportunistic");
+  REQUIRE(opportunistic.size() == 1);
+  CHECK_THAT(opportunistic[0], Catch::Matchers::StartsWith(
+                                   "f.toml:4:10: service.listen: anyone who reaches 0.0.0.0:25"));
+}
+
+TEST_CASE("load: downstream TLS takes all modes, and its certificates in their order", "[config]") {
+  const auto [word, mode] =
+      GENERATE(table<std::string, TlsMode>({{"opportunistic", TlsMode::opportunistic},
+                                            {"starttls", TlsMode::starttls},
+                                            {"implicit", TlsMode::implicit}}));
+  Folder folder;
+  const auto a = folder.write("a.pem", "x");
+  const auto b = folder.write("b.pem", "x");
+  const auto key = folder.write("the.key", "x");
+  REQUIRE(setenv("STARTTLS_TEST_NAME", "b", 1) == 0);
+  const std::vector<config::ChainAndKey> both = {{a, key}, {b, key}};
+
+  Config config;
+  const auto path = (folder.path() / "f.toml").string();
+  const auto tls = "downstream.tls = '" + word + "'\n";
+  REQUIRE(lines(load_text(whole_office_and(tls + R"(downstream.certificates = [
+  { chain = "a.pem", key = "the.key" },
+  { key = "./the.key", chain = "${STARTTLS_TEST_NAME}.pem" },
+])"),
+                          path, kProtocols, config)) == Lines{});
+  CHECK(config.services[0].downstream.tls == mode);
+  CHECK(config.services[0].downstream.certificates == both);
+
+  // The other notation of TOML.
+  REQUIRE(lines(load_text(whole_office_and(tls +
+                                           "[[service.downstream.certificates]]\nchain = 'a.pem'\n"
+                                           "key = 'the.key'\n"
+                                           "[[service.downstream.certificates]]\nchain = '" +
+                                           b + "'\nkey = '" + key + "'\n"),
+                          path, kProtocols, config)) == Lines{});
+  CHECK(config.services[0].downstream.certificates == both);
+}
+
+TEST_CASE("load: each wrong certificate is told at its place", "[config]") {
+  Folder folder;
+  (void)folder.write("a.pem", "x");
+  (void)folder.write("a.key", "x");
+  const auto path = (folder.path() / "f.toml").string();
+  const auto problems = [&path](const std::string& certificates) {
+    Config config;
+    auto all = lines(load_text(whole_office_and("downstream.tls = 'starttls'\n"
+                                                "downstream.certificates = " +
+                                                certificates),
+                               path, kProtocols, config));
+    for (auto& each : all) replace(each, path, "f.toml");
+    return all;
+  };
+  const auto in_folder = [&folder](const char* name) {
+    return "'" + (folder.path() / name).string() + "'";
+  };
+  const std::string it = "service.downstream.certificates";
+  CHECK(problems("[{ chain = 'a.pem', key = 'a.key' }]") == Lines{});
+
+  // What is there instead of a list of tables; no certificate is then not missed a second time.
+  CHECK(problems("{ chain = 'a.pem', key = 'a.key' }") ==
+        Lines{"f.toml:7:27: " + it +
+              ": must be a list such as [{ chain = \"a.pem\", key = \"a.key\" }], not a table"});
+  CHECK(problems("'a.pem'") ==
+        Lines{"f.toml:7:27: " + it +
+              ": must be a list such as [{ chain = \"a.pem\", key = \"a.key\" }], not a string"});
+  CHECK(
+      problems("['a.pem', 'a.key']") ==
+      Lines{"f.toml:7:28: " + it +
+                ": must be a table such as { chain = \"a.pem\", key = \"a.key\" }, not a string",
+            "f.toml:7:37: " + it +
+                ": must be a table such as { chain = \"a.pem\", key = \"a.key\" }, not a string"});
+
+  // Members.
+  CHECK(problems("[{ chain = 'a.pem' }]") == Lines{"f.toml:7:28: " + it + ".key: is required"});
+  CHECK(problems("[{}]") == Lines{"f.toml:7:28: " + it + ".chain: is required",
+                                  "f.toml:7:28: " + it + ".key: is required"});
+  CHECK(problems("[{ chain = 'a.pem', key = 'a.key', keys = 'x' }]") ==
+        Lines{"f.toml:7:62: unknown key '" + it + ".keys': did you mean '" + it + ".key'?"});
+  CHECK(problems("[\n { chian = 'a.pem', key = 'a.key' }]") ==
+        Lines{"f.toml:8:2: " + it + ".chain: is required",
+              "f.toml:8:4: unknown key '" + it + ".chian': did you mean '" + it + ".chain'?"});
+  CHECK(problems("[{ chain = 1, key = ['a.key'] }]") ==
+        Lines{"f.toml:7:38: " + it + ".chain: must be a string, not a number",
+              "f.toml:7:47: " + it + ".key: must be a string, not a list"});
+  CHECK(problems("[{ chain = '', key = 'a.key' }]") ==
+        Lines{"f.toml:7:38: " + it + ".chain: must not be empty"});
+
+  // Files.
+  CHECK(
+      problems("[{ chain = 'a.pem', key = 'a.key' },\n { chain = 'b.pem', key = '.' }]") ==
+      Lines{"f.toml:8:12: " + it + ".chain: " + in_folder("b.pem") + ": No such file or directory",
+            "f.toml:8:27: " + it + ".key: " + in_folder("") + ": Is a directory"});
+  CHECK(problems("[{ chain = 'a.pem', key = 'a.key' },\n { chain = './a.pem', key = 'a.key' }]") ==
+        Lines{"f.toml:8:2: " + it + ": names " + (folder.path() / "a.pem").string() + " twice"});
+
+  // The environment.
+  REQUIRE(unsetenv("STARTTLS_TEST_UNSET") == 0);
+  CHECK(problems("[{ chain = 'a.pem', key = '${STARTTLS_TEST_UNSET}' },\n"
+                 " { \"\\u001b\" = '${STARTTLS_TEST_UNSET}' }]") ==
+        Lines{"f.toml:7:53: " + it + ".key: the environment has no variable 'STARTTLS_TEST_UNSET'",
+              "f.toml:8:15: " + it +
+                  ".\\x1b: the environment has no variable 'STARTTLS_TEST_UNSET'"});
+}
+
+TEST_CASE("load: a key's content where its name should be is not printed", "[config][security]") {
+  Folder folder;
+  const auto pem = folder.write("a.pem", "-----BEGIN PRIVATE KEY-----\nTOPSECRET\n");
+  for (const auto& key :
+       {"\"${file:" + pem + "}\"", std::string(R"("-----BEGIN PRIVATE KEY-----\nTOPSECRET\n")")}) {
+    CHECK(problems_of(whole_office_and("downstream.tls = 'starttls'\ndownstream.certificates = [{ "
+                                       "key = " +
+                                       key + ", chain = '" + pem + "' }]")) ==
+          Lines{"f.toml:7:36: service.downstream.certificates.key: must be the name of a PEM file, "
+                "not its content"});
+  }
+}
+
+TEST_CASE("load: TLS with clients and a certificate go together", "[config][security]") {
+  Folder folder;
+  const auto pem = folder.write("a.pem", "x");
+  const auto pair = "[{ chain = '" + pem + "', key = '" + pem + "' }]";
+  const auto missing = [](const std::string& mode) {
+    return Lines{"f.toml:6:18: service.downstream.tls: '" + mode +
+                 "' needs a certificate: add downstream.certificates = [{ chain = \"a.pem\", key = "
+                 "\"a.key\" }]"};
+  };
+  for (const auto* mode : {"opportunistic", "starttls", "implicit"}) {
+    const auto tls = "downstream.tls = '" + std::string(mode) + "'\n";
+    CHECK(problems_of(whole_office_and(tls)) == missing(mode));
+    CHECK(problems_of(whole_office_and(tls + "downstream.certificates = []")) == missing(mode));
+  }
+
+  const std::string idle =
+      "service.downstream.certificates: has no effect while service.downstream.tls is 'none': set "
+      "'starttls' there, or leave this out";
+  CHECK(problems_of(whole_office_and("downstream.certificates = " + pair)) ==
+        Lines{"f.toml:6:27: " + idle});
+  CHECK(problems_of(whole_office_and("downstream.tls = 'none'\ndownstream.certificates = " +
+                                     pair)) == Lines{"f.toml:7:27: " + idle});
+  CHECK(problems_of(whole_office_and("downstream.tls = 'none'\ndownstream.certificates = []")) ==
+        Lines{});
+  // A mode that is wrong is said once, not twice.
+  CHECK(problems_of(whole_office_and("downstream.tls = 'x'\ndownstream.certificates = " + pair))
+            .size() == 1);
 }
 
 TEST_CASE("load: two services have two names and no address in common", "[config]") {
@@ -617,7 +781,11 @@ TEST_CASE("reference.toml: has every key, each with its default, and no other", 
     }
   }
   std::set<std::string> known;
-  for (const auto& key : config::keys()) known.emplace(key.path);
+  for (const auto& key : config::keys()) {
+    // Members of a list's tables stand behind the list.
+    if (config::find_key(key.path.substr(0, key.path.rfind('.'))) != nullptr) continue;
+    known.emplace(key.path);
+  }
   CHECK(written == known);
 
   // As it stands, only what has no default is missing.
@@ -638,15 +806,23 @@ TEST_CASE("reference.toml: has every key, each with its default, and no other", 
   CHECK(config == defaults);
 }
 
-TEST_CASE("examples: load as they are shipped", "[config]") {
-  std::size_t count = 0;
+TEST_CASE("examples: load as they are shipped, beside the certificate they name", "[config]") {
+  constexpr std::string_view kAll[] = {"smtp", "lmtp", "imap", "pop3", "sieve", "nntp"};
+  Folder folder;
+  (void)folder.write("mail.example.com.pem", "x");
+  (void)folder.write("mail.example.com.key", "x");
+  std::set<std::string> names;
   for (const auto& entry : fs::directory_iterator(fs::path(STARTTLS_CONF_DIR) / "examples")) {
+    const auto name = entry.path().filename().string();
+    CAPTURE(name);
     Config config;
-    CHECK(lines(load_file(entry.path().string(), kProtocols, config)) == Lines{});
+    CHECK(lines(load_text(content_of(entry.path()), (folder.path() / name).string(), kAll,
+                          config)) == Lines{});
     for (const auto& service : config.services) CHECK(warnings(service).empty());
-    ++count;
+    names.insert(name);
   }
-  CHECK(count >= 2);
+  CHECK(names ==
+        std::set<std::string>{"imap-reader.toml", "lmtp.toml", "office.toml", "terminate.toml"});
 }
 
 TEST_CASE("flags: make one service, named after its protocol", "[config]") {
@@ -698,6 +874,36 @@ TEST_CASE("flags: are checked like a file, and named in what is said of them", "
               "\"250ms\"",
               "--hostname: contains a control character: 'a\\r\\nb'",
               "--lisen: unknown option '--lisen': did you mean '--listen'?"});
+}
+
+TEST_CASE("flags: --chain and --key are one certificate, through the same checks", "[config]") {
+  Folder folder;
+  const auto chain = folder.write("a.pem", "x");
+  const auto key = folder.write("a.key", "x");
+  Config config;
+  const auto loading = [&config](const std::vector<Flag>& more) {
+    std::vector<Flag> flags = {
+        {"--protocol", {"smtp"}}, {"--listen", {"[::1]:25"}}, {"--upstream", {"a:25"}}};
+    flags.insert(flags.end(), more.begin(), more.end());
+    return lines(load_flags(flags, kProtocols, config));
+  };
+  const Flag starttls = {"--downstream-tls", {"starttls"}};
+  CHECK(loading({starttls, {"--key", {key}}, {"--chain", {chain}}}) == Lines{});
+  CHECK(config.services[0].downstream.tls == TlsMode::starttls);
+  CHECK(config.services[0].downstream.certificates ==
+        std::vector<config::ChainAndKey>{{chain, key}});
+
+  CHECK(loading({starttls}) ==
+        Lines{"--downstream-tls: 'starttls' needs a certificate: add --chain FILE --key FILE"});
+  CHECK(loading({starttls, {"--chain", {chain}}}) == Lines{"--chain: needs --key too"});
+  CHECK(loading({starttls, {"--key", {key}}}) == Lines{"--key: needs --chain too"});
+  CHECK(loading({starttls, {"--chain", {chain, chain}}, {"--key", {""}}}) ==
+        Lines{"--chain: may be given only once", "--key: must not be empty"});
+  CHECK(loading({starttls, {"--chain", {chain}}, {"--key", {"/nowhere/a.key"}}}) ==
+        Lines{"--key: '/nowhere/a.key': No such file or directory"});
+  CHECK(loading({{"--chain", {chain}}, {"--key", {key}}}) ==
+        Lines{"--chain: has no effect while --downstream-tls is 'none': set 'starttls' there, or "
+              "leave this out"});
 }
 
 TEST_CASE("flags: a '$' is what it is: the shell expands", "[config]") {

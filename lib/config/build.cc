@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/base/ascii.h"
 #include "lib/config/expand.h"
 
 namespace starttls::config {
@@ -56,26 +57,27 @@ void assign_table(const Value& table, const std::string& prefix, Section& sectio
   }
 }
 
-Result<> expand_all(Value& value, const Source& source) {
+/// Expands every string in `value`, whose key is `path`; what cannot be is a finding.
+void expand_all(Value& value, const std::string& path, const Source& source, Findings& findings) {
   if (value.kind == Kind::text) {
-    auto text = expand(value.text, source.folder);
-    if (!text) return fail(std::move(text.error()));
-    value.text = std::move(*text);
-  }
-  if (value.kind == Kind::list) {
-    for (auto& element : value.elements) {
-      if (auto done = expand_all(element, source); !done) return done;
+    if (auto text = expand(value.text, source.folder)) {
+      value.text = std::move(*text);
+    } else {
+      findings.add(value.place, path + ": " + text.error().reason);
     }
   }
-  return {};
+  for (auto& element : value.elements) {
+    // A member's name has not been looked at yet: it may hold anything.
+    const auto name = element.key.empty() ? "" : "." + ascii::escape(element.key);
+    expand_all(element, path + name, source, findings);
+  }
 }
 
 void read(Section& section, const Source& source, Findings& findings, Target target) {
   for (auto& setting : section.settings) {
     const auto before = findings.size();
-    if (const auto expanded = expand_all(setting.value, source); !expanded) {
-      findings.add(setting.value.place, setting.path + ": " + expanded.error().reason);
-    } else {
+    expand_all(setting.value, setting.path, source, findings);
+    if (findings.size() == before) {
       setting.key->read({setting.path, setting.value, source, findings}, target);
     }
     setting.bad = findings.size() > before;

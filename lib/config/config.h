@@ -71,9 +71,18 @@ struct Timeouts {
   friend bool operator==(const Timeouts&, const Timeouts&) = default;
 };
 
+/// A certificate chain (leaf first) and its key: PEM files, absolute.
+struct ChainAndKey {
+  std::string chain;
+  std::string key;
+
+  friend bool operator==(const ChainAndKey&, const ChainAndKey&) = default;
+};
+
 struct Downstream {
   TlsMode tls = TlsMode::none;
-  std::vector<Network> allow;  ///< empty = anyone
+  std::vector<ChainAndKey> certificates;  ///< chosen by SNI; the first is the default
+  std::vector<Network> allow;             ///< empty = anyone
 
   friend bool operator==(const Downstream&, const Downstream&) = default;
 };
@@ -131,8 +140,8 @@ struct Config {
 /// from DNS.
 [[nodiscard]] std::string peer_name(const Upstream& upstream, const Address& address);
 
-/// What a person should know before relying on the service: verification switched off, fallback to
-/// the clear. One sentence each, for the log at start and for `--check`.
+/// What a person should know before relying on the service: verification switched off, a leg that
+/// is or may stay in the clear. One sentence each, for the log at start and for `--check`.
 [[nodiscard]] std::vector<std::string> warnings(const Service& service);
 
 /// The effective policy of each service in plain words, as `--check` prints it: lines, each ended.

@@ -100,12 +100,25 @@ std::string allowed(const Service& service) {
   return local ? "anyone on this machine" : "anyone";
 }
 
+void describe(const std::vector<ChainAndKey>& certificates, std::string& out) {
+  for (std::size_t i = 0; i < certificates.size(); ++i) {
+    std::string text = certificates[i].chain + " with the key " + certificates[i].key;
+    if (i > 0) {
+      text += ", for clients that ask for its name";
+    } else if (certificates.size() > 1) {
+      text += ", the default";
+    }
+    line(out, "certificate", text);
+  }
+}
+
 void describe(const Service& service, std::string& out) {
   const auto& up = service.upstream;
   out += "service " + service.name + " (" + service.protocol + ")\n";
   line(out, "listens on", joined(service.listen, ", "));
   line(out, "clients allowed", allowed(service));
   line(out, "TLS with clients", downstream_tls(service.downstream.tls));
+  describe(service.downstream.certificates, out);
   line(out, "server", joined(up.address, ", then "));
   line(out, "TLS with server", upstream_tls(up.tls));
   if (up.tls != TlsMode::none) {
@@ -120,23 +133,35 @@ void describe(const Service& service, std::string& out) {
 }  // namespace
 
 std::vector<std::string> warnings(const Service& service) {
+  const auto& down = service.downstream;
   const auto& up = service.upstream;
   std::vector<std::string> found;
+  const bool local = std::all_of(service.listen.begin(), service.listen.end(), is_local);
+  if (down.tls == TlsMode::opportunistic && !local) {
+    found.emplace_back(
+        "whoever controls the network can keep clients in the clear (downstream.tls = "
+        "opportunistic)");
+  }
   if (up.tls == TlsMode::none) {
+    // Clients with TLS see a lock and cannot know that it ends here.
+    const std::string start = down.tls == TlsMode::none
+                                  ? ""
+                                  : "the server's side is in the clear, whatever clients use: ";
     for (const auto& address : up.address) {
       if (is_local_server(address)) continue;
-      found.push_back("mail and passwords cross the network to " + to_string(address) +
-                      " in the clear (tls = none)");
+      found.push_back(start + "mail and passwords cross the network to " + to_string(address) +
+                      " in the clear (upstream.tls = none)");
     }
     return found;
   }
   if (up.tls == TlsMode::opportunistic) {
     found.emplace_back(
-        "whoever controls the network can keep the server leg in the clear (tls = opportunistic)");
+        "whoever controls the network can keep the server leg in the clear (upstream.tls = "
+        "opportunistic)");
   }
   if (up.verify == Verify::none) {
     found.emplace_back(
-        "the server's certificate is not checked: it may be anyone's (verify = none)");
+        "the server's certificate is not checked: it may be anyone's (upstream.verify = none)");
   }
   return found;
 }

@@ -16,14 +16,6 @@ using Kind = Value::Kind;
 
 constexpr std::size_t kMaxLabel = 64;
 
-void reject_kind(const Input& input, std::string_view wanted) {
-  if (input.source.kind == Source::Kind::flags && input.value.kind == Kind::list) {
-    reject(input, "may be given only once");
-    return;
-  }
-  reject(input, "must be " + std::string(wanted) + ", not " + std::string(kind_name(input.value)));
-}
-
 bool is_control(char c) noexcept {
   return static_cast<unsigned char>(c) < ' ' || c == '\x7f';
 }
@@ -93,6 +85,14 @@ void reject(const Input& input, std::string_view text) {
   const bool named = input.source.kind == Source::Kind::flags;
   const std::string subject = named ? std::string{} : std::string(input.path) + ": ";
   input.findings.add(input.value.place, subject + std::string(text));
+}
+
+void reject_kind(const Input& input, std::string_view wanted) {
+  if (input.source.kind == Source::Kind::flags && input.value.kind == Kind::list) {
+    reject(input, "may be given only once");
+    return;
+  }
+  reject(input, "must be " + std::string(wanted) + ", not " + std::string(kind_name(input.value)));
 }
 
 bool read_whole_number(const Input& input, std::uint64_t min, std::uint64_t max,
@@ -235,6 +235,20 @@ void read_readable_file(const Input& input, std::string& out) {
     }
   }
   out = std::move(path);
+}
+
+void read_required_file(const Input& input, std::string& out) {
+  if (input.value.text.empty() &&
+      (input.value.kind == Kind::text || input.value.kind == Kind::word)) {
+    reject(input, "must not be empty");
+    return;
+  }
+  // Written out or by ${file:...}: a private key must not end up in what is said of it.
+  if (input.value.text.find("-----BEGIN") != std::string::npos) {
+    reject(input, "must be the name of a PEM file, not its content");
+    return;
+  }
+  read_readable_file(input, out);
 }
 
 void read_listen(const Input& input, std::vector<Address>& out) {

@@ -26,6 +26,8 @@ struct Choice {
 
 /// A finding about the value of `input`: its key, then `text` ("must be ...").
 void reject(const Input& input, std::string_view text);
+/// The finding that the value is not of the kind that is `wanted` ("a string").
+void reject_kind(const Input& input, std::string_view wanted);
 
 [[nodiscard]] bool read_whole_number(const Input& input, std::uint64_t min, std::uint64_t max,
                                      std::uint64_t& out);
@@ -53,6 +55,8 @@ void read_server_name(const Input& input, std::string& out);
 void read_path(const Input& input, std::string& out);
 /// The same for a file that must be readable now.
 void read_readable_file(const Input& input, std::string& out);
+/// The same where there must be one.
+void read_required_file(const Input& input, std::string& out);
 
 void read_listen(const Input& input, std::vector<Address>& out);
 void read_upstream(const Input& input, std::vector<Address>& out);

@@ -26,14 +26,53 @@ constexpr Choice<TlsMode> kTlsModes[] = {{"none", TlsMode::none},
 constexpr Choice<Verify> kVerify[] = {{"full", Verify::full}, {"none", Verify::none}};
 constexpr Choice<MinTls> kUpstreamTls[] = {{"1.2", MinTls::tls1_2}, {"1.3", MinTls::tls1_3}};
 
-void read_downstream_tls(const Input& input, TlsMode& out) {
-  TlsMode mode = TlsMode::none;
-  read_choice(input, kTlsModes, mode);
-  if (mode == TlsMode::none) {
-    out = mode;
-  } else {
-    reject(input, "is not supported yet by this version: '" + std::string(name(mode)) +
-                      "'; only 'none' is");
+/// Where a member of `certificates` goes: into the pair of the list that is being read, or into the
+/// only one of a command line.
+ChainAndKey& current_certificate(Target& target) {
+  auto& all = target.service.downstream.certificates;
+  if (all.empty()) all.emplace_back();
+  return all.back();
+}
+
+/// One table of `certificates`: its members are read by their own keys.
+void read_certificate(const Input& input, Target& target) {
+  auto& all = target.service.downstream.certificates;
+  all.emplace_back();
+  std::vector<std::string_view> missing = {"chain", "key"};
+  for (const auto& member : input.value.elements) {
+    const std::string path = std::string(input.path) + "." + member.key;
+    if (const Key* const key = find_key(path)) {
+      key->read({path, member, input.source, input.findings}, target);
+      std::erase(missing, member.key);
+    } else {
+      input.findings.add(member.key_place, unknown_key(path));
+    }
+  }
+  for (const auto name : missing) {
+    input.findings.add(input.value.place,
+                       std::string(input.path) + "." + std::string(name) + ": is required");
+  }
+
+  const auto& chain = all.back().chain;
+  const auto earlier = std::find_if(all.begin(), all.end() - 1, [&chain](const ChainAndKey& each) {
+    return each.chain == chain;
+  });
+  if (!chain.empty() && earlier != all.end() - 1) reject(input, "names " + chain + " twice");
+}
+
+void read_certificates(const Input& input, Target& target) {
+  constexpr std::string_view kNotation = R"({ chain = "a.pem", key = "a.key" })";
+  if (input.value.kind != Value::Kind::list) {
+    reject_kind(input, "a list such as [" + std::string(kNotation) + "]");
+    return;
+  }
+  for (const auto& element : input.value.elements) {
+    const Input one{input.path, element, input.source, input.findings};
+    if (element.kind == Value::Kind::table) {
+      read_certificate(one, target);
+    } else {
+      reject_kind(one, "a table such as " + std::string(kNotation));
+    }
   }
 }
 
@@ -125,8 +164,26 @@ constexpr Key kKeys[] = {
     {.path = "service.downstream.tls",
      .flag = "--downstream-tls",
      .operand = "MODE",
-     .help = "TLS with clients: none [none]",
-     .read = [](const Input& in, Target& t) { read_downstream_tls(in, t.service.downstream.tls); }},
+     .help = "none, opportunistic, starttls or implicit [none]",
+     .read = [](const Input& in,
+                Target& t) { read_choice(in, kTlsModes, t.service.downstream.tls); }},
+    {.path = "service.downstream.certificates",
+     .flag = "",  // one pair: the flags of its members
+     .operand = "",
+     .help = "our certificates, chosen by SNI; the first is the default",
+     .read = read_certificates},
+    {.path = "service.downstream.certificates.chain",
+     .flag = "--chain",
+     .operand = "FILE",
+     .help = "PEM file: our certificate, then those that lead to its CA",
+     .read = [](const Input& in,
+                Target& t) { read_required_file(in, current_certificate(t).chain); }},
+    {.path = "service.downstream.certificates.key",
+     .flag = "--key",
+     .operand = "FILE",
+     .help = "PEM file: its private key",
+     .read = [](const Input& in,
+                Target& t) { read_required_file(in, current_certificate(t).key); }},
     {.path = "service.downstream.allow",
      .flag = "--allow",
      .operand = "NETWORK",

@@ -37,6 +37,9 @@ struct Target {
   Service& service;
 };
 
+/// A member of the tables in another key's list is a key too, with its list's path before it:
+/// "service.downstream.certificates.chain". A file has it in that list only, the command line as a
+/// flag of its own.
 struct Key {
   std::string_view path;     ///< "service.upstream.tls"
   std::string_view flag;     ///< "--upstream-tls"; "" = none

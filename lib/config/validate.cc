@@ -8,6 +8,9 @@ namespace {
 constexpr std::string_view kName = "service.name";
 constexpr std::string_view kListen = "service.listen";
 constexpr std::string_view kDownstreamTls = "service.downstream.tls";
+constexpr std::string_view kCertificates = "service.downstream.certificates";
+constexpr std::string_view kChain = "service.downstream.certificates.chain";
+constexpr std::string_view kKey = "service.downstream.certificates.key";
 constexpr std::string_view kAllow = "service.downstream.allow";
 constexpr std::string_view kAddress = "service.upstream.address";
 constexpr std::string_view kUpstreamTls = "service.upstream.tls";
@@ -27,6 +30,9 @@ class Validator {
       required_keys(i);
       unique_name(i);
       unique_listen(i);
+      both_halves(i);
+      certificate_for_tls(i);
+      no_idle_certificate(i);
       no_open_relay(i);
       verifiable_name(i);
       no_loop(i);
@@ -80,6 +86,35 @@ class Validator {
             to_string(address) + " belongs to the service at " + section(j).place.where);
       }
     }
+  }
+
+  /// Of the pair on a command line; in a file the halves are members of one table.
+  void both_halves(std::size_t i) {
+    const bool chain = section(i).find(kChain) != nullptr;
+    const bool key = section(i).find(kKey) != nullptr;
+    if (chain && !key) add(i, kChain, "needs " + written(kKey) + " too");
+    if (key && !chain) add(i, kKey, "needs " + written(kChain) + " too");
+  }
+
+  void certificate_for_tls(std::size_t i) {
+    const auto& downstream = service(i).downstream;
+    if (downstream.tls == TlsMode::none || !downstream.certificates.empty()) return;
+    if (section(i).is_bad(kCertificates)) return;
+    add(i, kDownstreamTls,
+        "'" + std::string(name(downstream.tls)) + "' needs a certificate: add " +
+            (from_file() ? R"(downstream.certificates = [{ chain = "a.pem", key = "a.key" }])"
+                         : "--chain FILE --key FILE"));
+  }
+
+  /// Whoever names a certificate believes that clients are secured.
+  void no_idle_certificate(std::size_t i) {
+    const auto& downstream = service(i).downstream;
+    if (downstream.tls != TlsMode::none || downstream.certificates.empty()) return;
+    if (section(i).is_bad(kDownstreamTls)) return;
+    const auto path = from_file() ? kCertificates : section(i).find(kChain) ? kChain : kKey;
+    add(i, path,
+        "has no effect while " + written(kDownstreamTls) +
+            " is 'none': set 'starttls' there, or leave this out");
   }
 
   /// Whoever connects appears to the server as us, which may trust our address to send mail
