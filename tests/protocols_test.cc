@@ -38,8 +38,8 @@ TEST_CASE("protocols: every row has a name of its own, a port and both roles", "
     for (const auto mode :
          {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls, TlsMode::implicit}) {
       CHECK(protocol.upstream({.upstream = mode, .hostname = "proxy.example"}) != nullptr);
+      CHECK(protocol.downstream({.downstream = mode, .hostname = "proxy.example"}) != nullptr);
     }
-    CHECK(protocol.downstream({.hostname = "proxy.example"}) != nullptr);
   }
   CHECK(find_protocol("smtp")->tls_port == 465);
   CHECK(find_protocol("lmtp")->tls_port == 0);

@@ -5,8 +5,9 @@
 #include "tests/support/catch.h"
 #include "tests/support/dialogue.h"
 
-// Names begin with the attacks and edge cases they stand for: B response injection, N negotiation,
-// G general, P parser, K capabilities, T tampering, M what a relay must not change.
+// Names begin with the attacks and edge cases they stand for: A command injection, B response
+// injection, N negotiation, S state across TLS, G general, P parser, K capabilities, T tampering, M
+// what a relay must not change.
 
 using namespace starttls;
 using namespace starttls::proto;
@@ -463,7 +464,7 @@ TEST_CASE(
   using namespace std::string_view_literals;
   for (const auto& command :
        {std::string("NOOP\0\r\n"sv), std::string("STAR\rTTLS\r\n"), std::string("NOOP\r\r\n"),
-        "AUTH PLAIN " + std::string(kMaxLine, 'x')}) {
+        "NOOP " + std::string(kMaxLine, 'x'), "AUTH PLAIN " + std::string(12288, 'x')}) {
     DownstreamDialogue d{"smtp", kStarttls};
     d.client(command).to_server("");
     CHECK(d.error().code == Errc::client_protocol);
@@ -608,6 +609,374 @@ TEST_CASE("smtp downstream: commands without a reply are bounded", "[proto][smtp
   CHECK(d.error().code == Errc::client_protocol);
 }
 
+// ---------------------------------------------------------------- downstream, starttls
+
+namespace {
+
+RoleSettings terminating(TlsMode downstream, TlsMode upstream = TlsMode::none) {
+  return {.downstream = downstream, .upstream = upstream, .hostname = "proxy.example"};
+}
+
+const RoleSettings kTerminate = terminating(TlsMode::starttls);
+const RoleSettings kOffer = terminating(TlsMode::opportunistic);
+
+constexpr std::string_view kOwnList = "250-proxy.example\r\n250 STARTTLS\r\n";
+constexpr std::string_view kTlsFirst = "530 5.7.0 Must issue a STARTTLS command first\r\n";
+constexpr std::string_view kHelloFirst = "503 5.5.1 Introduce yourself again after STARTTLS\r\n";
+constexpr std::string_view kTlsActive = "503 5.5.1 TLS is already active\r\n";
+
+/// The client's TLS comes up.
+void start_tls(DownstreamDialogue& d) {
+  d.client("STARTTLS\r\n").to_server("").to_client("");
+  CHECK(d.client_verdict() == Verdict::start_tls);
+  CHECK(d.unread_client().empty());
+  d.secured().to_server("").to_client("");
+  CHECK(d.client_verdict() == Verdict::need_more);
+}
+
+}  // namespace
+
+TEST_CASE("smtp downstream: STARTTLS is conducted, then the session starts afresh",
+          "[proto][smtp][lmtp]") {
+  for (const auto* protocol : {"smtp", "lmtp"}) {
+    for (const auto* hello : {"EHLO a\r\n", "LHLO a\r\n", "ehlo\r\n"}) {
+      DownstreamDialogue d{protocol, kTerminate};
+      d.client(hello).to_server("").to_client(kOwnList);
+      start_tls(d);
+      d.client("EHLO b\r\n").to_server("EHLO b\r\n").to_client("");
+      d.server("250-mx\r\n250 AUTH PLAIN\r\n").to_client("250-mx\r\n250 AUTH PLAIN\r\n");
+      d.client("MAIL FROM:<a@b>\r\n").to_server("").to_client("");
+      CHECK(d.client_verdict() == Verdict::relay);
+      CHECK(d.server_verdict() == Verdict::relay);
+    }
+  }
+}
+
+TEST_CASE("smtp downstream: the go-ahead and the refusal of what waits behind it are one line each",
+          "[proto][smtp]") {
+  const auto role = find_protocol("smtp")->downstream(kTerminate);
+  CHECK(role->go_ahead() == "220 2.0.0 Ready to start TLS\r\n");
+  CHECK(role->injection_reply() == "503 5.5.1 STARTTLS must be last\r\n");
+}
+
+TEST_CASE("smtp downstream: before TLS the table's commands are answered here",
+          "[proto][smtp][security]") {
+  const struct {
+    std::string_view command;
+    std::string_view answer;
+  } kRows[] = {
+      {"EHLO x\r\n", kOwnList},
+      {"LHLO x\r\n", kOwnList},
+      {"HELO x\r\n", "250 proxy.example\r\n"},
+      {"NOOP AUTH\r\n", "250 2.0.0 OK\r\n"},
+      {"rset\r\n", "250 2.0.0 OK\r\n"},
+      {"HELP me\r\n", "214 2.0.0 Send STARTTLS\r\n"},
+  };
+  DownstreamDialogue d{"smtp", kTerminate};
+  for (int i = 0; i < 5; ++i) {  // more of them than errors are allowed
+    for (const auto& [command, answer] : kRows) d.client(command).to_server("").to_client(answer);
+  }
+  start_tls(d);
+}
+
+TEST_CASE("G4 smtp downstream: QUIT before TLS is answered and ends the session", "[proto][smtp]") {
+  DownstreamDialogue d{"smtp", kTerminate};
+  d.client("NOOP\r\nquit\r\nNOOP\r\n").to_server("").to_client("250 2.0.0 OK\r\n221 2.0.0 Bye\r\n");
+  CHECK(d.client_verdict() == Verdict::finish);
+  CHECK(d.unread_client() == "NOOP\r\n");
+
+  // Not ours where the server hears the client.
+  check_passed(kOffer, "QUIT\r\n");
+  DownstreamDialogue after_tls{"smtp", kTerminate};
+  start_tls(after_tls);
+  after_tls.client("QUIT\r\n").to_server("QUIT\r\n").to_client("");
+}
+
+TEST_CASE("N15 smtp downstream: before TLS all else is refused, and the server hears nothing",
+          "[proto][smtp][security]") {
+  for (const auto* command :
+       {"AUTH PLAIN dGVzdA==\r\n", "MAIL FROM:<a@b>\r\n", "VRFY x\r\n", "RCPT TO:<a@b>\r\n",
+        "DATA\r\n", "BDAT 5 LAST\r\n", "EXPN x\r\n", "ETRN x\r\n", "XCLIENT ADDR=1.2.3.4\r\n",
+        "\r\n", "FOO\r\n", "STARTTLSX\r\n", "QUITE\r\n", "MAIL FROM:<a@b> REQUIRETLS\r\n"}) {
+    DownstreamDialogue d{"smtp", kTerminate};
+    d.client(command).to_server("").to_client(kTlsFirst);
+    CHECK(d.client_verdict() == Verdict::need_more);
+    start_tls(d);
+  }
+}
+
+TEST_CASE("N16 smtp downstream: a password sent before TLS goes nowhere",
+          "[proto][smtp][security]") {
+  constexpr std::string_view kSecret = "AGNhbmFyeQBjYW5hcnk=";
+  DownstreamDialogue d{"smtp", kTerminate};
+  d.client("AUTH PLAIN " + std::string(kSecret) + "\r\n").to_server("").to_client(kTlsFirst);
+  d.client("AUTH LOGIN\r\n" + std::string(kSecret) + "\r\n").to_server("");
+  d.to_client(std::string(kTlsFirst) + std::string(kTlsFirst));
+
+  for (const auto* line :
+       {"AUTH PLAIN AGNhbmFyeQBjYW5hcnk=\n", "AUTH PLAIN AGNhbmFyeQBjYW5hcnk=\rx"}) {
+    DownstreamDialogue malformed{"smtp", kTerminate};
+    malformed.client(line).to_server("").to_client("");
+    CHECK(malformed.error().code == Errc::client_protocol);
+    CHECK(malformed.error().evidence.empty());
+    CHECK(malformed.error().reason.find(kSecret) == std::string::npos);
+  }
+}
+
+TEST_CASE("A1 A8 A9 smtp downstream: what comes behind STARTTLS in the clear is left for the leg",
+          "[proto][smtp][security]") {
+  using namespace std::string_view_literals;
+  for (const auto injected : {"EHLO commandinjectiontester\r\n"sv, "NOOP\r\n"sv, "x"sv, "\n"sv,
+                              "\x16\x03\x01\x02\x00\x01"sv, "STARTTLS\r\n"sv, "\0"sv}) {
+    for (const auto& role : {kTerminate, kOffer}) {
+      DownstreamDialogue d{"smtp", role};
+      d.client("STARTTLS\r\n" + std::string(injected)).to_server("").to_client("");
+      CHECK(d.client_verdict() == Verdict::start_tls);
+      CHECK(d.unread_client() == injected);
+    }
+  }
+}
+
+TEST_CASE("A9 smtp downstream: STARTTLS may come octet by octet", "[proto][smtp][security]") {
+  DownstreamDialogue d{"smtp", kTerminate};
+  for (const char c : std::string("STARTTLS\r")) {
+    d.client({&c, 1}).to_client("");
+    CHECK(d.client_verdict() == Verdict::need_more);
+  }
+  d.client("\nNOOP\r\n").to_client("");
+  CHECK(d.client_verdict() == Verdict::start_tls);
+  CHECK(d.unread_client() == "NOOP\r\n");
+}
+
+TEST_CASE("A10 smtp downstream: the forms of STARTTLS", "[proto][smtp][security]") {
+  for (const auto& role : {kTerminate, kOffer}) {
+    for (const auto* command :
+         {"starttls\r\n", "StartTLS\r\n", "STARTTLS \r\n", "STARTTLS\t \r\n"}) {
+      DownstreamDialogue d{"smtp", role};
+      d.client(command).to_server("").to_client("");
+      CHECK(d.client_verdict() == Verdict::start_tls);
+    }
+    for (const auto* command : {"STARTTLS x\r\n", "starttls  now please\r\n"}) {
+      DownstreamDialogue d{"smtp", role};
+      d.client(command).to_server("").to_client("501 5.5.4 STARTTLS takes no argument\r\n");
+      CHECK(d.client_verdict() == Verdict::need_more);
+      start_tls(d);
+    }
+    // P5: a bare LF is no end of a line here, nor is what follows it a command.
+    for (const auto* bytes : {"STARTTLS\n", "STARTTLS\nNOOP\n", "NOOP\n", "\n"}) {
+      DownstreamDialogue d{"smtp", role};
+      d.client(bytes).to_server("").to_client("");
+      CHECK(d.error().code == Errc::client_protocol);
+    }
+  }
+}
+
+TEST_CASE("P6 P7 smtp downstream: a NUL or a stray CR ends nothing", "[proto][smtp][security]") {
+  using namespace std::string_view_literals;
+  for (const auto bytes : {"STARTTLS\0\r\n"sv, "STAR\rTTLS\r\n"sv, "STARTTLS\r\r\n"sv}) {
+    DownstreamDialogue d{"smtp", kTerminate};
+    d.client(bytes).to_server("").to_client("");
+    CHECK(d.error().code == Errc::client_protocol);
+  }
+}
+
+TEST_CASE("A11 smtp downstream: STARTTLS may end a pipelined group", "[proto][smtp]") {
+  DownstreamDialogue d{"smtp", kTerminate};
+  d.client("EHLO x\r\nSTARTTLS\r\n").to_server("").to_client(kOwnList);
+  CHECK(d.client_verdict() == Verdict::start_tls);
+}
+
+TEST_CASE("A14 smtp downstream: STARTTLS under TLS is refused here", "[proto][smtp][security]") {
+  for (const auto& role : {kTerminate, kOffer}) {
+    for (const auto* command : {"STARTTLS\r\n", "starttls x\r\n", " STARTTLS\r\n"}) {
+      DownstreamDialogue d{"smtp", role};
+      start_tls(d);
+      d.client(command).to_server("").to_client(kTlsActive);
+      CHECK(d.client_verdict() == Verdict::need_more);
+      d.client("EHLO b\r\n").to_server("EHLO b\r\n");
+      d.server("250 mx\r\n").to_client("250 mx\r\n");
+      d.client(command).to_server("").to_client(kTlsActive);
+    }
+  }
+}
+
+TEST_CASE("A15 smtp downstream: no transaction comes before STARTTLS", "[proto][smtp][security]") {
+  DownstreamDialogue d{"smtp", kTerminate};
+  d.client("EHLO a\r\nMAIL FROM:<x@y>\r\nRCPT TO:<z@y>\r\nSTARTTLS\r\n").to_server("");
+  d.to_client(std::string(kOwnList) + std::string(kTlsFirst) + std::string(kTlsFirst));
+  CHECK(d.client_verdict() == Verdict::start_tls);
+
+  // Where the client may stay in the clear, MAIL is its choice to do so.
+  DownstreamDialogue chosen{"smtp", kOffer};
+  chosen.client("EHLO a\r\nMAIL FROM:<x@y>\r\nSTARTTLS\r\n").to_server("EHLO a\r\n");
+  CHECK(chosen.client_verdict() == Verdict::relay);
+  CHECK(chosen.unread_client() == "MAIL FROM:<x@y>\r\nSTARTTLS\r\n");
+}
+
+TEST_CASE("S1 smtp downstream: under TLS the client introduces itself again",
+          "[proto][smtp][security]") {
+  for (const auto& role : {kTerminate, kOffer}) {
+    for (const auto* command :
+         {"MAIL FROM:<a@b>\r\n", "AUTH PLAIN dGVzdA==\r\n", "BDAT 0 LAST\r\n"}) {
+      for (const auto* hello : {"EHLO b\r\n", "HELO b\r\n", "LHLO b\r\n"}) {
+        DownstreamDialogue d{"smtp", role};
+        d.client("EHLO evil\r\n");
+        if (role.downstream == TlsMode::opportunistic) {
+          d.to_server("EHLO evil\r\n").server("250 mx\r\n");
+        }
+        (void)d.to_server("").take_to_client();
+        start_tls(d);
+        d.client(command).to_server("").to_client(kHelloFirst);
+        CHECK(d.client_verdict() == Verdict::need_more);
+        d.client("NOOP\r\n").to_server("NOOP\r\n").server("250 ok\r\n").to_client("250 ok\r\n");
+        d.client(command).to_server("").to_client(kHelloFirst);
+        d.client(std::string(hello) + command).to_server(hello).to_client("");
+        CHECK(d.client_verdict() == Verdict::relay);
+      }
+    }
+  }
+  // No TLS has come up in these sessions: the server decides.
+  check_commits(terminating(TlsMode::implicit), "MAIL FROM:<a@b>\r\n");
+  check_commits(kOffer, "MAIL FROM:<a@b>\r\n");
+}
+
+TEST_CASE("S4 smtp downstream: the list of the clear and the list of TLS differ",
+          "[proto][smtp][caps][security]") {
+  constexpr std::string_view kList = "250-mx\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n";
+  DownstreamDialogue d{"smtp", kTerminate};
+  d.client("EHLO a\r\n").to_server("").to_client(kOwnList);
+  start_tls(d);
+  d.client("EHLO a\r\n").to_server("EHLO a\r\n");
+  d.server(kList).to_client("250-mx\r\n250 AUTH PLAIN\r\n");
+
+  DownstreamDialogue offered{"smtp", kOffer};
+  offered.client("EHLO a\r\n").to_server("EHLO a\r\n");
+  offered.server(kList).to_client("250-mx\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n");
+  start_tls(offered);
+  offered.client("EHLO a\r\n").to_server("EHLO a\r\n");
+  offered.server(kList).to_client("250-mx\r\n250 AUTH PLAIN\r\n");
+}
+
+TEST_CASE("P20 smtp downstream: twenty refusals before TLS end the session",
+          "[proto][smtp][security]") {
+  constexpr const char* kCommands[] = {"FOO\r\n", "MAIL FROM:<a>\r\n", "STARTTLS x\r\n"};
+  DownstreamDialogue d{"smtp", kTerminate};
+  for (int i = 0; i < 19; ++i) d.client(kCommands[i % 3]).client("NOOP\r\n");
+  CHECK(!d.failed());
+  d.client("FOO\r\n").to_server("");
+  CHECK(d.error().code == Errc::too_many_errors);
+}
+
+TEST_CASE("P20 smtp downstream: TLS does not wipe out the errors before it",
+          "[proto][smtp][security]") {
+  DownstreamDialogue d{"smtp", kTerminate};
+  for (int i = 0; i < 10; ++i) d.client("FOO\r\n").to_client(kTlsFirst);
+  start_tls(d);
+  for (int i = 0; i < 9; ++i) d.client("STARTTLS\r\n").to_client(kTlsActive);
+  CHECK(!d.failed());
+  d.client("STARTTLS\r\n").to_client("");
+  CHECK(d.error().code == Errc::too_many_errors);
+}
+
+TEST_CASE("P8 smtp downstream: AUTH may be 12288 octets long, all else 8192", "[proto][smtp]") {
+  const auto line = [](std::string_view command, std::size_t size) {
+    return std::string(command) + std::string(size - command.size() - 2, 'x') + "\r\n";
+  };
+  check_commits(kStarttls, line("AUTH PLAIN ", 12288));
+  check_commits(kStarttls, line(" auth\tPLAIN ", 12288));
+  DownstreamDialogue refused{"smtp", kTerminate};
+  refused.client(line("AUTH PLAIN ", 12288)).to_server("").to_client(kTlsFirst);
+
+  for (const auto& bytes : {line("AUTH PLAIN ", 12289), line("NOOP ", 8193), line("AUTHX ", 8193),
+                            line("NOOP AUTH ", 8193), line("\x01 AUTHENTICATE", 8193),
+                            // Blank so far that its verb is not to be seen where other lines end.
+                            std::string(8192, ' ') + "AUTH PLAIN x\r\n"}) {
+    DownstreamDialogue d{"smtp", kStarttls};
+    d.client(bytes).to_server("").to_client("");
+    CHECK(d.error().code == Errc::client_protocol);
+    CHECK(d.error().evidence.empty());
+  }
+}
+
+TEST_CASE("smtp downstream: what the server says unasked before TLS is not cut, nor lost",
+          "[proto][smtp]") {
+  DownstreamDialogue closing{"smtp", kTerminate};
+  closing.server("421 closing\r\n").to_client("421 closing\r\n");
+
+  DownstreamDialogue inside{"smtp", kTerminate};
+  inside.server("421-a\r\n").to_client("421-a\r\n");
+  inside.client("NOOP\r\nSTARTTLS\r\nMORE").to_server("").to_client("");
+  CHECK(inside.client_verdict() == Verdict::need_more);
+  inside.server("421 b\r\n421 c\r\n").to_client("421 b\r\n250 2.0.0 OK\r\n");
+  CHECK(inside.server_verdict() == Verdict::start_tls);
+  CHECK(inside.unread_client() == "MORE");
+  CHECK(inside.unread_server() == "421 c\r\n");
+
+  DownstreamDialogue quitting{"smtp", kTerminate};
+  quitting.server("421-a\r\n").client("QUIT\r\n").to_client("421-a\r\n");
+  CHECK(quitting.client_verdict() == Verdict::need_more);
+  quitting.server("421 b\r\n").to_client("421 b\r\n221 2.0.0 Bye\r\n");
+  CHECK(quitting.server_verdict() == Verdict::finish);
+
+  DownstreamDialogue meanwhile{"smtp", kTerminate};
+  meanwhile.client("STARTTLS\r\n").server("421 closing\r\n").to_client("");
+  meanwhile.secured().to_client("421 closing\r\n");
+}
+
+// ---------------------------------------------------------------- downstream, opportunistic
+
+TEST_CASE("smtp downstream: opportunistic passes commands and offers STARTTLS", "[proto][smtp]") {
+  DownstreamDialogue d{"smtp", kOffer};
+  d.client("EHLO a\r\n").to_server("EHLO a\r\n").to_client("");
+  d.server("250-mx\r\n250 SIZE 5\r\n").to_client("250-mx\r\n250-SIZE 5\r\n250 STARTTLS\r\n");
+  d.client("NOOP\r\n").to_server("NOOP\r\n").server("250 ok\r\n").to_client("250 ok\r\n");
+  start_tls(d);
+  d.client("EHLO a\r\n").to_server("EHLO a\r\n");
+  d.server("250-mx\r\n250 SIZE 5\r\n").to_client("250-mx\r\n250 SIZE 5\r\n");
+}
+
+TEST_CASE("smtp downstream: a client that commits in the clear has chosen it", "[proto][smtp]") {
+  for (const auto* command : {"MAIL FROM:<a@b>\r\n", "AUTH PLAIN dGVzdA==\r\n", "BDAT 1\r\n"}) {
+    check_commits(kOffer, command);
+  }
+}
+
+TEST_CASE("A11 smtp downstream: STARTTLS waits for the server's replies to what came before it",
+          "[proto][smtp][security]") {
+  DownstreamDialogue d{"smtp", kOffer};
+  d.client("EHLO x\r\nNOOP\r\nSTARTTLS\r\n").to_server("EHLO x\r\nNOOP\r\n").to_client("");
+  CHECK(d.client_verdict() == Verdict::need_more);
+  CHECK(d.state() == "starttls");
+  d.server("250-mx\r\n250 SIZE\r\n").to_client("250-mx\r\n250-SIZE\r\n250 STARTTLS\r\n");
+  CHECK(d.server_verdict() == Verdict::need_more);
+  d.server("250-ok\r\n").to_client("250-ok\r\n");
+  CHECK(d.server_verdict() == Verdict::need_more);
+  d.server("250 ok\r\n").to_client("250 ok\r\n");
+  CHECK(d.server_verdict() == Verdict::start_tls);
+  CHECK(d.unread_client().empty());
+  d.secured();
+  d.client("MAIL FROM:<a>\r\n").to_server("").to_client(kHelloFirst);
+}
+
+TEST_CASE("A1 smtp downstream: while STARTTLS waits nothing behind it is read",
+          "[proto][smtp][security]") {
+  DownstreamDialogue d{"smtp", kOffer};
+  d.client("EHLO x\r\nSTARTTLS\r\nNOOP\r\n").to_server("EHLO x\r\n").to_client("");
+  d.client("MAIL FROM:<a>\r\n").to_server("").to_client("");
+  CHECK(d.client_verdict() == Verdict::need_more);
+  d.server("250 mx\r\n").to_client("250-mx\r\n250 STARTTLS\r\n");
+  CHECK(d.server_verdict() == Verdict::start_tls);
+  CHECK(d.unread_client() == "NOOP\r\nMAIL FROM:<a>\r\n");
+}
+
+TEST_CASE("M5 smtp downstream: our refusals wait for their turn ahead of STARTTLS",
+          "[proto][smtp]") {
+  DownstreamDialogue d{"smtp", kOffer};
+  d.client("HELP\r\nXCLIENT a\r\nSTARTTLS\r\n").to_server("HELP\r\n").to_client("");
+  d.server("214 ok\r\n").to_client("214 ok\r\n550 5.7.1 Command not allowed\r\n");
+  CHECK(d.server_verdict() == Verdict::start_tls);
+}
+
 // ---------------------------------------------------------------- capability lists
 
 TEST_CASE("K1 K3 smtp list: STARTTLS goes, wherever it stands", "[proto][smtp][caps]") {
@@ -648,6 +1017,40 @@ TEST_CASE("K2 smtp list: only a 250 reply is a list", "[proto][smtp][caps]") {
   d.client("HELP\r\n").server("250-mx\r\n250 STARTTLS\r\n").to_client("250-mx\r\n250 STARTTLS\r\n");
   d.client("LHLO x\r\n").server("250-mx\r\n250 STARTTLS\r\n").to_client("250 mx\r\n");
   d.client("ehlo x\r\n").server("250-mx\r\n250 STARTTLS\r\n").to_client("250 mx\r\n");
+}
+
+TEST_CASE("K2 K3 G15 smtp list: STARTTLS is offered once, in a 250 reply only",
+          "[proto][smtp][caps]") {
+  CHECK(list_for_client("250 mx\r\n", kOffer) == "250-mx\r\n250 STARTTLS\r\n");
+  CHECK(list_for_client("250\r\n", kOffer) == "250-\r\n250 STARTTLS\r\n");
+  CHECK(list_for_client("250-mx\r\n250-starttls\r\n250 SIZE\r\n", kOffer) ==
+        "250-mx\r\n250-SIZE\r\n250 STARTTLS\r\n");
+  CHECK(list_for_client("250-mx\r\n250 STARTTLS\r\n", kOffer) == "250-mx\r\n250 STARTTLS\r\n");
+  CHECK(list_for_client("250-mx\n250-A\n250\n", kOffer) == "250-mx\n250-A\n250-\n250 STARTTLS\r\n");
+  for (const auto* reply : {"500 unknown\r\n", "421 closing\r\n", "550-no\r\n550 SIZE\r\n"}) {
+    CHECK(list_for_client(reply, kOffer) == reply);
+  }
+  for (const auto* command : {"HELO a\r\n", "NOOP\r\n", "HELP\r\n"}) {
+    DownstreamDialogue d{"smtp", kOffer};
+    d.client(command).server("250-mx\r\n250 SIZE\r\n").to_client("250-mx\r\n250 SIZE\r\n");
+  }
+}
+
+TEST_CASE("K4 smtp: REQUIRETLS is there once the client's TLS is, if the server's is",
+          "[proto][smtp][caps][security]") {
+  constexpr std::string_view kList = "250-mx\r\n250 REQUIRETLS\r\n";
+  constexpr std::string_view kMail = "MAIL FROM:<a@b> REQUIRETLS\r\n";
+  constexpr std::string_view kRefusal = "555 5.5.4 REQUIRETLS cannot be honoured here\r\n";
+  for (const auto upstream : {TlsMode::starttls, TlsMode::implicit, TlsMode::none}) {
+    const bool clear = upstream == TlsMode::none;
+    DownstreamDialogue d{"smtp", terminating(TlsMode::opportunistic, upstream)};
+    d.client("EHLO a\r\n").server(kList).to_client("250-mx\r\n250 STARTTLS\r\n");
+    d.client(kMail).to_server("EHLO a\r\n").to_client(kRefusal);
+    start_tls(d);
+    d.client("EHLO a\r\n").server(kList).to_client(clear ? "250 mx\r\n" : kList);
+    d.client(kMail).to_server("EHLO a\r\n").to_client(clear ? kRefusal : "");
+    CHECK(d.client_verdict() == (clear ? Verdict::need_more : Verdict::relay));
+  }
 }
 
 TEST_CASE("K4 smtp list: REQUIRETLS goes where a leg is clear", "[proto][smtp][caps][security]") {

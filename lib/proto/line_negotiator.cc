@@ -3,7 +3,6 @@
 #include <utility>
 
 namespace starttls::proto {
-namespace {
 
 tl::unexpected<Error> violation(LineRules rules, std::string_view what, std::string_view input) {
   const bool by_client = rules.violation == Errc::client_protocol;
@@ -11,8 +10,6 @@ tl::unexpected<Error> violation(LineRules rules, std::string_view what, std::str
   reason += what;
   return fail(rules.violation, std::move(reason), by_client ? std::string{} : peer_words(input));
 }
-
-}  // namespace
 
 Result<std::optional<Line>> next_line(std::string_view input, LineRules rules) {
   for (std::size_t i = 0; i < input.size(); ++i) {
@@ -26,7 +23,7 @@ Result<std::optional<Line>> next_line(std::string_view input, LineRules rules) {
     }
     // Before the look at the next octet, which may not have arrived: the limit is the same error
     // however the line is cut.
-    if (i + 1 == kMaxLine) return violation(rules, "a line that is too long", input);
+    if (i + 1 == rules.limit) return violation(rules, "a line that is too long", input);
     if (c == '\0') return violation(rules, "a NUL", input.substr(0, i + 1));
     if (c == '\r' && i + 1 < input.size() && input[i + 1] != '\n') {
       return violation(rules, "a CR without LF", input.substr(0, i + 2));
@@ -44,7 +41,7 @@ Result<> ReplyMeter::add(const Line& line) {
 Result<Step> LineUpstream::step(std::string_view input, std::string& to_server) {
   Step step;
   while (step.verdict == Verdict::need_more) {
-    const auto line = next_line(input.substr(step.consumed), rules_);
+    const auto line = frame(input.substr(step.consumed), rules_);
     if (!line) return fail(line.error());
     if (!line->has_value()) break;
     if (const auto size = meter_.add(**line); !size) return fail(size.error());

@@ -37,6 +37,7 @@ enum class LineEnd : std::uint8_t {
 struct LineRules {
   LineEnd end;
   Errc violation;  ///< `protocol` for lines of the server, `client_protocol` for the client's
+  std::size_t limit = kMaxLine;  ///< octets, the line's end included
 };
 
 /// Does a leg of this mode begin in the clear and end in TLS?
@@ -46,7 +47,7 @@ struct LineRules {
 
 /// The rules of a leg for lines whose violations are `violation`.
 [[nodiscard]] constexpr LineRules line_rules(TlsMode mode, Errc violation) noexcept {
-  return {upgrades(mode) ? LineEnd::crlf : LineEnd::crlf_or_lf, violation};
+  return {.end = upgrades(mode) ? LineEnd::crlf : LineEnd::crlf_or_lf, .violation = violation};
 }
 
 /// Views into the input that was given to `next_line`.
@@ -57,10 +58,14 @@ struct Line {
 
 /// The first line of `input`; nothing where it is still incomplete (a CR at the very end is). What
 /// comes out does not depend on how the input was cut. Errors, as soon as they are certain:
-/// `rules.violation` for a line longer than `kMaxLine`, a NUL, a CR that is not followed by LF, a
-/// bare LF where the rules forbid it. Evidence is given for the server's lines only: a client's may
-/// hold a password.
+/// `rules.violation` for a line longer than `rules.limit`, a NUL, a CR that is not followed by LF,
+/// a bare LF where the rules forbid it. Evidence is given for the server's lines only: a client's
+/// may hold a password.
 [[nodiscard]] Result<std::optional<Line>> next_line(std::string_view input, LineRules rules);
+
+/// The error for input that breaks the rules; `what` completes "server sent ...".
+[[nodiscard]] tl::unexpected<Error> violation(LineRules rules, std::string_view what,
+                                              std::string_view input);
 
 /// Holds one reply to `kMaxReply`, over all its lines.
 class ReplyMeter {
@@ -91,6 +96,11 @@ class LineUpstream : public UpstreamRole {
 
   /// One line of the server. The line is consumed, whatever the verdict; what follows it is not.
   [[nodiscard]] virtual Result<Verdict> on_line(const Line& line, std::string& to_server) = 0;
+  /// `next_line`, or what a protocol has for a line where octets may follow that are none.
+  [[nodiscard]] virtual Result<std::optional<Line>> frame(std::string_view input,
+                                                          LineRules rules) const {
+    return next_line(input, rules);
+  }
 
  private:
   LineRules rules_;

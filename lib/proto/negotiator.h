@@ -26,6 +26,8 @@ enum class Verdict : std::uint8_t {
               ///< leg refuses it, for every protocol and both roles in one place (CVE-2011-0411)
   greeted,  ///< upstream role: the server welcomed us and the leg is as secure as the policy wants
   relay,    ///< this direction is opaque from here on, unconsumed input included
+  finish,   ///< downstream role: the client said goodbye and has been answered; send what was
+            ///< written, then end the session as a success. Input left over is dropped
 };
 
 struct Step {
@@ -42,6 +44,9 @@ struct RoleSettings {
   std::string hostname;             ///< our name in EHLO and in replies of our own
   bool greeting_text = true;        ///< false: our own words instead of the server's
   bool client_certificate = false;  ///< the upstream leg carries a client certificate of ours
+  /// IMAP, upstream role: of our commands. An atom of at least 64 random bits, new for every
+  /// connection: an attacker who knew it could answer before we ask (CVE-2026-42246).
+  std::string tag = {};
 };
 
 /// Speaks to the server, from its greeting until the client may be greeted.
@@ -58,6 +63,9 @@ class UpstreamRole {
   [[nodiscard]] virtual Result<Step> step(std::string_view input, std::string& to_server) = 0;
   /// The handshake asked for by `start_tls` is done. All that was heard in the clear is forgotten.
   [[nodiscard]] virtual Result<Verdict> secured(std::string& to_server) = 0;
+  /// `secured` returned `need_more`, and the server has said nothing for 2 s: what it was to say
+  /// unasked may be asked for now. Called at most once.
+  [[nodiscard]] virtual Result<Verdict> on_quiet(std::string&) { return Verdict::need_more; }
   /// For logs and time-outs: what the role waits for.
   [[nodiscard]] virtual std::string_view state() const noexcept = 0;
 
@@ -89,16 +97,26 @@ class DownstreamRole {
   [[nodiscard]] virtual Result<Verdict> begin(std::string_view greeting,
                                               std::string& to_client) = 0;
   /// Bytes of the client. `relay`: the client has committed; its bytes from `consumed` on are
-  /// opaque, and this is not called again. Errors: client_protocol, too_many_errors, attack.
+  /// opaque, and this is not called again. `start_tls`: the client's STARTTLS line was the last one
+  /// consumed and all earlier replies are in `to_client`; see `go_ahead`. Errors: client_protocol,
+  /// too_many_errors, attack.
   [[nodiscard]] virtual Result<Step> from_client(std::string_view input, std::string& to_client,
                                                  std::string& to_server) = 0;
   /// Bytes of the server. `relay` (only after the client has committed): the replies to all earlier
-  /// commands have passed. Called with empty input once the client commits. Errors: protocol,
-  /// too_many_errors.
+  /// commands have passed. `start_tls`: as above, where the STARTTLS line had to wait for the
+  /// server's replies to what came before it. Called with empty input once the client commits.
+  /// Errors: protocol, too_many_errors.
   [[nodiscard]] virtual Result<Step> from_server(std::string_view input,
                                                  std::string& to_client) = 0;
-  /// The client's handshake is done; forget what it said in the clear.
+  /// The client's handshake is done; forget what it said in the clear. Since `start_tls` neither
+  /// side was heard: the server's bytes wait and are offered after this.
   [[nodiscard]] virtual Result<Verdict> secured(std::string& to_client) = 0;
+
+  /// After `start_tls`: the line that tells the client to begin its handshake. The leg writes it,
+  /// and only when nothing of the client waits behind its STARTTLS.
+  [[nodiscard]] virtual std::string go_ahead() const { return {}; }
+  /// Instead of `go_ahead`, when something does wait: the refusal, after which the leg is closed.
+  [[nodiscard]] virtual std::string injection_reply() const { return {}; }
   [[nodiscard]] virtual std::string_view state() const noexcept = 0;
 };
 

@@ -3,7 +3,11 @@
 #include <array>
 
 #include "lib/base/ascii.h"
+#include "lib/proto/imap.h"
 #include "lib/proto/line_negotiator.h"
+#include "lib/proto/nntp.h"
+#include "lib/proto/pop3.h"
+#include "lib/proto/sieve.h"
 #include "lib/proto/smtp.h"
 
 namespace starttls::proto {
@@ -21,9 +25,58 @@ constexpr Protocol::Words kSmtpWords{
     .suffix = "",
 };
 
+// RFC 3206: temporary and no fault of the user's, so a client does not ask for another password.
+constexpr std::string_view kPop3Failure = "-ERR [SYS/TEMP] ";
+constexpr Protocol::Words kPop3Words{
+    .unavailable = kPop3Failure,
+    .refused = kPop3Failure,
+    .policy = kPop3Failure,
+    .certificate = kPop3Failure,
+    .client_protocol = "-ERR ",
+    .suffix = "",
+};
+
+// RFC 3977 §3.2.1: 400 service not or no longer available, 501 syntax error.
+constexpr std::string_view kNntpFailure = "400 ";
+constexpr Protocol::Words kNntpWords{
+    .unavailable = kNntpFailure,
+    .refused = kNntpFailure,
+    .policy = kNntpFailure,
+    .certificate = kNntpFailure,
+    .client_protocol = "501 ",
+    .suffix = "",
+};
+
+// RFC 9051 §7.1.5: BYE ends the session, whenever. RFC 5530 §3: UNAVAILABLE is temporary, CLIENTBUG
+// says whose error it is.
+constexpr std::string_view kImapFailure = "* BYE [UNAVAILABLE] ";
+constexpr Protocol::Words kImapWords{
+    .unavailable = kImapFailure,
+    .refused = kImapFailure,
+    .policy = kImapFailure,
+    .certificate = kImapFailure,
+    .client_protocol = "* BYE [CLIENTBUG] ",
+    .suffix = "",
+};
+
+// RFC 5804 §1.2.1 and §1.3: BYE ends the session, TRYLATER says that it is no fault of the user's.
+constexpr std::string_view kSieveFailure = "BYE (TRYLATER) \"";
+constexpr Protocol::Words kSieveWords{
+    .unavailable = kSieveFailure,
+    .refused = kSieveFailure,
+    .policy = kSieveFailure,
+    .certificate = kSieveFailure,
+    .client_protocol = "NO \"",
+    .suffix = "\"",
+};
+
 constexpr std::array kProtocols{
     Protocol{"smtp", 25, 465, kSmtpWords, smtp_upstream, smtp_downstream},
     Protocol{"lmtp", 24, 0, kSmtpWords, lmtp_upstream, lmtp_downstream},
+    Protocol{"imap", 143, 993, kImapWords, imap_upstream, imap_downstream},
+    Protocol{"pop3", 110, 995, kPop3Words, pop3_upstream, pop3_downstream},
+    Protocol{"sieve", 4190, 0, kSieveWords, sieve_upstream, sieve_downstream},
+    Protocol{"nntp", 119, 563, kNntpWords, nntp_upstream, nntp_downstream},
 };
 
 std::string_view words_for(const Protocol::Words& words, Errc code) noexcept {
@@ -71,10 +124,13 @@ const Protocol* find_protocol(std::string_view name) noexcept {
 std::string failure_reply(const Protocol& protocol, const Error& error, std::string_view hostname) {
   constexpr std::string_view kEnd = "\r\n";
   const auto room = kMaxOwnLine - kEnd.size() - protocol.words.suffix.size();
+  std::string text = ascii::printable(hostname) + ' ' + ascii::printable(error.reason);
+  // Inside a quoted string nothing may end it or escape its end.
+  if (protocol.words.suffix == "\"") {
+    std::erase_if(text, [](char c) { return c == '"' || c == '\\'; });
+  }
   std::string reply(words_for(protocol.words, error.code));
-  reply += ascii::printable(hostname);
-  reply += ' ';
-  reply += ascii::printable(error.reason);
+  reply += text;
   if (reply.size() > room) reply.resize(room);
   reply += protocol.words.suffix;
   reply += kEnd;

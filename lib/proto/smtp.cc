@@ -3,7 +3,6 @@
 #include <cassert>
 #include <cstdint>
 #include <deque>
-#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +11,7 @@
 
 #include "lib/base/ascii.h"
 #include "lib/proto/line_negotiator.h"
+#include "lib/proto/words.h"
 
 namespace starttls::proto {
 namespace {
@@ -24,36 +24,10 @@ struct Dialect {
 constexpr Dialect kSmtp{"EHLO", "ESMTP"};
 constexpr Dialect kLmtp{"LHLO", "LMTP"};
 
-/// Commands the server has not answered yet. A client that waits for replies has one, a pipelining
-/// one a handful before it commits.
-constexpr std::size_t kMaxUnanswered = 1000;
-/// Commands that are refused, by us or by the server, before the session ends: nobody guesses here.
-constexpr unsigned kMaxErrors = 20;
+/// A line with AUTH may carry a whole credential (RFC 4954 §4).
+constexpr std::size_t kMaxAuthLine = 12288;
 
-// ---------------------------------------------------------------- words and replies
-
-/// Wider than RFC 5321's one space: Postfix takes any white space, also before the verb, and a
-/// filter must not see fewer words than the server behind it.
-constexpr bool separates(char c) noexcept {
-  return static_cast<unsigned char>(c) <= ' ';
-}
-
-/// Cuts the first word off `rest`; empty where there is none left.
-std::string_view take_word(std::string_view& rest) noexcept {
-  while (!rest.empty() && separates(rest.front())) rest.remove_prefix(1);
-  std::size_t size = 0;
-  while (size < rest.size() && !separates(rest[size])) ++size;
-  const auto word = rest.substr(0, size);
-  rest.remove_prefix(size);
-  return word;
-}
-
-bool is_any_of(std::string_view word, std::initializer_list<std::string_view> words) noexcept {
-  for (const auto candidate : words) {
-    if (ascii::iequals(word, candidate)) return true;
-  }
-  return false;
-}
+// ---------------------------------------------------------------- replies
 
 struct ReplyLine {
   unsigned code;
@@ -149,7 +123,7 @@ class SmtpUpstream final : public LineUpstream {
     if (!upgrades(settings_.upstream)) {
       greeting_ += line.raw;
     } else if (reply.first && reply.code == 220) {
-      greeting_ = greeting_for_client(reply.text);
+      greeting_ = reduced_greeting("220 ", reply.text, settings_, dialect_.service);
     }
     if (!reply.last) return Verdict::need_more;
 
@@ -212,20 +186,6 @@ class SmtpUpstream final : public LineUpstream {
     return Verdict::greeted;
   }
 
-  /// One line under a status of our own: the text comes from a leg that anybody may have written
-  /// on.
-  [[nodiscard]] std::string greeting_for_client(std::string_view text) const {
-    constexpr std::string_view kStatus = "220 ";
-    constexpr std::string_view kEnd = "\r\n";
-    std::string words;
-    if (settings_.greeting_text) {
-      words = ascii::printable(text, kMaxOwnLine - kStatus.size() - kEnd.size());
-      words = ascii::trim(words);
-    }
-    if (words.empty()) words = settings_.hostname + ' ' + std::string(dialect_.service);
-    return std::string(kStatus) + words + std::string(kEnd);
-  }
-
   RoleSettings settings_;
   Dialect dialect_;
   ReplyReader replies_;
@@ -240,25 +200,6 @@ struct Filter {
   bool requiretls;  ///< a leg is clear, and RFC 8689 wants TLS on every one
   bool external;    ///< our own certificate would speak for any client (RFC 4422 appendix A)
 };
-
-/// `list` without the mechanisms that cannot work through a proxy, nothing where none was among
-/// them.
-std::optional<std::string> filter_mechanisms(std::string_view list, const Filter& filter) {
-  std::string kept;
-  bool dropped = false;
-  for (auto name = take_word(list); !name.empty(); name = take_word(list)) {
-    // Channel binding ties the login to one TLS connection; here are two (RFC 5929, RFC 9266).
-    const bool binds_channel = ascii::iends_with(name, "-PLUS");
-    if (binds_channel || (filter.external && ascii::iequals(name, "EXTERNAL"))) {
-      dropped = true;
-      continue;
-    }
-    if (!kept.empty()) kept += ' ';
-    kept += name;
-  }
-  if (!dropped) return std::nullopt;
-  return kept;
-}
 
 /// One line of the list as the client may see it; nothing where it must not see it at all.
 std::optional<std::string> filter_extension(std::string_view text, const Filter& filter) {
@@ -275,14 +216,15 @@ std::optional<std::string> filter_extension(std::string_view text, const Filter&
   if (!legacy && !ascii::iequals(keyword, kAuth)) return std::string(text);
   const auto head_end = static_cast<std::size_t>(keyword.data() - text.data()) + kAuth.size() + 1;
   const auto head = text.substr(0, head_end);
-  const auto mechanisms = filter_mechanisms(text.substr(head.size()), filter);
+  const auto mechanisms = filter_mechanisms(text.substr(head.size()), filter.external);
   if (!mechanisms) return std::string(text);
   if (mechanisms->empty()) return std::nullopt;
   return std::string(head) + *mechanisms;
 }
 
-/// A whole 250 reply to EHLO, lines as they came → the reply for the client.
-std::string filter_list(std::string_view list, const Filter& filter) {
+/// A whole 250 reply to EHLO, lines as they came → the reply for the client, which is offered
+/// STARTTLS by us or not at all.
+std::string filter_list(std::string_view list, const Filter& filter, bool offer_starttls) {
   struct Entry {
     std::string text;
     std::string_view end;
@@ -304,10 +246,13 @@ std::string filter_list(std::string_view list, const Filter& filter) {
     }
   }
 
+  if (offer_starttls) entries.push_back({" STARTTLS", "\r\n"});
+
   std::string out;
   for (std::size_t i = 0; i < entries.size(); ++i) {
     auto& [text, end] = entries[i];
     const bool last = i + 1 == entries.size();
+    if (text.empty() && !last) text = "-";
     if (!text.empty()) text.front() = last ? ' ' : '-';
     out += "250";
     out += text;
@@ -323,16 +268,16 @@ std::string filter_list(std::string_view list, const Filter& filter) {
 /// Every command that goes to the server leaves an entry in a queue which says what its reply is; a
 /// command that we answer ourselves leaves the answer. So replies keep the order of the commands,
 /// pipelined or not (RFC 2920 §3.1).
+///
+/// In mode `starttls` we answer everything ourselves until the client's TLS is up, and the server
+/// is still at its start when that happens.
 class SmtpDownstream final : public DownstreamRole {
  public:
   explicit SmtpDownstream(const RoleSettings& settings)
       : client_rules_(line_rules(settings.downstream, Errc::client_protocol)),
         server_rules_(line_rules(settings.upstream, Errc::protocol)),
-        downstream_(settings.downstream),
-        filter_{.requiretls = settings.downstream == TlsMode::none ||
-                              settings.downstream == TlsMode::opportunistic ||
-                              settings.upstream == TlsMode::none,
-                .external = settings.client_certificate} {}
+        settings_(settings),
+        secure_(settings.downstream == TlsMode::implicit) {}
 
   [[nodiscard]] Result<Verdict> begin(std::string_view greeting, std::string& to_client) override {
     to_client += greeting;
@@ -345,8 +290,16 @@ class SmtpDownstream final : public DownstreamRole {
   [[nodiscard]] Result<Step> from_server(std::string_view input, std::string& to_client) override;
 
   [[nodiscard]] Result<Verdict> secured(std::string&) override {
-    assert(false && "no downstream mode of this role asks for a handshake");
+    assert(state_ == State::starttls && settled());
+    state_ = State::commands;
+    secure_ = true;
+    hello_due_ = true;
     return Verdict::need_more;
+  }
+
+  [[nodiscard]] std::string go_ahead() const override { return "220 2.0.0 Ready to start TLS\r\n"; }
+  [[nodiscard]] std::string injection_reply() const override {
+    return "503 5.5.1 STARTTLS must be last\r\n";
   }
 
   [[nodiscard]] std::string_view state() const noexcept override {
@@ -354,8 +307,11 @@ class SmtpDownstream final : public DownstreamRole {
   }
 
  private:
-  enum class State : std::uint8_t { greeting, commands, committed, done };
-  static constexpr std::string_view kStateNames[] = {"greeting", "commands", "committed", "done"};
+  /// All from `starttls` on read no more of the client, and bring their verdict once the replies to
+  /// its earlier commands have passed.
+  enum class State : std::uint8_t { greeting, commands, starttls, quit, committed, done };
+  static constexpr std::string_view kStateNames[] = {"greeting", "commands",  "starttls",
+                                                     "quit",     "committed", "done"};
 
   /// What the next reply towards the client is.
   struct Expected {
@@ -365,20 +321,48 @@ class SmtpDownstream final : public DownstreamRole {
       ours,
     };
     Kind kind;
-    std::string_view words;  ///< `ours`: the reply; a constant
+    std::string words;  ///< `ours`: the reply
   };
 
-  [[nodiscard]] std::string_view refusal_of(std::string_view command) const noexcept;
+  /// Our answer to a command that the server must not see.
+  struct Answer {
+    enum class Kind : std::uint8_t { refusal, reply, goodbye };
+    std::string words;
+    Kind kind = Kind::refusal;
+  };
+
+  /// Commands that go no further before TLS.
+  [[nodiscard]] bool local() const noexcept {
+    return settings_.downstream == TlsMode::starttls && !secure_;
+  }
+  /// Is STARTTLS there for the client, now?
+  [[nodiscard]] bool offers_starttls() const noexcept {
+    return upgrades(settings_.downstream) && !secure_;
+  }
+  [[nodiscard]] Filter filter() const noexcept {
+    return {.requiretls = !secure_ || settings_.upstream == TlsMode::none,
+            .external = settings_.client_certificate};
+  }
+  /// Has every command so far been answered, and nothing of an answer is still to come?
+  [[nodiscard]] bool settled() const noexcept {
+    return expected_.empty() && !replies_.inside_reply();
+  }
+
+  [[nodiscard]] LineRules rules_for(std::string_view command) const noexcept;
+  [[nodiscard]] std::optional<Answer> answer_to(std::string_view command) const;
+  [[nodiscard]] Answer answer_before_tls(std::string_view verb) const;
+  [[nodiscard]] Result<> on_command(const Line& line, std::string& to_server);
   [[nodiscard]] Result<> on_reply_line(const Line& line, std::string& to_client);
   void send_our_replies(std::string& to_client);
 
   LineRules client_rules_;
   LineRules server_rules_;
-  TlsMode downstream_;
-  Filter filter_;
+  RoleSettings settings_;
   State state_ = State::greeting;
+  bool secure_;             ///< the client's TLS is up
+  bool hello_due_ = false;  ///< TLS came up, and the client has not said EHLO since
   std::deque<Expected> expected_;
-  unsigned errors_ = 0;
+  RefusalMeter refusals_;
 
   // The server's reply at hand.
   ReplyReader replies_;
@@ -389,78 +373,146 @@ class SmtpDownstream final : public DownstreamRole {
 
 /// Does the relay start with this command? BDAT (RFC 3030) because the octets behind it are no
 /// lines; before MAIL the server refuses it anyway.
-bool commits(std::string_view command) noexcept {
-  return is_any_of(take_word(command), {"AUTH", "MAIL", "BDAT"});
+bool commits(std::string_view verb) noexcept {
+  return is_any_of(verb, {"AUTH", "MAIL", "BDAT"});
 }
 
-bool asks_for_list(std::string_view command) noexcept {
-  return is_any_of(take_word(command), {"EHLO", "LHLO"});
+bool asks_for_list(std::string_view verb) noexcept {
+  return is_any_of(verb, {"EHLO", "LHLO"});
 }
 
-/// Our answer to a command that the server must not see; empty for all others.
-std::string_view SmtpDownstream::refusal_of(std::string_view command) const noexcept {
-  const auto verb = take_word(command);
+bool says_hello(std::string_view verb) noexcept {
+  return asks_for_list(verb) || ascii::iequals(verb, "HELO");
+}
+
+/// A STARTTLS that the role conducts: it takes no argument (RFC 3207 §4).
+bool is_starttls(std::string_view command) noexcept {
+  return ascii::iequals(take_word(command), "STARTTLS") && take_word(command).empty();
+}
+
+LineRules SmtpDownstream::rules_for(std::string_view command) const noexcept {
+  auto rules = client_rules_;
+  // Not past where other lines are refused: the limit must not depend on how they are cut.
+  command = command.substr(0, kMaxLine);
+  if (ascii::iequals(take_word(command), "AUTH")) rules.limit = kMaxAuthLine;
+  return rules;
+}
+
+std::optional<SmtpDownstream::Answer> SmtpDownstream::answer_to(std::string_view command) const {
+  auto rest = command;
+  const auto verb = take_word(rest);
   if (ascii::iequals(verb, "STARTTLS")) {
-    return downstream_ == TlsMode::implicit ? "503 5.5.1 TLS is already active\r\n"
-                                            : "502 5.5.1 STARTTLS is not available\r\n";
+    if (offers_starttls()) return Answer{"501 5.5.4 STARTTLS takes no argument\r\n"};
+    return Answer{secure_ ? "503 5.5.1 TLS is already active\r\n"
+                          : "502 5.5.1 STARTTLS is not available\r\n"};
   }
+  if (local()) return answer_before_tls(verb);
   // A server that trusts our address would believe the client's words about itself.
-  if (is_any_of(verb, {"XCLIENT", "XFORWARD"})) return "550 5.7.1 Command not allowed\r\n";
-  if (filter_.external && ascii::iequals(verb, "AUTH") &&
-      ascii::iequals(take_word(command), "EXTERNAL")) {
-    return "504 5.5.4 Mechanism not available\r\n";
+  if (is_any_of(verb, {"XCLIENT", "XFORWARD"})) return Answer{"550 5.7.1 Command not allowed\r\n"};
+  // What was said in the clear may have been said by anybody, also where the server has heard it.
+  if (hello_due_ && commits(verb))
+    return Answer{"503 5.5.1 Introduce yourself again after STARTTLS\r\n"};
+  if (filter().external && ascii::iequals(verb, "AUTH") &&
+      ascii::iequals(take_word(rest), "EXTERNAL")) {
+    return Answer{"504 5.5.4 Mechanism not available\r\n"};
   }
-  if (filter_.requiretls && ascii::iequals(verb, "MAIL")) {
+  if (filter().requiretls && ascii::iequals(verb, "MAIL")) {
     // Any word, also one inside a quoted local part: nobody has such an address, and looking for
     // the path's end here where the server looks elsewhere would let the parameter slip through.
-    for (auto word = take_word(command); !word.empty(); word = take_word(command)) {
+    for (auto word = take_word(rest); !word.empty(); word = take_word(rest)) {
       if (ascii::iequals(word.substr(0, word.find('=')), "REQUIRETLS")) {
-        return "555 5.5.4 REQUIRETLS cannot be honoured here\r\n";
+        return Answer{"555 5.5.4 REQUIRETLS cannot be honoured here\r\n"};
       }
     }
   }
-  return {};
+  return std::nullopt;
+}
+
+/// The whole of the server that a client meets before TLS (RFC 3207 §4).
+SmtpDownstream::Answer SmtpDownstream::answer_before_tls(std::string_view verb) const {
+  using Kind = Answer::Kind;
+  const auto& hostname = settings_.hostname;
+  if (asks_for_list(verb)) return {"250-" + hostname + "\r\n250 STARTTLS\r\n", Kind::reply};
+  if (says_hello(verb)) return {"250 " + hostname + "\r\n", Kind::reply};
+  if (is_any_of(verb, {"NOOP", "RSET"})) return {"250 2.0.0 OK\r\n", Kind::reply};
+  if (ascii::iequals(verb, "HELP")) return {"214 2.0.0 Send STARTTLS\r\n", Kind::reply};
+  if (ascii::iequals(verb, "QUIT")) return {"221 2.0.0 Bye\r\n", Kind::goodbye};
+  return {"530 5.7.0 Must issue a STARTTLS command first\r\n"};
 }
 
 Result<Step> SmtpDownstream::from_client(std::string_view input, std::string& to_client,
                                          std::string& to_server) {
-  assert(state_ == State::commands);
   Step step;
-  while (true) {
-    const auto line = next_line(input.substr(step.consumed), client_rules_);
+  while (state_ == State::commands) {
+    const auto rest = input.substr(step.consumed);
+    const auto line = next_line(rest, rules_for(rest));
     if (!line) return fail(line.error());
     if (!line->has_value()) return step;
-    const auto [command, raw] = **line;
-
-    const auto refusal = refusal_of(command);
-    if (refusal.empty() && commits(command)) {
-      state_ = State::committed;
+    if (const auto done = on_command(**line, to_server); !done) return fail(done.error());
+    if (state_ == State::committed) {
       step.verdict = Verdict::relay;
       return step;
     }
-    if (expected_.size() == kMaxUnanswered) {
-      return fail(Errc::client_protocol, "too many commands at once");
-    }
-    if (refusal.empty()) {
-      expected_.push_back(
-          {asks_for_list(command) ? Expected::Kind::list : Expected::Kind::pass, {}});
-      to_server += raw;
-    } else {
-      if (++errors_ == kMaxErrors) return fail(Errc::too_many_errors, "too many errors");
-      expected_.push_back({Expected::Kind::ours, refusal});
-      send_our_replies(to_client);
-    }
-    step.consumed += raw.size();
+    step.consumed += (*line)->raw.size();
+    send_our_replies(to_client);
+    if (!settled()) continue;
+    if (state_ == State::starttls) step.verdict = Verdict::start_tls;
+    if (state_ == State::quit) step.verdict = Verdict::finish;
   }
+  return step;
+}
+
+/// Passes it on, answers it, or ends the commands.
+Result<> SmtpDownstream::on_command(const Line& line, std::string& to_server) {
+  const auto [command, raw] = line;
+  auto rest = command;
+  const auto verb = take_word(rest);
+  if (offers_starttls() && is_starttls(command)) {
+    state_ = State::starttls;
+    return {};
+  }
+  auto answer = answer_to(command);
+  if (!answer && commits(verb)) {
+    state_ = State::committed;
+    return {};
+  }
+  if (expected_.size() == kMaxUnanswered) {
+    return fail(Errc::client_protocol, "too many commands at once");
+  }
+  if (answer) {
+    if (answer->kind == Answer::Kind::refusal) {
+      if (auto counted = refusals_.add(); !counted) return counted;
+    }
+    if (answer->kind == Answer::Kind::goodbye) state_ = State::quit;
+    expected_.push_back({Expected::Kind::ours, std::move(answer->words)});
+    return {};
+  }
+  if (says_hello(verb)) hello_due_ = false;
+  expected_.push_back({asks_for_list(verb) ? Expected::Kind::list : Expected::Kind::pass, {}});
+  to_server += raw;
+  return {};
 }
 
 Result<Step> SmtpDownstream::from_server(std::string_view input, std::string& to_client) {
   Step step;
   while (true) {
-    if (state_ == State::committed && expected_.empty() && !replies_.inside_reply()) {
-      state_ = State::done;
-      step.verdict = Verdict::relay;
-      return step;
+    if (settled()) {
+      switch (state_) {
+        case State::greeting:
+        case State::commands:
+        case State::done:
+          break;
+        case State::starttls:
+          step.verdict = Verdict::start_tls;
+          return step;
+        case State::quit:
+          step.verdict = Verdict::finish;
+          return step;
+        case State::committed:
+          state_ = State::done;
+          step.verdict = Verdict::relay;
+          return step;
+      }
     }
     const auto line = next_line(input.substr(step.consumed), server_rules_);
     if (!line) return fail(line.error());
@@ -483,12 +535,12 @@ Result<> SmtpDownstream::on_reply_line(const Line& line, std::string& to_client)
   (editing_ ? list_ : to_client) += line.raw;
   if (!reply->last) return {};
 
-  if (reply->code >= 500 && ++errors_ == kMaxErrors) {
-    return fail(Errc::too_many_errors, "too many errors");
+  if (reply->code >= 500) {
+    if (auto counted = refusals_.add(); !counted) return counted;
   }
   meter_.reset();
   if (editing_) {
-    to_client += filter_list(list_, filter_);
+    to_client += filter_list(list_, filter(), offers_starttls());
     list_ = {};
     editing_ = false;
   }
@@ -516,7 +568,6 @@ std::unique_ptr<UpstreamRole> lmtp_upstream(const RoleSettings& settings) {
 }
 
 std::unique_ptr<DownstreamRole> smtp_downstream(const RoleSettings& settings) {
-  if (upgrades(settings.downstream)) return nullptr;
   return std::make_unique<SmtpDownstream>(settings);
 }
 

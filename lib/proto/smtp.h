@@ -11,8 +11,6 @@ namespace starttls::proto {
 [[nodiscard]] std::unique_ptr<UpstreamRole> smtp_upstream(const RoleSettings& settings);
 [[nodiscard]] std::unique_ptr<UpstreamRole> lmtp_upstream(const RoleSettings& settings);
 
-/// nullptr for the downstream modes `starttls` and `opportunistic`.
-/// TODO(proto): these modes, when a service can be given certificates for its clients.
 [[nodiscard]] std::unique_ptr<DownstreamRole> smtp_downstream(const RoleSettings& settings);
 [[nodiscard]] std::unique_ptr<DownstreamRole> lmtp_downstream(const RoleSettings& settings);
 

@@ -50,6 +50,18 @@ Result<std::shared_ptr<const Service>> make_service(const config::Service& confi
     }
     service->upstream_tls = std::move(*context);
   }
+  if (uses_tls(config.downstream.tls)) {
+    tls::ServerOptions options;
+    for (const auto& [chain, key] : config.downstream.certificates) {
+      options.certificates.push_back({chain, key});
+    }
+    auto context = tls::Context::server(options);
+    if (!context) {
+      return fail(Errc::config, "service " + config.name + ": " + context.error().reason,
+                  context.error().evidence);
+    }
+    service->downstream_tls = std::move(*context);
+  }
   return service;
 }
 

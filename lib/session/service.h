@@ -15,8 +15,9 @@ namespace starttls::session {
 struct Service {
   config::Service config;
   const proto::Protocol* protocol = nullptr;
-  std::string hostname;                              ///< our own name, never empty
-  std::shared_ptr<const tls::Context> upstream_tls;  ///< nullptr where the mode is none
+  std::string hostname;                                ///< our own name, never empty
+  std::shared_ptr<const tls::Context> upstream_tls;    ///< nullptr where the mode is none
+  std::shared_ptr<const tls::Context> downstream_tls;  ///< the same
 };
 
 /// Errors: config (CA file that does not parse ...), naming the service.

@@ -1,6 +1,10 @@
 #include "lib/session/session.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
+#include <cstdlib>
 #include <utility>
 
 #include "lib/session/policy.h"
@@ -17,8 +21,28 @@ std::uint64_t as_ms(std::chrono::nanoseconds time) {
       std::chrono::duration_cast<std::chrono::milliseconds>(time).count());
 }
 
+tls::Facts clear_leg() {
+  tls::Facts facts;
+  facts.version = "none";
+  return facts;
+}
+
 std::string_view verify_name(config::Verify verify) noexcept {
   return verify == config::Verify::full ? "full" : "none";
+}
+
+/// 128 random bits as an atom.
+std::string random_tag() {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::array<unsigned char, 16> random{};
+  // Fails for longer requests and on kernels of another age only; without it no tag is safe.
+  if (::getentropy(random.data(), random.size()) != 0) std::abort();
+  std::string tag;
+  for (const auto byte : random) {
+    tag += kHex[byte >> 4U];
+    tag += kHex[byte & 15U];
+  }
+  return tag;
 }
 
 }  // namespace
@@ -36,8 +60,19 @@ Session::Session(Environment environment, std::shared_ptr<const Service> service
       born_at_(net::Loop::precise_now()) {}
 
 void Session::start() {
+  if (service_->config.downstream.tls != TlsMode::implicit) {
+    client_.start();
+    connect();
+    return;
+  }
+  auto engine = tls::Engine::server(service_->downstream_tls);
+  if (!engine) {
+    fail(engine.error());
+    return;
+  }
+  enter(Phase::downstream_handshake);
+  client_.start_implicit_tls(std::move(*engine));
   client_.start();
-  connect();
 }
 
 void Session::refuse(const Error& error) {
@@ -79,8 +114,12 @@ void Session::arm_deadline() {
     case Phase::upstream_prelude:
       deadline_.start(prelude_left());
       return;
+    case Phase::downstream_handshake:
     case Phase::upstream_handshake:
       deadline_.start(std::min(timeouts.handshake, prelude_left()));
+      return;
+    case Phase::downstream_starttls:
+      deadline_.start(timeouts.handshake);
       return;
     case Phase::dialogue:
       deadline_.start(timeouts.command);
@@ -100,6 +139,10 @@ void Session::arm_deadline() {
 
 void Session::on_deadline() {
   switch (phase_) {
+    case Phase::downstream_handshake:
+    case Phase::downstream_starttls:
+      fail(Error{Errc::timeout, "the TLS handshake with the client timed out"});
+      return;
     case Phase::accepted:
     case Phase::connecting:
       fail(Error{Errc::timeout, "timed out while connecting to the server"});
@@ -109,7 +152,11 @@ void Session::on_deadline() {
       attempt_failed(Error{Errc::timeout, "the TLS handshake with the server timed out"});
       return;
     case Phase::upstream_prelude:
-      fail(Error{Errc::timeout, "the server did not answer in time"});
+      if (awaits_push_ && prelude_left() > std::chrono::milliseconds{0}) {
+        ask_for_push();
+      } else {
+        fail(Error{Errc::timeout, "the server did not answer in time"});
+      }
       return;
     case Phase::dialogue:
       fail(Error{Errc::timeout, "no command in time"});
@@ -171,13 +218,18 @@ void Session::on_connected(Result<net::Stream::Ptr> stream) {
   }
 }
 
+proto::RoleSettings Session::role_settings(TlsMode upstream) const {
+  const auto& config = service_->config;
+  return {.downstream = config.downstream.tls,
+          .upstream = upstream,
+          .hostname = service_->hostname,
+          .greeting_text = config.upstream.greeting_text,
+          .tag = random_tag()};
+}
+
 void Session::start_upstream_role() {
   enter(Phase::upstream_prelude);
-  const auto& config = service_->config;
-  upstream_role_ = service_->protocol->upstream({.downstream = config.downstream.tls,
-                                                 .upstream = config.upstream.tls,
-                                                 .hostname = service_->hostname,
-                                                 .greeting_text = config.upstream.greeting_text});
+  upstream_role_ = service_->protocol->upstream(role_settings(service_->config.upstream.tls));
   std::string out;
   const auto verdict = upstream_role_->begin(out);
   on_upstream_verdict(verdict, out);
@@ -211,6 +263,9 @@ void Session::on_upstream_verdict(Result<proto::Verdict> verdict, std::string_vi
     case proto::Verdict::relay:
       greet_client();
       return;
+    case proto::Verdict::finish:
+      fail(Error{Errc::closed, "the server has nothing to say"});
+      return;
   }
 }
 
@@ -232,7 +287,11 @@ void Session::start_upstream_tls() {
 }
 
 void Session::on_leg_secured(Leg& leg) {
-  if (is_client(leg) || is_retired(leg) || phase_ != Phase::upstream_handshake) return;
+  if (is_client(leg)) {
+    on_client_secured();
+    return;
+  }
+  if (is_retired(leg) || phase_ != Phase::upstream_handshake) return;
   if (upstream_role_ == nullptr) {
     start_upstream_role();
     return;
@@ -240,6 +299,16 @@ void Session::on_leg_secured(Leg& leg) {
   enter(Phase::upstream_prelude);
   std::string out;
   const auto verdict = upstream_role_->secured(out);
+  awaits_push_ = verdict && *verdict == proto::Verdict::need_more;
+  if (awaits_push_) deadline_.start(std::min(kPushWait, prelude_left()));
+  on_upstream_verdict(verdict, out);
+}
+
+void Session::ask_for_push() {
+  awaits_push_ = false;
+  arm_deadline();
+  std::string out;
+  const auto verdict = upstream_role_->on_quiet(out);
   on_upstream_verdict(verdict, out);
 }
 
@@ -271,10 +340,7 @@ void Session::greet_client() {
               Error{Errc::tls_not_offered, greeted_by->fallback_reason()}, "upstream");
   }
   downstream_role_ = service_->protocol->downstream(
-      {.downstream = config.downstream.tls,
-       .upstream = effective_mode(config.upstream.tls, server_->secured()),
-       .hostname = service_->hostname,
-       .greeting_text = config.upstream.greeting_text});
+      role_settings(effective_mode(config.upstream.tls, server_->secured())));
   to_server_.emplace(client_, *server_);
   to_client_.emplace(*server_, client_);
   enter(Phase::dialogue);
@@ -315,13 +381,59 @@ void Session::run_client_input() {
   }
   client_.consume(step->consumed);
   if (step->consumed > 0) arm_deadline();  // a complete command
-  if (step->verdict == proto::Verdict::relay) {
-    enter(Phase::relay);
-    client_.start_relay();
-    run_server_input();
+  switch (step->verdict) {
+    case proto::Verdict::need_more:
+    case proto::Verdict::greeted:
+      break;
+    case proto::Verdict::start_tls:
+      start_downstream_tls();
+      return;
+    case proto::Verdict::finish:
+      finish("ok", "");
+      return;
+    case proto::Verdict::relay:
+      enter(Phase::relay);
+      client_.start_relay();
+      run_server_input();
+      break;
   }
   pass_on_client_end();
   balance();
+}
+
+void Session::start_downstream_tls() {
+  auto engine = tls::Engine::server(service_->downstream_tls);
+  if (!engine) {
+    fail(engine.error());
+    return;
+  }
+  const std::string go_ahead = downstream_role_->go_ahead();
+  enter(Phase::downstream_starttls);
+  const auto started = client_.start_tls(go_ahead, std::move(*engine));
+  if (started) {
+    prelude_bytes_to_client_ += go_ahead.size();
+    return;
+  }
+  log_event(log::Level::warn, "session failed", started.error(), "downstream");
+  send_to_client(downstream_role_->injection_reply());
+  finish(name(started.error().code), started.error().reason);
+}
+
+void Session::on_client_secured() {
+  if (phase_ == Phase::downstream_handshake) {
+    connect();
+    return;
+  }
+  if (phase_ != Phase::downstream_starttls) return;
+  enter(Phase::dialogue);
+  std::string out;
+  const auto verdict = downstream_role_->secured(out);
+  send_to_client(out);
+  if (!verdict) {
+    fail(verdict.error());
+    return;
+  }
+  if (!server_->input().empty()) run_server_input();
 }
 
 /// A half-closed client's end travels behind its last whole line; what follows that is no command.
@@ -331,6 +443,7 @@ void Session::pass_on_client_end() {
 
 void Session::run_server_input() {
   if (downstream_role_ == nullptr || phase_ >= Phase::finishing) return;
+  if (phase_ == Phase::downstream_starttls) return;  // it waits until the client can hear it
   std::string to_client;
   const auto step = downstream_role_->from_server(server_->input(), to_client);
   send_to_client(to_client);
@@ -339,12 +452,23 @@ void Session::run_server_input() {
     return;
   }
   server_->consume(step->consumed);
-  if (step->verdict == proto::Verdict::relay) {
-    downstream_role_.reset();
-    // From here on the pipes see to back-pressure.
-    client_.resume_reading();
-    server_->resume_reading();
-    server_->start_relay();
+  switch (step->verdict) {
+    case proto::Verdict::need_more:
+    case proto::Verdict::greeted:
+      break;
+    case proto::Verdict::start_tls:
+      start_downstream_tls();
+      return;
+    case proto::Verdict::finish:
+      finish("ok", "");
+      return;
+    case proto::Verdict::relay:
+      downstream_role_.reset();
+      // From here on the pipes see to back-pressure.
+      client_.resume_reading();
+      server_->resume_reading();
+      server_->start_relay();
+      break;
   }
   balance();
 }
@@ -380,6 +504,7 @@ void Session::on_leg_input(Leg& leg) {
   if (is_client(leg)) {
     run_client_input();  // before the greeting its octets wait
   } else if (phase_ == Phase::upstream_prelude) {
+    if (std::exchange(awaits_push_, false)) arm_deadline();
     run_upstream_role();
   } else {
     run_server_input();
@@ -417,7 +542,7 @@ void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
   }
   pipe_from(leg).on_end();
   // A server that leaves in the middle of a dialogue leaves nothing to talk about.
-  if (!is_client(leg) && phase_ == Phase::dialogue) finish("ok", "");
+  if (!is_client(leg) && phase_ < Phase::relay) finish("ok", "");
   finish_if_both_ended();
 }
 
@@ -454,6 +579,10 @@ void Session::on_leg_failed(Leg& leg, Error error) {
     attempt_failed(error);
     return;
   }
+  if (is_client(leg) && !leg.secured()) {
+    fail(error);  // the words are lost: nothing more goes out in the clear
+    return;
+  }
   log_event(log::Level::warn, "TLS failed", error, is_client(leg) ? "downstream" : "upstream");
   on_cut(leg, name(error.code), error.reason);
 }
@@ -472,7 +601,7 @@ void Session::finish_if_both_ended() {
 
 void Session::fail(const Error& error) {
   if (phase_ >= Phase::finishing) return;
-  const bool upstream = before_greeting() && phase_ != Phase::accepted;
+  const bool upstream = before_greeting() && phase_ >= Phase::connecting;
   log_event(log::Level::warn, "session failed", error, upstream ? "upstream" : "downstream");
   if (phase_ != Phase::relay) {
     // Where nothing was to be secured, or all of the leg is, the server's own refusal may pass.
@@ -545,9 +674,8 @@ void Session::log_event(log::Level level, std::string_view message, const Error&
 void Session::log_session() {
   const auto& upstream = service_->config.upstream;
   const bool secured = server_ != nullptr && server_->secured();
-  tls::Facts facts;
-  facts.version = "none";
-  if (secured) facts = server_->facts();
+  const tls::Facts up = secured ? server_->facts() : clear_leg();
+  const tls::Facts down = client_.secured() ? client_.facts() : clear_leg();
   const auto since_birth = [this](std::chrono::nanoseconds at) {
     return at == std::chrono::nanoseconds{} ? 0 : as_ms(at - born_at_);
   };
@@ -559,12 +687,12 @@ void Session::log_session() {
        {"service", service_->config.name},
        {"client", client_name_},
        {"server", server_name_},
-       {"downstream_tls", "none"},
-       {"downstream_cipher", ""},
-       {"downstream_resumed", false},
-       {"upstream_tls", facts.version},
-       {"upstream_cipher", facts.cipher},
-       {"upstream_resumed", facts.resumed},
+       {"downstream_tls", down.version},
+       {"downstream_cipher", down.cipher},
+       {"downstream_resumed", down.resumed},
+       {"upstream_tls", up.version},
+       {"upstream_cipher", up.cipher},
+       {"upstream_resumed", up.resumed},
        {"upstream_verify", secured ? verify_name(upstream.verify) : ""},
        {"bytes_to_server", prelude_bytes_to_server_ + (to_server_ ? to_server_->octets() : 0)},
        {"bytes_to_client", prelude_bytes_to_client_ + (to_client_ ? to_client_->octets() : 0)},

@@ -6,13 +6,15 @@
 // and the only place where the two legs meet. Every session goes through the same phases, in one
 // order:
 //
-//   connecting          reach the server, one configured address after the other
-//   upstream_handshake  TLS, from the first octet or after STARTTLS
-//   upstream_prelude    greeting and STARTTLS, conducted by the protocol's upstream role
-//   dialogue            the client is greeted; capability lists are edited by the downstream role
-//   relay               the client has committed: octets pass unseen
-//   finishing           last words, FIN, and at most two seconds for the peers' FIN
-//   ended               reported once, erased by the owner
+//   downstream_handshake  implicit TLS with the client
+//   connecting            reach the server, one configured address after the other
+//   upstream_handshake    TLS, from the first octet or after STARTTLS
+//   upstream_prelude      greeting and STARTTLS, conducted by the protocol's upstream role
+//   dialogue              the client is greeted; the downstream role stands between the streams
+//   downstream_starttls   the client has said STARTTLS: its handshake; then dialogue again
+//   relay                 the client has committed: octets pass unseen
+//   finishing             last words, FIN, and at most two seconds for the peers' FIN
+//   ended                 reported once, erased by the owner
 //
 // The client hears nothing before the server is trusted, and what it says meanwhile waits, bounded,
 // in its leg. What fails before the client is greeted moves on to the next configured address under
@@ -62,6 +64,8 @@ class Session final : LegEvents {
  public:
   /// How long both peers may take to answer our FIN.
   static constexpr std::chrono::seconds kLinger{2};
+  /// How long a server may take to say unasked what its protocol wants after TLS (ManageSieve).
+  static constexpr std::chrono::milliseconds kPushWait{2000};
 
   /// Takes a connected client. `id` stands in every line about the session.
   Session(Environment environment, std::shared_ptr<const Service> service, net::Stream::Ptr client,
@@ -78,17 +82,19 @@ class Session final : LegEvents {
  private:
   enum class Phase : std::uint8_t {
     accepted,
+    downstream_handshake,
     connecting,
     upstream_handshake,
     upstream_prelude,
     dialogue,
+    downstream_starttls,
     relay,
     finishing,
     ended,
   };
   static constexpr std::string_view kPhaseNames[] = {
-      "accepted", "connecting", "upstream_handshake", "upstream_prelude",
-      "dialogue", "relay",      "finishing",          "ended"};
+      "accepted", "downstream_handshake", "connecting", "upstream_handshake", "upstream_prelude",
+      "dialogue", "downstream_starttls",  "relay",      "finishing",          "ended"};
 
   // LegEvents
   void on_leg_input(Leg& leg) override;
@@ -110,12 +116,16 @@ class Session final : LegEvents {
   void on_connected(Result<net::Stream::Ptr> stream);
   void start_upstream_role();
   void run_upstream_role();
+  void ask_for_push();
   void on_upstream_verdict(Result<proto::Verdict> verdict, std::string_view to_server);
   void start_upstream_tls();
   void attempt_failed(const Error& error);
   void greet_client();
 
   // While the downstream role stands between the streams.
+  [[nodiscard]] proto::RoleSettings role_settings(TlsMode upstream) const;
+  void start_downstream_tls();
+  void on_client_secured();
   void run_client_input();
   void pass_on_client_end();
   void run_server_input();
@@ -169,6 +179,7 @@ class Session final : LegEvents {
 
   Phase phase_ = Phase::accepted;
   std::size_t address_index_ = 0;
+  bool awaits_push_ = false;   // upstream, after TLS: not a word yet
   bool client_ended_ = false;  // its direction is over; that travels behind its octets
   Leg* to_reset_ = nullptr;    // with RST, once what it was sent is delivered
 

@@ -4,6 +4,7 @@
 // The rest is what the peers say, in flights: 0x01 begins a flight of the server, 0x02 one of the
 // client. Every input is played twice, flights whole and in pieces; both must come out the same.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -39,10 +40,11 @@ using test::UpstreamPlayer;
 /// without an entry is held to the general rules only.
 struct Oracle {
   std::string_view protocol;
-  std::string_view request;   ///< our last words before TLS
-  std::string_view go_ahead;  ///< how the server's last line begins
-  std::vector<std::string_view> commits;
+  std::string_view request;                    ///< our last words before TLS
+  std::string_view go_ahead;                   ///< how the server's last line begins
+  std::vector<std::string_view> commits;       ///< empty: all but a few do
   std::vector<std::string_view> never_passed;  ///< verbs of the client that the server must not see
+  std::vector<std::string_view> passes = {};   ///< not empty: all that it may see before commit
 };
 
 const Oracle* oracle_for(std::string_view protocol) {
@@ -57,6 +59,20 @@ const Oracle* oracle_for(std::string_view protocol) {
        "220",
        {"AUTH", "MAIL", "BDAT"},
        {"STARTTLS", "XCLIENT", "XFORWARD"}},
+      {"pop3",
+       "STLS\r\n",
+       "+OK",
+       {},
+       {"STLS", "XCLIENT", "XFORWARD"},
+       {"CAPA", "NOOP", "QUIT", "HELP", "LANG", "UTF8"}},
+      {"nntp",
+       "STARTTLS\r\n",
+       "382",
+       {},
+       {"STARTTLS"},
+       {"CAPABILITIES", "HELP", "DATE", "QUIT", "MODE"}},
+      // The go-ahead may end in a literal.
+      {"sieve", "STARTTLS\r\n", "", {}, {"STARTTLS"}, {"CAPABILITY", "NOOP", "LOGOUT"}},
   };
   for (const auto& oracle : kOracles) {
     if (oracle.protocol == protocol) return &oracle;
@@ -78,6 +94,12 @@ struct Plan {
 };
 
 constexpr std::string_view kGreeting = "220 mx.example ESMTP\r\n";
+constexpr std::string_view kSieveGreeting = "\"SASL\" \"PLAIN X-PLUS\"\r\n\"STARTTLS\"\r\nOK\r\n";
+
+/// What a downstream role is given to greet the client with.
+std::string_view greeting_of(const proto::Protocol& protocol) {
+  return protocol.name == "sieve" ? kSieveGreeting : kGreeting;
+}
 constexpr TlsMode kModes[] = {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls,
                               TlsMode::implicit};
 
@@ -91,7 +113,8 @@ Plan read_plan(std::string_view input) {
                    .upstream = kModes[(octet(1) >> 2U) % 4U],
                    .hostname = "proxy.example",
                    .greeting_text = (octet(0) & 2U) == 0,
-                   .client_certificate = (octet(0) & 4U) != 0},
+                   .client_certificate = (octet(0) & 4U) != 0,
+                   .tag = "R4nd"},
       .piece = octet(2) % 32U + 1U,
       .flights = {},
   };
@@ -117,7 +140,8 @@ std::unique_ptr<Player> make_player(const Plan& plan) {
   }
   auto role = plan.protocol.downstream(plan.settings);
   if (role == nullptr) return nullptr;  // the protocol has no such mode
-  return std::make_unique<DownstreamPlayer>(std::move(role), std::string(kGreeting));
+  return std::make_unique<DownstreamPlayer>(std::move(role),
+                                            std::string(greeting_of(plan.protocol)));
 }
 
 std::string last_line(std::string_view heard) {
@@ -142,11 +166,14 @@ void judge_upstream(const Plan& plan, const Outcome& outcome, std::string_view u
     HOLDS(outcome.greeting.ends_with("\n"));
     const bool fell_back = mode == TlsMode::opportunistic && !secured;
     HOLDS(outcome.fallback_reason.empty() == !fell_back);
-    if (mode == TlsMode::starttls || mode == TlsMode::opportunistic) {
-      HOLDS(outcome.greeting.size() <= 512);
-      for (const char c : outcome.greeting.substr(0, outcome.greeting.size() - 2)) {
-        HOLDS(ascii::is_printable(c));
-      }
+    // Sieve's is a list: from behind TLS, or on a leg that stays in the clear.
+    const bool reduced = plan.protocol.name != "sieve";
+    if (reduced && (mode == TlsMode::starttls || mode == TlsMode::opportunistic)) {
+      // In the clear; inside TLS the server may have said more.
+      const auto end = outcome.greeting.find("\r\n");
+      HOLDS(end != std::string::npos);
+      if (!secured) HOLDS(end + 2 == outcome.greeting.size() && outcome.greeting.size() <= 512);
+      for (const char c : outcome.greeting.substr(0, end)) HOLDS(ascii::is_printable(c));
     }
   }
   const auto* oracle = oracle_for(plan.protocol.name);
@@ -170,28 +197,79 @@ bool contains(const std::vector<std::string_view>& verbs, std::string_view verb)
   return false;
 }
 
-void judge_downstream(const Plan& plan, const Outcome& outcome, std::size_t heard_from_client,
-                      std::size_t heard_from_server) {
-  // Lists only shrink; what we say ourselves is bounded by the refusals allowed.
-  constexpr std::size_t kOwnWords = 20 * 512;
-  HOLDS(outcome.to_server.size() <= heard_from_client);
-  HOLDS(outcome.to_client.size() <= heard_from_server + kGreeting.size() + kOwnWords);
+/// The first line of `rest`, its end included, or all of it; cuts it off.
+std::string_view take_line(std::string_view& rest) {
+  const auto end = rest.find('\n');
+  const auto line = rest.substr(0, end == std::string_view::npos ? end : end + 1);
+  rest.remove_prefix(line.size());
+  return line;
+}
+
+/// Is `part` made of lines of `whole`, unchanged and in order?
+bool are_lines_of(std::string_view part, std::string_view whole) {
+  while (!part.empty()) {
+    const auto wanted = take_line(part);
+    std::string_view line;
+    do {
+      if (whole.empty()) return false;
+      line = take_line(whole);
+    } while (line != wanted);
+  }
+  return true;
+}
+
+/// What a downstream role has heard.
+struct Heard {
+  std::string client;            ///< in the clear and under TLS
+  std::string client_under_tls;  ///< of it, since the handshake that the role asked for
+  std::string server;
+};
+
+void judge_downstream(const Plan& plan, const Outcome& outcome, const Heard& heard, bool secured) {
+  // A list grows by one word or line of ours at most (IMAP servers send lists unasked), and each
+  // command may have an answer of ours, which may repeat a part of it (sieve's NOOP).
+  constexpr std::size_t kOwnWords = 512;
+  const auto commands =
+      static_cast<std::size_t>(std::count(heard.client.begin(), heard.client.end(), '\n'));
+  HOLDS(outcome.to_server.size() <= heard.client.size());
+  HOLDS(outcome.to_client.size() <= 2 * heard.server.size() + heard.client.size() +
+                                        kGreeting.size() + (commands + 1) * kOwnWords);
+  const auto mode = plan.settings.downstream;
   const bool committed = outcome.verdict_of(Side::client) == Verdict::relay;
+  const auto brought = [&](Verdict verdict) {
+    return outcome.verdict_of(Side::client) == verdict ||
+           outcome.verdict_of(Side::server) == verdict;
+  };
   if (outcome.verdict_of(Side::server) == Verdict::relay) HOLDS(committed);
-  if (plan.settings.downstream == TlsMode::none || plan.settings.downstream == TlsMode::implicit) {
-    HOLDS(outcome.verdict_of(Side::client) != Verdict::start_tls);
+  if (mode == TlsMode::none || mode == TlsMode::implicit || secured) {
+    HOLDS(!brought(Verdict::start_tls));
+  }
+  const bool before_tls = mode == TlsMode::starttls && !secured;
+  if (!before_tls) HOLDS(!brought(Verdict::finish));
+  if (before_tls) {
+    HOLDS(outcome.to_server.empty());
+    HOLDS(!committed);
   }
   const auto* oracle = oracle_for(plan.protocol.name);
   if (oracle == nullptr) return;
-  if (committed) HOLDS(contains(oracle->commits, verb_of(outcome.unread_of(Side::client))));
+  if (committed) {
+    std::string_view unread = outcome.unread_of(Side::client);
+    const auto verb =
+        verb_of(take_line(unread));  // an empty line may commit, not the one behind it
+    HOLDS(oracle->commits.empty() || contains(oracle->commits, verb));
+    HOLDS(!contains(oracle->never_passed, verb));
+  }
+  // Nothing that was said before TLS, where TLS is required.
+  HOLDS(are_lines_of(outcome.to_server,
+                     mode == TlsMode::starttls ? heard.client_under_tls : heard.client));
   std::string_view rest = outcome.to_server;
   while (!rest.empty()) {
-    const auto end = rest.find('\n');
-    HOLDS(end != std::string_view::npos);  // whole lines only
-    const auto verb = verb_of(rest.substr(0, end));
+    const auto line = take_line(rest);
+    HOLDS(line.ends_with('\n'));  // whole lines only
+    const auto verb = verb_of(line);
     HOLDS(!contains(oracle->never_passed, verb));
     HOLDS(!contains(oracle->commits, verb));
-    rest.remove_prefix(end + 1);
+    HOLDS(oracle->passes.empty() || contains(oracle->passes, verb));
   }
 }
 
@@ -201,26 +279,30 @@ Outcome play(const Plan& plan, std::size_t piece) {
   if (player == nullptr) return {};
   player->begin();
   bool secured = false;
-  std::string heard[2];
+  Heard heard;
   for (const auto& [side, bytes] : plan.flights) {
     for (std::size_t at = 0; at < bytes.size(); at += piece) {
       const auto part = bytes.substr(at, piece);
-      heard[static_cast<std::size_t>(side)] += part;
+      (side == Side::server ? heard.server : heard.client) += part;
+      if (side == Side::client && secured) heard.client_under_tls += part;
       player->feed(side, part);
     }
     const auto& outcome = player->outcome();
     if (plan.upstream_role) {
-      const std::string_view server = heard[static_cast<std::size_t>(Side::server)];
+      const std::string_view server = heard.server;
       const auto used = server.size() - outcome.unread_of(Side::server).size();
       judge_upstream(plan, outcome, server.substr(0, used), secured);
     } else {
-      judge_downstream(plan, outcome, heard[static_cast<std::size_t>(Side::client)].size(),
-                       heard[static_cast<std::size_t>(Side::server)].size());
+      judge_downstream(plan, outcome, heard, secured);
     }
     if (outcome.error) break;
-    if (outcome.verdict_of(side) == Verdict::start_tls) {
-      if (!outcome.unread_of(side).empty()) break;  // the leg refuses it
+    const bool start_tls = outcome.verdict_of(Side::server) == Verdict::start_tls ||
+                           outcome.verdict_of(Side::client) == Verdict::start_tls;
+    if (start_tls) {
+      // The leg refuses it.
+      if (!outcome.unread_of(plan.upstream_role ? Side::server : Side::client).empty()) break;
       player->secured();
+      if (!plan.settings.greeting_text) player->quiet();
       secured = true;
     }
   }

@@ -51,6 +51,9 @@ void play(Player& player, const Event& event) {
     case Event::Kind::secured:
       player.secured();
       return;
+    case Event::Kind::quiet:
+      player.quiet();
+      return;
     case Event::Kind::bytes:
       player.feed(event.side, event.bytes);
       return;
@@ -184,17 +187,23 @@ UpstreamDialogue& UpstreamDialogue::secured() {
   return *this;
 }
 
+UpstreamDialogue& UpstreamDialogue::quiet() {
+  play({.kind = Event::Kind::quiet});
+  return *this;
+}
+
 UpstreamDialogue& UpstreamDialogue::sends(std::string_view bytes) {
   CHECK(new_to_server() == bytes);
   return *this;
 }
 
-DownstreamDialogue::DownstreamDialogue(std::string_view protocol, proto::RoleSettings settings)
-    : Dialogue([&table = row(protocol), settings = std::move(settings)] {
-        return std::make_unique<DownstreamPlayer>(table.downstream(settings),
-                                                  std::string(kGreeting));
+DownstreamDialogue::DownstreamDialogue(std::string_view protocol, proto::RoleSettings settings,
+                                       std::string_view greeting)
+    : Dialogue([&table = row(protocol), settings = std::move(settings),
+                greeting = std::string(greeting)] {
+        return std::make_unique<DownstreamPlayer>(table.downstream(settings), greeting);
       }) {
-  CHECK(new_to_client() == kGreeting);
+  if (outcome().to_client == greeting) CHECK(take_to_client() == greeting);
 }
 
 DownstreamDialogue& DownstreamDialogue::client(std::string_view bytes) {
@@ -204,6 +213,11 @@ DownstreamDialogue& DownstreamDialogue::client(std::string_view bytes) {
 
 DownstreamDialogue& DownstreamDialogue::server(std::string_view bytes) {
   play({.kind = Event::Kind::bytes, .side = Side::server, .bytes = std::string(bytes)});
+  return *this;
+}
+
+DownstreamDialogue& DownstreamDialogue::secured() {
+  play({.kind = Event::Kind::secured});
   return *this;
 }
 

@@ -23,7 +23,7 @@ namespace starttls::test {
 
 /// What the role was told, for repetition.
 struct Event {
-  enum class Kind : std::uint8_t { begin, bytes, secured };
+  enum class Kind : std::uint8_t { begin, bytes, secured, quiet };
   Kind kind;
   Side side = Side::server;
   std::string bytes = {};
@@ -64,13 +64,15 @@ class Dialogue {
 };
 
 /// A dialogue with the server's role played by the test.
-class UpstreamDialogue final : public Dialogue {
+class UpstreamDialogue : public Dialogue {
  public:
   UpstreamDialogue(std::string_view protocol, proto::RoleSettings settings);
 
   /// The server says `bytes`, in one segment.
   UpstreamDialogue& peer(std::string_view bytes);
   UpstreamDialogue& secured();
+  /// The server says nothing for 2 s.
+  UpstreamDialogue& quiet();
   /// The role has said exactly this since it was last asked.
   UpstreamDialogue& sends(std::string_view bytes);
 
@@ -80,16 +82,19 @@ class UpstreamDialogue final : public Dialogue {
   [[nodiscard]] const std::string& fallback_reason() const { return outcome().fallback_reason; }
 };
 
-/// A dialogue with client and server played by the test. It starts with the greeting
-/// "220 mx.example ESMTP", which is not checked again by `to_client`.
-class DownstreamDialogue final : public Dialogue {
+/// A dialogue with client and server played by the test. It starts with the greeting, which is not
+/// checked again by `to_client` unless the role has changed it.
+class DownstreamDialogue : public Dialogue {
  public:
   static constexpr std::string_view kGreeting = "220 mx.example ESMTP\r\n";
 
-  DownstreamDialogue(std::string_view protocol, proto::RoleSettings settings);
+  DownstreamDialogue(std::string_view protocol, proto::RoleSettings settings,
+                     std::string_view greeting = kGreeting);
 
   DownstreamDialogue& client(std::string_view bytes);
   DownstreamDialogue& server(std::string_view bytes);
+  /// The client's handshake is done. What of it was unread is gone: the leg has refused it.
+  DownstreamDialogue& secured();
   /// Exactly this went to the server (the client) since last asked.
   DownstreamDialogue& to_server(std::string_view bytes);
   DownstreamDialogue& to_client(std::string_view bytes);

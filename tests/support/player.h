@@ -45,6 +45,8 @@ class Player {
   virtual void begin() = 0;
   /// The handshake asked for by `start_tls` is done; what was unread is gone with the clear text.
   virtual void secured() = 0;
+  /// The server has been silent for a while after the handshake.
+  virtual void quiet() {}
   virtual void feed(Side side, std::string_view bytes) = 0;
 
   [[nodiscard]] virtual std::string_view state() const = 0;
@@ -93,6 +95,10 @@ class UpstreamPlayer final : public Player {
     on_verdict(Side::server, role_->secured(outcome_.to_server));
     note_results();
   }
+  void quiet() override {
+    if (outcome_.error || outcome_.verdict_of(Side::server) != proto::Verdict::need_more) return;
+    on_verdict(Side::server, role_->on_quiet(outcome_.to_server));
+  }
   void feed(Side side, std::string_view bytes) override {
     run(side, bytes,
         [this](std::string_view input) { return role_->step(input, outcome_.to_server); });
@@ -116,11 +122,18 @@ class DownstreamPlayer final : public Player {
 
   void begin() override { on_verdict(Side::client, role_->begin(greeting_, outcome_.to_client)); }
   void secured() override {
-    if (outcome_.error || outcome_.verdict_of(Side::client) != proto::Verdict::start_tls) return;
+    if (outcome_.error || !ended_by(proto::Verdict::start_tls)) return;
+    outcome_.verdict = {};
     unread(Side::client).clear();
     on_verdict(Side::client, role_->secured(outcome_.to_client));
+    if (!unread(Side::server).empty()) from_server({});
   }
   void feed(Side side, std::string_view bytes) override {
+    // No words in the clear any more: the server's wait for the handshake.
+    if (ended_by(proto::Verdict::start_tls) || ended_by(proto::Verdict::finish)) {
+      unread(side) += bytes;
+      return;
+    }
     if (side == Side::server) {
       from_server(bytes);
       return;
@@ -135,6 +148,11 @@ class DownstreamPlayer final : public Player {
   [[nodiscard]] std::string_view state() const override { return role_->state(); }
 
  private:
+  /// Either side may bring these verdicts; they hold for both.
+  [[nodiscard]] bool ended_by(proto::Verdict verdict) const {
+    return outcome_.verdict_of(Side::client) == verdict ||
+           outcome_.verdict_of(Side::server) == verdict;
+  }
   void from_server(std::string_view bytes) {
     run(Side::server, bytes,
         [this](std::string_view input) { return role_->from_server(input, outcome_.to_client); });

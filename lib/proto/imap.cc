@@ -1,0 +1,596 @@
+#include "lib/proto/imap.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "lib/base/ascii.h"
+#include "lib/proto/imap_syntax.h"
+#include "lib/proto/line_negotiator.h"
+#include "lib/proto/words.h"
+
+namespace starttls::proto {
+namespace {
+
+using namespace imap;
+
+/// What the server may say before its answer to our STARTTLS: dropped, and nobody needs much of it.
+constexpr std::size_t kMaxDroppedLines = 16;
+constexpr std::size_t kMaxDroppedOctets = 8192;
+
+/// Non-synchronising literals of one refused command, and the lines between them.
+constexpr std::size_t kMaxSwallowed = 4096;
+
+// ---------------------------------------------------------------- upstream
+
+/// IMAP, client role: greeting, STARTTLS, then the capabilities that count, which become part of
+/// the client's greeting. Where the leg does not upgrade, only the greeting is awaited and handed
+/// on as it is.
+class ImapUpstream final : public UpstreamRole {
+ public:
+  explicit ImapUpstream(const RoleSettings& settings)
+      : settings_(settings),
+        responses_(rules(), upgrades(settings.upstream) ? kMaxDroppedOctets : kMaxReply) {}
+
+  [[nodiscard]] Result<Verdict> begin(std::string&) override {
+    assert(!upgrades(settings_.upstream) || !settings_.tag.empty());
+    return Verdict::need_more;
+  }
+
+  [[nodiscard]] Result<Step> step(std::string_view input, std::string& to_server) override;
+
+  [[nodiscard]] Result<Verdict> secured(std::string& to_server) override {
+    assert(state_ == State::tls);
+    responses_ = ResponseReader(rules(), kMaxReply);
+    to_server += settings_.tag + " CAPABILITY\r\n";
+    state_ = State::capability;
+    return Verdict::need_more;
+  }
+
+  [[nodiscard]] std::string_view state() const noexcept override {
+    return kStateNames[static_cast<std::size_t>(state_)];
+  }
+
+ private:
+  enum class State : std::uint8_t { greeting, starttls, tls, capability, done };
+  static constexpr std::string_view kStateNames[] = {"greeting", "starttls", "tls", "capability",
+                                                     "done"};
+  using Piece = ResponseReader::Piece;
+
+  [[nodiscard]] LineRules rules() const noexcept {
+    return line_rules(settings_.upstream, Errc::protocol);
+  }
+  [[nodiscard]] Result<Verdict> on_piece(const Piece& piece, std::string& to_server);
+  [[nodiscard]] Result<Verdict> on_greeting(const Piece& piece, std::string& to_server);
+  [[nodiscard]] Result<Verdict> on_starttls(const Piece& piece);
+  [[nodiscard]] Result<Verdict> on_capability(const Piece& piece);
+  [[nodiscard]] Result<> check_tag(const Response& response, const Piece& piece) const;
+  [[nodiscard]] Result<Verdict> stay_in_clear(Error why, std::string_view status);
+  [[nodiscard]] std::string greeting_for_client(std::string_view status,
+                                                std::string_view capabilities) const;
+
+  RoleSettings settings_;
+  ResponseReader responses_;
+  State state_ = State::greeting;
+  std::string text_;  ///< of the greeting in the clear, for people
+  bool just_asked_ = false;
+
+  // Before TLS.
+  std::size_t dropped_lines_ = 0;
+  std::size_t dropped_octets_ = 0;
+
+  // After it: the reply to CAPABILITY, held to kMaxReply.
+  std::size_t reply_octets_ = 0;
+  std::string capabilities_;
+  std::string notices_;  ///< what else the server had to say, for the client to read
+};
+
+Result<Step> ImapUpstream::step(std::string_view input, std::string& to_server) {
+  Step step;
+  just_asked_ = false;
+  while (step.verdict == Verdict::need_more) {
+    const auto piece = responses_.next(input.substr(step.consumed));
+    if (!piece) return fail(piece.error());
+    if (!piece->has_value()) break;
+    const auto verdict = on_piece(**piece, to_server);
+    if (!verdict) return fail(verdict.error());
+    step.consumed += (*piece)->raw.size();
+    step.verdict = *verdict;
+  }
+  // Where we go on in the clear nothing is due until the client speaks: what waits here would pass
+  // for the answer to a command of the client.
+  if (step.verdict == Verdict::greeted && !fallback_reason_.empty() &&
+      step.consumed < input.size()) {
+    return fail(Errc::attack, "server sent a reply nobody asked for",
+                peer_words(input.substr(step.consumed)));
+  }
+  return step;
+}
+
+Result<Verdict> ImapUpstream::on_piece(const Piece& piece, std::string& to_server) {
+  switch (state_) {
+    case State::greeting:
+      return on_greeting(piece, to_server);
+    case State::starttls:
+      return on_starttls(piece);
+    case State::capability:
+      return on_capability(piece);
+    case State::tls:
+    case State::done:
+      break;
+  }
+  assert(false && "step() after the role has ended");
+  return fail(Errc::protocol, "server sent a reply nobody asked for", peer_words(piece.text));
+}
+
+Result<Verdict> ImapUpstream::on_greeting(const Piece& piece, std::string& to_server) {
+  const Response greeting(piece.text);
+  const bool preauth = greeting.is("PREAUTH");
+  const bool bye = greeting.is("BYE");
+  if (!greeting.untagged() || (!greeting.is("OK") && !preauth && !bye)) {
+    return fail(Errc::protocol, "server sent no greeting", peer_words(piece.text));
+  }
+  if (!upgrades(settings_.upstream)) greeting_ = piece.raw;
+  if (bye) {
+    return fail(Errc::greeting_refused, "server says: " + ascii::printable(piece.text),
+                peer_words(piece.text));
+  }
+  if (!upgrades(settings_.upstream)) {
+    state_ = State::done;
+    return Verdict::greeted;
+  }
+  text_ = human_text(greeting.rest);
+  if (preauth) {
+    // STARTTLS has no place after it (RFC 9051 §6.2.1), which is what an attacker wants
+    // (CVE-2020-14093).
+    Error error{Errc::attack, "server greeted with PREAUTH, which rules out STARTTLS",
+                peer_words(piece.text)};
+    return stay_in_clear(std::move(error), "* PREAUTH ");
+  }
+  // Whatever it offers: capabilities in the clear are anybody's words.
+  to_server += settings_.tag + " STARTTLS\r\n";
+  just_asked_ = true;
+  state_ = State::starttls;
+  return Verdict::need_more;
+}
+
+Result<Verdict> ImapUpstream::on_starttls(const Piece& piece) {
+  const Response response(piece.text);
+  if (!piece.first || response.untagged()) {
+    if (piece.first && response.is("BYE")) {
+      return fail(Errc::tls_refused, "server refused STARTTLS", peer_words(piece.text));
+    }
+    // A piece of a literal has no text; its octets count, its number does not.
+    dropped_lines_ += piece.text.empty() ? 0 : 1;
+    dropped_octets_ += piece.raw.size();
+    if (dropped_lines_ > kMaxDroppedLines || dropped_octets_ > kMaxDroppedOctets) {
+      return fail(Errc::protocol, "server said too much before STARTTLS", peer_words(piece.text));
+    }
+    return Verdict::need_more;
+  }
+  if (const auto ours = check_tag(response, piece); !ours) return fail(ours.error());
+  if (response.is("OK")) {
+    state_ = State::tls;
+    return Verdict::start_tls;
+  }
+  if (!is_any_of(response.word, {"NO", "BAD"})) {
+    return fail(Errc::protocol, "server sent no reply", peer_words(piece.text));
+  }
+  return stay_in_clear({Errc::tls_refused, "server refused STARTTLS", peer_words(piece.text)},
+                       "* OK ");
+}
+
+Result<Verdict> ImapUpstream::on_capability(const Piece& piece) {
+  reply_octets_ += piece.raw.size();
+  if (reply_octets_ > kMaxReply) {
+    return fail(Errc::protocol, "server sent a reply that is too long", peer_words(piece.text));
+  }
+  if (!piece.first) return Verdict::need_more;
+  const Response response(piece.text);
+  if (response.untagged()) {
+    if (response.is("BYE")) {
+      return fail(Errc::greeting_refused, "server says: " + ascii::printable(piece.text),
+                  peer_words(piece.text));
+    }
+    if (response.is("CAPABILITY")) {
+      capabilities_ = response.rest;
+    } else if (is_any_of(response.word, {"OK", "NO", "BAD"})) {
+      notices_ += piece.raw;
+    }
+    return Verdict::need_more;
+  }
+  if (const auto ours = check_tag(response, piece); !ours) return fail(ours.error());
+  // A server that refuses CAPABILITY may refuse the client's as well.
+  greeting_ = greeting_for_client("* OK ", response.is("OK") ? capabilities_ : "") + notices_;
+  state_ = State::done;
+  return Verdict::greeted;
+}
+
+/// Is this tagged line the answer to what we asked? The tag is random, so that nobody can answer
+/// before we ask (CVE-2026-42246); nor can the server have seen what we are only about to send.
+Result<> ImapUpstream::check_tag(const Response& response, const Piece& piece) const {
+  if (response.asks_for_more()) {
+    return fail(Errc::protocol, "server asked for more of a whole command", peer_words(piece.text));
+  }
+  if (response.tag == settings_.tag && !just_asked_) return {};
+  return fail(Errc::attack, "server sent a reply nobody asked for", peer_words(piece.text));
+}
+
+/// No TLS is to be had here: the end, but in mode `opportunistic`.
+Result<Verdict> ImapUpstream::stay_in_clear(Error why, std::string_view status) {
+  if (settings_.upstream != TlsMode::opportunistic) return fail(std::move(why));
+  fallback_reason_ = std::move(why.reason);
+  greeting_ = greeting_for_client(status, {});
+  state_ = State::done;
+  return Verdict::greeted;
+}
+
+std::string ImapUpstream::greeting_for_client(std::string_view status,
+                                              std::string_view capabilities) const {
+  auto greeting = reduced_greeting(status, text_, settings_, "IMAP4rev1");
+  std::string list;
+  for (auto name = take_word(capabilities); !name.empty(); name = take_word(capabilities)) {
+    // What is no atom would end the code early.
+    if (is_atom(name) && name.find(']') == std::string_view::npos) list += ' ' + std::string(name);
+  }
+  // The client can still ask for a list that is too long to be told here.
+  if (list.empty() || list.size() > kMaxLine - kMaxOwnLine) return greeting;
+  return greeting.insert(status.size(), "[CAPABILITY" + list + "] ");
+}
+
+// ---------------------------------------------------------------- downstream
+
+/// IMAP between both streams, until the client commits with LOGIN, AUTHENTICATE, COMPRESS or a
+/// literal; in mode `starttls`, before TLS, the whole of what the client talks to.
+///
+/// Only commands that follow the grammar go to the server, so that it reads the words we have read
+/// and answers with the tag we remember. Replies of ours go out at once, but never into the middle
+/// of a response: with tags their order is free (RFC 9051 §5.5).
+class ImapDownstream final : public DownstreamRole {
+ public:
+  explicit ImapDownstream(const RoleSettings& settings)
+      : settings_(settings),
+        client_rules_(line_rules(settings.downstream, Errc::client_protocol)),
+        responses_(line_rules(settings.upstream, Errc::protocol), kMaxReply) {}
+
+  [[nodiscard]] Result<Verdict> begin(std::string_view greeting, std::string& to_client) override;
+  [[nodiscard]] Result<Step> from_client(std::string_view input, std::string& to_client,
+                                         std::string& to_server) override;
+  [[nodiscard]] Result<Step> from_server(std::string_view input, std::string& to_client) override;
+
+  [[nodiscard]] Result<Verdict> secured(std::string&) override {
+    assert(state_ == State::starttls);
+    secured_ = true;
+    refusals_ = {};
+    starttls_tag_.clear();
+    state_ = State::commands;
+    return Verdict::need_more;
+  }
+
+  [[nodiscard]] std::string go_ahead() const override {
+    return starttls_tag_ + " OK Begin TLS negotiation now\r\n";
+  }
+  [[nodiscard]] std::string injection_reply() const override {
+    return starttls_tag_ + " BAD STARTTLS must be the last command\r\n* BYE Closing\r\n";
+  }
+  [[nodiscard]] std::string_view state() const noexcept override {
+    return kStateNames[static_cast<std::size_t>(state_)];
+  }
+
+ private:
+  enum class State : std::uint8_t { greeting, clear, commands, starttls, committed, done };
+  static constexpr std::string_view kStateNames[] = {"greeting", "clear",     "commands",
+                                                     "starttls", "committed", "done"};
+  /// Before TLS in mode `starttls`: only what we answer ourselves.
+  static constexpr std::string_view kClearCapabilities = "IMAP4rev1 STARTTLS LOGINDISABLED";
+
+  struct Command {
+    std::string_view tag;
+    std::string_view verb;
+    std::string_view arguments;
+    std::string_view text;  ///< all of it
+    std::string_view raw;
+  };
+
+  [[nodiscard]] Result<Verdict> on_line(const Line& line, std::string& to_client,
+                                        std::string& to_server);
+  [[nodiscard]] Result<Verdict> on_clear_command(const Command& command, std::string& to_client);
+  [[nodiscard]] Result<Verdict> on_command(const Command& command, std::string& to_client,
+                                           std::string& to_server);
+  [[nodiscard]] Result<Verdict> on_starttls(const Command& command, std::string& to_client);
+  [[nodiscard]] Result<Verdict> refuse(std::string_view text, std::string reply,
+                                       std::string& to_client);
+  [[nodiscard]] Result<> on_piece(const ResponseReader::Piece& piece, std::string& to_client);
+  [[nodiscard]] Result<> on_response(const Response& response);
+
+  [[nodiscard]] bool offers_starttls() const noexcept {
+    return upgrades(settings_.downstream) && !secured_ && !preauthenticated_;
+  }
+  [[nodiscard]] bool is_barred(const Command& command) const noexcept;
+  [[nodiscard]] bool commits(const Command& command) const noexcept;
+  [[nodiscard]] bool all_answered() const noexcept {
+    return unanswered_.empty() && !responses_.inside_response();
+  }
+  [[nodiscard]] std::string edit(std::string_view raw) const;
+
+  RoleSettings settings_;
+  LineRules client_rules_;
+  ResponseReader responses_;
+  State state_ = State::greeting;
+  bool secured_ = false;           ///< the client's STARTTLS is done
+  bool preauthenticated_ = false;  ///< the server greeted with PREAUTH: there is no login to watch
+  RefusalMeter refusals_;
+  std::vector<std::string> unanswered_;  ///< tags of commands, in their order
+  std::string own_replies_;              ///< wait for the end of the server's response
+  std::string starttls_tag_;
+
+  // A refused command whose literals come without being asked for.
+  std::optional<std::string> refusal_;
+  std::size_t swallowed_ = 0;
+  std::size_t literal_left_ = 0;
+};
+
+std::string tagged(std::string_view tag, std::string_view words) {
+  return std::string(tag) + ' ' + std::string(words) + "\r\n";
+}
+
+Result<Verdict> ImapDownstream::begin(std::string_view greeting, std::string& to_client) {
+  const auto first = greeting.substr(0, greeting.find_first_of("\r\n"));
+  const Response status(first);
+  preauthenticated_ = status.is("PREAUTH");
+  if (settings_.downstream != TlsMode::starttls) {
+    state_ = State::commands;
+    while (!greeting.empty()) {
+      const auto line = greeting.substr(0, std::min(greeting.find('\n'), greeting.size() - 1) + 1);
+      greeting.remove_prefix(line.size());
+      to_client += edit(line);
+    }
+    return Verdict::need_more;
+  }
+  if (preauthenticated_) {
+    return fail(Errc::protocol, "server greeted with PREAUTH, which rules out STARTTLS",
+                peer_words(first));
+  }
+  const auto text = status.is("OK") ? human_text(status.rest) : std::string{};
+  const auto code = "* OK [CAPABILITY " + std::string(kClearCapabilities) + "] ";
+  to_client += reduced_greeting(code, text, settings_, "IMAP4rev1");
+  state_ = State::clear;
+  return Verdict::need_more;
+}
+
+Result<Step> ImapDownstream::from_client(std::string_view input, std::string& to_client,
+                                         std::string& to_server) {
+  Step step;
+  // Behind STARTTLS nothing is read.
+  while (step.verdict == Verdict::need_more && state_ != State::starttls) {
+    const auto rest = input.substr(step.consumed);
+    if (literal_left_ > 0) {
+      if (rest.empty()) break;
+      const auto size = std::min(rest.size(), literal_left_);
+      literal_left_ -= size;
+      step.consumed += size;
+      continue;
+    }
+    const auto line = next_line(rest, client_rules_);
+    if (!line) return fail(line.error());
+    if (!line->has_value()) break;
+    const auto verdict = on_line(**line, to_client, to_server);
+    if (!verdict) return fail(verdict.error());
+    step.verdict = *verdict;
+    if (step.verdict != Verdict::relay) step.consumed += (*line)->raw.size();
+  }
+  return step;
+}
+
+Result<Verdict> ImapDownstream::on_line(const Line& line, std::string& to_client,
+                                        std::string& to_server) {
+  if (refusal_) {
+    swallowed_ += line.raw.size();
+    return refuse(line.text, *std::exchange(refusal_, std::nullopt), to_client);
+  }
+  auto arguments = line.text;
+  const auto tag = take_field(arguments);
+  const auto verb = take_field(arguments);
+  const Command command{tag, verb, arguments, line.text, line.raw};
+  if (!is_tag(command.tag)) return refuse(line.text, "* BAD Invalid tag\r\n", to_client);
+  if (!is_atom(command.verb)) {
+    return refuse(line.text, tagged(command.tag, "BAD Invalid command"), to_client);
+  }
+  return state_ == State::clear ? on_clear_command(command, to_client)
+                                : on_command(command, to_client, to_server);
+}
+
+Result<Verdict> ImapDownstream::on_clear_command(const Command& command, std::string& to_client) {
+  const auto is = [&](std::string_view verb) { return ascii::iequals(command.verb, verb); };
+  if (is("STARTTLS")) return on_starttls(command, to_client);
+  if (is("LOGIN") || is("AUTHENTICATE")) {
+    return refuse(command.text, tagged(command.tag, "NO [PRIVACYREQUIRED] STARTTLS first"),
+                  to_client);
+  }
+  const bool bare = ascii::trim(command.arguments).empty();
+  if (is("CAPABILITY") && bare) {
+    to_client += "* CAPABILITY " + std::string(kClearCapabilities) + "\r\n";
+    to_client += tagged(command.tag, "OK CAPABILITY completed");
+    return Verdict::need_more;
+  }
+  if (is("NOOP") && bare) {
+    to_client += tagged(command.tag, "OK NOOP completed");
+    return Verdict::need_more;
+  }
+  if (is("ID") && !literal_at_end(command.text)) {
+    to_client += "* ID NIL\r\n" + tagged(command.tag, "OK ID completed");
+    return Verdict::need_more;
+  }
+  if (is("LOGOUT") && bare) {
+    to_client += "* BYE Logging out\r\n" + tagged(command.tag, "OK LOGOUT completed");
+    state_ = State::done;
+    return Verdict::finish;
+  }
+  return refuse(command.text, tagged(command.tag, "BAD STARTTLS first"), to_client);
+}
+
+Result<Verdict> ImapDownstream::on_command(const Command& command, std::string& to_client,
+                                           std::string& to_server) {
+  if (ascii::iequals(command.verb, "STARTTLS")) return on_starttls(command, to_client);
+  if (is_barred(command)) {
+    return refuse(command.text, tagged(command.tag, "NO Mechanism not available"), to_client);
+  }
+  if (commits(command)) {
+    state_ = State::committed;
+    return Verdict::relay;
+  }
+  if (unanswered_.size() == kMaxUnanswered) {
+    return fail(Errc::client_protocol, "too many commands at once");
+  }
+  unanswered_.emplace_back(command.tag);
+  to_server += command.raw;
+  return Verdict::need_more;
+}
+
+Result<Verdict> ImapDownstream::on_starttls(const Command& command, std::string& to_client) {
+  if (!offers_starttls()) {
+    const bool active = secured_ || settings_.downstream == TlsMode::implicit;
+    const auto* words = active ? "BAD TLS is already active" : "BAD STARTTLS is not available";
+    return refuse(command.text, tagged(command.tag, words), to_client);
+  }
+  if (!ascii::trim(command.arguments).empty()) {
+    return refuse(command.text, tagged(command.tag, "BAD STARTTLS takes no argument"), to_client);
+  }
+  starttls_tag_ = command.tag;
+  state_ = State::starttls;
+  return all_answered() ? Verdict::start_tls : Verdict::need_more;
+}
+
+/// `text` ends the refused line. What it announces as non-synchronising comes whatever we say: it
+/// is skipped, and answered only then. A synchronising literal does not come, for it gets no "+".
+Result<Verdict> ImapDownstream::refuse(std::string_view text, std::string reply,
+                                       std::string& to_client) {
+  const auto literal = literal_at_end(text);
+  if (literal && !literal->waits) {
+    if (swallowed_ > kMaxSwallowed || literal->size > kMaxSwallowed - swallowed_) {
+      return fail(Errc::client_protocol, "client sent a literal that is too long");
+    }
+    literal_left_ = static_cast<std::size_t>(literal->size);
+    swallowed_ += literal_left_;
+    refusal_ = std::move(reply);
+    return Verdict::need_more;
+  }
+  swallowed_ = 0;
+  if (const auto counted = refusals_.add(); !counted) return fail(counted.error());
+  (responses_.inside_response() ? own_replies_ : to_client) += reply;
+  return Verdict::need_more;
+}
+
+/// Where EXTERNAL must not pass, only a mechanism that is written as an atom does: servers take it
+/// as a string or a literal as well.
+bool ImapDownstream::is_barred(const Command& command) const noexcept {
+  if (!settings_.client_certificate || !ascii::iequals(command.verb, "AUTHENTICATE")) return false;
+  auto arguments = command.arguments;
+  const auto mechanism = take_field(arguments);
+  return !is_atom(mechanism) || ascii::iequals(mechanism, "EXTERNAL");
+}
+
+bool ImapDownstream::commits(const Command& command) const noexcept {
+  return preauthenticated_ || is_any_of(command.verb, {"LOGIN", "AUTHENTICATE", "COMPRESS"}) ||
+         literal_at_end(command.text).has_value();
+}
+
+Result<Step> ImapDownstream::from_server(std::string_view input, std::string& to_client) {
+  Step step;
+  if (state_ == State::clear) return step;  // it waits until the client may hear it
+  while (true) {
+    if (all_answered() && state_ == State::starttls) {
+      step.verdict = Verdict::start_tls;
+      return step;
+    }
+    if (all_answered() && state_ == State::committed) {
+      state_ = State::done;
+      step.verdict = Verdict::relay;
+      return step;
+    }
+    const auto piece = responses_.next(input.substr(step.consumed));
+    if (!piece) return fail(piece.error());
+    if (!piece->has_value()) return step;
+    if (const auto passed = on_piece(**piece, to_client); !passed) return fail(passed.error());
+    step.consumed += (*piece)->raw.size();
+  }
+}
+
+Result<> ImapDownstream::on_piece(const ResponseReader::Piece& piece, std::string& to_client) {
+  if (piece.first) {
+    to_client += edit(piece.raw);
+  } else {
+    to_client += piece.raw;
+  }
+  if (piece.last) to_client += std::exchange(own_replies_, {});
+  return piece.first ? on_response(Response(piece.text)) : Result<>{};
+}
+
+/// Strikes the command off that has been answered. A tag nobody used passes like all else.
+Result<> ImapDownstream::on_response(const Response& response) {
+  const bool refused = is_any_of(response.word, {"NO", "BAD"});
+  if (response.untagged()) {
+    // "* NO" warns; "* BAD" answers a command whose tag the server could not make out (RFC 9051
+    // §7.1.3). It takes them in turn.
+    if (!response.is("BAD")) return {};
+    if (!unanswered_.empty()) unanswered_.erase(unanswered_.begin());
+    return refusals_.add();
+  }
+  if (!refused && !response.is("OK")) return {};
+  const auto command = std::find(unanswered_.begin(), unanswered_.end(), response.tag);
+  if (command == unanswered_.end()) return {};
+  unanswered_.erase(command);
+  return refused ? refusals_.add() : Result<>{};
+}
+
+/// A line of the server as the client may see it: capability lists are edited, all else stays.
+std::string ImapDownstream::edit(std::string_view raw) const {
+  auto text = raw;
+  while (text.ends_with('\n') || text.ends_with('\r')) text.remove_suffix(1);
+  const Response response(text);
+  std::optional<std::string_view> list;
+  if (response.untagged() && response.is("CAPABILITY")) {
+    list = response.rest;
+  } else if (is_any_of(response.word, {"OK", "PREAUTH"})) {
+    list = capability_code(response.rest);
+  }
+  if (!list || list->empty() || literal_at_end(text)) return std::string(raw);
+
+  std::string kept;
+  bool edited = offers_starttls();
+  auto rest = *list;
+  for (auto name = take_word(rest); !name.empty(); name = take_word(rest)) {
+    constexpr std::string_view kAuth = "AUTH=";
+    const bool barred =
+        ascii::iequals(name, "STARTTLS") ||
+        (ascii::istarts_with(name, kAuth) &&
+         is_barred_mechanism(name.substr(kAuth.size()), settings_.client_certificate));
+    edited |= barred;
+    if (barred) continue;
+    if (!kept.empty()) kept += ' ';
+    kept += name;
+  }
+  if (!edited) return std::string(raw);
+  if (offers_starttls()) kept += kept.empty() ? "STARTTLS" : " STARTTLS";
+
+  const auto list_at = static_cast<std::size_t>(list->data() - raw.data());
+  std::string line(raw);
+  return line.replace(list_at, list->size(), kept);
+}
+
+}  // namespace
+
+std::unique_ptr<UpstreamRole> imap_upstream(const RoleSettings& settings) {
+  return std::make_unique<ImapUpstream>(settings);
+}
+
+std::unique_ptr<DownstreamRole> imap_downstream(const RoleSettings& settings) {
+  return std::make_unique<ImapDownstream>(settings);
+}
+
+}  // namespace starttls::proto

@@ -1,0 +1,99 @@
+#include "lib/proto/pop3.h"
+
+#include <optional>
+#include <string_view>
+
+#include "lib/base/ascii.h"
+#include "lib/proto/status_line.h"
+
+namespace starttls::proto {
+namespace {
+
+using Kind = Action::Kind;
+
+/// The indicators are upper case, and a space or the end of the line follows them (RFC 1939 §3).
+std::optional<Status> read_status(std::string_view line) {
+  const auto word = ascii::first_word(line);
+  if (word != "+OK" && word != "-ERR") return std::nullopt;
+  const auto text = line.size() > word.size() ? line.substr(word.size() + 1) : std::string_view{};
+  return Status{word, text, word == "-ERR"};
+}
+
+constexpr std::string_view kPositive[] = {"+OK"};
+
+constexpr StatusDialect kDialect{
+    .service = "POP3",
+    .starttls = "STLS",
+    .read_status = read_status,
+    // With its APOP stamp, which is part of the text: an old client that saw none would send its
+    // password in the clear on its own leg instead.
+    .welcomes = kPositive,
+    .tls_status = "+OK",
+    .closing = {},  // a server that leaves says -ERR like one that stays
+    .lists = kPositive,
+    .go_ahead = "+OK Begin TLS negotiation\r\n",
+    .injected = "-ERR STLS must be the last command\r\n",
+    .unavailable = "-ERR STLS is not available\r\n",
+    .already_active = "-ERR Command not permitted when TLS active\r\n",
+    .has_argument = "-ERR STLS takes no argument\r\n",
+};
+
+class Pop3Downstream final : public StatusDownstream {
+ public:
+  explicit Pop3Downstream(const RoleSettings& settings) noexcept
+      : StatusDownstream(settings, kDialect) {}
+
+ private:
+  [[nodiscard]] Action on_command(std::string_view command) override {
+    const auto verb = take_word(command);
+    if (ascii::iequals(verb, "CAPA")) return {Kind::capabilities};
+    if (is_any_of(verb, {"NOOP", "QUIT", "HELP"})) return {Kind::pass};
+    if (ascii::iequals(verb, "UTF8")) {
+      utf8_ = true;
+      return {Kind::pass};
+    }
+    // Without an argument it asks for the languages there are (RFC 6856 §3.2).
+    if (ascii::iequals(verb, "LANG")) {
+      return {take_word(command).empty() ? Kind::list : Kind::pass};
+    }
+    // A server that trusts our address would believe the client's words about itself (Dovecot).
+    if (is_any_of(verb, {"XCLIENT", "XFORWARD"})) {
+      return {Kind::refuse, "-ERR Command not allowed\r\n"};
+    }
+    if (bars_external() && ascii::iequals(verb, "AUTH") &&
+        ascii::iequals(take_word(command), "EXTERNAL")) {
+      return {Kind::refuse, "-ERR Mechanism not available\r\n"};
+    }
+    return {Kind::commit};
+  }
+
+  [[nodiscard]] Action on_command_before_tls(std::string_view command) const override {
+    const auto verb = take_word(command);
+    if (ascii::iequals(verb, "CAPA")) {
+      return {Kind::answer, "+OK Capability list follows\r\nSTLS\r\n.\r\n"};
+    }
+    if (ascii::iequals(verb, "NOOP")) return {Kind::answer, "+OK\r\n"};
+    if (ascii::iequals(verb, "QUIT")) return {Kind::finish, "+OK Goodbye\r\n"};
+    return {Kind::refuse, "-ERR Must issue STLS first\r\n"};
+  }
+
+  /// The server would keep UTF-8 mode over the client's TLS, and whoever asked for it in the clear
+  /// need not have been the client (RFC 6856 §2: no STLS after UTF8).
+  [[nodiscard]] std::string_view starttls_objection() const noexcept override {
+    return utf8_ ? "-ERR STLS is not permitted after UTF8\r\n" : std::string_view{};
+  }
+
+  bool utf8_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<UpstreamRole> pop3_upstream(const RoleSettings& settings) {
+  return std::make_unique<StatusUpstream>(settings, kDialect);
+}
+
+std::unique_ptr<DownstreamRole> pop3_downstream(const RoleSettings& settings) {
+  return std::make_unique<Pop3Downstream>(settings);
+}
+
+}  // namespace starttls::proto
