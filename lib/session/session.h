@@ -124,6 +124,7 @@ class Session final : LegEvents {
 
   // While the downstream role stands between the streams.
   [[nodiscard]] proto::RoleSettings role_settings(TlsMode upstream) const;
+  [[nodiscard]] bool dialogue_goes_on(proto::Verdict verdict);
   void start_downstream_tls();
   void on_client_secured();
   void run_client_input();

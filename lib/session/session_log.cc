@@ -1,0 +1,77 @@
+// What a session says of itself: its events, and one line at its end.
+
+#include "lib/session/session.h"
+
+namespace starttls::session {
+namespace {
+
+std::uint64_t as_ms(std::chrono::nanoseconds time) {
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(time).count());
+}
+
+tls::Facts clear_leg() {
+  tls::Facts facts;
+  facts.version = "none";
+  return facts;
+}
+
+std::string_view verify_name(config::Verify verify) noexcept {
+  return verify == config::Verify::full ? "full" : "none";
+}
+
+}  // namespace
+
+std::string_view Session::state() const noexcept {
+  if (before_greeting() && upstream_role_ != nullptr) return upstream_role_->state();
+  if (downstream_role_ != nullptr) return downstream_role_->state();
+  return kPhaseNames[static_cast<std::size_t>(phase_)];
+}
+
+void Session::log_event(log::Level level, std::string_view message, const Error& error,
+                        std::string_view leg) {
+  const bool upstream = leg == "upstream";
+  env_.log.write(level, message,
+                 {{"session", id_},
+                  {"service", service_->config.name},
+                  {"leg", leg},
+                  {"peer", upstream ? to_string(address()) : client_name_},
+                  {"state", state()},
+                  {"error", name(error.code)},
+                  {"reason", error.reason},
+                  {"evidence", error.evidence}});
+}
+
+void Session::log_session() {
+  const auto& upstream = service_->config.upstream;
+  const bool secured = server_ != nullptr && server_->secured();
+  const tls::Facts up = secured ? server_->facts() : clear_leg();
+  const tls::Facts down = client_.secured() ? client_.facts() : clear_leg();
+  const auto since_birth = [this](std::chrono::nanoseconds at) {
+    return at == std::chrono::nanoseconds{} ? 0 : as_ms(at - born_at_);
+  };
+  // Encryption without identity is said on every line, not only at start.
+  const bool unverified = secured && upstream.verify == config::Verify::none;
+  env_.log.write(
+      unverified ? log::Level::warn : log::Level::info, "session",
+      {{"session", id_},
+       {"service", service_->config.name},
+       {"client", client_name_},
+       {"server", server_name_},
+       {"downstream_tls", down.version},
+       {"downstream_cipher", down.cipher},
+       {"downstream_resumed", down.resumed},
+       {"upstream_tls", up.version},
+       {"upstream_cipher", up.cipher},
+       {"upstream_resumed", up.resumed},
+       {"upstream_verify", secured ? verify_name(upstream.verify) : ""},
+       {"bytes_to_server", prelude_bytes_to_server_ + (to_server_ ? to_server_->octets() : 0)},
+       {"bytes_to_client", prelude_bytes_to_client_ + (to_client_ ? to_client_->octets() : 0)},
+       {"connect_ms", since_birth(connected_at_)},
+       {"prelude_ms", since_birth(greeted_at_)},
+       {"total_ms", since_birth(net::Loop::precise_now())},
+       {"outcome", outcome_},
+       {"reason", reason_}});
+}
+
+}  // namespace starttls::session
