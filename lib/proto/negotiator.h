@@ -63,8 +63,8 @@ class UpstreamRole {
   [[nodiscard]] virtual Result<Step> step(std::string_view input, std::string& to_server) = 0;
   /// The handshake asked for by `start_tls` is done. All that was heard in the clear is forgotten.
   [[nodiscard]] virtual Result<Verdict> secured(std::string& to_server) = 0;
-  /// `secured` returned `need_more`, and the server has said nothing for 2 s: what it was to say
-  /// unasked may be asked for now. Called at most once.
+  /// `secured` returned `need_more`, and the server has said nothing for 2 s: ask for what it
+  /// was to say unasked. Called at most once.
   [[nodiscard]] virtual Result<Verdict> on_quiet(std::string&) { return Verdict::need_more; }
   /// For logs and time-outs: what the role waits for.
   [[nodiscard]] virtual std::string_view state() const noexcept = 0;
