@@ -4,6 +4,7 @@
 #include "lib/proto/line_negotiator.h"
 #include "tests/support/catch.h"
 #include "tests/support/dialogue.h"
+#include "tests/support/roles.h"
 
 // Names begin with the attacks and edge cases they stand for: A command injection, B response
 // injection, N negotiation, T tampering, S state carried across TLS, G general, P parser, K
@@ -11,21 +12,15 @@
 
 using namespace starttls;
 using namespace starttls::proto;
+using starttls::test::downstream;
 using starttls::test::DownstreamDialogue;
+using starttls::test::upstream;
 using starttls::test::UpstreamDialogue;
 
 namespace {
 
 constexpr TlsMode kAllModes[] = {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls,
                                  TlsMode::implicit};
-
-RoleSettings upstream(TlsMode mode) {
-  return {.upstream = mode, .hostname = "proxy.example", .tag = "R4nd"};
-}
-
-RoleSettings downstream(TlsMode mode) {
-  return {.downstream = mode, .hostname = "proxy.example"};
-}
 
 constexpr std::string_view kGreeting = "* OK mx.example ready\r\n";
 constexpr std::string_view kStarttls = "R4nd STARTTLS\r\n";

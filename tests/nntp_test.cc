@@ -5,6 +5,7 @@
 #include "lib/proto/protocols.h"
 #include "tests/support/catch.h"
 #include "tests/support/dialogue.h"
+#include "tests/support/roles.h"
 
 // Names begin with the attacks and edge cases they stand for: A command injection, B response
 // injection, N negotiation, T tampering, S session fixation, G general, P parser, K capabilities.
@@ -12,7 +13,9 @@
 
 using namespace starttls;
 using namespace starttls::proto;
+using starttls::test::downstream;
 using starttls::test::DownstreamDialogue;
+using starttls::test::upstream;
 using starttls::test::UpstreamDialogue;
 
 namespace {
@@ -21,14 +24,6 @@ constexpr std::string_view kOwnList =
     "101 Capability list follows\r\nVERSION 2\r\nSTARTTLS\r\n.\r\n";
 constexpr std::string_view kActive = "502 TLS is already active\r\n";
 constexpr std::string_view kTlsFirst = "483 Must issue STARTTLS first\r\n";
-
-RoleSettings upstream(TlsMode mode) {
-  return {.upstream = mode, .hostname = "proxy.example"};
-}
-
-RoleSettings downstream(TlsMode mode, TlsMode server = TlsMode::starttls) {
-  return {.downstream = mode, .upstream = server, .hostname = "proxy.example"};
-}
 
 const RoleSettings kStarttls = upstream(TlsMode::starttls);
 const RoleSettings kOpportunistic = upstream(TlsMode::opportunistic);

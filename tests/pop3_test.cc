@@ -5,13 +5,16 @@
 #include "lib/proto/protocols.h"
 #include "tests/support/catch.h"
 #include "tests/support/dialogue.h"
+#include "tests/support/roles.h"
 
 // Names begin with the attacks and edge cases they stand for: A command injection, B response
 // injection, N negotiation, T tampering, S session fixation, G general, P parser, K capabilities.
 
 using namespace starttls;
 using namespace starttls::proto;
+using starttls::test::downstream;
 using starttls::test::DownstreamDialogue;
+using starttls::test::upstream;
 using starttls::test::UpstreamDialogue;
 
 namespace {
@@ -19,14 +22,6 @@ namespace {
 constexpr std::string_view kGreeting = "+OK pop.example ready\r\n";
 constexpr std::string_view kGoAhead = "+OK Begin TLS negotiation\r\n";
 constexpr std::string_view kActive = "-ERR Command not permitted when TLS active\r\n";
-
-RoleSettings upstream(TlsMode mode) {
-  return {.upstream = mode, .hostname = "proxy.example"};
-}
-
-RoleSettings downstream(TlsMode mode, TlsMode server = TlsMode::starttls) {
-  return {.downstream = mode, .upstream = server, .hostname = "proxy.example"};
-}
 
 const RoleSettings kStarttls = upstream(TlsMode::starttls);
 const RoleSettings kOpportunistic = upstream(TlsMode::opportunistic);

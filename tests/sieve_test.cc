@@ -4,6 +4,7 @@
 #include "lib/proto/line_negotiator.h"
 #include "tests/support/catch.h"
 #include "tests/support/dialogue.h"
+#include "tests/support/roles.h"
 
 // Names begin with the attacks and edge cases they stand for: A command injection, B response
 // injection, N negotiation, T tampering, S state over TLS, G general, P parser, K capabilities, M
@@ -11,20 +12,12 @@
 
 using namespace starttls;
 using namespace starttls::proto;
+using starttls::test::downstream;
 using starttls::test::DownstreamDialogue;
+using starttls::test::upstream;
 using starttls::test::UpstreamDialogue;
 
 namespace {
-
-RoleSettings settings(TlsMode downstream, TlsMode upstream) {
-  return {.downstream = downstream, .upstream = upstream, .hostname = "proxy.example"};
-}
-RoleSettings upstream(TlsMode mode) {
-  return settings(TlsMode::none, mode);
-}
-RoleSettings downstream(TlsMode mode) {
-  return settings(mode, TlsMode::starttls);
-}
 
 constexpr std::string_view kClearList =
     "\"IMPLEMENTATION\" \"timsieved\"\r\n\"SASL\" \"\"\r\n\"SIEVE\" \"evil\"\r\n\"STARTTLS\"\r\n"

@@ -437,6 +437,10 @@ Result<Verdict> ImapDownstream::on_clear_command(const Command& command, std::st
 Result<Verdict> ImapDownstream::on_command(const Command& command, std::string& to_client,
                                            std::string& to_server) {
   if (ascii::iequals(command.verb, "STARTTLS")) return on_starttls(command, to_client);
+  // A server that trusts our address would believe the client's words about itself.
+  if (is_any_of(command.verb, {"XCLIENT", "XFORWARD"})) {
+    return refuse(command.text, tagged(command.tag, "NO Command not allowed"), to_client);
+  }
   if (is_barred(command)) {
     return refuse(command.text, tagged(command.tag, "NO Mechanism not available"), to_client);
   }
@@ -567,7 +571,7 @@ std::string ImapDownstream::edit(std::string_view raw) const {
   for (auto name = take_word(rest); !name.empty(); name = take_word(rest)) {
     constexpr std::string_view kAuth = "AUTH=";
     const bool barred =
-        ascii::iequals(name, "STARTTLS") ||
+        is_any_of(name, {"STARTTLS", "XCLIENT", "XFORWARD"}) ||
         (ascii::istarts_with(name, kAuth) &&
          is_barred_mechanism(name.substr(kAuth.size()), settings_.client_certificate));
     edited |= barred;

@@ -61,6 +61,9 @@ class NntpDownstream final : public StatusDownstream {
     if (ascii::iequals(verb, "CAPABILITIES")) return {Kind::capabilities};
     if (ascii::iequals(verb, "HELP")) return {Kind::list};
     if (is_any_of(verb, {"DATE", "QUIT"}) || is_mode_reader(verb, command)) return {Kind::pass};
+    if (is_any_of(verb, {"XCLIENT", "XFORWARD"})) {
+      return {Kind::refuse, "502 Command not allowed\r\n"};
+    }
     if (bars_external() && ascii::iequals(verb, "AUTHINFO") &&
         ascii::iequals(take_word(command), "SASL") &&
         ascii::iequals(take_word(command), "EXTERNAL")) {

@@ -132,10 +132,10 @@ bool is_starttls(const Line& capability) {
 
 /// A line of a list as the client may see it; nothing where it must not see it at all.
 std::optional<std::string> edit_capability(const Line& line, bool external) {
-  if (is_starttls(line)) return std::nullopt;
   const auto end = line.raw.substr(line.text.size());
   auto rest = line.text;
   const auto name = take_string(rest);
+  if (name && is_any_of(*name, {"STARTTLS", "XCLIENT", "XFORWARD"})) return std::nullopt;
   if (!name || !ascii::iequals(*name, "SASL")) return std::string(line.raw);
   const auto head = line.text.substr(0, line.text.size() - rest.size());
   rest = ascii::trim(rest);
@@ -315,6 +315,11 @@ std::string_view take_verb(std::string_view& rest) noexcept {
   return verb;
 }
 
+/// A server that trusts our address would believe the client's words about itself (Dovecot).
+bool speaks_for_another(std::string_view command) noexcept {
+  return is_any_of(take_verb(command), {"XCLIENT", "XFORWARD"});
+}
+
 /// Does the line, whole or up to its first end, hold octets that are no line? Errs on the side of
 /// yes.
 bool may_hold_literal(std::string_view text) noexcept {
@@ -421,11 +426,13 @@ Result<Verdict> SieveDownstream::push_list(std::string& to_client) {
   return Verdict::need_more;
 }
 
-/// Strings matter only to commands that do not commit: their line is all that is looked at.
+/// Strings matter only to commands that we answer: of others the line is all that is looked at.
 Result<std::optional<Line>> SieveDownstream::next_command(std::string_view input) const {
   if (local()) return next_whole_line(input, client_rules_);
   auto line = next_line(input, client_rules_);
-  if (!line || !line->has_value() || !asks_for_external((*line)->text)) return line;
+  if (!line || !line->has_value()) return line;
+  const auto& text = (*line)->text;
+  if (!speaks_for_another(text) && !asks_for_external(text)) return line;
   return next_whole_line(input, client_rules_);
 }
 
@@ -466,6 +473,7 @@ Result<> SieveDownstream::on_command(const Line& line, std::string& to_server) {
   auto rest = line.text;
   const auto verb = take_verb(rest);
   if (ascii::iequals(verb, "STARTTLS")) return on_starttls(line, rest);
+  if (speaks_for_another(line.text)) return refuse("NO \"Command not allowed\"\r\n");
   if (asks_for_external(line.text)) return refuse("NO \"Mechanism not available\"\r\n");
   auto words = line.text;
   const bool passes = is_any_of(take_word(words), {"CAPABILITY", "NOOP", "LOGOUT"});
