@@ -3,13 +3,13 @@
 #include <iterator>
 #include <string>
 
-#include <stdlib.h>
-
 #include "bench/backend/dot_reader.h"
+#include "bench/backend/dot_writer.h"
 #include "bench/backend/mailbox.h"
 #include "bench/backend/protocol.h"
 #include "bench/load/pattern.h"
 #include "tests/support/catch.h"
+#include "tests/support/talk.h"
 
 using namespace starttls::bench;
 using namespace std::string_literals;
@@ -43,25 +43,6 @@ Read read_dots(const std::string& data, std::size_t first, std::size_t second) {
 struct Case {
   std::string data;
   Read wanted;
-};
-
-/// All that the protocol says to `input`, fed as a connection would.
-struct Talk {
-  explicit Talk(std::unique_ptr<Protocol> made) : protocol(std::move(made)) {}
-
-  std::string say(std::string_view input) {
-    std::string reply;
-    do {
-      step = protocol->step(input, reply);
-      input.remove_prefix(step.consumed);
-    } while (step.want == Want::input && step.consumed > 0 && !input.empty());
-    unread = input;
-    return reply;
-  }
-
-  std::unique_ptr<Protocol> protocol;
-  Step step;
-  std::string unread;
 };
 
 std::string file_text(const std::filesystem::path& path) {
@@ -172,9 +153,8 @@ TEST_CASE("backend lmtp: data is answered for each recipient", "[bench]") {
 }
 
 TEST_CASE("mailbox: messages are stored octet by octet, unfinished ones not at all", "[bench]") {
-  std::string folder = (std::filesystem::temp_directory_path() / "starttls-XXXXXX").string();
-  REQUIRE(::mkdtemp(folder.data()) != nullptr);
-  const Mailbox mailbox{folder};
+  TemporaryFolder folder;
+  const Mailbox mailbox{folder.path};
   {
     const auto unfinished = mailbox.begin();
     unfinished->write("never");
@@ -184,8 +164,185 @@ TEST_CASE("mailbox: messages are stored octet by octet, unfinished ones not at a
     CHECK(first->commit().value() == "5 octets stored as 000001.eml");
     CHECK(mailbox.begin()->commit().value() == "0 octets stored as 000002.eml");
   }
-  CHECK(file_text(folder + "/000001.eml") == "a\r\n\0b"s);
-  CHECK(std::distance(std::filesystem::directory_iterator(folder), {}) == 2);
-  std::filesystem::remove_all(folder);
+  CHECK(file_text(folder.path + "/000001.eml") == "a\r\n\0b"s);
+  CHECK(std::distance(std::filesystem::directory_iterator(folder.path), {}) == 2);
+  std::filesystem::remove_all(folder.path);
   CHECK_FALSE(mailbox.begin()->commit());
+}
+
+TEST_CASE("mailbox: what is stored can be listed, read, replaced and removed", "[bench]") {
+  TemporaryFolder folder;
+  const Mailbox mailbox{folder.path};
+  for (const auto* const content : {"first", "second"}) {
+    const auto message = mailbox.begin();
+    message->write(content);
+    REQUIRE(message->commit());
+    const auto script = mailbox.replace("a script.sieve");
+    script->write(content);
+    REQUIRE(script->commit());
+  }
+  const auto messages = mailbox.messages();
+  REQUIRE(messages.size() == 2);
+  CHECK(Mailbox::number(messages[1]) == 2);
+  CHECK(messages[1].octets == 6);
+  CHECK(mailbox.read(messages[0].name).value() == "first");
+  CHECK(mailbox.read("a script.sieve").value() == "second");
+  CHECK(mailbox.list(".sieve").size() == 1);
+  CHECK(mailbox.remove("000001.eml"));
+  CHECK_FALSE(mailbox.remove("000001.eml"));
+  CHECK_FALSE(mailbox.read("000001.eml"));
+  CHECK(mailbox.messages().size() == 1);
+}
+
+TEST_CASE("mailbox: no name leads out of its folder", "[bench][security]") {
+  TemporaryFolder folder;
+  const Mailbox mailbox{folder.path};
+  for (const auto& name :
+       {"../x"s, "/etc/passwd"s, "."s, ".x"s, ""s, "a\0b"s, "a\nb"s, std::string(101, 'a')}) {
+    CAPTURE(name);
+    CHECK(mailbox.replace(name) == nullptr);
+    CHECK_FALSE(mailbox.read(name));
+    CHECK_FALSE(mailbox.remove(name));
+  }
+}
+
+TEST_CASE("mailbox: without a folder there is nothing to fetch", "[bench]") {
+  const Mailbox mailbox{""};
+  REQUIRE(mailbox.begin()->commit());
+  REQUIRE(mailbox.replace("passwd")->commit());
+  CHECK(mailbox.messages().empty());
+  CHECK_FALSE(mailbox.read("etc/passwd"));
+  CHECK_FALSE(mailbox.read("passwd"));
+  CHECK_FALSE(mailbox.remove("passwd"));
+}
+
+TEST_CASE("dot writer: what it writes is what the reader reads", "[bench]") {
+  for (const auto& content : {""s, ".\r\n"s, "a\r\n.b\r\n..\r\n\r\n.\r\n"s, "\n.\n\r.\r\r\n"s}) {
+    CAPTURE(content);
+    std::string dotted;
+    append_dotted(content, dotted);
+    CHECK(read_dots(dotted, 0, dotted.size()) == Read{content, "", true});
+  }
+  std::string dotted;
+  append_dotted("..no end", dotted);
+  CHECK(dotted == "...no end\r\n.\r\n");
+}
+
+namespace {
+
+/// What all protocols have in common, in the words of each.
+struct Words {
+  std::string_view name;
+  std::string_view capability;
+  std::string_view keyword;   ///< in the list, where STARTTLS is possible
+  std::string_view starttls;  ///< the command
+  std::string_view go_ahead;
+  std::string_view refusal;    ///< of STARTTLS, where it is not possible
+  std::string_view injection;  ///< what is said to octets behind STARTTLS
+  std::string_view forbidden;  ///< before TLS, where that is required
+  std::string_view wanted;     ///< the beginning of the answer
+  std::string_view xsend;      ///< all that it takes
+};
+
+constexpr Words kWords[] = {
+    {"smtp", "EHLO a\r\n", "250-STARTTLS\r\n", "STARTTLS\r\n", "220 2.0.0 go ahead\r\n", "503 ",
+     "503 5.5.1 data behind STARTTLS\r\n", "MAIL FROM:<a@b>\r\n", "530 5.7.0 ",
+     "EHLO a\r\nXSEND 7\r\n"},
+    {"lmtp", "LHLO a\r\n", "250-STARTTLS\r\n", "STARTTLS\r\n", "220 2.0.0 go ahead\r\n", "503 ",
+     "503 5.5.1 data behind STARTTLS\r\n", "XSEND 7\r\n", "530 5.7.0 ", "LHLO a\r\nXSEND 7\r\n"},
+    {"imap", "a CAPABILITY\r\n", " STARTTLS", "b STARTTLS\r\n", "b OK go ahead\r\n", "b BAD ",
+     "b BAD data behind STARTTLS\r\n* BYE data behind STARTTLS\r\n", "c LOGIN u p\r\n",
+     "c NO [PRIVACYREQUIRED] ", "d LOGIN u p\r\ne XSEND 7\r\n"},
+    {"pop3", "CAPA\r\n", "\r\nSTLS\r\n", "STLS\r\n", "+OK go ahead\r\n", "-ERR ",
+     "-ERR data behind STLS\r\n", "USER u\r\n", "-ERR STLS first\r\n",
+     "USER u\r\nPASS p\r\nXSEND 7\r\n"},
+    {"sieve", "CAPABILITY\r\n", "\"STARTTLS\"\r\n", "STARTTLS\r\n", "OK \"go ahead\"\r\n", "NO ",
+     "NO \"data behind STARTTLS\"\r\n", "AUTHENTICATE \"PLAIN\" \"AGEAYg==\"\r\n",
+     "NO (ENCRYPT-NEEDED) ", "AUTHENTICATE \"PLAIN\" \"AGEAYg==\"\r\nXSEND 7\r\n"},
+    {"nntp", "CAPABILITIES\r\n", "\r\nSTARTTLS\r\n", "STARTTLS\r\n", "382 go ahead\r\n", "502 ",
+     "502 data behind STARTTLS\r\n", "GROUP a\r\n", "483 ", "XSEND 7\r\n"},
+};
+
+bool has(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("backend: STARTTLS is offered and possible exactly where the mode says so",
+          "[bench][security]") {
+  const Mailbox mailbox{""};
+  for (const Words& words : kWords) {
+    for (const Tls tls : {Tls::none, Tls::offered, Tls::required, Tls::active}) {
+      CAPTURE(words.name, static_cast<int>(tls));
+      const bool offers = tls == Tls::offered || tls == Tls::required;
+      Talk talk{find_protocol(words.name)(tls, mailbox)};
+      CHECK(has(talk.spell(words.capability), words.keyword) == offers);
+      CHECK(talk.spell(words.forbidden).starts_with(words.wanted) == (tls == Tls::required));
+      if (tls == Tls::required) {
+        CHECK(talk.spell(words.xsend).find("7 octets") == std::string::npos);
+      }
+
+      Talk fresh{find_protocol(words.name)(tls, mailbox)};
+      const auto answer = fresh.say(words.starttls);
+      if (!offers) {
+        CHECK(answer.starts_with(words.refusal));
+        CHECK(fresh.step.want == Want::input);
+        continue;
+      }
+      CHECK(answer == words.go_ahead);
+      CHECK(fresh.step.want == Want::start_tls);
+    }
+  }
+}
+
+TEST_CASE(
+    "backend: nothing behind STARTTLS is consumed, and it is refused in each protocol's words",
+    "[bench][security]") {
+  const Mailbox mailbox{""};
+  for (const Words& words : kWords) {
+    CAPTURE(words.name);
+    Talk talk{find_protocol(words.name)(Tls::required, mailbox)};
+    CHECK(talk.say(std::string(words.starttls).append(words.forbidden)) == words.go_ahead);
+    CHECK(talk.unread == words.forbidden);  // the leg refuses these
+    std::string refusal;
+    talk.protocol->refuse_injection(refusal);
+    CHECK(refusal == words.injection);
+  }
+}
+
+TEST_CASE("backend: after TLS there is no STARTTLS, and all that TLS was needed for",
+          "[bench][security]") {
+  const Mailbox mailbox{""};
+  for (const Words& words : kWords) {
+    for (const Tls tls : {Tls::offered, Tls::required}) {
+      CAPTURE(words.name);
+      Talk talk{find_protocol(words.name)(tls, mailbox)};
+      talk.say(words.starttls);
+      const auto pushed = talk.secure();
+      CHECK(pushed.empty() == (words.name != "sieve"));
+      CHECK_FALSE(has(pushed, words.keyword));
+      CHECK_FALSE(has(talk.say(words.capability), words.keyword));
+      CHECK(talk.say(words.starttls).starts_with(words.refusal));
+      CHECK(has(talk.say(words.xsend), "7 octets follow"));
+      CHECK(talk.step.want == Want::send_pattern);
+      CHECK(talk.step.octets == 7);
+    }
+  }
+}
+
+TEST_CASE("backend: what a client says is taken wherever it is cut, and never in endless lines",
+          "[bench]") {
+  const Mailbox mailbox{""};
+  for (const Words& words : kWords) {
+    CAPTURE(words.name);
+    const auto all = std::string(words.capability).append(words.xsend);
+    Talk whole{find_protocol(words.name)(Tls::none, mailbox)};
+    Talk spelled{find_protocol(words.name)(Tls::none, mailbox)};
+    CHECK(whole.say(all) == spelled.spell(all));
+
+    Talk longest{find_protocol(words.name)(Tls::none, mailbox)};
+    CHECK_FALSE(longest.say(std::string(kMaxCommand + 1, 'a')).empty());
+    CHECK(longest.step.want == Want::close);
+  }
 }

@@ -23,6 +23,7 @@ Tls initial_tls(TlsMode mode) noexcept {
     case TlsMode::none:
       return Tls::none;
     case TlsMode::opportunistic:
+      return Tls::offered;
     case TlsMode::starttls:
       return Tls::required;
     case TlsMode::implicit:
@@ -154,6 +155,7 @@ void Connection::send_pattern() {
   if (pattern_octets_ == 0) {
     want_ = Want::input;
     run_waiting();
+    on_leg_input(leg_);  // where STARTTLS may still come, what is pipelined waits there
     balance();
   } else if (leg_.queued() == 0) {
     loop_.defer([this] { send_pattern(); });

@@ -84,8 +84,10 @@ class Worker {
 Result<bench::Settings> make_settings(const Options& options) {
   bench::Settings settings{bench::find_protocol(options.protocol), TlsMode::none, nullptr,
                            bench::Mailbox{options.store}};
-  if (options.tls == name(TlsMode::none)) return settings;
-  settings.tls = options.tls == name(TlsMode::starttls) ? TlsMode::starttls : TlsMode::implicit;
+  for (const auto mode : {TlsMode::opportunistic, TlsMode::starttls, TlsMode::implicit}) {
+    if (options.tls == name(mode)) settings.tls = mode;
+  }
+  if (settings.tls == TlsMode::none) return settings;
   auto context = tls::Context::server({.certificates = {{options.chain, options.key}}});
   if (!context) return fail(std::move(context.error()));
   settings.context = std::move(*context);
@@ -138,12 +140,13 @@ int run(int argc, char** argv) {
                    : "none of " + bench::protocol_names() + ": " + name;
       });
   app.add_option("--listen", options.listen, "ADDRESS:PORT (0 = any) or unix:PATH")->required();
-  app.add_option("--tls", options.tls, "none, starttls (required) or implicit")
-      ->check(CLI::IsMember({"none", "starttls", "implicit"}));
+  app.add_option("--tls", options.tls,
+                 "none, opportunistic (STARTTLS offered), starttls (required) or implicit")
+      ->check(CLI::IsMember({"none", "opportunistic", "starttls", "implicit"}));
   app.add_option("--chain", options.chain, "certificate chain, PEM");
   app.add_option("--key", options.key, "its key, PEM");
   auto* const store =
-      app.add_option("--store", options.store, "keep messages as files in this folder")
+      app.add_option("--store", options.store, "keep messages and scripts as files in this folder")
           ->check(CLI::ExistingDirectory);
   bool discard = false;  // the default all the same
   app.add_flag("--discard", discard, "drop messages, and say which were the bench's pattern")

@@ -9,8 +9,8 @@ struct Row {
 };
 
 constexpr Row kProtocols[] = {
-    {"smtp", make_smtp},
-    {"lmtp", make_lmtp},
+    {"smtp", make_smtp}, {"lmtp", make_lmtp},   {"imap", make_imap},
+    {"pop3", make_pop3}, {"sieve", make_sieve}, {"nntp", make_nntp},
 };
 
 }  // namespace

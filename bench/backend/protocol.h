@@ -2,6 +2,10 @@
 
 // The server side of the mail protocols, as far as a demo and benchmarks need it. A protocol is a
 // machine without I/O: what the client said comes in, replies and a wish for the connection go out.
+//
+// Anybody may log in. What is beyond the protocols is one command for benchmarks, the same in all
+// of them: XSEND OCTETS is answered with one line of success, and directly behind it so many octets
+// of the bench's pattern and nothing else.
 
 #include <cstddef>
 #include <cstdint>
@@ -32,9 +36,15 @@ struct Step {
 /// The TLS of a connection as its protocol sees it.
 enum class Tls : std::uint8_t {
   none,      ///< there is none, and none is offered
+  offered,   ///< STARTTLS is offered, and all else works without it
   required,  ///< STARTTLS is offered, and little else is possible before it
   active,
 };
+
+/// STARTTLS is possible.
+constexpr bool offers_tls(Tls tls) noexcept {
+  return tls == Tls::offered || tls == Tls::required;
+}
 
 /// One protocol on one connection. `reply` is appended to.
 class Protocol {
@@ -58,10 +68,14 @@ using MakeProtocol = std::unique_ptr<Protocol> (*)(Tls tls, const Mailbox& mailb
 
 /// Null where the name is not known.
 [[nodiscard]] MakeProtocol find_protocol(std::string_view name) noexcept;
-/// "smtp, lmtp"
+/// "smtp, lmtp, ..."
 [[nodiscard]] std::string protocol_names();
 
 [[nodiscard]] std::unique_ptr<Protocol> make_smtp(Tls tls, const Mailbox& mailbox);
 [[nodiscard]] std::unique_ptr<Protocol> make_lmtp(Tls tls, const Mailbox& mailbox);
+[[nodiscard]] std::unique_ptr<Protocol> make_imap(Tls tls, const Mailbox& mailbox);
+[[nodiscard]] std::unique_ptr<Protocol> make_pop3(Tls tls, const Mailbox& mailbox);
+[[nodiscard]] std::unique_ptr<Protocol> make_sieve(Tls tls, const Mailbox& mailbox);
+[[nodiscard]] std::unique_ptr<Protocol> make_nntp(Tls tls, const Mailbox& mailbox);
 
 }  // namespace starttls::bench

@@ -1,10 +1,9 @@
-#include <algorithm>
 #include <optional>
 
 #include <fmt/format.h>
 
 #include "bench/backend/dot_reader.h"
-#include "bench/backend/protocol.h"
+#include "bench/backend/line_protocol.h"
 #include "lib/base/ascii.h"
 
 namespace starttls::bench {
@@ -14,7 +13,7 @@ namespace {
 constexpr std::size_t kMaxRecipients = 1000;
 
 /// SMTP (RFC 5321) and LMTP (RFC 2033). Takes mail from anybody for anybody.
-class Smtp final : public Protocol {
+class Smtp final : public LineProtocol {
  public:
   enum class Dialect : std::uint8_t { smtp, lmtp };
 
@@ -23,19 +22,6 @@ class Smtp final : public Protocol {
 
   void greet(std::string& reply) override {
     reply += lmtp() ? "220 backend.test LMTP\r\n" : "220 backend.test ESMTP\r\n";
-  }
-
-  Step step(std::string_view input, std::string& reply) override {
-    if (data_) return take_data(input, reply);
-    const std::size_t end = input.find("\r\n");
-    if (std::min(end, input.size()) > kMaxCommand) {
-      reply += "500 5.5.2 line too long\r\n";
-      return {input.size(), Want::close};
-    }
-    if (end == std::string_view::npos) return {};
-    Step step = command(input.substr(0, end), reply);
-    step.consumed = end + 2;
-    return step;
   }
 
   void secured(std::string&) override {
@@ -57,23 +43,14 @@ class Smtp final : public Protocol {
   };
   static const Command kCommands[];
 
+  Step on_line(std::string_view line, std::string& reply) override;
+  void on_long_line(std::string& reply) override { reply += "500 5.5.2 line too long\r\n"; }
+
   /// A message on its way in.
   struct Data {
     DotReader reader;
     std::unique_ptr<Message> message;
   };
-
-  Step command(std::string_view line, std::string& reply) {
-    const auto verb = ascii::first_word(line);
-    const auto* const end = kCommands + kCommandCount;
-    const auto* const found = std::find_if(
-        kCommands, end, [verb](const Command& each) { return ascii::iequals(each.verb, verb); });
-    if (found == end) return answer(reply, "500 5.5.1 unknown command\r\n");
-    if (tls_ == Tls::required && !found->before_tls) {
-      return answer(reply, "530 5.7.0 STARTTLS first\r\n");
-    }
-    return (this->*found->handler)(ascii::after_first_word(line), reply);
-  }
 
   Step ehlo(std::string_view name, std::string& reply) {
     if (lmtp()) return answer(reply, "500 5.5.1 this is LMTP: say LHLO\r\n");
@@ -88,7 +65,7 @@ class Smtp final : public Protocol {
     greeted_ = true;
     reset();
     reply += "250-backend.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n";
-    if (tls_ == Tls::required) reply += "250-STARTTLS\r\n";
+    if (offers_tls(tls_)) reply += "250-STARTTLS\r\n";
     return answer(reply, "250 SIZE 0\r\n");  // no limit (RFC 1870 §4)
   }
   Step helo(std::string_view name, std::string& reply) {
@@ -100,7 +77,7 @@ class Smtp final : public Protocol {
   }
 
   Step starttls(std::string_view arguments, std::string& reply) {
-    if (tls_ != Tls::required) return answer(reply, "503 5.5.1 no STARTTLS here\r\n");
+    if (!offers_tls(tls_)) return answer(reply, "503 5.5.1 no STARTTLS here\r\n");
     if (!arguments.empty()) return answer(reply, "501 5.5.4 no parameters allowed\r\n");
     reply += "220 2.0.0 go ahead\r\n";
     return {0, Want::start_tls};
@@ -127,7 +104,8 @@ class Smtp final : public Protocol {
     return answer(reply, "354 go ahead\r\n");
   }
 
-  Step take_data(std::string_view input, std::string& reply) {
+  std::optional<std::size_t> take_data(std::string_view input, std::string& reply) override {
+    if (!data_) return std::nullopt;
     Message& message = *data_->message;
     const std::size_t taken =
         data_->reader.take(input, [&message](std::string_view content) { message.write(content); });
@@ -140,7 +118,7 @@ class Smtp final : public Protocol {
       data_.reset();
       reset();
     }
-    return {taken};
+    return taken;
   }
 
   Step rset(std::string_view, std::string& reply) {
@@ -153,7 +131,6 @@ class Smtp final : public Protocol {
     return {0, Want::close};
   }
 
-  /// For benchmarks only: XSEND OCTETS is answered with 250 and then so much of the pattern.
   Step xsend(std::string_view arguments, std::string& reply) {
     const auto octets = ascii::parse_number(arguments);
     if (!greeted_) return answer(reply, "503 5.5.1 EHLO first\r\n");
@@ -177,8 +154,6 @@ class Smtp final : public Protocol {
   }
   [[nodiscard]] bool lmtp() const noexcept { return dialect_ == Dialect::lmtp; }
 
-  static constexpr std::size_t kCommandCount = 12;
-
   Dialect dialect_;
   Tls tls_;
   const Mailbox& mailbox_;
@@ -188,7 +163,7 @@ class Smtp final : public Protocol {
   std::optional<Data> data_;
 };
 
-constexpr Smtp::Command Smtp::kCommands[kCommandCount] = {
+constexpr Smtp::Command Smtp::kCommands[] = {
     {"EHLO", &Smtp::ehlo, true},    {"HELO", &Smtp::helo, true},
     {"LHLO", &Smtp::lhlo, true},    {"STARTTLS", &Smtp::starttls, true},
     {"NOOP", &Smtp::noop, true},    {"RSET", &Smtp::rset, true},
@@ -196,6 +171,15 @@ constexpr Smtp::Command Smtp::kCommands[kCommandCount] = {
     {"RCPT", &Smtp::rcpt, false},   {"DATA", &Smtp::data, false},
     {"XSEND", &Smtp::xsend, false}, {"VRFY", &Smtp::noop, false},
 };
+
+Step Smtp::on_line(std::string_view line, std::string& reply) {
+  const auto* const found = find_command(kCommands, ascii::first_word(line));
+  if (found == nullptr) return answer(reply, "500 5.5.1 unknown command\r\n");
+  if (tls_ == Tls::required && !found->before_tls) {
+    return answer(reply, "530 5.7.0 STARTTLS first\r\n");
+  }
+  return (this->*found->handler)(ascii::after_first_word(line), reply);
+}
 
 }  // namespace
 

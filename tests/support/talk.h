@@ -1,0 +1,64 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <stdlib.h>
+
+#include "bench/backend/protocol.h"
+#include "tests/support/catch.h"
+
+namespace starttls::bench {
+
+/// All that a protocol of bench/backend says to its input, fed as a connection would.
+struct Talk {
+  explicit Talk(std::unique_ptr<Protocol> made) : protocol(std::move(made)) {}
+
+  /// What is left of earlier input comes first.
+  std::string say(std::string_view input) {
+    std::string reply;
+    unread += input;
+    std::string_view rest = unread;
+    do {
+      step = protocol->step(rest, reply);
+      rest.remove_prefix(step.consumed);
+    } while (step.want == Want::input && step.consumed > 0 && !rest.empty());
+    unread = std::string(rest);
+    return reply;
+  }
+
+  /// The same, octet by octet.
+  std::string spell(std::string_view input) {
+    std::string reply;
+    for (const char c : input) reply += say({&c, 1});
+    return reply;
+  }
+
+  /// The handshake has taken place: what it says then.
+  std::string secure() {
+    std::string reply;
+    protocol->secured(reply);
+    return reply;
+  }
+
+  std::unique_ptr<Protocol> protocol;
+  Step step;
+  std::string unread;
+};
+
+/// A folder that is removed with what it holds.
+struct TemporaryFolder {
+  TemporaryFolder() : path((std::filesystem::temp_directory_path() / "starttls-XXXXXX").string()) {
+    REQUIRE(::mkdtemp(path.data()) != nullptr);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() { std::filesystem::remove_all(path); }
+
+  std::string path;
+};
+
+}  // namespace starttls::bench
