@@ -176,7 +176,11 @@ class Matrix(unittest.TestCase):
         return b"".join(lines)
 
     def converse(self, dialect, client, mode):
-        """The client's side of a session of that downstream mode."""
+        """The client's side of a session of that downstream mode.
+
+        With none on both legs the proxy does not take part: then the client talks to the server,
+        which has STARTTLS, and its TLS ends there.
+        """
         if mode == "implicit":
             start_tls(client)
         if dialect.pushes:
@@ -220,6 +224,19 @@ class Matrix(unittest.TestCase):
             own = heard[1][:-len(said)]
             self.assertLessEqual(own.count(b"\n"), 1, own)
 
+    def check_plain_server(self, dialect, connection):
+        """Each octet of the client, the line with its STARTTLS included, and none of the proxy's."""
+        self.assertEqual(connection.clear,
+                         dialect.capability + b"\r\n" + dialect.starttls + b"\r\n")
+        self.assertEqual(connection.secure,
+                         dialect.capability + b"\r\n" + dialect.commit + b"\r\n" + PAYLOAD)
+
+    def check_plain_log(self, daemon, session):
+        """There was no prelude: once connected, the proxy relayed."""
+        lines = daemon.lines(lambda fields: fields.get("msg") == "phase"
+                             and fields["session"] == session["session"])
+        self.assertEqual([line["to"] for line in lines[:2]], ["connecting", "relay"])
+
     def test_every_pair(self):
         for protocol, dialect in PROTOCOLS.items():
             with self.subTest(protocol=protocol):
@@ -229,7 +246,7 @@ class Matrix(unittest.TestCase):
         chain, key = pki().pair()
         with (FakeServer(serve(dialect, False)) as clear,
               FakeServer(serve(dialect, True)) as implicit):
-            pairs = [pair for pair in itertools.product(MODES, MODES) if pair != ("none", "none")]
+            pairs = list(itertools.product(MODES, MODES))
             text = ["[proxy]", 'hostname = "proxy.test"', "workers = 1", "[log]", 'level = "debug"']
             for down, up in pairs:
                 server = implicit if up == "implicit" else clear
@@ -249,12 +266,17 @@ class Matrix(unittest.TestCase):
                     with self.subTest(protocol=protocol, downstream=down, upstream=up):
                         server = implicit if up == "implicit" else clear
                         with Client(ports[f"{down}-{up}"]) as client:
-                            self.converse(dialect, client, down)
+                            plain = down == up == "none"
+                            self.converse(dialect, client, "starttls" if plain else down)
                         session = daemon.sessions(number + 1)[-1]
                         connection = server.connection(counts[id(server)])
                         counts[id(server)] += 1
                         connection.ended.wait(10)
-                        self.check_server(dialect, connection, down, up)
+                        if plain:
+                            self.check_plain_server(dialect, connection)
+                            self.check_plain_log(daemon, session)
+                        else:
+                            self.check_server(dialect, connection, down, up)
                         self.assertEqual(session["upstream_tls"],
                                          "none" if up == "none" else "TLSv1.3")
                         self.assertEqual(session["downstream_tls"],

@@ -14,6 +14,7 @@ def _program(variable, default):
 
 PROXY = _program("STARTTLS_PROXY", "proxy/starttls-proxy")
 MAKE_PKI = _program("STARTTLS_MAKE_PKI", "bench/pki/make-pki")
+BACKEND = _program("STARTTLS_BACKEND", "bench/backend/backend")
 PEERS = pathlib.Path(os.environ.get("STARTTLS_PEERS") or ROOT / "build" / "peers") / "root"
 
 # Set in builds with a sanitizer: there speed and memory mean nothing, and sizes shrink.

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import unittest
 
 from . import children, wait
@@ -29,10 +30,13 @@ def require():
         raise unittest.SkipTest(f"no peers in {PEERS.parent}: run tests/peers/fetch")
 
 
-def command(*argv):
-    """The command line that runs `argv` inside the peers' tree, as root."""
-    return as_root("/usr/bin/env", "-i", "LC_ALL=C", "PATH=/usr/sbin:/usr/bin",
-                   "/usr/sbin/chroot", PEERS, *argv)
+def command(*argv, uid=0, environment=()):
+    """The command line that runs `argv` inside the peers' tree, as root or `uid`.
+
+    `environment` has more variables, as "NAME=VALUE".
+    """
+    return as_root("/usr/bin/env", "-i", "LC_ALL=C", "PATH=/usr/sbin:/usr/bin", *environment,
+                   "/usr/sbin/chroot", f"--userspec={uid}:{uid}", PEERS, *argv)
 
 
 def run(*argv, timeout=60, **options):
@@ -47,6 +51,61 @@ def scratch():
     with tempfile.TemporaryDirectory(dir=PEERS / "tmp", prefix="st-") as folder:
         os.chmod(folder, 0o755)
         yield pathlib.Path(folder), pathlib.Path("/tmp") / pathlib.Path(folder).name
+
+
+def tls_client(program, port, said, *, starttls=None, deadline=wait.DEADLINE):
+    """Talks over TLS by "openssl" or "gnutls-cli"; all that was heard and printed.
+
+    `said` must make the server end the session. `starttls` is the protocol to begin TLS with,
+    None is TLS at once; the certificate is verified, for mail.test.
+    """
+    with scratch() as (outside, inside):
+        shutil.copy(pki().ca, outside / "ca.pem")
+        os.chmod(outside / "ca.pem", 0o644)
+        ca = inside / "ca.pem"
+        if program == "openssl":
+            argv = ["/usr/bin/openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{port}",
+                    "-CAfile", ca, "-verify_return_error", "-verify_hostname", "mail.test",
+                    "-servername", "mail.test", *(["-starttls", starttls] if starttls else [])]
+        else:
+            argv = ["/usr/bin/gnutls-cli", "-p", port, "127.0.0.1", f"--x509cafile={ca}",
+                    "--verify-hostname=mail.test", "--sni-hostname=mail.test",
+                    *([f"--starttls-proto={starttls}"] if starttls else [])]
+        # Neither may see the end of its input before it has heard everything.
+        with subprocess.Popen(command(*argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, bufsize=0) as process:
+            killer = threading.Timer(deadline, process.terminate)
+            killer.start()
+            process.stdin.write(said)
+            heard = b""
+            while piece := process.stdout.read(65536):
+                heard += piece
+            killer.cancel()
+        if process.returncode != 0:
+            raise AssertionError(f"{program}: exit status {process.returncode}\n{heard!r}")
+        return heard
+
+
+def make_folders(uid, gid, mode, *paths):
+    """Makes folders of this owner and mode, parents included; existing ones become such."""
+    subprocess.run(as_root("/usr/bin/install", "-d", "-o", uid, "-g", gid, "-m", mode, *paths),
+                   check=True)
+
+
+def stop(process, pid_file):
+    """TERM to a daemon started by children.start(command(...)), KILL where that does not do.
+
+    `pid_file` is the daemon's own: through sudo it is not our direct child.
+    """
+    if process.poll() is None:
+        pid = int(pid_file.read_text()) if pid_file.exists() else process.pid
+        subprocess.run(as_root("/bin/kill", "-TERM", pid), check=False)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            subprocess.run(as_root("/bin/kill", "-KILL", pid), check=False)
+            process.wait(10)
+    process.stderr.close()
 
 
 MAIN_CF = """\
@@ -90,6 +149,8 @@ default_process_limit = 100
 
 MASTER_CF = """\
 127.0.0.1:{port} inet n - n - - smtpd
+127.0.0.1:{implicit} inet n - n - - smtpd
+  -o smtpd_tls_wrappermode=yes
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
@@ -107,46 +168,52 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 class Postfix:
-    """A Postfix of its own: one smtpd on a free loopback port, mail in one Maildir.
+    """A Postfix of its own: smtpd on free loopback ports, mail in one Maildir.
 
-    `level` is smtpd_tls_security_level; "encrypt" takes mail only after STARTTLS.
+    `level` is smtpd_tls_security_level; "encrypt" takes mail only after STARTTLS. `port` is the
+    one with STARTTLS, `implicit` the one with TLS at once. `settings` are more lines of main.cf.
     """
 
-    def __init__(self, level="encrypt", certificate="server"):
+    def __init__(self, level="encrypt", certificate="server", settings=""):
         require()
+        self._settings = settings
         self._level = level
         self._certificate = certificate
         self._seen = set()
 
     def __enter__(self):
         self.port = free_port()
+        while (implicit := free_port()) == self.port:
+            pass
+        self.implicit = implicit
         folder = tempfile.mkdtemp(dir=PEERS / "tmp", prefix="postfix-")
         os.chmod(folder, 0o755)
         self._outside = pathlib.Path(folder)
         inside = pathlib.Path("/tmp") / self._outside.name
         # virtual(8) refuses to deliver as root.
         uid = os.geteuid() or NOBODY
-        values = {"inside": inside, "port": self.port, "level": self._level, "uid": uid,
-                  "gid": os.getegid() or NOBODY}
+        values = {"inside": inside, "port": self.port, "implicit": self.implicit,
+                  "level": self._level, "uid": uid, "gid": os.getegid() or NOBODY}
 
         etc = self._outside / "etc"
         etc.mkdir()
-        (etc / "main.cf").write_text(MAIN_CF.format(**values))
+        (etc / "main.cf").write_text(MAIN_CF.format(**values) + self._settings)
         (etc / "master.cf").write_text(MASTER_CF.format(**values))
         chain, key = pki().pair(self._certificate)
         shutil.copy(chain, etc / "server.pem")
         shutil.copy(key, etc / "server.key")
         (self._outside / "mail" / "box").mkdir(parents=True)
-        self._own(uid, os.getegid() or NOBODY, "755", self._outside / "mail" / "box")
-        self._own(0, 0, "755", etc, self._outside / "spool", self._outside / "log")
-        self._own(0, 0, "600", etc / "server.key", folder=False)
+        make_folders(uid, os.getegid() or NOBODY, "755", self._outside / "mail" / "box")
+        make_folders(0, 0, "755", etc, self._outside / "spool", self._outside / "log")
+        subprocess.run(as_root("/bin/chown", "0:0", etc / "server.key"), check=True)
+        subprocess.run(as_root("/bin/chmod", "600", etc / "server.key"), check=True)
         spool = self._outside / "spool"
-        self._own(POSTFIX_UID, 0, "700", self._outside / "data", *(
+        make_folders(POSTFIX_UID, 0, "700", self._outside / "data", *(
             spool / name for name in ("active", "bounce", "corrupt", "defer", "deferred", "flush",
                                       "hold", "incoming", "private", "saved", "trace")))
-        self._own(POSTFIX_UID, POSTDROP_GID, "730", spool / "maildrop")
-        self._own(POSTFIX_UID, POSTDROP_GID, "710", spool / "public")
-        self._own(0, 0, "755", spool / "pid")
+        make_folders(POSTFIX_UID, POSTDROP_GID, "730", spool / "maildrop")
+        make_folders(POSTFIX_UID, POSTDROP_GID, "710", spool / "public")
+        make_folders(0, 0, "755", spool / "pid")
 
         # Without -w master stays in the foreground: a child of ours, whatever happens.
         self._master = children.start(
@@ -160,17 +227,8 @@ class Postfix:
         return self
 
     def __exit__(self, *_):
-        # TERM makes master stop its children and go; through sudo it is not our direct child.
-        pid_file = self._outside / "spool" / "pid" / "master.pid"
-        if self._master.poll() is None:
-            pid = int(pid_file.read_text()) if pid_file.exists() else self._master.pid
-            subprocess.run(as_root("/bin/kill", "-TERM", pid), check=False)
-            try:
-                self._master.wait(10)
-            except subprocess.TimeoutExpired:
-                subprocess.run(as_root("/bin/kill", "-KILL", pid), check=False)
-                self._master.wait(10)
-        self._master.stderr.close()
+        # TERM makes master stop its children and go.
+        stop(self._master, self._outside / "spool" / "pid" / "master.pid")
         subprocess.run(as_root("/bin/rm", "-rf", self._outside), check=False)
 
     def log(self):
@@ -198,13 +256,3 @@ class Postfix:
                 return client.line().startswith(b"220 ")
         except OSError:
             return False
-
-    @staticmethod
-    def _own(uid, gid, mode, *paths, folder=True):
-        kind = ["-d"] if folder else []
-        if folder:
-            subprocess.run(as_root("/usr/bin/install", *kind, "-o", uid, "-g", gid, "-m", mode,
-                                   *paths), check=True)
-        else:
-            subprocess.run(as_root("/bin/chown", f"{uid}:{gid}", *paths), check=True)
-            subprocess.run(as_root("/bin/chmod", mode, *paths), check=True)

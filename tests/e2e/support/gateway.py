@@ -1,0 +1,69 @@
+"""One daemon with many services, so that a test may walk through protocols and modes."""
+
+import itertools
+import socket
+
+from . import wait
+from .client import Client
+from .daemon import Daemon, toml
+from .environment import pki
+
+
+class Guest(Client):
+    """A client with an address of its own: ports are used again, and the log names both."""
+
+    def __init__(self, port, address):  # pylint: disable=super-init-not-called
+        self.address = address
+        self.sock = socket.create_connection(("127.0.0.1", port), wait.DEADLINE, (address, 0))
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._waiting = b""
+
+
+class Gateway:
+    """A daemon with a service for each name of `services`: name -> dict of keys below [[service]].
+
+    `downstream.tls`, `upstream.tls` and the like are given with their dots; what every service
+    needs (listener, certificates, CA, the name to verify) is added. `tables` are the other tables.
+    """
+
+    def __init__(self, services, **tables):
+        tables = {"proxy": {"hostname": "proxy.test", "workers": 1}, "log": {"level": "debug"},
+                  **tables}
+        lines = []
+        for table, keys in tables.items():
+            lines += [f"[{table}]", *(f"{key} = {toml(value)}" for key, value in keys.items())]
+        chain, key = pki().pair()
+        for name, keys in services.items():
+            keys = {"name": name, "listen": "127.0.0.1:0", "upstream.server_name": "mail.test",
+                    "upstream.ca_file": pki().ca, **keys}
+            lines += ["[[service]]", *(f"{path} = {toml(value)}" for path, value in keys.items())]
+            if keys.get("downstream.tls", "none") != "none":
+                lines.append("downstream.certificates = "
+                             f"[{{ chain = {toml(chain)}, key = {toml(key)} }}]")
+        self.daemon = Daemon("\n".join(lines), listeners=len(services))
+        self._count = len(services)
+        self._numbers = itertools.count(1)
+
+    def __enter__(self):
+        self.daemon.__enter__()
+        listening = self.daemon.lines(lambda line: line.get("msg") == "listening", self._count)
+        self._ports = {line["service"]: int(line["address"].rpartition(":")[2])
+                       for line in listening}
+        return self
+
+    def __exit__(self, *exception):
+        self.daemon.__exit__(*exception)
+
+    def connect(self, service):
+        number = next(self._numbers)
+        return Guest(self._ports[service], f"127.1.{number >> 8}.{number & 255}")
+
+    def session(self, client):
+        """The line at the end of this client's session."""
+        return self.daemon.lines(lambda line: "outcome" in line and
+                                 line["client"].startswith(client.address + ":"))[0]
+
+    def settles(self, descriptors):
+        """Waits until no more than so many are open: nothing was left behind."""
+        wait.until(lambda: self.daemon.descriptors() <= descriptors,
+                   lambda: f"{descriptors} descriptors: {self.daemon.descriptor_list()}", 5)
