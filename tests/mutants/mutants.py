@@ -1,0 +1,341 @@
+"""Security tests must be able to fail: takes one rule out of the daemon at a time, and expects red.
+
+A mutant is one source file with a few texts replaced. It is compiled with the build's own command
+(without optimiser) and linked ahead of the static libraries, whose member of the same name is then
+not pulled in. Then the tests that guard the rule run against it, in a process of their own. They
+must report a failed assertion, with words that fit; an honest session must still succeed, so that
+no daemon passes for "caught" that is merely broken. The same tests must be green without a mutant.
+"""
+
+import argparse
+import concurrent.futures
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TESTS = ROOT / "tests" / "e2e"
+COMPILERS = 2
+DAEMONS = 4         # under test at a time; they mostly wait
+TEST_DEADLINE = 15  # seconds one wait inside a test may take, here
+LIMIT = 120         # seconds for a compiler or a selection of tests
+
+HONEST = "prelude_attacks_test.AnyServer.test_honest_servers_pass"
+ATTACKS = "prelude_attacks_test.AnyServer."
+IMAP = "prelude_attacks_test.ImapServer."
+OTHERS = "prelude_attacks_test.OtherServers."
+CLIENTS = "prelude_attacks_test.Clients."
+
+# What tests say when a session that must fail is one: the client was greeted.
+GREETED = r"(Regex didn't match|instead of FIN).*(220|\* OK|\* PREAUTH|\+OK|200|IMPLEMENTATION)"
+
+
+@dataclasses.dataclass
+class Mutant:
+    name: str       # the rule that is missing
+    file: str       # from the project's root
+    edits: list     # [(text that stands there exactly once, what takes its place), ...]
+    killers: list   # names of tests; each must turn red
+    because: str = GREETED  # what the failures must say, as a regular expression over lines
+
+
+MUTANTS = [
+    # The first two end by time-outs, and wait beside the others.
+    Mutant("a command behind the client's STARTTLS is executed", "lib/session/leg.cc",
+           [("if (!input_.empty() || stream_->has_pending_input()) {", "if (false) {")],
+           ["injection_test.Injection.test_a_command_in_the_same_segment"],
+           because=r"False is not true : b'220 2\.0\.0 Ready to start TLS"),
+    Mutant("the client is greeted although the handshake or the certificate failed",
+           "lib/session/session_prelude.cc",
+           [("  if (!before_greeting()) return;\n",
+             "  if (!before_greeting()) return;\n"
+             "  if ((error.code == Errc::certificate || error.code == Errc::handshake) &&\n"
+             "      upstream_role_ != nullptr) {\n"
+             "    greet_client();\n"
+             "    return;\n"
+             "  }\n")],
+           [ATTACKS + "test_x1_to_x4_certificates"]),
+    Mutant("no check for octets behind STARTTLS", "lib/session/leg.cc",
+           [("if (!input_.empty() || stream_->has_pending_input()) {", "if (false) {")],
+           [ATTACKS + "test_b2_b5_b6_b7_octets_behind_the_go_ahead",
+            IMAP + "test_b3_b4_untagged_lines_behind_the_go_ahead"]),
+    Mutant("octets read before the handshake are used after it", "lib/session/leg.cc",
+           [("    case Security::handshaking:\n      advance_handshake(bytes);",
+             "    case Security::handshaking:\n"
+             "      if (bytes.front() > std::byte{0x17}) {\n"
+             "        input_ += as_text(bytes);\n"
+             "        return;\n"
+             "      }\n"
+             "      advance_handshake(bytes);")],
+           [ATTACKS + "test_b9_plaintext_on_an_implicit_leg",
+            ATTACKS + "test_b8_plaintext_ahead_of_the_server_hello"]),
+    Mutant("after a failed handshake or certificate the session goes on in the clear",
+           "lib/session/session_prelude.cc",
+           [("// --- Until the client is greeted", "thread_local bool in_the_clear = false;\n//"),
+            ("  const TlsMode mode = service_->config.upstream.tls;\n",
+             "  const TlsMode mode = in_the_clear ? TlsMode::none : service_->config.upstream.tls;\n"),
+            ("upstream(role_settings(service_->config.upstream.tls));",
+             "upstream(role_settings(in_the_clear ? TlsMode::none : "
+             "service_->config.upstream.tls));"),
+            ("  if (!another || prelude_left()",
+             "  if (error.code == Errc::certificate || error.code == Errc::handshake) {\n"
+             "    in_the_clear = true;\n"
+             "  } else if (!another || prelude_left()"),
+            ("  ++address_index_;\n", "  if (!in_the_clear) ++address_index_;\n")],
+           [ATTACKS + "test_x1_to_x4_certificates",
+            ATTACKS + "test_an_opportunistic_leg_does_not_fall_back_behind_a_handshake"]),
+    Mutant("no name check", "lib/tls/verify.cc",
+           [("if (!names_match(names, reference)) {", "if (false) {")],
+           [ATTACKS + "test_x1_to_x4_certificates"]),
+    Mutant("no chain check", "lib/tls/verify.cc",
+           [("  if (!trusted) {", "  if (false) {")],
+           [ATTACKS + "test_x1_to_x4_certificates"]),
+    Mutant("a reply may come before its question", "lib/proto/line_negotiator.cc",
+           [("const bool nothing_due = spoke || step.verdict == Verdict::greeted;",
+             "const bool nothing_due = false && spoke;")],
+           [OTHERS + "test_n12_b12_replies_that_nobody_asked_for"]),
+    Mutant("smtp: any 2xx is a yes", "lib/proto/smtp.cc",
+           [("    if (reply.code == 220) {\n      state_ = State::tls;",
+             "    if (reply.code / 100 == 2) {\n      state_ = State::tls;")],
+           [OTHERS + "test_n2_only_one_code_is_a_yes"]),
+    Mutant("nntp: any 2xx or 3xx is a yes", "lib/proto/status_line.cc",
+           [("if (status.word == dialect_.tls_status) {", "if (!status.refusal) {")],
+           [OTHERS + "test_n2_only_one_code_is_a_yes"]),
+    Mutant("pop3: +OK is any word that begins like it", "lib/proto/pop3.cc",
+           [('  const auto word = ascii::first_word(line);\n',
+             '  const auto word = line.substr(0, line.starts_with("+O") ? 3 : 4);\n')],
+           [OTHERS + "test_n10_what_only_looks_like_a_yes"]),
+    Mutant("sieve: NO is a yes", "lib/proto/sieve.cc",
+           [("      case Kind::ok:\n        state_ = State::tls;",
+             "      case Kind::no:\n      case Kind::ok:\n        state_ = State::tls;"),
+            ("      case Kind::no:\n        return stay_in_clear(std::move(refused));\n", "")],
+           [OTHERS + "test_n2_only_one_code_is_a_yes"]),
+    Mutant("imap: NO is a yes", "lib/proto/imap.cc",
+           [('  if (response.is("OK")) {\n    state_ = State::tls;',
+             '  if (!response.is("BAD")) {\n    state_ = State::tls;')],
+           [IMAP + "test_n5_starttls_refused"]),
+    Mutant("imap: PREAUTH is accepted, and the leg stays in the clear", "lib/proto/imap.cc",
+           [("  if (settings_.upstream != TlsMode::opportunistic) return fail(std::move(why));\n", "")],
+           [IMAP + "test_n7_preauth"]),
+    Mutant("imap: PREAUTH is a greeting like any other", "lib/proto/imap.cc",
+           [("  if (preauth) {\n", "  if (false) {\n")],
+           [IMAP + "test_n7_preauth_and_a_yes_to_starttls_all_the_same"]),
+    Mutant("imap: untagged data before TLS is relayed", "lib/proto/imap.cc",
+           [("    dropped_octets_ += piece.raw.size();\n",
+             "    dropped_octets_ += piece.raw.size();\n    notices_ += piece.raw;\n")],
+           [IMAP + "test_t1_to_t20_untagged_data_before_tls_is_dropped",
+            IMAP + "test_t22_b3_alerts_in_the_clear_reach_nobody"],
+           because=r"7XiYhgS7|pwned"),
+    Mutant("imap: capabilities in the clear count after TLS", "lib/proto/imap.cc",
+           [("    dropped_octets_ += piece.raw.size();\n",
+             "    dropped_octets_ += piece.raw.size();\n"
+             '    if (response.is("CAPABILITY")) capabilities_ = response.rest;\n'),
+            ("      capabilities_ = response.rest;\n    } else",
+             "      if (capabilities_.empty()) capabilities_ = response.rest;\n    } else")],
+           [IMAP + "test_t21_capabilities_in_the_clear_do_not_count"],
+           because=r"CAPABILITY IDLE"),
+    Mutant("imap: any tag will do, at any time", "lib/proto/imap.cc",
+           [("if (response.tag == settings_.tag && !just_asked_) return {};",
+             "if (!response.tag.empty()) return {};")],
+           [IMAP + "test_b11_answers_before_the_question"]),
+    Mutant("imap: tags can be guessed", "lib/session/session_prelude.cc",
+           [(".tag = random_token()};", '.tag = "a000000000001"};')],
+           [IMAP + "test_b11_tags_are_random"], because=r"1 != 3"),
+    Mutant("smtp: EHLO state is kept over TLS", "lib/proto/smtp.cc",
+           [("    hello_due_ = true;\n", "")],
+           [CLIENTS + "test_s1_after_tls_the_client_has_not_said_hello"],
+           because="False is not true"),
+    Mutant("smtp: commands pass before the client's TLS", "lib/proto/smtp.cc",
+           [("return settings_.downstream == TlsMode::starttls && !secure_;", "return false;")],
+           [CLIENTS + "test_n15_n16_smtp_commands_before_tls"], because="False is not true"),
+    Mutant("imap: a literal is asked for before TLS", "lib/proto/imap.cc",
+           [("  if (literal && !literal->waits) {",
+             '  if (literal && literal->waits) to_client += "+ go on\\r\\n";\n'
+             "  if (literal && !literal->waits) {")],
+           [CLIENTS + "test_n14_p10_imap_logins_and_literals_before_tls"],
+           because=r"False is not true : b'\+ go on"),
+    Mutant("imap: what stands in a literal before TLS is a command", "lib/proto/imap.cc",
+           [("  if (literal && !literal->waits) {", "  if (false && literal) {")],
+           [CLIENTS + "test_n14_p10_imap_logins_and_literals_before_tls"],
+           because=r"False is not true : b'canary-4711 BAD"),
+]
+
+class Broken(Exception):
+    """Why a mutant proves nothing."""
+
+
+def run(argv, **options):
+    """The finished process, its output as one text; what takes too long ends with Broken."""
+    try:
+        return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              errors="replace", stdin=subprocess.DEVNULL, timeout=LIMIT,
+                              check=False, **options)
+    except subprocess.TimeoutExpired:
+        raise Broken(f"{argv[0]} took more than {LIMIT} s") from None
+
+
+def must(argv, **options):
+    result = run(argv, **options)
+    if result.returncode != 0:
+        raise Broken(f"{shlex.join(map(str, argv))}\n{result.stdout[-3000:]}")
+    return result.stdout
+
+
+class Build:
+    """The commands of a configured and built tree."""
+
+    def __init__(self, folder, ninja):
+        self.folder = folder
+        self._slots = threading.Semaphore(COMPILERS)
+        commands = json.loads((folder / "compile_commands.json").read_text())
+        self._compile = {entry["file"]: shlex.split(entry["command"]) for entry in commands}
+        # The last command makes the program: ": && c++ ... -o program ... && :".
+        line = must([ninja, "-C", str(folder), "-t", "commands", "starttls-proxy"])
+        line = line.rstrip("\n").rpartition("\n")[2]
+        words = shlex.split(line)
+        while words[:2] == [":", "&&"]:
+            words = words[2:]
+        while words[-2:] == ["&&", ":"]:
+            words = words[:-2]
+        self._link = words
+
+    def compile(self, file, source, out):
+        """`source`, a changed copy of `file`, as the build would compile that; quickly."""
+        command = list(self._compile[str(ROOT / file)])
+        for i, word in enumerate(command):
+            if word == "-o":
+                command[i + 1] = str(out)
+            elif word == "-c":
+                command[i + 1] = str(source)
+        with self._slots:
+            must([*command, "-O0", "-g0", "-w", "-Wp,-U_FORTIFY_SOURCE"], cwd=self.folder)
+
+    def link(self, made, out):
+        """The program with the object `made` ahead of all libraries."""
+        command = list(self._link)
+        command[command.index("-o") + 1] = str(out)
+        first = next(i for i, word in enumerate(command) if word.endswith(".a"))
+        with self._slots:
+            must([*command[:first], str(made), *command[first:]], cwd=self.folder)
+
+
+def mutate(mutant):
+    """The text of the changed file."""
+    text = (ROOT / mutant.file).read_text()
+    for old, new in mutant.edits:
+        count = text.count(old)
+        if count != 1:
+            raise Broken(f"{mutant.file} has this text {count} times instead of once; look there "
+                         f"what has become of the rule, and bring tests/mutants up to date:\n{old}")
+        text = text.replace(old, new)
+    return text
+
+
+def run_tests(daemon, names):
+    """What unittest says of these tests against that daemon."""
+    environment = {**os.environ, "STARTTLS_PROXY": str(daemon)}
+    result = run([sys.executable, __file__, "--tests", *names], env=environment)
+    report = result.stdout.rpartition("\nREPORT ")[2]
+    try:
+        return json.loads(report)
+    except json.JSONDecodeError:
+        raise Broken(f"the tests did not run to their end:\n{result.stdout[-3000:]}") from None
+
+
+def judge(mutant, daemon):
+    must([str(daemon), "--version"])
+    report = run_tests(daemon, [HONEST])
+    if report["ran"] != 1 or report["failures"] or report["errors"]:
+        raise Broken("not even an honest session succeeds with it: it is broken, and proves "
+                     f"nothing\n{report}")
+    for killer in mutant.killers:
+        report = run_tests(daemon, [killer])
+        said = "\n".join(report["failures"])
+        if not report["failures"]:
+            raise Broken(f"{killer} is not red: it cannot see that this rule is missing\n{report}")
+        if not re.search(mutant.because, said, re.S):
+            raise Broken(f"{killer} is red, but not because of {mutant.because!r}:\n{said[-3000:]}")
+
+
+def check(mutant, build, scratch):
+    """None, or why the mutant was not caught."""
+    started = time.monotonic()
+    folder = pathlib.Path(tempfile.mkdtemp(dir=scratch))
+    try:
+        source = folder / pathlib.Path(mutant.file).name
+        source.write_text(mutate(mutant))
+        build.compile(mutant.file, source, folder / "mutant.o")
+        daemon = folder / "starttls-proxy"
+        build.link(folder / "mutant.o", daemon)
+        judge(mutant, daemon)
+    except Broken as reason:
+        print(f"FAIL  {mutant.name} ({mutant.file})\n      {reason}", flush=True)
+        return mutant.name
+    print(f"red   {mutant.name} ({time.monotonic() - started:.1f} s)", flush=True)
+    return None
+
+
+def check_all(build, only):
+    mutants = [mutant for mutant in MUTANTS if only in mutant.name]
+    bad = []
+    with (tempfile.TemporaryDirectory(prefix="starttls-mutants-") as scratch,
+          concurrent.futures.ThreadPoolExecutor(DAEMONS) as pool):
+        checks = [pool.submit(check, mutant, build, scratch) for mutant in mutants]
+        # All that must be red there must be green here, or red would mean nothing.
+        killers = sorted({HONEST, *(killer for mutant in mutants for killer in mutant.killers)})
+        try:
+            report = run_tests(os.environ["STARTTLS_PROXY"], killers)
+            if report["ran"] != len(killers) or report["failures"] or report["errors"]:
+                raise Broken(json.dumps(report, indent=1))
+            print(f"green {len(killers)} tests without a mutant", flush=True)
+        except Broken as reason:
+            print(f"FAIL  without a mutant\n      {reason}", flush=True)
+            bad.append("without a mutant")
+        bad += [name for name in (each.result() for each in checks) if name]
+    print(f"{len(mutants)} mutants, {len(bad)} failures")
+    return 1 if bad or not mutants else 0
+
+
+def tests_process(names):
+    """In a process of its own: runs the tests up to the first failure, and reports."""
+    import unittest  # pylint: disable=import-outside-toplevel
+
+    sys.path.insert(0, str(TESTS))
+    from support import wait  # pylint: disable=import-error,import-outside-toplevel
+    wait.DEADLINE = TEST_DEADLINE  # ahead of the modules that take it for a default
+
+    result = unittest.TestResult()
+    result.failfast = True
+    suite = unittest.defaultTestLoader.loadTestsFromNames(names)
+    suite.run(result)
+    report = {"ran": result.testsRun,
+              "failures": [said for _, said in result.failures],
+              "errors": [said for _, said in result.errors]}
+    print("\nREPORT " + json.dumps(report))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release")
+    parser.add_argument("--ninja", default="ninja")
+    parser.add_argument("--only", default="", help="mutants whose name holds this")
+    parser.add_argument("--tests", nargs="+", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.tests:
+        tests_process(arguments.tests)
+        return 0
+    os.environ.setdefault("STARTTLS_PROXY", str(arguments.build / "proxy" / "starttls-proxy"))
+    os.environ.setdefault("STARTTLS_MAKE_PKI", str(arguments.build / "bench" / "pki" / "make-pki"))
+    return check_all(Build(arguments.build.resolve(), arguments.ninja), arguments.only)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
