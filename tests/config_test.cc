@@ -267,7 +267,8 @@ TEST_CASE("describe: says how clients are secured and with which certificates", 
     return text.substr(start, text.find("  server  ") - start);
   };
   down.certificates = {{"/etc/a.pem", "/etc/a.key"}};
-  const std::string one = "  certificate       /etc/a.pem with the key /etc/a.key\n";
+  const std::string minimum = "  minimum version   TLS 1.2\n";
+  const std::string one = "  certificate       /etc/a.pem with the key /etc/a.key\n" + minimum;
   down.tls = TlsMode::opportunistic;
   CHECK(shown() == "  TLS with clients  STARTTLS offered, the client chooses\n" + one);
   down.tls = TlsMode::starttls;
@@ -280,7 +281,16 @@ TEST_CASE("describe: says how clients are secured and with which certificates", 
         "  TLS with clients  from the first byte\n"
         "  certificate       /etc/a.pem with the key /etc/a.key, the default\n"
         "  certificate       /etc/b.pem with the key /etc/b.key, for clients that ask for its "
-        "name\n");
+        "name\n" +
+            minimum);
+  down.min_tls = config::MinTls::tls1_0;
+  down.client_ca = "/etc/ca.pem";
+  down.ticket_keys = "/etc/tickets";
+  const auto text = shown();
+  CHECK(text.substr(text.find("  minimum")) ==
+        "  minimum version   TLS 1.0\n"
+        "  client certificate required, from a CA in /etc/ca.pem\n"
+        "  ticket keys       /etc/tickets\n");
 }
 
 TEST_CASE("warnings: a service that can be read or impersonated says so, another says nothing",

@@ -227,8 +227,8 @@ TEST_CASE("load: one wrong value is one problem, with its place, its key and wha
       {"\"a\\u001b\\n\" = 1",
        "f.toml:6:1: unknown key 'service.a\\x1b\\n'; the nearest is 'service.name'"},
       // Keys of later versions.
-      {"upstream.pins = []",
-       "f.toml:6:10: unknown key 'service.upstream.pins'; the nearest is 'service.upstream.tls'"},
+      {"upstream.warm = 1",
+       "f.toml:6:10: unknown key 'service.upstream.warm'; the nearest is 'service.name'"},
       // Wrong types.
       {"upstream.tls = 1", "f.toml:6:16: service.upstream.tls: must be a string, not a number"},
       {"upstream.min_tls = 1.2",
@@ -339,7 +339,8 @@ TEST_CASE("load: control characters are refused in every string, whatever its ke
       // What is no string at all is refused for its type.
       const bool typed = key.path == "proxy.workers" || key.path == "proxy.max_sessions" ||
                          key.path == "service.upstream.greeting_text" ||
-                         key.path == "service.downstream.certificates";
+                         key.path == "service.downstream.certificates" ||
+                         key.path == "service.upstream.certificate";
       CHECK(refused == !typed);
       for (const auto& problem : problems) {
         CHECK(ascii::printable(problem, problem.size()) == problem);

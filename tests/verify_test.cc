@@ -50,9 +50,16 @@ bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> chain_of(const std::string& pem) {
   return out;
 }
 
+std::optional<Rejection> verify(X509_STORE* roots, const STACK_OF(CRYPTO_BUFFER) * chain,
+                                std::string_view reference) {
+  const auto verified = tls::verify_server(roots, chain, {.reference = reference});
+  if (verified) return std::nullopt;
+  return verified.error();
+}
+
 std::optional<Rejection> verify(const std::string& roots, const std::string& chain,
                                 std::string_view reference) {
-  return tls::verify_server(store_of(roots).get(), chain_of(chain).get(), reference);
+  return verify(store_of(roots).get(), chain_of(chain).get(), reference);
 }
 
 std::optional<Rejection> verify(const Identity& server, std::string_view reference = "mail.test") {
@@ -303,13 +310,12 @@ TEST_CASE("verify: a signature with SHA-1 is refused, of the server and of its C
 TEST_CASE("verify: what is no certificate is refused", "[tls][security]") {
   bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> chain(sk_CRYPTO_BUFFER_new_null());
   const auto roots = store_of(test_pki().root.certificate_pem());
-  CHECK(tls::verify_server(roots.get(), nullptr, "mail.test"));
-  CHECK(tls::verify_server(roots.get(), chain.get(), "mail.test"));
+  CHECK(verify(roots.get(), nullptr, "mail.test"));
+  CHECK(verify(roots.get(), chain.get(), "mail.test"));
   const std::uint8_t junk[] = {0x30, 0x03, 0x02, 0x01, 0x00};
   bssl::PushToStack(chain.get(),
                     bssl::UniquePtr<CRYPTO_BUFFER>(CRYPTO_BUFFER_new(junk, sizeof(junk), nullptr)));
-  CHECK(reason(tls::verify_server(roots.get(), chain.get(), "mail.test")) ==
-        "certificate cannot be read");
+  CHECK(reason(verify(roots.get(), chain.get(), "mail.test")) == "certificate cannot be read");
   CHECK(ERR_peek_error() == 0);
 }
 
@@ -319,7 +325,7 @@ TEST_CASE("verify: junk among the intermediates does no harm", "[tls]") {
   bssl::PushToStack(chain.get(),
                     bssl::UniquePtr<CRYPTO_BUFFER>(CRYPTO_BUFFER_new(junk, sizeof(junk), nullptr)));
   const auto roots = store_of(test_pki().root.certificate_pem());
-  CHECK_FALSE(tls::verify_server(roots.get(), chain.get(), "mail.test"));
+  CHECK_FALSE(verify(roots.get(), chain.get(), "mail.test"));
 }
 
 TEST_CASE("verify: nothing is left in the error queue", "[tls]") {

@@ -13,6 +13,7 @@
 #include "lib/base/address.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/base/pin.h"
 #include "lib/base/tls_mode.h"
 
 namespace starttls::config {
@@ -82,6 +83,9 @@ struct ChainAndKey {
 struct Downstream {
   TlsMode tls = TlsMode::none;
   std::vector<ChainAndKey> certificates;  ///< chosen by SNI; the first is the default
+  std::string client_ca;                  ///< "" = no client certificate is asked for; absolute
+  MinTls min_tls = MinTls::tls1_2;
+  std::string ticket_keys;                ///< "" = the process's own; absolute
   std::vector<Network> allow;             ///< empty = anyone
 
   friend bool operator==(const Downstream&, const Downstream&) = default;
@@ -93,6 +97,8 @@ struct Upstream {
   Verify verify = Verify::full;
   std::string server_name;  ///< "" = the host of the address
   std::string ca_file;      ///< "" = the system's trust store; absolute
+  std::vector<Pin> pins;    ///< any one must match; with Verify::none they alone decide
+  ChainAndKey certificate;  ///< ours; both "" = none
   MinTls min_tls = MinTls::tls1_2;
   bool greeting_text = true;
 

@@ -64,8 +64,14 @@ std::string_view downstream_tls(TlsMode mode) noexcept {
   return "unknown";
 }
 
+std::string pins(const std::vector<Pin>& pins) {
+  return (pins.size() == 1 ? "" : "one of ") + joined(pins, ", ");
+}
+
 std::string verification(const Upstream& upstream) {
-  if (upstream.verify == Verify::none) return "nothing";
+  if (upstream.verify == Verify::none) {
+    return upstream.pins.empty() ? "nothing" : "the server's key alone: " + pins(upstream.pins);
+  }
   std::vector<std::string> names;
   for (const auto& address : upstream.address) {
     auto peer = peer_name(upstream, address);
@@ -75,6 +81,7 @@ std::string verification(const Upstream& upstream) {
   text += upstream.ca_file.empty() ? "the system's trust store" : upstream.ca_file;
   text += names.size() == 1 ? ", the name " : ", the names ";
   for (std::size_t i = 0; i < names.size(); ++i) text += (i == 0 ? "" : ", ") + names[i];
+  if (!upstream.pins.empty()) text += ", and the key: " + pins(upstream.pins);
   return text;
 }
 
@@ -100,7 +107,8 @@ std::string allowed(const Service& service) {
   return local ? "anyone on this machine" : "anyone";
 }
 
-void describe(const std::vector<ChainAndKey>& certificates, std::string& out) {
+void describe(const Downstream& downstream, std::string& out) {
+  const auto& certificates = downstream.certificates;
   for (std::size_t i = 0; i < certificates.size(); ++i) {
     std::string text = certificates[i].chain + " with the key " + certificates[i].key;
     if (i > 0) {
@@ -110,6 +118,12 @@ void describe(const std::vector<ChainAndKey>& certificates, std::string& out) {
     }
     line(out, "certificate", text);
   }
+  if (downstream.tls == TlsMode::none) return;
+  line(out, "minimum version", "TLS " + std::string(name(downstream.min_tls)));
+  if (!downstream.client_ca.empty()) {
+    line(out, "client certificate", "required, from a CA in " + downstream.client_ca);
+  }
+  if (!downstream.ticket_keys.empty()) line(out, "ticket keys", downstream.ticket_keys);
 }
 
 void describe(const Service& service, std::string& out) {
@@ -118,12 +132,15 @@ void describe(const Service& service, std::string& out) {
   line(out, "listens on", joined(service.listen, ", "));
   line(out, "clients allowed", allowed(service));
   line(out, "TLS with clients", downstream_tls(service.downstream.tls));
-  describe(service.downstream.certificates, out);
+  describe(service.downstream, out);
   line(out, "server", joined(up.address, ", then "));
   line(out, "TLS with server", upstream_tls(up.tls));
   if (up.tls != TlsMode::none) {
     line(out, "minimum version", "TLS " + std::string(name(up.min_tls)));
     line(out, "verified", verification(up));
+    if (!up.certificate.chain.empty()) {
+      line(out, "our certificate", up.certificate.chain + " with the key " + up.certificate.key);
+    }
   }
   line(out, "greeting", up.greeting_text ? "with the server's text" : "in our own words");
   line(out, "time-outs", timeouts(service.timeouts));
@@ -142,6 +159,11 @@ std::vector<std::string> warnings(const Service& service) {
         "whoever controls the network can keep clients in the clear (downstream.tls = "
         "opportunistic)");
   }
+  if (down.tls != TlsMode::none && down.min_tls < MinTls::tls1_2) {
+    found.push_back("TLS " + std::string(name(down.min_tls)) +
+                    " is broken and kept for old devices: give each a service of its own "
+                    "(downstream.min_tls)");
+  }
   if (up.tls == TlsMode::none) {
     // Clients with TLS see a lock and cannot know that it ends here.
     const std::string start = down.tls == TlsMode::none
@@ -159,7 +181,7 @@ std::vector<std::string> warnings(const Service& service) {
         "whoever controls the network can keep the server leg in the clear (upstream.tls = "
         "opportunistic)");
   }
-  if (up.verify == Verify::none) {
+  if (up.verify == Verify::none && up.pins.empty()) {
     found.emplace_back(
         "the server's certificate is not checked: it may be anyone's (upstream.verify = none)");
   }

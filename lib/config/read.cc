@@ -319,6 +319,24 @@ void read_networks(const Input& input, std::vector<Network>& out) {
   out = std::move(networks);
 }
 
+void read_pins(const Input& input, std::vector<Pin>& out) {
+  std::vector<Pin> pins;
+  const auto read_one = [&pins](const Input& one) {
+    std::string text;
+    if (!read_text(one, text)) return;
+    const auto pin = parse_pin(text);
+    if (!pin) {
+      reject(one, "must be \"sha256:\" and the base64 of 32 octets, not '" + ascii::escape(text) +
+                      "'; `starttls-proxy probe` prints a server's");
+      return;
+    }
+    reject_repeated(one, pins, *pin);
+    pins.push_back(*pin);
+  };
+  read_each(input, read_one);
+  out = std::move(pins);
+}
+
 std::size_t read_word(const Input& input, std::span<const std::string_view> words) {
   std::string allowed;
   for (const auto word : words) allowed += (allowed.empty() ? "" : ", ") + std::string(word);

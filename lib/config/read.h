@@ -61,6 +61,7 @@ void read_required_file(const Input& input, std::string& out);
 void read_listen(const Input& input, std::vector<Address>& out);
 void read_upstream(const Input& input, std::vector<Address>& out);
 void read_networks(const Input& input, std::vector<Network>& out);
+void read_pins(const Input& input, std::vector<Pin>& out);
 
 /// The index of the one of `words` that the value is; their number where it is none.
 [[nodiscard]] std::size_t read_word(const Input& input, std::span<const std::string_view> words);

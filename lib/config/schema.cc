@@ -25,6 +25,10 @@ constexpr Choice<TlsMode> kTlsModes[] = {{"none", TlsMode::none},
                                          {"implicit", TlsMode::implicit}};
 constexpr Choice<Verify> kVerify[] = {{"full", Verify::full}, {"none", Verify::none}};
 constexpr Choice<MinTls> kUpstreamTls[] = {{"1.2", MinTls::tls1_2}, {"1.3", MinTls::tls1_3}};
+constexpr Choice<MinTls> kDownstreamTls[] = {{"1.0", MinTls::tls1_0},
+                                             {"1.1", MinTls::tls1_1},
+                                             {"1.2", MinTls::tls1_2},
+                                             {"1.3", MinTls::tls1_3}};
 
 /// Where a member of `certificates` goes: into the pair of the list that is being read, or into the
 /// only one of a command line.
@@ -34,10 +38,8 @@ ChainAndKey& current_certificate(Target& target) {
   return all.back();
 }
 
-/// One table of `certificates`: its members are read by their own keys.
-void read_certificate(const Input& input, Target& target) {
-  auto& all = target.service.downstream.certificates;
-  all.emplace_back();
+/// A table whose members are keys of their own, all of them required.
+void read_chain_and_key(const Input& input, Target& target) {
   std::vector<std::string_view> missing = {"chain", "key"};
   for (const auto& member : input.value.elements) {
     const std::string path = std::string(input.path) + "." + member.key;
@@ -52,6 +54,15 @@ void read_certificate(const Input& input, Target& target) {
     input.findings.add(input.value.place,
                        std::string(input.path) + "." + std::string(name) + ": is required");
   }
+}
+
+constexpr std::string_view kChainAndKey = R"({ chain = "a.pem", key = "a.key" })";
+
+/// One table of `certificates`.
+void read_certificate(const Input& input, Target& target) {
+  auto& all = target.service.downstream.certificates;
+  all.emplace_back();
+  read_chain_and_key(input, target);
 
   const auto& chain = all.back().chain;
   const auto earlier = std::find_if(all.begin(), all.end() - 1, [&chain](const ChainAndKey& each) {
@@ -61,9 +72,8 @@ void read_certificate(const Input& input, Target& target) {
 }
 
 void read_certificates(const Input& input, Target& target) {
-  constexpr std::string_view kNotation = R"({ chain = "a.pem", key = "a.key" })";
   if (input.value.kind != Value::Kind::list) {
-    reject_kind(input, "a list such as [" + std::string(kNotation) + "]");
+    reject_kind(input, "a list such as [" + std::string(kChainAndKey) + "]");
     return;
   }
   for (const auto& element : input.value.elements) {
@@ -71,8 +81,17 @@ void read_certificates(const Input& input, Target& target) {
     if (element.kind == Value::Kind::table) {
       read_certificate(one, target);
     } else {
-      reject_kind(one, "a table such as " + std::string(kNotation));
+      reject_kind(one, "a table such as " + std::string(kChainAndKey));
     }
+  }
+}
+
+/// An empty table, which is the default, means none.
+void read_client_certificate(const Input& input, Target& target) {
+  if (input.value.kind != Value::Kind::table) {
+    reject_kind(input, "a table such as " + std::string(kChainAndKey));
+  } else if (!input.value.elements.empty()) {
+    read_chain_and_key(input, target);
   }
 }
 
@@ -184,6 +203,24 @@ constexpr Key kKeys[] = {
      .help = "PEM file: its private key",
      .read = [](const Input& in,
                 Target& t) { read_required_file(in, current_certificate(t).key); }},
+    {.path = "service.downstream.client_ca",
+     .flag = "--client-ca",
+     .operand = "FILE",
+     .help = "clients must show a certificate of a CA in it",
+     .read = [](const Input& in,
+                Target& t) { read_readable_file(in, t.service.downstream.client_ca); }},
+    {.path = "service.downstream.min_tls",
+     .flag = "--downstream-min-tls",
+     .operand = "VERSION",
+     .help = "1.2 or 1.3; 1.0 or 1.1 for an old device [1.2]",
+     .read = [](const Input& in,
+                Target& t) { read_choice(in, kDownstreamTls, t.service.downstream.min_tls); }},
+    {.path = "service.downstream.ticket_keys",
+     .flag = "--ticket-keys",
+     .operand = "FILE",
+     .help = "keys shared by replicas, which resume each other's sessions",
+     .read = [](const Input& in,
+                Target& t) { read_readable_file(in, t.service.downstream.ticket_keys); }},
     {.path = "service.downstream.allow",
      .flag = "--allow",
      .operand = "NETWORK",
@@ -220,6 +257,28 @@ constexpr Key kKeys[] = {
      .help = "PEM file of trusted CAs [the system's]",
      .read = [](const Input& in,
                 Target& t) { read_readable_file(in, t.service.upstream.ca_file); }},
+    {.path = "service.upstream.pins",
+     .flag = "--pin",
+     .operand = "PIN",
+     .help = "sha256:BASE64 of the server's public key; may be repeated",
+     .read = [](const Input& in, Target& t) { read_pins(in, t.service.upstream.pins); }},
+    {.path = "service.upstream.certificate",
+     .flag = "",  // its members have flags
+     .operand = "",
+     .help = "our client certificate",
+     .read = read_client_certificate},
+    {.path = "service.upstream.certificate.chain",
+     .flag = "--upstream-chain",
+     .operand = "FILE",
+     .help = "PEM file: our certificate for servers that ask for one",
+     .read = [](const Input& in,
+                Target& t) { read_required_file(in, t.service.upstream.certificate.chain); }},
+    {.path = "service.upstream.certificate.key",
+     .flag = "--upstream-key",
+     .operand = "FILE",
+     .help = "PEM file: its private key",
+     .read = [](const Input& in,
+                Target& t) { read_required_file(in, t.service.upstream.certificate.key); }},
     {.path = "service.upstream.min_tls",
      .flag = "--min-tls",
      .operand = "VERSION",

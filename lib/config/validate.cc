@@ -11,11 +11,17 @@ constexpr std::string_view kDownstreamTls = "service.downstream.tls";
 constexpr std::string_view kCertificates = "service.downstream.certificates";
 constexpr std::string_view kChain = "service.downstream.certificates.chain";
 constexpr std::string_view kKey = "service.downstream.certificates.key";
+constexpr std::string_view kClientCa = "service.downstream.client_ca";
+constexpr std::string_view kTicketKeys = "service.downstream.ticket_keys";
 constexpr std::string_view kAllow = "service.downstream.allow";
 constexpr std::string_view kAddress = "service.upstream.address";
 constexpr std::string_view kUpstreamTls = "service.upstream.tls";
 constexpr std::string_view kVerify = "service.upstream.verify";
 constexpr std::string_view kServerName = "service.upstream.server_name";
+constexpr std::string_view kPins = "service.upstream.pins";
+constexpr std::string_view kClientCertificate = "service.upstream.certificate";
+constexpr std::string_view kClientChain = "service.upstream.certificate.chain";
+constexpr std::string_view kClientKey = "service.upstream.certificate.key";
 
 /// The rules, service by service in the order of the source: what is said of two services is said
 /// at the second.
@@ -30,9 +36,12 @@ class Validator {
       required_keys(i);
       unique_name(i);
       unique_listen(i);
-      both_halves(i);
+      both_halves(i, kChain, kKey);
+      both_halves(i, kClientChain, kClientKey);
       certificate_for_tls(i);
       no_idle_certificate(i);
+      no_idle_tls_settings(i);
+      required_client_certificate(i);
       no_open_relay(i);
       verifiable_name(i);
       no_loop(i);
@@ -89,11 +98,11 @@ class Validator {
   }
 
   /// Of the pair on a command line; in a file the halves are members of one table.
-  void both_halves(std::size_t i) {
-    const bool chain = section(i).find(kChain) != nullptr;
-    const bool key = section(i).find(kKey) != nullptr;
-    if (chain && !key) add(i, kChain, "needs " + written(kKey) + " too");
-    if (key && !chain) add(i, kKey, "needs " + written(kChain) + " too");
+  void both_halves(std::size_t i, std::string_view chain_path, std::string_view key_path) {
+    const bool chain = section(i).find(chain_path) != nullptr;
+    const bool key = section(i).find(key_path) != nullptr;
+    if (chain && !key) add(i, chain_path, "needs " + written(key_path) + " too");
+    if (key && !chain) add(i, key_path, "needs " + written(chain_path) + " too");
   }
 
   void certificate_for_tls(std::size_t i) {
@@ -112,9 +121,38 @@ class Validator {
     if (downstream.tls != TlsMode::none || downstream.certificates.empty()) return;
     if (section(i).is_bad(kDownstreamTls)) return;
     const auto path = from_file() ? kCertificates : section(i).find(kChain) ? kChain : kKey;
+    no_effect(i, path, kDownstreamTls);
+  }
+
+  void no_effect(std::size_t i, std::string_view path, std::string_view mode_path) {
     add(i, path,
-        "has no effect while " + written(kDownstreamTls) +
+        "has no effect while " + written(mode_path) +
             " is 'none': set 'starttls' there, or leave this out");
+  }
+
+  /// Nor do these do anything for a leg in the clear.
+  void no_idle_tls_settings(std::size_t i) {
+    const auto& down = service(i).downstream;
+    const auto& up = service(i).upstream;
+    if (down.tls == TlsMode::none && !section(i).is_bad(kDownstreamTls)) {
+      if (!down.client_ca.empty()) no_effect(i, kClientCa, kDownstreamTls);
+      if (!down.ticket_keys.empty()) no_effect(i, kTicketKeys, kDownstreamTls);
+    }
+    if (up.tls == TlsMode::none && !section(i).is_bad(kUpstreamTls)) {
+      if (!up.pins.empty()) no_effect(i, kPins, kUpstreamTls);
+      if (!up.certificate.chain.empty()) {
+        no_effect(i, from_file() ? kClientCertificate : kClientChain, kUpstreamTls);
+      }
+    }
+  }
+
+  /// A client that may stay in the clear shows no certificate.
+  void required_client_certificate(std::size_t i) {
+    const auto& down = service(i).downstream;
+    if (down.tls != TlsMode::opportunistic || down.client_ca.empty()) return;
+    add(i, kClientCa,
+        "cannot be required of clients that may stay in the clear: set " + written(kDownstreamTls) +
+            " to 'starttls'");
   }
 
   /// Whoever connects appears to the server as us, which may trust our address to send mail

@@ -70,13 +70,15 @@ constexpr Protocol::Words kSieveWords{
     .suffix = "\"",
 };
 
+// ALPN: the IANA registry has imap and pop3 (RFC 7301), managesieve and nntp; for SMTP servers know
+// "smtp", and Exim "esmtp" too.
 constexpr std::array kProtocols{
-    Protocol{"smtp", 25, 465, kSmtpWords, smtp_upstream, smtp_downstream},
-    Protocol{"lmtp", 24, 0, kSmtpWords, lmtp_upstream, lmtp_downstream},
-    Protocol{"imap", 143, 993, kImapWords, imap_upstream, imap_downstream},
-    Protocol{"pop3", 110, 995, kPop3Words, pop3_upstream, pop3_downstream},
-    Protocol{"sieve", 4190, 0, kSieveWords, sieve_upstream, sieve_downstream},
-    Protocol{"nntp", 119, 563, kNntpWords, nntp_upstream, nntp_downstream},
+    Protocol{"smtp", 25, 465, "smtp esmtp", kSmtpWords, smtp_upstream, smtp_downstream},
+    Protocol{"lmtp", 24, 0, "", kSmtpWords, lmtp_upstream, lmtp_downstream},
+    Protocol{"imap", 143, 993, "imap", kImapWords, imap_upstream, imap_downstream},
+    Protocol{"pop3", 110, 995, "pop3", kPop3Words, pop3_upstream, pop3_downstream},
+    Protocol{"sieve", 4190, 0, "managesieve", kSieveWords, sieve_upstream, sieve_downstream},
+    Protocol{"nntp", 119, 563, "nntp", kNntpWords, nntp_upstream, nntp_downstream},
 };
 
 std::string_view words_for(const Protocol::Words& words, Errc code) noexcept {

@@ -15,6 +15,8 @@ struct Protocol {
   std::string_view name;
   std::uint16_t port;      ///< default port, STARTTLS
   std::uint16_t tls_port;  ///< default port, implicit TLS; 0 = none is registered
+  /// ALPN identifiers, separated by spaces; "" = the protocol has none.
+  std::string_view alpn;
 
   /// Words of failure (SPEC: "Failure: fail closed, and say why"): what precedes and follows the
   /// reason in the one-line reply. The reason itself is reduced to printable ASCII by

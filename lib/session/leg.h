@@ -113,6 +113,8 @@ class Leg final : public Endpoint, net::StreamEvents {
   [[nodiscard]] bool finished() const noexcept {
     return delivery_ == Delivery::discard && peer_ended_ && stream_->queued() == 0;
   }
+  /// Downstream, when secured: why the client is not accepted; null where it is.
+  [[nodiscard]] const Error* refusal() const noexcept { return engine_->refusal(); }
   /// What the session line says; only when secured.
   [[nodiscard]] tls::Facts facts() const { return engine_->facts(); }
   [[nodiscard]] net::Stream& stream() noexcept { return *stream_; }

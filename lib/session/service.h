@@ -20,8 +20,10 @@ struct Service {
   std::shared_ptr<const tls::Context> downstream_tls;  ///< the same
 };
 
+/// Reads all files anew. `previous` (or null) is the service of that name which this one is to
+/// replace: where the policy towards the server is the same, so are the sessions to be resumed.
 /// Errors: config (CA file that does not parse ...), naming the service.
-[[nodiscard]] Result<std::shared_ptr<const Service>> make_service(const config::Service& config,
-                                                                  const std::string& hostname);
+[[nodiscard]] Result<std::shared_ptr<const Service>> make_service(
+    const config::Service& config, const std::string& hostname, const Service* previous = nullptr);
 
 }  // namespace starttls::session

@@ -239,6 +239,12 @@ void Session::on_leg_failed(Leg& leg, Error error) {
     return;
   }
   log_event(log::Level::warn, "TLS failed", error, is_client(leg) ? "downstream" : "upstream");
+  if (!is_client(leg) && phase_ == Phase::dialogue) {
+    // With TLS 1.3 a server that wants a certificate of us says so only now (RFC 8446 §4.4.2.4).
+    send_to_client(proto::failure_reply(*service_->protocol, error, service_->hostname));
+    finish(name(error.code), error.reason);
+    return;
+  }
   on_cut(leg, name(error.code), error.reason);
 }
 

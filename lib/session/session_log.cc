@@ -16,8 +16,10 @@ tls::Facts clear_leg() {
   return facts;
 }
 
-std::string_view verify_name(config::Verify verify) noexcept {
-  return verify == config::Verify::full ? "full" : "none";
+/// What the server had to show: "pin" where that was its key and nothing else.
+std::string_view verify_name(const config::Upstream& upstream) noexcept {
+  if (upstream.verify == config::Verify::full) return "full";
+  return upstream.pins.empty() ? "none" : "pin";
 }
 
 }  // namespace
@@ -51,7 +53,8 @@ void Session::log_session() {
     return at == std::chrono::nanoseconds{} ? 0 : as_ms(at - born_at_);
   };
   // Encryption without identity is said on every line, not only at start.
-  const bool unverified = secured && upstream.verify == config::Verify::none;
+  const bool unverified =
+      secured && upstream.verify == config::Verify::none && upstream.pins.empty();
   env_.log.write(
       unverified ? log::Level::warn : log::Level::info, "session",
       {{"session", id_},
@@ -64,7 +67,7 @@ void Session::log_session() {
        {"upstream_tls", up.version},
        {"upstream_cipher", up.cipher},
        {"upstream_resumed", up.resumed},
-       {"upstream_verify", secured ? verify_name(upstream.verify) : ""},
+       {"upstream_verify", secured ? verify_name(upstream) : ""},
        {"bytes_to_server", prelude_bytes_to_server_ + (to_server_ ? to_server_->octets() : 0)},
        {"bytes_to_client", prelude_bytes_to_client_ + (to_client_ ? to_client_->octets() : 0)},
        {"connect_ms", since_birth(connected_at_)},

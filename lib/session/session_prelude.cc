@@ -47,6 +47,8 @@ proto::RoleSettings Session::role_settings(TlsMode upstream) const {
           .upstream = upstream,
           .hostname = service_->hostname,
           .greeting_text = config.upstream.greeting_text,
+          .client_certificate =
+              !config.upstream.certificate.chain.empty() && uses_tls(config.upstream.tls),
           .tag = random_token()};
 }
 
@@ -94,7 +96,8 @@ void Session::on_upstream_verdict(Result<proto::Verdict> verdict, std::string_vi
 
 void Session::start_upstream_tls() {
   const auto& upstream = service_->config.upstream;
-  auto engine = tls::Engine::client(service_->upstream_tls, config::peer_name(upstream, address()));
+  auto engine = tls::Engine::client(service_->upstream_tls, config::peer_name(upstream, address()),
+                                    server_name_);
   if (!engine) {
     attempt_failed(engine.error());
     return;
@@ -250,6 +253,11 @@ void Session::start_downstream_tls() {
 }
 
 void Session::on_client_secured() {
+  if (const Error* refusal = client_.refusal()) {
+    fail(
+        *refusal);  // inside TLS: the client can trust it, and nobody else reads it (RFC 3207 §4.1)
+    return;
+  }
   if (phase_ == Phase::downstream_handshake) {
     connect();
     return;

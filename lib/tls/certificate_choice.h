@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lib/tls/boringssl.h"
+#include "lib/tls/fingerprint.h"
 #include "lib/tls/name_match.h"
 
 namespace starttls::tls {
@@ -18,6 +19,8 @@ struct ServerCertificate {
   bssl::UniquePtr<EVP_PKEY> key;
   PresentedNames names;
   std::uint16_t ecdsa_scheme = 0;  ///< SSL_SIGN_ECDSA_... of the key's curve; 0 = RSA
+  /// Session id context: a session is resumed only under the same policy and the same names.
+  Digest session_context{};
 };
 
 /// What of a ClientHello decides about certificate and cipher suites. Bytes that do not parse count

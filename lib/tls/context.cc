@@ -1,5 +1,9 @@
 #include "lib/tls/context.h"
 
+#include <algorithm>
+#include <chrono>
+#include <span>
+#include <string_view>
 #include <utility>
 
 #include "lib/tls/context_impl.h"
@@ -22,6 +26,10 @@ constexpr char kLegacyCiphers[] =
 /// Octets of a server's chain: the flight that carries it fits into `kHandshakeRoom` with all its
 /// frames.
 constexpr std::size_t kMaxChain = kHandshakeRoom / 2;
+
+/// Octets of a client's chain. Both tickets of a session carry it, and the flight with them has to
+/// fit too.
+constexpr std::size_t kMaxClientChain = kHandshakeRoom / 4;
 
 /// What a server may sign its handshake with: no SHA-1 (RFC 9155).
 constexpr std::uint16_t kVerifySchemes[] = {
@@ -64,10 +72,10 @@ bssl::UniquePtr<SSL_CTX> new_ssl_ctx(Version min_version) {
     return nullptr;
   }
   SSL_CTX_set0_buffer_pool(ctx.get(), buffer_pool());
-  // TODO(resumption): a cache keyed by everything that makes up the policy, and ticket keys of our
-  // own, take the place of these two lines.
-  SSL_CTX_set_session_cache_mode(ctx.get(), SSL_SESS_CACHE_OFF);
-  SSL_CTX_set_options(ctx.get(), SSL_OP_NO_TICKET);
+  constexpr auto kLifetime =
+      static_cast<std::uint32_t>(std::chrono::seconds{kTicketLifetime}.count());
+  SSL_CTX_set_timeout(ctx.get(), kLifetime);
+  SSL_CTX_set_session_psk_dhe_timeout(ctx.get(), kLifetime);
 #ifdef SSL_MODE_CBC_RECORD_SPLITTING
   SSL_CTX_set_mode(ctx.get(), SSL_MODE_CBC_RECORD_SPLITTING);  // TLS 1.0 only: BEAST
 #endif
@@ -98,7 +106,7 @@ std::optional<std::uint16_t> ecdsa_scheme(const EVP_PKEY* key) {
   }
 }
 
-Result<ServerCertificate> read_server_certificate(const ChainAndKey& files) {
+Result<ServerCertificate> read_certificate_and_key(const ChainAndKey& files) {
   ServerCertificate out;
   auto chain = read_certificates(files.chain);
   if (!chain) return fail(chain.error());
@@ -125,6 +133,43 @@ Result<ServerCertificate> read_server_certificate(const ChainAndKey& files) {
   return out;
 }
 
+/// What was checked when a chain was found good: all of it, under that name.
+Digest digest_of(const STACK_OF(CRYPTO_BUFFER) * chain, std::string_view reference) noexcept {
+  Fingerprint all;
+  all.add(reference);
+  const std::size_t size = chain == nullptr ? 0 : sk_CRYPTO_BUFFER_num(chain);
+  for (std::size_t i = 0; i < size; ++i) all.add(sk_CRYPTO_BUFFER_value(chain, i));
+  return all.finish();
+}
+
+/// The names, not the certificate: sessions outlive its renewal.
+Digest session_context(const Digest& policy, const PresentedNames& names) noexcept {
+  Fingerprint all;
+  all.add(policy);
+  for (const auto& name : names.dns) all.add(name);
+  for (const auto& name : names.ip) all.add(name);
+  return all.finish();
+}
+
+/// Subjects of a store, by which a client chooses among its certificates (RFC 8446 §4.2.4). Null
+/// when out of memory.
+bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> ca_names(X509_STORE* store) {
+  bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> out(sk_CRYPTO_BUFFER_new_null());
+  const STACK_OF(X509_OBJECT)* objects = X509_STORE_get0_objects(store);
+  for (std::size_t i = 0; out && i < sk_X509_OBJECT_num(objects); ++i) {
+    const X509* certificate = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+    if (certificate == nullptr) continue;
+    std::uint8_t* der = nullptr;
+    const int size = i2d_X509_NAME(X509_get_subject_name(certificate), &der);
+    const bssl::UniquePtr<std::uint8_t> owner(der);
+    if (size <= 0) return nullptr;
+    bssl::UniquePtr<CRYPTO_BUFFER> name(
+        CRYPTO_BUFFER_new(der, static_cast<std::size_t>(size), buffer_pool()));
+    if (!name || !bssl::PushToStack(out.get(), std::move(name))) return nullptr;
+  }
+  return out;
+}
+
 }  // namespace
 
 CRYPTO_BUFFER_POOL* buffer_pool() noexcept {
@@ -133,44 +178,124 @@ CRYPTO_BUFFER_POOL* buffer_pool() noexcept {
   return pool;
 }
 
-/// Fails closed: an SSL without a PeerCheck was not made by an Engine.
+const Context::Impl& Context::Impl::of(const SSL* ssl) noexcept {
+  return *static_cast<const Impl*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
+}
+
+/// Also called when a session is resumed: what was good yesterday may have ended today. Fails
+/// closed: an SSL without a PeerLink was not made by an Engine.
 ssl_verify_result_t Context::Impl::on_verify(SSL* ssl, std::uint8_t* out_alert) noexcept {
-  const auto* self = static_cast<const Impl*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
-  auto* check = static_cast<PeerCheck*>(SSL_get_app_data(ssl));
-  if (self == nullptr || check == nullptr) {
+  const Impl& self = of(ssl);
+  auto* link = static_cast<PeerLink*>(SSL_get_app_data(ssl));
+  if (link == nullptr) {
     *out_alert = SSL_AD_INTERNAL_ERROR;
     return ssl_verify_invalid;
   }
   const STACK_OF(CRYPTO_BUFFER)* chain = SSL_get0_peer_certificates(ssl);
-  switch (self->verification) {
+  if (link->describe) link->chain = describe_chain(chain);
+  switch (self.verification) {
     case Verification::none:
-      check->subject = leaf_subject(chain);
-      return ssl_verify_ok;
-    case Verification::full:
+      link->subject = leaf_subject(chain);
+      if (!self.pins.empty()) link->rejection = verify_pin(chain, self.pins);
       break;
+    case Verification::full: {
+      const auto now = VerifiedChains::Clock::now();
+      const Digest checked = digest_of(chain, link->reference);
+      if (self.verified.contains(checked, now)) break;
+      const auto verified =
+          verify_server(self.roots.get(), chain, {.reference = link->reference, .pins = self.pins});
+      if (verified) {
+        self.verified.add(checked, now, *verified);
+      } else {
+        link->rejection = verified.error();
+      }
+      break;
+    }
   }
-  check->rejection = verify_server(self->roots.get(), chain, check->reference);
-  if (!check->rejection) return ssl_verify_ok;
-  *out_alert = check->rejection->alert;
+  if (!link->rejection) return ssl_verify_ok;
+  *out_alert = link->rejection->alert;
   return ssl_verify_invalid;
 }
 
+/// The handshake goes on whatever the client shows, so that it can be told inside TLS what is wrong
+/// (RFC 3207 §4.1); see `check_client`.
+ssl_verify_result_t Context::Impl::on_verify_client(SSL*, std::uint8_t*) noexcept {
+  return ssl_verify_ok;
+}
+
+std::optional<Rejection> Context::Impl::check_client(const SSL* ssl) const {
+  if (!roots) return std::nullopt;
+  const STACK_OF(CRYPTO_BUFFER)* chain = SSL_get0_peer_certificates(ssl);
+  const auto now = VerifiedChains::Clock::now();
+  const Digest checked = digest_of(chain, {});
+  if (verified.contains(checked, now)) return std::nullopt;
+  const auto result = verify_client(roots.get(), chain);
+  if (!result) return result.error();
+  verified.add(checked, now, *result);
+  return std::nullopt;
+}
+
 ssl_select_cert_result_t Context::Impl::on_client_hello(const SSL_CLIENT_HELLO* hello) noexcept {
-  const auto* self = static_cast<const Impl*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(hello->ssl)));
+  const Impl& self = of(hello->ssl);
   const ClientOffer offer(*hello);
-  const ServerCertificate& certificate = choose_certificate(self->certificates, offer);
+  const ServerCertificate& certificate = choose_certificate(self.certificates, offer);
   std::vector<CRYPTO_BUFFER*> chain;
   for (const auto& buffer : certificate.chain) chain.push_back(buffer.get());
+  const Digest& context = certificate.session_context;
   if (SSL_set_chain_and_key(hello->ssl, chain.data(), chain.size(), certificate.key.get(),
-                            nullptr) != 1) {
+                            nullptr) != 1 ||
+      SSL_set_session_id_context(hello->ssl, context.data(), context.size()) != 1) {
     return ssl_select_cert_error;
   }
   // CBC for those alone who can do no better: with TLS 1.2 it stays out.
-  const bool legacy = self->min_version < Version::tls1_2 && !offer.tls1_2_or_newer();
+  const bool legacy = self.min_version < Version::tls1_2 && !offer.tls1_2_or_newer();
   if (legacy && SSL_set_strict_cipher_list(hello->ssl, kLegacyCiphers) != 1) {
     return ssl_select_cert_error;
   }
   return ssl_select_cert_success;
+}
+
+/// 1: the session is ours to keep.
+int Context::Impl::on_new_session(SSL* ssl, SSL_SESSION* session) noexcept {
+  const auto* link = static_cast<const PeerLink*>(SSL_get_app_data(ssl));
+  if (link == nullptr || link->cache_key.empty()) return 0;
+  of(ssl).sessions.put(link->cache_key, bssl::UniquePtr<SSL_SESSION>(session));
+  return 1;
+}
+
+/// RFC 5077 §4; the library wants -1, 0, 1, or 2 where the ticket is to be made anew.
+int Context::Impl::on_ticket(SSL* ssl, std::uint8_t* key_name, std::uint8_t* iv,
+                             EVP_CIPHER_CTX* cipher, HMAC_CTX* hmac, int encrypt) noexcept {
+  TicketKeys& keys = *of(ssl).ticket_keys;
+  const auto now = TicketKeys::Clock::now();
+  const auto use = [&](const TicketKey& key) {
+    return HMAC_Init_ex(hmac, key.hmac.data(), key.hmac.size(), EVP_sha256(), nullptr) == 1 &&
+           EVP_CipherInit_ex(cipher, EVP_aes_128_cbc(), nullptr, key.aes.data(), iv, encrypt) == 1;
+  };
+  if (encrypt == 1) {
+    const auto key = keys.encrypting(now);
+    if (!key || RAND_bytes(iv, EVP_CIPHER_iv_length(EVP_aes_128_cbc())) != 1) return -1;
+    std::copy(key->name.begin(), key->name.end(), key_name);
+    return use(*key) ? 1 : -1;
+  }
+  const auto found = keys.find(std::span<const std::uint8_t, 16>(key_name, 16), now);
+  if (!found) return 0;
+  if (!use(found->key)) return -1;
+  return found->is_current ? 1 : 2;
+}
+
+/// Strict (RFC 7301 §3.2): a client that offers protocols, none of them ours, was sent here by
+/// somebody who wants it to talk to the wrong server.
+int Context::Impl::on_alpn(SSL* ssl, const std::uint8_t** out, std::uint8_t* out_size,
+                           const std::uint8_t* in, unsigned in_size, void*) noexcept {
+  const std::string& ours = of(ssl).alpn;
+  std::uint8_t* selected = nullptr;
+  const int result =
+      SSL_select_next_proto(&selected, out_size, reinterpret_cast<const std::uint8_t*>(ours.data()),
+                            static_cast<unsigned>(ours.size()), in, in_size);
+  if (result != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_ALERT_FATAL;
+  *out = selected;
+  return SSL_TLSEXT_ERR_OK;
 }
 
 Result<std::shared_ptr<const Context>> Context::client(const ClientOptions& options) {
@@ -181,13 +306,19 @@ Result<std::shared_ptr<const Context>> Context::client(const ClientOptions& opti
   impl->role = Role::client;
   impl->min_version = options.min_version;
   impl->verification = options.verification;
+  impl->pins = options.pins;
+  Fingerprint policy;
+  policy.add(static_cast<std::uint64_t>(options.verification))
+      .add(static_cast<std::uint64_t>(options.min_version));
+  for (const Pin& pin : options.pins) policy.add(pin.octets);
   switch (options.verification) {
     case Verification::none:
       break;
     case Verification::full: {
       auto roots = read_trust_store(options.ca_file);
       if (!roots) return fail(roots.error());
-      impl->roots = std::move(*roots);
+      policy.add(roots->contents);
+      impl->roots = std::move(roots->store);
       break;
     }
   }
@@ -198,7 +329,21 @@ Result<std::shared_ptr<const Context>> Context::client(const ClientOptions& opti
       SSL_CTX_set_app_data(ctx, impl.get()) != 1) {
     return library_failure();
   }
+  if (options.certificate) {
+    const auto own = read_certificate_and_key(*options.certificate);
+    if (!own) return fail(own.error());
+    std::vector<CRYPTO_BUFFER*> chain;
+    for (const auto& buffer : own->chain) chain.push_back(buffer.get());
+    for (const auto* buffer : chain) policy.add(buffer);
+    if (SSL_CTX_set_chain_and_key(ctx, chain.data(), chain.size(), own->key.get(), nullptr) != 1) {
+      return library_failure();
+    }
+  }
   SSL_CTX_set_custom_verify(ctx, SSL_VERIFY_PEER, &Impl::on_verify);
+  SSL_CTX_set_reverify_on_resume(ctx, 1);
+  SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_sess_set_new_cb(ctx, &Impl::on_new_session);
+  impl->policy = policy.finish();
   return std::shared_ptr<const Context>(new Context(std::move(impl)));
 }
 
@@ -209,16 +354,53 @@ Result<std::shared_ptr<const Context>> Context::server(const ServerOptions& opti
   auto impl = std::make_unique<Impl>();
   impl->role = Role::server;
   impl->min_version = options.min_version;
+  Fingerprint policy;
+  policy.add(static_cast<std::uint64_t>(options.min_version));
+  for (const auto& id : options.alpn) {
+    policy.add(id);
+    impl->alpn += static_cast<char>(id.size());
+    impl->alpn += id;
+  }
   for (const ChainAndKey& files : options.certificates) {
-    auto certificate = read_server_certificate(files);
+    auto certificate = read_certificate_and_key(files);
     if (!certificate) return fail(certificate.error());
     impl->certificates.push_back(std::move(*certificate));
   }
   impl->ssl_ctx = new_ssl_ctx(options.min_version);
   SSL_CTX* ctx = impl->ssl_ctx.get();
   if (ctx == nullptr || SSL_CTX_set_app_data(ctx, impl.get()) != 1) return library_failure();
+  if (!options.client_ca.empty()) {
+    auto roots = read_trust_store(options.client_ca);
+    if (!roots) return fail(roots.error());
+    policy.add(roots->contents);
+    impl->roots = std::move(roots->store);
+    auto names = ca_names(impl->roots.get());
+    if (!names) return library_failure();
+    SSL_CTX_set0_client_CAs(ctx, names.release());
+    SSL_CTX_set_max_cert_list(ctx, kMaxClientChain);
+    SSL_CTX_set_custom_verify(ctx, SSL_VERIFY_PEER, &Impl::on_verify_client);
+  }
+  impl->policy = policy.finish();
+  for (auto& certificate : impl->certificates) {
+    certificate.session_context = session_context(impl->policy, certificate.names);
+  }
+  if (options.ticket_keys.empty()) {
+    impl->ticket_keys = TicketKeys::of_process();
+  } else {
+    auto keys = TicketKeys::read(options.ticket_keys);
+    if (!keys) return fail(keys.error());
+    impl->ticket_keys = std::move(*keys);
+  }
+  // Tickets only: a cache of our own would have to be shared, and would grow with the clients.
+  SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+  if (SSL_CTX_set_tlsext_ticket_key_cb(ctx, &Impl::on_ticket) != 1) return library_failure();
+  if (!impl->alpn.empty()) SSL_CTX_set_alpn_select_cb(ctx, &Impl::on_alpn, nullptr);
   SSL_CTX_set_select_certificate_cb(ctx, &Impl::on_client_hello);
   return std::shared_ptr<const Context>(new Context(std::move(impl)));
+}
+
+bool Context::same_policy(const Context& other) const noexcept {
+  return impl_->role == other.impl_->role && impl_->policy == other.impl_->policy;
 }
 
 Context::Context(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}

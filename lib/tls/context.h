@@ -5,11 +5,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "lib/base/error.h"
+#include "lib/base/pin.h"
 
 namespace starttls::tls {
 
@@ -20,19 +22,29 @@ enum class Verification : std::uint8_t {
   none,  ///< encrypt only
 };
 
-struct ClientOptions {
-  Verification verification = Verification::full;
-  std::string ca_file = {};  ///< PEM; "" = the system's trust store
-  Version min_version = Version::tls1_2;
-};
-
 struct ChainAndKey {
   std::string chain;  ///< PEM file, leaf first
   std::string key;    ///< PEM file; refused where group or others may read it
 };
 
+struct ClientOptions {
+  Verification verification = Verification::full;
+  std::string ca_file = {};  ///< PEM; "" = the system's trust store
+  /// Where there are any, one must be met; with Verification::none they alone decide.
+  std::vector<Pin> pins = {};
+  std::optional<ChainAndKey> certificate = std::nullopt;  ///< ours, for servers that ask for one
+  Version min_version = Version::tls1_2;
+};
+
 struct ServerOptions {
   std::vector<ChainAndKey> certificates = {};  ///< chosen by SNI; the first is the default
+  /// PEM; not "": clients must show a certificate from one of these CAs. Whoever does not is told
+  /// so inside TLS: `Engine::refusal`.
+  std::string client_ca = {};
+  std::string ticket_keys = {};  ///< file, see TicketKeys::read; "" = the process's own
+  /// ALPN identifiers of the protocol (RFC 7301): a client that offers a list must offer one of
+  /// them. Empty: ALPN is ignored.
+  std::vector<std::string> alpn = {};
   Version min_version = Version::tls1_2;
 };
 
@@ -45,6 +57,10 @@ class Context {
   /// others), with the file's name.
   [[nodiscard]] static Result<std::shared_ptr<const Context>> server(const ServerOptions& options);
 
+  /// Equal where all that decides whom the client role trusts is: options, and contents of files.
+  /// Of two such contexts the older one is worth keeping, for its sessions.
+  [[nodiscard]] bool same_policy(const Context& other) const noexcept;
+
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
   ~Context();
@@ -55,6 +71,9 @@ class Context {
   explicit Context(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;
 };
+
+/// Where the system's trust store is; "" where there is none.
+[[nodiscard]] std::string system_trust_store();
 
 /// "BoringSSL (API 17)" or what the library at hand says of itself.
 [[nodiscard]] std::string library_version();

@@ -11,6 +11,10 @@
 #include "lib/tls/boringssl.h"
 #include "lib/tls/certificate_choice.h"
 #include "lib/tls/context.h"
+#include "lib/tls/fingerprint.h"
+#include "lib/tls/session_cache.h"
+#include "lib/tls/ticket_keys.h"
+#include "lib/tls/verified_chains.h"
 #include "lib/tls/verify.h"
 
 namespace starttls::tls {
@@ -20,24 +24,44 @@ enum class Role : std::uint8_t { client, server };
 /// Equal certificates of many sessions (intermediates above all) are kept once in the process.
 [[nodiscard]] CRYPTO_BUFFER_POOL* buffer_pool() noexcept;
 
-/// What a handshake in the client role knows of its peer; lives from its start to its end and hangs
-/// on the SSL as app data.
-struct PeerCheck {
+/// What the library's callbacks know of one connection; hangs on the SSL as app data for all its
+/// life.
+struct PeerLink {
+  // Client role.
   std::string reference;               ///< the name wanted
+  std::string cache_key;               ///< of the server in the session cache; empty: no resumption
   std::optional<Rejection> rejection;  ///< set where the certificate was refused
   std::string subject;                 ///< set where nothing was verified
+  bool describe = false;               ///< fill in `chain`
+  std::vector<CertificateInfo> chain;
 };
 
 struct Context::Impl {
   Role role = Role::client;
   Version min_version = Version::tls1_2;
   Verification verification = Verification::full;
-  bssl::UniquePtr<X509_STORE> roots;            ///< client role with Verification::full
+  std::vector<Pin> pins;
+  bssl::UniquePtr<X509_STORE> roots;            ///< client role with Verification::full; client_ca
   std::vector<ServerCertificate> certificates;  ///< server role, not empty
+  std::shared_ptr<TicketKeys> ticket_keys;      ///< server role
+  std::string alpn;                             ///< ids as on the wire, each with its length
+  Digest policy{};
   bssl::UniquePtr<SSL_CTX> ssl_ctx;
+  mutable SessionCache sessions;  ///< client role
+  mutable VerifiedChains verified;
 
+  /// Server role with client_ca: whom the client is, asked after every handshake, resumed or not.
+  [[nodiscard]] std::optional<Rejection> check_client(const SSL* ssl) const;
+
+  [[nodiscard]] static const Impl& of(const SSL* ssl) noexcept;
   static ssl_verify_result_t on_verify(SSL* ssl, std::uint8_t* out_alert) noexcept;
+  static ssl_verify_result_t on_verify_client(SSL* ssl, std::uint8_t* out_alert) noexcept;
   static ssl_select_cert_result_t on_client_hello(const SSL_CLIENT_HELLO* hello) noexcept;
+  static int on_new_session(SSL* ssl, SSL_SESSION* session) noexcept;
+  static int on_ticket(SSL* ssl, std::uint8_t* key_name, std::uint8_t* iv, EVP_CIPHER_CTX* cipher,
+                       HMAC_CTX* hmac, int encrypt) noexcept;
+  static int on_alpn(SSL* ssl, const std::uint8_t** out, std::uint8_t* out_size,
+                     const std::uint8_t* in, unsigned in_size, void* arg) noexcept;
 };
 
 }  // namespace starttls::tls

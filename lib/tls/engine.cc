@@ -15,9 +15,8 @@ struct Engine::Impl {
   std::shared_ptr<const Context> context;
   WireIo io;
   bssl::UniquePtr<SSL> ssl;            // reads and writes through io
-  std::unique_ptr<PeerCheck> check;    // client role, until the handshake is done
-  std::unique_ptr<RecordCodec> codec;  // from then on
-  std::string peer_subject;
+  PeerLink link;                       // hangs on the SSL
+  std::unique_ptr<RecordCodec> codec;  // once the handshake is done
 };
 
 namespace {
@@ -42,7 +41,7 @@ tl::unexpected<Error> out_of_memory() {
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::client(std::shared_ptr<const Context> context,
-                                               std::string peer_name) {
+                                               std::string peer_name, std::string_view server) {
   assert(context->impl_->role == Role::client);
   if (peer_name.ends_with('.')) peer_name.pop_back();  // RFC 6066 §3: without a trailing dot
   if (peer_name.empty() && context->impl_->verification == Verification::full) {
@@ -58,9 +57,13 @@ Result<std::unique_ptr<Engine>> Engine::client(std::shared_ptr<const Context> co
     ERR_clear_error();
     return fail(Errc::config, "not a server name: " + peer_name);
   }
-  impl->check = std::make_unique<PeerCheck>();
-  impl->check->reference = std::move(peer_name);
-  if (SSL_set_app_data(ssl, impl->check.get()) != 1) return out_of_memory();
+  if (!server.empty()) {
+    impl->link.cache_key = std::string(server) + ' ' + peer_name;
+    const auto session = context->impl_->sessions.take(impl->link.cache_key);
+    if (session && SSL_set_session(ssl, session.get()) != 1) return out_of_memory();
+  }
+  impl->link.reference = std::move(peer_name);
+  if (SSL_set_app_data(ssl, &impl->link) != 1) return out_of_memory();
   impl->context = std::move(context);
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
@@ -71,6 +74,7 @@ Result<std::unique_ptr<Engine>> Engine::server(std::shared_ptr<const Context> co
   impl->ssl = new_ssl(context->impl_->ssl_ctx.get(), impl->io);
   if (!impl->ssl) return out_of_memory();
   SSL_set_accept_state(impl->ssl.get());
+  if (SSL_set_app_data(impl->ssl.get(), &impl->link) != 1) return out_of_memory();
   impl->context = std::move(context);
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
@@ -88,17 +92,22 @@ Result<Engine::Handshake> Engine::handshake(std::span<const std::byte> wire, Wir
   if (result == 1) {
     // The library reads record by record, so what follows the peer's last flight is still in
     // `wire`.
-    if (impl_->check) impl_->peer_subject = std::move(impl_->check->subject);
-    SSL_set_app_data(ssl, nullptr);
-    impl_->check.reset();
+    const Context::Impl& settings = *impl_->context->impl_;
+    if (settings.role == Role::server) impl_->link.rejection = settings.check_client(ssl);
+    // Tickets of TLS 1.3 wait for the first write; ours must not wait for the server to speak. They
+    // are part of the handshake's room, not of what sealing adds.
+    if (settings.role == Role::server && SSL_version(ssl) == TLS1_3_VERSION) {
+      static_cast<void>(SSL_write(ssl, nullptr, 0));  // what fails here fails the next write too
+      ERR_clear_error();
+    }
     impl_->codec = make_ssl_codec(*ssl, impl_->io);
     return Handshake{consumed, true};
   }
   const int error = SSL_get_error(ssl, result);
   if (error == SSL_ERROR_WANT_READ) return Handshake{consumed, false};
-  if (impl_->check && impl_->check->rejection) {
+  if (impl_->link.rejection) {
     ERR_clear_error();
-    return fail(impl_->check->rejection->error);
+    return fail(impl_->link.rejection->error);
   }
   if (impl_->io.overflow() && ERR_peek_error() == 0) {
     return fail(Errc::handshake, "handshake failed: no room for what is to be sent");
@@ -126,6 +135,18 @@ bool Engine::established() const noexcept {
   return impl_->codec != nullptr;
 }
 
+const Error* Engine::refusal() const noexcept {
+  return impl_->link.rejection ? &impl_->link.rejection->error : nullptr;
+}
+
+void Engine::keep_peer_chain() noexcept {
+  impl_->link.describe = true;
+}
+
+const std::vector<CertificateInfo>& Engine::peer_chain() const noexcept {
+  return impl_->link.chain;
+}
+
 Facts Engine::facts() const {
   const SSL* ssl = impl_->ssl.get();
   Facts out;
@@ -134,7 +155,7 @@ Facts Engine::facts() const {
     out.cipher = SSL_CIPHER_standard_name(cipher);
   }
   out.resumed = SSL_session_reused(ssl) != 0;
-  out.unverified_subject = impl_->peer_subject;
+  out.unverified_subject = impl_->link.subject;
   return out;
 }
 

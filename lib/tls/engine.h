@@ -2,11 +2,13 @@
 
 // TLS of one leg without I/O: ciphertext in, ciphertext and plaintext out.
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "lib/base/error.h"
 #include "lib/tls/context.h"
@@ -23,6 +25,18 @@ struct Facts {
   std::string unverified_subject;
 };
 
+/// What `probe` shows of a certificate. Texts are escaped.
+struct CertificateInfo {
+  std::string subject;
+  std::string issuer;
+  std::string names;
+  std::string not_before;  ///< "2026-01-31 12:00:00 UTC"
+  std::string not_after;
+  std::string key;                   ///< "RSA 2048", "ECDSA 256"
+  std::string pin;                   ///< "sha256:BASE64"
+  std::chrono::seconds valid_for{};  ///< negative: it ended that long ago
+};
+
 /// What one call of `handshake` writes at most: the largest flight is a server's certificate chain.
 inline constexpr std::size_t kHandshakeRoom = 65536;
 
@@ -30,11 +44,12 @@ inline constexpr std::size_t kHandshakeRoom = 65536;
 /// Memory: an established, idle engine holds what the library needs (3.1 KB) and no payload.
 class Engine {
  public:
-  /// Client role, towards a server. `peer_name` is the SNI sent and the name verified (a DNS name
-  /// or an IP address; addresses are not sent as SNI, RFC 6066 §3). It comes from configuration,
-  /// never from the peer or DNS.
+  /// Client role, towards a server. `server` says where it is (an address as text): sessions with
+  /// it are resumed; "" = none is. `peer_name` is the SNI sent and the name verified (a DNS name or
+  /// an IP address; addresses are not sent as SNI, RFC 6066 §3). It comes from configuration, never
+  /// from the peer or DNS.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> client(
-      std::shared_ptr<const Context> context, std::string peer_name);
+      std::shared_ptr<const Context> context, std::string peer_name, std::string_view server = {});
   /// Server role, towards a client.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> server(
       std::shared_ptr<const Context> context);
@@ -60,6 +75,14 @@ class Engine {
   void close(WireOut& out) noexcept;
 
   [[nodiscard]] bool established() const noexcept;
+  /// Server role, after the handshake: why the client is not accepted (Errc::certificate), though
+  /// its TLS is up. Null where it is.
+  [[nodiscard]] const Error* refusal() const noexcept;
+
+  /// Client role, before the handshake: keep what `peer_chain` tells.
+  void keep_peer_chain() noexcept;
+  /// As the server sent it, accepted or not; empty before it came.
+  [[nodiscard]] const std::vector<CertificateInfo>& peer_chain() const noexcept;
   /// After the handshake.
   [[nodiscard]] Facts facts() const;
 

@@ -113,7 +113,7 @@ bssl::UniquePtr<CRYPTO_BUFFER> next_certificate(BIO* bio, bool& bad) {
 
 enum class Unparsable : std::uint8_t { refuse, leave_out };
 
-Result<bssl::UniquePtr<X509_STORE>> read_store(const std::string& path, Unparsable unparsable) {
+Result<TrustStore> read_store(const std::string& path, Unparsable unparsable) {
   const auto text = read_file(path, Access::any);
   if (!text) return fail(text.error());
   bssl::UniquePtr<X509_STORE> store(X509_STORE_new());
@@ -122,7 +122,9 @@ Result<bssl::UniquePtr<X509_STORE>> read_store(const std::string& path, Unparsab
 
   std::size_t count = 0;
   bool bad = false;
+  Fingerprint contents;
   while (const auto der = next_certificate(bio.get(), bad)) {
+    contents.add(der.get());
     const bssl::UniquePtr<X509> certificate(X509_parse_from_buffer(der.get()));
     if (certificate && X509_STORE_add_cert(store.get(), certificate.get()) == 1) {
       ++count;
@@ -138,7 +140,7 @@ Result<bssl::UniquePtr<X509_STORE>> read_store(const std::string& path, Unparsab
   }
   ERR_clear_error();
   if (count == 0) return fail(Errc::config, path + ": holds no certificate");
-  return store;
+  return TrustStore{std::move(store), contents.finish()};
 }
 
 }  // namespace
@@ -174,10 +176,21 @@ Result<bssl::UniquePtr<EVP_PKEY>> read_private_key(const std::string& path) {
   return key;
 }
 
-Result<bssl::UniquePtr<X509_STORE>> read_trust_store(const std::string& ca_file) {
-  if (!ca_file.empty()) return read_store(ca_file, Unparsable::refuse);
+Result<std::string> read_secret(const std::string& path) {
+  return read_file(path, Access::owner_only);
+}
+
+std::string system_trust_store() {
   for (const char* path : kSystemStores) {
-    if (::access(path, R_OK) == 0) return read_store(path, Unparsable::leave_out);
+    if (::access(path, R_OK) == 0) return path;
+  }
+  return {};
+}
+
+Result<TrustStore> read_trust_store(const std::string& ca_file) {
+  if (!ca_file.empty()) return read_store(ca_file, Unparsable::refuse);
+  if (const auto path = system_trust_store(); !path.empty()) {
+    return read_store(path, Unparsable::leave_out);
   }
   return fail(Errc::config, std::string(kSystemStores[0]) +
                                 ": the system's trust store is missing; install ca-certificates or "

@@ -7,6 +7,7 @@
 
 #include "lib/base/error.h"
 #include "lib/tls/boringssl.h"
+#include "lib/tls/fingerprint.h"
 
 namespace starttls::tls {
 
@@ -19,8 +20,16 @@ namespace starttls::tls {
 /// secret wants mode 0400.
 [[nodiscard]] Result<bssl::UniquePtr<EVP_PKEY>> read_private_key(const std::string& path);
 
+/// A file that must be its owner's alone, as a private key; the caller wipes the text.
+[[nodiscard]] Result<std::string> read_secret(const std::string& path);
+
+struct TrustStore {
+  bssl::UniquePtr<X509_STORE> store;
+  Digest contents;  ///< of all certificates in it
+};
+
 /// A store of the certificates in `ca_file`, all of which must parse. "" = the system's trust
 /// store; of that, certificates which the library does not take are left out.
-[[nodiscard]] Result<bssl::UniquePtr<X509_STORE>> read_trust_store(const std::string& ca_file);
+[[nodiscard]] Result<TrustStore> read_trust_store(const std::string& ca_file);
 
 }  // namespace starttls::tls

@@ -1,5 +1,6 @@
 #include "lib/tls/verify.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -128,6 +129,125 @@ Rejection reject(std::string reason, int alert, std::string evidence_text) {
                    static_cast<std::uint8_t>(alert)};
 }
 
+tl::unexpected<Rejection> unreadable() {
+  ERR_clear_error();
+  return tl::unexpected(reject("certificate cannot be read", SSL_AD_BAD_CERTIFICATE, {}));
+}
+
+/// A path from `leaf` to one of `roots`, and every key and signature on it strong enough. `purpose`
+/// is "ssl_server" or "ssl_client": purpose and trust in one, without which a client's certificate
+/// would do for a server. Afterwards `ctx` holds the path.
+std::optional<Rejection> verify_path(X509_STORE_CTX* ctx, X509_STORE* roots, X509* leaf,
+                                     const STACK_OF(CRYPTO_BUFFER) * chain, const char* purpose) {
+  // They must live as long as the verification, not as its result, which holds references.
+  const auto intermediates = parse_intermediates(chain);
+  if (ctx == nullptr || !intermediates ||
+      X509_STORE_CTX_init(ctx, roots, leaf, intermediates.get()) != 1 ||
+      X509_STORE_CTX_set_default(ctx, purpose) != 1) {
+    ERR_clear_error();
+    return reject("certificate cannot be checked", SSL_AD_INTERNAL_ERROR, {});
+  }
+  X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(ctx);
+  X509_VERIFY_PARAM_set_depth(param, kMaxDepth);
+  X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_TRUSTED_FIRST | X509_V_FLAG_PARTIAL_CHAIN);
+
+  const bool trusted = X509_verify_cert(ctx) == 1;
+  ERR_clear_error();
+  const PresentedNames names = presented_names(leaf);
+  if (!trusted) {
+    const int error = X509_STORE_CTX_get_error(ctx);
+    std::string told = evidence(leaf, names, X509_verify_cert_error_string(error));
+    const int depth = X509_STORE_CTX_get_error_depth(ctx);
+    const X509* at = X509_STORE_CTX_get_current_cert(ctx);
+    if (depth > 0 && at != nullptr) {
+      told += " at=\"" + name_text(X509_get_subject_name(at)) + '"';
+    }
+    return reject(reason_text(error, leaf), SSL_alert_from_verify_result(error), std::move(told));
+  }
+  if (auto why = chain_weakness(X509_STORE_CTX_get0_chain(ctx)); !why.empty()) {
+    std::string told = evidence(leaf, names, why);
+    return reject(std::move(why), SSL_AD_BAD_CERTIFICATE, std::move(told));
+  }
+  return std::nullopt;
+}
+
+/// Nothing where the key cannot be written down.
+std::optional<Pin> pin_of(X509* certificate) {
+  std::uint8_t* der = nullptr;
+  const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
+  const bssl::UniquePtr<std::uint8_t> owner(der);
+  if (size <= 0) return std::nullopt;
+  Pin out;
+  SHA256(der, static_cast<std::size_t>(size), out.octets.data());
+  return out;
+}
+
+bool is_pinned(X509* certificate, std::span<const Pin> pins) {
+  const auto pin = pin_of(certificate);
+  return pin && std::find(pins.begin(), pins.end(), *pin) != pins.end();
+}
+
+bool has_pin(const STACK_OF(X509) * path, std::span<const Pin> pins) {
+  for (std::size_t i = 0; i < sk_X509_num(path); ++i) {
+    if (is_pinned(sk_X509_value(path, i), pins)) return true;
+  }
+  return false;
+}
+
+Rejection pin_mismatch(X509* leaf, const PresentedNames& names, std::span<const Pin> pins) {
+  const auto got = pin_of(leaf);
+  std::string told = "pin mismatch: wanted " + to_string(pins.front());
+  if (pins.size() > 1) told += " or " + std::to_string(pins.size() - 1) + " more";
+  told += ", got " + (got ? to_string(*got) : "none");
+  return reject(std::move(told), SSL_AD_BAD_CERTIFICATE, evidence(leaf, names, "pin mismatch"));
+}
+
+/// From now until the certificate ends.
+std::chrono::seconds valid_for(const X509* certificate) {
+  int days = 0;
+  int seconds = 0;
+  if (ASN1_TIME_diff(&days, &seconds, nullptr, X509_get0_notAfter(certificate)) != 1) return {};
+  return std::chrono::hours{24} * days + std::chrono::seconds{seconds};
+}
+
+std::chrono::seconds shortest(const STACK_OF(X509) * path) {
+  auto out = std::chrono::seconds::max();
+  for (std::size_t i = 0; i < sk_X509_num(path); ++i) {
+    out = std::min(out, valid_for(sk_X509_value(path, i)));
+  }
+  return out;
+}
+
+std::string time_text(const ASN1_TIME* time) {
+  const bssl::UniquePtr<ASN1_GENERALIZEDTIME> general(ASN1_TIME_to_generalizedtime(time, nullptr));
+  ERR_clear_error();
+  if (!general) return "an unreadable time";
+  const auto digits = view(general.get());  // YYYYMMDDHHMMSSZ
+  if (digits.size() < 14) return "an unreadable time";
+  const auto part = [digits](std::size_t at, std::size_t size) {
+    return std::string(digits.substr(at, size));
+  };
+  return part(0, 4) + '-' + part(4, 2) + '-' + part(6, 2) + ' ' + part(8, 2) + ':' + part(10, 2) +
+         ':' + part(12, 2) + " UTC";
+}
+
+std::string key_text(X509* certificate) {
+  const bssl::UniquePtr<EVP_PKEY> key(X509_get_pubkey(certificate));
+  ERR_clear_error();
+  if (!key) return "unknown";
+  const std::string bits = std::to_string(EVP_PKEY_bits(key.get()));
+  switch (EVP_PKEY_id(key.get())) {
+    case EVP_PKEY_RSA:
+      return "RSA " + bits;
+    case EVP_PKEY_EC:
+      return "ECDSA " + bits;
+    case EVP_PKEY_ED25519:
+      return "Ed25519";
+    default:
+      return "unknown";
+  }
+}
+
 }  // namespace
 
 PresentedNames presented_names(const X509* certificate) {
@@ -154,51 +274,70 @@ std::string leaf_subject(const STACK_OF(CRYPTO_BUFFER) * chain) {
   return leaf ? name_text(X509_get_subject_name(leaf.get())) : std::string();
 }
 
-std::optional<Rejection> verify_server(X509_STORE* roots, const STACK_OF(CRYPTO_BUFFER) * chain,
-                                       std::string_view reference) {
-  const auto leaf = parse_leaf(chain);
-  if (!leaf) {
-    ERR_clear_error();
-    return reject("certificate cannot be read", SSL_AD_BAD_CERTIFICATE, {});
+std::vector<CertificateInfo> describe_chain(const STACK_OF(CRYPTO_BUFFER) * chain) {
+  std::vector<CertificateInfo> out;
+  const std::size_t size = chain == nullptr ? 0 : sk_CRYPTO_BUFFER_num(chain);
+  for (std::size_t i = 0; i < size; ++i) {
+    const bssl::UniquePtr<X509> parsed(X509_parse_from_buffer(sk_CRYPTO_BUFFER_value(chain, i)));
+    if (!parsed) continue;
+    X509* certificate = parsed.get();
+    const auto pin = pin_of(certificate);
+    out.push_back({.subject = name_text(X509_get_subject_name(certificate)),
+                   .issuer = name_text(X509_get_issuer_name(certificate)),
+                   .names = ascii::escape(describe(presented_names(certificate))),
+                   .not_before = time_text(X509_get0_notBefore(certificate)),
+                   .not_after = time_text(X509_get0_notAfter(certificate)),
+                   .key = key_text(certificate),
+                   .pin = pin ? to_string(*pin) : "",
+                   .valid_for = valid_for(certificate)});
   }
-  const PresentedNames names = presented_names(leaf.get());
-
-  const auto intermediates = parse_intermediates(chain);
-  const bssl::UniquePtr<X509_STORE_CTX> ctx(X509_STORE_CTX_new());
-  // "ssl_server" is purpose and trust in one; without it a client's certificate would do.
-  if (!intermediates || !ctx ||
-      X509_STORE_CTX_init(ctx.get(), roots, leaf.get(), intermediates.get()) != 1 ||
-      X509_STORE_CTX_set_default(ctx.get(), "ssl_server") != 1) {
-    ERR_clear_error();
-    return reject("certificate cannot be checked", SSL_AD_INTERNAL_ERROR, {});
-  }
-  X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(ctx.get());
-  X509_VERIFY_PARAM_set_depth(param, kMaxDepth);
-  X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_TRUSTED_FIRST | X509_V_FLAG_PARTIAL_CHAIN);
-
-  const bool trusted = X509_verify_cert(ctx.get()) == 1;
   ERR_clear_error();
-  if (!trusted) {
-    const int error = X509_STORE_CTX_get_error(ctx.get());
-    std::string told = evidence(leaf.get(), names, X509_verify_cert_error_string(error));
-    const int depth = X509_STORE_CTX_get_error_depth(ctx.get());
-    const X509* at = X509_STORE_CTX_get_current_cert(ctx.get());
-    if (depth > 0 && at != nullptr) {
-      told += " at=\"" + name_text(X509_get_subject_name(at)) + '"';
-    }
-    return reject(reason_text(error, leaf.get()), SSL_alert_from_verify_result(error),
-                  std::move(told));
+  return out;
+}
+
+Verified verify_server(X509_STORE* roots, const STACK_OF(CRYPTO_BUFFER) * chain,
+                       const ServerRule& rule) {
+  const auto leaf = parse_leaf(chain);
+  if (!leaf) return unreadable();
+  const PresentedNames names = presented_names(leaf.get());
+  const bssl::UniquePtr<X509_STORE_CTX> ctx(X509_STORE_CTX_new());
+  if (auto rejection = verify_path(ctx.get(), roots, leaf.get(), chain, "ssl_server")) {
+    return tl::unexpected(std::move(*rejection));
   }
-  if (auto why = chain_weakness(X509_STORE_CTX_get0_chain(ctx.get())); !why.empty()) {
-    std::string told = evidence(leaf.get(), names, why);
-    return reject(std::move(why), SSL_AD_BAD_CERTIFICATE, std::move(told));
+  const STACK_OF(X509)* path = X509_STORE_CTX_get0_chain(ctx.get());
+  if (!names_match(names, rule.reference)) {
+    return tl::unexpected(
+        reject("name mismatch: wanted " + ascii::printable(rule.reference, kMaxReference) +
+                   ", got " + describe(names),
+               SSL_AD_BAD_CERTIFICATE, evidence(leaf.get(), names, "name mismatch")));
   }
-  if (!names_match(names, reference)) {
-    return reject("name mismatch: wanted " + ascii::printable(reference, kMaxReference) + ", got " +
-                      describe(names),
-                  SSL_AD_BAD_CERTIFICATE, evidence(leaf.get(), names, "name mismatch"));
+  if (!rule.pins.empty() && !has_pin(path, rule.pins)) {
+    return tl::unexpected(pin_mismatch(leaf.get(), names, rule.pins));
   }
-  return std::nullopt;
+  return shortest(path);
+}
+
+std::optional<Rejection> verify_pin(const STACK_OF(CRYPTO_BUFFER) * chain,
+                                    std::span<const Pin> pins) {
+  const auto leaf = parse_leaf(chain);
+  if (!leaf) return unreadable().value();
+  if (is_pinned(leaf.get(), pins)) return std::nullopt;
+  return pin_mismatch(leaf.get(), presented_names(leaf.get()), pins);
+}
+
+Verified verify_client(X509_STORE* roots, const STACK_OF(CRYPTO_BUFFER) * chain) {
+  if (chain == nullptr || sk_CRYPTO_BUFFER_num(chain) == 0) {
+    return tl::unexpected(
+        reject("a client certificate is required", SSL_AD_CERTIFICATE_REQUIRED, {}));
+  }
+  const auto leaf = parse_leaf(chain);
+  if (!leaf) return unreadable();
+  const bssl::UniquePtr<X509_STORE_CTX> ctx(X509_STORE_CTX_new());
+  if (auto rejection = verify_path(ctx.get(), roots, leaf.get(), chain, "ssl_client")) {
+    rejection->error.reason.insert(0, "client certificate refused: ");
+    return tl::unexpected(std::move(*rejection));
+  }
+  return shortest(X509_STORE_CTX_get0_chain(ctx.get()));
 }
 
 }  // namespace starttls::tls

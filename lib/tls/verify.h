@@ -3,13 +3,17 @@
 // Is this the server we want? Called from within the handshake; X.509 structures live only as long
 // as the call, since a parsed chain costs more than all else that a session keeps.
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "lib/base/error.h"
 #include "lib/tls/boringssl.h"
+#include "lib/tls/engine.h"
 #include "lib/tls/name_match.h"
 
 namespace starttls::tls {
@@ -20,13 +24,31 @@ struct Rejection {
   std::uint8_t alert;  ///< SSL_AD_..., for the peer
 };
 
+/// What a server's certificate is held against.
+struct ServerRule {
+  std::string_view reference;   ///< the name that must be among the leaf's
+  std::span<const Pin> pins{};  ///< where there are any, one must be met
+};
+
+/// Nothing wrong: how long until a certificate of the path ends.
+using Verified = tl::expected<std::chrono::seconds, Rejection>;
+
 /// Checks the chain as sent by the peer, leaf first: a path to one of `roots` (any certificate in
 /// there is an anchor, a leaf or an intermediate too), valid now, fit for a TLS server, no RSA key
-/// below 2048 bits nor SHA-1 signature on the way (RFC 9155), and `reference` among the leaf's
-/// names. Nothing is returned where all is well.
-[[nodiscard]] std::optional<Rejection> verify_server(X509_STORE* roots,
-                                                     const STACK_OF(CRYPTO_BUFFER) * chain,
-                                                     std::string_view reference);
+/// below 2048 bits nor SHA-1 signature on the way (RFC 9155), the wanted name among the leaf's
+/// names, and a wanted pin on the path, whether of the leaf or of a CA.
+[[nodiscard]] Verified verify_server(X509_STORE* roots, const STACK_OF(CRYPTO_BUFFER) * chain,
+                                     const ServerRule& rule);
+
+/// The pins alone decide: the leaf's key, since nothing ties what else was sent to it.
+[[nodiscard]] std::optional<Rejection> verify_pin(const STACK_OF(CRYPTO_BUFFER) * chain,
+                                                  std::span<const Pin> pins);
+
+/// A client's chain, in the same way as a server's but for names. No chain at all is refused.
+[[nodiscard]] Verified verify_client(X509_STORE* roots, const STACK_OF(CRYPTO_BUFFER) * chain);
+
+/// Leaf first, as the peer sent them; what does not parse is left out.
+[[nodiscard]] std::vector<CertificateInfo> describe_chain(const STACK_OF(CRYPTO_BUFFER) * chain);
 
 [[nodiscard]] PresentedNames presented_names(const X509* certificate);
 

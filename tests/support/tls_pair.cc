@@ -255,8 +255,13 @@ Outcome shake_hands(TlsEnd& client, TlsEnd& server, std::size_t segment) {
     }
     first = false;
   }
-  return {sides[0].done && sides[1].done, sides[0].error, sides[1].error, sides[0].arrived,
-          sides[1].arrived};
+  const bool done = sides[0].done && sides[1].done;
+  if (done) {
+    // The server's tickets come behind its handshake (RFC 8446 §4.6.1), and are no payload.
+    const auto tickets = client.receive(sides[0].arrived);
+    must(tickets.plain.empty() && !tickets.error, "tickets");
+  }
+  return {done, sides[0].error, sides[1].error, sides[0].arrived, sides[1].arrived};
 }
 
 pki::CertificateOptions server_options() {

@@ -1,0 +1,60 @@
+#include "lib/base/base64.h"
+
+#include <cstddef>
+
+namespace starttls::base64 {
+namespace {
+
+constexpr std::string_view kAlphabet =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr std::size_t kGroup = 4;  // characters, which stand for three octets
+constexpr unsigned kBits = 6;      // a character
+
+}  // namespace
+
+std::optional<std::vector<std::uint8_t>> decode(std::string_view text) {
+  if (text.size() % kGroup != 0) return std::nullopt;
+  std::size_t padding = 0;
+  while (padding < 2 && text.ends_with('=')) {
+    text.remove_suffix(1);
+    ++padding;
+  }
+  std::vector<std::uint8_t> out;
+  out.reserve(text.size() * 3 / kGroup);
+  std::uint32_t bits = 0;
+  unsigned held = 0;
+  for (const char c : text) {
+    const auto value = kAlphabet.find(c);
+    if (value == std::string_view::npos) return std::nullopt;
+    bits = (bits << kBits | static_cast<std::uint32_t>(value)) & 0xffffU;
+    held += kBits;
+    if (held >= 8) {
+      held -= 8;
+      out.push_back(static_cast<std::uint8_t>(bits >> held & 0xffU));
+    }
+  }
+  // What is left over must be nothing, or two texts would mean the same octets.
+  const bool canonical = (bits & ((1U << held) - 1U)) == 0 && held < kBits;
+  if (!canonical) return std::nullopt;
+  return out;
+}
+
+std::string encode(std::span<const std::uint8_t> octets) {
+  std::string out;
+  out.reserve((octets.size() + 2) / 3 * kGroup);
+  std::uint32_t bits = 0;
+  unsigned held = 0;
+  for (const std::uint8_t octet : octets) {
+    bits = (bits << 8U | octet) & 0xffffU;
+    held += 8;
+    while (held >= kBits) {
+      held -= kBits;
+      out += kAlphabet[bits >> held & 0x3fU];
+    }
+  }
+  if (held > 0) out += kAlphabet[bits << (kBits - held) & 0x3fU];
+  while (out.size() % kGroup != 0) out += '=';
+  return out;
+}
+
+}  // namespace starttls::base64

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lib/base/base64.h"
+
+namespace starttls {
+
+/// SHA-256 of a certificate's SubjectPublicKeyInfo (RFC 7469 §2.4): it survives a renewal that
+/// keeps the key.
+struct Pin {
+  std::array<std::uint8_t, 32> octets{};
+
+  friend bool operator==(const Pin&, const Pin&) = default;
+};
+
+inline constexpr std::string_view kPinPrefix = "sha256:";
+
+/// "sha256:BASE64"; nothing where `text` is none.
+[[nodiscard]] inline std::optional<Pin> parse_pin(std::string_view text) {
+  if (!text.starts_with(kPinPrefix)) return std::nullopt;
+  const auto octets = base64::decode(text.substr(kPinPrefix.size()));
+  Pin pin{};
+  if (!octets || octets->size() != pin.octets.size()) return std::nullopt;
+  std::copy(octets->begin(), octets->end(), pin.octets.begin());
+  return pin;
+}
+
+[[nodiscard]] inline std::string to_string(const Pin& pin) {
+  return std::string(kPinPrefix) + base64::encode(pin.octets);
+}
+
+}  // namespace starttls
