@@ -28,6 +28,7 @@ constexpr Group kGroups[] = {
     {"Clients", "service.downstream"},
     {"Our certificate, where clients use TLS", "service.downstream.certificates"},
     {"Server", "service.upstream"},
+    {"Our certificate, for servers that ask for one", "service.upstream.certificate"},
     {"Time-outs (such as 10s, 5m, 1h30m)", "timeouts"},
     {"Log", "log"},
     {"Process", "proxy"},

@@ -3,18 +3,18 @@
 #include <cstdio>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "lib/base/log.h"
 #include "lib/config/config.h"
-#include "lib/config/load.h"
 #include "lib/net/loop.h"
-#include "lib/proto/protocols.h"
 #include "lib/tls/context.h"
 #include "proxy/cli.h"
 #include "proxy/server.h"
+#include "proxy/state.h"
 
 namespace starttls {
 namespace {
@@ -26,21 +26,13 @@ void print_error(std::string_view text) {
 }
 
 int run(const CommandLine& command) {
-  std::vector<std::string_view> protocols;
-  for (const auto& protocol : proto::protocols()) protocols.push_back(protocol.name);
+  const auto loaded_at = FileWatch::Clock::now();
+  std::vector<std::string> problems;
+  auto state = load_state(command, nullptr, problems);
+  for (const auto& problem : problems) print_error(problem);
+  if (!state) return kExitConfig;
 
-  config::Config config;
-  const auto problems = command.config_file.empty()
-                            ? config::load_flags(command.flags, protocols, config)
-                            : config::load_file(command.config_file, protocols, config);
-  for (const auto& problem : problems) print_error(problem.where + ": " + problem.text);
-  if (!problems.empty()) return kExitConfig;
-
-  std::vector<Error> broken;
-  const Services services = make_services(config, broken);
-  for (const auto& error : broken) print_error(error.reason);
-  if (!broken.empty()) return kExitConfig;
-
+  const config::Config& config = state->config;
   if (command.action == CommandLine::Action::check) {
     fmt::print("{}", config::describe(config));
     return 0;
@@ -51,7 +43,10 @@ int run(const CommandLine& command) {
     print_error(opened.error().reason);
     return kExitConfig;
   }
-  const auto served = serve(config, services, log);
+  const auto reload = [&command](const State& previous, std::vector<std::string>& wrong) {
+    return load_state(command, &previous, wrong);
+  };
+  const auto served = serve(std::move(*state), loaded_at, reload, log);
   if (!served) {
     print_error(served.error().reason);
     return kExitUnavailable;

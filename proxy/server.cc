@@ -1,23 +1,23 @@
 #include "proxy/server.h"
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <memory>
 #include <random>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include <sched.h>
 #include <sys/resource.h>
 
-#include "lib/net/address.h"
-#include "lib/net/listener.h"
 #include "lib/net/loop.h"
 #include "lib/net/signals.h"
-#include "lib/session/service.h"
+#include "lib/net/timer.h"
+#include "proxy/file_watch.h"
+#include "proxy/listeners.h"
 #include "proxy/worker.h"
 
 namespace starttls {
@@ -27,6 +27,9 @@ namespace {
 constexpr std::size_t kReservedDescriptors = 128;
 /// A session has two connections, and a third while it tries another address.
 constexpr std::size_t kDescriptorsPerSession = 2;
+
+/// How often we look at certificates, keys, CA and ticket files.
+constexpr std::chrono::seconds kWatchInterval{2};
 
 unsigned usable_cpus() {
   cpu_set_t set;
@@ -48,108 +51,197 @@ std::size_t sessions_within_limits() {
   return std::max<std::size_t>(1, usable / kDescriptorsPerSession);
 }
 
-using Workers = std::vector<std::unique_ptr<Worker>>;
+/// The control loop's side of the process: workers, listeners, signals, reload.
+class Server {
+ public:
+  Server(State state, FileWatch::Clock::time_point loaded_at, const LoadState& load,
+         log::Logger& log)
+      : state_(std::move(state)),
+        load_(load),
+        log_(log),
+        shared_{.log = log, .run_id = std::random_device{}()},
+        possible_sessions_(sessions_within_limits()),
+        listeners_(log),
+        watch_timer_(control_, [this] { look_at_files(); }) {
+    watch_.follow(watched_files(state_.config), loaded_at);
+  }
 
-/// Where a service listens, its real port included.
-struct Bound {
-  const session::Service& service;
-  std::string address;
+  /// Errors: system.
+  Result<int> run();
+
+ private:
+  Result<> start_workers();
+  void on_signal(int number);
+  void reopen_log();
+  void drain();
+  void look_at_files();
+  bool reload(std::vector<std::string>& problems);
+  void report(const std::vector<std::string>& problems);
+  void warn_of_policies(const State* previous);
+  void apply_limits();
+
+  State state_;
+  const LoadState& load_;
+  log::Logger& log_;
+  Shared shared_;
+  std::size_t possible_sessions_;
+  net::Loop control_;
+  Listeners listeners_;
+  FileWatch watch_;
+  net::Timer watch_timer_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::size_t running_ = 0;  // workers that have not drained
+  bool draining_ = false;
+  /// Why the files on disk are not used; empty: they are. Told when they have stood still for a
+  /// while, because certificate and key are two files and seldom written at once.
+  std::vector<std::string> waiting_;
 };
 
-/// Binds the service's addresses once a worker, before any of them serves.
-Result<> listen(const Workers& workers, const std::shared_ptr<const session::Service>& service,
-                std::vector<Bound>& out) {
-  for (const Address& wanted : service->config.listen) {
-    auto first = net::bind_listener(wanted);
-    if (!first) return fail(std::move(first.error()));
-    out.push_back({*service, net::local_name(*first)});
-    Address bound = wanted;
-    if (!bound.is_unix()) bound.port = net::local_port(*first);
-    // The other workers' sockets first: the first one tells which port was found.
-    for (std::size_t i = 1; i < workers.size(); ++i) {
-      auto socket = bound.is_unix() ? net::duplicate(*first) : net::bind_listener(bound);
-      if (!socket) return fail(std::move(socket.error()));
-      if (auto result = workers[i]->listen(std::move(*socket), service); !result) return result;
-    }
-    if (auto result = workers[0]->listen(std::move(*first), service); !result) return result;
+Result<int> Server::run() {
+  net::ignore_broken_pipes();
+  warn_of_policies(nullptr);
+  apply_limits();
+  if (auto started = start_workers(); !started) return fail(std::move(started.error()));
+
+  const net::Signals signals(control_, {SIGTERM, SIGINT, SIGHUP, SIGUSR1},
+                             [this](int number) { on_signal(number); });
+  watch_timer_.start(kWatchInterval);
+  log_.info("ready", {{"workers", std::uint64_t{workers_.size()}},
+                      {"hostname", state_.services.front()->hostname},
+                      {"max_sessions", std::uint64_t{shared_.max_sessions.load()}}});
+  for (const auto& worker : workers_) worker->start();
+  control_.run();
+  workers_.clear();  // joins
+  log_.info("stopped", {});
+  return EXIT_SUCCESS;
+}
+
+Result<> Server::start_workers() {
+  const unsigned wanted = state_.config.proxy.workers;
+  running_ = wanted == 0 ? usable_cpus() : wanted;
+  for (unsigned i = 0; i < running_; ++i) {
+    workers_.push_back(std::make_unique<Worker>(shared_, i, [this] {
+      control_.post([this] {
+        if (--running_ == 0) control_.stop();
+      });
+    }));
   }
+  auto plan = listeners_.plan(state_.services, workers_.size());
+  if (!plan) return fail(std::move(plan.error()));
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    if (auto result = workers_[i]->listen(std::move(plan->changes[i])); !result) return result;
+  }
+  listeners_.commit();
   return {};
+}
+
+void Server::on_signal(int number) {
+  switch (number) {
+    case SIGUSR1:
+      reopen_log();
+      return;
+    case SIGHUP: {
+      if (draining_) return;
+      std::vector<std::string> problems;
+      if (!reload(problems)) report(problems);
+      return;
+    }
+    default:                                    // TERM, INT
+      if (draining_) std::_Exit(EXIT_SUCCESS);  // asked twice: now
+      drain();
+  }
+}
+
+void Server::reopen_log() {
+  if (auto reopened = log_.open(state_.config.log.file); !reopened) {
+    log_.error("log not reopened", {{"reason", reopened.error().reason}});
+  }
+}
+
+void Server::drain() {
+  draining_ = true;
+  watch_timer_.stop();
+  log_.info("draining", {{"sessions", std::uint64_t{shared_.sessions.load()}}});
+  for (const auto& worker : workers_) worker->drain(state_.config.proxy.drain_timeout);
+}
+
+void Server::look_at_files() {
+  watch_timer_.start(kWatchInterval);
+  if (watch_.changed()) {
+    waiting_.clear();
+    if (std::vector<std::string> problems; !reload(problems)) waiting_ = std::move(problems);
+  } else if (!waiting_.empty()) {
+    report(std::exchange(waiting_, {}));
+  }
+}
+
+/// The new state is built whole and swapped in, or the old one stays as it is.
+bool Server::reload(std::vector<std::string>& problems) {
+  const auto loaded_at = FileWatch::Clock::now();
+  static_cast<void>(watch_.changed());  // what changes from now on is for the next time
+  auto fresh = load_(state_, problems);
+  if (!fresh) return false;
+  auto plan = listeners_.plan(fresh->services, workers_.size());
+  if (!plan) {
+    problems.push_back(plan.error().reason);
+    return false;
+  }
+  const auto& log_config = fresh->config.log;
+  if (log_config.file != state_.config.log.file) {
+    if (auto opened = log_.open(log_config.file); !opened) {
+      problems.push_back(opened.error().reason);
+      return false;
+    }
+  }
+
+  log_.set(log_config.level, log_config.format);
+  if (fresh->config.proxy.workers != state_.config.proxy.workers) {
+    log_.warn("proxy.workers has changed: that takes a restart", {});
+  }
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    workers_[i]->change_listeners(std::move(plan->changes[i]));
+  }
+  const State old = std::exchange(state_, std::move(*fresh));
+  apply_limits();
+  listeners_.commit();
+  watch_.follow(watched_files(state_.config), loaded_at);
+  waiting_.clear();
+  log_.info("reloaded", {{"services", std::uint64_t{state_.services.size()}},
+                         {"opened", std::uint64_t{plan->opened}},
+                         {"closed", std::uint64_t{plan->closed}}});
+  warn_of_policies(&old);
+  return true;
+}
+
+void Server::report(const std::vector<std::string>& problems) {
+  for (const auto& problem : problems) {
+    log_.error("not reloaded, the old configuration stays", {{"reason", problem}});
+  }
+}
+
+/// Of each service that was not served like that before.
+void Server::warn_of_policies(const State* previous) {
+  for (const auto& service : state_.config.services) {
+    if (previous != nullptr) {
+      const auto& old = previous->config.services;
+      if (std::find(old.begin(), old.end(), service) != old.end()) continue;
+    }
+    for (const std::string& warning : config::warnings(service)) {
+      log_.warn("policy", {{"service", service.name}, {"warning", warning}});
+    }
+  }
+}
+
+void Server::apply_limits() {
+  const std::size_t wanted = state_.config.proxy.max_sessions;
+  shared_.max_sessions = wanted == 0 ? possible_sessions_ : std::min(wanted, possible_sessions_);
 }
 
 }  // namespace
 
-Services make_services(const config::Config& config, std::vector<Error>& problems) {
-  const std::string hostname =
-      config.proxy.hostname.empty() ? net::default_hostname() : config.proxy.hostname;
-  Services services;
-  for (const config::Service& service : config.services) {
-    auto made = session::make_service(service, hostname);
-    if (made) {
-      services.push_back(std::move(*made));
-    } else {
-      problems.push_back(std::move(made.error()));
-    }
-  }
-  return services;
-}
-
-Result<int> serve(const config::Config& config, const Services& services, log::Logger& log) {
-  net::ignore_broken_pipes();
-  for (const auto& service : services) {
-    for (const std::string& warning : config::warnings(service->config)) {
-      log.warn("policy", {{"service", service->config.name}, {"warning", warning}});
-    }
-  }
-
-  const std::size_t possible = sessions_within_limits();
-  Shared shared{.log = log, .run_id = std::random_device{}()};
-  shared.max_sessions =
-      config.proxy.max_sessions == 0 ? possible : std::min(config.proxy.max_sessions, possible);
-
-  net::Loop control;
-  const unsigned count = config.proxy.workers == 0 ? usable_cpus() : config.proxy.workers;
-  unsigned running = count;  // of the control loop's thread
-  Workers workers;
-  for (unsigned i = 0; i < count; ++i) {
-    workers.push_back(std::make_unique<Worker>(shared, i, [&control, &running] {
-      control.post([&control, &running] {
-        if (--running == 0) control.stop();
-      });
-    }));
-  }
-  std::vector<Bound> bound;
-  for (const auto& service : services) {
-    if (auto result = listen(workers, service, bound); !result) {
-      return fail(std::move(result.error()));
-    }
-  }
-  for (const auto& [service, address] : bound) {
-    log.info("listening", {{"service", service.config.name},
-                           {"protocol", service.config.protocol},
-                           {"address", address}});
-  }
-
-  bool draining = false;
-  const net::Signals signals(control, {SIGTERM, SIGINT, SIGUSR1}, [&](int number) {
-    if (number == SIGUSR1) {
-      if (auto reopened = log.open(config.log.file); !reopened) {
-        log.error("log not reopened", {{"reason", reopened.error().reason}});
-      }
-      return;
-    }
-    if (draining) std::_Exit(EXIT_SUCCESS);  // asked twice: now
-    draining = true;
-    log.info("draining", {{"sessions", std::uint64_t{shared.sessions.load()}}});
-    for (const auto& worker : workers) worker->drain(config.proxy.drain_timeout);
-  });
-  log.info("ready", {{"workers", std::uint64_t{count}},
-                     {"hostname", services.front()->hostname},
-                     {"max_sessions", std::uint64_t{shared.max_sessions}}});
-  for (const auto& worker : workers) worker->start();
-  control.run();
-  workers.clear();  // joins
-  log.info("stopped", {});
-  return EXIT_SUCCESS;
+Result<int> serve(State state, FileWatch::Clock::time_point loaded_at, const LoadState& load,
+                  log::Logger& log) {
+  return Server(std::move(state), loaded_at, load, log).run();
 }
 
 }  // namespace starttls

@@ -32,18 +32,46 @@ Worker::~Worker() {
   if (thread_.joinable()) thread_.join();
 }
 
-Result<> Worker::listen(net::Socket socket, std::shared_ptr<const session::Service> service) {
-  const auto kind =
-      net::local_port(socket) == 0 ? net::Stream::Kind::unix_socket : net::Stream::Kind::tcp;
-  auto& listener = listeners_.emplace_back(std::make_unique<net::Listener>(
-      loop_, kind, [this, service = std::move(service)](net::Stream::Ptr client) {
-        on_client(std::move(client), service);
-      }));
-  return listener->open(std::move(socket));
-}
-
 void Worker::start() {
   thread_ = std::thread([this] { loop_.run(); });
+}
+
+Result<> Worker::listen(ListenerChange change) {
+  return apply(change);
+}
+
+void Worker::change_listeners(ListenerChange change) {
+  // In a shared_ptr: a std::function wants to be copied, and sockets do not.
+  loop_.post([this, shared = std::make_shared<ListenerChange>(std::move(change))] {
+    if (drain_deadline_ != nullptr) return;
+    if (const auto applied = apply(*shared); !applied) {
+      shared_.log.error("not listening", {{"reason", applied.error().reason}});
+    }
+  });
+}
+
+/// All that can be opened is; the error is the last one's.
+Result<> Worker::apply(ListenerChange& change) {
+  std::map<std::uint64_t, Listening> before;
+  before.swap(listeners_);
+  for (auto& [id, service] : change.kept) {
+    auto node = before.extract(id);
+    if (node.empty()) continue;
+    node.mapped().service = std::move(service);
+    listeners_.insert(std::move(node));
+  }
+  Result<> result;
+  for (auto& [id, socket, service] : change.opened) {
+    const auto kind =
+        net::local_port(socket) == 0 ? net::Stream::Kind::unix_socket : net::Stream::Kind::tcp;
+    Listening& entry = listeners_[id];
+    entry.service = std::move(service);
+    entry.listener = std::make_unique<net::Listener>(
+        loop_, kind,
+        [this, &entry](net::Stream::Ptr client) { on_client(std::move(client), entry.service); });
+    if (auto opened = entry.listener->open(std::move(socket)); !opened) result = std::move(opened);
+  }
+  return result;
 }
 
 void Worker::on_client(net::Stream::Ptr client,

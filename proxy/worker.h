@@ -4,10 +4,12 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "lib/base/log.h"
@@ -22,7 +24,7 @@ namespace starttls {
 /// What all workers of a process share. Everything is set before they start.
 struct Shared {
   log::Logger& log;
-  std::size_t max_sessions = 0;
+  std::atomic<std::size_t> max_sessions{0};
   std::uint32_t run_id = 0;  ///< distinguishes the session ids of two runs
   std::atomic<std::size_t> sessions{0};
 };
@@ -37,16 +39,30 @@ class Worker final : session::SessionOwner {
   /// Joins the thread.
   ~Worker();
 
+  /// What a new configuration means for one worker's listeners: those that are in neither list are
+  /// closed. Running sessions keep the service they started with.
+  struct ListenerChange {
+    struct Opened {
+      std::uint64_t id;
+      net::Socket socket;
+      std::shared_ptr<const session::Service> service;
+    };
+    std::vector<std::pair<std::uint64_t, std::shared_ptr<const session::Service>>> kept;
+    std::vector<Opened> opened;
+  };
+
   /// Before `start`. Errors: system.
-  [[nodiscard]] Result<> listen(net::Socket socket,
-                                std::shared_ptr<const session::Service> service);
+  [[nodiscard]] Result<> listen(ListenerChange change);
   void start();
+  /// From any thread, after `start`.
+  void change_listeners(ListenerChange change);
   /// From any thread: stops accepting, lets sessions finish up to `patience`, then ends them.
   void drain(std::chrono::milliseconds patience);
 
  private:
   void on_client(net::Stream::Ptr client, const std::shared_ptr<const session::Service>& service);
   void on_session_ended(session::Session& session) override;
+  [[nodiscard]] Result<> apply(ListenerChange& change);
   void begin_drain(std::chrono::milliseconds patience);
   void finish_drain_if_empty();
 
@@ -54,7 +70,11 @@ class Worker final : session::SessionOwner {
   unsigned index_;
   std::function<void()> on_drained_;
   net::Loop loop_;
-  std::vector<std::unique_ptr<net::Listener>> listeners_;
+  struct Listening {
+    std::unique_ptr<net::Listener> listener;
+    std::shared_ptr<const session::Service> service;
+  };
+  std::map<std::uint64_t, Listening> listeners_;
   std::unordered_map<session::Session*, std::unique_ptr<session::Session>> sessions_;
   std::unique_ptr<net::Timer> drain_deadline_;
   std::uint64_t next_session_ = 0;

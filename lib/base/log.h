@@ -3,6 +3,7 @@
 // One event is one line and one write(2). Whatever a value holds, the line stays one line and its
 // fields stay its fields: escaping happens here and nowhere else.
 
+#include <atomic>
 #include <cstdint>
 #include <initializer_list>
 #include <mutex>
@@ -52,6 +53,11 @@ class Logger {
   /// destination stays. Errors: system.
   [[nodiscard]] Result<> open(const std::string& file);
 
+  /// From the next line on.
+  void set(Level level, Format format) noexcept {
+    level_ = level;
+    format_ = format;
+  }
   [[nodiscard]] bool enabled(Level level) const noexcept { return level <= level_; }
   void write(Level level, std::string_view message, std::span<const Field> fields);
   void write(Level level, std::string_view message, std::initializer_list<Field> fields) {
@@ -72,8 +78,8 @@ class Logger {
   }
 
  private:
-  Level level_;
-  Format format_;
+  std::atomic<Level> level_;
+  std::atomic<Format> format_;
   std::mutex mutex_;  // guards fd_
   int fd_ = 2;
 };

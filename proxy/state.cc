@@ -1,0 +1,74 @@
+#include "proxy/state.h"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include "lib/base/tls_mode.h"
+#include "lib/config/load.h"
+#include "lib/net/address.h"
+#include "lib/proto/protocols.h"
+#include "lib/tls/context.h"
+
+namespace starttls {
+namespace {
+
+const session::Service* find_service(const State* state, const std::string& name) {
+  if (state == nullptr) return nullptr;
+  const auto found =
+      std::find_if(state->services.begin(), state->services.end(),
+                   [&name](const auto& service) { return service->config.name == name; });
+  return found == state->services.end() ? nullptr : found->get();
+}
+
+}  // namespace
+
+std::optional<State> load_state(const CommandLine& command, const State* previous,
+                                std::vector<std::string>& problems) {
+  std::vector<std::string_view> protocols;
+  for (const auto& protocol : proto::protocols()) protocols.push_back(protocol.name);
+
+  State state;
+  const auto found = command.config_file.empty()
+                         ? config::load_flags(command.flags, protocols, state.config)
+                         : config::load_file(command.config_file, protocols, state.config);
+  for (const auto& problem : found) problems.push_back(problem.where + ": " + problem.text);
+  if (!found.empty()) return std::nullopt;
+
+  const std::string& configured = state.config.proxy.hostname;
+  const std::string hostname = configured.empty() ? net::default_hostname() : configured;
+  for (const auto& service : state.config.services) {
+    auto made = session::make_service(service, hostname, find_service(previous, service.name));
+    if (made) {
+      state.services.push_back(std::move(*made));
+    } else {
+      problems.push_back(made.error().reason);
+    }
+  }
+  if (state.services.size() < state.config.services.size()) return std::nullopt;
+  return state;
+}
+
+std::vector<std::string> watched_files(const config::Config& config) {
+  std::vector<std::string> files;
+  const auto add = [&files](const std::string& file) {
+    if (!file.empty() && std::find(files.begin(), files.end(), file) == files.end()) {
+      files.push_back(file);
+    }
+  };
+  for (const auto& [name, protocol, listen, down, up, timeouts] : config.services) {
+    for (const auto& [chain, key] : down.certificates) {
+      add(chain);
+      add(key);
+    }
+    add(down.client_ca);
+    add(down.ticket_keys);
+    add(up.certificate.chain);
+    add(up.certificate.key);
+    const bool verified = up.tls != TlsMode::none && up.verify == config::Verify::full;
+    if (verified) add(up.ca_file.empty() ? tls::system_trust_store() : up.ca_file);
+  }
+  return files;
+}
+
+}  // namespace starttls

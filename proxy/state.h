@@ -1,0 +1,34 @@
+#pragma once
+
+// All that a configuration amounts to. It is built whole, with nothing bound and nothing changed,
+// before any of it is used: at start, for --check, and again for each reload.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/config/config.h"
+#include "lib/session/service.h"
+#include "proxy/cli.h"
+
+namespace starttls {
+
+using Services = std::vector<std::shared_ptr<const session::Service>>;
+
+struct State {
+  config::Config config;
+  Services services;  ///< not empty
+};
+
+/// Reads the configuration and all files that it names. `previous` (or null) is the state that this
+/// one is to replace: sessions with servers whose policy stays are resumed. Whatever is wrong is
+/// appended to `problems`, all of it, one line each; nothing is returned then.
+[[nodiscard]] std::optional<State> load_state(const CommandLine& command, const State* previous,
+                                              std::vector<std::string>& problems);
+
+/// Certificates, keys, CA and ticket files: what is replaced on disk without anybody's telling us.
+/// Not the configuration itself, which is read when it is meant to be (HUP).
+[[nodiscard]] std::vector<std::string> watched_files(const config::Config& config);
+
+}  // namespace starttls
