@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::string_view kUsage =
     "Usage: starttls-proxy --config FILE [--check]\n"
-    "       starttls-proxy --protocol NAME --listen ADDRESS --upstream ADDRESS [OPTION ...]\n";
+    "       starttls-proxy --protocol NAME --listen ADDRESS --upstream ADDRESS [OPTION ...]\n"
+    "       starttls-proxy probe --protocol NAME --upstream ADDRESS [OPTION ...] [--json]\n";
 
 /// A heading of --help and the keys that stand under it.
 struct Group {
@@ -49,7 +50,9 @@ void append_group(std::string& out, const Group& group) {
   }
 }
 
-constexpr std::string_view kOwnFlags[] = {"--config", "--check", "--help", "--version"};
+constexpr std::string_view kProbe = "probe";
+constexpr std::string_view kListen = "--listen";
+constexpr std::string_view kOwnFlags[] = {"--config", "--check", "--json", "--help", "--version"};
 
 auto usage_error(const std::string& what) {
   return fail(Errc::config, what + "\n" + std::string(kUsage) + "Try --help for the options.");
@@ -81,6 +84,7 @@ struct Parsed {
   bool help = false;
   bool version = false;
   bool check = false;
+  bool json = false;
   bool has_config = false;
   std::string config_file;
   std::vector<config::Flag> flags;
@@ -109,6 +113,7 @@ Result<Parsed> parse(std::span<const std::string> arguments) {
     app.add_flag("-h,--help", parsed.help);
     app.add_flag("--version", parsed.version);
     app.add_flag("--check", parsed.check);
+    app.add_flag("--json", parsed.json);
     const auto* const config = app.add_option("--config", parsed.config_file)->type_name("FILE");
     for (const auto& key : config::keys()) {
       if (key.flag.empty()) continue;
@@ -132,17 +137,39 @@ Result<Parsed> parse(std::span<const std::string> arguments) {
   return parsed;
 }
 
+/// "probe" and what follows it: a service that listens nowhere.
+Result<CommandLine> parse_probe(std::span<const std::string> arguments) {
+  using Action = CommandLine::Action;
+  auto parsed = parse(arguments);
+  if (!parsed) return fail(std::move(parsed.error()));
+  if (parsed->help) return CommandLine{Action::help, {}, {}, false};
+  if (parsed->version) return CommandLine{Action::version, {}, {}, false};
+  if (parsed->has_config || parsed->check) {
+    return usage_error(
+        "probe takes its settings as options: --config and --check do not belong here");
+  }
+  auto& flags = parsed->flags;
+  std::erase_if(flags, [](const config::Flag& flag) { return flag.name == kListen; });
+  flags.push_back({std::string(kListen), {"127.0.0.1:0"}});
+  if (const auto missing = missing_flags(flags); !missing.empty()) {
+    return usage_error("to probe, this is missing: " + missing);
+  }
+  return CommandLine{Action::probe, {}, std::move(flags), parsed->json};
+}
+
 }  // namespace
 
 Result<CommandLine> parse_command_line(std::span<const std::string> arguments) {
   using Action = CommandLine::Action;
   if (arguments.empty()) return usage_error("say what to do");
+  if (arguments.front() == kProbe) return parse_probe(arguments.subspan(1));
   auto parsed = parse(arguments);
   if (!parsed) return fail(std::move(parsed.error()));
-  if (parsed->help) return CommandLine{Action::help, {}, {}};
-  if (parsed->version) return CommandLine{Action::version, {}, {}};
+  if (parsed->help) return CommandLine{Action::help, {}, {}, false};
+  if (parsed->version) return CommandLine{Action::version, {}, {}, false};
 
   const auto& flags = parsed->flags;
+  if (parsed->json) return usage_error("--json belongs to probe");
   if (parsed->has_config) {
     if (parsed->config_file.empty()) return usage_error("--config: the file's name is empty");
     if (!flags.empty()) {
@@ -153,7 +180,7 @@ Result<CommandLine> parse_command_line(std::span<const std::string> arguments) {
     return usage_error("without --config, this is missing: " + missing);
   }
   return CommandLine{parsed->check ? Action::check : Action::run, std::move(parsed->config_file),
-                     std::move(parsed->flags)};
+                     std::move(parsed->flags), false};
 }
 
 std::string help_text() {
@@ -163,12 +190,17 @@ std::string help_text() {
   out += "\n";
   append_option(out, "--config FILE", "take everything from this file (TOML)");
   append_option(out, "--check", "check the settings, print what they amount to, and exit");
+  append_option(out, "probe", "say what a server offers, and whether the settings accept it");
+  append_option(out, "  --json", "the same for programs");
   append_option(out, "--version", "print the versions of this program and its libraries");
   append_option(out, "-h, --help", "print this");
   for (const auto& group : kGroups) append_group(out, group);
   out +=
       "\nExit status: 0 after TERM or INT, 64 for a wrong command line, 78 for a wrong "
-      "configuration.\n";
+      "configuration.\nOf probe: 0 the server is acceptable, 69 it cannot be reached, 76 it does "
+      "not "
+      "do what the\nprotocol and the settings want, 77 its TLS or its certificate is not "
+      "acceptable.\n";
   return out;
 }
 

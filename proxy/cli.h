@@ -17,11 +17,12 @@ inline constexpr int kExitUsage = 64;
 inline constexpr int kExitConfig = 78;
 
 struct CommandLine {
-  enum class Action : std::uint8_t { run, check, help, version };
+  enum class Action : std::uint8_t { run, check, probe, help, version };
 
   Action action = Action::run;
   std::string config_file;          ///< "" = one service, made from `flags`
   std::vector<config::Flag> flags;  ///< not yet checked: config::load_flags does that
+  bool json = false;                ///< probe: for programs
 };
 
 /// Reads the arguments behind the program's name. Errors: config, with a usage error's text for the

@@ -13,6 +13,7 @@
 #include "lib/net/loop.h"
 #include "lib/tls/context.h"
 #include "proxy/cli.h"
+#include "proxy/probe.h"
 #include "proxy/server.h"
 #include "proxy/state.h"
 
@@ -36,6 +37,12 @@ int run(const CommandLine& command) {
   if (command.action == CommandLine::Action::check) {
     fmt::print("{}", config::describe(config));
     return 0;
+  }
+
+  if (command.action == CommandLine::Action::probe) {
+    const ProbeReport report = probe(*state->services.front());
+    fmt::print("{}", command.json ? to_json(report) : to_text(report));
+    return exit_status(report);
   }
 
   log::Logger log{config.log.level, config.log.format};
@@ -74,6 +81,7 @@ int main(int argc, char** argv) {
                  tls::library_version());
       return 0;
     case CommandLine::Action::check:
+    case CommandLine::Action::probe:
     case CommandLine::Action::run:
       return run(*command);
   }

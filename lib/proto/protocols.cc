@@ -70,15 +70,28 @@ constexpr Protocol::Words kSieveWords{
     .suffix = "\"",
 };
 
+constexpr CapabilityQuery kSmtpQuery{
+    .command = "EHLO", .says_hostname = true, .goodbye = "QUIT", .complete = is_whole_smtp_reply};
+constexpr CapabilityQuery kLmtpQuery{
+    .command = "LHLO", .says_hostname = true, .goodbye = "QUIT", .complete = is_whole_smtp_reply};
+constexpr CapabilityQuery kImapQuery{
+    .command = kImapCapabilityCommand, .goodbye = kImapGoodbye, .complete = is_whole_imap_reply};
+constexpr CapabilityQuery kPop3Query{
+    .command = "CAPA", .goodbye = "QUIT", .complete = is_whole_pop3_list};
+constexpr CapabilityQuery kSieveQuery{.command = "", .goodbye = "LOGOUT"};
+constexpr CapabilityQuery kNntpQuery{
+    .command = "CAPABILITIES", .goodbye = "QUIT", .complete = is_whole_nntp_list};
+
 // ALPN: the IANA registry has imap and pop3 (RFC 7301), managesieve and nntp; for SMTP servers know
 // "smtp", and Exim "esmtp" too.
 constexpr std::array kProtocols{
-    Protocol{"smtp", 25, 465, "smtp esmtp", kSmtpWords, smtp_upstream, smtp_downstream},
-    Protocol{"lmtp", 24, 0, "", kSmtpWords, lmtp_upstream, lmtp_downstream},
-    Protocol{"imap", 143, 993, "imap", kImapWords, imap_upstream, imap_downstream},
-    Protocol{"pop3", 110, 995, "pop3", kPop3Words, pop3_upstream, pop3_downstream},
-    Protocol{"sieve", 4190, 0, "managesieve", kSieveWords, sieve_upstream, sieve_downstream},
-    Protocol{"nntp", 119, 563, "nntp", kNntpWords, nntp_upstream, nntp_downstream},
+    Protocol{"smtp", 25, 465, "smtp esmtp", kSmtpQuery, kSmtpWords, smtp_upstream, smtp_downstream},
+    Protocol{"lmtp", 24, 0, "", kLmtpQuery, kSmtpWords, lmtp_upstream, lmtp_downstream},
+    Protocol{"imap", 143, 993, "imap", kImapQuery, kImapWords, imap_upstream, imap_downstream},
+    Protocol{"pop3", 110, 995, "pop3", kPop3Query, kPop3Words, pop3_upstream, pop3_downstream},
+    Protocol{"sieve", 4190, 0, "managesieve", kSieveQuery, kSieveWords, sieve_upstream,
+             sieve_downstream},
+    Protocol{"nntp", 119, 563, "nntp", kNntpQuery, kNntpWords, nntp_upstream, nntp_downstream},
 };
 
 std::string_view words_for(const Protocol::Words& words, Errc code) noexcept {

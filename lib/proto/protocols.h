@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "lib/proto/capability_query.h"
 #include "lib/proto/negotiator.h"
 
 namespace starttls::proto {
@@ -18,7 +19,9 @@ struct Protocol {
   /// ALPN identifiers, separated by spaces; "" = the protocol has none.
   std::string_view alpn;
 
-  /// Words of failure (SPEC: "Failure: fail closed, and say why"): what precedes and follows the
+  CapabilityQuery capabilities;
+
+  /// Words of failure ("fail closed, and say why"): what precedes and follows the
   /// reason in the one-line reply. The reason itself is reduced to printable ASCII by
   /// `failure_reply`.
   struct Words {

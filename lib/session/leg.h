@@ -27,6 +27,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "lib/base/error.h"
 #include "lib/net/stream.h"
@@ -112,6 +113,10 @@ class Leg final : public Endpoint, net::StreamEvents {
   /// After `finish`: both directions are over.
   [[nodiscard]] bool finished() const noexcept {
     return delivery_ == Delivery::discard && peer_ended_ && stream_->queued() == 0;
+  }
+  /// Upstream, where the engine was told to keep it: see Engine::peer_chain.
+  [[nodiscard]] std::vector<tls::CertificateInfo> peer_chain() const {
+    return engine_ == nullptr ? std::vector<tls::CertificateInfo>{} : engine_->peer_chain();
   }
   /// Downstream, when secured: why the client is not accepted; null where it is.
   [[nodiscard]] const Error* refusal() const noexcept { return engine_->refusal(); }

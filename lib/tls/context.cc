@@ -193,28 +193,32 @@ ssl_verify_result_t Context::Impl::on_verify(SSL* ssl, std::uint8_t* out_alert) 
   }
   const STACK_OF(CRYPTO_BUFFER)* chain = SSL_get0_peer_certificates(ssl);
   if (link->describe) link->chain = describe_chain(chain);
-  switch (self.verification) {
-    case Verification::none:
-      link->subject = leaf_subject(chain);
-      if (!self.pins.empty()) link->rejection = verify_pin(chain, self.pins);
-      break;
-    case Verification::full: {
-      const auto now = VerifiedChains::Clock::now();
-      const Digest checked = digest_of(chain, link->reference);
-      if (self.verified.contains(checked, now)) break;
-      const auto verified =
-          verify_server(self.roots.get(), chain, {.reference = link->reference, .pins = self.pins});
-      if (verified) {
-        self.verified.add(checked, now, *verified);
-      } else {
-        link->rejection = verified.error();
-      }
-      break;
-    }
-  }
+  if (self.verification == Verification::none) link->subject = leaf_subject(chain);
+  link->rejection = self.check_server(chain, link->reference);
   if (!link->rejection) return ssl_verify_ok;
   *out_alert = link->rejection->alert;
   return ssl_verify_invalid;
+}
+
+std::optional<Rejection> Context::Impl::check_server(const STACK_OF(CRYPTO_BUFFER) * chain,
+                                                     std::string_view reference) const {
+  switch (verification) {
+    case Verification::none:
+      if (pins.empty()) return std::nullopt;
+      return verify_pin(chain, pins);
+    case Verification::full: {
+      const auto now = VerifiedChains::Clock::now();
+      const Digest checked = digest_of(chain, reference);
+      if (verified.contains(checked, now)) return std::nullopt;
+      const auto result =
+          verify_server(roots.get(), chain, {.reference = reference, .pins = pins});
+      if (!result) return result.error();
+      verified.add(checked, now, *result);
+      return std::nullopt;
+    }
+  }
+  return Rejection{Error{Errc::certificate, "certificate cannot be checked"},
+                   SSL_AD_INTERNAL_ERROR};
 }
 
 /// The handshake goes on whatever the client shows, so that it can be told inside TLS what is wrong

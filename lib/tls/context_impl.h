@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/tls/boringssl.h"
@@ -50,6 +51,9 @@ struct Context::Impl {
   mutable SessionCache sessions;  ///< client role
   mutable VerifiedChains verified;
 
+  /// Client role: why the server that shows this chain is not the one wanted.
+  [[nodiscard]] std::optional<Rejection> check_server(const STACK_OF(CRYPTO_BUFFER) * chain,
+                                                      std::string_view reference) const;
   /// Server role with client_ca: whom the client is, asked after every handshake, resumed or not.
   [[nodiscard]] std::optional<Rejection> check_client(const SSL* ssl) const;
 

@@ -57,13 +57,12 @@ TicketKey::~TicketKey() {
 }
 
 std::shared_ptr<TicketKeys> TicketKeys::of_process() {
-  static const auto keys = [] {
-    auto made = std::make_shared<TicketKeys>();
-    made->made_ = Clock::now();
-    if (auto key = random_key()) made->keys_.push_back(*key);
-    return made;
-  }();
+  static const auto keys = std::make_shared<TicketKeys>(Clock::now());
   return keys;
+}
+
+TicketKeys::TicketKeys(Clock::time_point now) : made_(now) {
+  if (const auto key = random_key()) keys_.push_back(*key);
 }
 
 Result<std::shared_ptr<TicketKeys>> TicketKeys::read(const std::string& path) {

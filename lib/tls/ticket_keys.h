@@ -50,8 +50,10 @@ class TicketKeys {
   /// line.
   [[nodiscard]] static Result<std::shared_ptr<TicketKeys>> read(const std::string& path);
 
+  /// Keys that stay as they are.
   explicit TicketKeys(std::vector<TicketKey> keys) : keys_(std::move(keys)) {}
-  TicketKeys() = default;
+  /// Random keys, rotated; `now` is when the first one is made.
+  explicit TicketKeys(Clock::time_point now);
   TicketKeys(const TicketKeys&) = delete;
   TicketKeys& operator=(const TicketKeys&) = delete;
 
