@@ -313,23 +313,6 @@ TEST_CASE("engine: data behind the last handshake message is left for open", "[t
   CHECK(server->receive(to_server).plain == "EHLO x\r\n");
 }
 
-TEST_CASE("engine: our client asks for no tickets yet", "[tls][L7]") {
-  const auto client = client_end();
-  const auto server = library_server();  // would give some
-  const Outcome outcome = shake_hands(*client, *server);
-  REQUIRE(outcome.done);
-  CHECK(client->engine().facts().version == "TLSv1.3");
-  CHECK(outcome.to_client.empty());
-}
-
-TEST_CASE("engine: our server gives no tickets yet", "[tls][L5]") {
-  const auto client = LibraryEnd::client({});
-  const auto server = server_end();
-  const Outcome outcome = shake_hands(*client, *server);
-  REQUIRE(outcome.done);
-  CHECK(outcome.to_client.empty());
-}
-
 TEST_CASE("engine: close_notify ends one direction only", "[tls][L12]") {
   const auto client = client_end();
   const auto server = server_end();

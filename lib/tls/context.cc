@@ -210,8 +210,7 @@ std::optional<Rejection> Context::Impl::check_server(const STACK_OF(CRYPTO_BUFFE
       const auto now = VerifiedChains::Clock::now();
       const Digest checked = digest_of(chain, reference);
       if (verified.contains(checked, now)) return std::nullopt;
-      const auto result =
-          verify_server(roots.get(), chain, {.reference = reference, .pins = pins});
+      const auto result = verify_server(roots.get(), chain, {.reference = reference, .pins = pins});
       if (!result) return result.error();
       verified.add(checked, now, *result);
       return std::nullopt;

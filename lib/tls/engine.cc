@@ -62,9 +62,8 @@ Result<std::unique_ptr<Engine>> Engine::client(std::shared_ptr<const Context> co
     const auto session = context->impl_->sessions.take(impl->link.cache_key);
     // The certificate that it was made with may have ended since. A full handshake shows the
     // server's new one; resumed, the old one would be refused time and again.
-    const bool good =
-        session && !context->impl_->check_server(SSL_SESSION_get0_peer_certificates(session.get()),
-                                                 peer_name);
+    const bool good = session && !context->impl_->check_server(
+                                     SSL_SESSION_get0_peer_certificates(session.get()), peer_name);
     if (good && SSL_set_session(ssl, session.get()) != 1) return out_of_memory();
   }
   impl->link.reference = std::move(peer_name);

@@ -117,21 +117,8 @@ LibraryEnd::LibraryEnd(const LibraryOptions& options) : ctx_(SSL_CTX_new(TLS_met
   }
 }
 
-std::unique_ptr<LibraryEnd> LibraryEnd::client(const LibraryOptions& options) {
-  std::unique_ptr<LibraryEnd> out(new LibraryEnd(options));
-  out->ssl_.reset(SSL_new(out->ctx_.get()));
-  SSL_set_bio(out->ssl(), BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
-  SSL_set_connect_state(out->ssl());
-  if (!options.server_name.empty()) {
-    must(SSL_set_tlsext_host_name(out->ssl(), options.server_name.c_str()) == 1, "SNI");
-  }
-  return out;
-}
-
-std::unique_ptr<LibraryEnd> LibraryEnd::server(const pki::Identity& identity,
-                                               const LibraryOptions& options) {
-  std::unique_ptr<LibraryEnd> out(new LibraryEnd(options));
-  SSL_CTX* ctx = out->ctx_.get();
+void LibraryEnd::use(const pki::Identity& identity) {
+  SSL_CTX* ctx = ctx_.get();
   const std::string chain = identity.chain_pem();
   const auto bio = reading(chain);
   bssl::UniquePtr<X509> leaf(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
@@ -144,6 +131,45 @@ std::unique_ptr<LibraryEnd> LibraryEnd::server(const pki::Identity& identity,
   const bssl::UniquePtr<EVP_PKEY> key(
       PEM_read_bio_PrivateKey(reading(key_pem).get(), nullptr, nullptr, nullptr));
   must(key && SSL_CTX_use_PrivateKey(ctx, key.get()) == 1, "key");
+}
+
+std::unique_ptr<LibraryEnd> LibraryEnd::client(const LibraryOptions& options) {
+  std::unique_ptr<LibraryEnd> out(new LibraryEnd(options));
+  SSL_CTX* ctx = out->ctx_.get();
+  if (options.certificate) out->use(*options.certificate);
+  std::string alpn;
+  for (const auto& id : options.alpn) alpn += static_cast<char>(id.size()) + id;
+  must(SSL_CTX_set_alpn_protos(ctx, reinterpret_cast<const std::uint8_t*>(alpn.data()),
+                               static_cast<unsigned>(alpn.size())) == 0,
+       "ALPN");
+  SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_sess_set_new_cb(ctx, [](SSL* ssl, SSL_SESSION* session) -> int {
+    static_cast<LibraryEnd*>(SSL_get_app_data(ssl))->session_.reset(session);
+    return 1;
+  });
+  out->ssl_.reset(SSL_new(ctx));
+  must(SSL_set_app_data(out->ssl(), out.get()) == 1, "app data");
+  if (options.session != nullptr)
+    must(SSL_set_session(out->ssl(), options.session) == 1, "session");
+  SSL_set_bio(out->ssl(), BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+  SSL_set_connect_state(out->ssl());
+  if (!options.server_name.empty()) {
+    must(SSL_set_tlsext_host_name(out->ssl(), options.server_name.c_str()) == 1, "SNI");
+  }
+  return out;
+}
+
+std::unique_ptr<LibraryEnd> LibraryEnd::server(const pki::Identity& identity,
+                                               const LibraryOptions& options) {
+  std::unique_ptr<LibraryEnd> out(new LibraryEnd(options));
+  SSL_CTX* ctx = out->ctx_.get();
+  out->use(identity);
+  constexpr std::uint8_t kTicketKeys[48] = {1};
+  must(SSL_CTX_set_tlsext_ticket_keys(ctx, kTicketKeys, sizeof(kTicketKeys)) == 1, "ticket keys");
+  if (options.asks_for_certificate) {
+    SSL_CTX_set_custom_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+                              [](SSL*, std::uint8_t*) { return ssl_verify_ok; });
+  }
   SSL_CTX_set_tlsext_servername_callback(ctx, [](SSL* ssl, int*, void* self) -> int {
     const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
     static_cast<LibraryEnd*>(self)->server_name_ = name != nullptr ? name : "";

@@ -81,9 +81,13 @@ struct LibraryOptions {
   std::string ciphers = {};                        ///< "" = the library's own
   std::vector<std::uint16_t> verify_schemes = {};  ///< signature_algorithms of a client
   std::string server_name = {};                    ///< SNI of a client
+  std::vector<std::string> alpn = {};              ///< what a client offers
+  SSL_SESSION* session = nullptr;  ///< that a client offers to resume; not taken over
+  std::optional<pki::Identity> certificate = {};  ///< of a client
+  bool asks_for_certificate = false;              ///< a server that refuses clients without one
 };
 
-/// The bare library.
+/// The bare library. All its servers have the same ticket keys: they resume each other's sessions.
 class LibraryEnd final : public TlsEnd {
  public:
   static std::unique_ptr<LibraryEnd> client(const LibraryOptions& options);
@@ -99,14 +103,19 @@ class LibraryEnd final : public TlsEnd {
   std::string drain();  ///< what the library wants to send
   /// Subject of the peer's leaf.
   std::string peer_common_name();
+  /// The newest session that a client can resume; null where it got none.
+  [[nodiscard]] SSL_SESSION* session() const { return session_.get(); }
+  [[nodiscard]] bool resumed() const { return SSL_session_reused(ssl_.get()) == 1; }
   /// SNI that the client sent; "" where it sent none. Kept from the ClientHello.
   [[nodiscard]] const std::string& server_name() const { return server_name_; }
 
  private:
   explicit LibraryEnd(const LibraryOptions& options);
   void feed(std::string& in);
+  void use(const pki::Identity& identity);
 
   bssl::UniquePtr<SSL_CTX> ctx_;
+  bssl::UniquePtr<SSL_SESSION> session_;
   bssl::UniquePtr<SSL> ssl_;
   std::string server_name_;
 };
