@@ -52,6 +52,7 @@ void append_group(std::string& out, const Group& group) {
 
 constexpr std::string_view kProbe = "probe";
 constexpr std::string_view kListen = "--listen";
+constexpr std::string_view kUpstream = "--upstream";
 constexpr std::string_view kOwnFlags[] = {"--config", "--check", "--json", "--help", "--version"};
 
 auto usage_error(const std::string& what) {
@@ -154,6 +155,11 @@ Result<CommandLine> parse_probe(std::span<const std::string> arguments) {
   if (const auto missing = missing_flags(flags); !missing.empty()) {
     return usage_error("to probe, this is missing: " + missing);
   }
+  for (const auto& flag : flags) {
+    if (flag.name == kUpstream && flag.values.size() > 1) {
+      return usage_error("probe looks at one server at a time: give --upstream once");
+    }
+  }
   return CommandLine{Action::probe, {}, std::move(flags), parsed->json};
 }
 
@@ -198,8 +204,7 @@ std::string help_text() {
   out +=
       "\nExit status: 0 after TERM or INT, 64 for a wrong command line, 78 for a wrong "
       "configuration.\nOf probe: 0 the server is acceptable, 69 it cannot be reached, 76 it does "
-      "not "
-      "do what the\nprotocol and the settings want, 77 its TLS or its certificate is not "
+      "not do what the\nprotocol and the settings want, 77 its TLS or its certificate is not "
       "acceptable.\n";
   return out;
 }

@@ -41,7 +41,8 @@ int run(const CommandLine& command) {
 
   if (command.action == CommandLine::Action::probe) {
     const ProbeReport report = probe(*state->services.front());
-    fmt::print("{}", command.json ? to_json(report) : to_text(report));
+    // fmt::print throws where a reader has had enough (| head), and the probe ignores SIGPIPE.
+    std::fputs((command.json ? to_json(report) : to_text(report)).c_str(), stdout);
     return exit_status(report);
   }
 

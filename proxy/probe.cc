@@ -20,15 +20,34 @@
 namespace starttls {
 namespace {
 
-/// Whole lines, escaped, as many as a person reads.
+/// As `ascii::escape`, but nothing here stands between quotes, and a list of ManageSieve is full of
+/// them.
+std::string escape_line(std::string_view line) {
+  constexpr std::size_t kMaxOctets = 1000;  // real lists of IMAP come near it
+  const auto shown = line.substr(0, kMaxOctets);
+  std::string out;
+  for (std::size_t start = 0; start <= shown.size();) {
+    const auto quote = std::min(shown.find('"', start), shown.size());
+    out += ascii::escape(shown.substr(start, quote - start), kMaxOctets);
+    if (quote < shown.size()) out += '"';
+    start = quote + 1;
+  }
+  return shown.size() < line.size() ? out + "..." : out;
+}
+
+/// Lines, escaped, as many as a person reads.
 std::vector<std::string> lines_of(std::string_view text) {
   constexpr std::size_t kMaxLines = 200;
   std::vector<std::string> lines;
-  while (!text.empty() && lines.size() < kMaxLines) {
+  while (!text.empty()) {
+    if (lines.size() == kMaxLines) {
+      lines.emplace_back("...");
+      break;
+    }
     auto line = text.substr(0, text.find('\n'));
     text.remove_prefix(std::min(line.size() + 1, text.size()));
     if (line.ends_with('\r')) line.remove_suffix(1);
-    lines.push_back(ascii::escape(line));
+    lines.push_back(escape_line(line));
   }
   return lines;
 }
@@ -39,17 +58,20 @@ class Probe final : session::LegEvents {
   explicit Probe(const session::Service& service)
       : service_(service),
         query_(service.protocol->capabilities),
-        deadline_(loop_,
-                  [this] {
-                    fail(Error{Errc::timeout, "the server did not answer in time"});
-                  }),
+        deadline_(loop_, [this] { on_deadline(); }),
         quiet_(loop_, [this] { on_quiet(); }) {}
 
   ProbeReport run();
 
  private:
-  /// What the server's words are an answer to.
-  enum class Stage : std::uint8_t { role, clear_query, query };
+  enum class Stage : std::uint8_t {
+    connecting,
+    handshake,
+    role,         ///< the server's words are for the role
+    clear_query,  ///< they answer our question, and the role waits
+    query,        ///< they answer our question, and the role is done
+    goodbye,      ///< the report is complete
+  };
 
   void on_connected(Result<net::Stream::Ptr> stream);
   void start_role();
@@ -59,10 +81,12 @@ class Probe final : session::LegEvents {
   void ask(Stage stage);
   void on_answer();
   void on_quiet();
-  void note_clear_dialogue();
+  void on_deadline();
+  void note_clear_words();
   void accept();
+  [[nodiscard]] std::string state() const;
+  [[nodiscard]] std::chrono::milliseconds prelude_left() const;
   void fail(Error error);
-  void end();
 
   void on_leg_input(session::Leg& leg) override;
   void on_leg_data(session::Leg&, std::span<const std::byte>) override {}
@@ -71,9 +95,11 @@ class Probe final : session::LegEvents {
     fail(Error{Errc::closed, "the server closed the connection", std::string(how)});
   }
   void on_leg_drained(session::Leg&) override {}
-  void on_leg_write_failed(session::Leg&, Error error) override { fail(std::move(error)); }
+  /// What the server has said before it went is still to be read: with TLS 1.3 the alert of one
+  /// that wants a certificate of ours (RFC 8446 §4.4.2.4).
+  void on_leg_write_failed(session::Leg&, Error) override {}
   void on_leg_failed(session::Leg&, Error error) override { fail(std::move(error)); }
-  void on_leg_finished(session::Leg&) override {}
+  void on_leg_finished(session::Leg&) override { loop_.stop(); }
 
   [[nodiscard]] const Address& address() const { return service_.config.upstream.address.front(); }
   [[nodiscard]] TlsMode mode() const { return service_.config.upstream.tls; }
@@ -87,23 +113,27 @@ class Probe final : session::LegEvents {
   std::unique_ptr<net::Connector> connector_;
   std::unique_ptr<session::Leg> leg_;
   std::unique_ptr<proto::UpstreamRole> role_;
-  Stage stage_ = Stage::role;
-  std::string heard_;  // by the role, since the leg is as secure as it is
-  std::string held_;   // the role's STARTTLS, until we have asked for the list in the clear
-  bool ended_ = false;
+  Stage stage_ = Stage::connecting;
+  std::chrono::milliseconds began_at_{};
+  bool greeted_ = false;         // the greeting has been noted
+  bool asked_for_list_ = false;  // by the role
+  std::string heard_;            // by the role, since it spoke last
+  std::string held_;  // the role's STARTTLS, until we have asked for the list in the clear
 };
 
 ProbeReport Probe::run() {
   net::ignore_broken_pipes();
   const auto& upstream = service_.config.upstream;
-  report_.service = service_.config.protocol;
+  report_.protocol = service_.config.protocol;
   report_.address = to_string(address());
   report_.tls = name(mode());
-  report_.verify = upstream.verify == config::Verify::full ? "full"
-                   : upstream.pins.empty()                 ? "none"
-                                                           : "pin";
+  report_.verify = !session::uses_tls(mode())                ? "none"
+                   : upstream.verify == config::Verify::full ? "full"
+                   : upstream.pins.empty()                   ? "none"
+                                                             : "pin";
   report_.server_name = config::peer_name(upstream, address());
-  deadline_.start(service_.config.timeouts.prelude);
+  began_at_ = loop_.now();
+  deadline_.start(prelude_left());
   connector_ = std::make_unique<net::Connector>(
       loop_, address(), service_.config.timeouts.connect,
       [this](Result<net::Stream::Ptr> stream) { on_connected(std::move(stream)); });
@@ -126,10 +156,11 @@ void Probe::on_connected(Result<net::Stream::Ptr> stream) {
   } else {
     start_role();
   }
-  if (!ended_) leg_->start();
+  if (stage_ != Stage::goodbye) leg_->start();
 }
 
 void Probe::start_role() {
+  stage_ = Stage::role;
   role_ = service_.protocol->upstream({.downstream = TlsMode::none,
                                        .upstream = mode(),
                                        .hostname = service_.hostname,
@@ -146,6 +177,8 @@ void Probe::start_tls() {
     return;
   }
   (*engine)->keep_peer_chain();
+  stage_ = Stage::handshake;
+  deadline_.start(std::min(service_.config.timeouts.handshake, prelude_left()));
   if (role_ == nullptr) {
     leg_->start_implicit_tls(std::move(*engine));
   } else if (auto started = leg_->start_tls({}, std::move(*engine)); !started) {
@@ -154,12 +187,19 @@ void Probe::start_tls() {
 }
 
 void Probe::on_leg_input(session::Leg&) {
-  if (ended_) return;
   quiet_.stop();
-  if (stage_ == Stage::role) {
-    run_role();
-  } else {
-    on_answer();
+  switch (stage_) {
+    case Stage::role:
+      run_role();
+      return;
+    case Stage::clear_query:
+    case Stage::query:
+      on_answer();
+      return;
+    case Stage::connecting:
+    case Stage::handshake:
+    case Stage::goodbye:
+      return;
   }
 }
 
@@ -168,18 +208,21 @@ void Probe::run_role() {
   const auto step = role_->step(leg_->input(), out);
   if (!step) {
     heard_ += leg_->input();  // the words that were wrong are among them
-    note_clear_dialogue();
+    note_clear_words();
     fail(step.error());
     return;
   }
-  const bool greeting = heard_.empty();
   heard_ += leg_->input().substr(0, step->consumed);
   leg_->consume(step->consumed);
-
-  const bool asks_for_list = !query_.command.empty() && out.starts_with(query_.command);
-  if (!out.empty() && !asks_for_list) note_clear_dialogue();  // what follows is about STARTTLS
+  if (out.empty()) {
+    on_verdict(step->verdict, out);
+    return;
+  }
+  const bool after_greeting = !greeted_;
+  note_clear_words();
+  asked_for_list_ = !query_.command.empty() && out.starts_with(query_.command);
   // Where the role upgrades straight from the greeting, people still want to see the list.
-  if (greeting && !out.empty() && !asks_for_list && !query_.command.empty()) {
+  if (after_greeting && !asked_for_list_ && !query_.command.empty()) {
     held_ = std::move(out);
     ask(Stage::clear_query);
     return;
@@ -197,13 +240,12 @@ void Probe::on_verdict(Result<proto::Verdict> verdict, std::string_view to_serve
     case proto::Verdict::need_more:
       return;
     case proto::Verdict::start_tls:
-      note_clear_dialogue();
       start_tls();
       return;
     case proto::Verdict::greeted:
     case proto::Verdict::relay:
     case proto::Verdict::finish:
-      note_clear_dialogue();
+      note_clear_words();
       report_.fallback = ascii::escape(role_->fallback_reason());
       if (query_.command.empty()) {
         report_.capabilities = lines_of(role_->greeting());
@@ -214,23 +256,27 @@ void Probe::on_verdict(Result<proto::Verdict> verdict, std::string_view to_serve
   }
 }
 
-/// Greeting, and the list where the role has asked for one itself.
-void Probe::note_clear_dialogue() {
-  if (leg_->secured() && mode() != TlsMode::implicit) return;
-  const auto lines = lines_of(heard_);
-  if (lines.empty() || !report_.greeting.empty()) return;
-  const bool one_reply = query_.command.empty();
-  const auto first = one_reply ? std::size_t{0} : std::size_t{1};
-  report_.greeting.assign(lines.begin(), lines.begin() + static_cast<std::ptrdiff_t>(first));
-  if (one_reply) report_.greeting = {lines.back()};
-  if (report_.clear_capabilities.empty() && !leg_->secured()) {
-    report_.clear_capabilities.assign(lines.begin() + static_cast<std::ptrdiff_t>(first),
-                                      lines.end());
+/// The greeting, and the list where it is the greeting or the role has asked for it. What the
+/// server says about STARTTLS is left to the role.
+void Probe::note_clear_words() {
+  auto lines = lines_of(std::exchange(heard_, {}));
+  const bool upgraded = leg_->secured() && mode() != TlsMode::implicit;
+  if (lines.empty() || upgraded) return;
+  if (!std::exchange(greeted_, true)) {
+    report_.greeting = lines;
+    if (!query_.command.empty()) return;
+    report_.greeting = {lines.back()};
+    if (!session::uses_tls(mode()) || mode() == TlsMode::implicit) return;  // see on_verdict
+    report_.clear_capabilities = std::move(lines);
+  } else if (std::exchange(asked_for_list_, false)) {
+    report_.clear_capabilities = std::move(lines);
   }
 }
 
 void Probe::ask(Stage stage) {
   stage_ = stage;
+  // The server has done all that a session waits for.
+  if (stage == Stage::query) deadline_.start(service_.config.timeouts.prelude);
   std::string command(query_.command);
   if (query_.says_hostname) command += ' ' + service_.hostname;
   leg_->write(command + "\r\n");
@@ -259,10 +305,12 @@ void Probe::on_answer() {
 void Probe::on_leg_secured(session::Leg&) {
   report_.facts = leg_->facts();
   report_.chain = leg_->peer_chain();
+  deadline_.start(prelude_left());
   if (role_ == nullptr) {
     start_role();
     return;
   }
+  stage_ = Stage::role;
   heard_.clear();
   std::string out;
   const auto verdict = role_->secured(out);
@@ -271,26 +319,67 @@ void Probe::on_leg_secured(session::Leg&) {
 }
 
 void Probe::on_quiet() {
+  if (stage_ != Stage::role) return;
   std::string out;
   const auto verdict = role_->on_quiet(out);
   on_verdict(verdict, out);
 }
 
+void Probe::on_deadline() {
+  switch (stage_) {
+    case Stage::connecting:
+      fail(Error{Errc::timeout, "timed out while connecting to the server"});
+      return;
+    case Stage::handshake:
+      fail(Error{Errc::timeout, "the TLS handshake with the server timed out"});
+      return;
+    case Stage::role:
+    case Stage::clear_query:
+    case Stage::query:
+      fail(Error{Errc::timeout, "the server did not answer in time"});
+      return;
+    case Stage::goodbye:
+      loop_.stop();
+      return;
+  }
+}
+
+std::chrono::milliseconds Probe::prelude_left() const {
+  const auto end = began_at_ + service_.config.timeouts.prelude;
+  return std::max(std::chrono::milliseconds{0}, end - loop_.now());
+}
+
+std::string Probe::state() const {
+  switch (stage_) {
+    case Stage::connecting:
+      return "connecting";
+    case Stage::handshake:
+      return "TLS handshake";
+    case Stage::role:
+      return std::string(role_->state());
+    case Stage::clear_query:
+    case Stage::query:
+    case Stage::goodbye:
+      return "capabilities";
+  }
+  return {};
+}
+
+/// A server that is left in the middle of its goodbye would find that worth a line in its log.
 void Probe::accept() {
   leg_->write(std::string(query_.goodbye) + "\r\n");
-  end();
+  stage_ = Stage::goodbye;
+  quiet_.stop();
+  deadline_.start(session::Session::kLinger);
+  leg_->finish();
 }
 
 void Probe::fail(Error error) {
-  if (ended_) return;
+  if (stage_ == Stage::goodbye) return;
   if (leg_ != nullptr && report_.chain.empty()) report_.chain = leg_->peer_chain();
-  report_.state = role_ == nullptr ? "connecting" : std::string(role_->state());
+  report_.state = state();
   report_.error = std::move(error);
-  end();
-}
-
-void Probe::end() {
-  ended_ = true;
+  stage_ = Stage::goodbye;
   deadline_.stop();
   quiet_.stop();
   if (leg_ != nullptr) leg_->finish();

@@ -3,50 +3,13 @@
 // `starttls-proxy probe`: conducts a service's prelude with its server once, as a session would,
 // and tells what was seen.
 
-#include <optional>
-#include <string>
-#include <vector>
-
-#include "lib/base/error.h"
 #include "lib/session/service.h"
-#include "lib/tls/engine.h"
+#include "proxy/probe_report.h"
 
 namespace starttls {
 
-/// Texts are the server's words: escaped, without line ends.
-struct ProbeReport {
-  std::string service;  ///< the protocol
-  std::string address;  ///< as configured
-  std::string tls;      ///< the policy's mode
-  std::string verify;   ///< "full", "none", or "pin" where the pins alone decide
-  std::string server_name;
-  std::string peer;  ///< the address reached; "" = none
-  std::vector<std::string> greeting;
-  std::vector<std::string> clear_capabilities;
-  std::optional<tls::Facts> facts;  ///< nothing: TLS did not come up
-  std::vector<std::string>
-      capabilities;  ///< as a client would hear them: after TLS where there is any
-  std::vector<tls::CertificateInfo> chain;
-  std::string fallback;        ///< why an opportunistic leg stays in the clear; else ""
-  std::optional<Error> error;  ///< nothing: the policy accepts this server
-  std::string state;           ///< with `error`: what was waited for or done
-};
-
-/// Probes the first address of the service, on a loop of its own, within the prelude's time-out.
+/// Probes the only address of the service, on a loop of its own. The prelude has the time that a
+/// session gives it, and so has the question for the server's capabilities behind it.
 [[nodiscard]] ProbeReport probe(const session::Service& service);
-
-/// What in the configuration (or at the server) would change the verdict: one line each; empty
-/// where nothing comes to mind.
-[[nodiscard]] std::vector<std::string> advice(const ProbeReport& report);
-
-/// For people: lines, each ended.
-[[nodiscard]] std::string to_text(const ProbeReport& report);
-/// One JSON object, ended by a newline.
-[[nodiscard]] std::string to_json(const ProbeReport& report);
-
-/// 0 where the policy accepts the server, else as in sysexits.h: 69 it cannot be reached, 76 it
-/// does not do as the protocol and the policy want, 77 its TLS or its certificate is not
-/// acceptable.
-[[nodiscard]] int exit_status(const ProbeReport& report) noexcept;
 
 }  // namespace starttls

@@ -139,6 +139,46 @@ TEST_CASE("command line: what cannot be meant is a usage error that says why", "
   CHECK_THAT(usage_error(office_and({"--allow"})), Contains("--allow"));
 }
 
+TEST_CASE("command line: a probe is a service that listens nowhere", "[cli][probe]") {
+  const auto probe =
+      parse_command_line(Arguments{"probe", "--protocol", "imap", "--upstream=a:143"});
+  REQUIRE(probe);
+  CHECK(probe->action == Action::probe);
+  CHECK_FALSE(probe->json);
+  CHECK(probe->config_file.empty());
+  const auto listen =
+      std::find_if(probe->flags.begin(), probe->flags.end(),
+                   [](const config::Flag& flag) { return flag.name == "--listen"; });
+  REQUIRE(listen != probe->flags.end());
+  CHECK(listen->values == Arguments{"127.0.0.1:0"});
+
+  // A service's whole command line will do: where it listens is of no interest.
+  Arguments whole = {"probe", "--json"};
+  whole.insert(whole.end(), kOffice.begin(), kOffice.end());
+  const auto of_service = parse_command_line(whole);
+  REQUIRE(of_service);
+  CHECK(of_service->json);
+  CHECK(of_service->flags.size() == 3);
+  CHECK(of_service->flags.back().values == Arguments{"127.0.0.1:0"});
+
+  CHECK(parse_command_line(Arguments{"probe", "--help"})->action == Action::help);
+  CHECK(parse_command_line(Arguments{"probe", "--version"})->action == Action::version);
+}
+
+TEST_CASE("command line: what a probe cannot mean is a usage error", "[cli][probe]") {
+  CHECK(usage_error({"probe"}) == "to probe, this is missing: --protocol, --upstream");
+  CHECK(usage_error({"probe", "--protocol", "smtp"}) == "to probe, this is missing: --upstream");
+  constexpr auto* kNotHere =
+      "probe takes its settings as options: --config and --check do not belong here";
+  CHECK(usage_error({"probe", "--config", "a.toml"}) == kNotHere);
+  CHECK(usage_error({"probe", "--protocol", "smtp", "--upstream", "a:25", "--check"}) == kNotHere);
+  CHECK(usage_error({"probe", "--protocol", "smtp", "--upstream", "a:25", "--upstream", "b:25"}) ==
+        "probe looks at one server at a time: give --upstream once");
+  CHECK(usage_error({"probe", "--protocol", "smtp", "a:25"}) == "unexpected argument 'a:25'");
+  CHECK(usage_error(office_and({"--json"})) == "--json belongs to probe");
+  CHECK(usage_error(office_and({"probe"})) == "unexpected argument 'probe'");
+}
+
 TEST_CASE("command line: what was typed cannot reach the terminal as control characters",
           "[cli][security]") {
   CHECK(usage_error({"--x\x1b[31m"}).find('\x1b') == std::string::npos);
@@ -151,7 +191,7 @@ TEST_CASE("help: names every flag, in lines that fit a terminal", "[cli]") {
     if (key.flag.empty()) continue;
     CHECK_THAT(text, Contains("  " + std::string(key.flag) + " " + std::string(key.operand)));
   }
-  for (const auto* own : {"--config FILE", "--check", "--version", "--help"}) {
+  for (const auto* own : {"--config FILE", "--check", "--version", "--help", "probe", "--json"}) {
     CHECK_THAT(text, Contains(own));
   }
   std::string_view rest = text;

@@ -18,7 +18,7 @@ std::string_view last_line(std::string_view reply) noexcept {
 bool is_whole_list(std::string_view reply, std::string_view announced_by) noexcept {
   const auto last = last_line(reply);
   if (!reply.ends_with('\n')) return false;
-  return reply.starts_with(announced_by) ? last == "." : true;
+  return !reply.starts_with(announced_by) || last == ".";
 }
 
 }  // namespace
@@ -30,8 +30,13 @@ bool is_whole_smtp_reply(std::string_view reply) noexcept {
 
 bool is_whole_imap_reply(std::string_view reply) noexcept {
   constexpr std::string_view kTag = "probe ";
-  const auto last = last_line(reply);
-  return last.starts_with(kTag) || ascii::istarts_with(last, "* BYE");
+  // Behind the tagged line there may be more, which nobody has asked for.
+  for (auto end = reply.find('\n'); end != std::string_view::npos; end = reply.find('\n')) {
+    const auto line = reply.substr(0, end);
+    if (line.starts_with(kTag) || ascii::istarts_with(line, "* BYE")) return true;
+    reply.remove_prefix(end + 1);
+  }
+  return false;
 }
 
 bool is_whole_pop3_list(std::string_view reply) noexcept {

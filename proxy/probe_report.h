@@ -1,0 +1,47 @@
+#pragma once
+
+// What a probe has seen, for people and for programs.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/base/error.h"
+#include "lib/tls/engine.h"
+
+namespace starttls {
+
+/// Texts are the server's words: escaped, without line ends.
+struct ProbeReport {
+  std::string protocol;
+  std::string address;  ///< as configured
+  std::string tls;      ///< the policy's mode
+  std::string verify;   ///< "full", "none", or "pin" where the pins alone decide
+  std::string server_name;
+  std::string peer;  ///< the address reached; "" = none
+  std::vector<std::string> greeting;
+  std::vector<std::string> clear_capabilities;
+  std::optional<tls::Facts> facts;  ///< nothing: TLS did not come up
+  std::vector<std::string>
+      capabilities;  ///< as a client would hear them: after TLS where there is any
+  std::vector<tls::CertificateInfo> chain;
+  std::string fallback;        ///< why an opportunistic leg stays in the clear; else ""
+  std::optional<Error> error;  ///< nothing: the policy accepts this server
+  std::string state;           ///< with `error`: what was waited for or done
+};
+
+/// What in the configuration (or at the server) would change the verdict: one line each; empty
+/// where nothing comes to mind.
+[[nodiscard]] std::vector<std::string> advice(const ProbeReport& report);
+
+/// For people: lines, each ended.
+[[nodiscard]] std::string to_text(const ProbeReport& report);
+/// One JSON object, ended by a newline.
+[[nodiscard]] std::string to_json(const ProbeReport& report);
+
+/// 0 where the policy accepts the server, else as in sysexits.h: 69 it cannot be reached or does
+/// not answer, 76 it does not do as the protocol and the policy want, 77 its TLS or its certificate
+/// is not acceptable.
+[[nodiscard]] int exit_status(const ProbeReport& report) noexcept;
+
+}  // namespace starttls
