@@ -18,8 +18,10 @@
 namespace {
 
 using starttls::pki::CertificateOptions;
+using starttls::pki::Digest;
 using starttls::pki::Identity;
 using starttls::pki::KeyType;
+using starttls::pki::Usage;
 using std::chrono::hours;
 
 constexpr char kHelp[] =
@@ -36,6 +38,17 @@ is missing. A chain file is NAME.pem (leaf first, then the intermediate), its ke
   wrong-name        good, for wrong.test only
   self-signed       as server, but signed by itself
   unknown-ca        as server, but from a CA that nobody trusts
+  leaf-issuer       as server, but issued by server, which is no CA
+  path-length       as server, but one CA deeper than its root allows
+  name-constraints  as server, but from a CA for good.test only
+  client-usage      as server, but for TLS clients
+  rsa-1024, sha-1   as server, but with such a key, or such a signature
+  cn-only           mail.test as common name, no other name
+  nul-name          mail.test, a NUL and .evil.test in one name
+  address-as-name   127.0.0.1 as DNS name
+  wildcard          *.example.test; partial-wildcard: m*.example.test
+  leaf-only         server without the intermediate
+  client            good, of a client; client-expired, client-unknown-ca, client-self-signed
 
 Exit status: 0, or 1 with a message on standard error. Never use these outside of a test.
 )";
@@ -75,6 +88,60 @@ CertificateOptions server_options() {
           .ip_addresses = {"127.0.0.1", "::1"}};
 }
 
+CertificateOptions client_options() {
+  return {.common_name = "device", .usage = Usage::client};
+}
+
+void write_client_certificates(const std::string& folder, const Identity& ca,
+                               const Identity& stranger) {
+  write_identity(folder, "client", ca.issue(client_options()));
+
+  CertificateOptions expired = client_options();
+  expired.not_before = hours{-48};
+  expired.not_after = hours{-24};
+  write_identity(folder, "client-expired", ca.issue(expired));
+
+  write_identity(folder, "client-unknown-ca", stranger.issue(client_options()));
+  write_identity(folder, "client-self-signed", Identity::self_signed(client_options()));
+}
+
+/// What no CA should have issued, or not for such a name.
+void write_odd_servers(const std::string& folder, const Identity& root, const Identity& ca,
+                       const Identity& server) {
+  using namespace std::string_literals;
+  write_identity(folder, "leaf-issuer", server.issue(server_options()));
+  write_identity(folder, "path-length",
+                 ca.issue({.common_name = "too deep", .ca = true}).issue(server_options()));
+  write_identity(
+      folder, "name-constraints",
+      root.issue({.common_name = "good.test only", .ca = true, .permitted_dns = {"good.test"}})
+          .issue(server_options()));
+
+  CertificateOptions client_usage = server_options();
+  client_usage.usage = Usage::client;
+  write_identity(folder, "client-usage", ca.issue(client_usage));
+
+  CertificateOptions rsa_1024 = server_options();
+  rsa_1024.key = KeyType::rsa_1024;
+  write_identity(folder, "rsa-1024", ca.issue(rsa_1024));
+
+  CertificateOptions sha_1 = server_options();
+  sha_1.digest = Digest::sha1;
+  write_identity(folder, "sha-1", ca.issue(sha_1));
+
+  const auto named = [&](const char* name, const std::string& dns_name) {
+    write_identity(folder, name, ca.issue({.common_name = "mail.test", .dns_names = {dns_name}}));
+  };
+  write_identity(folder, "cn-only", ca.issue({.common_name = "mail.test"}));
+  named("nul-name", "mail.test\0.evil.test"s);
+  named("address-as-name", "127.0.0.1");
+  named("wildcard", "*.example.test");
+  named("partial-wildcard", "m*.example.test");
+
+  write_file(folder + "/leaf-only.pem", server.certificate_pem(), 0644);
+  write_file(folder + "/leaf-only.key", server.key_pem(), 0600);
+}
+
 void make_pki(const std::string& folder) {
   if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) system_failure(folder);
   const auto root = Identity::self_signed({.common_name = "starttls-proxy test root", .ca = true});
@@ -82,7 +149,8 @@ void make_pki(const std::string& folder) {
       root.issue({.common_name = "starttls-proxy test CA", .ca = true, .path_length = 0});
   write_file(folder + "/ca.pem", root.certificate_pem(), 0644);
 
-  write_identity(folder, "server", ca.issue(server_options()));
+  const auto server = ca.issue(server_options());
+  write_identity(folder, "server", server);
 
   CertificateOptions rsa = server_options();
   rsa.key = KeyType::rsa_2048;
@@ -104,6 +172,9 @@ void make_pki(const std::string& folder) {
 
   const auto stranger = Identity::self_signed({.common_name = "another test root", .ca = true});
   write_identity(folder, "unknown-ca", stranger.issue(server_options()));
+
+  write_odd_servers(folder, root, ca, server);
+  write_client_certificates(folder, ca, stranger);
 }
 
 }  // namespace

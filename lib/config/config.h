@@ -85,8 +85,8 @@ struct Downstream {
   std::vector<ChainAndKey> certificates;  ///< chosen by SNI; the first is the default
   std::string client_ca;                  ///< "" = no client certificate is asked for; absolute
   MinTls min_tls = MinTls::tls1_2;
-  std::string ticket_keys;                ///< "" = the process's own; absolute
-  std::vector<Network> allow;             ///< empty = anyone
+  std::string ticket_keys;     ///< "" = the process's own; absolute
+  std::vector<Network> allow;  ///< empty = anyone
 
   friend bool operator==(const Downstream&, const Downstream&) = default;
 };

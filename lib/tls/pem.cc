@@ -59,7 +59,7 @@ Result<std::string> read_file(const std::string& path, Access access) {
   if (!S_ISREG(status.st_mode)) return fail(Errc::config, path + ": not a regular file");
   // Asked of the open file, not of the name: what was checked is what is read.
   if (access == Access::owner_only && (status.st_mode & 077U) != 0) {
-    return fail(Errc::config, path + ": the private key is open to group or others (mode " +
+    return fail(Errc::config, path + ": a secret that is open to group or others (mode " +
                                   octal(status.st_mode) + "), it must be its owner's alone (0600)");
   }
   std::string text;

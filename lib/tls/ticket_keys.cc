@@ -25,7 +25,8 @@ Result<std::vector<TicketKey>> parse(std::string_view text, const std::string& p
   std::vector<TicketKey> keys;
   for (std::size_t number = 1; !text.empty(); ++number) {
     const auto end = std::min(text.find('\n'), text.size());
-    const auto line = ascii::trim(text.substr(0, end));
+    auto line = ascii::trim(text.substr(0, end));
+    if (line.ends_with('\r')) line = ascii::trim(line.substr(0, line.size() - 1));
     text.remove_prefix(std::min(end + 1, text.size()));
     if (line.empty() || line.starts_with('#')) continue;
     auto octets = base64::decode(line);

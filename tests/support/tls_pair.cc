@@ -149,8 +149,10 @@ std::unique_ptr<LibraryEnd> LibraryEnd::client(const LibraryOptions& options) {
   });
   out->ssl_.reset(SSL_new(ctx));
   must(SSL_set_app_data(out->ssl(), out.get()) == 1, "app data");
-  if (options.session != nullptr)
+  if (options.session != nullptr) {
     must(SSL_set_session(out->ssl(), options.session) == 1, "session");
+    out->session_ = bssl::UpRef(options.session);  // TLS 1.2 goes on with it
+  }
   SSL_set_bio(out->ssl(), BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
   SSL_set_connect_state(out->ssl());
   if (!options.server_name.empty()) {

@@ -103,7 +103,7 @@ class LibraryEnd final : public TlsEnd {
   std::string drain();  ///< what the library wants to send
   /// Subject of the peer's leaf.
   std::string peer_common_name();
-  /// The newest session that a client can resume; null where it got none.
+  /// The newest session that a client can resume; null where it has none.
   [[nodiscard]] SSL_SESSION* session() const { return session_.get(); }
   [[nodiscard]] bool resumed() const { return SSL_session_reused(ssl_.get()) == 1; }
   /// SNI that the client sent; "" where it sent none. Kept from the ClientHello.

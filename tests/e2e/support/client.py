@@ -21,6 +21,7 @@ class Client:
     def __init__(self, port, deadline=DEADLINE):
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=deadline)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.address = self.sock.getsockname()  # how the daemon's log knows us
         self._waiting = b""
 
     def __enter__(self):

@@ -1,0 +1,502 @@
+"""Certificates, right and wrong in every way, on both legs of every protocol (cases X1 to X20)."""
+
+import base64
+import hashlib
+import itertools
+import pathlib
+import re
+import socket
+import ssl
+import unittest
+import warnings
+
+from support import main, wait
+from support.client import FIN, Client
+from support.daemon import Daemon, toml
+from support.dialects import PROTOCOLS, greeted, serve
+from support.environment import pki
+from support.fake_server import FakeServer
+
+MODES = ("starttls", "implicit")
+ALL = list(itertools.product(PROTOCOLS, MODES))
+VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+
+# What an impatient client says before it is greeted.
+CANARY = b"canary-4711"
+BLAST = CANARY + b" NOOP\r\n"
+
+
+def server_context(certificate="server", ciphers="DEFAULT:@SECLEVEL=0", version=None,
+                   client_ca=False):
+    """A server that has no standards of its own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers(ciphers)
+    if version:
+        context.minimum_version = context.maximum_version = version
+    context.load_cert_chain(*pki().pair(certificate))
+    if client_ca:
+        context.load_verify_locations(pki().ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def client_context(certificate=None, version=None):
+    context = ssl.create_default_context(cafile=pki().ca)
+    if version:
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        context.minimum_version = context.maximum_version = version
+    if certificate:
+        context.load_cert_chain(*pki().pair(certificate))
+    return context
+
+
+def pin_of(certificate):
+    """The pin as a person would have it of another tool: by hand from the DER (RFC 5280 4.1)."""
+    def element(der, at):
+        size, start = der[at + 1], at + 2
+        if size & 0x80:
+            start += size & 0x7f
+            size = int.from_bytes(der[at + 2:start], "big")
+        return start, start + size
+
+    chain = pathlib.Path(pki().pair(certificate)[0]).read_text(encoding="ascii")
+    leaf = chain[:chain.index("-----END CERTIFICATE-----") + 25]
+    der = ssl.PEM_cert_to_DER_cert(leaf)
+    at, _ = element(der, 0)  # into Certificate
+    at, _ = element(der, at)  # into TBSCertificate
+    # version, serialNumber, signature, issuer, validity, subject; then subjectPublicKeyInfo
+    for _ in range(6):
+        _, at = element(der, at)
+    key = der[at:element(der, at)[1]]
+    return "sha256:" + base64.b64encode(hashlib.sha256(key).digest()).decode()
+
+
+class Script:
+    """A scripted server of one protocol; `context` may change between connections."""
+
+    def __init__(self, protocol, implicit, context=None):
+        self.dialect = PROTOCOLS[protocol]
+        self.implicit = implicit
+        self.context = context
+
+    def __call__(self, connection):
+        serve(self.dialect, connection, self.implicit, self.context)
+
+
+class Certificates(unittest.TestCase):
+    """Services are gathered, then started in one daemon; what is said in the log is looked at in
+    the end."""
+
+    def setUp(self):
+        self.services = []
+        # service and client's address: (subtest, outcome, reason, words of the evidence)
+        self.expected = {}
+
+    def service(self, name, protocol, port, **keys):
+        """Adds a service; "__" in keys stands for a dot."""
+        lines = ["[[service]]", f'name = "{name}"', f'protocol = "{protocol}"',
+                 'listen = "127.0.0.1:0"', f'upstream.address = "127.0.0.1:{port}"']
+        keys = {"upstream__ca_file": pki().ca, "upstream__server_name": "mail.test", **keys}
+        for key, value in keys.items():
+            if isinstance(value, Pair):
+                value = value.toml
+            else:
+                value = toml(value)
+            lines.append(f"{key.replace('__', '.')} = {value}")
+        self.services.append("\n".join(lines))
+
+    def start(self):
+        text = ['[proxy]\nhostname = "proxy.test"\nworkers = 2\n[log]\nformat = "json"']
+        daemon = self.enterContext(Daemon("\n".join(text + self.services),
+                                          listeners=len(self.services)))
+        self.ports = {line["service"]: int(line["address"].rpartition(":")[2]) for line in
+                      daemon.lines(lambda f: f.get("msg") == "listening", len(self.services))}
+        return daemon
+
+    def server(self, protocol, mode, context=None):
+        script = Script(protocol, mode == "implicit", context)
+        return self.enterContext(FakeServer(script)), script
+
+    def expect(self, name, client, label, outcome, reason="", evidence=()):
+        host, port = client.sock.getsockname()[:2]
+        self.expected[name, f"{host}:{port}"] = label, outcome, reason, evidence
+
+    def check_log(self, daemon):
+        sessions = {(line["service"], line["client"]): line
+                    for line in daemon.sessions(len(self.expected))}
+        lines = daemon.lines(lambda fields: fields.get("evidence") is not None, 0)
+        events = {line["session"]: line for line in lines}
+        for key, (label, outcome, reason, evidence) in self.expected.items():
+            with self.subTest(log=label):
+                session = sessions[key]
+                self.assertRegex(session["outcome"], rf"\A(?:{outcome})\Z")
+                if reason:
+                    self.assertRegex(session["reason"], reason)
+                    event = events[session["session"]]
+                    self.assertRegex(event["reason"], reason)
+                    for words in evidence:
+                        self.assertIn(words, event["evidence"])
+
+    def refused(self, name, dialect, label, outcome, reason, evidence=(), may_greet=False):
+        """One session that ends with one line of the protocol, and with nothing said to the
+        server."""
+        with Client(self.ports[name]) as client:
+            self.expect(name, client, label, outcome, reason, evidence)
+            if not may_greet:
+                client.send(BLAST)
+            told, end = client.rest()
+        if may_greet and told.startswith(dialect.greeting[:4]):
+            told = told.partition(b"\r\n")[2]
+        match = re.fullmatch(dialect.failure, told)
+        self.assertTrue(match, told)
+        self.assertRegex(match[1].decode(), reason)
+        self.assertEqual(end, FIN)
+
+    def accepted(self, name, dialect, label):
+        with Client(self.ports[name]) as client:
+            self.expect(name, client, label, "ok|closed")
+            greeting = greeted(client, dialect)
+            self.assertFalse(re.match(dialect.failure, greeting), greeting)
+            self.assertIn(b"IMPLEMENTATION" if dialect.pushes else b"mail.test", greeting)
+
+    def check_silence(self, server):
+        self.assertNotIn(CANARY, server.heard())
+        for connection in server.connections:
+            self.assertEqual(bytes(connection.secure), b"")
+
+
+class Pair:
+    """Chain and key as a table of TOML, or a list of one."""
+
+    def __init__(self, name, listed=False):
+        chain, key = pki().pair(name)
+        self.toml = f"{{ chain = {toml(chain)}, key = {toml(key)} }}"
+        if listed:
+            self.toml = f"[{self.toml}]"
+
+
+# certificate, the name wanted, the reason in words, what the log has besides
+CA = 'issuer="CN=starttls-proxy test CA"'
+REFUSED = (
+    ("self-signed", "mail.test", "self-signed certificate", ('issuer="CN=mail.test"',)),
+    ("unknown-ca", "mail.test", "unknown CA", ('issuer="CN=another test root"',)),
+    ("wrong-name", "mail.test", r"name mismatch: wanted mail\.test, got wrong\.test",
+     ('subject="CN=wrong.test"', CA, 'names="wrong.test"')),
+    ("expired", "mail.test", "certificate has expired", (CA,)),
+    ("not-yet-valid", "mail.test", "certificate is not yet valid", (CA,)),
+    ("leaf-only", "mail.test", "unknown CA", (CA,)),
+    ("leaf-issuer", "mail.test", "unknown CA", ('issuer="CN=mail.test"',)),
+    ("path-length", "mail.test", "certificate is not acceptable: path length",
+     ('issuer="CN=too deep"',)),
+    ("name-constraints", "mail.test", "certificate is not acceptable: permitted subtree",
+     ('issuer="CN=good.test only"',)),
+    ("client-usage", "mail.test", "certificate is not acceptable: .*purpose", (CA,)),
+    ("rsa-1024", "mail.test", "certificate key is too weak: RSA with 1024 bits", (CA,)),
+    ("sha-1", "mail.test", "certificate is signed with SHA-1", (CA,)),
+    ("cn-only", "mail.test", r"name mismatch: wanted mail\.test, got no name",
+     ('subject="CN=mail.test"', 'names="no name"')),
+    ("nul-name", "mail.test", "name mismatch: wanted mail.test, got mail", (CA,)),
+    ("wildcard", "example.test", r"name mismatch: wanted example\.test, got \*\.example\.test",
+     ('names="*.example.test"',)),
+    ("wildcard", "a.b.example.test", r"name mismatch: .* got \*\.example\.test", (CA,)),
+    ("partial-wildcard", "mail.example.test", r"name mismatch: .* got m\*\.example\.test", (CA,)),
+    ("server", "127.0.0.2", r"name mismatch: wanted 127\.0\.0\.2, got localhost, mail\.test", (CA,)),
+    ("wildcard", "127.0.0.1", r"name mismatch: wanted 127\.0\.0\.1", (CA,)),
+    ("address-as-name", "127.0.0.1", r"name mismatch: wanted 127\.0\.0\.1", (CA,)),
+)
+ACCEPTED = (
+    ("server", "mail.test"), ("server-rsa", "mail.test"), ("server", "MAIL.Test"),
+    ("server", "mail.test."), ("server", "127.0.0.1"), ("wildcard", "mail.example.test"),
+)
+
+
+class Servers(Certificates):
+    def test_every_kind_with_every_protocol(self):
+        names = sorted({name for _, name, *_ in REFUSED + ACCEPTED})
+        contexts = {row[0]: server_context(row[0]) for row in REFUSED + ACCEPTED}
+        servers = {pair: self.server(*pair) for pair in ALL}
+        for (protocol, mode), name in itertools.product(ALL, names):
+            self.service(f"{protocol}-{mode}-{names.index(name)}", protocol,
+                         servers[protocol, mode][0].port, upstream__tls=mode,
+                         upstream__server_name=name)
+        daemon = self.start()
+        for protocol, mode in ALL:
+            server, script = servers[protocol, mode]
+            for certificate, name, reason, evidence in REFUSED:
+                label = f"{protocol} {mode} {certificate} for {name}"
+                with self.subTest(label):
+                    script.context = contexts[certificate]
+                    self.refused(f"{protocol}-{mode}-{names.index(name)}", script.dialect, label,
+                                 "certificate", reason,
+                                 ("subject=", "issuer=", "names=", *evidence))
+            self.assertEqual(len(server.connections), len(REFUSED))
+            self.check_silence(server)
+            for connection in server.connections:
+                self.assertIsNone(connection.tls)  # got our alert instead of our Finished
+            for certificate, name in ACCEPTED:
+                label = f"{protocol} {mode} {certificate} for {name}"
+                with self.subTest(label):
+                    script.context = contexts[certificate]
+                    self.accepted(f"{protocol}-{mode}-{names.index(name)}", script.dialect, label)
+        self.check_log(daemon)
+
+    def test_servers_of_old_tls_and_bad_cipher_suites(self):
+        rsa = "server-rsa"
+        alert = "the server refused the handshake|no shared cipher"
+        tls1_2 = ssl.TLSVersion.TLSv1_2
+        old = "the server only speaks TLS 1.1 or older"
+        rows = (
+            (server_context(version=ssl.TLSVersion.TLSv1), old),
+            (server_context(version=ssl.TLSVersion.TLSv1_1), old),
+            (server_context(ciphers="ECDHE-ECDSA-AES128-SHA", version=tls1_2), alert),
+            (server_context(rsa, "AES128-GCM-SHA256", tls1_2), alert),
+            (server_context(rsa, "AES128-SHA", tls1_2), alert),
+            (server_context(rsa, "DHE-RSA-AES128-GCM-SHA256", tls1_2), alert),
+            (server_context(rsa, "NULL:@SECLEVEL=0", tls1_2), alert),
+            (server_context(rsa, "aNULL:@SECLEVEL=0", tls1_2), alert),
+        )
+        servers = {pair: self.server(*pair) for pair in ALL}
+        for protocol, mode in ALL:
+            # Nor does it matter that nothing is verified.
+            self.service(f"{protocol}-{mode}", protocol, servers[protocol, mode][0].port,
+                         upstream__tls=mode, upstream__verify="none")
+        daemon = self.start()
+        for protocol, mode in ALL:
+            server, script = servers[protocol, mode]
+            for number, (context, reason) in enumerate(rows):
+                label = f"{protocol} {mode} old server {number}"
+                with self.subTest(label):
+                    script.context = context
+                    self.refused(f"{protocol}-{mode}", script.dialect, label, "handshake", reason)
+            self.check_silence(server)
+        self.check_log(daemon)
+
+    def test_pins(self):
+        right, wrong = pin_of("server"), pin_of("server-rsa")
+        own = pin_of("self-signed")
+        servers = {pair: self.server(*pair) for pair in ALL}
+        # name: keys, certificate, accepted, words of the reason
+        rows = {
+            "right": ("full", [right], "server", ""),
+            "second": ("full", [wrong, right], "server", ""),
+            "wrong": ("full", [wrong], "server", re.escape(f"wanted {wrong}, got {right}")),
+            "alone": ("none", [own], "self-signed", ""),
+            "alone-wrong": ("none", [wrong], "self-signed", re.escape(f"wanted {wrong}, got {own}")),
+            "not-alone": ("full", [own], "self-signed", "self-signed certificate"),
+        }
+        for (protocol, mode), (name, row) in itertools.product(ALL, rows.items()):
+            self.service(f"{protocol}-{mode}-{name}", protocol, servers[protocol, mode][0].port,
+                         upstream__tls=mode, upstream__verify=row[0], upstream__pins=row[1])
+        daemon = self.start()
+        contexts = {name: server_context(name) for name in ("server", "self-signed")}
+        for protocol, mode in ALL:
+            server, script = servers[protocol, mode]
+            good = 0
+            for name, (_, _, certificate, reason) in rows.items():
+                label = f"{protocol} {mode} pin {name}"
+                with self.subTest(label):
+                    script.context = contexts[certificate]
+                    if reason:
+                        self.refused(f"{protocol}-{mode}-{name}", script.dialect, label,
+                                     "certificate", reason, ("subject=", "issuer=", "names="))
+                    else:
+                        self.accepted(f"{protocol}-{mode}-{name}", script.dialect, label)
+                        good += 1
+            self.assertNotIn(CANARY, server.heard())
+            self.assertEqual(good, 3)
+        self.check_log(daemon)
+        verified = {line["service"].rpartition("-")[2]: line["upstream_verify"]
+                    for line in daemon.sessions() if line["outcome"] in ("ok", "closed")}
+        self.assertEqual(verified, {"right": "full", "second": "full", "alone": "pin"})
+
+    def test_an_unverified_server_is_warned_of_at_start_and_on_each_line(self):
+        server, _ = self.server("smtp", "starttls", server_context("self-signed"))
+        self.service("loose", "smtp", server.port, upstream__verify="none")
+        daemon = self.start()
+        self.accepted("loose", PROTOCOLS["smtp"], "unverified")
+        self.check_log(daemon)
+        self.assertIn("certificate is not checked", daemon.text())
+        session = daemon.session()
+        self.assertEqual((session["level"], session["upstream_verify"]), ("warn", "none"))
+
+
+class OurCertificate(Certificates):
+    """Servers that demand a certificate of us."""
+
+    def test_the_right_one_is_taken_and_without_one_the_client_hears_why(self):
+        servers = {pair: self.server(*pair) for pair in ALL}
+        ours = {"none": {}, "right": {"upstream__certificate": Pair("client")},
+                "unknown": {"upstream__certificate": Pair("client-unknown-ca")}}
+        for (protocol, mode), (name, keys) in itertools.product(ALL, ours.items()):
+            self.service(f"{protocol}-{mode}-{name}", protocol, servers[protocol, mode][0].port,
+                         upstream__tls=mode, **keys)
+        daemon = self.start()
+        reasons = {"none": r"handshake failure \(alert 40\)|certificate required \(alert 116\)",
+                   "unknown": r"unknown CA \(alert 48\)"}
+        for version, wire in VERSIONS.items():
+            context = server_context(version=wire, client_ca=True)
+            for (protocol, mode), name in itertools.product(ALL, ours):
+                label = f"{protocol} {mode} {version} our certificate: {name}"
+                server, script = servers[protocol, mode]
+                with self.subTest(label):
+                    script.context = context
+                    if name == "right":
+                        self.accepted(f"{protocol}-{mode}-{name}", script.dialect, label)
+                        connection = server.connections[-1]
+                        self.assertTrue(connection.ended.wait(wait.DEADLINE))
+                        self.assertEqual(connection.peer_certificate["subject"],
+                                         ((("commonName", "device"),),))
+                    else:
+                        # With TLS 1.3 we may have greeted when we hear of it.
+                        self.refused(f"{protocol}-{mode}-{name}", script.dialect, label,
+                                     "handshake|tls", reasons[name], may_greet=True)
+        self.check_log(daemon)
+
+
+class Clients(Certificates):
+    """Clients that must show a certificate, and old ones."""
+
+    def secure(self, client, dialect, mode, context):
+        if mode == "starttls":
+            greeted(client, dialect)
+            client.send(dialect.starttls + b"\r\n")
+            tag = dialect.starttls.split()[0]
+            word = dialect.go_ahead.replace(b"%s", tag).split()[0]
+            line = client.line()
+            self.assertTrue(line.startswith(word), line)
+        client.start_tls(context, "mail.test")
+
+    def terminate(self, name, protocol, mode, port, **keys):
+        self.service(name, protocol, port, downstream__tls=mode, upstream__tls="none",
+                     downstream__certificates=Pair("server", listed=True), **keys)
+
+    def test_a_client_must_show_the_right_certificate(self):
+        servers = {protocol: self.server(protocol, "none") for protocol in PROTOCOLS}
+        for protocol, mode in ALL:
+            self.terminate(f"{protocol}-{mode}", protocol, mode, servers[protocol][0].port,
+                           downstream__client_ca=pki().ca)
+        daemon = self.start()
+        wrong = {None: "a client certificate is required",
+                 "client-unknown-ca": "client certificate refused: unknown CA",
+                 "client-self-signed": "client certificate refused: self-signed certificate",
+                 "client-expired": "client certificate refused: certificate has expired",
+                 "server": "client certificate refused: certificate is not acceptable"}
+        for version, wire in VERSIONS.items():
+            contexts = {name: client_context(name, wire) for name in (*wrong, "client")}
+            for protocol, mode in ALL:
+                for certificate, reason in wrong.items():
+                    label = f"{protocol} {mode} {version} client with {certificate}"
+                    with self.subTest(label):
+                        self.refused_client(servers[protocol], mode, f"{protocol}-{mode}", label,
+                                            contexts[certificate], reason)
+                label = f"{protocol} {mode} {version} right client"
+                with self.subTest(label):
+                    dialect = PROTOCOLS[protocol]
+                    with Client(self.ports[f"{protocol}-{mode}"]) as client:
+                        self.expect(f"{protocol}-{mode}", client, label, "ok|closed")
+                        self.secure(client, dialect, mode, contexts["client"])
+                        if mode == "implicit" or dialect.pushes:
+                            self.assertTrue(greeted(client, dialect))
+                        client.send(dialect.capability + b"\r\n")
+                        self.assertFalse(re.match(dialect.failure, client.line()))
+        self.check_log(daemon)
+
+    def refused_client(self, server, mode, name, label, context, reason):
+        server, script = server
+        before = len(server.connections)
+        with Client(self.ports[name]) as client:
+            evidence = () if "required" in reason else ("subject=", "issuer=")
+            self.expect(name, client, label, "certificate", reason, evidence)
+            self.secure(client, script.dialect, mode, context)
+            told, end = client.rest()  # inside TLS
+        match = re.fullmatch(script.dialect.failure, told)
+        self.assertTrue(match, told)
+        self.assertRegex(match[1].decode(), reason)
+        self.assertEqual(end, FIN)
+        if mode == "implicit":
+            self.assertEqual(len(server.connections), before)  # it was not even asked
+        else:
+            connection = server.connection(before)
+            self.assertTrue(connection.ended.wait(wait.DEADLINE))
+            self.assertEqual(bytes(connection.clear), b"")
+
+    def test_a_client_of_tls_1_0_is_refused_unless_its_service_is_made_for_it(self):
+        servers = {protocol: self.server(protocol, "none") for protocol in PROTOCOLS}
+        for protocol, mode in ALL:
+            port = servers[protocol][0].port
+            self.terminate(f"{protocol}-{mode}-strict", protocol, mode, port)
+            self.terminate(f"{protocol}-{mode}-old", protocol, mode, port,
+                           downstream__min_tls="1.0")
+        daemon = self.start()
+        told = daemon.lines(lambda f: "TLS 1.0 is broken" in str(f), len(ALL))
+        self.assertTrue(all(line["level"] == "warn" for line in told))
+        self.assertEqual({line["service"] for line in told},
+                         {name for name in self.ports if name.endswith("-old")})
+        old = client_context(version=ssl.TLSVersion.TLSv1)
+        for protocol, mode in ALL:
+            dialect = PROTOCOLS[protocol]
+            with self.subTest(protocol=protocol, mode=mode):
+                with Client(self.ports[f"{protocol}-{mode}-strict"]) as client:
+                    self.expect(f"{protocol}-{mode}-strict", client, f"{protocol} {mode} strict",
+                                "handshake", "the client only speaks TLS 1.1 or older")
+                    with self.assertRaisesRegex(ssl.SSLError, "(?i)alert protocol version"):
+                        self.secure(client, dialect, mode, old)
+                with Client(self.ports[f"{protocol}-{mode}-old"]) as client:
+                    self.expect(f"{protocol}-{mode}-old", client, f"{protocol} {mode} old",
+                                "ok|closed")
+                    self.secure(client, dialect, mode, old)
+                    self.assertEqual(client.sock.version(), "TLSv1")
+                    if mode == "implicit" or dialect.pushes:
+                        self.assertTrue(greeted(client, dialect))
+                    client.send(dialect.capability + b"\r\n")
+                    self.assertTrue(client.line())
+        self.check_log(daemon)
+
+    def test_a_downgrade_is_noticed(self):
+        server, _ = self.server("smtp", "none")
+        self.terminate("modern", "smtp", "implicit", server.port)
+        daemon = self.start()
+        with socket.create_connection(("127.0.0.1", self.ports["modern"]), wait.DEADLINE) as sock:
+            sock.sendall(hello_of_tls_1_2())
+            record = exactly(sock, 5)
+            self.assertEqual(record[0], 22)
+            body = exactly(sock, int.from_bytes(record[3:], "big"))
+            # RFC 8446 4.1.3: the server says in its random that it could have done better.
+            self.assertEqual(body[0], 2)
+            self.assertEqual(body[6 + 24:6 + 32], b"DOWNGRD\x01")
+        with socket.create_connection(("127.0.0.1", self.ports["modern"]), wait.DEADLINE) as sock:
+            sock.sendall(hello_of_tls_1_2(b"\x56\x00"))  # TLS_FALLBACK_SCSV: a second try (RFC 7507)
+            self.assertEqual(exactly(sock, 7)[5:], b"\x02\x56")  # fatal, inappropriate_fallback
+        daemon.sessions(2)
+
+
+def exactly(sock, size):
+    octets = b""
+    while len(octets) < size:
+        more = sock.recv(size - len(octets))
+        if not more:
+            raise AssertionError(f"ended after {octets!r}")
+        octets += more
+    return octets
+
+
+def hello_of_tls_1_2(more_suites=b""):
+    """A ClientHello in one record of somebody who knows nothing newer."""
+    def sized(octets, width=2):
+        return len(octets).to_bytes(width, "big") + octets
+
+    def extension(number, octets):
+        return number.to_bytes(2, "big") + sized(octets)
+
+    extensions = (extension(10, sized(b"\x00\x1d\x00\x17"))  # X25519, P-256
+                  + extension(11, sized(b"\x00", 1))  # uncompressed
+                  + extension(13, sized(b"\x04\x03\x08\x04")))  # ECDSA P-256 and RSA-PSS, SHA-256
+    body = (b"\x03\x03" + bytes(32) + sized(b"", 1) + sized(b"\xc0\x2b" + more_suites)
+            + sized(b"\x00", 1) + sized(extensions))
+    return b"\x16\x03\x01" + sized(b"\x01" + sized(body, 3))
+
+
+if __name__ == "__main__":
+    # Old TLS is what is tested.
+    warnings.filterwarnings("ignore", category=DeprecationWarning, message=r"ssl\.TLSVersion")
+    main.main()

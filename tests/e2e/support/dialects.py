@@ -1,0 +1,165 @@
+"""What each protocol says on both sides, and scripted servers that say it."""
+
+
+class Dialect:
+    """What one protocol says on both sides, as little of it as a session takes."""
+
+    greeting = b""
+    hello = []           # the client's first command, where the protocol wants one
+    starttls = b"STARTTLS"
+    go_ahead = b""
+    capability = b""     # asks for the list
+    commit = b""
+    committed = b""      # the server's answer
+    pushes = False       # the server sends its list unasked after TLS
+    failure = b""        # a pattern: our line where TLS with the server or its certificate fails
+
+    def offer(self, secure):
+        """The server's list, as the answer to `capability`."""
+        raise NotImplementedError
+
+    def ends(self, line):
+        """Whether `line` is the last of the answer to `capability`."""
+        raise NotImplementedError
+
+    def verb(self, line):
+        return line.split()[0].upper()
+
+
+class Smtp(Dialect):
+    failure = rb"421 4\.7\.5 ([ -~]{1,500})\r\n"
+    greeting = b"220 mail.test ESMTP\r\n"
+    go_ahead = b"220 go\r\n"
+    capability = b"EHLO client.test"
+    commit = b"MAIL FROM:<a@b.test>"
+    committed = b"250 2.1.0 ok\r\n"
+
+    def offer(self, secure):
+        return b"250-mail.test\r\n" + (b"" if secure else b"250-STARTTLS\r\n") + b"250 SIZE 100\r\n"
+
+    def ends(self, line):
+        return line[3:4] == b" "
+
+
+class Lmtp(Smtp):
+    capability = b"LHLO client.test"
+
+
+class Imap(Dialect):
+    failure = rb"\* BYE \[UNAVAILABLE\] ([ -~]{1,500})\r\n"
+    greeting = b"* OK [CAPABILITY IMAP4rev1 STARTTLS] mail.test\r\n"
+    starttls = b"s1 STARTTLS"
+    go_ahead = b"%s OK go\r\n"
+    capability = b"c1 CAPABILITY"
+    commit = b"l1 LOGIN user secret"
+    committed = b"l1 OK in\r\n"
+
+    def offer(self, secure):
+        return (b"* CAPABILITY IMAP4rev1 AUTH=PLAIN" + (b"" if secure else b" STARTTLS")
+                + b"\r\n%s OK done\r\n")
+
+    def ends(self, line):
+        return not line.startswith(b"*")
+
+    def verb(self, line):
+        return line.split()[1].upper()
+
+
+class Pop3(Dialect):
+    failure = rb"-ERR \[SYS/TEMP\] ([ -~]{1,500})\r\n"
+    greeting = b"+OK mail.test\r\n"
+    starttls = b"STLS"
+    go_ahead = b"+OK go\r\n"
+    capability = b"CAPA"
+    commit = b"USER user"
+    committed = b"+OK user\r\n"
+
+    def offer(self, secure):
+        return b"+OK list\r\nUSER\r\n" + (b"" if secure else b"STLS\r\n") + b".\r\n"
+
+    def ends(self, line):
+        return line == b".\r\n"
+
+
+class Sieve(Dialect):
+    failure = rb'BYE \(TRYLATER\) "([ -~]{1,500})"\r\n'
+    go_ahead = b"OK\r\n"
+    capability = b"CAPABILITY"
+    commit = b'AUTHENTICATE "PLAIN" "c2VjcmV0"'
+    committed = b'OK "in"\r\n'
+    pushes = True
+
+    @property
+    def greeting(self):
+        return self.offer(False)
+
+    def offer(self, secure):
+        return (b'"IMPLEMENTATION" "test"\r\n"SASL" "PLAIN"\r\n"SIEVE" "fileinto"\r\n'
+                + (b"" if secure else b'"STARTTLS"\r\n') + b'OK "ready"\r\n')
+
+    def ends(self, line):
+        return line.startswith(b"OK")
+
+
+class Nntp(Dialect):
+    failure = rb"400 ([ -~]{1,500})\r\n"
+    greeting = b"200 mail.test\r\n"
+    go_ahead = b"382 go\r\n"
+    capability = b"CAPABILITIES"
+    commit = b"GROUP test.group"
+    committed = b"211 1 1 1 test.group\r\n"
+
+    def offer(self, secure):
+        return b"101 list\r\nVERSION 2\r\nREADER\r\n" + (b"" if secure else b"STARTTLS\r\n") + b".\r\n"
+
+    def ends(self, line):
+        return line == b".\r\n"
+
+
+PROTOCOLS = {"smtp": Smtp(), "lmtp": Lmtp(), "imap": Imap(), "pop3": Pop3(), "sieve": Sieve(),
+             "nntp": Nntp()}
+
+
+def serve(dialect, connection, implicit, context):
+    """The dialect's server, until its peer goes; in the clear where there is no TLS context.
+
+    What the peer shows, where the context asks for it, is left in `connection.peer_certificate`.
+    """
+    def start_tls():
+        connection.start_tls(context)
+        connection.peer_certificate = connection.tls.getpeercert()
+
+    if implicit:
+        start_tls()
+    connection.send(dialect.greeting)
+    while True:
+        line = connection.line()
+        verb = dialect.verb(line)
+        tag = line.split()[0]
+        if context and verb == dialect.verb(dialect.starttls):
+            connection.send(dialect.go_ahead.replace(b"%s", tag))
+            start_tls()
+            if dialect.pushes:
+                connection.send(dialect.offer(True))
+        elif verb in (b"EHLO", b"LHLO", b"CAPA", b"CAPABILITY", b"CAPABILITIES"):
+            connection.send(dialect.offer(connection.tls or not context).replace(b"%s", tag))
+        elif verb == dialect.verb(dialect.commit):
+            connection.send(dialect.committed)
+        else:
+            raise AssertionError(f"unexpected command: {line!r}")
+
+
+def answer(client, dialect):
+    """The client's side: all lines of the server's list."""
+    lines = []
+    while not lines or not dialect.ends(lines[-1]):
+        line = client.line()
+        if not line:
+            raise AssertionError(f"the list ends early: {lines}")
+        lines.append(line)
+    return b"".join(lines)
+
+
+def greeted(client, dialect):
+    """The greeting: one line, or with a protocol that begins with its list all of that."""
+    return answer(client, dialect) if dialect.pushes else client.line()
