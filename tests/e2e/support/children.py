@@ -17,5 +17,5 @@ def start(argv, *, max_files=None, death=signal.SIGKILL, **options):
         if max_files:
             resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files))
 
-    return subprocess.Popen(list(map(str, argv)), stdin=subprocess.DEVNULL, preexec_fn=prepare,
-                            **options)
+    return subprocess.Popen(list(map(str, argv)), preexec_fn=prepare,
+                            **{"stdin": subprocess.DEVNULL, **options})
