@@ -14,9 +14,9 @@ import struct
 import threading
 import unittest
 
-from matrix_test import PROTOCOLS, start_tls
 from support import main, wait
 from support.client import FIN, free_port
+from support.dialects import PROTOCOLS, start_tls
 from support.environment import SANITIZED, pki
 from support.fake_server import FakeServer, Gone, tls_context
 from support.gateway import Gateway

@@ -2,11 +2,11 @@
 
 import unittest
 
-import matrix_test
-from matrix_test import PROTOCOLS, serve
+from matrix_test import serve
 from support import main
 from support.client import FIN, Client
 from support.daemon import Daemon, configuration
+from support.dialects import PROTOCOLS, answer
 from support.environment import pki
 from support.fake_server import FakeServer
 
@@ -27,7 +27,7 @@ class Injection(unittest.TestCase):
         daemon = self.enterContext(Daemon(text))
         client = self.enterContext(Client(daemon.port))
         if dialect.pushes:
-            matrix_test.Matrix.answer(self, client, dialect)
+            answer(client, dialect)
         else:
             client.line()
         return dialect, server, daemon, client

@@ -1,12 +1,12 @@
 """Six protocols, sixteen pairs of TLS modes: a real session through each, and what each peer heard."""
 
 import itertools
-import ssl
 import unittest
 
-from support import main
+from support import dialects, main
 from support.client import Client
 from support.daemon import Daemon, toml
+from support.dialects import PROTOCOLS, answer, start_tls
 from support.environment import pki
 from support.fake_server import FakeServer, tls_context
 
@@ -14,143 +14,15 @@ MODES = ("none", "opportunistic", "starttls", "implicit")
 PAYLOAD = bytes(range(256)) * 300 + b"\r\n.\r\nSTARTTLS\n250-x\r\n"
 
 
-class Dialect:
-    """What one protocol says on both sides, as little of it as a session takes."""
-
-    greeting = b""
-    hello = []           # the client's first command, where the protocol wants one
-    starttls = b"STARTTLS"
-    go_ahead = b""
-    capability = b""     # asks for the list
-    commit = b""
-    committed = b""      # the server's answer
-    pushes = False       # the server sends its list unasked after TLS
-
-    def offer(self, secure):
-        """The server's list, as the answer to `capability`."""
-        raise NotImplementedError
-
-    def ends(self, line):
-        """Whether `line` is the last of the answer to `capability`."""
-        raise NotImplementedError
-
-    def verb(self, line):
-        return line.split()[0].upper()
-
-
-class Smtp(Dialect):
-    greeting = b"220 mail.test ESMTP\r\n"
-    go_ahead = b"220 go\r\n"
-    capability = b"EHLO client.test"
-    commit = b"MAIL FROM:<a@b.test>"
-    committed = b"250 2.1.0 ok\r\n"
-
-    def offer(self, secure):
-        return b"250-mail.test\r\n" + (b"" if secure else b"250-STARTTLS\r\n") + b"250 SIZE 100\r\n"
-
-    def ends(self, line):
-        return line[3:4] == b" "
-
-
-class Lmtp(Smtp):
-    capability = b"LHLO client.test"
-
-
-class Imap(Dialect):
-    greeting = b"* OK [CAPABILITY IMAP4rev1 STARTTLS] mail.test\r\n"
-    starttls = b"s1 STARTTLS"
-    go_ahead = b"%s OK go\r\n"
-    capability = b"c1 CAPABILITY"
-    commit = b"l1 LOGIN user secret"
-    committed = b"l1 OK in\r\n"
-
-    def offer(self, secure):
-        return (b"* CAPABILITY IMAP4rev1 AUTH=PLAIN" + (b"" if secure else b" STARTTLS")
-                + b"\r\n%s OK done\r\n")
-
-    def ends(self, line):
-        return not line.startswith(b"*")
-
-    def verb(self, line):
-        return line.split()[1].upper()
-
-
-class Pop3(Dialect):
-    greeting = b"+OK mail.test\r\n"
-    starttls = b"STLS"
-    go_ahead = b"+OK go\r\n"
-    capability = b"CAPA"
-    commit = b"USER user"
-    committed = b"+OK user\r\n"
-
-    def offer(self, secure):
-        return b"+OK list\r\nUSER\r\n" + (b"" if secure else b"STLS\r\n") + b".\r\n"
-
-    def ends(self, line):
-        return line == b".\r\n"
-
-
-class Sieve(Dialect):
-    go_ahead = b"OK\r\n"
-    capability = b"CAPABILITY"
-    commit = b'AUTHENTICATE "PLAIN" "c2VjcmV0"'
-    committed = b'OK "in"\r\n'
-    pushes = True
-
-    @property
-    def greeting(self):
-        return self.offer(False)
-
-    def offer(self, secure):
-        return (b'"IMPLEMENTATION" "test"\r\n"SASL" "PLAIN"\r\n"SIEVE" "fileinto"\r\n'
-                + (b"" if secure else b'"STARTTLS"\r\n') + b'OK "ready"\r\n')
-
-    def ends(self, line):
-        return line.startswith(b"OK")
-
-
-class Nntp(Dialect):
-    greeting = b"200 mail.test\r\n"
-    go_ahead = b"382 go\r\n"
-    capability = b"CAPABILITIES"
-    commit = b"GROUP test.group"
-    committed = b"211 1 1 1 test.group\r\n"
-
-    def offer(self, secure):
-        return b"101 list\r\nVERSION 2\r\nREADER\r\n" + (b"" if secure else b"STARTTLS\r\n") + b".\r\n"
-
-    def ends(self, line):
-        return line == b".\r\n"
-
-
-PROTOCOLS = {"smtp": Smtp(), "lmtp": Lmtp(), "imap": Imap(), "pop3": Pop3(), "sieve": Sieve(),
-             "nntp": Nntp()}
-
-
 def serve(dialect, implicit):
     """A script for FakeServer: the dialect's server, which echoes once the client has committed."""
 
     def script(connection):
-        if implicit:
-            connection.start_tls(tls_context())
-        connection.send(dialect.greeting)
-        while line := connection.line():
-            verb = dialect.verb(line)
-            tag = line.split()[0]
-            if verb == dialect.verb(dialect.starttls):
-                connection.send(dialect.go_ahead.replace(b"%s", tag))
-                connection.start_tls(tls_context())
-                if dialect.pushes:
-                    connection.send(dialect.offer(True))
-            elif verb in (b"EHLO", b"LHLO", b"CAPA", b"CAPABILITY", b"CAPABILITIES"):
-                connection.send(dialect.offer(connection.tls).replace(b"%s", tag))
-            elif verb == dialect.verb(dialect.commit):
-                connection.send(dialect.committed)
-                echo(connection, len(PAYLOAD))
-                connection.wait_for_end()
-                return
-            else:
-                raise AssertionError(f"unexpected command: {line!r}")
+        dialects.serve(dialect, connection, implicit, tls_context(), committed)
+
+    def committed(connection):
+        echo(connection, len(PAYLOAD))
+        connection.wait_for_end()
 
     return script
 
@@ -162,19 +34,7 @@ def echo(connection, octets):
         octets -= len(piece)
 
 
-def start_tls(client):
-    client.start_tls(ssl.create_default_context(cafile=pki().ca), "mail.test")
-
-
 class Matrix(unittest.TestCase):
-    def answer(self, client, dialect):
-        lines = []
-        while not lines or not dialect.ends(lines[-1]):
-            line = client.line()
-            self.assertTrue(line, lines)
-            lines.append(line)
-        return b"".join(lines)
-
     def converse(self, dialect, client, mode):
         """The client's side of a session of that downstream mode.
 
@@ -184,7 +44,7 @@ class Matrix(unittest.TestCase):
         if mode == "implicit":
             start_tls(client)
         if dialect.pushes:
-            greeting = self.answer(client, dialect)
+            greeting = answer(client, dialect)
         else:
             greeting = client.line()
         self.assertIn(b"mail.test" if not dialect.pushes else b"IMPLEMENTATION", greeting)
@@ -192,15 +52,15 @@ class Matrix(unittest.TestCase):
         offers = mode in ("starttls", "opportunistic")
         if offers:
             client.send(dialect.capability + b"\r\n")
-            self.assertIn(word, self.answer(client, dialect))
+            self.assertIn(word, answer(client, dialect))
             client.send(dialect.starttls + b"\r\n")
             self.assertTrue(client.line().startswith(
                 dialect.go_ahead.replace(b"%s", dialect.starttls.split()[0]).split()[0]))
             start_tls(client)
             if dialect.pushes:
-                self.assertNotIn(word, self.answer(client, dialect))
+                self.assertNotIn(word, answer(client, dialect))
         client.send(dialect.capability + b"\r\n")
-        self.assertNotIn(word, self.answer(client, dialect))
+        self.assertNotIn(word, answer(client, dialect))
         client.send(dialect.commit + b"\r\n")
         self.assertEqual(client.line(), dialect.committed)
         client.send(PAYLOAD)

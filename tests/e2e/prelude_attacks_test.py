@@ -8,10 +8,10 @@ overlooks an attack then has a session, and the test sees one, not a time-out.
 import socket
 import unittest
 
-from matrix_test import PROTOCOLS, start_tls
 from support import main, wait
 from support.client import FIN
 from support.daemon import Daemon, configuration
+from support.dialects import PROTOCOLS, start_tls
 from support.environment import pki
 from support.fake_server import FakeServer, Gone, tls_context
 

@@ -14,9 +14,9 @@ import threading
 import unittest
 
 from cases_downstream_test import Cases, each
-from matrix_test import start_tls
 from support import main, wait
 from support.client import FIN, RESET
+from support.dialects import start_tls
 from support.fake_server import FakeServer, Lmtp, Smtp
 from support.gateway import Gateway
 from support.relay import pieces, receive_digest, send_pieces

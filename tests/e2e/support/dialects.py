@@ -1,5 +1,9 @@
 """What each protocol says on both sides, and scripted servers that say it."""
 
+import ssl
+
+from .environment import pki
+
 
 class Dialect:
     """What one protocol says on both sides, as little of it as a session takes."""
@@ -120,8 +124,14 @@ PROTOCOLS = {"smtp": Smtp(), "lmtp": Lmtp(), "imap": Imap(), "pop3": Pop3(), "si
              "nntp": Nntp()}
 
 
-def serve(dialect, connection, implicit, context):
-    """The dialect's server, until its peer goes; in the clear where there is no TLS context.
+def start_tls(client):
+    """The client's side of the handshake with the daemon."""
+    client.start_tls(ssl.create_default_context(cafile=pki().ca), "mail.test")
+
+
+def serve(dialect, connection, implicit, context, committed=None):
+    """The dialect's server, until its peer goes; in the clear where there is no TLS context. Once
+    the client has committed, `committed` is called with the connection instead of going on.
 
     What the peer shows, where the context asks for it, is left in `connection.peer_certificate`.
     """
@@ -145,6 +155,9 @@ def serve(dialect, connection, implicit, context):
             connection.send(dialect.offer(connection.tls or not context).replace(b"%s", tag))
         elif verb == dialect.verb(dialect.commit):
             connection.send(dialect.committed)
+            if committed:
+                committed(connection)
+                return
         else:
             raise AssertionError(f"unexpected command: {line!r}")
 
