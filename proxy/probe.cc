@@ -171,7 +171,7 @@ void Probe::start_role() {
 }
 
 void Probe::start_tls() {
-  auto engine = tls::Engine::client(service_.upstream_tls, report_.server_name);
+  auto engine = tls::Engine::client(service_.upstream_tls, loop_.pool(), report_.server_name);
   if (!engine) {
     fail(engine.error());
     return;

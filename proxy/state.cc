@@ -36,9 +36,13 @@ std::optional<State> load_state(const CommandLine& command, const State* previou
   if (!found.empty()) return std::nullopt;
 
   const std::string& configured = state.config.proxy.hostname;
-  const std::string hostname = configured.empty() ? net::default_hostname() : configured;
+  const session::Common common{
+      .hostname = configured.empty() ? net::default_hostname() : configured,
+      .record_codec = state.config.proxy.record_codec == config::RecordCodec::ssl
+                          ? tls::RecordCodecChoice::library
+                          : tls::RecordCodecChoice::automatic};
   for (const auto& service : state.config.services) {
-    auto made = session::make_service(service, hostname, find_service(previous, service.name));
+    auto made = session::make_service(service, common, find_service(previous, service.name));
     if (made) {
       state.services.push_back(std::move(*made));
     } else {

@@ -5,6 +5,7 @@
 #include <openssl/aead.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -55,8 +56,15 @@ std::string payload(std::size_t size) {
   return out;
 }
 
+/// All of this runs twice: see CMakeLists.txt.
+tls::RecordCodecChoice record_codec() {
+  return std::getenv("STARTTLS_LIBRARY_RECORDS") != nullptr ? tls::RecordCodecChoice::library
+                                                            : tls::RecordCodecChoice::automatic;
+}
+
 std::shared_ptr<const Context> client_context(tls::ClientOptions options = {}) {
   const TempFolder folder;
+  options.record_codec = record_codec();
   if (options.ca_file.empty()) {
     options.ca_file = folder.write("ca.pem", test_pki().root.certificate_pem());
   }
@@ -66,9 +74,10 @@ std::shared_ptr<const Context> client_context(tls::ClientOptions options = {}) {
 }
 
 std::shared_ptr<const Context> server_context(const std::vector<pki::Identity>& identities,
-                                              Version min_version = Version::tls1_2) {
+                                              Version min_version = Version::tls1_2,
+                                              tls::RecordCodecChoice codec = record_codec()) {
   const TempFolder folder;
-  tls::ServerOptions options{.min_version = min_version};
+  tls::ServerOptions options{.min_version = min_version, .record_codec = codec};
   for (const auto& identity : identities) {
     options.certificates.push_back(
         folder.write(std::to_string(options.certificates.size()), identity));
@@ -80,16 +89,22 @@ std::shared_ptr<const Context> server_context(const std::vector<pki::Identity>& 
 
 std::unique_ptr<EngineEnd> client_end(std::shared_ptr<const Context> context = client_context(),
                                       std::string name = "mail.test") {
-  auto engine = Engine::client(std::move(context), std::move(name));
+  auto engine = Engine::client(std::move(context), test::worker_pool(), std::move(name));
   REQUIRE(engine);
   return std::make_unique<EngineEnd>(std::move(*engine));
 }
 
 std::unique_ptr<EngineEnd> server_end(
     std::shared_ptr<const Context> context = server_context({test_pki().server})) {
-  auto engine = Engine::server(std::move(context));
+  auto engine = Engine::server(std::move(context), test::worker_pool());
   REQUIRE(engine);
   return std::make_unique<EngineEnd>(std::move(*engine));
+}
+
+/// Its plaintext's room may be smaller than a record.
+std::unique_ptr<EngineEnd> server_end_with_the_librarys_records() {
+  return server_end(
+      server_context({test_pki().server}, Version::tls1_2, tls::RecordCodecChoice::library));
 }
 
 std::unique_ptr<LibraryEnd> library_server(LibraryOptions options = {},
@@ -268,7 +283,7 @@ TEST_CASE("engine: records arrive octet by octet", "[tls]") {
 
 TEST_CASE("engine: what does not fit into the plaintext's room comes with the next call", "[tls]") {
   const auto client = client_end();
-  const auto server = server_end();
+  const auto server = server_end_with_the_librarys_records();
   REQUIRE(shake_hands(*client, *server).done);
   const std::string data = payload(50000);
   for (const std::size_t room : {1U, 2U, 1000U, 16384U, 16385U, 49999U, 50000U, 50001U}) {
@@ -331,7 +346,7 @@ TEST_CASE("engine: close_notify ends one direction only", "[tls][L12]") {
 
 TEST_CASE("engine: close_notify behind data that fills the plaintext's room comes later", "[tls]") {
   const auto client = client_end();
-  const auto server = server_end();
+  const auto server = server_end_with_the_librarys_records();
   REQUIRE(shake_hands(*client, *server).done);
   server->set_plain_room(6);
   std::string wire = client->seal("QUIT\r\n");
@@ -575,10 +590,11 @@ TEST_CASE("engine: the name sent is the one from the configuration, addresses ar
 }
 
 TEST_CASE("engine: full verification without a name is refused at once", "[tls][security][X9]") {
-  CHECK_FALSE(Engine::client(client_context(), ""));
-  CHECK_FALSE(Engine::client(client_context(), "."));
-  CHECK_FALSE(Engine::client(client_context(), std::string(300, 'a')));
-  CHECK(Engine::client(client_context({.verification = tls::Verification::none}), ""));
+  CHECK_FALSE(Engine::client(client_context(), test::worker_pool(), ""));
+  CHECK_FALSE(Engine::client(client_context(), test::worker_pool(), "."));
+  CHECK_FALSE(Engine::client(client_context(), test::worker_pool(), std::string(300, 'a')));
+  CHECK(Engine::client(client_context({.verification = tls::Verification::none}),
+                       test::worker_pool(), ""));
 }
 
 TEST_CASE("engine: a server's certificate is chosen by name, then by what the client takes",
@@ -725,7 +741,7 @@ TEST_CASE("engine: key updates go on unseen, endless ones end the connection",
   for (int i = 0; i < 100; ++i) wire += update();
   const auto received = client->receive(wire);
   REQUIRE(received.error);
-  CHECK(received.error->reason == "TLS error: too many key updates");
+  CHECK(has(received.error->reason, "TLS error: too many "));
 }
 
 TEST_CASE("engine: the peer's alert is told in words", "[tls]") {
@@ -759,7 +775,7 @@ TEST_CASE("engine: output that does not fit is an error, not half a record", "[t
 
   tls::WireOut none;
   tls::Opened opened;
-  std::vector<std::byte> plain(100);
+  std::vector<std::byte> plain(tls::kMinPlainRoom);
   const auto opening = client2->engine().open(std::as_bytes(std::span("\x17\x03\x03\x7f\xff", 5)),
                                               plain, none, opened);
   REQUIRE_FALSE(opening);
@@ -787,8 +803,8 @@ TEST_CASE("engine: one context serves several threads", "[tls]") {
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&] {
       for (int round = 0; round < 20; ++round) {
-        EngineEnd client(std::move(*Engine::client(clients, "mail.test")));
-        EngineEnd server(std::move(*Engine::server(servers)));
+        EngineEnd client(std::move(*Engine::client(clients, test::worker_pool(), "mail.test")));
+        EngineEnd server(std::move(*Engine::server(servers, test::worker_pool())));
         if (shake_hands(client, server).done) ++done;
       }
     });

@@ -124,6 +124,7 @@ workers = 3
 hostname = "[192.0.2.1]"
 drain_timeout = "1m"
 max_sessions = 77
+record_codec = "ssl"
 [log]
 level = "debug"
 format = "json"
@@ -164,6 +165,7 @@ upstream = { address = "10.0.0.1:25", tls = "implicit" }
   CHECK(config.proxy.hostname == "[192.0.2.1]");
   CHECK(config.proxy.drain_timeout == 1min);
   CHECK(config.proxy.max_sessions == 77);
+  CHECK(config.proxy.record_codec == config::RecordCodec::ssl);
   CHECK(config.log.level == config::LogLevel::debug);
   CHECK(config.log.format == config::LogFormat::json);
   CHECK(config.log.file == (folder.path() / "logs/x.log").string());
@@ -287,6 +289,8 @@ TEST_CASE("load: one wrong value is one problem, with its place, its key and wha
        "not 'x'"},
       {"[log]\nlevel = 'trace'",
        "f.toml:7:9: log.level: must be one of error, warn, info, debug, not 'trace'"},
+      {"[proxy]\nrecord_codec = 'raw'",
+       "f.toml:7:16: proxy.record_codec: must be one of auto, ssl, not 'raw'"},
       {"[log]\nformat = ''", "f.toml:7:10: log.format: must be one of text, json, not ''"},
       // Names and networks.
       {"upstream.server_name = '*.example.com'",

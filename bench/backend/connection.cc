@@ -59,7 +59,7 @@ void Connection::greet() {
 }
 
 void Connection::start_tls() {
-  auto engine = tls::Engine::server(settings_.context);
+  auto engine = tls::Engine::server(settings_.context, loop_.pool());
   if (!engine) {
     finish();
     return;

@@ -21,6 +21,7 @@ namespace starttls::config {
 using LogLevel = log::Level;
 using LogFormat = log::Format;
 enum class Verify : std::uint8_t { full, none };
+enum class RecordCodec : std::uint8_t { automatic, ssl };
 enum class MinTls : std::uint8_t { tls1_0, tls1_1, tls1_2, tls1_3 };
 
 using starttls::Address;
@@ -121,6 +122,7 @@ struct Proxy {
   std::string hostname;  ///< "" = the system's FQDN, else an address literal
   std::chrono::milliseconds drain_timeout{std::chrono::seconds{30}};
   std::size_t max_sessions = 0;  ///< 0 = what RLIMIT_NOFILE allows
+  RecordCodec record_codec = RecordCodec::automatic;
 
   friend bool operator==(const Proxy&, const Proxy&) = default;
 };

@@ -24,6 +24,8 @@ constexpr Choice<TlsMode> kTlsModes[] = {{"none", TlsMode::none},
                                          {"starttls", TlsMode::starttls},
                                          {"implicit", TlsMode::implicit}};
 constexpr Choice<Verify> kVerify[] = {{"full", Verify::full}, {"none", Verify::none}};
+constexpr Choice<RecordCodec> kRecordCodecs[] = {{"auto", RecordCodec::automatic},
+                                                 {"ssl", RecordCodec::ssl}};
 constexpr Choice<MinTls> kUpstreamTls[] = {{"1.2", MinTls::tls1_2}, {"1.3", MinTls::tls1_3}};
 constexpr Choice<MinTls> kDownstreamTls[] = {{"1.0", MinTls::tls1_0},
                                              {"1.1", MinTls::tls1_1},
@@ -118,6 +120,12 @@ constexpr Key kKeys[] = {
      .help = "sessions at once; 0 = what RLIMIT_NOFILE allows",
      .read = [](const Input& in,
                 Target& t) { read_number(in, 0, kMaxSessions, t.config.proxy.max_sessions); }},
+    {.path = "proxy.record_codec",
+     .flag = "--record-codec",
+     .operand = "WHICH",
+     .help = "auto, or ssl: TLS records by the library alone [auto]",
+     .read = [](const Input& in,
+                Target& t) { read_choice(in, kRecordCodecs, t.config.proxy.record_codec); }},
 
     {.path = "log.level",
      .flag = "--log-level",

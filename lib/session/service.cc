@@ -32,21 +32,25 @@ tls::Verification verification_of(config::Verify verify) noexcept {
   return tls::Verification::full;
 }
 
-tls::ClientOptions client_options(const config::Upstream& upstream) {
+tls::ClientOptions client_options(const config::Upstream& upstream,
+                                  tls::RecordCodecChoice record_codec) {
   tls::ClientOptions options{.verification = verification_of(upstream.verify),
                              .ca_file = upstream.ca_file,
                              .pins = upstream.pins,
-                             .min_version = version_of(upstream.min_tls)};
+                             .min_version = version_of(upstream.min_tls),
+                             .record_codec = record_codec};
   const auto& [chain, key] = upstream.certificate;
   if (!chain.empty()) options.certificate = tls::ChainAndKey{chain, key};
   return options;
 }
 
 tls::ServerOptions server_options(const config::Downstream& downstream,
-                                  const proto::Protocol& protocol) {
+                                  const proto::Protocol& protocol,
+                                  tls::RecordCodecChoice record_codec) {
   tls::ServerOptions options{.client_ca = downstream.client_ca,
                              .ticket_keys = downstream.ticket_keys,
-                             .min_version = version_of(downstream.min_tls)};
+                             .min_version = version_of(downstream.min_tls),
+                             .record_codec = record_codec};
   for (const auto& [chain, key] : downstream.certificates) {
     options.certificates.push_back({chain, key});
   }
@@ -69,18 +73,17 @@ bool may_share_sessions(const config::Service& now, const config::Service& old) 
 }  // namespace
 
 Result<std::shared_ptr<const Service>> make_service(const config::Service& config,
-                                                    const std::string& hostname,
-                                                    const Service* previous) {
+                                                    const Common& common, const Service* previous) {
   auto service = std::make_shared<Service>();
   service->config = config;
-  service->hostname = hostname;
+  service->hostname = common.hostname;
   service->protocol = proto::find_protocol(config.protocol);
   const auto failed = [&config](const std::string& reason, std::string evidence = {}) {
     return fail(Errc::config, "service " + config.name + ": " + reason, std::move(evidence));
   };
   if (service->protocol == nullptr) return failed("unknown protocol " + config.protocol);
   if (uses_tls(config.upstream.tls)) {
-    auto context = tls::Context::client(client_options(config.upstream));
+    auto context = tls::Context::client(client_options(config.upstream, common.record_codec));
     if (!context) return failed(context.error().reason, context.error().evidence);
     service->upstream_tls = std::move(*context);
     if (previous != nullptr && may_share_sessions(config, previous->config) &&
@@ -89,7 +92,8 @@ Result<std::shared_ptr<const Service>> make_service(const config::Service& confi
     }
   }
   if (uses_tls(config.downstream.tls)) {
-    auto context = tls::Context::server(server_options(config.downstream, *service->protocol));
+    auto context = tls::Context::server(
+        server_options(config.downstream, *service->protocol, common.record_codec));
     if (!context) return failed(context.error().reason, context.error().evidence);
     service->downstream_tls = std::move(*context);
   }

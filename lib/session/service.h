@@ -20,10 +20,16 @@ struct Service {
   std::shared_ptr<const tls::Context> downstream_tls;  ///< the same
 };
 
+/// What services have in common.
+struct Common {
+  std::string hostname;  ///< our own name, never empty
+  tls::RecordCodecChoice record_codec = tls::RecordCodecChoice::automatic;
+};
+
 /// Reads all files anew. `previous` (or null) is the service of that name which this one is to
 /// replace: where the policy towards the server is the same, so are the sessions to be resumed.
 /// Errors: config (CA file that does not parse ...), naming the service.
 [[nodiscard]] Result<std::shared_ptr<const Service>> make_service(
-    const config::Service& config, const std::string& hostname, const Service* previous = nullptr);
+    const config::Service& config, const Common& common, const Service* previous = nullptr);
 
 }  // namespace starttls::session

@@ -31,7 +31,7 @@ void Session::start() {
     connect();
     return;
   }
-  auto engine = tls::Engine::server(service_->downstream_tls);
+  auto engine = tls::Engine::server(service_->downstream_tls, env_.loop.pool());
   if (!engine) {
     fail(engine.error());
     return;

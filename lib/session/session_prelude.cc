@@ -96,8 +96,8 @@ void Session::on_upstream_verdict(Result<proto::Verdict> verdict, std::string_vi
 
 void Session::start_upstream_tls() {
   const auto& upstream = service_->config.upstream;
-  auto engine = tls::Engine::client(service_->upstream_tls, config::peer_name(upstream, address()),
-                                    server_name_);
+  auto engine = tls::Engine::client(service_->upstream_tls, env_.loop.pool(),
+                                    config::peer_name(upstream, address()), server_name_);
   if (!engine) {
     attempt_failed(engine.error());
     return;
@@ -235,7 +235,7 @@ bool Session::dialogue_goes_on(proto::Verdict verdict) {
 }
 
 void Session::start_downstream_tls() {
-  auto engine = tls::Engine::server(service_->downstream_tls);
+  auto engine = tls::Engine::server(service_->downstream_tls, env_.loop.pool());
   if (!engine) {
     fail(engine.error());
     return;

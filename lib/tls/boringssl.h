@@ -9,6 +9,7 @@
 #error "these are not BoringSSL's headers: set BORINGSSL_ROOT"
 #endif
 
+#include <openssl/aead.h>
 #include <openssl/bio.h>
 #include <openssl/bytestring.h>
 #include <openssl/cipher.h>
@@ -16,6 +17,7 @@
 #include <openssl/ec_key.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/hkdf.h>
 #include <openssl/hmac.h>
 #include <openssl/mem.h>
 #include <openssl/nid.h>

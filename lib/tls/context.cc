@@ -308,11 +308,13 @@ Result<std::shared_ptr<const Context>> Context::client(const ClientOptions& opti
   auto impl = std::make_unique<Impl>();
   impl->role = Role::client;
   impl->min_version = options.min_version;
+  impl->record_codec = options.record_codec;
   impl->verification = options.verification;
   impl->pins = options.pins;
   Fingerprint policy;
   policy.add(static_cast<std::uint64_t>(options.verification))
-      .add(static_cast<std::uint64_t>(options.min_version));
+      .add(static_cast<std::uint64_t>(options.min_version))
+      .add(static_cast<std::uint64_t>(options.record_codec));
   for (const Pin& pin : options.pins) policy.add(pin.octets);
   switch (options.verification) {
     case Verification::none:
@@ -357,6 +359,7 @@ Result<std::shared_ptr<const Context>> Context::server(const ServerOptions& opti
   auto impl = std::make_unique<Impl>();
   impl->role = Role::server;
   impl->min_version = options.min_version;
+  impl->record_codec = options.record_codec;
   Fingerprint policy;
   policy.add(static_cast<std::uint64_t>(options.min_version));
   for (const auto& id : options.alpn) {

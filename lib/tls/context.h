@@ -22,6 +22,12 @@ enum class Verification : std::uint8_t {
   none,  ///< encrypt only
 };
 
+/// Who opens and seals the records after the handshake.
+enum class RecordCodecChoice : std::uint8_t {
+  automatic,  ///< our own code where it can (TLS 1.3), else the library's
+  library,    ///< always the library's
+};
+
 struct ChainAndKey {
   std::string chain;  ///< PEM file, leaf first
   std::string key;    ///< PEM file; refused where group or others may read it
@@ -34,6 +40,7 @@ struct ClientOptions {
   std::vector<Pin> pins = {};
   std::optional<ChainAndKey> certificate = std::nullopt;  ///< ours, for servers that ask for one
   Version min_version = Version::tls1_2;
+  RecordCodecChoice record_codec = RecordCodecChoice::automatic;
 };
 
 struct ServerOptions {
@@ -46,6 +53,7 @@ struct ServerOptions {
   /// them. Empty: ALPN is ignored.
   std::vector<std::string> alpn = {};
   Version min_version = Version::tls1_2;
+  RecordCodecChoice record_codec = RecordCodecChoice::automatic;
 };
 
 /// Settings of one leg's TLS, made once from configuration. Thread-safe after creation.

@@ -40,6 +40,7 @@ struct PeerLink {
 struct Context::Impl {
   Role role = Role::client;
   Version min_version = Version::tls1_2;
+  RecordCodecChoice record_codec = RecordCodecChoice::automatic;
   Verification verification = Verification::full;
   std::vector<Pin> pins;
   bssl::UniquePtr<X509_STORE> roots;            ///< client role with Verification::full; client_ca

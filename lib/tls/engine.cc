@@ -6,18 +6,72 @@
 #include "lib/tls/context_impl.h"
 #include "lib/tls/failure.h"
 #include "lib/tls/name_match.h"
+#include "lib/tls/raw_codec13.h"
 #include "lib/tls/ssl_codec.h"
 #include "lib/tls/wire_bio.h"
 
 namespace starttls::tls {
 
 struct Engine::Impl {
+  explicit Impl(BufferPool& p) noexcept : pool(p) {}
+
+  void on_handshake_done();
+  [[nodiscard]] bool on_ticket(std::span<const std::byte> message);
+
   std::shared_ptr<const Context> context;
   WireIo io;
-  bssl::UniquePtr<SSL> ssl;            // reads and writes through io
-  PeerLink link;                       // hangs on the SSL
+  bssl::UniquePtr<SSL> ssl;  // reads and writes through io
+  PeerLink link;             // hangs on the SSL
+  BufferPool& pool;
+  const char* version = "";            // static, the library's
+  const SSL_CIPHER* cipher = nullptr;  // the same
+  bool resumed = false;
+  bool owns_records = true;            // else the library has them, and stays
   std::unique_ptr<RecordCodec> codec;  // once the handshake is done
 };
+
+void Engine::Impl::on_handshake_done() {
+  const Context::Impl& settings = *context->impl_;
+  if (settings.role == Role::server) {
+    link.rejection = settings.check_client(ssl.get());
+    // Tickets of TLS 1.3 wait for the first write; ours must not wait for the server to speak. They
+    // are part of the handshake's room, not of what sealing adds.
+    if (SSL_version(ssl.get()) == TLS1_3_VERSION) {
+      static_cast<void>(SSL_write(ssl.get(), nullptr, 0));  // what fails here fails the next write
+      ERR_clear_error();
+    }
+  }
+  version = SSL_get_version(ssl.get());
+  cipher = SSL_get_current_cipher(ssl.get());
+  resumed = SSL_session_reused(ssl.get()) != 0;
+
+  // Where the tickets did not fit they wait in the library, under a number that is taken.
+  if (settings.record_codec == RecordCodecChoice::automatic && !io.overflow()) {
+    RawCodec13Options options{.pool = pool};
+    if (settings.role == Role::client) {
+      options.on_ticket = [this](std::span<const std::byte> message) { return on_ticket(message); };
+    }
+    codec = make_raw_codec13(*ssl, std::move(options));
+    // A server has nothing left to ask the library; a client has its tickets to show.
+    if (codec != nullptr && settings.role == Role::server) ssl.reset();
+  }
+  if (codec == nullptr) {
+    codec = make_ssl_codec(*ssl, io);
+    owns_records = false;
+  }
+}
+
+/// A ticket of the server: the library makes a session of it, for the cache. False: malformed.
+bool Engine::Impl::on_ticket(std::span<const std::byte> message) {
+  if (ssl == nullptr) return true;  // it has given enough of them
+  const bssl::UniquePtr<SSL_SESSION> session(SSL_process_tls13_new_session_ticket(
+      ssl.get(), reinterpret_cast<const std::uint8_t*>(message.data()), message.size()));
+  if (!session) return false;
+  if (!link.cache_key.empty()) {
+    context->impl_->sessions.put(link.cache_key, bssl::UpRef(session));
+  }
+  return true;
+}
 
 namespace {
 
@@ -41,13 +95,14 @@ tl::unexpected<Error> out_of_memory() {
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::client(std::shared_ptr<const Context> context,
-                                               std::string peer_name, std::string_view server) {
+                                               BufferPool& pool, std::string peer_name,
+                                               std::string_view server) {
   assert(context->impl_->role == Role::client);
   if (peer_name.ends_with('.')) peer_name.pop_back();  // RFC 6066 §3: without a trailing dot
   if (peer_name.empty() && context->impl_->verification == Verification::full) {
     return fail(Errc::config, "a server cannot be verified without a name");
   }
-  auto impl = std::make_unique<Impl>();
+  auto impl = std::make_unique<Impl>(pool);
   impl->ssl = new_ssl(context->impl_->ssl_ctx.get(), impl->io);
   if (!impl->ssl) return out_of_memory();
   SSL* ssl = impl->ssl.get();
@@ -72,9 +127,10 @@ Result<std::unique_ptr<Engine>> Engine::client(std::shared_ptr<const Context> co
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
-Result<std::unique_ptr<Engine>> Engine::server(std::shared_ptr<const Context> context) {
+Result<std::unique_ptr<Engine>> Engine::server(std::shared_ptr<const Context> context,
+                                               BufferPool& pool) {
   assert(context->impl_->role == Role::server);
-  auto impl = std::make_unique<Impl>();
+  auto impl = std::make_unique<Impl>(pool);
   impl->ssl = new_ssl(context->impl_->ssl_ctx.get(), impl->io);
   if (!impl->ssl) return out_of_memory();
   SSL_set_accept_state(impl->ssl.get());
@@ -96,15 +152,7 @@ Result<Engine::Handshake> Engine::handshake(std::span<const std::byte> wire, Wir
   if (result == 1) {
     // The library reads record by record, so what follows the peer's last flight is still in
     // `wire`.
-    const Context::Impl& settings = *impl_->context->impl_;
-    if (settings.role == Role::server) impl_->link.rejection = settings.check_client(ssl);
-    // Tickets of TLS 1.3 wait for the first write; ours must not wait for the server to speak. They
-    // are part of the handshake's room, not of what sealing adds.
-    if (settings.role == Role::server && SSL_version(ssl) == TLS1_3_VERSION) {
-      static_cast<void>(SSL_write(ssl, nullptr, 0));  // what fails here fails the next write too
-      ERR_clear_error();
-    }
-    impl_->codec = make_ssl_codec(*ssl, impl_->io);
+    impl_->on_handshake_done();
     return Handshake{consumed, true};
   }
   const int error = SSL_get_error(ssl, result);
@@ -123,7 +171,11 @@ Result<Engine::Handshake> Engine::handshake(std::span<const std::byte> wire, Wir
 Result<> Engine::open(std::span<const std::byte> wire, std::span<std::byte> plain, WireOut& out,
                       Opened& opened) {
   assert(established());
-  return impl_->codec->open(wire, plain, out, opened);
+  auto result = impl_->codec->open(wire, plain, out, opened);
+  // Servers give their tickets before they speak: from then on the library is not needed, and its 3
+  // KB are.
+  if (opened.produced > 0 && impl_->owns_records) impl_->ssl.reset();
+  return result;
 }
 
 Result<> Engine::seal(std::span<const std::byte> plain, WireOut& out) {
@@ -152,13 +204,10 @@ const std::vector<CertificateInfo>& Engine::peer_chain() const noexcept {
 }
 
 Facts Engine::facts() const {
-  const SSL* ssl = impl_->ssl.get();
   Facts out;
-  out.version = SSL_get_version(ssl);
-  if (const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl)) {
-    out.cipher = SSL_CIPHER_standard_name(cipher);
-  }
-  out.resumed = SSL_session_reused(ssl) != 0;
+  out.version = impl_->version;
+  if (impl_->cipher != nullptr) out.cipher = SSL_CIPHER_standard_name(impl_->cipher);
+  out.resumed = impl_->resumed;
   out.unverified_subject = impl_->link.subject;
   return out;
 }

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/base/buffer.h"
 #include "lib/base/error.h"
 #include "lib/tls/context.h"
 #include "lib/tls/record_codec.h"
@@ -40,8 +41,10 @@ struct CertificateInfo {
 /// What one call of `handshake` writes at most: the largest flight is a server's certificate chain.
 inline constexpr std::size_t kHandshakeRoom = 65536;
 
-/// One leg's TLS, from its handshake to its close_notify. Not thread-safe; lives on its worker.
-/// Memory: an established, idle engine holds what the library needs (3.1 KB) and no payload.
+/// One leg's TLS, from its handshake to its close_notify. Not thread-safe; lives on its worker,
+/// whose pool it uses for a record that a read has cut. Memory: an established, idle engine holds
+/// its keys and no payload; with TLS 1.2, or where the library's own record layer is used, what the
+/// library needs (3.1 KB).
 class Engine {
  public:
   /// Client role, towards a server. `server` says where it is (an address as text): sessions with
@@ -49,10 +52,11 @@ class Engine {
   /// an IP address; addresses are not sent as SNI, RFC 6066 §3). It comes from configuration, never
   /// from the peer or DNS.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> client(
-      std::shared_ptr<const Context> context, std::string peer_name, std::string_view server = {});
+      std::shared_ptr<const Context> context, BufferPool& pool, std::string peer_name,
+      std::string_view server = {});
   /// Server role, towards a client.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> server(
-      std::shared_ptr<const Context> context);
+      std::shared_ptr<const Context> context, BufferPool& pool);
 
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;

@@ -30,6 +30,9 @@ struct Opened {
 /// Largest record on the wire (RFC 8446 §5.2, RFC 5246 §6.2.3).
 inline constexpr std::size_t kMaxRecordPlain = 16384;
 inline constexpr std::size_t kMaxRecordWire = 5 + kMaxRecordPlain + 2048;
+/// Room for plaintext that opening wants at the least: a record, its type, and what an attacker may
+/// have put behind it before it is refused.
+inline constexpr std::size_t kMinPlainRoom = kMaxRecordPlain + 256;
 /// What sealing adds to each record at most (TLS 1.3: header 5, type 1, tag 16; TLS 1.2: 5 + 8 +
 /// 16; CBC: 5 + 16 + 16 + 32, twice for the 1/n-1 split of TLS 1.0).
 inline constexpr std::size_t kMaxRecordOverhead = 160;

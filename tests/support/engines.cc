@@ -52,11 +52,11 @@ std::shared_ptr<const tls::Context> server_context(const std::vector<pki::Identi
 std::unique_ptr<EngineEnd> client_end(std::shared_ptr<const tls::Context> context, std::string name,
                                       std::string_view server) {
   return std::make_unique<EngineEnd>(
-      must(tls::Engine::client(std::move(context), std::move(name), server)));
+      must(tls::Engine::client(std::move(context), worker_pool(), std::move(name), server)));
 }
 
 std::unique_ptr<EngineEnd> server_end(std::shared_ptr<const tls::Context> context) {
-  return std::make_unique<EngineEnd>(must(tls::Engine::server(std::move(context))));
+  return std::make_unique<EngineEnd>(must(tls::Engine::server(std::move(context), worker_pool())));
 }
 
 void converse(TlsEnd& client, TlsEnd& server) {

@@ -58,6 +58,11 @@ tls::ChainAndKey TempFolder::write(const std::string& name, const pki::Identity&
   return {write(name + ".pem", id.chain_pem(), 0644), write(name + ".key", id.key_pem(), 0600)};
 }
 
+BufferPool& worker_pool() {
+  thread_local BufferPool pool;
+  return pool;
+}
+
 Result<bool> EngineEnd::handshake(std::string& in, std::string& out) {
   std::vector<std::byte> buffer(tls::kHandshakeRoom);
   tls::WireOut wire{buffer};
@@ -91,7 +96,7 @@ TlsEnd::Received EngineEnd::receive(std::string& in) {
       return out;
     }
     if (opened.close_notify) return out;
-    if (opened.produced < plain.size()) return out;
+    if (opened.produced < plain.size() && (in.empty() || opened.consumed == 0)) return out;
   }
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "bench/pki/pki.h"
+#include "lib/base/buffer.h"
 #include "lib/base/error.h"
 #include "lib/tls/boringssl.h"
 #include "lib/tls/engine.h"
@@ -56,6 +57,9 @@ class TlsEnd {
   virtual Received receive(std::string& in) = 0;
   virtual std::string close() = 0;
 };
+
+/// The buffers of the calling thread's engines.
+BufferPool& worker_pool();
 
 class EngineEnd final : public TlsEnd {
  public:
