@@ -7,10 +7,11 @@
 // the source reads again when the target has drained. So at most what one read produced waits, a
 // direction (back-pressure).
 //
-// Copies of payload, here and below: the kernel copies into and out of the loop's slabs; on a TLS
-// leg SslCodec's library copies each record into its own buffer and out of it once more
-// (RecordCodec is the seam where that ends); an unsent tail is copied once to pooled blocks
-// (Stream::write). The pipes copy nothing.
+// Copies of payload, here and below: the kernel copies into and out of the loop's slabs; on a
+// TLS 1.3 leg the cipher's own pass takes the payload from slab to slab, and a record that a read
+// has cut is copied once to a pooled block (RawCodec13); with TLS 1.2, or record_codec = "ssl", the
+// library copies each record into its own buffer and out of it once more (SslCodec); an unsent tail
+// is copied once to pooled blocks (Stream::write). The pipes copy nothing.
 //
 // EOF travels: it ends the write side of the target behind all that is queued, and the opposite
 // pipe keeps running (RFC 9293 §3.6, RFC 8446 §6.1). A cut (a TLS leg that ends without
