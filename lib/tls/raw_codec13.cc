@@ -289,7 +289,7 @@ Result<> RawCodec13::read_records(std::span<const std::byte>& wire, std::span<st
   while (reading_ == Reading::open && plain.size() - opened.produced >= kMinPlainRoom) {
     const auto record = next_record(wire);
     if (record.empty()) break;
-    const auto done = open_record(record, plain.subspan(opened.produced), out, opened);
+    auto done = open_record(record, plain.subspan(opened.produced), out, opened);
     if (record.data() == partial_.get()) {
       partial_.reset();
       partial_size_ = 0;
