@@ -3,6 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <uv.h>
+
 #include "bench/load/pattern.h"
 #include "lib/tls/engine.h"
 
@@ -30,6 +35,14 @@ Tls initial_tls(TlsMode mode) noexcept {
       return Tls::active;
   }
   return Tls::none;
+}
+
+/// Collects small writes into full segments, so that a reader finds many records at once, as from a
+/// server that writes several with one call; off sends what is left.
+void set_cork(net::Stream& stream, int on) noexcept {
+  uv_os_fd_t fd = -1;
+  if (uv_fileno(reinterpret_cast<uv_handle_t*>(stream.raw()), &fd) != 0) return;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
 }
 
 }  // namespace
@@ -146,13 +159,16 @@ std::size_t Connection::run(std::string_view input) {
 
 void Connection::send_pattern() {
   if (want_ != Want::send_pattern) return;
+  if (settings_.record != 0) set_cork(leg_.stream(), 1);
   for (int i = 0; i < kPiecesPerTurn && pattern_octets_ > 0 && leg_.queued() == 0; ++i) {
     const auto piece = pattern_at(pattern_offset_, pattern_octets_);
     pattern_offset_ += piece.size();
     pattern_octets_ -= piece.size();
-    leg_.write(piece);
+    const std::size_t record = settings_.record == 0 ? piece.size() : settings_.record;
+    for (std::size_t at = 0; at < piece.size(); at += record) leg_.write(piece.substr(at, record));
   }
   if (pattern_octets_ == 0) {
+    if (settings_.record != 0) set_cork(leg_.stream(), 0);
     want_ = Want::input;
     run_waiting();
     on_leg_input(leg_);  // where STARTTLS may still come, what is pipelined waits there

@@ -22,6 +22,7 @@ struct Settings {
   TlsMode tls;
   std::shared_ptr<const tls::Context> context;  ///< null with TlsMode::none
   Mailbox mailbox;
+  std::size_t record = 0;  ///< octets of the pattern written at once; 0 = as many as possible
 };
 
 /// One client: performs what its protocol wants. Memory: a command, one read of what is pipelined

@@ -33,6 +33,7 @@ struct Options {
   std::string key;
   std::string store;
   unsigned workers = 1;
+  std::size_t record = 0;
 };
 
 /// A loop on its thread, its listener and its connections.
@@ -83,7 +84,7 @@ class Worker {
 
 Result<bench::Settings> make_settings(const Options& options) {
   bench::Settings settings{bench::find_protocol(options.protocol), TlsMode::none, nullptr,
-                           bench::Mailbox{options.store}};
+                           bench::Mailbox{options.store}, options.record};
   for (const auto mode : {TlsMode::opportunistic, TlsMode::starttls, TlsMode::implicit}) {
     if (options.tls == name(mode)) settings.tls = mode;
   }
@@ -151,6 +152,9 @@ int run(int argc, char** argv) {
   bool discard = false;  // the default all the same
   app.add_flag("--discard", discard, "drop messages, and say which were the bench's pattern")
       ->excludes(store);
+  app.add_option("--record", options.record,
+                 "octets of XSEND's pattern in one write, and so in one TLS record")
+      ->check(CLI::Range(1, 16384));
   app.add_option("--workers", options.workers, "loops, one thread each")->check(CLI::Range(1, 64));
   try {
     app.parse(argc, argv);

@@ -1,8 +1,9 @@
-// load: plaintext SMTP sessions, many octets or many of them, through whatever is under test.
-// Prints one line of JSON; exit status 1 where anything went wrong.
+// load: sessions through whatever is under test: many octets, many messages, many commands, or many
+// sessions. `backend` must be behind it. Prints one line of JSON; exit status 1 where anything went
+// wrong.
 
+#include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -13,175 +14,282 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
-#include <fmt/format.h>
 #include <sys/resource.h>
 #include <CLI/CLI.hpp>
 
 #include "bench/load/client.h"
 #include "bench/load/pattern.h"
-#include "lib/base/ascii.h"
+#include "bench/load/tally.h"
 #include "lib/config/config.h"
 
 namespace {
 
-using starttls::Address;
-using starttls::bench::Client;
-using Clock = std::chrono::steady_clock;
+using namespace starttls;
+using bench::Client;
+using bench::Clock;
+using bench::Tally;
+using bench::Target;
+using bench::Times;
 
 struct Options {
   std::string connect;
-  std::uint64_t octets = 1'000'000'000;
+  std::string protocol = "smtp";
+  std::string tls = "none";
+  std::string version = "1.3";
+  std::string ca_file;
+  std::uint64_t octets = 0;
   unsigned sessions = 1;
   unsigned count = 1000;
   unsigned concurrency = 8;
+  double rate = 0;
   double hold = 10;
 };
 
-/// What many threads did together.
-class Tally {
- public:
-  void add_octets(std::uint64_t octets) noexcept { octets_ += octets; }
-  void add_session() noexcept { ++sessions_; }
-  void add_error(const std::string& what) {
-    const std::lock_guard lock(mutex_);
-    if (errors_++ == 0) first_error_ = what;
-  }
-  [[nodiscard]] unsigned errors() const noexcept { return errors_; }
+/// All that a command needs.
+struct Job {
+  const Options& options;
+  const Target& target;
+  Tally& tally;
 
-  /// After all threads have ended.
-  void print() const {
-    const std::chrono::duration<double> elapsed = Clock::now() - begin_;
-    fmt::print(R"({{"octets": {}, "sessions": {}, "seconds": {:.6f}, "errors": {}, )"
-               R"("first_error": "{}"}})"
-               "\n",
-               octets_.load(), sessions_.load(), elapsed.count(), errors_.load(),
-               starttls::ascii::escape(first_error_));
-    std::fflush(stdout);
+  /// Connects; greeted, secured and committed.
+  [[nodiscard]] std::unique_ptr<Client> open_committed() const {
+    auto client = bench::make_client(options.protocol, target);
+    client->open();
+    client->commit();
+    tally.add_session(*client);
+    return client;
   }
-
- private:
-  Clock::time_point begin_ = Clock::now();
-  std::atomic<std::uint64_t> octets_ = 0;
-  std::atomic<unsigned> sessions_ = 0;
-  std::atomic<unsigned> errors_ = 0;
-  std::mutex mutex_;  // guards first_error_
-  std::string first_error_;
 };
 
-/// Runs `session` `count` times, at most `concurrency` at once.
-void run(unsigned count, unsigned concurrency, Tally& tally, const std::function<void()>& session) {
-  std::atomic<unsigned> begun = 0;
+void record(bench::Histogram& histogram, Clock::time_point since) {
+  histogram.record(static_cast<std::uint64_t>((Clock::now() - since).count()));
+}
+
+/// Runs `work` on so many threads. What it throws is an error of the tally and ends its thread.
+void on_threads(unsigned count, Tally& tally, const std::function<void(Times&)>& work) {
   std::vector<std::thread> threads;
-  for (unsigned i = 0; i < std::min(concurrency, count); ++i) {
+  for (unsigned i = 0; i < count; ++i) {
     threads.emplace_back([&] {
-      while (begun++ < count) {
-        try {
-          session();
-          tally.add_session();
-        } catch (const std::exception& error) {
-          tally.add_error(error.what());
-        }
+      Times times;
+      try {
+        work(times);
+      } catch (const std::exception& error) {
+        tally.add_error(error.what());
       }
+      tally.add_times(times);
     });
   }
   for (std::thread& thread : threads) thread.join();
 }
 
 std::uint64_t whole_lines(std::uint64_t octets) {
-  constexpr auto kLine = starttls::bench::kPatternLine;
+  constexpr auto kLine = bench::kPatternLine;
   return (octets + kLine - 1) / kLine * kLine;
 }
 
-void send(const Options& options, const Address& address, Tally& tally) {
-  const std::uint64_t octets = whole_lines(options.octets);
-  run(options.sessions, options.sessions, tally, [&] {
-    Client client(address);
-    client.hello();
-    client.send_message(octets);
-    client.quit();
-    tally.add_octets(octets);
+void send(const Job& job) {
+  const std::uint64_t octets = whole_lines(job.options.octets);
+  on_threads(job.options.sessions, job.tally, [&](Times&) {
+    const auto client = job.open_committed();
+    client->send_message(octets);
+    client->quit();
+    job.tally.add_octets(octets);
+    job.tally.add_done();
   });
 }
 
-void fetch(const Options& options, const Address& address, Tally& tally) {
-  run(options.sessions, options.sessions, tally, [&] {
-    Client client(address);
-    client.commit();
-    client.fetch(options.octets);
-    client.quit();
-    tally.add_octets(options.octets);
+void fetch(const Job& job) {
+  on_threads(job.options.sessions, job.tally, [&](Times&) {
+    const auto client = job.open_committed();
+    client->fetch(job.options.octets);
+    client->quit();
+    job.tally.add_octets(job.options.octets);
+    job.tally.add_done();
   });
 }
 
-void sessions(const Options& options, const Address& address, Tally& tally) {
-  run(options.count, options.concurrency, tally, [&] {
-    Client client(address);
-    client.hello();
-    client.quit();
+/// `--count` times `unit`, divided among `--sessions` connections.
+void repeat(const Job& job, const std::function<void(Client&)>& unit) {
+  std::atomic<unsigned> begun = 0;
+  on_threads(job.options.sessions, job.tally, [&](Times& times) {
+    const auto client = job.open_committed();
+    while (begun++ < job.options.count) {
+      const auto begin = Clock::now();
+      unit(*client);
+      record(times.whole, begin);
+      job.tally.add_done();
+    }
+    client->quit();
+  });
+}
+
+void messages(const Job& job) {
+  const bool sends = bench::can_send(job.options.protocol);
+  const std::uint64_t octets = whole_lines(job.options.octets);
+  repeat(job, [&](Client& client) {
+    if (sends) {
+      client.send_message(octets);
+    } else {
+      client.fetch(octets);
+    }
+    job.tally.add_octets(octets);
+  });
+}
+
+void commands(const Job& job) {
+  repeat(job, [](Client& client) { client.round_trip(); });
+}
+
+/// Closed loop: each thread begins its next session when the last one has ended. With a rate, open
+/// loop: a session is due at its time, and its times count from then on, however late it begins, so
+/// that a stall is seen by all who would have come meanwhile.
+void sessions(const Job& job) {
+  std::atomic<unsigned> begun = 0;
+  const auto begin = Clock::now();
+  on_threads(std::min(job.options.concurrency, job.options.count), job.tally, [&](Times& times) {
+    for (unsigned number = begun++; number < job.options.count; number = begun++) {
+      auto due = Clock::now();
+      if (job.options.rate > 0) {
+        const std::chrono::duration<double> offset(number / job.options.rate);
+        due = begin + std::chrono::duration_cast<Clock::duration>(offset);
+        std::this_thread::sleep_until(due);
+      }
+      try {
+        const auto client = bench::make_client(job.options.protocol, job.target);
+        client->open();
+        record(times.ready, due);
+        client->commit();
+        record(times.committed, due);
+        job.tally.add_session(*client);
+        client->quit();
+        record(times.whole, due);
+        job.tally.add_done();
+      } catch (const std::exception& error) {
+        job.tally.add_error(error.what());
+      }
+    }
   });
 }
 
 /// Says `{"open": N}` once all sessions are open, holds them, and ends each in peace.
-void idle(const Options& options, const Address& address, Tally& tally) {
-  // TERM ends the wait, not the process: a session was held only if it can still say QUIT.
+void idle(const Job& job) {
+  // TERM ends the wait, not the process: a session was held only if it can still end in peace.
   sigset_t term;
   sigemptyset(&term);
   sigaddset(&term, SIGTERM);
   sigprocmask(SIG_BLOCK, &term, nullptr);
 
   std::vector<std::unique_ptr<Client>> clients;
-  run(options.sessions, 1, tally, [&] {
-    auto client = std::make_unique<Client>(address);
-    client->commit();
-    clients.push_back(std::move(client));
+  std::mutex mutex;  // guards clients
+  std::atomic<unsigned> begun = 0;
+  const unsigned threads = std::min(job.options.concurrency, job.options.sessions);
+  on_threads(threads, job.tally, [&](Times&) {
+    while (begun++ < job.options.sessions) {
+      auto client = job.open_committed();
+      const std::lock_guard lock(mutex);
+      clients.push_back(std::move(client));
+    }
   });
-  fmt::print("{{\"open\": {}}}\n", clients.size());
+  std::printf("{\"open\": %zu}\n", clients.size());
   std::fflush(stdout);
-  const auto nanoseconds = static_cast<std::int64_t>(options.hold * 1e9);
+  const auto nanoseconds = static_cast<std::int64_t>(job.options.hold * 1e9);
   const timespec hold{nanoseconds / 1'000'000'000, nanoseconds % 1'000'000'000};
   sigtimedwait(&term, nullptr, &hold);
   for (const auto& client : clients) {
     try {
       client->quit();
+      job.tally.add_done();
     } catch (const std::exception& error) {
-      tally.add_error(error.what());
+      job.tally.add_error(error.what());
     }
   }
 }
 
+/// Errors: what is wrong with the options, in words.
+Result<Target> make_target(const Options& options, Target target) {
+  auto address = config::parse_address(options.connect);
+  if (!address) return fail(Errc::config, "--connect: " + address.error().reason);
+  target.address = std::move(*address);
+  for (const auto mode : {TlsMode::starttls, TlsMode::implicit}) {
+    if (options.tls == name(mode)) target.tls = mode;
+  }
+  if (target.tls == TlsMode::none) return target;
+  const auto version = options.version == "1.2" ? tls::Version::tls1_2 : tls::Version::tls1_3;
+  auto context = tls::Context::client(
+      {.ca_file = options.ca_file, .min_version = version, .max_version = version});
+  if (!context) return fail(std::move(context.error()));
+  target.context = std::move(*context);
+  return target;
+}
+
 int run_command(int argc, char** argv) {
   Options options;
-  CLI::App app{"Plaintext SMTP sessions through a proxy; `backend` must be behind it."};
+  Target target;
+  CLI::App app{"Mail sessions through a proxy; `backend` must be behind it."};
   app.require_subcommand(1);
-  const auto add = [&](const char* name, const char* description) {
+  void (*chosen)(const Job&) = nullptr;
+  const auto add = [&](const char* name, void (*function)(const Job&), const char* description) {
     CLI::App* command = app.add_subcommand(name, description);
+    command->callback([&chosen, function] { chosen = function; });
     command->add_option("--connect", options.connect, "ADDRESS:PORT or unix:PATH")->required();
+    command->add_option("--protocol", options.protocol, "smtp, lmtp, imap, pop3, sieve, nntp")
+        ->check(CLI::IsMember({"smtp", "lmtp", "imap", "pop3", "sieve", "nntp"}));
+    command->add_option("--tls", options.tls, "none, starttls or implicit")
+        ->check(CLI::IsMember({"none", "starttls", "implicit"}));
+    command->add_option("--tls-version", options.version, "1.3 or 1.2")
+        ->check(CLI::IsMember({"1.2", "1.3"}));
+    command->add_option("--ca-file", options.ca_file, "who is trusted; PEM");
+    command->add_option("--server-name", target.server_name, "SNI, and the name verified");
+    command->add_option("--record", target.record, "plaintext octets of a TLS record sent")
+        ->check(CLI::Range(1, 16384));
+    command->add_flag("--resume", target.resume, "resume earlier TLS sessions");
     return command;
   };
-  constexpr const char* kOctets = "octets a session (1e9)";
-  constexpr const char* kSessions = "sessions at once";
-  auto* const send_command = add("send", "one large message a session");
-  send_command->add_option("--octets", options.octets, kOctets);
-  send_command->add_option("--sessions", options.sessions, kSessions);
-  auto* const fetch_command = add("fetch", "the same in the other direction");
-  fetch_command->add_option("--octets", options.octets, kOctets);
-  fetch_command->add_option("--sessions", options.sessions, kSessions);
-  auto* const idle_command = add("idle", "opens sessions, commits them, and holds them");
-  idle_command->add_option("--sessions", options.sessions, kSessions);
+  const auto add_sessions = [&](CLI::App* command) {
+    command->add_option("--sessions", options.sessions, "connections at once")
+        ->check(CLI::Range(1, 1'000'000));
+  };
+  const auto add_octets = [&](CLI::App* command, const char* description) {
+    command->add_option("--octets", options.octets, description)->required();
+  };
+  const auto add_count = [&](CLI::App* command, const char* description) {
+    command->add_option("--count", options.count, description);
+  };
+  auto* const send_command = add("send", send, "one large message a session");
+  add_octets(send_command, "of a session");
+  add_sessions(send_command);
+  auto* const fetch_command = add("fetch", fetch, "the same in the other direction");
+  add_octets(fetch_command, "of a session");
+  add_sessions(fetch_command);
+  auto* const messages_command =
+      add("messages", messages, "many small messages; POP3 fetches them");
+  add_octets(messages_command, "of a message");
+  add_count(messages_command, "messages in all");
+  add_sessions(messages_command);
+  auto* const commands_command = add("commands", commands, "round trips of one command");
+  add_count(commands_command, "commands in all");
+  add_sessions(commands_command);
+  auto* const idle_command = add("idle", idle, "opens sessions, commits them, and holds them");
+  add_sessions(idle_command);
+  idle_command->add_option("--concurrency", options.concurrency, "opened at once")
+      ->check(CLI::Range(1, 10'000));
   idle_command->add_option("--hold", options.hold, "seconds, or until TERM");
-  auto* const sessions_command = add("sessions", "short sessions: EHLO, QUIT");
-  sessions_command->add_option("--count", options.count, "sessions in all");
-  sessions_command->add_option("--concurrency", options.concurrency, "sessions at once");
+  auto* const sessions_command = add("sessions", sessions, "short sessions: commit, then quit");
+  add_count(sessions_command, "sessions in all");
+  sessions_command->add_option("--concurrency", options.concurrency, "sessions at once, at most")
+      ->check(CLI::Range(1, 10'000));
+  sessions_command->add_option("--rate", options.rate, "sessions begun a second; 0: closed loop");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
   }
-  const auto address = starttls::config::parse_address(options.connect);
-  if (!address) {
-    fmt::print(stderr, "load: --connect: {}\n", address.error().reason);
+  const auto made = make_target(options, std::move(target));
+  if (!made) {
+    std::fprintf(stderr, "load: %s\n", made.error().reason.c_str());
     return EXIT_FAILURE;
   }
 
@@ -191,10 +299,7 @@ int run_command(int argc, char** argv) {
     static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));  // if not, the old limit counts
   }
   Tally tally;
-  if (send_command->parsed()) send(options, *address, tally);
-  if (fetch_command->parsed()) fetch(options, *address, tally);
-  if (idle_command->parsed()) idle(options, *address, tally);
-  if (sessions_command->parsed()) sessions(options, *address, tally);
+  chosen({options, *made, tally});
   tally.print();
   return tally.errors() == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
@@ -205,7 +310,7 @@ int main(int argc, char** argv) {
   try {
     return run_command(argc, argv);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "load: {}\n", error.what());
+    std::fprintf(stderr, "load: %s\n", error.what());
     return EXIT_FAILURE;
   }
 }

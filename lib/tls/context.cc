@@ -314,6 +314,7 @@ Result<std::shared_ptr<const Context>> Context::client(const ClientOptions& opti
   Fingerprint policy;
   policy.add(static_cast<std::uint64_t>(options.verification))
       .add(static_cast<std::uint64_t>(options.min_version))
+      .add(static_cast<std::uint64_t>(options.max_version))
       .add(static_cast<std::uint64_t>(options.record_codec));
   for (const Pin& pin : options.pins) policy.add(pin.octets);
   switch (options.verification) {
@@ -330,6 +331,7 @@ Result<std::shared_ptr<const Context>> Context::client(const ClientOptions& opti
   impl->ssl_ctx = new_ssl_ctx(options.min_version);
   SSL_CTX* ctx = impl->ssl_ctx.get();
   if (ctx == nullptr ||
+      SSL_CTX_set_max_proto_version(ctx, wire_version(options.max_version)) != 1 ||
       SSL_CTX_set_verify_algorithm_prefs(ctx, kVerifySchemes, std::size(kVerifySchemes)) != 1 ||
       SSL_CTX_set_app_data(ctx, impl.get()) != 1) {
     return library_failure();

@@ -40,6 +40,7 @@ struct ClientOptions {
   std::vector<Pin> pins = {};
   std::optional<ChainAndKey> certificate = std::nullopt;  ///< ours, for servers that ask for one
   Version min_version = Version::tls1_2;
+  Version max_version = Version::tls1_3;  ///< benchmarks compare versions; nothing else lowers it
   RecordCodecChoice record_codec = RecordCodecChoice::automatic;
 };
 

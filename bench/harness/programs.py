@@ -1,0 +1,135 @@
+"""Children that are measured, and those that measure."""
+
+import contextlib
+import itertools
+import json
+import os
+import pathlib
+import re
+import resource
+import signal
+import socket
+import subprocess
+import time
+
+DEADLINE = 20
+TICKS = os.sysconf("SC_CLK_TCK")
+_numbers = itertools.count(1)
+
+
+class BenchError(Exception):
+    """Something did not run, or not all arrived."""
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return sock.getsockname()[1]
+
+
+def _settle(cpus):
+    """In the child: its CPUs, and as many descriptors as it may have."""
+    os.sched_setaffinity(0, cpus)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _stat(path):
+    """The fields behind the name: [0] is the state."""
+    return pathlib.Path(path).read_text(encoding="utf-8").rpartition(")")[2].split()
+
+
+class Program:
+    """A child bound to CPUs, its output in a file; ended, whatever happens, with the context."""
+
+    def __init__(self, name, argv, cpus, folder):
+        self.name = name
+        self.output = folder / f"{name.replace(' ', '-')}-{next(_numbers)}.log"
+        with open(self.output, "wb") as output:
+            self._process = subprocess.Popen(
+                [str(word) for word in argv], stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, preexec_fn=lambda: _settle(cpus))
+        self.pid = self._process.pid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        """Ends it and returns its exit status."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(DEADLINE)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        return self._process.wait()
+
+    def text(self):
+        return self.output.read_text(encoding="utf-8", errors="replace")
+
+    def wait_for(self, pattern, deadline=DEADLINE):
+        """The first match in its output."""
+        end = time.monotonic() + deadline
+        while time.monotonic() < end:
+            ended = self._process.poll() is not None
+            if found := re.search(pattern, self.text()):
+                return found
+            if ended:
+                break
+            time.sleep(0.01)
+        raise BenchError(f"{self.name} did not say {pattern!r}:\n{self.text()[-2000:]}")
+
+    def wait_for_port(self, port):
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end and self._process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return
+            time.sleep(0.01)
+        raise BenchError(f"{self.name} does not listen:\n{self.text()[-2000:]}")
+
+    def result(self, deadline):
+        """A load generator's last word; all must have arrived."""
+        try:
+            status = self._process.wait(deadline)
+        except subprocess.TimeoutExpired:
+            raise BenchError(f"{self.name} has not ended within {deadline:.0f} s") from None
+        try:
+            result = json.loads(self.text().strip().split("\n")[-1])
+        except ValueError:
+            raise BenchError(f"{self.name}: {self.text()}") from None
+        if status != 0 or result["errors"] != 0:
+            raise BenchError(f"{self.name} has failed: {self.text()[-2000:]}")
+        return result
+
+    def _family(self):
+        """It and its descendants that live."""
+        found, waiting = [], [self.pid]
+        while waiting:
+            pid = waiting.pop()
+            found.append(pid)
+            for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+                waiting += map(int, task.read_text(encoding="ascii").split())
+        return found
+
+    def cpu_seconds(self):
+        """User and system time of all threads and children that there are or were."""
+        ticks = 0
+        for pid in self._family():
+            # utime, stime, and both of the children that have ended.
+            ticks += sum(map(int, _stat(f"/proc/{pid}/stat")[11:15]))
+        return ticks / TICKS
+
+    def thread_cpu_seconds(self):
+        """The same of each living thread of the first process."""
+        return {task.name: sum(map(int, _stat(task / "stat")[11:13])) / TICKS
+                for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir()}
+
+    def pss(self):
+        """Octets of memory, what is shared divided among those who share it."""
+        octets = 0
+        for pid in self._family():
+            rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+            octets += 1024 * int(re.search(r"^Pss: +(\d+) kB", rollup, re.M)[1])
+        return octets

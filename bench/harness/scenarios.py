@@ -1,0 +1,129 @@
+"""What is measured, and what must be reached."""
+
+import dataclasses
+
+OVERHEAD = "over direct"  # a difference, not a ratio
+ABSOLUTE = "itself"
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """`figure` of ours, as ratio to `against`, or what `against` says, must not exceed `limit`.
+
+    against: a subject's name; "data path" or "all": the best of these rivals; OVERHEAD: minus what
+    load and backend take without a proxy; ABSOLUTE.
+    """
+    figure: str
+    against: str
+    limit: float
+    at_least: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """One row of the report. `command` and `size` are load's; quick is the size of a smoke test."""
+    name: str
+    title: str
+    direction: str
+    command: str
+    size: int
+    quick: int
+    figures: tuple  # keys of a measurement, the first is the one of the charts
+    arguments: tuple = ()
+    record: int = 0
+    kinds: tuple = ("ours", "job", "data path", "limit", "direct")
+    targets: tuple = ()
+    warm: bool = False
+
+
+CPU_GB = "CPU-s/GB"
+CPU_SESSION = "CPU-ms/session"
+CPU_OP = "CPU-us/op"
+RATE = "per second"
+READY = "ready p50, ms"
+READY99 = "ready p99, ms"
+COMMITTED = "committed p50, ms"
+P50 = "p50, us"
+P99 = "p99, us"
+P999 = "p99.9, us"
+IDLE = "KB/session"
+SCALE = "times one worker"
+
+MEASURED = ("ours", "job", "data path", "limit")
+RIVALS = ("ours", "job", "data path")
+
+# The targets: all that is to be reached, by scenario.
+TARGETS = {
+    "bulk-send-upgrade": (Target(CPU_GB, "stunnel", 0.50), Target(CPU_GB, "data path", 0.65)),
+    "bulk-fetch-upgrade": (Target(CPU_GB, "stunnel", 0.50), Target(CPU_GB, "data path", 0.65)),
+    "bulk-send-terminate": (Target(CPU_GB, "all", 0.65),),
+    "bulk-fetch-terminate": (Target(CPU_GB, "all", 0.65),),
+    "records-1400-upgrade": (Target(CPU_GB, "all", 0.60),),
+    "records-4096-upgrade": (Target(CPU_GB, "all", 0.60),),
+    "records-1400-terminate": (Target(CPU_GB, "all", 0.60),),
+    "records-4096-terminate": (Target(CPU_GB, "all", 0.60),),
+    "sessions-full-terminate": (Target(CPU_SESSION, "all", 0.70),),
+    "sessions-resumed-terminate": (Target(CPU_SESSION, "all", 0.60),),
+    "sessions-upgrade": (Target(CPU_SESSION, "stunnel", 0.40),
+                         Target(CPU_SESSION, "data path", 0.70)),
+    "greeting-terminate": (Target(READY, OVERHEAD, 1.0),),
+    "greeting-warm-upgrade": (Target(READY, OVERHEAD, 0.3),),
+    "messages-upgrade": (Target(CPU_OP, "all", 0.75),),
+    "messages-terminate": (Target(CPU_OP, "all", 0.75),),
+    "commands-upgrade": (Target(CPU_OP, "all", 1.0), Target(P50, "all", 1.0),
+                         Target(P99, "all", 1.0)),
+    "commands-terminate": (Target(CPU_OP, "all", 1.0), Target(P50, "all", 1.0),
+                           Target(P99, "all", 1.0)),
+    "idle-upgrade": (Target(IDLE, ABSOLUTE, 6.0), Target(IDLE, "all", 0.3)),
+    "idle-terminate": (Target(IDLE, ABSOLUTE, 6.0), Target(IDLE, "all", 0.3)),
+    "workers": (Target(SCALE, ABSOLUTE, 1.9, at_least=True),),
+}
+
+
+def _scenarios():
+    giga, smoke = 1_000_000_000, 5_000_000
+    for direction in ("upgrade", "terminate"):
+        for command in ("send", "fetch"):
+            yield Scenario(f"bulk-{command}-{direction}", f"Bulk, {command}, {direction}", direction,
+                           command, giga, smoke, (CPU_GB, "GB/s"), kinds=MEASURED)
+    for direction in ("upgrade", "terminate"):
+        for record in (1400, 4096):
+            # The peer whose records are small is the server of the one, the client of the other.
+            command = "fetch" if direction == "upgrade" else "send"
+            yield Scenario(f"records-{record}-{direction}",
+                           f"Bulk, records of {record} octets, {direction}", direction, command,
+                           giga // 2, smoke // 2, (CPU_GB, "GB/s"), record=record, kinds=RIVALS)
+    sessions = (CPU_SESSION, RATE, READY, READY99, COMMITTED)
+    closed = ("--concurrency", "32")
+    yield Scenario("sessions-full-terminate", "Sessions, full handshake, terminate", "terminate",
+                   "sessions", 2000, 60, sessions, closed, kinds=MEASURED)
+    yield Scenario("sessions-resumed-terminate", "Sessions, resumed, terminate", "terminate",
+                   "sessions", 2000, 60, sessions, (*closed, "--resume"), kinds=MEASURED)
+    yield Scenario("sessions-upgrade", "Sessions, upgrade", "upgrade", "sessions", 2000, 60,
+                   sessions, closed, kinds=MEASURED)
+    greeting = (READY, READY99, COMMITTED)
+    for direction in ("upgrade", "terminate"):
+        yield Scenario(f"greeting-{direction}", f"Time to a usable greeting, {direction}", direction,
+                       "sessions", 200, 20, greeting, ("--concurrency", "1"))
+    yield Scenario("greeting-warm-upgrade", "The same, connections kept warm", "upgrade",
+                   "sessions", 200, 20, greeting, ("--concurrency", "1", "--rate", "50"),
+                   kinds=("ours", "direct"), warm=True)
+    for direction in ("upgrade", "terminate"):
+        yield Scenario(f"arrivals-{direction}", f"Sessions at a fixed rate, {direction}", direction,
+                       "sessions", 1500, 60, (READY, READY99, COMMITTED, CPU_SESSION),
+                       ("--concurrency", "256", "--rate", "200"))
+    small = (CPU_OP, P50, P99, P999, RATE)
+    for direction in ("upgrade", "terminate"):
+        yield Scenario(f"messages-{direction}", f"4 KiB messages, {direction}", direction,
+                       "messages", 20_000, 200, small, ("--octets", "4096"))
+        yield Scenario(f"commands-{direction}", f"Command round trips, {direction}", direction,
+                       "commands", 60_000, 500, small)
+    for direction in ("upgrade", "terminate"):
+        yield Scenario(f"idle-{direction}", f"Idle session, {direction}", direction, "idle", 1000,
+                       20, (IDLE,), kinds=RIVALS)
+    yield Scenario("workers", "Two workers", "terminate", "sessions", 3000, 60, (SCALE,), closed,
+                   kinds=("ours",))
+
+
+SCENARIOS = tuple(dataclasses.replace(each, targets=TARGETS.get(each.name, ()))
+                  for each in _scenarios())

@@ -1,0 +1,236 @@
+"""Who is compared, and how each is started. Their configurations are in bench/rivals."""
+
+import dataclasses
+import os
+import pathlib
+import re
+import subprocess
+
+from .programs import BenchError, Program, free_port
+
+RIVALS = pathlib.Path(__file__).resolve().parents[1] / "rivals"
+PACKAGES = ("stunnel4", "nginx", "libnginx-mod-mail", "libnginx-mod-stream", "haproxy", "hitch")
+# What BoringSSL's side prefers; so that all have the same, the others are held to it.
+CIPHER = "TLS_AES_128_GCM_SHA256"
+
+OURS = "starttls-proxy"
+DIRECT = "direct"
+
+STUNNEL = {"upgrade": ("smtp", "imap", "pop3", "nntp"), "terminate": ("smtp", "imap", "pop3")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """One contestant in one direction.
+
+    kind: "ours"; "job": does the same; "data path": implicit TLS where we have STARTTLS; "limit": no
+    TLS; "direct": nothing between load and backend. client and server are the TLS of either side.
+    """
+    name: str
+    kind: str
+    client: str
+    server: str
+
+
+SUBJECTS = {
+    "upgrade": (
+        Subject(OURS, "ours", "none", "starttls"),
+        Subject("stunnel", "job", "none", "starttls"),
+        Subject("nginx stream", "data path", "none", "implicit"),
+        Subject("HAProxy", "data path", "none", "implicit"),
+        Subject("plain relay", "limit", "none", "none"),
+        Subject(DIRECT, "direct", "none", "none"),
+    ),
+    "terminate": (
+        Subject(OURS, "ours", "starttls", "none"),
+        Subject("stunnel", "job", "starttls", "none"),
+        Subject("nginx mail", "job", "starttls", "none"),
+        Subject("nginx stream", "data path", "implicit", "none"),
+        Subject("HAProxy", "data path", "implicit", "none"),
+        Subject("hitch", "data path", "implicit", "none"),
+        Subject("plain relay", "limit", "none", "none"),
+        Subject(DIRECT, "direct", "starttls", "starttls"),
+    ),
+}
+
+
+def speaks(subject, direction, protocol):
+    """Whether it can do the job in this protocol; what only passes octets on always can."""
+    if subject.name == "stunnel":
+        return protocol in STUNNEL[direction]
+    return subject.name != "nginx mail" or protocol == "smtp"
+
+
+@dataclasses.dataclass
+class Running:
+    """A subject that takes clients on a port; `program` is None where there is nothing between."""
+    subject: Subject
+    program: Program | None
+    port: int
+
+    @property
+    def name(self):
+        return self.subject.name
+
+
+class Field:
+    """Starts backends and subjects; all end with the stack."""
+
+    def __init__(self, options, stack, folder):
+        self._build = options.build
+        self._root = options.peers / "root"
+        self._protocol = options.protocol
+        self._stack = stack
+        self.folder = folder
+        cpus = sorted(options.cpus)
+        self.proxy_cpus = {cpus[0]}
+        self.other_cpus = set(cpus[1:]) or {cpus[0]}
+        self.all_cpus = set(cpus)
+        subprocess.run([self.program("bench/pki/make-pki"), folder], check=True,
+                       stdout=subprocess.DEVNULL)
+        self.chain = folder / f"{options.certificate}.pem"
+        self.key = folder / f"{options.certificate}.key"
+        self.ca = folder / "ca.pem"
+        combined = folder / "combined.pem"
+        combined.touch(mode=0o600)
+        combined.write_bytes(self.chain.read_bytes() + self.key.read_bytes())
+        self._backends = {}
+
+    def program(self, path):
+        program = self._build / path
+        if not program.exists():
+            raise BenchError(f"{program} is missing: bench/run without --build makes it")
+        return program
+
+    def rival_command(self, path):
+        """One of the peers' programs, with the libraries it was built for."""
+        loader = next(self._root.glob("usr/lib*/ld-linux*.so.*"), None)
+        if loader is None or not (self._root / path).exists():
+            return None
+        libraries = next(self._root.glob("usr/lib/*-linux-gnu*"))
+        return [loader, "--library-path", libraries, self._root / path]
+
+    def backend(self, tls, record=0):
+        """The port of the server behind all; one for each way to talk to it."""
+        if (tls, record) not in self._backends:
+            more = ["--record", record] if record else []
+            backend = self._stack.enter_context(Program("backend", [
+                self.program("bench/backend/backend"), "--protocol", self._protocol, "--listen",
+                "127.0.0.1:0", "--tls", tls, "--chain", self.chain, "--key", self.key, *more],
+                self.other_cpus, self.folder))
+            port = backend.wait_for(r"listening 127\.0\.0\.1:(\d+)\n")[1]
+            self._backends[tls, record] = int(port)
+        return self._backends[tls, record]
+
+    def start(self, stack, subject, direction, record=0, extra=()):
+        """The subject, running; None where it is not installed."""
+        upstream = self.backend(subject.server, record)
+        if subject.kind == "direct":
+            return Running(subject, None, upstream)
+        if subject.kind == "ours":
+            return self._start_ours(stack, subject, upstream, extra)
+        if subject.kind == "limit":
+            program = stack.enter_context(Program(subject.name, [
+                self.program("bench/plain_relay/plain_relay"), "127.0.0.1", "0", "127.0.0.1",
+                upstream], self.proxy_cpus, self.folder))
+            port = int(program.wait_for(r"listening 127\.0\.0\.1:(\d+)\n")[1])
+            return Running(subject, program, port)
+        return self._start_rival(stack, subject, direction, upstream)
+
+    def _start_ours(self, stack, subject, upstream, extra):
+        argv = [self.program("proxy/starttls-proxy"), "--protocol", self._protocol, "--listen",
+                "127.0.0.1:0", "--upstream", f"127.0.0.1:{upstream}", "--upstream-tls",
+                subject.server, "--downstream-tls", subject.client]
+        if subject.server != "none":
+            argv += ["--server-name", "mail.test", "--ca-file", self.ca]
+        if subject.client != "none":
+            argv += ["--chain", self.chain, "--key", self.key]
+        extra = list(extra) or ["--workers", "1"]
+        cpus = self.proxy_cpus if extra[:2] == ["--workers", "1"] else self.all_cpus
+        program = stack.enter_context(Program(subject.name, [*argv, *extra], cpus, self.folder))
+        port = int(program.wait_for(r"msg=listening .*address=127\.0\.0\.1:(\d+)")[1])
+        program.wait_for("msg=ready")
+        return Running(subject, program, port)
+
+    def _start_rival(self, stack, subject, direction, upstream):
+        binary = {"stunnel": "usr/bin/stunnel4", "HAProxy": "usr/sbin/haproxy",
+                  "hitch": "usr/sbin/hitch"}.get(subject.name, "usr/sbin/nginx")
+        command = self.rival_command(binary)
+        if command is None:
+            return None
+        auth = 0
+        if subject.name == "nginx mail":
+            auth = free_port()
+            conf = self._configure("nginx-auth", auth, upstream)
+            stub = stack.enter_context(Program(
+                "nginx auth", self._arguments(command, "nginx", conf), self.other_cpus,
+                self.folder))
+            stub.wait_for_port(auth)
+        port = free_port()
+        template = f"{subject.name.lower().replace(' ', '-')}-{direction}"
+        conf = self._configure(template, port, upstream, auth)
+        program = stack.enter_context(Program(
+            subject.name, self._arguments(command, template, conf), self.proxy_cpus, self.folder))
+        program.wait_for_port(port)
+        return Running(subject, program, port)
+
+    def _arguments(self, command, template, conf):
+        kind = template.partition("-")[0]
+        return [*command, *{"nginx": ["-p", self.folder, "-e", "stderr", "-c", conf],
+                            "haproxy": ["-db", "-f", conf],
+                            "hitch": ["--config", conf],
+                            "stunnel": [conf]}[kind]]
+
+    def _configure(self, template, port, upstream, auth=0):
+        name = f"{template}-{port}"
+        # As root hitch wants somebody to become; others may not become anybody.
+        user = 'user = "nobody"' if os.geteuid() == 0 else ""
+        values = {"PORT": port, "UPSTREAM": upstream, "AUTH": auth, "PROTOCOL": self._protocol,
+                  "CIPHER": CIPHER, "CHAIN": self.chain, "KEY": self.key, "CA": self.ca,
+                  "COMBINED": self.folder / "combined.pem", "FOLDER": self.folder,
+                  "ROOT": self._root, "NAME": name, "USER": user}
+        text = (RIVALS / f"{template}.conf").read_text(encoding="utf-8")
+        conf = self.folder / f"{name}.conf"
+        conf.write_text(re.sub("@([A-Z]+)@", lambda found: str(values[found[1]]), text),
+                        encoding="utf-8")
+        return conf
+
+    def load(self, running, command, *arguments):
+        """A running load generator."""
+        tls = running.subject.client
+        more = [] if tls == "none" else ["--ca-file", self.ca, "--server-name", "mail.test"]
+        return Program("load", [
+            self.program("bench/load/load"), command, "--connect", f"127.0.0.1:{running.port}",
+            "--protocol", self._protocol, "--tls", tls, *more, *arguments],
+            self.other_cpus, self.folder)
+
+    def warm_flag(self):
+        """The proxy's flag for connections kept ready; None where it has none."""
+        text = subprocess.run([self.program("proxy/starttls-proxy"), "--help"], check=True,
+                              capture_output=True, text=True).stdout
+        found = re.search(r"--(?:upstream-)?warm\b", text)
+        return found and found[0]
+
+    def versions(self):
+        """What was compared; ours names its TLS library."""
+        own = subprocess.run([self.program("proxy/starttls-proxy"), "--version"], check=True,
+                             capture_output=True, text=True).stdout
+        found = {OURS: ", ".join(own.strip().split("\n"))}
+        for name, path, flag, pattern in (
+                ("stunnel", "usr/bin/stunnel4", "-version", r"stunnel ([\d.]+)"),
+                ("nginx", "usr/sbin/nginx", "-V", r"nginx/([\d.]+)"),
+                ("HAProxy", "usr/sbin/haproxy", "-v", r"version ([\d.]+)"),
+                ("hitch", "usr/sbin/hitch", "-V", r"hitch ([\d.]+)")):
+            command = self.rival_command(path)
+            if command is None:
+                continue
+            said = subprocess.run([*command, flag], check=False, text=True, timeout=20,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+            if version := re.search(pattern, said):
+                found[name] = version[1]
+        if command := self.rival_command("usr/bin/stunnel4"):
+            said = subprocess.run([*command, "-version"], check=False, text=True, timeout=20,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+            if libraries := re.findall(r"(?:with|running) +(OpenSSL [\d.]+\w*)", said, re.I):
+                found["rivals' TLS library"] = libraries[-1]
+        return found

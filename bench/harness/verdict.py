@@ -1,0 +1,62 @@
+"""What the figures say about the targets."""
+
+import dataclasses
+import statistics
+
+from .scenarios import ABSOLUTE, OVERHEAD
+from .subjects import DIRECT, OURS, SUBJECTS
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    target: object
+    rival: str     # whom ours was compared with; "" where there was nobody
+    values: tuple  # a value a round; empty: not measured
+
+    @property
+    def median(self):
+        return statistics.median(self.values)
+
+    @property
+    def word(self):
+        if not self.values:
+            return "not measured"
+        limit = self.target.limit
+        met = self.median >= limit if self.target.at_least else self.median <= limit
+        return "met" if met else "missed"
+
+    def wanted(self):
+        sign = ">=" if self.target.at_least else "<="
+        if self.target.against == ABSOLUTE:
+            return f"{sign} {self.target.limit:g}"
+        if self.target.against == OVERHEAD:
+            return f"{sign} {self.target.limit:g} over direct"
+        best = {"all": "the best rival", "data path": "the best data-path rival"}
+        return f"{sign} {self.target.limit:.2f} of {best.get(self.target.against, self.target.against)}"
+
+
+def best_rival(scenario, figures, target):
+    """The rival with the lowest median among those that the target names; None: there is none."""
+    kinds = {"all": ("job", "data path"), "data path": ("data path",)}.get(target.against)
+    names = [each.name for each in SUBJECTS[scenario.direction]
+             if (each.kind in kinds if kinds else each.name == target.against)]
+    measured = [name for name in names if figures.get(name, {}).get(target.figure)]
+    return min(measured, default=None,
+               key=lambda name: statistics.median(figures[name][target.figure]))
+
+
+def judge(scenario, figures, target):
+    """`figures`: {subject: {figure: [values]}}. Ratios are made round by round: what disturbs one
+    disturbs both."""
+    ours = figures.get(OURS, {}).get(target.figure, [])
+    if target.against == ABSOLUTE:
+        return Verdict(target, "", tuple(ours))
+    if target.against == OVERHEAD:
+        direct = figures.get(DIRECT, {}).get(target.figure, [])
+        return Verdict(target, DIRECT, tuple(a - b for a, b in zip(ours, direct)))
+    rival = best_rival(scenario, figures, target)
+    if rival is None:
+        return Verdict(target, "", ())
+    # CPU time comes in ticks: below one there is no ratio.
+    pairs = zip(ours, figures[rival][target.figure])
+    return Verdict(target, rival, tuple(a / b for a, b in pairs if b > 0))

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <string>
+
+#include "bench/load/client.h"
+#include "bench/load/histogram.h"
+
+namespace starttls::bench {
+
+using Clock = std::chrono::steady_clock;
+
+/// What one thread measured. All in nanoseconds.
+struct Times {
+  Histogram ready;      ///< connect until the server can be talked to
+  Histogram committed;  ///< connect until the proxy relays
+  Histogram whole;      ///< one unit of work: a session, a message, a command
+};
+
+/// What many threads did together.
+class Tally {
+ public:
+  void add_octets(std::uint64_t octets) noexcept { octets_ += octets; }
+  void add_done() noexcept { ++done_; }
+  /// Counts resumed sessions, and remembers the cipher.
+  void add_session(const Client& client);
+  void add_error(const std::string& what);
+  void add_times(const Times& times);
+
+  [[nodiscard]] unsigned errors() const noexcept { return errors_; }
+
+  /// One line of JSON. After all threads have ended.
+  void print() const;
+
+ private:
+  Clock::time_point begin_ = Clock::now();
+  std::atomic<std::uint64_t> octets_ = 0;
+  std::atomic<std::uint64_t> done_ = 0;
+  std::atomic<std::uint64_t> resumed_ = 0;
+  std::atomic<unsigned> errors_ = 0;
+  std::mutex mutex_;  // guards what follows
+  std::string first_error_;
+  std::string version_;
+  std::string cipher_;
+  Times times_;
+};
+
+}  // namespace starttls::bench
