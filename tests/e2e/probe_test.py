@@ -9,7 +9,7 @@ import unittest
 from support import main, peers, wait
 from support.client import free_port
 from support.daemon import Daemon, configuration, run_to_end
-from support.dialects import PROTOCOLS
+from support.dialects import PROTOCOLS, word
 from support.environment import pki
 from support.fake_server import FakeServer, Smtp, obsolete_context, tls_context
 
@@ -32,7 +32,7 @@ def serve(protocol, *, implicit=False, offers=True, context=None):
                         else dialect.greeting)
         while line := connection.line():
             verb = dialect.verb(line)
-            tag = line.split()[0]
+            tag = word(line, 0)
             if verb in (b"QUIT", b"LOGOUT"):
                 connection.goodbye = verb
                 return
@@ -334,7 +334,7 @@ class Hostile(Probe):
                 def script(connection, dialect=dialect):
                     connection.send(dialect.greeting)
                     while line := connection.line():
-                        tag = line.split()[0]
+                        tag = word(line, 0)
                         if dialect.verb(line) == dialect.verb(dialect.starttls):
                             go_ahead = dialect.go_ahead.replace(b"%s", tag)
                             connection.send(go_ahead + b"\x1b[31m injected\r\n")

@@ -5,6 +5,12 @@ import ssl
 from .environment import pki
 
 
+def word(line, number):
+    """A word of a line; nothing where there are fewer: what comes may be no command at all."""
+    words = line.split()
+    return words[number] if number < len(words) else b""
+
+
 class Dialect:
     """What one protocol says on both sides, as little of it as a session takes."""
 
@@ -27,7 +33,7 @@ class Dialect:
         raise NotImplementedError
 
     def verb(self, line):
-        return line.split()[0].upper()
+        return word(line, 0).upper()
 
 
 class Smtp(Dialect):
@@ -66,7 +72,7 @@ class Imap(Dialect):
         return not line.startswith(b"*")
 
     def verb(self, line):
-        return line.split()[1].upper()
+        return word(line, 1).upper()
 
 
 class Pop3(Dialect):
@@ -145,7 +151,7 @@ def serve(dialect, connection, implicit, context, committed=None):
     while True:
         line = connection.line()
         verb = dialect.verb(line)
-        tag = line.split()[0]
+        tag = word(line, 0)
         if context and verb == dialect.verb(dialect.starttls):
             connection.send(dialect.go_ahead.replace(b"%s", tag))
             start_tls()
