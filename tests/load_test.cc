@@ -320,7 +320,7 @@ TEST_CASE("load: one wrong value is one problem, with its place, its key and wha
 }
 
 TEST_CASE("load: control characters are refused in every string, whatever its key",
-          "[config][security]") {
+          "[config][security][P22]") {
   std::size_t strings = 0;
   for (const auto& key : config::keys()) {
     for (const auto* character : {"\\r\\n", "\\n", "\\u0000", "\\u001b", "\\u007f"}) {

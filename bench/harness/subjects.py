@@ -162,10 +162,10 @@ class Field:
         if subject.name == "nginx mail":
             auth = free_port()
             conf = self._configure("nginx-auth", auth, upstream)
-            stub = stack.enter_context(Program(
+            authority = stack.enter_context(Program(
                 "nginx auth", self._arguments(command, "nginx", conf), self.other_cpus,
                 self.folder))
-            stub.wait_for_port(auth)
+            authority.wait_for_port(auth)
         port = free_port()
         template = f"{subject.name.lower().replace(' ', '-')}-{direction}"
         conf = self._configure(template, port, upstream, auth)

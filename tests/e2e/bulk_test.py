@@ -18,6 +18,8 @@ CLIENTS = 4
 
 
 class Bulk(unittest.TestCase):
+    """M10. Much each way and both ways at once: the same octets."""
+
     def report(self, what, daemon, start, cpu):
         seconds = time.monotonic() - start
         print(f"{what}: {seconds:.1f} s, {daemon.cpu_seconds() - cpu:.2f} CPU-s of the daemon")

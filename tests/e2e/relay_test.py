@@ -130,7 +130,7 @@ class Truncation(Relay):
 
 
 class BackPressure(Relay):
-    """A reader that stops: the other side waits in the kernel, not in our memory."""
+    """P14. A reader that stops: the other side waits in the kernel, not in our memory."""
 
     def stalls(self, daemon, before, progress):
         """Waits until the sender makes no more progress; memory may not have grown."""

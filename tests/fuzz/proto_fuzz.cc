@@ -1,4 +1,5 @@
-// Both roles of every row of the table, in every pair of modes, against peers that say anything.
+// P23. Both roles of every row of the table, in every pair of modes, against peers that say
+// anything.
 //
 // Input: octet 0 chooses row, role and switches, octet 1 the modes, octet 2 the size of the pieces.
 // The rest is what the peers say, in flights: 0x01 begins a flight of the server, 0x02 one of the
