@@ -57,7 +57,7 @@ std::chrono::nanoseconds Loop::precise_now() noexcept {
   return std::chrono::nanoseconds{uv_hrtime()};
 }
 
-void Loop::resume_next_turn(Stream& stream) {
+void Loop::report_next_turn(Stream& stream) {
   waiting_.push_back(&stream);
   wake_next_turn();
 }

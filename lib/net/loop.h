@@ -60,8 +60,8 @@ class Loop {
 
   /// Counts turns: a stream knows by it when its budget begins anew.
   [[nodiscard]] std::uint64_t turn() const noexcept { return turn_; }
-  /// `stream` has used up its budget; it may read again in the next turn.
-  void resume_next_turn(Stream& stream);
+  /// `stream` has a failure to report, and its owner is in the middle of a call to it.
+  void report_next_turn(Stream& stream);
   void forget(Stream& stream) noexcept;
 
   [[nodiscard]] uv_loop_t* raw() noexcept { return &loop_; }

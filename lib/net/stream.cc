@@ -59,7 +59,7 @@ void Stream::connect(const SocketAddress& address, OnConnected done) {
     if (status == 0) return;
     // Nothing under way (no such address family, say): report from the loop all the same.
     connect_status_ = status;
-    wait_for_turn();
+    report_later();
     return;
   }
   const auto* local = reinterpret_cast<const sockaddr_un*>(&address.storage);
@@ -76,20 +76,26 @@ void Stream::start_reading(std::size_t limit) {
   read_limit_ = limit;
   if (wants_reading_ || state_ != State::open) return;
   wants_reading_ = true;
-  if (!waits_for_turn_) read_now();
+  read_now();
 }
 
 void Stream::read_now() {
   uv_read_start(
       &handle_.stream,
       [](uv_handle_t* handle, std::size_t, uv_buf_t* buffer) noexcept {
-        auto* stream = static_cast<Stream*>(handle->data);
-        const auto slab = stream->loop_.read_slab().first(stream->read_limit_);
-        *buffer = as_buffer(slab);
+        *buffer = static_cast<Stream*>(handle->data)->read_buffer();
       },
       [](uv_stream_t* handle, ssize_t count, const uv_buf_t* buffer) noexcept {
         self(handle).on_read(count, buffer);
       });
+}
+
+/// libuv would read a greedy peer 32 times before it looks at another. Without a buffer it leaves
+/// the peer for the next turn, and asks the kernel for nothing meanwhile.
+uv_buf_t Stream::read_buffer() noexcept {
+  if (std::exchange(turn_, loop_.turn()) != loop_.turn()) turn_bytes_ = 0;
+  if (turn_bytes_ >= kTurnBudget) return uv_buf_init(nullptr, 0);
+  return as_buffer(loop_.read_slab().first(read_limit_));
 }
 
 void Stream::stop_reading() noexcept {
@@ -99,7 +105,7 @@ void Stream::stop_reading() noexcept {
 }
 
 void Stream::on_read(ssize_t count, const uv_buf_t* buffer) {
-  if (count == 0) return;  // EAGAIN
+  if (count == 0 || count == UV_ENOBUFS) return;  // EAGAIN, or the turn's budget is used up
   if (count < 0) {
     stop_reading();
     const int status = count == UV_EOF ? -pending_error() : static_cast<int>(count);
@@ -113,24 +119,13 @@ void Stream::on_read(ssize_t count, const uv_buf_t* buffer) {
   }
 
   const auto size = static_cast<std::size_t>(count);
-  if (turn_ != loop_.turn()) {
-    turn_ = loop_.turn();
-    turn_bytes_ = 0;
-  }
   turn_bytes_ += size;
   events_->on_stream_data({reinterpret_cast<std::byte*>(buffer->base), size});
-
-  // libuv would read a greedy peer 32 times before it looks at another.
-  if (state_ == State::open && wants_reading_ && turn_bytes_ >= kTurnBudget) {
-    uv_read_stop(&handle_.stream);
-    wait_for_turn();
-  }
 }
 
 void Stream::on_next_turn() {
-  waits_for_turn_ = false;
+  reports_later_ = false;
   if (state_ != State::open) return;
-  if (wants_reading_) read_now();
   if (connect_status_ != 0) {
     const auto callback = std::move(on_connected_);  // may let go of the stream
     callback(fail(Errc::unreachable, error_text(std::exchange(connect_status_, 0))));
@@ -142,10 +137,10 @@ void Stream::on_next_turn() {
   }
 }
 
-void Stream::wait_for_turn() {
-  if (waits_for_turn_) return;
-  waits_for_turn_ = true;
-  loop_.resume_next_turn(*this);
+void Stream::report_later() {
+  if (reports_later_) return;
+  reports_later_ = true;
+  loop_.report_next_turn(*this);
 }
 
 void Stream::write(std::span<const std::byte> bytes) {
@@ -202,8 +197,7 @@ void Stream::fail_writing(int status) {
   writing_ = Writing::failed;
   write_status_ = status;
   queue_.clear();
-  // Reported from the loop: the caller of write is in the middle of its own work.
-  wait_for_turn();
+  report_later();
 }
 
 void Stream::shutdown_write() {

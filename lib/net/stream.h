@@ -98,7 +98,7 @@ class Stream {
   /// The connection stands: no delay for small writes (a delayed-ACK stall is 40 ms a command).
   void connected() noexcept;
 
-  /// For the loop: a new turn, a new budget.
+  /// For the loop: what was to be reported.
   void on_next_turn();
 
  private:
@@ -110,6 +110,7 @@ class Stream {
   void close() noexcept;
 
   void read_now();
+  [[nodiscard]] uv_buf_t read_buffer() noexcept;
   void flush();
   void send_fin();
   void fail_writing(int status);
@@ -117,7 +118,7 @@ class Stream {
   void on_read(ssize_t count, const uv_buf_t* buffer);
   [[nodiscard]] int pending_error() const noexcept;  // errno of a failure not yet told, or 0
   static void on_handle_closed(uv_handle_t* handle) noexcept;
-  void wait_for_turn();
+  void report_later();
 
   StreamHandle handle_{};
   Loop& loop_;
@@ -138,7 +139,7 @@ class Stream {
   State state_ = State::open;
   Writing writing_ = Writing::open;
   bool wants_reading_ = false;
-  bool waits_for_turn_ = false;
+  bool reports_later_ = false;
   bool owned_ = true;  // by somebody else than the libuv callback that will free it
   // Failures still to be reported, from the loop.
   int write_status_ = 0;
