@@ -8,7 +8,7 @@ import time
 
 from . import scenarios as s
 from .programs import BenchError
-from .subjects import CIPHER, OURS, SUBJECTS, speaks
+from .subjects import DIRECT, OURS, PROTOCOLS, SUBJECTS, speaks
 
 DEADLINE = 600
 
@@ -21,9 +21,12 @@ def measure(field, scenario, options):
     """{subject: {figure: [a value a round]}} and {subject: last quantiles}; None if not possible."""
     if options.protocol == "pop3" and scenario.command == "send":
         return None
+    if options.tls == "1.2" and scenario.direction == "upgrade":
+        say("  not with TLS 1.2: neither we nor the backend can be kept from 1.3")
+        return None
     size = scenario.quick if options.quick else scenario.size
-    if scenario.name == "workers":
-        return workers(field, scenario, size, options)
+    if scenario.method in ("workers", "protocols"):
+        return globals()[scenario.method](field, scenario, size, options)
     extra = ()
     if scenario.warm:
         if (flag := field.warm_flag()) is None:
@@ -35,10 +38,10 @@ def measure(field, scenario, options):
         figures = {each.name: {} for each in running}
         quantiles = {}
         for each in running:  # unmeasured: buffers, caches, the kernel's windows
-            once(field, scenario, each, max(scenario.quick // 4, 10))
-        for number in range(1 if scenario.command == "idle" else options.rounds):
+            once(field, scenario, each, max(scenario.quick // 4, 10), options.quick)
+        for number in range(1 if scenario.method == "held" else options.rounds):
             for each in running:
-                values, curve = once(field, scenario, each, size)
+                values, curve = once(field, scenario, each, size, options.quick)
                 if curve:
                     quantiles[each.name] = curve
                 for key, value in values.items():
@@ -46,11 +49,11 @@ def measure(field, scenario, options):
                 say(f"  round {number + 1}, {each.name}: {summary(scenario, values)}")
         for each in running:
             if each.subject.kind == "ours":
-                end_ours(each)
+                end_ours(field, each)
     return {"figures": figures, "quantiles": quantiles, "size": size}
 
 
-def end_ours(each):
+def end_ours(field, each):
     """Its log must show that it did what was meant: faster without verification is no merit."""
     if (status := each.program.stop()) != 0:
         raise BenchError(f"{each.name} has ended with status {status}")
@@ -58,7 +61,7 @@ def end_ours(each):
         return
     found = re.search(r"upstream_tls=(\S+) upstream_cipher=(\S+) .*upstream_verify=(\S+)",
                       each.program.text())
-    if found is None or found.groups() != ("TLSv1.3", CIPHER, "full"):
+    if found is None or found.groups() != (field.version, field.cipher, "full"):
         raise BenchError(f"{each.name}: not the session that was meant: {found}")
 
 
@@ -84,26 +87,38 @@ def start(field, scenario, options, stack, extra):
     return running
 
 
-def once(field, scenario, each, size):
+def once(field, scenario, each, size, quick=False, cpus=None):
     """One measurement: its figures, and quantiles in microseconds where there are any."""
-    if scenario.command == "idle":
-        return {s.IDLE: idle(field, each, size)}, None
+    if scenario.method == "held":
+        return {s.IDLE: held(field, scenario, each, size)}, None
     arguments = list(scenario.arguments)
     arguments += ["--octets" if scenario.command in ("send", "fetch") else "--count", size]
     if scenario.record and scenario.command == "send":
         arguments += ["--record", scenario.record]
+    if scenario.sessions:
+        arguments += ["--sessions", scenario.few if quick else scenario.sessions]
+    result, cpu = run(field, each, scenario.command, *arguments, cpus=cpus)
+    if "--resume" in arguments and each.subject.client != "none" and size > 100 and (
+            result["resumed"] < 0.9 * result["done"]):
+        raise BenchError(f"{each.name}: {result['resumed']} of {result['done']} resumed")
+    return figures_of(scenario, result, cpu)
+
+
+def run(field, each, command, *arguments, cpus=None):
+    """A load generator to its end: what it said, and the CPU time of the subject. Where sessions are
+    opened first and used then, the time to open them does not count."""
     before = each.program.cpu_seconds() if each.program else 0
-    with field.load(each, scenario.command, *arguments) as load:
+    with field.load(each, command, *arguments, cpus=cpus) as load:
+        if command in ("messages", "commands"):
+            load.wait_for(r'"open": \d+}\n', DEADLINE)
+            before = each.program.cpu_seconds() if each.program else 0
         result = load.result(DEADLINE)
     if result["done"] == 0:
         raise BenchError(f"{each.name}: nothing was done: {result}")
     secure = each.subject.client != "none"
-    if secure and (result["version"], result["cipher"]) != ("TLSv1.3", CIPHER):
-        raise BenchError(f"{each.name}: {result['version']} {result['cipher']}, not {CIPHER}")
-    if "--resume" in arguments and secure and size > 100 and result["resumed"] < 0.9 * result["done"]:
-        raise BenchError(f"{each.name}: {result['resumed']} of {result['done']} resumed")
-    cpu = each.program.cpu_seconds() - before if each.program else None
-    return figures_of(scenario, result, cpu)
+    if secure and (result["version"], result["cipher"]) != (field.version, field.cipher):
+        raise BenchError(f"{each.name}: {result['version']} {result['cipher']}, not {field.cipher}")
+    return result, each.program.cpu_seconds() - before if each.program else None
 
 
 def figures_of(scenario, result, cpu):
@@ -128,10 +143,10 @@ def figures_of(scenario, result, cpu):
     return values, result["whole_us"]
 
 
-def idle(field, each, sessions):
+def held(field, scenario, each, sessions):
     """Growth of memory by an idle session, in 1000 octets."""
     before = each.program.pss()
-    with field.load(each, "idle", "--sessions", sessions, "--concurrency", 32, "--hold",
+    with field.load(each, "idle", "--sessions", sessions, *scenario.arguments, "--hold",
                     DEADLINE) as load:
         opened = int(load.wait_for(r'"open": (\d+)}\n', DEADLINE)[1])
         time.sleep(min(1, sessions / 100))  # whatever works on after the last reply
@@ -143,32 +158,97 @@ def idle(field, each, sessions):
     return (after - before) / sessions / 1e3
 
 
-def workers(field, scenario, size, options):
-    """How much two workers do of what one does, as their CPU time says: load and server need the same
-    CPUs, so sessions a second of wall time would say more about them.
+def protocols(field, scenario, size, options):
+    """Every protocol through us, and through whoever else does the job: messages, much at once, and
+    commands; all must arrive, and messages give a figure."""
+    figures = {}
+    for protocol in PROTOCOLS:
+        speaking = field.speaking(protocol)
+        with contextlib.ExitStack() as stack:
+            for subject in SUBJECTS[scenario.direction]:
+                if subject.kind not in scenario.kinds or not speaks(
+                        subject, scenario.direction, protocol) or (
+                        options.subjects and subject.name not in options.subjects):
+                    continue
+                each = speaking.start(stack, subject, scenario.direction)
+                if each is None:
+                    continue
+                run(speaking, each, "fetch", "--octets", 100 * size * len(PROTOCOLS))
+                run(speaking, each, "commands", "--count", size, "--sessions", 4)
+                result, cpu = run(speaking, each, scenario.command, "--count", size,
+                                  "--sessions", 4, *scenario.arguments)
+                values = {s.message_of(protocol): [cpu / result["done"] * 1e6]}
+                figures.setdefault(each.name, {}).update(values)
+                say(f"  {protocol}, {each.name}: {values}")
+                if subject.kind == "ours":
+                    end_ours(speaking, each)
+    return {"figures": figures, "quantiles": {}, "size": size}
 
-    Sessions per CPU second of both workers to those of one, times how evenly the two share.
-    """
+
+def workers(field, scenario, size, options):
+    """How much two workers can do of what one can; how this is found is in WORKERS_NOTE."""
     if len(field.all_cpus) < 2 or (options.subjects and OURS not in options.subjects):
         return None
     subject = next(each for each in SUBJECTS[scenario.direction] if each.kind == "ours")
-    figures = {s.SCALE: []}
+    everywhere = field.all_cpus
+    figures = {}
     with contextlib.ExitStack() as stack:
-        one = field.start(stack, subject, scenario.direction, 0, ("--workers", "1"))
-        two = field.start(stack, subject, scenario.direction, 0, ("--workers", "2"))
+        one, two = (field.start(stack, subject, scenario.direction, 0, ("--workers", count),
+                                cpus=everywhere) for count in ("1", "2"))
         for each in (one, two):
-            once(field, scenario, each, scenario.quick)
+            once(field, scenario, each, scenario.quick, cpus=everywhere)
         for number in range(options.rounds):
-            single = once(field, scenario, one, size)[0][s.CPU_SESSION]
-            before = two.program.thread_cpu_seconds()
-            double = once(field, scenario, two, size)[0][s.CPU_SESSION]
-            spent = sorted(value - before.get(thread, 0) for thread, value in
-                           two.program.thread_cpu_seconds().items())[-2:]
-            if min(single, double, spent[-1]) > 0:  # a smoke test may be below the clock's tick
-                figures[s.SCALE].append(single / double * sum(spent) / spent[-1])
-            say(f"  round {number + 1}: {figures[s.SCALE][-1:]}")
-    if not figures[s.SCALE]:
+            single = once(field, scenario, one, size, cpus=everywhere)[0][s.CPU_SESSION]
+            before, seen = two.program.thread_cpu_seconds(), sessions_of_workers(two)
+            double = once(field, scenario, two, size, cpus=everywhere)[0][s.CPU_SESSION]
+            spent = [value - before.get(thread, 0)
+                     for thread, value in two.program.thread_cpu_seconds().items()]
+            shares = [count - seen.get(worker, 0)
+                      for worker, count in sessions_of_workers(two).items()]
+            if min(single, double, max(spent)) <= 0:  # a smoke test may be below the clock's tick
+                continue
+            values = {s.SCALE: single / 1e3 * size / max(spent), s.ONE_WORKER: single,
+                      s.TWO_WORKERS: double, s.SHARE: max(shares) / sum(shares)}
+            for key, value in values.items():
+                figures.setdefault(key, []).append(value)
+            say(f"  round {number + 1}: {summary(scenario, values)}")
+        for each in (one, two):
+            end_ours(field, each)
+    if not figures:
         return None
     return {"figures": {OURS: figures}, "quantiles": {}, "size": size}
 
 
+def sessions_of_workers(each):
+    """How many sessions each worker has ended, as the log names them: PROCESS.WORKER.NUMBER."""
+    found = {}
+    for worker in re.findall(r"msg=session session=\w+\.(\d+)\.\d+ ", each.program.text()):
+        found[worker] = found.get(worker, 0) + 1
+    return found
+
+
+def negotiated(field, options):
+    """{direction: {subject: what it negotiates, in words}}. What all must have in common is checked;
+    the group is said."""
+    found = {}
+    for direction in sorted({each.direction for each in options.chosen}):
+        if options.tls == "1.2" and direction == "upgrade":
+            continue
+        for subject in SUBJECTS[direction]:
+            if (subject.client, subject.server) == ("none", "none") or subject.name == DIRECT or not (
+                    speaks(subject, direction, options.protocol)) or (
+                    options.subjects and subject.name not in options.subjects):
+                continue
+            hellos = field.negotiated(subject, direction)
+            if hellos is None:
+                continue
+            if not hellos:
+                raise BenchError(f"{subject.name}: no handshake was seen")
+            first = hellos[0]
+            if (first.version, first.cipher) != (field.version, field.cipher):
+                raise BenchError(f"{subject.name}, {direction}: {first}, not {field.cipher}")
+            resumed = sum(each.resumed for each in hellos)
+            found.setdefault(direction, {})[subject.name] = (
+                f"{first.version} {first.cipher} {first.group}"
+                f"{' after a retry' if first.retried else ''}, {resumed} of {len(hellos)} resumed")
+    return found

@@ -13,6 +13,7 @@ import subprocess
 import time
 
 DEADLINE = 20
+DESCRIPTORS = 65536
 TICKS = os.sysconf("SC_CLK_TCK")
 _numbers = itertools.count(1)
 
@@ -26,11 +27,20 @@ def free_port():
         return sock.getsockname()[1]
 
 
-def _settle(cpus):
-    """In the child: its CPUs, and as many descriptors as it may have."""
-    os.sched_setaffinity(0, cpus)
+def descriptor_limit():
+    """How many a child may have: what we may, and root may have more."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(hard, DESCRIPTORS),) * 2)
+    except (ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def _settle(cpus):
+    """In the child: its CPUs, and its descriptors."""
+    os.sched_setaffinity(0, cpus)
+    descriptor_limit()
 
 
 def _stat(path):
@@ -128,8 +138,22 @@ class Program:
 
     def pss(self):
         """Octets of memory, what is shared divided among those who share it."""
+        return self._rollup("Pss")
+
+    def rss(self):
+        """Octets of memory."""
+        return self._rollup("Rss")
+
+    def _rollup(self, key):
         octets = 0
         for pid in self._family():
             rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-            octets += 1024 * int(re.search(r"^Pss: +(\d+) kB", rollup, re.M)[1])
+            octets += 1024 * int(re.search(rf"^{key}: +(\d+) kB", rollup, re.M)[1])
         return octets
+
+    def descriptors(self):
+        """How many the first process has open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def running(self):
+        return self._process.poll() is None

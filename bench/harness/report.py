@@ -4,14 +4,19 @@ import json
 import os
 import pathlib
 import re
-import statistics
+import subprocess
 
 from . import charts
+from .publish import spread
 from .scenarios import SCENARIOS
-from .subjects import CIPHER, SUBJECTS
+from .subjects import SUBJECTS
 from .verdict import judge
 
 CHARTS = "charts"
+# What may differ between two runs that are one.
+_MAY_DIFFER = ("date", "negotiated")
+# What a figure depends on.
+_MEASURED = ("lib", "proxy", "bench/backend", "bench/load", "bench/rivals", "cmake", "CMakeLists.txt")
 
 
 def machine():
@@ -23,18 +28,19 @@ def machine():
             "kernel": f"{uname.sysname} {uname.release}"}
 
 
-def number(value):
-    """Three digits that count."""
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
-    return f"{value:.{digits}f}"
+def commit(root):
+    """The last one that changed what is measured, as far as git knows."""
+    def git(*words):
+        return subprocess.run(["git", "-C", str(root), *words, "--", *_MEASURED], check=False,
+                              capture_output=True, text=True).stdout.strip()
+
+    return (git("log", "-1", "--format=%h") or "unknown") + (
+        "-dirty" if git("status", "--porcelain") else "")
 
 
-def spread(values):
-    """The median and, where there is more than one value, the extremes."""
-    text = number(statistics.median(values))
-    if len(values) > 1:
-        text += f" ({number(min(values))}-{number(max(values))})"
-    return text
+def library_slug(version):
+    """Of "starttls-proxy 0.1.0, ..., BoringSSL (API 17)": "boringssl-api-17"."""
+    return re.sub(r"[^a-z0-9]+", "-", version.rpartition(", ")[2].lower()).strip("-")
 
 
 def verdict_lines(measured):
@@ -52,10 +58,23 @@ def verdict_lines(measured):
     return lines
 
 
+def negotiated_lines(negotiated):
+    """What every subject negotiates. Where one has another group than ours the table says so: a key
+    exchange of another price is no part of the comparison."""
+    lines = []
+    for direction, rows in negotiated.items():
+        groups = {text.split()[2] for text in rows.values()}
+        if len(groups) > 1:
+            lines.append(f"- **{direction}: not all have the same group, so handshakes do not compare**")
+        lines += [f"- {direction}, {name}: {text}" for name, text in rows.items()]
+    return lines
+
+
 def scenario_lines(scenario, result):
     names = [each.name for each in SUBJECTS[scenario.direction]
              if result["figures"].get(each.name)]
-    lines = [f"### {scenario.title}", "", f"`--only {scenario.name}`, size {result['size']:g}", "",
+    lines = [f"### {scenario.title}", "", f"`--only {scenario.name}`, size {result['size']:g}. "
+             f"{scenario.note}".rstrip(), "",
              "| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for key in scenario.figures:
         cells = [spread(values) if (values := result["figures"][name].get(key)) else "-"
@@ -79,25 +98,44 @@ def draw(folder, scenario, result):
             charts.curves(scenario.title, result["quantiles"]), encoding="utf-8")
 
 
+def merge(folder, run, measured):
+    """`run` and `measured` with what is in the folder already, if it was measured under the same
+    conditions; a scenario that was measured again is replaced."""
+    try:
+        old = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return run, measured
+    scenarios = old.pop("scenarios", {})
+    same = [json.dumps({key: value for key, value in each.items() if key not in _MAY_DIFFER})
+            for each in (old, run)]
+    if same[0] != same[1]:
+        return run, measured
+    return ({**run, "negotiated": {**old.get("negotiated", {}), **run["negotiated"]}},
+            {**scenarios, **measured})
+
+
 def write(folder, run, measured):
-    """`run`: what it was made with; `measured`: {scenario: measure's result, or None}."""
+    """`run`: what it was made with; `measured`: {scenario: measure's result, or None}. Returns the
+    verdicts, and all that is in the folder now."""
     (folder / CHARTS).mkdir(parents=True, exist_ok=True)
+    run, measured = merge(folder, run, measured)
     (folder / "results.json").write_text(
         json.dumps({**run, "scenarios": measured}, indent=1) + "\n", encoding="utf-8")
     lines = ["# starttls-proxy beside others", "",
              "*upgrade*: plaintext client, server that wants STARTTLS; *terminate*: the other way round. "
              "Data-path rivals (nginx stream, HAProxy, hitch) know no STARTTLS: they have implicit TLS "
              "on that side. The proxy has one CPU, load and server the others; its CPU time is the "
-             "kernel's account. Medians of interleaved rounds, in parentheses minimum and maximum.", ""]
+             "kernel's account. Medians of interleaved rounds, in parentheses minimum and maximum; "
+             "ratios are made round by round.", ""]
     lines += [f"- {key}: {value}" for key, value in run.items() if not isinstance(value, dict)]
     lines += [f"- {name}: {version}" for name, version in run["versions"].items()]
     if run["quick"]:
         lines += ["- **a test of the harness: too small for any figure to mean anything**"]
-    lines += [f"- TLS 1.3, {CIPHER}", "", "## Targets", "", *verdict_lines(measured), "",
-              "## Figures", ""]
+    lines += ["", "## Targets", "", *verdict_lines(measured), "", "## What was negotiated", "",
+              *negotiated_lines(run["negotiated"]), "", "## Figures", ""]
     for scenario in SCENARIOS:
         if result := measured.get(scenario.name):
             lines += scenario_lines(scenario, result)
             draw(folder / CHARTS, scenario, result)
     (folder / "report.md").write_text("\n".join(lines), encoding="utf-8")
-    return "\n".join(verdict_lines(measured))
+    return "\n".join(verdict_lines(measured)), measured

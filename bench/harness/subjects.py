@@ -1,17 +1,27 @@
 """Who is compared, and how each is started. Their configurations are in bench/rivals."""
 
+import contextlib
+import copy
 import dataclasses
 import os
 import pathlib
 import re
 import subprocess
+import time
 
-from .programs import BenchError, Program, free_port
+from .programs import BenchError, Program, descriptor_limit, free_port
+from .tap import Tap
 
 RIVALS = pathlib.Path(__file__).resolve().parents[1] / "rivals"
 PACKAGES = ("stunnel4", "nginx", "libnginx-mod-mail", "libnginx-mod-stream", "haproxy", "hitch")
+PROTOCOLS = ("smtp", "lmtp", "imap", "pop3", "sieve", "nntp")
 # What BoringSSL's side prefers; so that all have the same, the others are held to it.
-CIPHER = "TLS_AES_128_GCM_SHA256"
+CIPHER13 = "TLS_AES_128_GCM_SHA256"
+CIPHERS12 = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"
+CIPHER12 = {"server": "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+            "server-rsa": "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}
+
+HANDSHAKES = 5  # looked at, of each subject
 
 OURS = "starttls-proxy"
 DIRECT = "direct"
@@ -80,6 +90,9 @@ class Field:
         self._build = options.build
         self._root = options.peers / "root"
         self._protocol = options.protocol
+        self._tls = options.tls
+        self.version = f"TLSv{options.tls}"
+        self.cipher = CIPHER13 if options.tls == "1.3" else CIPHER12[options.certificate]
         self._stack = stack
         self.folder = folder
         cpus = sorted(options.cpus)
@@ -95,6 +108,13 @@ class Field:
         combined.touch(mode=0o600)
         combined.write_bytes(self.chain.read_bytes() + self.key.read_bytes())
         self._backends = {}
+
+    def speaking(self, protocol):
+        """The same, with backends and subjects of another protocol."""
+        other = copy.copy(self)
+        other._protocol = protocol
+        other._backends = {}
+        return other
 
     def program(self, path):
         program = self._build / path
@@ -122,13 +142,14 @@ class Field:
             self._backends[tls, record] = int(port)
         return self._backends[tls, record]
 
-    def start(self, stack, subject, direction, record=0, extra=()):
-        """The subject, running; None where it is not installed."""
-        upstream = self.backend(subject.server, record)
+    def start(self, stack, subject, direction, record=0, extra=(), cpus=None, upstream=None):
+        """The subject, running; None where it is not installed. `extra`: flags of ours. `upstream`: a
+        port in place of the backend's."""
+        upstream = upstream or self.backend(subject.server, record)
         if subject.kind == "direct":
             return Running(subject, None, upstream)
         if subject.kind == "ours":
-            return self._start_ours(stack, subject, upstream, extra)
+            return self._start_ours(stack, subject, upstream, extra, cpus or self.proxy_cpus)
         if subject.kind == "limit":
             program = stack.enter_context(Program(subject.name, [
                 self.program("bench/plain_relay/plain_relay"), "127.0.0.1", "0", "127.0.0.1",
@@ -137,7 +158,7 @@ class Field:
             return Running(subject, program, port)
         return self._start_rival(stack, subject, direction, upstream)
 
-    def _start_ours(self, stack, subject, upstream, extra):
+    def _start_ours(self, stack, subject, upstream, extra, cpus):
         argv = [self.program("proxy/starttls-proxy"), "--protocol", self._protocol, "--listen",
                 "127.0.0.1:0", "--upstream", f"127.0.0.1:{upstream}", "--upstream-tls",
                 subject.server, "--downstream-tls", subject.client]
@@ -146,7 +167,6 @@ class Field:
         if subject.client != "none":
             argv += ["--chain", self.chain, "--key", self.key]
         extra = list(extra) or ["--workers", "1"]
-        cpus = self.proxy_cpus if extra[:2] == ["--workers", "1"] else self.all_cpus
         program = stack.enter_context(Program(subject.name, [*argv, *extra], cpus, self.folder))
         port = int(program.wait_for(r"msg=listening .*address=127\.0\.0\.1:(\d+)")[1])
         program.wait_for("msg=ready")
@@ -186,23 +206,49 @@ class Field:
         # As root hitch wants somebody to become; others may not become anybody.
         user = 'user = "nobody"' if os.geteuid() == 0 else ""
         values = {"PORT": port, "UPSTREAM": upstream, "AUTH": auth, "PROTOCOL": self._protocol,
-                  "CIPHER": CIPHER, "CHAIN": self.chain, "KEY": self.key, "CA": self.ca,
+                  "VERSION": self.version, "CIPHER": CIPHER13, "CIPHER12": CIPHERS12, "CHAIN": self.chain, "KEY": self.key, "CA": self.ca,
                   "COMBINED": self.folder / "combined.pem", "FOLDER": self.folder,
-                  "ROOT": self._root, "NAME": name, "USER": user}
+                  "ROOT": self._root, "NAME": name, "USER": user,
+                  "SESSIONS": min(8000, descriptor_limit() // 2 - 100)}
         text = (RIVALS / f"{template}.conf").read_text(encoding="utf-8")
         conf = self.folder / f"{name}.conf"
-        conf.write_text(re.sub("@([A-Z]+)@", lambda found: str(values[found[1]]), text),
+        conf.write_text(re.sub("@([A-Z0-9]+)@", lambda found: str(values[found[1]]), text),
                         encoding="utf-8")
         return conf
 
-    def load(self, running, command, *arguments):
+    def load(self, running, command, *arguments, cpus=None):
         """A running load generator."""
-        tls = running.subject.client
-        more = [] if tls == "none" else ["--ca-file", self.ca, "--server-name", "mail.test"]
+        return self.load_at(running.port, running.subject.client, command, *arguments, cpus=cpus)
+
+    def load_at(self, port, tls, command, *arguments, cpus=None):
+        more = [] if tls == "none" else ["--ca-file", self.ca, "--server-name", "mail.test",
+                                         "--tls-version", self._tls]
         return Program("load", [
-            self.program("bench/load/load"), command, "--connect", f"127.0.0.1:{running.port}",
+            self.program("bench/load/load"), command, "--connect", f"127.0.0.1:{port}",
             "--protocol", self._protocol, "--tls", tls, *more, *arguments],
-            self.other_cpus, self.folder)
+            cpus or self.other_cpus, self.folder)
+
+    def negotiated(self, subject, direction):
+        """The server's choices in a few handshakes of the subject, the first one full; None where
+        there are none, or no subject."""
+        with contextlib.ExitStack() as stack:
+            if direction == "upgrade":
+                tap = stack.enter_context(Tap(self.backend(subject.server)))
+                running = self.start(stack, subject, direction, upstream=tap.port)
+            else:
+                running = self.start(stack, subject, direction)
+                if running is not None:
+                    tap = stack.enter_context(Tap(running.port))
+                    running = Running(subject, running.program, tap.port)
+            if running is None:
+                return None
+            with self.load(running, "sessions", "--count", HANDSHAKES, "--concurrency", 1,
+                           "--resume") as load:
+                load.result(60)
+            end = time.monotonic() + 5  # its threads may lag behind
+            while len(tap.hellos) < HANDSHAKES and time.monotonic() < end:
+                time.sleep(0.01)
+            return tap.hellos
 
     def warm_flag(self):
         """The proxy's flag for connections kept ready; None where it has none."""

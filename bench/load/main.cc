@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <barrier>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -12,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -45,7 +47,9 @@ struct Options {
   unsigned count = 1000;
   unsigned concurrency = 8;
   double rate = 0;
+  double seconds = 0;
   double hold = 10;
+  bool fetch = false;
 };
 
 /// All that a command needs.
@@ -111,15 +115,61 @@ void fetch(const Job& job) {
   });
 }
 
-/// `--count` times `unit`, divided among `--sessions` connections.
+/// Hands out units of work until there were `--count`, or `--seconds` are over. Closed loop: at
+/// once. With a rate, open loop: a unit is due at its time, and its times count from then on,
+/// however late it begins, so that a stall is seen by all who would have come meanwhile.
+class Pace {
+ public:
+  explicit Pace(const Options& options) : options_(options) {}
+
+  void start() noexcept { begin_ = Clock::now(); }
+  /// Waits until the next unit is due, and says when that was; nothing when there is no more.
+  std::optional<Clock::time_point> next() {
+    const unsigned number = begun_++;
+    if (number >= options_.count) return std::nullopt;
+    auto due = Clock::now();
+    if (options_.rate > 0) due = after(number / options_.rate);
+    if (options_.seconds > 0 && due >= after(options_.seconds)) return std::nullopt;
+    std::this_thread::sleep_until(due);
+    return due;
+  }
+
+ private:
+  [[nodiscard]] Clock::time_point after(double seconds) const {
+    return begin_ +
+           std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  }
+
+  const Options& options_;
+  Clock::time_point begin_ = Clock::now();
+  std::atomic<unsigned> begun_ = 0;
+};
+
+/// Units of work, divided among `--sessions` connections that are all open, and stay so, while the
+/// clock runs. Says `{"open": N}` when it begins to.
 void repeat(const Job& job, const std::function<void(Client&)>& unit) {
-  std::atomic<unsigned> begun = 0;
+  Pace pace(job.options);
+  std::atomic<unsigned> open = 0;
+  const auto begin = [&]() noexcept {
+    std::printf("{\"open\": %u}\n", open.load());
+    std::fflush(stdout);
+    job.tally.restart();
+    pace.start();
+  };
+  std::barrier all_open(static_cast<std::ptrdiff_t>(job.options.sessions), begin);
   on_threads(job.options.sessions, job.tally, [&](Times& times) {
-    const auto client = job.open_committed();
-    while (begun++ < job.options.count) {
-      const auto begin = Clock::now();
+    std::unique_ptr<Client> client;
+    try {
+      client = job.open_committed();
+    } catch (...) {
+      all_open.arrive_and_drop();
+      throw;
+    }
+    ++open;
+    all_open.arrive_and_wait();
+    while (const auto due = pace.next()) {
       unit(*client);
-      record(times.whole, begin);
+      record(times.whole, *due);
       job.tally.add_done();
     }
     client->quit();
@@ -127,7 +177,7 @@ void repeat(const Job& job, const std::function<void(Client&)>& unit) {
 }
 
 void messages(const Job& job) {
-  const bool sends = bench::can_send(job.options.protocol);
+  const bool sends = !job.options.fetch && bench::can_send(job.options.protocol);
   const std::uint64_t octets = whole_lines(job.options.octets);
   repeat(job, [&](Client& client) {
     if (sends) {
@@ -143,29 +193,19 @@ void commands(const Job& job) {
   repeat(job, [](Client& client) { client.round_trip(); });
 }
 
-/// Closed loop: each thread begins its next session when the last one has ended. With a rate, open
-/// loop: a session is due at its time, and its times count from then on, however late it begins, so
-/// that a stall is seen by all who would have come meanwhile.
 void sessions(const Job& job) {
-  std::atomic<unsigned> begun = 0;
-  const auto begin = Clock::now();
+  Pace pace(job.options);
   on_threads(std::min(job.options.concurrency, job.options.count), job.tally, [&](Times& times) {
-    for (unsigned number = begun++; number < job.options.count; number = begun++) {
-      auto due = Clock::now();
-      if (job.options.rate > 0) {
-        const std::chrono::duration<double> offset(number / job.options.rate);
-        due = begin + std::chrono::duration_cast<Clock::duration>(offset);
-        std::this_thread::sleep_until(due);
-      }
+    while (const auto due = pace.next()) {
       try {
         const auto client = bench::make_client(job.options.protocol, job.target);
         client->open();
-        record(times.ready, due);
+        record(times.ready, *due);
         client->commit();
-        record(times.committed, due);
+        record(times.committed, *due);
         job.tally.add_session(*client);
         client->quit();
-        record(times.whole, due);
+        record(times.whole, *due);
         job.tally.add_done();
       } catch (const std::exception& error) {
         job.tally.add_error(error.what());
@@ -257,6 +297,8 @@ int run_command(int argc, char** argv) {
   };
   const auto add_count = [&](CLI::App* command, const char* description) {
     command->add_option("--count", options.count, description);
+    command->add_option("--rate", options.rate, "so many a second; 0: closed loop");
+    command->add_option("--seconds", options.seconds, "begins none after that; 0: no limit");
   };
   auto* const send_command = add("send", send, "one large message a session");
   add_octets(send_command, "of a session");
@@ -269,6 +311,7 @@ int run_command(int argc, char** argv) {
   add_octets(messages_command, "of a message");
   add_count(messages_command, "messages in all");
   add_sessions(messages_command);
+  messages_command->add_flag("--fetch", options.fetch, "in the other direction");
   auto* const commands_command = add("commands", commands, "round trips of one command");
   add_count(commands_command, "commands in all");
   add_sessions(commands_command);
@@ -281,7 +324,6 @@ int run_command(int argc, char** argv) {
   add_count(sessions_command, "sessions in all");
   sessions_command->add_option("--concurrency", options.concurrency, "sessions at once, at most")
       ->check(CLI::Range(1, 10'000));
-  sessions_command->add_option("--rate", options.rate, "sessions begun a second; 0: closed loop");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

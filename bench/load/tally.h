@@ -23,6 +23,8 @@ struct Times {
 /// What many threads did together.
 class Tally {
  public:
+  /// The clock begins anew. While no other thread uses it.
+  void restart() noexcept { begin_ = Clock::now(); }
   void add_octets(std::uint64_t octets) noexcept { octets_ += octets; }
   void add_done() noexcept { ++done_; }
   /// Counts resumed sessions, and remembers the cipher.

@@ -121,7 +121,7 @@ class BenchSmoke(unittest.TestCase):
             report = (pathlib.Path(folder) / "report.md").read_text(encoding="utf-8")
             self.assertEqual(sorted(results["scenarios"]), sorted(names))
             # What the proxy, or this machine, cannot do, is said and not measured.
-            optional = {"greeting-warm-upgrade", "workers"}
+            optional = {"greeting-warm-upgrade", "workers-upgrade", "workers-terminate"}
             for name in set(names) - optional:
                 result = results["scenarios"][name]
                 self.assertIsNotNone(result, name)

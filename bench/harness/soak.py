@@ -1,0 +1,205 @@
+"""Hours of half load: does anything grow?
+
+One proxy has a service for every protocol in both directions. Each service gets short sessions, small
+messages and large ones. First all of it as fast as it goes, for the rates; then half of each rate,
+open loop, for as long as is wanted, while memory and descriptors are sampled.
+"""
+
+import contextlib
+import json
+import statistics
+import time
+
+from . import charts
+from .measure import say
+from .programs import BenchError, Program, free_port
+from .subjects import PROTOCOLS, SUBJECTS
+
+ALLOWED = 0.05  # growth from the first to the last quarter
+# Below these a share means nothing: one block of the allocator, one session.
+_SLACK = {"PSS, MB": 0.5, "RSS, MB": 0.5, "descriptors": 8}
+_COUNT = 4_000_000_000  # units of work: no limit, time is
+
+_KINDS = {
+    "sessions": ("sessions", "--concurrency", "4"),
+    "messages": ("messages", "--octets", "4096", "--sessions", "4"),
+    "bulk": ("messages", "--octets", "2000000", "--sessions", "1"),
+}
+
+
+def configuration(field, services):
+    """`services`: (protocol, direction, port of the service, port of its server)."""
+    # A line a session, for hours, would fill the disk.
+    lines = ["[proxy]", "workers = 1", 'hostname = "proxy.test"', "[log]", 'level = "warn"']
+    for protocol, subject, port, upstream in services:
+        lines += ["[[service]]", f'name = "{protocol}-{subject.server}"',
+                  f'protocol = "{protocol}"', f'listen = "127.0.0.1:{port}"',
+                  f'downstream.tls = "{subject.client}"',
+                  f'upstream.address = "127.0.0.1:{upstream}"', f'upstream.tls = "{subject.server}"']
+        if subject.server != "none":
+            lines += ['upstream.server_name = "mail.test"', f'upstream.ca_file = "{field.ca}"']
+        if subject.client != "none":
+            lines += ["downstream.certificates = "
+                      f'[{{ chain = "{field.chain}", key = "{field.key}" }}]']
+    return "\n".join(lines) + "\n"
+
+
+class Soak:
+    """The proxy, its servers, and the loads."""
+
+    def __init__(self, field, stack):
+        self._field = field
+        self._ends = []  # (protocol, subject, port, field of the protocol)
+        services = []
+        for protocol in PROTOCOLS:
+            speaking = field.speaking(protocol)
+            for direction in ("upgrade", "terminate"):
+                subject = next(each for each in SUBJECTS[direction] if each.kind == "ours")
+                port = free_port()
+                services.append((protocol, subject, port, speaking.backend(subject.server)))
+                self._ends.append((protocol, subject, port, speaking))
+        path = field.folder / "soak.toml"
+        path.write_text(configuration(field, services), encoding="utf-8")
+        self.proxy = stack.enter_context(Program(
+            "soak", [field.program("proxy/starttls-proxy"), "--config", path], field.proxy_cpus,
+            field.folder))
+        for _, _, port, _ in services:
+            self.proxy.wait_for_port(port)
+
+    def load(self, stack, seconds, rates=None):
+        """Starts all loads: {name: Program}. Without rates they go as fast as it goes."""
+        running = {}
+        for number, (protocol, subject, port, speaking) in enumerate(self._ends):
+            for kind, arguments in _KINDS.items():
+                name = f"{protocol}, {'upgrade' if subject.client == 'none' else 'terminate'}, {kind}"
+                more = ["--count", _COUNT, "--seconds", seconds]
+                if kind == "sessions":
+                    more += ["--resume"] if subject.client != "none" else []
+                elif number % 4 >= 2:  # every second protocol, in both directions
+                    more += ["--fetch"]
+                if rates is not None:
+                    more += ["--rate", f"{rates[name]:.6f}"]
+                running[name] = stack.enter_context(
+                    speaking.load_at(port, subject.client, *arguments, *more))
+        return running
+
+    def sample(self, begin):
+        proxy = self.proxy
+        return {"seconds": time.monotonic() - begin, "PSS, MB": proxy.pss() / 1e6,
+                "RSS, MB": proxy.rss() / 1e6, "descriptors": proxy.descriptors(),
+                "CPU, s": proxy.cpu_seconds()}
+
+
+def quarters(samples, key):
+    """Medians of the first and of the last quarter."""
+    size = max(len(samples) // 4, 1)
+    return tuple(statistics.median(each[key] for each in part)
+                 for part in (samples[:size], samples[-size:]))
+
+
+def slope_per_hour(samples, key):
+    """Of the line with the least squares."""
+    xs = [each["seconds"] / 3600 for each in samples]
+    ys = [each[key] for each in samples]
+    x, y = statistics.fmean(xs), statistics.fmean(ys)
+    square = sum((each - x) ** 2 for each in xs)
+    return sum((a - x) * (b - y) for a, b in zip(xs, ys)) / square if square else 0.0
+
+
+def judge(samples):
+    """[(key, first quarter, last quarter, slope an hour, flat)], the warm-up left out."""
+    end = samples[-1]["seconds"]
+    warm = max(end * 0.1, min(60, end * 0.25))
+    samples = [each for each in samples if each["seconds"] >= warm] or samples
+    rows = []
+    for key, slack in _SLACK.items():
+        first, last = quarters(samples, key)
+        flat = last - first <= max(first * ALLOWED, slack)
+        rows.append((key, first, last, slope_per_hour(samples, key), flat))
+    return rows
+
+
+def sessions_at_work(sample, idle):
+    """Two descriptors each."""
+    return max(0, (sample["descriptors"] - idle) / 2)
+
+
+def run(field, seconds):
+    """What write wants. BenchError where anything has not arrived."""
+    with contextlib.ExitStack() as stack:
+        soak = Soak(field, stack)
+        idle = soak.proxy.descriptors()
+        calibration = min(15, max(seconds / 4, 1))
+        say(f"  as fast as it goes, for {calibration:g} s")
+        with contextlib.ExitStack() as loads:
+            closed = {name: load.result(calibration + 120)
+                      for name, load in soak.load(loads, calibration).items()}
+        # What is slower than one in the whole time would leave its service alone.
+        rates = {name: max(result["done"] / result["seconds"] / 2, 2 / seconds)
+                 for name, result in closed.items()}
+        say(f"  half of it, for {seconds:g} s")
+        begin, samples, cpu = time.monotonic(), [], soak.proxy.cpu_seconds()
+        step = min(5, max(seconds / 300, 0.1))
+        with contextlib.ExitStack() as loads:
+            running = soak.load(loads, seconds, rates)
+            while any(load.running() for load in running.values()):
+                samples.append(soak.sample(begin))
+                if samples[-1]["seconds"] > seconds + 120:
+                    raise BenchError("soak: the load has not ended")
+                time.sleep(step)
+            results = {name: load.result(1) for name, load in running.items()}
+        spent = soak.proxy.cpu_seconds() - cpu
+        text = soak.proxy.text()
+        if soak.proxy.stop() != 0:
+            raise BenchError(f"soak: {text[-2000:]}")
+    for each in samples:
+        each["sessions"] = sessions_at_work(each, idle)
+    # The end of the loads is not the load.
+    samples = [each for each in samples if each["seconds"] <= seconds] or samples
+    return {"seconds": seconds, "rates": rates, "results": results, "samples": samples,
+            "cpu_share": spent / samples[-1]["seconds"], "errors_logged": text.count("level=error")}
+
+
+def report_lines(about, soak):
+    lines = ["# Soak", "", "Every protocol in both directions at half of the rate that the same mixture "
+             "reaches in a closed loop: short sessions, 4 KiB messages, 2 MB messages.", ""]
+    lines += [f"- {key}: {value}" for key, value in about.items() if not isinstance(value, dict)]
+    lines += [f"- seconds: {soak['seconds']:g}", f"- CPU of the proxy: {soak['cpu_share']:.0%}",
+              "", "| | first quarter | last quarter | slope an hour | verdict |", "|---" * 5 + "|"]
+    rows = judge(soak["samples"])
+    for key, first, last, slope, flat in rows:
+        lines.append(f"| {key} | {first:.2f} | {last:.2f} | {slope:+.2f} | "
+                     f"{'flat' if flat else '**grows**'} |")
+    open_now = [each["sessions"] for each in soak["samples"]]
+    lines += ["", f"Sessions open: median {statistics.median(open_now):.0f}, at most "
+              f"{max(open_now):.0f}.", "", "| load | done | a second | p50, ms | p99, ms | max, ms |",
+              "|---" * 6 + "|"]
+    for name, result in soak["results"].items():
+        times = result["whole_us"] or {"p50": 0, "p99": 0, "max": 0}
+        lines.append(f"| {name} | {result['done']} | {result['done'] / result['seconds']:.1f} | "
+                     + " | ".join(f"{times[key] / 1e3:.2f}" for key in ("p50", "p99", "max")) + " |")
+    lines += ["", "![soak](soak.svg)", ""]
+    return lines
+
+
+def write(folder, about, soak):
+    """soak.json, soak.md, soak.svg. Returns the verdict."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "soak.json").write_text(json.dumps({**about, **soak}, indent=1) + "\n",
+                                      encoding="utf-8")
+    lines = report_lines(about, soak)
+    (folder / "soak.md").write_text("\n".join(lines), encoding="utf-8")
+    samples = soak["samples"]
+    seconds = [each["seconds"] for each in samples]
+    (folder / "soak.svg").write_text(charts.courses(
+        f"Half load, {soak['seconds']:g} s", seconds,
+        [(name, unit, [each[key] for each in samples]) for name, unit, key in (
+            ("Memory (PSS)", "MB", "PSS, MB"), ("Memory (RSS)", "MB", "RSS, MB"),
+            ("Descriptors", "open", "descriptors"), ("Sessions", "open", "sessions"))]),
+        encoding="utf-8")
+    rows = judge(samples)
+    words = [f"{key}: {first:.2f} -> {last:.2f}, {slope:+.2f} an hour: "
+             f"{'flat' if flat else 'GROWS'}" for key, first, last, slope, flat in rows]
+    done = sum(each["done"] for each in soak["results"].values())
+    octets = sum(each["octets"] for each in soak["results"].values())
+    return "\n".join([f"{done} units of work, {octets / 1e9:.2f} GB, no error", *words])
