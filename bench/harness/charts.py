@@ -108,21 +108,21 @@ def bars(title, unit, rows):
     return _svg(WIDTH, end + 14, [*parts, *_legend(16, end, {kind for _, kind, _ in rows})])
 
 
-def panels(title, charts, footer=""):
-    """Several small charts in two columns: (title, unit, rows)."""
+def panels(title, charts, footers=()):
+    """Several small charts in two columns: (title, unit, rows). Lines of small print below."""
     column, y = WIDTH // 2, 44
     parts = [_text(16, 28, title, size=17, weight="600")]
     for first in range(0, len(charts), 2):
         heights = []
         for number, (name, unit, rows) in enumerate(charts[first:first + 2]):
-            more, height = _panel(16 + number * column, y, column - 20, name, unit, rows, left=96)
+            more, height = _panel(16 + number * column, y, column - 20, name, unit, rows, left=104)
             parts += more
             heights.append(height)
         y += max(heights) + 22
     parts += _legend(16, y + 6, {kind for _, _, rows in charts for _, kind, _ in rows})
-    if footer:
-        y += 20
-        parts.append(_text(16, y + 6, footer, size=11, kind="faint"))
+    for footer in footers:
+        y += 18
+        parts.append(_text(16, y + 8, footer, size=11, kind="faint"))
     return _svg(WIDTH, y + 20, parts)
 
 

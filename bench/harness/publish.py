@@ -83,8 +83,10 @@ def table(run, measured):
     versions = run["versions"]
     rivals = ", ".join(f"{name} {version}" for name, version in versions.items()
                        if name not in (OURS, "rivals' TLS library"))
+    picture = [] if chart(run, measured) is None else [
+        "![CPU time and memory beside other proxies](bench/chart.svg)", ""]
     lines = [
-        BEGIN, f"Measured {run['date']} on {run['cpus']} x {run['cpu']}, {run['kernel']}: "
+        BEGIN, *picture, f"Measured {run['date']} on {run['cpus']} x {run['cpu']}, {run['kernel']}: "
         f"{versions[OURS]} beside {rivals} ({versions.get('rivals' + chr(39) + ' TLS library', '?')}); "
         f"TLS {run['tls']}, {run['protocol']}, medians of {run['rounds']} interleaved rounds, the last "
         "column with minimum and maximum of the rounds.", "",
@@ -119,5 +121,6 @@ def chart(run, measured):
     if not parts:
         return None
     return charts.panels("What the same work costs; less is better", parts,
-                         f"{run['date']}, {run['cpu']}, one CPU for each proxy, TLS {run['tls']}; "
-                         f"{run['versions'][OURS]}")
+                         (f"{run['date']}, {run['cpu']}, one CPU for the proxy, TLS {run['tls']}. "
+                          "Medians; the lines go from the least to the most.",
+                          run["versions"][OURS]))
