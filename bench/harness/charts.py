@@ -5,6 +5,8 @@ import math
 import statistics
 from html import escape
 
+from .interval import interval
+
 WIDTH = 760
 _LEFT = 130
 _RIGHT = 90
@@ -67,7 +69,7 @@ def _ticks(highest, wanted=5):
 def _panel(x, y, width, title, unit, rows, left=_LEFT):
     """A title and a bar for each row (name, kind, values), and how high that is."""
     top, step, bar = y + 34, 24, 15
-    highest = max(max(values) for _, _, values in rows) or 1
+    highest = max(interval(values)[1] for _, _, values in rows) or 1
     begin, scale = x + left, (width - left - _RIGHT + 24) / highest
     bottom = top + len(rows) * step
     parts = [_text(x, y + 12, title, size=14, weight="600"),
@@ -77,7 +79,7 @@ def _panel(x, y, width, title, unit, rows, left=_LEFT):
         parts.append(f'<path class="grid" d="M{at:.1f} {top}V{bottom}"/>')
     for number, (name, kind, values) in enumerate(rows):
         at = top + number * step + (step - bar) / 2
-        median, low, high = statistics.median(values), min(values), max(values)
+        median, (low, high) = statistics.median(values), interval(values)
         weight = "600" if kind == "ours" else "normal"
         parts.append(_text(begin - 8, at + 12, name, "end", weight=weight))
         parts.append(f'<rect class="{kind.replace(" ", "-")}" x="{begin:.1f}" y="{at:.1f}" rx="2" '
@@ -102,7 +104,7 @@ def _legend(x, y, kinds):
 
 
 def bars(title, unit, rows):
-    """`rows`: (name, kind, values). A bar is the median, the line over it goes from min to max."""
+    """`rows`: (name, kind, values). A bar is the median, the line over it its interval."""
     parts, height = _panel(16, 14, WIDTH - 24, title, f"{unit}; less is better", rows)
     end = 14 + height + 24
     return _svg(WIDTH, end + 14, [*parts, *_legend(16, end, {kind for _, kind, _ in rows})])

@@ -4,6 +4,7 @@ typed by hand."""
 import statistics
 
 from . import charts
+from .interval import MEANING, interval
 from .scenarios import (CPU_GB, CPU_OP, CPU_SESSION, IDLE, OVERHEAD, P50, READY, SCALE, SCENARIOS,
                         Target)
 from .subjects import OURS, SUBJECTS
@@ -56,10 +57,11 @@ def number(value):
 
 
 def spread(values):
-    """The median and, where there is more than one value, the extremes."""
+    """The median and, where there is more than one value, its interval."""
     text = number(statistics.median(values))
     if len(values) > 1:
-        text += f" ({number(min(values))}-{number(max(values))})"
+        low, high = interval(values)
+        text += f" ({number(low)}-{number(high)})"
     return text
 
 
@@ -89,7 +91,7 @@ def table(run, measured):
         BEGIN, *picture, f"Measured {run['date']} on {run['cpus']} x {run['cpu']}, {run['kernel']}: "
         f"{versions[OURS]} beside {rivals} ({versions.get('rivals' + chr(39) + ' TLS library', '?')}); "
         f"TLS {run['tls']}, {run['protocol']}, medians of {run['rounds']} interleaved rounds, the last "
-        "column with minimum and maximum of the rounds.", "",
+        f"column with {MEANING}.", "",
         "| | " + " | ".join(columns) + " | starttls-proxy to the best rival |",
         "|---" * (len(columns) + 2) + "|"]
     for label, cells, ratio in rows:
@@ -122,5 +124,5 @@ def chart(run, measured):
         return None
     return charts.panels("What the same work costs; less is better", parts,
                          (f"{run['date']}, {run['cpu']}, one CPU for the proxy, TLS {run['tls']}. "
-                          "Medians; the lines go from the least to the most.",
+                          f"Medians; the lines are {MEANING}.",
                           run["versions"][OURS]))

@@ -7,6 +7,7 @@ import re
 import subprocess
 
 from . import charts
+from .interval import MEANING
 from .publish import spread
 from .scenarios import SCENARIOS
 from .subjects import SUBJECTS
@@ -125,8 +126,8 @@ def write(folder, run, measured):
              "*upgrade*: plaintext client, server that wants STARTTLS; *terminate*: the other way round. "
              "Data-path rivals (nginx stream, HAProxy, hitch) know no STARTTLS: they have implicit TLS "
              "on that side. The proxy has one CPU, load and server the others; its CPU time is the "
-             "kernel's account. Medians of interleaved rounds, in parentheses minimum and maximum; "
-             "ratios are made round by round.", ""]
+             f"kernel's account. Medians of interleaved rounds; in parentheses {MEANING} (minimum and "
+             "maximum where there are less than 6 rounds). Ratios are made round by round.", ""]
     lines += [f"- {key}: {value}" for key, value in run.items() if not isinstance(value, dict)]
     lines += [f"- {name}: {version}" for name, version in run["versions"].items()]
     if run["quick"]:

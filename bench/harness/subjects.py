@@ -21,6 +21,9 @@ CIPHERS12 = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"
 CIPHER12 = {"server": "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
             "server-rsa": "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}
 
+# Octets of a rival's buffer, where it has a setting: what was best of 16, 32, 64, 128 and 256 KiB.
+BUFFER = 65536
+BULK_BUFFER = 262144
 HANDSHAKES = 5  # looked at, of each subject
 
 OURS = "starttls-proxy"
@@ -142,9 +145,11 @@ class Field:
             self._backends[tls, record] = int(port)
         return self._backends[tls, record]
 
-    def start(self, stack, subject, direction, record=0, extra=(), cpus=None, upstream=None):
+    def start(self, stack, subject, direction, record=0, extra=(), cpus=None, upstream=None,
+              bulk=False):
         """The subject, running; None where it is not installed. `extra`: flags of ours. `upstream`: a
-        port in place of the backend's."""
+        port in place of the backend's. `bulk`: rivals get the buffers that suit much data, not many
+        sessions."""
         upstream = upstream or self.backend(subject.server, record)
         if subject.kind == "direct":
             return Running(subject, None, upstream)
@@ -156,7 +161,8 @@ class Field:
                 upstream], self.proxy_cpus, self.folder))
             port = int(program.wait_for(r"listening 127\.0\.0\.1:(\d+)\n")[1])
             return Running(subject, program, port)
-        return self._start_rival(stack, subject, direction, upstream)
+        return self._start_rival(stack, subject, direction, upstream,
+                                 BULK_BUFFER if bulk else BUFFER)
 
     def _start_ours(self, stack, subject, upstream, extra, cpus):
         argv = [self.program("proxy/starttls-proxy"), "--protocol", self._protocol, "--listen",
@@ -172,7 +178,7 @@ class Field:
         program.wait_for("msg=ready")
         return Running(subject, program, port)
 
-    def _start_rival(self, stack, subject, direction, upstream):
+    def _start_rival(self, stack, subject, direction, upstream, buffer):
         binary = {"stunnel": "usr/bin/stunnel4", "HAProxy": "usr/sbin/haproxy",
                   "hitch": "usr/sbin/hitch"}.get(subject.name, "usr/sbin/nginx")
         command = self.rival_command(binary)
@@ -181,14 +187,14 @@ class Field:
         auth = 0
         if subject.name == "nginx mail":
             auth = free_port()
-            conf = self._configure("nginx-auth", auth, upstream)
+            conf = self._configure("nginx-auth", auth, upstream, buffer)
             authority = stack.enter_context(Program(
                 "nginx auth", self._arguments(command, "nginx", conf), self.other_cpus,
                 self.folder))
             authority.wait_for_port(auth)
         port = free_port()
         template = f"{subject.name.lower().replace(' ', '-')}-{direction}"
-        conf = self._configure(template, port, upstream, auth)
+        conf = self._configure(template, port, upstream, buffer, auth)
         program = stack.enter_context(Program(
             subject.name, self._arguments(command, template, conf), self.proxy_cpus, self.folder))
         program.wait_for_port(port)
@@ -201,12 +207,14 @@ class Field:
                             "hitch": ["--config", conf],
                             "stunnel": [conf]}[kind]]
 
-    def _configure(self, template, port, upstream, auth=0):
+    def _configure(self, template, port, upstream, buffer, auth=0):
         name = f"{template}-{port}"
         # As root hitch wants somebody to become; others may not become anybody.
         user = 'user = "nobody"' if os.geteuid() == 0 else ""
         values = {"PORT": port, "UPSTREAM": upstream, "AUTH": auth, "PROTOCOL": self._protocol,
-                  "VERSION": self.version, "CIPHER": CIPHER13, "CIPHER12": CIPHERS12, "CHAIN": self.chain, "KEY": self.key, "CA": self.ca,
+                  "BUFFER": buffer,
+                  "VERSION": self.version, "CIPHER": CIPHER13, "CIPHER12": CIPHERS12,
+                  "CHAIN": self.chain, "KEY": self.key, "CA": self.ca,
                   "COMBINED": self.folder / "combined.pem", "FOLDER": self.folder,
                   "ROOT": self._root, "NAME": name, "USER": user,
                   "SESSIONS": min(8000, descriptor_limit() // 2 - 100)}

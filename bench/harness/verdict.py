@@ -57,6 +57,5 @@ def judge(scenario, figures, target):
     rival = best_rival(scenario, figures, target)
     if rival is None:
         return Verdict(target, "", ())
-    # CPU time comes in ticks: below one there is no ratio.
     pairs = zip(ours, figures[rival][target.figure])
     return Verdict(target, rival, tuple(a / b for a, b in pairs if b > 0))
