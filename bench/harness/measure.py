@@ -113,7 +113,7 @@ def run(field, each, command, *arguments, cpus=None):
     opened first and used then, the time to open them does not count."""
     before = each.program.cpu_seconds() if each.program else 0
     with field.load(each, command, *arguments, cpus=cpus) as load:
-        if command in ("messages", "commands"):
+        if command != "sessions":
             load.wait_for(r'"open": \d+}\n', DEADLINE)
             before = each.program.cpu_seconds() if each.program else 0
         result = load.result(DEADLINE)

@@ -93,7 +93,7 @@ class Program:
                 return found
             if ended:
                 break
-            time.sleep(0.01)
+            time.sleep(0.003)
         raise BenchError(f"{self.name} did not say {pattern!r}:\n{self.text()[-2000:]}")
 
     def wait_for_port(self, port):

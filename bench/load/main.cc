@@ -94,27 +94,6 @@ std::uint64_t whole_lines(std::uint64_t octets) {
   return (octets + kLine - 1) / kLine * kLine;
 }
 
-void send(const Job& job) {
-  const std::uint64_t octets = whole_lines(job.options.octets);
-  on_threads(job.options.sessions, job.tally, [&](Times&) {
-    const auto client = job.open_committed();
-    client->send_message(octets);
-    client->quit();
-    job.tally.add_octets(octets);
-    job.tally.add_done();
-  });
-}
-
-void fetch(const Job& job) {
-  on_threads(job.options.sessions, job.tally, [&](Times&) {
-    const auto client = job.open_committed();
-    client->fetch(job.options.octets);
-    client->quit();
-    job.tally.add_octets(job.options.octets);
-    job.tally.add_done();
-  });
-}
-
 /// Hands out units of work until there were `--count`, or `--seconds` are over. Closed loop: at
 /// once. With a rate, open loop: a unit is due at its time, and its times count from then on,
 /// however late it begins, so that a stall is seen by all who would have come meanwhile.
@@ -145,18 +124,21 @@ class Pace {
   std::atomic<unsigned> begun_ = 0;
 };
 
-/// Units of work, divided among `--sessions` connections that are all open, and stay so, while the
-/// clock runs. Says `{"open": N}` when it begins to.
-void repeat(const Job& job, const std::function<void(Client&)>& unit) {
-  Pace pace(job.options);
+/// Opens `--sessions` connections, and does `work` with each once all are open. Says `{"open": N}`
+/// then, and waits a moment: whoever measures looks at the clocks, so that opening does not count.
+/// `begin` is called when the work does.
+void on_sessions(const Job& job, const std::function<void()>& begin,
+                 const std::function<void(Client&, Times&)>& work) {
+  constexpr std::chrono::milliseconds kLook{25};
   std::atomic<unsigned> open = 0;
-  const auto begin = [&]() noexcept {
+  const auto on_all_open = [&]() noexcept {
     std::printf("{\"open\": %u}\n", open.load());
     std::fflush(stdout);
+    std::this_thread::sleep_for(kLook);
     job.tally.restart();
-    pace.start();
+    begin();
   };
-  std::barrier all_open(static_cast<std::ptrdiff_t>(job.options.sessions), begin);
+  std::barrier all_open(static_cast<std::ptrdiff_t>(job.options.sessions), on_all_open);
   on_threads(job.options.sessions, job.tally, [&](Times& times) {
     std::unique_ptr<Client> client;
     try {
@@ -167,13 +149,44 @@ void repeat(const Job& job, const std::function<void(Client&)>& unit) {
     }
     ++open;
     all_open.arrive_and_wait();
-    while (const auto due = pace.next()) {
-      unit(*client);
-      record(times.whole, *due);
-      job.tally.add_done();
-    }
+    work(*client, times);
     client->quit();
   });
+}
+
+void send(const Job& job) {
+  const std::uint64_t octets = whole_lines(job.options.octets);
+  on_sessions(
+      job, [] {},
+      [&](Client& client, Times&) {
+        client.send_message(octets);
+        job.tally.add_octets(octets);
+        job.tally.add_done();
+      });
+}
+
+void fetch(const Job& job) {
+  on_sessions(
+      job, [] {},
+      [&](Client& client, Times&) {
+        client.fetch(job.options.octets);
+        job.tally.add_octets(job.options.octets);
+        job.tally.add_done();
+      });
+}
+
+/// Units of work, divided among the sessions.
+void repeat(const Job& job, const std::function<void(Client&)>& unit) {
+  Pace pace(job.options);
+  on_sessions(
+      job, [&pace] { pace.start(); },
+      [&](Client& client, Times& times) {
+        while (const auto due = pace.next()) {
+          unit(client);
+          record(times.whole, *due);
+          job.tally.add_done();
+        }
+      });
 }
 
 void messages(const Job& job) {
