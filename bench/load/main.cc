@@ -36,6 +36,9 @@ using bench::Tally;
 using bench::Target;
 using bench::Times;
 
+/// Whoever does not answer would be waited for, a minute for each session.
+constexpr unsigned kEnoughErrors = 20;
+
 struct Options {
   std::string connect;
   std::string protocol = "smtp";
@@ -222,6 +225,7 @@ void sessions(const Job& job) {
         job.tally.add_done();
       } catch (const std::exception& error) {
         job.tally.add_error(error.what());
+        if (job.tally.errors() >= kEnoughErrors) return;
       }
     }
   });

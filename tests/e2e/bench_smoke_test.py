@@ -17,8 +17,9 @@ from support.environment import BACKEND, PROXY, ROOT, pki
 
 sys.path.insert(0, str(ROOT / "bench"))
 
-from harness import publish, report, soak  # noqa: E402  pylint: disable=wrong-import-position
-from harness.tap import read_hello  # noqa: E402  pylint: disable=wrong-import-position
+from harness import publish, report, soak  # noqa: E402
+from harness.interval import interval  # noqa: E402
+from harness.tap import read_hello  # noqa: E402
 
 RUN = ROOT / "bench" / "run"
 LOAD = PROXY.parents[1] / "bench" / "load" / "load"
@@ -246,6 +247,13 @@ class Tap(unittest.TestCase):
         full, resumed = read_hello(hello + record), read_hello(hello)
         self.assertEqual((full.version, full.group, full.resumed), ("TLSv1.2", "X25519", False))
         self.assertEqual((resumed.group, resumed.resumed), ("", True))
+
+
+class Interval(unittest.TestCase):
+    def test_it_grows_narrower_with_the_rounds(self):
+        for count, expected in ((1, (1, 1)), (5, (1, 5)), (6, (1, 6)), (9, (2, 8)), (12, (3, 10)),
+                                (20, (6, 15))):
+            self.assertEqual(interval(range(count, 0, -1)), expected)
 
 
 class SoakVerdict(unittest.TestCase):
