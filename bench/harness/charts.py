@@ -69,7 +69,7 @@ def _ticks(highest, wanted=5):
 def _panel(x, y, width, title, unit, rows, left=_LEFT):
     """A title and a bar for each row (name, kind, values), and how high that is."""
     top, step, bar = y + 34, 24, 15
-    highest = max(interval(values)[1] for _, _, values in rows) or 1
+    highest = max(max(interval(values)[1] for _, _, values in rows), 0) or 1
     begin, scale = x + left, (width - left - _RIGHT + 24) / highest
     bottom = top + len(rows) * step
     parts = [_text(x, y + 12, title, size=14, weight="600"),
@@ -79,7 +79,8 @@ def _panel(x, y, width, title, unit, rows, left=_LEFT):
         parts.append(f'<path class="grid" d="M{at:.1f} {top}V{bottom}"/>')
     for number, (name, kind, values) in enumerate(rows):
         at = top + number * step + (step - bar) / 2
-        median, (low, high) = statistics.median(values), interval(values)
+        median = statistics.median(values)
+        low, high = (max(end, 0) for end in interval(values))  # memory may also have shrunk
         weight = "600" if kind == "ours" else "normal"
         parts.append(_text(begin - 8, at + 12, name, "end", weight=weight))
         parts.append(f'<rect class="{kind.replace(" ", "-")}" x="{begin:.1f}" y="{at:.1f}" rx="2" '

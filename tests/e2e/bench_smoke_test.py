@@ -17,7 +17,7 @@ from support.environment import BACKEND, PROXY, ROOT, pki
 
 sys.path.insert(0, str(ROOT / "bench"))
 
-from harness import publish, report, soak  # noqa: E402
+from harness import charts, publish, report, soak  # noqa: E402
 from harness.interval import interval  # noqa: E402
 from harness.tap import read_hello  # noqa: E402
 
@@ -212,6 +212,8 @@ class Publish(unittest.TestCase):
         svg = publish.chart(RUN_OF, measured([0.4, 0.5], [0.9, 1.0]))
         self.assertTrue(xml.etree.ElementTree.fromstring(svg).tag.endswith("svg"))
         self.assertIsNone(publish.chart(RUN_OF, {}))
+        for values in ([0.0], [-3.0], [-1.0, 2.0]):
+            xml.etree.ElementTree.fromstring(charts.bars("title", "KB", [("ours", "ours", values)]))
 
     def test_libraries_have_folders_of_their_own(self):
         self.assertEqual(report.library_slug("starttls-proxy 0.1.0, libuv 1.44.2, BoringSSL (API 17)"),
