@@ -117,7 +117,7 @@ def merge(folder, run, measured):
 
 def write(folder, run, measured):
     """`run`: what it was made with; `measured`: {scenario: measure's result, or None}. Returns the
-    verdicts, and all that is in the folder now."""
+    verdicts, and all that is in the folder now: figures, and what they were made with."""
     (folder / CHARTS).mkdir(parents=True, exist_ok=True)
     run, measured = merge(folder, run, measured)
     (folder / "results.json").write_text(
@@ -139,4 +139,4 @@ def write(folder, run, measured):
             lines += scenario_lines(scenario, result)
             draw(folder / CHARTS, scenario, result)
     (folder / "report.md").write_text("\n".join(lines), encoding="utf-8")
-    return "\n".join(verdict_lines(measured)), measured
+    return "\n".join(verdict_lines(measured)), measured, run
