@@ -1,5 +1,5 @@
-"""Runs scenarios: every subject once a round, A B C A B C, so that whatever else happens on the
-machine happens to all."""
+"""Runs scenarios: every subject once a round, A B C C B A, so that whatever else happens on the
+machine, or slowly changes, happens to all."""
 
 import contextlib
 import re
@@ -41,7 +41,7 @@ def measure(field, scenario, options):
         for each in running:  # unmeasured: buffers, caches, the kernel's windows
             once(field, scenario, each, max(scenario.quick // 4, 10), options.quick)
         for number in range(min(options.rounds, scenario.rounds or options.rounds)):
-            for each in running:
+            for each in running if number % 2 == 0 else reversed(running):
                 values, curve = once(field, scenario, each, size, options.quick)
                 if curve:
                     curves.setdefault(each.name, []).append(curve)
