@@ -123,6 +123,6 @@ def chart(run, measured):
     if not parts:
         return None
     return charts.panels("What the same work costs; less is better", parts,
-                         (f"{run['date']}, {run['cpu']}, one CPU for the proxy, TLS {run['tls']}. "
-                          f"Medians; the lines are {MEANING}.",
+                         (f"{run['date']}, {run['cpu']}, one CPU for the proxy, TLS {run['tls']}",
+                          f"Medians of {run['rounds']} rounds; the lines are {MEANING}",
                           run["versions"][OURS]))
