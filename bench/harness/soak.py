@@ -12,7 +12,7 @@ import time
 
 from . import charts
 from .measure import say
-from .programs import BenchError, Program, free_port
+from .programs import BenchError, Program, free_ports
 from .subjects import PROTOCOLS, SUBJECTS
 
 ALLOWED = 0.05  # growth from the first to the last quarter
@@ -49,15 +49,16 @@ class Soak:
 
     def __init__(self, field, stack):
         self._field = field
-        self._ends = []  # (protocol, subject, port, field of the protocol)
-        services = []
+        wanted = []
         for protocol in PROTOCOLS:
             speaking = field.speaking(protocol)
             for direction in ("upgrade", "terminate"):
                 subject = next(each for each in SUBJECTS[direction] if each.kind == "ours")
-                port = free_port()
-                services.append((protocol, subject, port, speaking.backend(subject.server)))
-                self._ends.append((protocol, subject, port, speaking))
+                wanted.append((protocol, subject, speaking, speaking.backend(subject.server)))
+        services, self._ends = [], []  # the latter: protocol, subject, port, field of the protocol
+        for port, (protocol, subject, speaking, upstream) in zip(free_ports(len(wanted)), wanted):
+            services.append((protocol, subject, port, upstream))
+            self._ends.append((protocol, subject, port, speaking))
         path = field.folder / "soak.toml"
         path.write_text(configuration(field, services), encoding="utf-8")
         self.proxy = stack.enter_context(Program(
