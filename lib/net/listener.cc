@@ -143,6 +143,7 @@ Listener::~Listener() {
 
 Result<> Listener::open(Socket socket) {
   const int fd = socket.get();
+  if (kind_ == Stream::Kind::tcp) set_tcp_options(fd);
   int status = kind_ == Stream::Kind::tcp ? uv_tcp_open(&handle_->tcp, fd)
                                           : uv_pipe_open(&handle_->pipe, fd);
   if (status == 0) {
@@ -160,7 +161,6 @@ void Listener::on_connection(int status) {
   if (status != 0) return;
   auto stream = Stream::create(loop_, kind_);
   if (uv_accept(&handle_->stream, stream->raw()) != 0) return;
-  stream->connected();
   on_connection_(std::move(stream));
 }
 

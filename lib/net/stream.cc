@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <linux/sockios.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -15,8 +16,9 @@ namespace {
 /// uv_write keeps this many buffers in the request itself; more would cost an allocation.
 constexpr std::size_t kPiecesPerWrite = 4;
 
-/// A peer that vanished without a word is noticed long before the idle deadline.
-constexpr unsigned kKeepAliveSeconds = 120;
+/// A peer that vanished without a word is noticed long before the idle deadline, and one behind a
+/// network that is down for a minute is not given up.
+constexpr int kKeepAliveSeconds = 120;
 
 uv_buf_t as_buffer(std::span<const std::byte> bytes) {
   // libuv takes char* for reading and writing alike; it does not change what it writes.
@@ -29,6 +31,14 @@ Stream& self(uv_stream_t* handle) {
 }
 
 }  // namespace
+
+/// Where one is refused the connection works all the same.
+void set_tcp_options(int fd) noexcept {
+  const int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &kKeepAliveSeconds, sizeof(kKeepAliveSeconds));
+}
 
 Stream::Stream(Loop& loop, Kind kind) : loop_(loop), queue_(loop.pool()), kind_(kind) {
   if (kind == Kind::tcp) {
@@ -44,7 +54,7 @@ void Stream::connect(const SocketAddress& address, OnConnected done) {
   const auto report = [](uv_connect_t* request, int status) noexcept {
     if (status == UV_ECANCELED) return;  // let go
     Stream& stream = self(request->handle);
-    if (status == 0) stream.connected();
+    if (status == 0 && stream.kind_ == Kind::tcp) set_tcp_options(stream.fd());
     // The receiver may let go of the stream.
     const auto callback = std::move(stream.on_connected_);
     if (status == 0) {
@@ -64,12 +74,6 @@ void Stream::connect(const SocketAddress& address, OnConnected done) {
   }
   const auto* local = reinterpret_cast<const sockaddr_un*>(&address.storage);
   uv_pipe_connect(&request_.connect, &handle_.pipe, local->sun_path, report);
-}
-
-void Stream::connected() noexcept {
-  if (kind_ != Kind::tcp) return;
-  uv_tcp_nodelay(&handle_.tcp, 1);
-  uv_tcp_keepalive(&handle_.tcp, 1, kKeepAliveSeconds);
 }
 
 void Stream::start_reading(std::size_t limit) {
@@ -206,10 +210,11 @@ void Stream::shutdown_write() {
   if (queue_.empty()) send_fin();
 }
 
+/// Nothing waits in libuv, so there is no need to ask it, which would wait for a turn of the loop.
 void Stream::send_fin() {
   writing_ = Writing::fin_sent;
   // A failure here means that the peer is gone; reading says so.
-  uv_shutdown(&request_.shutdown, &handle_.stream, [](uv_shutdown_t*, int) noexcept {});
+  ::shutdown(fd(), SHUT_WR);
 }
 
 void Stream::close() noexcept {
@@ -228,7 +233,6 @@ void Stream::close() noexcept {
 
 void Stream::reset() noexcept {
   if (state_ != State::open || kind_ != Kind::tcp) return;
-  // libuv refuses a reset while a shutdown is pending; letting go closes it then.
   if (uv_tcp_close_reset(&handle_.tcp, on_handle_closed) != 0) return;
   state_ = State::closing;
   loop_.forget(*this);
@@ -244,39 +248,35 @@ std::size_t Stream::unsent() const noexcept {
   return uv_stream_get_write_queue_size(&handle_.stream);
 }
 
-bool Stream::has_pending_input() const noexcept {
+int Stream::fd() const noexcept {
   uv_os_fd_t fd = -1;
-  if (uv_fileno(&handle_.any, &fd) != 0) return false;
+  return uv_fileno(&handle_.any, &fd) == 0 ? fd : -1;
+}
+
+bool Stream::has_pending_input() const noexcept {
   char octet = 0;
-  return ::recv(fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+  return ::recv(fd(), &octet, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 /// libuv takes a reset that comes together with octets for the end of file (1.44: POLLHUP behind a
 /// short read); the kernel still knows better.
 int Stream::pending_error() const noexcept {
-  uv_os_fd_t fd = -1;
   int error = 0;
   socklen_t size = sizeof(error);
-  if (uv_fileno(&handle_.any, &fd) != 0) return 0;
-  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) return 0;
+  if (::getsockopt(fd(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) return 0;
   return error;
 }
 
 std::size_t Stream::unacknowledged() const noexcept {
-  uv_os_fd_t fd = -1;
   int octets = 0;
-  if (kind_ != Kind::tcp || uv_fileno(&handle_.any, &fd) != 0) return 0;
-  if (::ioctl(fd, SIOCOUTQ, &octets) != 0) return 0;
+  if (kind_ != Kind::tcp || ::ioctl(fd(), SIOCOUTQ, &octets) != 0) return 0;
   return static_cast<std::size_t>(octets);
 }
 
 SocketAddress Stream::peer() const noexcept {
   SocketAddress address;
-  uv_os_fd_t fd = -1;
   address.size = sizeof(address.storage);
-  if (uv_fileno(&handle_.any, &fd) != 0 || ::getpeername(fd, address.get(), &address.size) != 0) {
-    return {};
-  }
+  if (::getpeername(fd(), address.get(), &address.size) != 0) return {};
   return address;
 }
 

@@ -45,6 +45,10 @@ class StreamEvents {
   ~StreamEvents() = default;
 };
 
+/// No delay for small writes (a delayed-ACK stall is 40 ms a command), and probes for a peer that
+/// has vanished. A listening socket's connections inherit them.
+void set_tcp_options(int fd) noexcept;
+
 class Stream {
  public:
   enum class Kind : std::uint8_t { tcp, unix_socket };
@@ -95,9 +99,6 @@ class Stream {
   [[nodiscard]] Loop& loop() noexcept { return loop_; }
   [[nodiscard]] uv_stream_t* raw() noexcept { return &handle_.stream; }
   [[nodiscard]] Kind kind() const noexcept { return kind_; }
-  /// The connection stands: no delay for small writes (a delayed-ACK stall is 40 ms a command).
-  void connected() noexcept;
-
   /// For the loop: what was to be reported.
   void on_next_turn();
 
@@ -116,6 +117,7 @@ class Stream {
   void fail_writing(int status);
   void on_written(int status);
   void on_read(ssize_t count, const uv_buf_t* buffer);
+  [[nodiscard]] int fd() const noexcept;             // -1: closed
   [[nodiscard]] int pending_error() const noexcept;  // errno of a failure not yet told, or 0
   static void on_handle_closed(uv_handle_t* handle) noexcept;
   void report_later();
@@ -128,7 +130,6 @@ class Stream {
   union Request {
     uv_connect_t connect;
     uv_write_t write;
-    uv_shutdown_t shutdown;
   } request_{};
   OnConnected on_connected_;
   std::size_t in_flight_ = 0;  // octets of `queue_` that uv_write holds

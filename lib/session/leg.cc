@@ -49,8 +49,7 @@ void Leg::start_relay() {
   const std::string waiting = std::exchange(input_, {});
   input_full_ = false;
   if (!waiting.empty()) events_.on_leg_data(*this, std::as_bytes(std::span{waiting}));
-  stream_->stop_reading();  // and again, with the larger slab
-  if (!peer_ended_) read();
+  if (!peer_ended_) read();  // with the larger slab
 }
 
 void Leg::start_implicit_tls(std::unique_ptr<tls::Engine> engine) {
