@@ -16,6 +16,7 @@
 #include "lib/session/leg.h"
 #include "lib/session/policy.h"
 #include "lib/session/session.h"
+#include "lib/session/upstream_opener.h"
 
 namespace starttls {
 namespace {
@@ -314,7 +315,9 @@ void Probe::on_leg_secured(session::Leg&) {
   heard_.clear();
   std::string out;
   const auto verdict = role_->secured(out);
-  if (verdict && *verdict == proto::Verdict::need_more) quiet_.start(session::Session::kPushWait);
+  if (verdict && *verdict == proto::Verdict::need_more) {
+    quiet_.start(session::UpstreamOpener::kPushWait);
+  }
   on_verdict(verdict, out);
 }
 

@@ -13,7 +13,7 @@ std::string_view as_text(std::span<const std::byte> bytes) {
 }  // namespace
 
 Leg::Leg(net::Stream::Ptr stream, LegEvents& events) noexcept
-    : stream_(std::move(stream)), events_(events) {
+    : stream_(std::move(stream)), events_(&events) {
   stream_->set_events(this);
 }
 
@@ -48,7 +48,7 @@ void Leg::start_relay() {
   delivery_ = Delivery::relay;
   const std::string waiting = std::exchange(input_, {});
   input_full_ = false;
-  if (!waiting.empty()) events_.on_leg_data(*this, std::as_bytes(std::span{waiting}));
+  if (!waiting.empty()) events_->on_leg_data(*this, std::as_bytes(std::span{waiting}));
   if (!peer_ended_) read();  // with the larger slab
 }
 
@@ -77,7 +77,7 @@ void Leg::advance_handshake(std::span<const std::byte> wire) {
   }
   if (!progress->done) return;
   security_ = Security::secured;
-  events_.on_leg_secured(*this);
+  events_->on_leg_secured(*this);
   wire = wire.subspan(progress->consumed);
   if (!wire.empty()) open(wire);
 }
@@ -117,7 +117,7 @@ void Leg::open(std::span<const std::byte> wire) {
     }
     if (opened.close_notify) {
       peer_ended_ = true;
-      events_.on_leg_end(*this, LegEnd::clean, "close_notify");
+      events_->on_leg_end(*this, LegEnd::clean, "close_notify");
       return;
     }
     if (opened.produced < plain.size() && (wire.empty() || opened.consumed == 0)) return;
@@ -126,7 +126,7 @@ void Leg::open(std::span<const std::byte> wire) {
 
 void Leg::deliver(std::span<const std::byte> plaintext) {
   if (delivery_ == Delivery::relay) {
-    events_.on_leg_data(*this, plaintext);
+    events_->on_leg_data(*this, plaintext);
     return;
   }
   input_ += as_text(plaintext);
@@ -134,12 +134,12 @@ void Leg::deliver(std::span<const std::byte> plaintext) {
     input_full_ = true;
     stream_->stop_reading();
   }
-  events_.on_leg_input(*this);
+  events_->on_leg_input(*this);
 }
 
 void Leg::fail_tls(Error error) {
   security_ = Security::failed;
-  events_.on_leg_failed(*this, std::move(error));
+  events_->on_leg_failed(*this, std::move(error));
 }
 
 void Leg::write(std::span<const std::byte> plaintext) {
@@ -196,7 +196,7 @@ void Leg::on_stream_end(const Error* error) {
   const std::string_view how = error != nullptr ? std::string_view{error->reason} : "end of file";
   switch (security_) {
     case Security::clear:
-      events_.on_leg_end(*this, error != nullptr ? LegEnd::cut : LegEnd::clean, how);
+      events_->on_leg_end(*this, error != nullptr ? LegEnd::cut : LegEnd::clean, how);
       return;
     case Security::handshaking:
       fail_tls(
@@ -204,7 +204,7 @@ void Leg::on_stream_end(const Error* error) {
       return;
     case Security::secured:
       // FIN without close_notify: anybody on the path can send one (RFC 8446 §6.1).
-      events_.on_leg_end(*this, LegEnd::cut, how);
+      events_->on_leg_end(*this, LegEnd::cut, how);
       return;
     case Security::failed:
       return;
@@ -212,7 +212,7 @@ void Leg::on_stream_end(const Error* error) {
 }
 
 void Leg::on_stream_drained() {
-  events_.on_leg_drained(*this);
+  events_->on_leg_drained(*this);
   report_if_finished();
 }
 
@@ -222,11 +222,11 @@ void Leg::on_stream_write_failed(Error error) {
     report_if_finished();
     return;
   }
-  events_.on_leg_write_failed(*this, std::move(error));
+  events_->on_leg_write_failed(*this, std::move(error));
 }
 
 void Leg::report_if_finished() {
-  if (finished()) events_.on_leg_finished(*this);
+  if (finished()) events_->on_leg_finished(*this);
 }
 
 }  // namespace starttls::session

@@ -80,6 +80,9 @@ class Leg final : public Endpoint, net::StreamEvents {
   Leg(const Leg&) = delete;
   Leg& operator=(const Leg&) = delete;
 
+  /// From here on somebody else is told.
+  void set_events(LegEvents& events) noexcept { events_ = &events; }
+
   /// Begins to read, into `input()`.
   void start();
 
@@ -143,7 +146,7 @@ class Leg final : public Endpoint, net::StreamEvents {
   void read();
 
   net::Stream::Ptr stream_;
-  LegEvents& events_;
+  LegEvents* events_;
   std::unique_ptr<tls::Engine> engine_;
   std::string input_;
   Security security_ = Security::clear;

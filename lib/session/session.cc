@@ -77,11 +77,11 @@ void Session::arm_deadline() {
   switch (phase_) {
     case Phase::accepted:
     case Phase::connecting:
+    case Phase::upstream_handshake:
     case Phase::upstream_prelude:
-      deadline_.start(prelude_left());
+      deadline_.stop();  // the opener has its own
       return;
     case Phase::downstream_handshake:
-    case Phase::upstream_handshake:
       deadline_.start(std::min(timeouts.handshake, prelude_left()));
       return;
     case Phase::downstream_starttls:
@@ -111,18 +111,8 @@ void Session::on_deadline() {
       return;
     case Phase::accepted:
     case Phase::connecting:
-      fail(Error{Errc::timeout, "timed out while connecting to the server"});
-      return;
     case Phase::upstream_handshake:
-      // The next address may do better, as long as the prelude's own time is not over.
-      attempt_failed(Error{Errc::timeout, "the TLS handshake with the server timed out"});
-      return;
     case Phase::upstream_prelude:
-      if (awaits_push_ && prelude_left() > std::chrono::milliseconds{0}) {
-        ask_for_push();
-      } else {
-        fail(Error{Errc::timeout, "the server did not answer in time"});
-      }
       return;
     case Phase::dialogue:
       fail(Error{Errc::timeout, "no command in time"});
@@ -155,12 +145,9 @@ void Session::on_deadline() {
 // --- Events of the legs --------------------------------------------------------------------------
 
 void Session::on_leg_input(Leg& leg) {
-  if (is_retired(leg) || phase_ >= Phase::finishing) return;
+  if (phase_ >= Phase::finishing) return;
   if (is_client(leg)) {
     run_client_input();  // before the greeting its octets wait
-  } else if (phase_ == Phase::upstream_prelude) {
-    if (std::exchange(awaits_push_, false)) arm_deadline();
-    run_upstream_role();
   } else {
     run_server_input();
   }
@@ -173,17 +160,13 @@ void Session::on_leg_data(Leg& leg, std::span<const std::byte> plaintext) {
 }
 
 void Session::on_leg_drained(Leg& leg) {
-  if (is_retired(leg) || phase_ >= Phase::finishing || !to_server_) return;
+  if (phase_ >= Phase::finishing || !to_server_) return;
   pipe_to(leg).on_drained();
   balance();
 }
 
 void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
-  if (is_retired(leg) || phase_ >= Phase::finishing) return;
-  if (!is_client(leg) && before_greeting()) {
-    attempt_failed(Error{Errc::closed, "the server closed the connection", std::string{how}});
-    return;
-  }
+  if (phase_ >= Phase::finishing) return;
   if (end == LegEnd::cut) {
     on_cut(leg, "ok", how);
     return;
@@ -223,17 +206,13 @@ void Session::on_cut(Leg& leg, std::string_view outcome, std::string_view how) {
 }
 
 void Session::on_leg_write_failed(Leg& leg, Error) {
-  if (is_retired(leg) || phase_ >= Phase::finishing || !to_server_) return;
+  if (phase_ >= Phase::finishing || !to_server_) return;
   pipe_to(leg).on_broken();
   finish_if_both_ended();
 }
 
 void Session::on_leg_failed(Leg& leg, Error error) {
-  if (is_retired(leg) || phase_ >= Phase::finishing) return;
-  if (!is_client(leg) && before_greeting()) {
-    attempt_failed(error);
-    return;
-  }
+  if (phase_ >= Phase::finishing) return;
   if (is_client(leg) && !leg.secured()) {
     fail(error);  // the words are lost: nothing more goes out in the clear
     return;
@@ -248,8 +227,8 @@ void Session::on_leg_failed(Leg& leg, Error error) {
   on_cut(leg, name(error.code), error.reason);
 }
 
-void Session::on_leg_finished(Leg& leg) {
-  if (!is_retired(leg)) end_if_finished();
+void Session::on_leg_finished(Leg&) {
+  end_if_finished();
 }
 
 void Session::finish_if_both_ended() {
@@ -266,9 +245,9 @@ void Session::fail(const Error& error) {
   log_event(log::Level::warn, "session failed", error, upstream ? "upstream" : "downstream");
   if (phase_ != Phase::relay) {
     // Where nothing was to be secured, or all of the leg is, the server's own refusal may pass.
-    const bool verbatim = error.code == Errc::greeting_refused && upstream_role_ != nullptr &&
-                          !upstream_role_->greeting().empty();
-    send_to_client(verbatim ? upstream_role_->greeting()
+    const bool verbatim =
+        error.code == Errc::greeting_refused && opener_ != nullptr && !opener_->refusal().empty();
+    send_to_client(verbatim ? std::string{opener_->refusal()}
                             : proto::failure_reply(*service_->protocol, error, service_->hostname));
   }
   finish(name(error.code), error.reason);
@@ -278,7 +257,10 @@ void Session::finish(std::string_view outcome, std::string reason) {
   if (phase_ >= Phase::finishing) return;
   outcome_ = outcome;
   reason_ = std::move(reason);
-  connector_.reset();
+  if (opener_ != nullptr) {
+    Opened opened = opener_->take(*this);
+    adopt(opened);
+  }
   enter(Phase::finishing);
   client_.finish();
   if (server_ != nullptr) server_->finish();

@@ -17,8 +17,9 @@
 //   ended                 reported once, erased by the owner
 //
 // The client hears nothing before the server is trusted, and what it says meanwhile waits, bounded,
-// in its leg. What fails before the client is greeted moves on to the next configured address under
-// the same policy; the last failure is told in the client's own protocol.
+// in its leg. The upstream phases, deadlines included, are an UpstreamOpener's work: what fails
+// there moves on to the next configured address under the same policy; the last failure is told in
+// the client's own protocol.
 //
 // After every event one function decides what is next, and `enter` is the only way to change the
 // phase: it logs the transition and sets the deadline. Nothing here is destroyed from inside its
@@ -33,11 +34,11 @@
 #include <string_view>
 
 #include "lib/base/log.h"
-#include "lib/net/connector.h"
 #include "lib/net/timer.h"
 #include "lib/session/leg.h"
 #include "lib/session/relay.h"
 #include "lib/session/service.h"
+#include "lib/session/upstream_opener.h"
 
 namespace starttls::session {
 
@@ -60,12 +61,10 @@ struct Environment {
 };
 
 /// Lives on its worker's thread.
-class Session final : LegEvents {
+class Session final : LegEvents, OpenerEvents {
  public:
   /// How long both peers may take to answer our FIN.
   static constexpr std::chrono::seconds kLinger{2};
-  /// How long a server may take to say unasked what its protocol wants after TLS (ManageSieve).
-  static constexpr std::chrono::milliseconds kPushWait{2000};
 
   /// Takes a connected client. `id` stands in every line about the session.
   Session(Environment environment, std::shared_ptr<const Service> service, net::Stream::Ptr client,
@@ -106,6 +105,12 @@ class Session final : LegEvents {
   void on_leg_failed(Leg& leg, Error error) override;
   void on_leg_finished(Leg& leg) override;
 
+  // OpenerEvents
+  void on_opening(OpeningStage stage) override;
+  void on_attempt_failed(const Error& error) override;
+  void on_opened() override;
+  void on_not_opened(const Error& error) override;
+
   void enter(Phase phase);
   void arm_deadline();
   void on_deadline();
@@ -113,17 +118,11 @@ class Session final : LegEvents {
 
   // Until the client is greeted.
   void connect();
-  void on_connected(Result<net::Stream::Ptr> stream);
-  void start_upstream_role();
-  void run_upstream_role();
-  void ask_for_push();
-  void on_upstream_verdict(Result<proto::Verdict> verdict, std::string_view to_server);
-  void start_upstream_tls();
-  void attempt_failed(const Error& error);
-  void greet_client();
+  void adopt(Opened& opened);
+  void go_on_with(Opened opened);
+  void greet_client(const Opened& opened);
 
   // While the downstream role stands between the streams.
-  [[nodiscard]] proto::RoleSettings role_settings(TlsMode upstream) const;
   [[nodiscard]] bool dialogue_goes_on(proto::Verdict verdict);
   void start_downstream_tls();
   void on_client_secured();
@@ -146,9 +145,6 @@ class Session final : LegEvents {
 
   [[nodiscard]] bool before_greeting() const noexcept { return phase_ < Phase::dialogue; }
   [[nodiscard]] bool is_client(const Leg& leg) const noexcept { return &leg == &client_; }
-  [[nodiscard]] bool is_retired(const Leg& leg) const noexcept {
-    return !is_client(leg) && &leg != server_.get();
-  }
   [[nodiscard]] Pipe& pipe_from(const Leg& leg) noexcept {
     return is_client(leg) ? *to_server_ : *to_client_;
   }
@@ -156,7 +152,8 @@ class Session final : LegEvents {
     return is_client(leg) ? *to_client_ : *to_server_;
   }
   [[nodiscard]] const Address& address() const noexcept {
-    return service_->config.upstream.address[address_index_];
+    return opener_ != nullptr ? opener_->address()
+                              : service_->config.upstream.address[address_index_];
   }
   [[nodiscard]] std::string_view state() const noexcept;
   void log_event(log::Level level, std::string_view message, const Error& error,
@@ -171,16 +168,13 @@ class Session final : LegEvents {
   net::Timer deadline_;
   Leg client_;
   std::unique_ptr<Leg> server_;
-  std::unique_ptr<Leg> retired_;  // an earlier attempt's, saying goodbye
-  std::unique_ptr<net::Connector> connector_;
-  std::unique_ptr<proto::UpstreamRole> upstream_role_;
+  std::unique_ptr<UpstreamOpener> opener_;  // until the leg is ready, else to the end
   std::unique_ptr<proto::DownstreamRole> downstream_role_;
   std::optional<Pipe> to_server_;
   std::optional<Pipe> to_client_;
 
   Phase phase_ = Phase::accepted;
   std::size_t address_index_ = 0;
-  bool awaits_push_ = false;   // upstream, after TLS: not a word yet
   bool client_ended_ = false;  // its direction is over; that travels behind its octets
   Leg* to_reset_ = nullptr;    // with RST, once what it was sent is delivered
 

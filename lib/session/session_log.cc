@@ -25,7 +25,7 @@ std::string_view verify_name(const config::Upstream& upstream) noexcept {
 }  // namespace
 
 std::string_view Session::state() const noexcept {
-  if (before_greeting() && upstream_role_ != nullptr) return upstream_role_->state();
+  if (before_greeting() && opener_ != nullptr && !opener_->state().empty()) return opener_->state();
   if (downstream_role_ != nullptr) return downstream_role_->state();
   return kPhaseNames[static_cast<std::size_t>(phase_)];
 }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "lib/base/random.h"
 #include "lib/session/policy.h"
 #include "lib/session/session.h"
 
@@ -12,167 +11,72 @@ namespace starttls::session {
 // --- Until the client is greeted -----------------------------------------------------------------
 
 void Session::connect() {
-  enter(Phase::connecting);
-  connector_ = std::make_unique<net::Connector>(
-      env_.loop, address(), service_->config.timeouts.connect,
-      [this](Result<net::Stream::Ptr> stream) { on_connected(std::move(stream)); });
-  connector_->start();
+  const auto give_up_at = accepted_at_ + service_->config.timeouts.prelude;
+  opener_ = std::make_unique<UpstreamOpener>(env_.loop, service_, give_up_at,
+                                             static_cast<OpenerEvents&>(*this));
+  opener_->start();
 }
 
-void Session::on_connected(Result<net::Stream::Ptr> stream) {
-  if (!stream) {
-    attempt_failed(stream.error());
-    return;
-  }
-  connected_at_ = net::Loop::precise_now();
-  server_name_ = net::to_string((*stream)->peer());
-  server_ = std::make_unique<Leg>(std::move(*stream), static_cast<LegEvents&>(*this));
-  connector_.reset();
-
-  const TlsMode mode = service_->config.upstream.tls;
-  if (relays_from_first_byte(service_->config.downstream.tls, mode)) {
-    start_plain_relay();
-    return;
-  }
-  if (mode == TlsMode::implicit) {
-    start_upstream_tls();
-  } else {
-    start_upstream_role();
-  }
-}
-
-proto::RoleSettings Session::role_settings(TlsMode upstream) const {
-  const auto& config = service_->config;
-  return {.downstream = config.downstream.tls,
-          .upstream = upstream,
-          .hostname = service_->hostname,
-          .greeting_text = config.upstream.greeting_text,
-          .client_certificate =
-              !config.upstream.certificate.chain.empty() && uses_tls(config.upstream.tls),
-          .tag = random_token()};
-}
-
-void Session::start_upstream_role() {
-  enter(Phase::upstream_prelude);
-  upstream_role_ = service_->protocol->upstream(role_settings(service_->config.upstream.tls));
-  std::string out;
-  const auto verdict = upstream_role_->begin(out);
-  on_upstream_verdict(verdict, out);
-  if (phase_ == Phase::upstream_prelude) server_->start();
-}
-
-void Session::run_upstream_role() {
-  std::string out;
-  const auto step = upstream_role_->step(server_->input(), out);
-  if (!step) {
-    attempt_failed(step.error());
-    return;
-  }
-  server_->consume(step->consumed);
-  on_upstream_verdict(step->verdict, out);
-}
-
-void Session::on_upstream_verdict(Result<proto::Verdict> verdict, std::string_view to_server) {
-  if (!verdict) {
-    attempt_failed(verdict.error());
-    return;
-  }
-  server_->write(to_server);
-  switch (*verdict) {
-    case proto::Verdict::need_more:
+void Session::on_opening(OpeningStage stage) {
+  switch (stage) {
+    case OpeningStage::connecting:
+      enter(Phase::connecting);
       return;
-    case proto::Verdict::start_tls:
-      start_upstream_tls();
+    case OpeningStage::handshake:
+      enter(Phase::upstream_handshake);
       return;
-    case proto::Verdict::greeted:
-    case proto::Verdict::relay:
-      greet_client();
-      return;
-    case proto::Verdict::finish:
-      fail(Error{Errc::closed, "the server has nothing to say"});
+    case OpeningStage::prelude:
+      enter(Phase::upstream_prelude);
       return;
   }
 }
 
-void Session::start_upstream_tls() {
-  const auto& upstream = service_->config.upstream;
-  auto engine = tls::Engine::client(service_->upstream_tls, env_.loop.pool(),
-                                    config::peer_name(upstream, address()), server_name_);
-  if (!engine) {
-    attempt_failed(engine.error());
-    return;
-  }
-  enter(Phase::upstream_handshake);
-  if (upstream_role_ == nullptr) {
-    server_->start_implicit_tls(std::move(*engine));
-    if (phase_ == Phase::upstream_handshake) server_->start();
-    return;
-  }
-  auto started = server_->start_tls({}, std::move(*engine));
-  if (!started) attempt_failed(started.error());
-}
-
-void Session::on_leg_secured(Leg& leg) {
-  if (is_client(leg)) {
-    on_client_secured();
-    return;
-  }
-  if (is_retired(leg) || phase_ != Phase::upstream_handshake) return;
-  if (upstream_role_ == nullptr) {
-    start_upstream_role();
-    return;
-  }
-  enter(Phase::upstream_prelude);
-  std::string out;
-  const auto verdict = upstream_role_->secured(out);
-  awaits_push_ = verdict && *verdict == proto::Verdict::need_more;
-  if (awaits_push_) deadline_.start(std::min(kPushWait, prelude_left()));
-  on_upstream_verdict(verdict, out);
-}
-
-void Session::ask_for_push() {
-  awaits_push_ = false;
-  arm_deadline();
-  std::string out;
-  const auto verdict = upstream_role_->on_quiet(out);
-  on_upstream_verdict(verdict, out);
-}
-
-void Session::attempt_failed(const Error& error) {
-  if (!before_greeting()) return;
-  const bool another = address_index_ + 1 < service_->config.upstream.address.size();
-  if (!another || prelude_left() == std::chrono::milliseconds{0}) {
-    fail(error);
-    return;
-  }
+void Session::on_attempt_failed(const Error& error) {
   log_event(log::Level::warn, "upstream failed, trying the next address", error, "upstream");
-  ++address_index_;
-  connector_.reset();
-  upstream_role_.reset();
-  if (server_ != nullptr) {
-    server_->finish();
-    retired_ = std::move(server_);  // we may be inside one of its calls
-  }
-  connect();
 }
 
-void Session::greet_client() {
+void Session::on_not_opened(const Error& error) {
+  fail(error);
+}
+
+void Session::on_opened() {
+  Opened opened = opener_->take(*this);
+  // It is in the middle of its own call; an idle session keeps nothing of it.
+  env_.loop.defer([done = std::shared_ptr<UpstreamOpener>(std::move(opener_))] {});
+  go_on_with(std::move(opened));
+}
+
+/// What was reached, whether it is of use or not.
+void Session::adopt(Opened& opened) {
+  server_ = std::move(opened.leg);
+  server_name_ = std::move(opened.server);
+  address_index_ = opened.address_index;
+  connected_at_ = opened.connected_at;
+}
+
+void Session::go_on_with(Opened opened) {
+  adopt(opened);
+  if (relays_from_first_byte(service_->config.downstream.tls, service_->config.upstream.tls)) {
+    start_plain_relay();
+  } else {
+    greet_client(opened);
+  }
+}
+
+void Session::greet_client(const Opened& opened) {
   greeted_at_ = net::Loop::precise_now();
-  retired_.reset();
-  const auto& config = service_->config;
-  const auto greeted_by = std::exchange(upstream_role_, nullptr);
-  if (!greeted_by->fallback_reason().empty()) {
+  if (!opened.fallback_reason.empty()) {
     log_event(log::Level::warn, "continuing in the clear",
-              Error{Errc::tls_not_offered, greeted_by->fallback_reason()}, "upstream");
+              Error{Errc::tls_not_offered, opened.fallback_reason}, "upstream");
   }
   downstream_role_ = service_->protocol->downstream(
-      role_settings(effective_mode(config.upstream.tls, server_->secured())));
+      role_settings(*service_, effective_mode(service_->config.upstream.tls, server_->secured())));
   to_server_.emplace(client_, *server_);
   to_client_.emplace(*server_, client_);
   enter(Phase::dialogue);
 
   std::string out;
-  const auto verdict = downstream_role_->begin(greeted_by->greeting(), out);
+  const auto verdict = downstream_role_->begin(opened.greeting, out);
   send_to_client(out);
   if (!verdict) {
     fail(verdict.error());
@@ -250,6 +154,10 @@ void Session::start_downstream_tls() {
   log_event(log::Level::warn, "session failed", started.error(), "downstream");
   send_to_client(downstream_role_->injection_reply());
   finish(name(started.error().code), started.error().reason);
+}
+
+void Session::on_leg_secured(Leg& leg) {
+  if (is_client(leg)) on_client_secured();
 }
 
 void Session::on_client_secured() {

@@ -54,12 +54,12 @@ MUTANTS = [
            ["injection_test.Injection.test_a_command_in_the_same_segment"],
            because=r"False is not true : b'220 2\.0\.0 Ready to start TLS"),
     Mutant("the client is greeted although the handshake or the certificate failed",
-           "lib/session/session_prelude.cc",
-           [("  if (!before_greeting()) return;\n",
-             "  if (!before_greeting()) return;\n"
+           "lib/session/upstream_opener.cc",
+           [("  if (over_) return;\n",
+             "  if (over_) return;\n"
              "  if ((error.code == Errc::certificate || error.code == Errc::handshake) &&\n"
-             "      upstream_role_ != nullptr) {\n"
-             "    greet_client();\n"
+             "      role_ != nullptr) {\n"
+             "    report_opened();\n"
              "    return;\n"
              "  }\n")],
            [ATTACKS + "test_x1_to_x4_certificates"]),
@@ -78,14 +78,14 @@ MUTANTS = [
            [ATTACKS + "test_b9_plaintext_on_an_implicit_leg",
             ATTACKS + "test_b8_plaintext_ahead_of_the_server_hello"]),
     Mutant("after a failed handshake or certificate the session goes on in the clear",
-           "lib/session/session_prelude.cc",
-           [("// --- Until the client is greeted", "thread_local bool in_the_clear = false;\n//"),
+           "lib/session/upstream_opener.cc",
+           [("// --- Stages and deadlines", "thread_local bool in_the_clear = false;\n//"),
             ("  const TlsMode mode = service_->config.upstream.tls;\n",
              "  const TlsMode mode = in_the_clear ? TlsMode::none : service_->config.upstream.tls;\n"),
-            ("upstream(role_settings(service_->config.upstream.tls));",
-             "upstream(role_settings(in_the_clear ? TlsMode::none : "
+            ("upstream(role_settings(*service_, service_->config.upstream.tls));",
+             "upstream(role_settings(*service_, in_the_clear ? TlsMode::none : "
              "service_->config.upstream.tls));"),
-            ("  if (!another || prelude_left()",
+            ("  if (!another || time_left()",
              "  if (error.code == Errc::certificate || error.code == Errc::handshake) {\n"
              "    in_the_clear = true;\n"
              "  } else if (!another || prelude_left()"),
@@ -157,7 +157,7 @@ MUTANTS = [
            [("if (response.tag == settings_.tag && !just_asked_) return {};",
              "if (!response.tag.empty()) return {};")],
            [IMAP + "test_b11_answers_before_the_question"]),
-    Mutant("imap: tags can be guessed", "lib/session/session_prelude.cc",
+    Mutant("imap: tags can be guessed", "lib/session/upstream_opener.cc",
            [(".tag = random_token()};", '.tag = "a000000000001"};')],
            [IMAP + "test_b11_tags_are_random"], because=r"1 != 3"),
     Mutant("smtp: EHLO state is kept over TLS", "lib/proto/smtp.cc",

@@ -1,0 +1,128 @@
+#pragma once
+
+// Makes an upstream leg ready: connects, and does all that the policy wants before a client may be
+// greeted. Addresses are tried in order, each under the same policy; the last failure is the one
+// that is told. Whoever wants the leg, a session or the pool of warm connections, is told of the
+// stages and takes what there is in the end.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "lib/net/connector.h"
+#include "lib/net/timer.h"
+#include "lib/session/leg.h"
+#include "lib/session/service.h"
+
+namespace starttls::session {
+
+/// What a role of `service` has to know; `upstream` is the mode of the upstream leg, for a
+/// downstream role as it came out.
+[[nodiscard]] proto::RoleSettings role_settings(const Service& service, TlsMode upstream);
+
+/// An upstream leg and what was learned on the way.
+struct Opened {
+  std::unique_ptr<Leg> leg;       ///< null where none was connected in the end
+  std::string server;             ///< the last connected address, as text
+  std::size_t address_index = 0;  ///< of `upstream.address`: the last one tried
+  std::string greeting;           ///< see UpstreamRole; "" where there was nothing to conduct
+  std::string fallback_reason;    ///< the same
+  std::chrono::nanoseconds connected_at{};  ///< Loop::precise_now; 0 = never
+};
+
+enum class OpeningStage : std::uint8_t { connecting, handshake, prelude };
+
+/// What an opener tells; the opener lives until its owner drops it, which it may do inside none of
+/// these calls.
+class OpenerEvents {
+ public:
+  virtual void on_opening(OpeningStage stage) = 0;
+  /// An address has failed, and there is another.
+  virtual void on_attempt_failed(const Error& error) = 0;
+  /// The leg is ready. Octets of the server that came behind the greeting wait in its `input()`.
+  virtual void on_opened() = 0;
+  virtual void on_not_opened(const Error& error) = 0;
+
+ protected:
+  ~OpenerEvents() = default;
+};
+
+/// Lives on its worker's thread.
+class UpstreamOpener final : LegEvents {
+ public:
+  /// How long a server may take to say unasked what its protocol wants after TLS (ManageSieve).
+  static constexpr std::chrono::milliseconds kPushWait{2000};
+
+  /// `give_up_at`: on the loop's clock, for all addresses together.
+  UpstreamOpener(net::Loop& loop, std::shared_ptr<const Service> service,
+                 std::chrono::milliseconds give_up_at, OpenerEvents& events);
+  UpstreamOpener(const UpstreamOpener&) = delete;
+  UpstreamOpener& operator=(const UpstreamOpener&) = delete;
+
+  /// May tell the first stage, and even the end, from inside this call.
+  void start();
+  /// Ends the opening, at whatever stage, and hands over what there is; the leg tells `events` from
+  /// here on. No event of ours follows.
+  [[nodiscard]] Opened take(LegEvents& events);
+
+  /// For logs: what the role waits for; "" where none is at work.
+  [[nodiscard]] std::string_view state() const noexcept;
+  /// After the error `greeting_refused`: see UpstreamRole::greeting.
+  [[nodiscard]] std::string_view refusal() const noexcept;
+  [[nodiscard]] const Address& address() const noexcept {
+    return service_->config.upstream.address[address_index_];
+  }
+
+ private:
+  // LegEvents
+  void on_leg_input(Leg& leg) override;
+  void on_leg_data(Leg&, std::span<const std::byte>) override {}
+  void on_leg_secured(Leg& leg) override;
+  void on_leg_end(Leg& leg, LegEnd end, std::string_view how) override;
+  void on_leg_drained(Leg&) override {}
+  /// What the server has said before it went is still to be read.
+  void on_leg_write_failed(Leg&, Error) override {}
+  void on_leg_failed(Leg& leg, Error error) override;
+  void on_leg_finished(Leg&) override {}
+
+  void enter(OpeningStage stage);
+  void arm_deadline();
+  void on_deadline();
+  [[nodiscard]] std::chrono::milliseconds time_left() const;
+
+  void connect();
+  void on_connected(Result<net::Stream::Ptr> stream);
+  void start_role();
+  void run_role();
+  void ask_for_push();
+  void on_verdict(Result<proto::Verdict> verdict, std::string_view to_server);
+  void start_tls();
+  void attempt_failed(const Error& error);
+  void report_opened();
+  void give_up(const Error& error);
+
+  [[nodiscard]] bool is_current(const Leg& leg) const noexcept {
+    return !over_ && &leg == leg_.get();
+  }
+
+  net::Loop& loop_;
+  std::shared_ptr<const Service> service_;
+  std::chrono::milliseconds give_up_at_;
+  OpenerEvents& events_;
+  net::Timer deadline_;
+  std::unique_ptr<net::Connector> connector_;
+  std::unique_ptr<Leg> leg_;
+  std::unique_ptr<Leg> retired_;  // an earlier attempt's, saying goodbye
+  std::unique_ptr<proto::UpstreamRole> role_;
+  std::string server_;
+  std::chrono::nanoseconds connected_at_{};
+  std::size_t address_index_ = 0;
+  OpeningStage stage_ = OpeningStage::connecting;
+  bool awaits_push_ = false;  // after TLS: not a word yet
+  bool over_ = false;
+};
+
+}  // namespace starttls::session
