@@ -100,8 +100,8 @@ class Server {
 Result<int> Server::run() {
   net::ignore_broken_pipes();
   warn_of_policies(nullptr);
-  apply_limits();
   if (auto started = start_workers(); !started) return fail(std::move(started.error()));
+  apply_limits();
 
   const net::Signals signals(control_, {SIGTERM, SIGINT, SIGHUP, SIGUSR1},
                              [this](int number) { on_signal(number); });
@@ -234,7 +234,13 @@ void Server::warn_of_policies(const State* previous) {
 
 void Server::apply_limits() {
   const std::size_t wanted = state_.config.proxy.max_sessions;
-  shared_.max_sessions = wanted == 0 ? possible_sessions_ : std::min(wanted, possible_sessions_);
+  std::size_t warm = 0;  // descriptors of connections that are nobody's session
+  for (const auto& service : state_.config.services) {
+    warm += service.upstream.warm * workers_.size();
+  }
+  const std::size_t less = std::min(possible_sessions_ - 1, warm / kDescriptorsPerSession);
+  const std::size_t possible = possible_sessions_ - less;
+  shared_.max_sessions = wanted == 0 ? possible : std::min(wanted, possible);
 }
 
 }  // namespace

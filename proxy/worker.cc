@@ -71,7 +71,33 @@ Result<> Worker::apply(ListenerChange& change) {
         [this, &entry](net::Stream::Ptr client) { on_client(std::move(client), entry.service); });
     if (auto opened = entry.listener->open(std::move(socket)); !opened) result = std::move(opened);
   }
+  keep_warm();
   return result;
+}
+
+/// A pool for each service that wants one; those whose connections are still of use stay.
+void Worker::keep_warm() {
+  auto before = std::exchange(warm_, {});
+  for (const auto& [id, listening] : listeners_) {
+    const auto& service = listening.service;
+    if (service->config.upstream.warm == 0 || warm_.contains(service.get())) continue;
+    auto& pool = warm_[service.get()];
+    const auto old = std::find_if(before.begin(), before.end(), [&service](const auto& each) {
+      return each.second != nullptr && each.second->suits(*service);
+    });
+    if (old == before.end()) {
+      pool = std::make_unique<session::WarmPool>(loop_, shared_.log, service);
+    } else {
+      pool = std::move(old->second);
+      pool->rename(service);
+    }
+  }
+}
+
+std::optional<session::Opened> Worker::take_warm(const session::Service& service,
+                                                 session::LegEvents& events) {
+  const auto pool = warm_.find(&service);
+  return pool == warm_.end() ? std::nullopt : pool->second->take(events);
 }
 
 void Worker::on_client(net::Stream::Ptr client,
@@ -108,6 +134,7 @@ void Worker::drain(std::chrono::milliseconds patience) {
 
 void Worker::begin_drain(std::chrono::milliseconds patience) {
   listeners_.clear();
+  warm_.clear();
   drain_deadline_ = std::make_unique<net::Timer>(loop_, [this] {
     for (const auto& [key, session] : sessions_) session->stop();
   });

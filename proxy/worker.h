@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -18,6 +19,7 @@
 #include "lib/net/timer.h"
 #include "lib/session/service.h"
 #include "lib/session/session.h"
+#include "lib/session/warm_pool.h"
 
 namespace starttls {
 
@@ -62,6 +64,9 @@ class Worker final : session::SessionOwner {
  private:
   void on_client(net::Stream::Ptr client, const std::shared_ptr<const session::Service>& service);
   void on_session_ended(session::Session& session) override;
+  [[nodiscard]] std::optional<session::Opened> take_warm(const session::Service& service,
+                                                         session::LegEvents& events) override;
+  void keep_warm();
   [[nodiscard]] Result<> apply(ListenerChange& change);
   void begin_drain(std::chrono::milliseconds patience);
   void finish_drain_if_empty();
@@ -76,6 +81,8 @@ class Worker final : session::SessionOwner {
   };
   std::map<std::uint64_t, Listening> listeners_;
   std::unordered_map<session::Session*, std::unique_ptr<session::Session>> sessions_;
+  /// Of the services of now: a session that was born under an earlier one finds none.
+  std::unordered_map<const session::Service*, std::unique_ptr<session::WarmPool>> warm_;
   std::unique_ptr<net::Timer> drain_deadline_;
   std::uint64_t next_session_ = 0;
   std::thread thread_;

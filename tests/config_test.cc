@@ -247,6 +247,7 @@ TEST_CASE("describe: says in plain words what a service will do", "[config]") {
   up.min_tls = config::MinTls::tls1_3;
   up.tls = TlsMode::implicit;
   up.greeting_text = false;
+  up.warm = 8;
   const auto text = describe(config);
   using Catch::Matchers::Contains;
   CHECK_THAT(text, Contains("clients allowed   10.0.0.0/8, ::1\n"));
@@ -255,6 +256,7 @@ TEST_CASE("describe: says in plain words what a service will do", "[config]") {
   CHECK_THAT(text, Contains("minimum version   TLS 1.3\n"));
   CHECK_THAT(text, Contains("the chain up to /etc/ca.pem, the name mx.example.com\n"));
   CHECK_THAT(text, Contains("greeting          in our own words\n"));
+  CHECK_THAT(text, Contains("kept ready        8 connections a worker, past their handshake\n"));
 }
 
 TEST_CASE("describe: says how clients are secured and with which certificates", "[config]") {

@@ -150,6 +150,7 @@ server_name = "lmtp.example.com"
 ca_file = "ca.pem"
 min_tls = "1.3"
 greeting_text = false
+warm = 12
 [service.timeouts]
 idle = "6s"
 [[service]]
@@ -187,6 +188,7 @@ upstream = { address = "10.0.0.1:25", tls = "implicit" }
   CHECK(first.upstream.ca_file == ca);
   CHECK(first.upstream.min_tls == config::MinTls::tls1_3);
   CHECK_FALSE(first.upstream.greeting_text);
+  CHECK(first.upstream.warm == 12);
   CHECK(first.timeouts == config::Timeouts{1s, 2s, 3s, 4s, 6s});
   CHECK(config.services[1].timeouts == config::Timeouts{1s, 2s, 3s, 4s, 5s});
   CHECK(config.services[1].upstream.tls == TlsMode::implicit);
@@ -229,12 +231,14 @@ TEST_CASE("load: one wrong value is one problem, with its place, its key and wha
       {"\"a\\u001b\\n\" = 1",
        "f.toml:6:1: unknown key 'service.a\\x1b\\n'; the nearest is 'service.name'"},
       // Keys of later versions.
-      {"upstream.warm = 1",
-       "f.toml:6:10: unknown key 'service.upstream.warm'; the nearest is 'service.name'"},
+      {"upstream.source = 'client'",
+       "f.toml:6:10: unknown key 'service.upstream.source'; the nearest is 'service'"},
       // Wrong types.
       {"upstream.tls = 1", "f.toml:6:16: service.upstream.tls: must be a string, not a number"},
       {"upstream.min_tls = 1.2",
        "f.toml:6:20: service.upstream.min_tls: must be a string, not a number with a fraction"},
+      {"upstream.warm = '1'",
+       "f.toml:6:17: service.upstream.warm: must be a whole number from 0 to 1000, not a string"},
       {"upstream.greeting_text = 'no'",
        "f.toml:6:26: service.upstream.greeting_text: must be true or false, not a string"},
       {"upstream.server_name = ['a']",
@@ -343,6 +347,7 @@ TEST_CASE("load: control characters are refused in every string, whatever its ke
       // What is no string at all is refused for its type.
       const bool typed = key.path == "proxy.workers" || key.path == "proxy.max_sessions" ||
                          key.path == "service.upstream.greeting_text" ||
+                         key.path == "service.upstream.warm" ||
                          key.path == "service.downstream.certificates" ||
                          key.path == "service.upstream.certificate";
       CHECK(refused == !typed);
@@ -617,6 +622,21 @@ TEST_CASE("load: TLS with clients and a certificate go together", "[config][secu
             .size() == 1);
 }
 
+TEST_CASE("load: a plain relay has nothing to keep warm", "[config]") {
+  const std::string warm = "upstream.warm = 4\n";
+  const std::string clear = "upstream.tls = 'none'\n";
+  CHECK(problems_of(whole_office_and(clear + warm)) ==
+        Lines{"f.toml:7:17: service.upstream.warm: has no effect while service.downstream.tls and "
+              "service.upstream.tls are both 'none': a plain relay has nothing to do ahead; leave "
+              "this out"});
+  CHECK(problems_of(whole_office_and(clear + "upstream.warm = 0")) == Lines{});
+  for (const auto* mode : {"opportunistic", "starttls", "implicit"}) {
+    CHECK(problems_of(whole_office_and(warm + "upstream.tls = '" + mode + "'")) == Lines{});
+  }
+  // A mode that is wrong is said once, not twice.
+  CHECK(problems_of(whole_office_and(warm + "upstream.tls = 'x'")).size() == 1);
+}
+
 TEST_CASE("load: two services have two names and no address in common", "[config]") {
   const auto second = [](const std::string& name, const std::string& listen) {
     return problems_of(whole_office_and("[[service]]\nname = '" + name +
@@ -837,7 +857,7 @@ TEST_CASE("flags: make one service, named after its protocol", "[config]") {
       {"--upstream", {"a:25", "b:25"}}, {"--allow", {"10.0.0.0/8"}},
       {"--upstream-tls", {"implicit"}}, {"--workers", {"2"}},
       {"--greeting-text", {"false"}},   {"--idle-timeout", {"1h"}},
-      {"--log-file", {"x.log"}}};
+      {"--log-file", {"x.log"}},        {"--warm", {"3"}}};
   REQUIRE(lines(load_flags(flags, kProtocols, config)) == Lines{});
   REQUIRE(config.services.size() == 1);
   const auto& service = config.services[0];
@@ -846,6 +866,7 @@ TEST_CASE("flags: make one service, named after its protocol", "[config]") {
   CHECK(service.upstream.address == std::vector<Address>{{"a", 25, ""}, {"b", 25, ""}});
   CHECK(service.upstream.tls == TlsMode::implicit);
   CHECK_FALSE(service.upstream.greeting_text);
+  CHECK(service.upstream.warm == 3);
   CHECK(service.timeouts.idle == 1h);
   CHECK(config.proxy.workers == 2);
   CHECK(config.log.file == (fs::current_path() / "x.log").string());

@@ -102,6 +102,7 @@ struct Upstream {
   ChainAndKey certificate;  ///< ours; both "" = none
   MinTls min_tls = MinTls::tls1_2;
   bool greeting_text = true;
+  std::size_t warm = 0;  ///< connections a worker keeps ready, past their prelude
 
   friend bool operator==(const Upstream&, const Upstream&) = default;
 };

@@ -143,6 +143,10 @@ void describe(const Service& service, std::string& out) {
     }
   }
   line(out, "greeting", up.greeting_text ? "with the server's text" : "in our own words");
+  if (up.warm > 0) {
+    line(out, "kept ready",
+         std::to_string(up.warm) + " connections a worker, past their handshake");
+  }
   line(out, "time-outs", timeouts(service.timeouts));
   for (const auto& warning : warnings(service)) line(out, "WARNING", warning);
 }

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::uint64_t kMaxWorkers = 1024;
 constexpr std::uint64_t kMaxSessions = 10'000'000;
+constexpr std::uint64_t kMaxWarm = 1000;
 
 constexpr Choice<LogLevel> kLevels[] = {{"error", LogLevel::error},
                                         {"warn", LogLevel::warn},
@@ -299,6 +300,12 @@ constexpr Key kKeys[] = {
      .help = "false: our own words in the greeting [true]",
      .read = [](const Input& in,
                 Target& t) { read_boolean(in, t.service.upstream.greeting_text); }},
+    {.path = "service.upstream.warm",
+     .flag = "--warm",
+     .operand = "N",
+     .help = "connections a worker keeps ready past their handshake [0]",
+     .read = [](const Input& in,
+                Target& t) { read_number(in, 0, kMaxWarm, t.service.upstream.warm); }},
 };
 
 constexpr std::string_view kServicePrefix = "service.";

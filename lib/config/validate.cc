@@ -19,6 +19,7 @@ constexpr std::string_view kUpstreamTls = "service.upstream.tls";
 constexpr std::string_view kVerify = "service.upstream.verify";
 constexpr std::string_view kServerName = "service.upstream.server_name";
 constexpr std::string_view kPins = "service.upstream.pins";
+constexpr std::string_view kWarm = "service.upstream.warm";
 constexpr std::string_view kClientCertificate = "service.upstream.certificate";
 constexpr std::string_view kClientChain = "service.upstream.certificate.chain";
 constexpr std::string_view kClientKey = "service.upstream.certificate.key";
@@ -44,6 +45,7 @@ class Validator {
       required_client_certificate(i);
       no_open_relay(i);
       verifiable_name(i);
+      something_to_keep_warm(i);
       no_loop(i);
     }
   }
@@ -185,6 +187,19 @@ class Validator {
       add(i, kAddress,
           to_string(address) + " gives no name to verify: set " + written(kServerName));
     }
+  }
+
+  /// A connection is kept warm before there is a client: its prelude must need none, and there must
+  /// be one at all. In a plain relay the greeting is the client's to hear as it comes.
+  void something_to_keep_warm(std::size_t i) {
+    if (service(i).upstream.warm == 0) return;
+    if (section(i).is_bad(kDownstreamTls) || section(i).is_bad(kUpstreamTls)) return;
+    if (service(i).downstream.tls != TlsMode::none || service(i).upstream.tls != TlsMode::none) {
+      return;
+    }
+    add(i, kWarm,
+        "has no effect while " + written(kDownstreamTls) + " and " + written(kUpstreamTls) +
+            " are both 'none': a plain relay has nothing to do ahead; leave this out");
   }
 
   void no_loop(std::size_t i) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <utility>
 
 #include <linux/sockios.h>
@@ -256,6 +257,13 @@ int Stream::fd() const noexcept {
 bool Stream::has_pending_input() const noexcept {
   char octet = 0;
   return ::recv(fd(), &octet, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+bool Stream::is_quiet() const noexcept {
+  uv_os_fd_t fd = -1;
+  if (uv_fileno(&handle_.any, &fd) != 0) return false;
+  char octet = 0;
+  return ::recv(fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
 /// libuv takes a reset that comes together with octets for the end of file (1.44: POLLHUP behind a

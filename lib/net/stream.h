@@ -91,6 +91,8 @@ class Stream {
 
   /// Looks, without reading, whether octets of the peer wait in the kernel.
   [[nodiscard]] bool has_pending_input() const noexcept;
+  /// That nothing waits there: neither octets nor the connection's end or failure.
+  [[nodiscard]] bool is_quiet() const noexcept;
   /// Octets that the peer's kernel has not acknowledged yet (TCP; 0 else).
   [[nodiscard]] std::size_t unacknowledged() const noexcept;
 

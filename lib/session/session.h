@@ -16,6 +16,9 @@
 //   finishing             last words, FIN, and at most two seconds for the peers' FIN
 //   ended                 reported once, erased by the owner
 //
+// Where a warm connection is at hand the upstream phases are behind us, and the client is greeted
+// at once.
+//
 // The client hears nothing before the server is trusted, and what it says meanwhile waits, bounded,
 // in its leg. The upstream phases, deadlines included, are an UpstreamOpener's work: what fails
 // there moves on to the next configured address under the same policy; the last failure is told in
@@ -49,6 +52,9 @@ class SessionOwner {
  public:
   /// Called once. The session must be erased later, from the loop, not inside this call.
   virtual void on_session_ended(Session& session) = 0;
+  /// A connection to the service's server that is ready, if one is kept; it tells `events`.
+  [[nodiscard]] virtual std::optional<Opened> take_warm(const Service& service,
+                                                        LegEvents& events) = 0;
 
  protected:
   ~SessionOwner() = default;

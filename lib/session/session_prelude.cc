@@ -11,6 +11,12 @@ namespace starttls::session {
 // --- Until the client is greeted -----------------------------------------------------------------
 
 void Session::connect() {
+  if (auto warm = env_.owner.take_warm(*service_, static_cast<LegEvents&>(*this))) {
+    env_.log.debug("warm connection taken",
+                   {{"session", id_}, {"service", service_->config.name}, {"peer", warm->server}});
+    go_on_with(std::move(*warm));
+    return;
+  }
   const auto give_up_at = accepted_at_ + service_->config.timeouts.prelude;
   opener_ = std::make_unique<UpstreamOpener>(env_.loop, service_, give_up_at,
                                              static_cast<OpenerEvents&>(*this));

@@ -33,6 +33,7 @@ ATTACKS = "prelude_attacks_test.AnyServer."
 IMAP = "prelude_attacks_test.ImapServer."
 OTHERS = "prelude_attacks_test.OtherServers."
 CLIENTS = "prelude_attacks_test.Clients."
+WARM = "warm_test.Warm."
 
 # What tests say when a session that must fail is one: the client was greeted.
 GREETED = r"(Regex didn't match|instead of FIN).*(220|\* OK|\* PREAUTH|\+OK|200|IMPLEMENTATION)"
@@ -177,6 +178,20 @@ MUTANTS = [
            [("  if (literal && !literal->waits) {", "  if (false && literal) {")],
            [CLIENTS + "test_n14_p10_imap_logins_and_literals_before_tls"],
            because=r"False is not true : b'canary-4711 BAD"),
+    Mutant("a warm connection on which the server has spoken is given to a client",
+           "lib/session/warm_pool.cc",
+           [('{ lose("the server said something unasked"); }',
+             '{ pool_.on_lost({}, opened_.server, "and kept"); }')],
+           [WARM + "test_what_the_server_says_unasked_reaches_nobody"], because=r"Regex didn't match"),
+    Mutant("a warm connection is given to a client unseen", "lib/session/warm_pool.cc",
+           [("if (!opened_.leg->stream().is_quiet()) return std::nullopt;", "")],
+           [WARM + "test_one_that_dies_at_the_last_moment_is_not_noticed"],
+           because=r"Regex didn't match|unexpectedly found|Reset|Broken pipe"),
+    Mutant("warm connections outlive their policy", "lib/session/warm_pool.cc",
+           [("return service.config == service_->config && service.hostname",
+             "return service.hostname"),
+            ("service.upstream_tls == service_->upstream_tls;", "true;")],
+           ["warm_test.Reload.test_of_another_policy_ends_them"], because=r"Regex didn't match.*220"),
 ]
 
 class Broken(Exception):

@@ -3,6 +3,7 @@
 import ssl
 
 from .environment import pki
+from .fake_server import Gone
 
 
 def word(line, number):
@@ -164,6 +165,8 @@ def serve(dialect, connection, implicit, context, committed=None):
             if committed:
                 committed(connection)
                 return
+        elif verb in (b"QUIT", b"LOGOUT"):
+            raise Gone
         else:
             raise AssertionError(f"unexpected command: {line!r}")
 

@@ -123,11 +123,11 @@ class Connection:
 
 
 class FakeServer:
-    """Listens on a free loopback port and runs `script` for each connection."""
+    """Listens on a loopback port, a free one if none is given, and runs `script` for each connection."""
 
-    def __init__(self, script, backlog=256):
+    def __init__(self, script, backlog=256, port=0):
         self._script = script
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=backlog)
         self.port = self._listener.getsockname()[1]
         self.connections = []
         self._threads = []

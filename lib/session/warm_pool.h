@@ -1,0 +1,74 @@
+#pragma once
+
+// Theory of operation.
+//
+// A pool keeps upstream connections of one service ready: connected, past TLS and past all that the
+// policy wants before a client is greeted (UpstreamOpener, as for any session). A session takes one
+// and greets its client at once; where there is none, it opens its own as ever.
+//
+// A connection that waits is owned by an entry, which listens to it. The server has nothing to say
+// then: a word of it is a goodbye or an attack, so the connection is dropped, and no client ever
+// gets it. Neither does one get a connection about which the kernel knows more than we do, be it
+// octets or an end: `take` looks. What a new TLS session ticket needs is done meanwhile.
+//
+// Events only change states; `tick` alone, from the timer, decides what is next: it forgets what is
+// gone, replaces what is too old, opens what is missing. When and how much, WarmPlan says.
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "lib/base/log.h"
+#include "lib/net/loop.h"
+#include "lib/net/timer.h"
+#include "lib/session/service.h"
+#include "lib/session/upstream_opener.h"
+#include "lib/session/warm_plan.h"
+
+namespace starttls::session {
+
+/// Lives on its worker's thread, and is never destroyed from inside a call of its connections.
+class WarmPool {
+ public:
+  /// How long a server may take to answer our goodbye.
+  static constexpr std::chrono::seconds kLinger{2};
+
+  /// Begins to fill as soon as the loop runs. Failures are logged once, until it works again.
+  WarmPool(net::Loop& loop, log::Logger& log, std::shared_ptr<const Service> service);
+  WarmPool(const WarmPool&) = delete;
+  WarmPool& operator=(const WarmPool&) = delete;
+  /// Says goodbye on all connections.
+  ~WarmPool();
+
+  /// A ready connection; it tells `events` from here on.
+  [[nodiscard]] std::optional<Opened> take(LegEvents& events);
+
+  /// Whether its connections are what `service` would open, too.
+  [[nodiscard]] bool suits(const Service& service) const noexcept;
+  /// After a reload: the same policy under a new name.
+  void rename(std::shared_ptr<const Service> service) { service_ = std::move(service); }
+
+ private:
+  class Entry;
+
+  void tick();
+  void wake() { timer_.start(std::chrono::milliseconds{0}); }
+  void schedule();
+  [[nodiscard]] double chance();
+
+  void on_ready();
+  void on_failed(const Error& error, const Address& address);
+  void on_lost(std::chrono::milliseconds age, std::string_view server, std::string_view reason);
+
+  net::Loop& loop_;
+  log::Logger& log_;
+  std::shared_ptr<const Service> service_;
+  WarmPlan plan_;
+  net::Timer timer_;
+  std::vector<std::unique_ptr<Entry>> entries_;  // the youngest last
+  std::uint32_t chances_;
+  bool failing_ = false;  // and it has been said
+};
+
+}  // namespace starttls::session
