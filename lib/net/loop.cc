@@ -96,6 +96,7 @@ void Loop::on_idle() {
   std::vector<std::function<void()>> tasks;
   tasks.swap(deferred_);
   for (auto& task : tasks) task();
+  steps_.on_turn(turn_);
 }
 
 std::string library_version() {

@@ -14,6 +14,7 @@
 #include <uv.h>
 
 #include "lib/base/buffer.h"
+#include "lib/net/steps.h"
 
 namespace starttls::net {
 
@@ -58,6 +59,9 @@ class Loop {
   [[nodiscard]] std::span<std::byte> wire_slab() noexcept { return {wire_slab_.get(), kWireSlab}; }
   [[nodiscard]] BufferPool& pool() noexcept { return pool_; }
 
+  /// What takes long, and has to leave the others their turn.
+  [[nodiscard]] Steps& steps() noexcept { return steps_; }
+
   /// Counts turns: a stream knows by it when its budget begins anew.
   [[nodiscard]] std::uint64_t turn() const noexcept { return turn_; }
   /// `stream` has a failure to report, and its owner is in the middle of a call to it.
@@ -81,6 +85,7 @@ class Loop {
   BufferPool pool_;
   std::vector<Stream*> waiting_;
   std::vector<std::function<void()>> deferred_;
+  Steps steps_{precise_now, [this] { wake_next_turn(); }};
   std::uint64_t turn_ = 0;
   std::mutex mutex_;  // guards tasks_
   std::vector<std::function<void()>> tasks_;

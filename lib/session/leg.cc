@@ -22,7 +22,7 @@ void Leg::start() {
 }
 
 void Leg::read() {
-  if (paused_ || input_full_) return;
+  if (paused_ || input_full_ || waiting_step_ != nullptr) return;
   stream_->start_reading(delivery_ == Delivery::relay ? net::kReadSlab : kPreludeRead);
 }
 
@@ -55,7 +55,7 @@ void Leg::start_relay() {
 void Leg::start_implicit_tls(std::unique_ptr<tls::Engine> engine) {
   engine_ = std::move(engine);
   security_ = Security::handshaking;
-  advance_handshake({});
+  step_handshake({});
 }
 
 Result<> Leg::start_tls(std::string_view go_ahead, std::unique_ptr<tls::Engine> engine) {
@@ -67,9 +67,25 @@ Result<> Leg::start_tls(std::string_view go_ahead, std::unique_ptr<tls::Engine> 
   return {};
 }
 
+/// Storms of clients are served in turns; see net::Steps.
+void Leg::step_handshake(std::span<const std::byte> wire) {
+  auto& loop = stream_->loop();
+  if (loop.steps().has_room(loop.turn())) {
+    advance_handshake(wire);
+    return;
+  }
+  stream_->stop_reading();
+  const auto on_turn = [this] {
+    const auto step = std::move(waiting_step_);
+    advance_handshake(std::as_bytes(std::span{step->wire}));
+    read();
+  };
+  waiting_step_.reset(new WaitingStep{std::string{as_text(wire)}, {loop.steps(), on_turn}});
+}
+
 void Leg::advance_handshake(std::span<const std::byte> wire) {
   tls::WireOut out{stream_->loop().wire_slab()};
-  const auto progress = engine_->handshake(wire, out);
+  const auto progress = stream_->loop().steps().run([&] { return engine_->handshake(wire, out); });
   stream_->write(out.written());
   if (!progress) {
     fail_tls(progress.error());
@@ -89,7 +105,7 @@ void Leg::on_stream_data(std::span<std::byte> bytes) {
       deliver(bytes);
       return;
     case Security::handshaking:
-      advance_handshake(bytes);
+      step_handshake(bytes);
       return;
     case Security::secured:
       open(bytes);
@@ -182,6 +198,7 @@ void Leg::finish() {
   input_.clear();
   input_full_ = false;
   paused_ = false;
+  waiting_step_.reset();
   read();  // to see the peer's FIN
   report_if_finished();
 }

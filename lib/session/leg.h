@@ -137,6 +137,7 @@ class Leg final : public Endpoint, net::StreamEvents {
   void on_stream_drained() override;
   void on_stream_write_failed(Error error) override;
 
+  void step_handshake(std::span<const std::byte> wire);
   void advance_handshake(std::span<const std::byte> wire);
   void open(std::span<const std::byte> wire);
   void deliver(std::span<const std::byte> plaintext);
@@ -149,6 +150,13 @@ class Leg final : public Endpoint, net::StreamEvents {
   LegEvents* events_;
   std::unique_ptr<tls::Engine> engine_;
   std::string input_;
+  /// A step of the handshake that waits for the loop's turn, and the ciphertext for it. The stream
+  /// is not read meanwhile.
+  struct WaitingStep {
+    std::string wire;
+    net::Steps::Place place;
+  };
+  std::unique_ptr<WaitingStep> waiting_step_;
   Security security_ = Security::clear;
   Delivery delivery_ = Delivery::collect;
   bool paused_ = false;      // by the session: the other leg is full

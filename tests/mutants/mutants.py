@@ -69,13 +69,13 @@ MUTANTS = [
            [ATTACKS + "test_b2_b5_b6_b7_octets_behind_the_go_ahead",
             IMAP + "test_b3_b4_untagged_lines_behind_the_go_ahead"]),
     Mutant("octets read before the handshake are used after it", "lib/session/leg.cc",
-           [("    case Security::handshaking:\n      advance_handshake(bytes);",
+           [("    case Security::handshaking:\n      step_handshake(bytes);",
              "    case Security::handshaking:\n"
              "      if (bytes.front() > std::byte{0x17}) {\n"
              "        input_ += as_text(bytes);\n"
              "        return;\n"
              "      }\n"
-             "      advance_handshake(bytes);")],
+             "      step_handshake(bytes);")],
            [ATTACKS + "test_b9_plaintext_on_an_implicit_leg",
             ATTACKS + "test_b8_plaintext_ahead_of_the_server_hello"]),
     Mutant("after a failed handshake or certificate the session goes on in the clear",
@@ -192,6 +192,10 @@ MUTANTS = [
              "return service.hostname"),
             ("service.upstream_tls == service_->upstream_tls;", "true;")],
            ["warm_test.Reload.test_of_another_policy_ends_them"], because=r"Regex didn't match.*220"),
+    Mutant("a turn does all the handshakes there are", "lib/net/steps.cc",
+           [("return waiting_.empty() && spent_ < kBudget;", "return true;")],
+           ["storm_test.Storm.test_a_running_session_has_its_turn"],
+           because=r"had to wait for all answered"),
 ]
 
 class Broken(Exception):
@@ -360,6 +364,7 @@ def main():
         return 0
     os.environ.setdefault("STARTTLS_PROXY", str(arguments.build / "proxy" / "starttls-proxy"))
     os.environ.setdefault("STARTTLS_MAKE_PKI", str(arguments.build / "bench" / "pki" / "make-pki"))
+    os.environ.setdefault("STARTTLS_BACKEND", str(arguments.build / "bench" / "backend" / "backend"))
     return check_all(Build(arguments.build.resolve(), arguments.ninja), arguments.only)
 
 

@@ -1,0 +1,125 @@
+#include "lib/net/steps.h"
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "tests/support/catch.h"
+
+using namespace std::chrono_literals;
+using starttls::net::Steps;
+
+namespace {
+
+/// A loop in which nothing but steps takes time.
+struct Fixture {
+  static inline std::chrono::nanoseconds now{};
+
+  bool step(std::chrono::nanoseconds takes) {
+    if (!steps.has_room(turn)) return false;
+    spend(takes);
+    return true;
+  }
+  void spend(std::chrono::nanoseconds takes) {
+    steps.run([takes] {
+      now += takes;
+      return 0;
+    });
+  }
+  /// Waits for a turn, then takes that long.
+  std::unique_ptr<Steps::Place> wait(int name, std::chrono::nanoseconds takes) {
+    return std::make_unique<Steps::Place>(steps, [this, name, takes] {
+      order.push_back(name);
+      spend(takes);
+    });
+  }
+  std::size_t next_turn() {
+    const auto before = order.size();
+    steps.on_turn(++turn);
+    return order.size() - before;
+  }
+
+  std::uint64_t turn = 1;
+  int wakes = 0;
+  std::vector<int> order;
+  Steps steps{[]() noexcept { return now; }, [this] { ++wakes; }};
+};
+
+}  // namespace
+
+TEST_CASE("steps: a turn has room until its budget is spent, the next one has again",
+          "[net][steps]") {
+  Fixture loop;
+  int done = 0;
+  while (loop.step(300us)) ++done;
+  CHECK(done == 4);  // the last one may exceed it
+  CHECK_FALSE(loop.step(1us));
+  ++loop.turn;
+  CHECK(loop.step(5ms));
+  CHECK_FALSE(loop.step(1us));
+}
+
+TEST_CASE("steps: in a storm no turn is longer than the budget and a step, and all are served",
+          "[net][steps]") {
+  Fixture loop;
+  std::vector<std::unique_ptr<Steps::Place>> places;
+  int at_once = 0;
+  for (int i = 0; i < 500; ++i) {
+    if (loop.step(250us)) {
+      ++at_once;
+    } else {
+      places.push_back(loop.wait(i, 250us));
+    }
+  }
+  CHECK(at_once == 4);
+  CHECK(loop.wakes == 496);
+  int turns = 0;
+  while (loop.steps.waiting() > 0) {
+    REQUIRE(++turns < 500);
+    loop.wakes = 0;
+    CHECK(loop.next_turn() == 4);
+    CHECK((loop.wakes > 0) == (loop.steps.waiting() > 0));
+  }
+  CHECK(turns == 124);
+  CHECK(std::is_sorted(loop.order.begin(), loop.order.end()));
+}
+
+TEST_CASE("steps: nobody overtakes those who wait", "[net][steps]") {
+  Fixture loop;
+  CHECK(loop.step(1ms));
+  const auto place = loop.wait(1, 1us);
+  ++loop.turn;
+  CHECK_FALSE(loop.step(1us));  // there is time, but somebody is before us
+  CHECK(loop.next_turn() == 1);
+  CHECK(loop.step(1us));
+}
+
+TEST_CASE("steps: who is slow to send takes no room", "[net][steps]") {
+  Fixture loop;
+  std::vector<std::unique_ptr<Steps::Place>> places;
+  CHECK(loop.step(1ms));
+  for (int i = 0; i < 1000; ++i) places.push_back(loop.wait(i, 0us));
+  places.push_back(loop.wait(1000, 1ms));
+  CHECK(loop.next_turn() == 1001);
+}
+
+TEST_CASE("steps: a place that is let go is given up, also from inside a turn", "[net][steps]") {
+  Fixture loop;
+  auto first = loop.wait(1, 1us);
+  auto second = loop.wait(2, 1us);
+  auto third = loop.wait(3, 1us);
+  second.reset();
+  CHECK(loop.next_turn() == 2);
+  CHECK(loop.order == std::vector<int>{1, 3});
+  first.reset();
+
+  std::unique_ptr<Steps::Place> victim;
+  auto killer = std::make_unique<Steps::Place>(loop.steps, [&] { victim.reset(); });
+  victim = loop.wait(4, 1us);
+  CHECK(loop.next_turn() == 0);
+  CHECK(loop.steps.waiting() == 0);
+
+  std::unique_ptr<Steps::Place> own;
+  own = std::make_unique<Steps::Place>(loop.steps, [&] { own.reset(); });
+  CHECK(loop.next_turn() == 0);
+}
