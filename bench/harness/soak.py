@@ -37,7 +37,8 @@ def configuration(field, services):
                   f'downstream.tls = "{subject.client}"',
                   f'upstream.address = "127.0.0.1:{upstream}"', f'upstream.tls = "{subject.server}"']
         if subject.server != "none":
-            lines += ['upstream.server_name = "mail.test"', f'upstream.ca_file = "{field.ca}"']
+            lines += ['upstream.server_name = "mail.test"', f'upstream.ca_file = "{field.ca}"',
+                      "upstream.warm = 2"]
         if subject.client != "none":
             lines += ["downstream.certificates = "
                       f'[{{ chain = "{field.chain}", key = "{field.key}" }}]']
