@@ -14,7 +14,7 @@ from support.fake_server import FakeServer, Smtp
 from support.relay import commit, receive_digest, send_pieces
 
 MIB = 1 << 20
-WAITING = (16 if SANITIZED else 256) * MIB
+WAITING = (64 if SANITIZED else 256) * MIB
 GROWTH = 16 * MIB
 
 
