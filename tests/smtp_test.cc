@@ -842,19 +842,19 @@ TEST_CASE("S1 smtp downstream: under TLS the client introduces itself again",
 
 TEST_CASE("S4 smtp downstream: the list of the clear and the list of TLS differ",
           "[proto][smtp][caps][security]") {
-  constexpr std::string_view kList = "250-mx\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n";
+  constexpr std::string_view kListed = "250-mx\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n";
   DownstreamDialogue d{"smtp", kTerminate};
   d.client("EHLO a\r\n").to_server("").to_client(kOwnList);
   start_tls(d);
   d.client("EHLO a\r\n").to_server("EHLO a\r\n");
-  d.server(kList).to_client("250-mx\r\n250 AUTH PLAIN\r\n");
+  d.server(kListed).to_client("250-mx\r\n250 AUTH PLAIN\r\n");
 
   DownstreamDialogue offered{"smtp", kOffer};
   offered.client("EHLO a\r\n").to_server("EHLO a\r\n");
-  offered.server(kList).to_client("250-mx\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n");
+  offered.server(kListed).to_client("250-mx\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n");
   start_tls(offered);
   offered.client("EHLO a\r\n").to_server("EHLO a\r\n");
-  offered.server(kList).to_client("250-mx\r\n250 AUTH PLAIN\r\n");
+  offered.server(kListed).to_client("250-mx\r\n250 AUTH PLAIN\r\n");
 }
 
 TEST_CASE("P20 smtp downstream: twenty refusals before TLS end the session",
@@ -1038,31 +1038,31 @@ TEST_CASE("K2 K3 G15 smtp list: STARTTLS is offered once, in a 250 reply only",
 
 TEST_CASE("K4 smtp: REQUIRETLS is there once the client's TLS is, if the server's is",
           "[proto][smtp][caps][security]") {
-  constexpr std::string_view kList = "250-mx\r\n250 REQUIRETLS\r\n";
+  constexpr std::string_view kListed = "250-mx\r\n250 REQUIRETLS\r\n";
   constexpr std::string_view kMail = "MAIL FROM:<a@b> REQUIRETLS\r\n";
   constexpr std::string_view kRefusal = "555 5.5.4 REQUIRETLS cannot be honoured here\r\n";
   for (const auto upstream : {TlsMode::starttls, TlsMode::implicit, TlsMode::none}) {
     const bool clear = upstream == TlsMode::none;
     DownstreamDialogue d{"smtp", terminating(TlsMode::opportunistic, upstream)};
-    d.client("EHLO a\r\n").server(kList).to_client("250-mx\r\n250 STARTTLS\r\n");
+    d.client("EHLO a\r\n").server(kListed).to_client("250-mx\r\n250 STARTTLS\r\n");
     d.client(kMail).to_server("EHLO a\r\n").to_client(kRefusal);
     start_tls(d);
-    d.client("EHLO a\r\n").server(kList).to_client(clear ? "250 mx\r\n" : kList);
+    d.client("EHLO a\r\n").server(kListed).to_client(clear ? "250 mx\r\n" : kListed);
     d.client(kMail).to_server("EHLO a\r\n").to_client(clear ? kRefusal : "");
     CHECK(d.client_verdict() == (clear ? Verdict::need_more : Verdict::relay));
   }
 }
 
 TEST_CASE("K4 smtp list: REQUIRETLS goes where a leg is clear", "[proto][smtp][caps][security]") {
-  constexpr auto* kOffer = "250-mx\r\n250-REQUIRETLS\r\n250 SIZE\r\n";
+  constexpr auto* kListed = "250-mx\r\n250-REQUIRETLS\r\n250 SIZE\r\n";
   constexpr auto* kWithout = "250-mx\r\n250 SIZE\r\n";
-  CHECK(list_for_client(kOffer, kStarttls) == kWithout);
+  CHECK(list_for_client(kListed, kStarttls) == kWithout);
   auto role = settings(TlsMode::starttls);
   role.downstream = TlsMode::implicit;
-  CHECK(list_for_client(kOffer, role) == kOffer);
+  CHECK(list_for_client(kListed, role) == kListed);
   // Also after an opportunistic leg fell back: the session then says `none`.
   role.upstream = TlsMode::none;
-  CHECK(list_for_client(kOffer, role) == kWithout);
+  CHECK(list_for_client(kListed, role) == kWithout);
 }
 
 TEST_CASE("K4 smtp downstream: mail that requires TLS is refused where a leg is clear",
@@ -1094,12 +1094,12 @@ TEST_CASE("K5 K11 smtp list: mechanisms that bind a channel go, from both kinds 
 
 TEST_CASE("K7 smtp: EXTERNAL is neither offered nor taken where our own certificate would speak",
           "[proto][smtp][caps][security]") {
-  constexpr auto* kOffer = "250-mx\r\n250-AUTH PLAIN EXTERNAL\r\n250 AUTH=external\r\n";
+  constexpr auto* kListed = "250-mx\r\n250-AUTH PLAIN EXTERNAL\r\n250 AUTH=external\r\n";
   auto role = kStarttls;
-  CHECK(list_for_client(kOffer, role) == kOffer);
+  CHECK(list_for_client(kListed, role) == kListed);
   check_commits(role, "AUTH EXTERNAL =\r\n");
   role.client_certificate = true;
-  CHECK(list_for_client(kOffer, role) == "250-mx\r\n250 AUTH PLAIN\r\n");
+  CHECK(list_for_client(kListed, role) == "250-mx\r\n250 AUTH PLAIN\r\n");
   for (const auto* command : {"AUTH EXTERNAL\r\n", "auth  external =\r\n", "AUTH\tEXTERNAL\r\n"}) {
     check_refused(role, command, "504 5.5.4 Mechanism not available\r\n");
   }
