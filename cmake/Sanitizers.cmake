@@ -1,7 +1,7 @@
 # STARTTLS_SANITIZE: a list for -fsanitize=, e.g. "address,undefined" or "thread"; STARTTLS_FUZZ: build the fuzzers (clang).
 # The build type "Sanitize": assertions on, lines in reports, and no more optimisation than it takes to
 # be quick; half of RelWithDebInfo's compile time.
-set(CMAKE_CXX_FLAGS_SANITIZE "-O1 -g1" CACHE STRING "flags of the build type Sanitize")
+set(CMAKE_CXX_FLAGS_SANITIZE "-O1 -g1")  # not in the cache: there project() has left an empty one
 set(STARTTLS_SANITIZE "" CACHE STRING "sanitizers, as for -fsanitize=")
 option(STARTTLS_FUZZ "build the libFuzzer targets (needs clang)" OFF)
 if(STARTTLS_SANITIZE)
