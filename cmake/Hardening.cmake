@@ -11,6 +11,8 @@ if(NOT STARTTLS_SANITIZE)  # the sanitizers' own checks of the same calls are be
 endif()
 target_include_directories(starttls_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_link_options(starttls_flags INTERFACE -Wl,-z,relro,-z,now)
-set(CMAKE_POSITION_INDEPENDENT_CODE ON)
-include(CheckPIESupported)
-check_pie_supported()
+if(NOT STARTTLS_SANITIZE)  # libraries and programs share precompiled headers there, so their flags are alike
+  set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+  include(CheckPIESupported)
+  check_pie_supported()
+endif()
