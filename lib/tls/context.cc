@@ -27,7 +27,7 @@ constexpr char kLegacyCiphers[] =
 /// frames.
 constexpr std::size_t kMaxChain = kHandshakeRoom / 2;
 
-/// Octets of a client's chain. Both tickets of a session carry it, and the flight with them has to
+/// Octets of a client's chain. The ticket of a session carries it, and the flight with it has to
 /// fit too.
 constexpr std::size_t kMaxClientChain = kHandshakeRoom / 4;
 
@@ -401,6 +401,9 @@ Result<std::shared_ptr<const Context>> Context::server(const ServerOptions& opti
   }
   // Tickets only: a cache of our own would have to be shared, and would grow with the clients.
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+  // One a connection, as many as a client uses up (RFC 8446 §C.4): a second costs a twentieth of a
+  // resumed session.
+  SSL_CTX_set_num_tickets(ctx, 1);
   if (SSL_CTX_set_tlsext_ticket_key_cb(ctx, &Impl::on_ticket) != 1) return library_failure();
   if (!impl->alpn.empty()) SSL_CTX_set_alpn_select_cb(ctx, &Impl::on_alpn, nullptr);
   SSL_CTX_set_select_certificate_cb(ctx, &Impl::on_client_hello);
