@@ -89,7 +89,7 @@ MUTANTS = [
             ("  if (!another || time_left()",
              "  if (error.code == Errc::certificate || error.code == Errc::handshake) {\n"
              "    in_the_clear = true;\n"
-             "  } else if (!another || prelude_left()"),
+             "  } else if (!another || time_left()"),
             ("  ++address_index_;\n", "  if (!in_the_clear) ++address_index_;\n")],
            [ATTACKS + "test_x1_to_x4_certificates",
             ATTACKS + "test_an_opportunistic_leg_does_not_fall_back_behind_a_handshake"]),
