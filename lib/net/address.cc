@@ -54,6 +54,37 @@ std::optional<std::array<std::uint8_t, 16>> ip_bytes(const SocketAddress& addres
   }
 }
 
+std::uint16_t port_of(const SocketAddress& address) noexcept {
+  switch (address.storage.ss_family) {
+    case AF_INET:
+      return ntohs(reinterpret_cast<const sockaddr_in*>(&address.storage)->sin_port);
+    case AF_INET6:
+      return ntohs(reinterpret_cast<const sockaddr_in6*>(&address.storage)->sin6_port);
+    default:
+      return 0;
+  }
+}
+
+Address ip_address(const SocketAddress& address) {
+  std::string host = to_string(address);
+  host.resize(host.rfind(':'));
+  if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
+  return {.host = std::move(host), .port = port_of(address), .path = {}};
+}
+
+SocketAddress unmapped(const SocketAddress& address) noexcept {
+  if (address.storage.ss_family != AF_INET6) return address;
+  const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address.storage);
+  if (!IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) return address;
+  SocketAddress out;
+  auto* v4 = reinterpret_cast<sockaddr_in*>(&out.storage);
+  v4->sin_family = AF_INET;
+  v4->sin_port = v6->sin6_port;
+  std::memcpy(&v4->sin_addr, &v6->sin6_addr.s6_addr[12], sizeof(v4->sin_addr));
+  out.size = sizeof(sockaddr_in);
+  return out;
+}
+
 Result<SocketAddress> parse_ip(const std::string& host, std::uint16_t port) {
   SocketAddress out;
   if (uv_ip4_addr(host.c_str(), port, reinterpret_cast<sockaddr_in*>(&out.storage)) == 0) {

@@ -30,6 +30,15 @@ struct SocketAddress {
 [[nodiscard]] std::optional<std::array<std::uint8_t, 16>> ip_bytes(
     const SocketAddress& address) noexcept;
 
+/// 0 for a unix socket.
+[[nodiscard]] std::uint16_t port_of(const SocketAddress& address) noexcept;
+
+/// The literal and the port, for a TCP address.
+[[nodiscard]] Address ip_address(const SocketAddress& address);
+
+/// IPv4 as IPv4 where it comes over a socket of both families (::ffff:a.b.c.d); all else as it is.
+[[nodiscard]] SocketAddress unmapped(const SocketAddress& address) noexcept;
+
 /// An IP literal and port, no lookup; nothing where `host` is a name.
 [[nodiscard]] Result<SocketAddress> parse_ip(const std::string& host, std::uint16_t port);
 

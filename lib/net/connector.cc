@@ -8,6 +8,7 @@
 #include <sys/un.h>
 
 #include "lib/net/address.h"
+#include "lib/net/original_destination.h"
 
 namespace starttls::net {
 
@@ -26,6 +27,9 @@ struct Connector::Attempt {
           owner.on_attempt(*this, fail(Errc::timeout, "connection timed out"));
         }) {
     deadline.start(owner.per_address_);
+  }
+
+  void connect(Connector& owner) {
     stream->connect(
         address, [this, &owner](Result<> result) { owner.on_attempt(*this, std::move(result)); });
   }
@@ -78,6 +82,12 @@ Connector::Connector(Loop& loop, Address address, std::chrono::milliseconds per_
       per_address_(per_address),
       done_(std::move(done)),
       next_attempt_(loop, [this] { try_next(); }) {}
+
+Connector::Connector(Loop& loop, Address address, std::chrono::milliseconds per_address,
+                     const SocketAddress& source, OnDone done)
+    : Connector(loop, std::move(address), per_address, std::move(done)) {
+  source_ = std::make_unique<const SocketAddress>(source);
+}
 
 Connector::~Connector() {
   if (lookup_ == nullptr) return;
@@ -140,8 +150,29 @@ void Connector::try_next() {
   }
   const SocketAddress address = left_.front();
   left_.pop_front();
-  attempts_.push_back(std::make_unique<Attempt>(*this, address));
+  auto attempt = std::make_unique<Attempt>(*this, address);
+  if (source_ != nullptr) {
+    if (auto taken = take_source(*attempt); !taken) {
+      note_failure(address, std::move(taken.error()));
+      next_attempt_.start(std::chrono::milliseconds{0});  // the next one, or the report
+      return;
+    }
+  }
+  attempt->connect(*this);
+  attempts_.push_back(std::move(attempt));
   if (!left_.empty()) next_attempt_.start(kAttemptDelay);
+}
+
+Result<> Connector::take_source(Attempt& attempt) const {
+  if (attempt.address.storage.ss_family != source_->storage.ss_family) {
+    return fail(Errc::unreachable, "not of the client's address family");
+  }
+  auto socket = socket_of_another(*source_);
+  if (!socket) return fail(std::move(socket.error()));
+  const int status = uv_tcp_open(reinterpret_cast<uv_tcp_t*>(attempt.stream->raw()), socket->get());
+  if (status != 0) return fail(Errc::system, error_text(status));
+  static_cast<void>(socket->release());  // libuv owns it now
+  return {};
 }
 
 void Connector::on_attempt(Attempt& attempt, Result<> result) {
@@ -154,11 +185,15 @@ void Connector::on_attempt(Attempt& attempt, Result<> result) {
     done(std::move(winner));
     return;
   }
-  last_error_ = std::move(result.error());
-  if (!evidence_.empty()) evidence_ += "; ";
-  evidence_ += to_string(attempt.address) + ": " + last_error_.reason;
+  note_failure(attempt.address, std::move(result.error()));
   std::erase_if(attempts_, [&](const auto& one) { return one.get() == &attempt; });
   try_next();
+}
+
+void Connector::note_failure(const SocketAddress& address, Error error) {
+  last_error_ = std::move(error);
+  if (!evidence_.empty()) evidence_ += "; ";
+  evidence_ += to_string(address) + ": " + last_error_.reason;
 }
 
 void Connector::give_up() {

@@ -32,6 +32,10 @@ class Connector {
   /// `per_address`: how long one address may take. Errors: unreachable, timeout; evidence: each
   /// address with the system's words.
   Connector(Loop& loop, Address address, std::chrono::milliseconds per_address, OnDone done);
+  /// The same from an address that is not ours (see `socket_of_another`). Only addresses of its
+  /// family are tried.
+  Connector(Loop& loop, Address address, std::chrono::milliseconds per_address,
+            const SocketAddress& source, OnDone done);
   Connector(const Connector&) = delete;
   Connector& operator=(const Connector&) = delete;
   ~Connector();
@@ -46,6 +50,8 @@ class Connector {
   void resolve();
   void on_resolved(int status, const addrinfo* found);
   void try_next();
+  [[nodiscard]] Result<> take_source(Attempt& attempt) const;
+  void note_failure(const SocketAddress& address, Error error);
   void on_attempt(Attempt& attempt, Result<> result);
   void give_up();
 
@@ -53,7 +59,8 @@ class Connector {
   Address address_;
   std::chrono::milliseconds per_address_;
   OnDone done_;
-  Lookup* lookup_ = nullptr;  // owned by libuv while it runs
+  std::unique_ptr<const SocketAddress> source_;  // null: the system's choice
+  Lookup* lookup_ = nullptr;                     // owned by libuv while it runs
   std::deque<SocketAddress> left_;
   std::vector<std::unique_ptr<Attempt>> attempts_;
   Timer next_attempt_;

@@ -54,7 +54,25 @@ Result<Socket> bind_unix(const Address& address) {
   return socket;
 }
 
-Result<Socket> bind_tcp(const Address& address) {
+/// Level and name of the option for the socket's family.
+std::pair<int, int> transparent_option(const Socket& socket) noexcept {
+  int family = AF_INET;
+  socklen_t size = sizeof(family);
+  static_cast<void>(::getsockopt(socket.get(), SOL_SOCKET, SO_DOMAIN, &family, &size));
+  return family == AF_INET6 ? std::pair{SOL_IPV6, IPV6_TRANSPARENT}
+                            : std::pair{SOL_IP, IP_TRANSPARENT};
+}
+
+bool is_loopback(const SocketAddress& address) noexcept {
+  if (address.storage.ss_family == AF_INET6) {
+    return IN6_IS_ADDR_LOOPBACK(
+        &reinterpret_cast<const sockaddr_in6*>(&address.storage)->sin6_addr);
+  }
+  const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address.storage);
+  return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+Result<Socket> bind_tcp(const Address& address, Taking taking) {
   const auto where = parse_ip(address.host, address.port);
   if (!where) return fail(where.error());
   Socket socket{::socket(where->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
@@ -66,6 +84,10 @@ Result<Socket> bind_tcp(const Address& address) {
   }
   if (where->storage.ss_family == AF_INET6 &&
       ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0) {
+    return system_error(address, "setsockopt");
+  }
+  if (taking == Taking::others_too && !is_loopback(*where) && !make_transparent(socket) &&
+      errno != EPERM && errno != ENOPROTOOPT) {
     return system_error(address, "setsockopt");
   }
   if (::bind(socket.get(), where->get(), where->size) != 0) return system_error(address, "bind");
@@ -94,8 +116,21 @@ Socket::~Socket() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-Result<Socket> bind_listener(const Address& address) {
-  return address.is_unix() ? bind_unix(address) : bind_tcp(address);
+Result<Socket> bind_listener(const Address& address, Taking taking) {
+  return address.is_unix() ? bind_unix(address) : bind_tcp(address, taking);
+}
+
+bool make_transparent(const Socket& socket) noexcept {
+  const auto [level, option] = transparent_option(socket);
+  const int on = 1;
+  return ::setsockopt(socket.get(), level, option, &on, sizeof(on)) == 0;
+}
+
+bool is_transparent(const Socket& socket) noexcept {
+  const auto [level, option] = transparent_option(socket);
+  int on = 0;
+  socklen_t size = sizeof(on);
+  return ::getsockopt(socket.get(), level, option, &on, &size) == 0 && on != 0;
 }
 
 Result<Socket> duplicate(const Socket& socket) {
@@ -112,15 +147,7 @@ std::string local_name(const Socket& socket) {
 }
 
 std::uint16_t local_port(const Socket& socket) {
-  const auto address = local_address(socket);
-  switch (address.storage.ss_family) {
-    case AF_INET:
-      return ntohs(reinterpret_cast<const sockaddr_in*>(&address.storage)->sin_port);
-    case AF_INET6:
-      return ntohs(reinterpret_cast<const sockaddr_in6*>(&address.storage)->sin6_port);
-    default:
-      return 0;
-  }
+  return port_of(local_address(socket));
 }
 
 Listener::Listener(Loop& loop, Stream::Kind kind, OnConnection on_connection)

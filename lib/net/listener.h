@@ -26,10 +26,22 @@ class Socket {
   int fd_;
 };
 
+/// What a listener takes.
+enum class Taking : std::uint8_t {
+  ours,  ///< connections to an address of this machine
+  /// And, where the process may (CAP_NET_ADMIN), those to addresses of others that TPROXY hands to
+  /// it. Never on loopback: who listens there counts on being reached from this machine only.
+  others_too,
+};
+
 /// Binds and listens. TCP sockets of several workers share the port by SO_REUSEPORT (the kernel
 /// spreads connections over them); pass the port the first one got. A stale unix socket is
 /// replaced, one that is in use is an error. Errors: system, with the address.
-[[nodiscard]] Result<Socket> bind_listener(const Address& address);
+[[nodiscard]] Result<Socket> bind_listener(const Address& address, Taking taking = Taking::ours);
+/// From now on the socket may have addresses that are not this machine's (IP_TRANSPARENT). False:
+/// errno says why not; EPERM is the lack of CAP_NET_ADMIN.
+[[nodiscard]] bool make_transparent(const Socket& socket) noexcept;
+[[nodiscard]] bool is_transparent(const Socket& socket) noexcept;
 /// A second descriptor for the same socket, for another worker's loop (unix sockets).
 [[nodiscard]] Result<Socket> duplicate(const Socket& socket);
 /// Where it listens, its real port included.
