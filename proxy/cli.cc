@@ -159,6 +159,9 @@ Result<CommandLine> parse_probe(std::span<const std::string> arguments) {
     if (flag.name == kUpstream && flag.values.size() > 1) {
       return usage_error("probe looks at one server at a time: give --upstream once");
     }
+    if (flag.name == kUpstream && flag.values.front() == "original-destination") {
+      return usage_error("probe is a client of its own: give --upstream the server's address");
+    }
   }
   return CommandLine{Action::probe, {}, std::move(flags), parsed->json};
 }

@@ -3,24 +3,30 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/config/config.h"
 #include "lib/net/listener.h"
+#include "lib/net/original_destination.h"
 
 namespace starttls {
 namespace {
 
 /// The address; where the system chose the port, whose it is instead.
-std::string identity_of(const Address& address, const std::string& service, std::size_t index) {
-  if (address.is_unix() || address.port != 0) return to_string(address);
-  return service + "#" + std::to_string(index) + " " + to_string(address);
+std::string identity_of(const config::Service& service, std::size_t index) {
+  const Address& address = service.listen[index];
+  // A socket is bound as what it is to take.
+  const std::string kind = service.upstream.original_destination ? "intercepting " : "";
+  if (address.is_unix() || address.port != 0) return kind + to_string(address);
+  return kind + service.name + "#" + std::to_string(index) + " " + to_string(address);
 }
 
 /// A socket a worker, sharing one port.
-Result<std::vector<net::Socket>> bind_all(const Address& wanted, std::size_t workers) {
+Result<std::vector<net::Socket>> bind_all(const Address& wanted, net::Taking taking,
+                                          std::size_t workers) {
   std::vector<net::Socket> sockets;
   Address bound = wanted;
   for (std::size_t i = 0; i < workers; ++i) {
     const bool again = i > 0 && wanted.is_unix();
-    auto socket = again ? net::duplicate(sockets.front()) : net::bind_listener(bound);
+    auto socket = again ? net::duplicate(sockets.front()) : net::bind_listener(bound, taking);
     if (!socket) return fail(std::move(socket.error()));
     if (!bound.is_unix()) bound.port = net::local_port(*socket);
     sockets.push_back(std::move(*socket));
@@ -36,9 +42,16 @@ Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t wo
   plan.changes.resize(workers);
   for (const auto& service : services) {
     const auto& config = service->config;
+    const bool intercepts = config.upstream.original_destination;
+    if (config.upstream.from_client) {
+      if (auto may = net::may_use_addresses_of_others(); !may) {
+        return fail(Errc::system, "service " + config.name + ": " + may.error().reason +
+                                      " (upstream.source = \"client\")");
+      }
+    }
     for (std::size_t index = 0; index < config.listen.size(); ++index) {
       Entry entry;
-      entry.wanted = identity_of(config.listen[index], config.name, index);
+      entry.wanted = identity_of(config, index);
       entry.service = config.name;
       entry.protocol = config.protocol;
       const auto kept = std::find_if(current_.begin(), current_.end(), [&entry](const Entry& each) {
@@ -47,12 +60,17 @@ Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t wo
       if (kept != current_.end()) {
         entry.id = kept->id;
         entry.address = kept->address;
+        entry.port = kept->port;
         for (auto& change : plan.changes) change.kept.emplace_back(entry.id, service);
       } else {
-        auto sockets = bind_all(config.listen[index], workers);
+        auto sockets = bind_all(config.listen[index],
+                                intercepts ? net::Taking::others_too : net::Taking::ours, workers);
         if (!sockets) return fail(std::move(sockets.error()));
         entry.id = next_id_++;
         entry.address = net::local_name(sockets->front());
+        entry.port = net::local_port(sockets->front());
+        entry.without_tproxy = intercepts && !config::is_local(config.listen[index]) &&
+                               !net::is_transparent(sockets->front());
         entry.is_new = true;
         for (std::size_t i = 0; i < workers; ++i) {
           plan.changes[i].opened.push_back({entry.id, std::move((*sockets)[i]), service});
@@ -62,6 +80,7 @@ Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t wo
       planned_.push_back(std::move(entry));
     }
   }
+  tell_guard();
   plan.closed = current_.size() + plan.opened - planned_.size();
   return plan;
 }
@@ -74,12 +93,27 @@ void Listeners::commit() {
   }
   current_ = std::move(planned_);
   planned_.clear();
+  tell_guard();
   for (auto& entry : current_) {
     if (!std::exchange(entry.is_new, false)) continue;
     log_.info(
         "listening",
         {{"service", entry.service}, {"protocol", entry.protocol}, {"address", entry.address}});
+    if (!std::exchange(entry.without_tproxy, false)) continue;
+    log_.warn("only REDIRECT reaches this listener: TPROXY needs CAP_NET_ADMIN",
+              {{"service", entry.service}, {"address", entry.address}});
   }
+}
+
+/// Old and new alike, while both may be open.
+void Listeners::tell_guard() {
+  std::vector<std::uint16_t> ports;
+  for (const auto* entries : {&current_, &planned_}) {
+    for (const auto& entry : *entries) {
+      if (entry.port != 0) ports.push_back(entry.port);
+    }
+  }
+  guard_.set_ports(std::move(ports));
 }
 
 }  // namespace starttls

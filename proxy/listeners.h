@@ -10,6 +10,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/session/loop_guard.h"
 #include "proxy/state.h"
 #include "proxy/worker.h"
 
@@ -18,7 +19,8 @@ namespace starttls {
 /// Lives on the control loop's thread.
 class Listeners {
  public:
-  explicit Listeners(log::Logger& log) noexcept : log_(log) {}
+  /// `guard` is told which ports are ours.
+  Listeners(log::Logger& log, session::LoopGuard& guard) noexcept : log_(log), guard_(guard) {}
 
   /// What is to be done to the workers so that `services` are listened for.
   struct Plan {
@@ -39,10 +41,15 @@ class Listeners {
     std::string service;
     std::string protocol;
     std::string address;  ///< its real port included
+    std::uint16_t port = 0;
     bool is_new = false;
+    bool without_tproxy = false;  ///< which its service could have used
   };
 
+  void tell_guard();
+
   log::Logger& log_;
+  session::LoopGuard& guard_;
   std::vector<Entry> current_;
   std::vector<Entry> planned_;
   std::uint64_t next_id_ = 0;

@@ -61,7 +61,7 @@ class Server {
         log_(log),
         shared_{.log = log, .run_id = std::random_device{}()},
         possible_sessions_(sessions_within_limits()),
-        listeners_(log),
+        listeners_(log, shared_.loop_guard),
         watch_timer_(control_, [this] { look_at_files(); }) {
     watch_.follow(watched_files(state_.config), loaded_at);
   }

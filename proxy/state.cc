@@ -60,7 +60,9 @@ std::vector<std::string> watched_files(const config::Config& config) {
       files.push_back(file);
     }
   };
-  for (const auto& [name, protocol, listen, down, up, timeouts] : config.services) {
+  for (const auto& service : config.services) {
+    const auto& down = service.downstream;
+    const auto& up = service.upstream;
     for (const auto& [chain, key] : down.certificates) {
       add(chain);
       add(key);
@@ -69,8 +71,14 @@ std::vector<std::string> watched_files(const config::Config& config) {
     add(down.ticket_keys);
     add(up.certificate.chain);
     add(up.certificate.key);
-    const bool verified = up.tls != TlsMode::none && up.verify == config::Verify::full;
-    if (verified) add(up.ca_file.empty() ? tls::system_trust_store() : up.ca_file);
+    const auto verified = [](const config::Upstream& upstream) {
+      return upstream.tls != TlsMode::none && upstream.verify == config::Verify::full;
+    };
+    const auto& rows = service.destinations;
+    if (verified(up) || std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
+          return verified(config::upstream_at(up, row));
+        }))
+      add(up.ca_file.empty() ? tls::system_trust_store() : up.ca_file);
   }
   return files;
 }

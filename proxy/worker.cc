@@ -104,8 +104,8 @@ void Worker::on_client(net::Stream::Ptr client,
                        const std::shared_ptr<const session::Service>& service) {
   const auto peer = client->peer();
   auto session = std::make_unique<session::Session>(
-      session::Environment{loop_, shared_.log, *this}, service, std::move(client),
-      fmt::format("{:08x}.{}.{}", shared_.run_id, index_, next_session_++));
+      session::Environment{loop_, shared_.log, *this, shared_.loop_guard}, service,
+      std::move(client), fmt::format("{:08x}.{}.{}", shared_.run_id, index_, next_session_++));
   session::Session& born = *session;
   sessions_.emplace(&born, std::move(session));
 

@@ -29,6 +29,7 @@ struct Shared {
   std::atomic<std::size_t> max_sessions{0};
   std::uint32_t run_id = 0;  ///< distinguishes the session ids of two runs
   std::atomic<std::size_t> sessions{0};
+  session::LoopGuard loop_guard{};
 };
 
 /// A loop, its thread, its listeners and its sessions.

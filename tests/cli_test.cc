@@ -139,6 +139,11 @@ TEST_CASE("command line: what cannot be meant is a usage error that says why", "
   CHECK_THAT(usage_error(office_and({"--allow"})), Contains("--allow"));
 }
 
+TEST_CASE("command line: a probe has no client who could say where to go", "[cli][probe]") {
+  CHECK(usage_error({"probe", "--protocol", "imap", "--upstream", "original-destination"}) ==
+        "probe is a client of its own: give --upstream the server's address");
+}
+
 TEST_CASE("command line: a probe is a service that listens nowhere", "[cli][probe]") {
   const auto probe =
       parse_command_line(Arguments{"probe", "--protocol", "imap", "--upstream=a:143"});

@@ -343,3 +343,56 @@ TEST_CASE("warnings: clients elsewhere that may choose the clear can be kept the
   service.downstream.tls = TlsMode::starttls;
   CHECK(warnings(service).empty());
 }
+
+TEST_CASE("destinations: the most specific network counts, wherever its row stands", "[config]") {
+  const auto row = [](std::initializer_list<std::string_view> networks) {
+    config::Destination destination;
+    for (const auto text : networks) destination.networks.push_back(*config::parse_network(text));
+    return destination;
+  };
+  const std::vector<config::Destination> rows = {
+      row({"10.1.0.0/16"}), row({"10.0.0.0/8", "2001:db8::/32"}), row({"2001:db8:1::/48"}),
+      row({"10.1.2.3", "192.0.2.0/24"}), row({"::/0"})};
+  const auto found = [&rows](std::string_view address) {
+    return config::most_specific(rows, config::parse_network(address)->bytes);
+  };
+  CHECK(found("10.9.0.1") == 1);
+  CHECK(found("10.1.0.1") == 0);
+  CHECK(found("10.1.2.3") == 3);
+  CHECK(found("192.0.2.255") == 3);
+  CHECK(found("2001:db8::1") == 1);
+  CHECK(found("2001:db8:1::1") == 2);
+  CHECK(found("fd00::1") == 4);
+  CHECK(found("192.0.3.1") == std::nullopt);  // ::/0 is no IPv4
+  CHECK(config::most_specific({}, config::parse_network("10.1.2.3")->bytes) == std::nullopt);
+}
+
+TEST_CASE("warnings and --check: each row of an intercepting service is told apart",
+          "[config][security]") {
+  auto service = office();
+  service.upstream.address.clear();
+  service.upstream.original_destination = true;
+  service.upstream.from_client = true;
+  auto& row = service.destinations.emplace_back();
+  row.networks = {*config::parse_network("192.0.2.0/24")};
+  row.server_name = "mx.example.com";
+  CHECK(warnings(service).empty());
+  config::Config config;
+  config.services = {service};
+  const auto text = describe(config);
+  CHECK_THAT(text, Catch::Matchers::Contains("server in         192.0.2.0/24\n"));
+  CHECK_THAT(text, Catch::Matchers::Contains("the name mx.example.com\n"));
+  CHECK_THAT(text,
+             Catch::Matchers::Contains("server elsewhere  wherever the client meant to go\n"));
+  CHECK_THAT(text, Catch::Matchers::Contains("refused, for no name to verify is known\n"));
+  CHECK_THAT(text, Catch::Matchers::Contains("connects from     the client's own address\n"));
+
+  auto& second = service.destinations.emplace_back();
+  second.networks = {*config::parse_network("10.0.0.0/8")};
+  second.verify = config::Verify::none;
+  CHECK(warnings(service) ==
+        std::vector<std::string>{"in 10.0.0.0/8: the server's certificate is not checked: it may "
+                                 "be anyone's (upstream.verify = none)"});
+  service.upstream.tls = TlsMode::none;
+  CHECK_THAT(warnings(service)[0], Catch::Matchers::Contains("to wherever clients meant to go in"));
+}

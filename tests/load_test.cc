@@ -221,7 +221,7 @@ TEST_CASE("load: one wrong value is one problem, with its place, its key and wha
       {"[lgo]\nlevel = 'info'", "f.toml:6:2: unknown key 'lgo': did you mean 'log'?"},
       {"[log]\nlevl = 'info'", "f.toml:7:1: unknown key 'log.levl': did you mean 'log.level'?"},
       {"[proxy]\nfrobnication = 1",
-       "f.toml:7:1: unknown key 'proxy.frobnication'; the nearest is 'log.format'"},
+       "f.toml:7:1: unknown key 'proxy.frobnication'; the nearest is 'service.destination'"},
       {"'upstream.tls' = 'none'",
        "f.toml:6:1: unknown key 'service.upstream.tls': did you mean 'service.upstream.tls'? (a "
        "dot within quotes separates nothing)"},
@@ -332,9 +332,10 @@ TEST_CASE("load: control characters are refused in every string, whatever its ke
       if (!key.path.starts_with("service.")) toml.clear();
       auto name = std::string(toml.empty() ? key.path : key.path.substr(8));
       std::string value = std::string("\"x") + character + "y\"";
-      if (constexpr std::string_view kList = "downstream.certificates."; name.starts_with(kList)) {
-        value = "[{ " + name.substr(kList.size()) + " = " + value + " }]";
-        name.resize(kList.size() - 1);
+      for (const std::string_view list : {"downstream.certificates.", "destination."}) {
+        if (!name.starts_with(list)) continue;
+        value = "[{ " + name.substr(list.size()) + " = " + value + " }]";
+        name.resize(list.size() - 1);
       }
       toml += name + " = " + value + "\n";
       CAPTURE(toml);
@@ -349,6 +350,7 @@ TEST_CASE("load: control characters are refused in every string, whatever its ke
                          key.path == "service.upstream.greeting_text" ||
                          key.path == "service.upstream.warm" ||
                          key.path == "service.downstream.certificates" ||
+                         key.path == "service.destination" ||
                          key.path == "service.upstream.certificate";
       CHECK(refused == !typed);
       for (const auto& problem : problems) {
@@ -416,9 +418,10 @@ TEST_CASE("load: an upstream address says its port", "[config]") {
         Lines{"f.toml:5:20: service.upstream.address: '': the host is missing"});
   CHECK(connecting("[]") ==
         Lines{"f.toml:5:20: service.upstream.address: must name at least one address"});
-  CHECK(connecting("'original-destination'") ==
-        Lines{"f.toml:5:20: service.upstream.address: is not supported yet by this version: "
-              "'original-destination'"});
+  CHECK(
+      connecting("['original-destination', 'a:25']") ==
+      Lines{"f.toml:5:21: service.upstream.address: 'original-destination' stands alone: no other "
+            "address can take its place"});
   CHECK(connecting("['a:25', 'a:25']") ==
         Lines{"f.toml:5:29: service.upstream.address: names a:25 twice"});
   CHECK(connecting("'127.0.0.1:2525'") ==
@@ -439,6 +442,117 @@ TEST_CASE("load: a unix upstream with verified TLS must say the name", "[config]
   CHECK(unix_and("upstream.tls = 'none'") == Lines{});
   CHECK(unix_and("upstream.verify = 'none'") == Lines{});
   CHECK(unix_and("upstream.server_name = 'mx.example.com'") == Lines{});
+}
+
+TEST_CASE("load: rows say what is expected where an intercepted client meant to go", "[config]") {
+  const auto config = good(office_and(R"(
+upstream.address = 'original-destination'
+upstream.source = 'client'
+upstream.ca_file = '/dev/null'
+[[service.destination]]
+networks = ['192.0.2.0/24', '2001:db8::/32']
+server_name = 'mx.example.com'
+[[service.destination]]
+networks = '192.0.2.7'
+verify = 'none'
+tls = 'implicit'
+pins = 'sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='
+)"));
+  const auto& service = config.services[0];
+  CHECK(service.upstream.original_destination);
+  CHECK(service.upstream.address.empty());
+  CHECK(service.upstream.from_client);
+  REQUIRE(service.destinations.size() == 2);
+
+  const auto first = config::upstream_at(service.upstream, service.destinations[0]);
+  CHECK(first.server_name == "mx.example.com");
+  CHECK(first.tls == TlsMode::starttls);
+  CHECK(first.verify == config::Verify::full);
+  CHECK(first.ca_file == "/dev/null");
+  const auto second = config::upstream_at(service.upstream, service.destinations[1]);
+  CHECK(second.server_name.empty());
+  CHECK(second.tls == TlsMode::implicit);
+  CHECK(second.verify == config::Verify::none);
+  CHECK(second.pins.size() == 1);
+}
+
+TEST_CASE("load: an address that a client dialled is no name to verify", "[config][security]") {
+  const auto original_and = [](const std::string& more) {
+    return problems_of(office_and("upstream.address = 'original-destination'\n" + more));
+  };
+  const Lines refused{
+      "f.toml:5:20: service.upstream.address: the address a client meant to reach gives no name to "
+      "verify: write [[service.destination]] rows, or set service.upstream.server_name"};
+  CHECK(original_and("") == refused);
+  CHECK(original_and("upstream.tls = 'opportunistic'") == refused);
+  CHECK(original_and("upstream.tls = 'none'") == Lines{});
+  CHECK(original_and("upstream.verify = 'none'") == Lines{});
+  CHECK(original_and("upstream.server_name = 'mx.example.com'") == Lines{});
+
+  const std::string row = "[[service.destination]]\nnetworks = '192.0.2.0/24'\n";
+  CHECK(original_and(row) ==
+        Lines{"f.toml:6:1: service.destination.server_name: is required: without a name, nothing "
+              "says who the server should be"});
+  CHECK(original_and(row + "server_name = 'a.example'") == Lines{});
+  CHECK(original_and(row + "verify = 'none'") == Lines{});
+  CHECK(original_and("upstream.server_name = 'a.example'\n" + row) == Lines{});
+  // No row, no name: refused while it runs. A row without a name: now.
+  CHECK(original_and("upstream.verify = 'none'\n" + row + "verify = 'full'").size() == 1);
+  CHECK(original_and("upstream.verify = 'none'\n" + row + "server_name = 'a.example'") ==
+        Lines{"f.toml:9:15: service.destination.server_name: is not checked while "
+              "service.upstream.verify is 'none': set verify in this row"});
+  CHECK(original_and("upstream.verify = 'none'\n" + row +
+                     "server_name = 'a.example'\nverify = 'none'") == Lines{});
+}
+
+TEST_CASE("load: rows that make no sense are refused, each at its place", "[config]") {
+  const auto rows = [](const std::string& more) {
+    return problems_of(
+        office_and("upstream.address = 'original-destination'\n"
+                   "upstream.server_name = 'a.example'\n" +
+                   more));
+  };
+  const std::string row = "[[service.destination]]\n";
+  CHECK(rows(row) == Lines{"f.toml:7:1: service.destination.networks: is required"});
+  CHECK(rows(row + "networks = []") ==
+        Lines{"f.toml:8:12: service.destination.networks: must name at least one network"});
+  CHECK(rows(row + "networks = '10.0.0.1/8'").size() == 1);
+  CHECK(
+      rows(row + "networks = '10.0.0.0/8'\n" + row + "networks = ['10.1.0.0/16', '10.0.0.0/8']") ==
+      Lines{"f.toml:10:12: service.destination.networks: 10.0.0.0/8 is in an earlier row "
+            "already"});
+  CHECK(rows(row + "networks = '10.0.0.0/8'\nserver_nam = 'x'") ==
+        Lines{"f.toml:9:1: unknown key 'service.destination.server_nam': did you mean "
+              "'service.destination.server_name'?"});
+  CHECK(rows(row + "networks = '10.0.0.0/8'\ntls = 'none'\nserver_name = 'x.example'") ==
+        Lines{"f.toml:10:15: service.destination.server_name: has no effect where tls is 'none'"});
+  CHECK(rows("[service.destination]\nnetworks = '10.0.0.0/8'") ==
+        Lines{"f.toml:7:1: service.destination: must be an array of tables: write "
+              "[[service.destination]], not a table"});
+  CHECK(problems_of(whole_office_and(row + "networks = '10.0.0.0/8'")) ==
+        Lines{"f.toml:6:1: service.destination: has no effect: it is for services with "
+              "upstream.address = \"original-destination\""});
+}
+
+TEST_CASE("load: interception is for clients with addresses, and from those we know",
+          "[config][security]") {
+  const std::string start = "[[service]]\nname = 'x'\nprotocol = 'smtp'\n";
+  const std::string original =
+      "upstream.address = 'original-destination'\nupstream.server_name = 'a.example'\n";
+  CHECK(problems_of(start + "listen = 'unix:/run/x'\n" + original) ==
+        Lines{"f.toml:4:10: service.listen: nothing is redirected to unix:/run/x: listen on a "
+              "port"});
+  CHECK(problems_of(start + "listen = 'unix:/run/x'\nupstream.address = 'a:25'\n"
+                            "upstream.source = 'client'") ==
+        Lines{"f.toml:6:19: service.upstream.source: clients of unix:/run/x have no address to "
+              "connect from"});
+  CHECK(problems_of(whole_office_and("upstream.source = '10.0.0.1'")) ==
+        Lines{"f.toml:6:19: service.upstream.source: must be \"client\" or \"\", not "
+              "'10.0.0.1'"});
+  // No accidental open relay here either.
+  CHECK(problems_of(start + "listen = '0.0.0.0:25'\n" + original) ==
+        Lines{"f.toml:4:10: service.listen: anyone who reaches 0.0.0.0:25 could use this service: "
+              "say who may with downstream.allow = [\"192.168.1.0/24\"]"});
 }
 
 TEST_CASE("load: clients in the clear from elsewhere need leave", "[config][security]") {
@@ -846,8 +960,8 @@ TEST_CASE("examples: load as they are shipped, beside the certificate they name"
     for (const auto& service : config.services) CHECK(warnings(service).empty());
     names.insert(name);
   }
-  CHECK(names ==
-        std::set<std::string>{"imap-reader.toml", "lmtp.toml", "office.toml", "terminate.toml"});
+  CHECK(names == std::set<std::string>{"imap-reader.toml", "lmtp.toml", "office.toml",
+                                       "terminate.toml", "transparent.toml"});
 }
 
 TEST_CASE("flags: make one service, named after its protocol", "[config]") {

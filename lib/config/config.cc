@@ -250,6 +250,35 @@ std::string to_string(std::chrono::milliseconds duration) {
   return text;
 }
 
+Upstream upstream_at(const Upstream& service, const Destination& destination) {
+  Upstream upstream = service;
+  if (destination.tls) upstream.tls = *destination.tls;
+  if (destination.verify) upstream.verify = *destination.verify;
+  if (destination.server_name) upstream.server_name = *destination.server_name;
+  if (destination.pins) upstream.pins = *destination.pins;
+  return upstream;
+}
+
+std::optional<std::size_t> most_specific(std::span<const Destination> destinations,
+                                         std::span<const std::uint8_t, 16> address) noexcept {
+  std::optional<std::size_t> best;
+  unsigned longest = 0;
+  for (std::size_t i = 0; i < destinations.size(); ++i) {
+    for (const auto& network : destinations[i].networks) {
+      if (!contains(network, address)) continue;
+      if (best && network.prefix <= longest) continue;
+      best = i;
+      longest = network.prefix;
+    }
+  }
+  return best;
+}
+
+bool lacks_name(const Upstream& upstream) noexcept {
+  return upstream.tls != TlsMode::none && upstream.verify == Verify::full &&
+         upstream.server_name.empty();
+}
+
 std::string peer_name(const Upstream& upstream, const Address& address) {
   std::string peer = upstream.server_name.empty() ? address.host : upstream.server_name;
   if (peer.ends_with('.')) peer.pop_back();

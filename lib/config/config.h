@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -94,6 +95,8 @@ struct Downstream {
 
 struct Upstream {
   std::vector<Address> address;  ///< tried in order
+  /// Instead of `address`, which is empty then: wherever each client meant to go.
+  bool original_destination = false;
   TlsMode tls = TlsMode::starttls;
   Verify verify = Verify::full;
   std::string server_name;  ///< "" = the host of the address
@@ -101,10 +104,22 @@ struct Upstream {
   std::vector<Pin> pins;    ///< any one must match; with Verify::none they alone decide
   ChainAndKey certificate;  ///< ours; both "" = none
   MinTls min_tls = MinTls::tls1_2;
+  bool from_client = false;  ///< connect from the client's own address
   bool greeting_text = true;
   std::size_t warm = 0;  ///< connections a worker keeps ready, past their prelude
 
   friend bool operator==(const Upstream&, const Upstream&) = default;
+};
+
+/// What is expected of servers in some networks, where that is not what the service says.
+struct Destination {
+  std::vector<Network> networks;
+  std::optional<TlsMode> tls;
+  std::optional<Verify> verify;
+  std::optional<std::string> server_name;
+  std::optional<std::vector<Pin>> pins;
+
+  friend bool operator==(const Destination&, const Destination&) = default;
 };
 
 struct Service {
@@ -113,6 +128,7 @@ struct Service {
   std::vector<Address> listen;
   Downstream downstream;
   Upstream upstream;
+  std::vector<Destination> destinations;
   Timeouts timeouts;
 
   friend bool operator==(const Service&, const Service&) = default;
@@ -148,6 +164,18 @@ struct Config {
 /// the host, without the dot that may end it (RFC 6066 §3). Never a name heard from the server or
 /// from DNS.
 [[nodiscard]] std::string peer_name(const Upstream& upstream, const Address& address);
+
+/// The settings of the server leg where `destination` says what is expected.
+[[nodiscard]] Upstream upstream_at(const Upstream& service, const Destination& destination);
+
+/// The row whose network has the longest prefix of those that contain `address` (IPv4 as
+/// ::ffff:a.b.c.d, in network order), its index in `destinations`; nothing where none does.
+[[nodiscard]] std::optional<std::size_t> most_specific(
+    std::span<const Destination> destinations, std::span<const std::uint8_t, 16> address) noexcept;
+
+/// Whether these settings want a name to be verified and have none of their own. An address is no
+/// name: who sits on the way may hold a certificate for it, or for any other.
+[[nodiscard]] bool lacks_name(const Upstream& upstream) noexcept;
 
 /// What a person should know before relying on the service: verification switched off, a leg that
 /// is or may stay in the clear. One sentence each, for the log at start and for `--check`.

@@ -73,6 +73,7 @@ std::string verification(const Upstream& upstream) {
     return upstream.pins.empty() ? "nothing" : "the server's key alone: " + pins(upstream.pins);
   }
   std::vector<std::string> names;
+  if (upstream.original_destination) names.push_back(peer_name(upstream, {}));
   for (const auto& address : upstream.address) {
     auto peer = peer_name(upstream, address);
     if (names.empty() || names.back() != peer) names.push_back(std::move(peer));
@@ -126,6 +127,21 @@ void describe(const Downstream& downstream, std::string& out) {
   if (!downstream.ticket_keys.empty()) line(out, "ticket keys", downstream.ticket_keys);
 }
 
+void describe_tls(const Upstream& up, std::string& out) {
+  line(out, "TLS with server", upstream_tls(up.tls));
+  if (up.tls == TlsMode::none) return;
+  line(out, "minimum version", "TLS " + std::string(name(up.min_tls)));
+  line(out, "verified", verification(up));
+  if (!up.certificate.chain.empty()) {
+    line(out, "our certificate", up.certificate.chain + " with the key " + up.certificate.key);
+  }
+}
+
+std::string server(const Upstream& upstream) {
+  return upstream.original_destination ? "wherever the client meant to go"
+                                       : joined(upstream.address, ", then ");
+}
+
 void describe(const Service& service, std::string& out) {
   const auto& up = service.upstream;
   out += "service " + service.name + " (" + service.protocol + ")\n";
@@ -133,15 +149,17 @@ void describe(const Service& service, std::string& out) {
   line(out, "clients allowed", allowed(service));
   line(out, "TLS with clients", downstream_tls(service.downstream.tls));
   describe(service.downstream, out);
-  line(out, "server", joined(up.address, ", then "));
-  line(out, "TLS with server", upstream_tls(up.tls));
-  if (up.tls != TlsMode::none) {
-    line(out, "minimum version", "TLS " + std::string(name(up.min_tls)));
-    line(out, "verified", verification(up));
-    if (!up.certificate.chain.empty()) {
-      line(out, "our certificate", up.certificate.chain + " with the key " + up.certificate.key);
-    }
+  for (const auto& row : service.destinations) {
+    line(out, "server in", joined(row.networks, ", "));
+    describe_tls(upstream_at(up, row), out);
   }
+  line(out, service.destinations.empty() ? "server" : "server elsewhere", server(up));
+  if (service.destinations.empty() || !lacks_name(up)) {
+    describe_tls(up, out);
+  } else {
+    line(out, "", "refused, for no name to verify is known");
+  }
+  if (up.from_client) line(out, "connects from", "the client's own address");
   line(out, "greeting", up.greeting_text ? "with the server's text" : "in our own words");
   if (up.warm > 0) {
     line(out, "kept ready",
@@ -149,6 +167,30 @@ void describe(const Service& service, std::string& out) {
   }
   line(out, "time-outs", timeouts(service.timeouts));
   for (const auto& warning : warnings(service)) line(out, "WARNING", warning);
+}
+
+/// Of one server leg. `clear` begins what is said of one without TLS.
+void warn(const Upstream& up, const std::string& clear, std::vector<std::string>& found) {
+  if (up.tls == TlsMode::none) {
+    const auto cross = [&](const std::string& where) {
+      found.push_back(clear + "mail and passwords cross the network to " + where +
+                      " in the clear (upstream.tls = none)");
+    };
+    if (up.original_destination) cross("wherever clients meant to go");
+    for (const auto& address : up.address) {
+      if (!is_local_server(address)) cross(to_string(address));
+    }
+    return;
+  }
+  if (up.tls == TlsMode::opportunistic) {
+    found.emplace_back(
+        "whoever controls the network can keep the server leg in the clear (upstream.tls = "
+        "opportunistic)");
+  }
+  if (up.verify == Verify::none && up.pins.empty()) {
+    found.emplace_back(
+        "the server's certificate is not checked: it may be anyone's (upstream.verify = none)");
+  }
 }
 
 }  // namespace
@@ -168,26 +210,14 @@ std::vector<std::string> warnings(const Service& service) {
                     " is broken and kept for old devices: give each a service of its own "
                     "(downstream.min_tls)");
   }
-  if (up.tls == TlsMode::none) {
-    // Clients with TLS see a lock and cannot know that it ends here.
-    const std::string start = down.tls == TlsMode::none
-                                  ? ""
-                                  : "the server's side is in the clear, whatever clients use: ";
-    for (const auto& address : up.address) {
-      if (is_local_server(address)) continue;
-      found.push_back(start + "mail and passwords cross the network to " + to_string(address) +
-                      " in the clear (upstream.tls = none)");
-    }
-    return found;
-  }
-  if (up.tls == TlsMode::opportunistic) {
-    found.emplace_back(
-        "whoever controls the network can keep the server leg in the clear (upstream.tls = "
-        "opportunistic)");
-  }
-  if (up.verify == Verify::none && up.pins.empty()) {
-    found.emplace_back(
-        "the server's certificate is not checked: it may be anyone's (upstream.verify = none)");
+  // Clients with TLS see a lock and cannot know that it ends here.
+  const std::string clear =
+      down.tls == TlsMode::none ? "" : "the server's side is in the clear, whatever clients use: ";
+  warn(up, clear, found);
+  for (const auto& row : service.destinations) {
+    std::vector<std::string> here;
+    warn(upstream_at(up, row), clear, here);
+    for (const auto& one : here) found.push_back("in " + joined(row.networks, ", ") + ": " + one);
   }
   return found;
 }

@@ -281,11 +281,16 @@ void read_listen(const Input& input, std::vector<Address>& out) {
   out = std::move(addresses);
 }
 
-void read_upstream(const Input& input, std::vector<Address>& out) {
+void read_upstream(const Input& input, Upstream& out) {
+  constexpr std::string_view kOriginalDestination = "original-destination";
   std::vector<Address> addresses;
-  const auto read_one = [&addresses](const Input& one) {
-    if (one.value.text == "original-destination") {
-      reject(one, "is not supported yet by this version: 'original-destination'");
+  bool original_destination = false;
+  const auto read_one = [&](const Input& one) {
+    if (one.value.text == kOriginalDestination) {
+      original_destination = true;
+      if (input.value.kind == Kind::list && input.value.elements.size() > 1) {
+        reject(one, "'original-destination' stands alone: no other address can take its place");
+      }
       return;
     }
     const auto address = read_address(one);
@@ -301,7 +306,18 @@ void read_upstream(const Input& input, std::vector<Address>& out) {
   if (input.value.kind == Kind::list && input.value.elements.empty()) {
     reject(input, "must name at least one address");
   }
-  out = std::move(addresses);
+  out.address = std::move(addresses);
+  out.original_destination = original_destination;
+}
+
+void read_source(const Input& input, bool& from_client) {
+  std::string text;
+  if (!read_text(input, text)) return;
+  if (!text.empty() && text != "client") {
+    reject(input, R"(must be "client" or "", not ')" + ascii::escape(text) + "'");
+    return;
+  }
+  from_client = !text.empty();
 }
 
 void read_networks(const Input& input, std::vector<Network>& out) {

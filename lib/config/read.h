@@ -59,7 +59,10 @@ void read_readable_file(const Input& input, std::string& out);
 void read_required_file(const Input& input, std::string& out);
 
 void read_listen(const Input& input, std::vector<Address>& out);
-void read_upstream(const Input& input, std::vector<Address>& out);
+/// Addresses, or the word for where each client meant to go.
+void read_upstream(const Input& input, Upstream& out);
+/// "client", or "" for an address of ours.
+void read_source(const Input& input, bool& from_client);
 void read_networks(const Input& input, std::vector<Network>& out);
 void read_pins(const Input& input, std::vector<Pin>& out);
 

@@ -41,9 +41,8 @@ ChainAndKey& current_certificate(Target& target) {
   return all.back();
 }
 
-/// A table whose members are keys of their own, all of them required.
-void read_chain_and_key(const Input& input, Target& target) {
-  std::vector<std::string_view> missing = {"chain", "key"};
+/// A table whose members are keys of their own, some of them required.
+void read_members(const Input& input, Target& target, std::vector<std::string_view> missing) {
   for (const auto& member : input.value.elements) {
     const std::string path = std::string(input.path) + "." + member.key;
     if (const Key* const key = find_key(path)) {
@@ -57,6 +56,10 @@ void read_chain_and_key(const Input& input, Target& target) {
     input.findings.add(input.value.place,
                        std::string(input.path) + "." + std::string(name) + ": is required");
   }
+}
+
+void read_chain_and_key(const Input& input, Target& target) {
+  read_members(input, target, {"chain", "key"});
 }
 
 constexpr std::string_view kChainAndKey = R"({ chain = "a.pem", key = "a.key" })";
@@ -95,6 +98,23 @@ void read_client_certificate(const Input& input, Target& target) {
     reject_kind(input, "a table such as " + std::string(kChainAndKey));
   } else if (!input.value.elements.empty()) {
     read_chain_and_key(input, target);
+  }
+}
+
+void read_destinations(const Input& input, Target& target) {
+  constexpr std::string_view kWanted = "an array of tables: write [[service.destination]]";
+  if (input.value.kind != Value::Kind::list) {
+    reject_kind(input, kWanted);
+    return;
+  }
+  for (const auto& element : input.value.elements) {
+    const Input one{input.path, element, input.source, input.findings};
+    if (element.kind != Value::Kind::table) {
+      reject_kind(one, "a table");
+      continue;
+    }
+    target.service.destinations.emplace_back();
+    read_members(one, target, {"networks"});
   }
 }
 
@@ -239,9 +259,9 @@ constexpr Key kKeys[] = {
     {.path = "service.upstream.address",
      .flag = "--upstream",
      .operand = "ADDRESS",
-     .help = "HOST:PORT or unix:PATH; repeated: tried in order",
+     .help = "HOST:PORT or unix:PATH, repeated: tried in order; original-destination",
      .required = true,
-     .read = [](const Input& in, Target& t) { read_upstream(in, t.service.upstream.address); }},
+     .read = [](const Input& in, Target& t) { read_upstream(in, t.service.upstream); }},
     {.path = "service.upstream.tls",
      .flag = "--upstream-tls",
      .operand = "MODE",
@@ -294,6 +314,11 @@ constexpr Key kKeys[] = {
      .help = "1.2 or 1.3 [1.2]",
      .read = [](const Input& in,
                 Target& t) { read_choice(in, kUpstreamTls, t.service.upstream.min_tls); }},
+    {.path = "service.upstream.source",
+     .flag = "--source",
+     .operand = "WHOSE",
+     .help = "client: connect from the client's own address",
+     .read = [](const Input& in, Target& t) { read_source(in, t.service.upstream.from_client); }},
     {.path = "service.upstream.greeting_text",
      .flag = "--greeting-text",
      .operand = "BOOL",
@@ -306,6 +331,48 @@ constexpr Key kKeys[] = {
      .help = "connections a worker keeps ready past their handshake [0]",
      .read = [](const Input& in,
                 Target& t) { read_number(in, 0, kMaxWarm, t.service.upstream.warm); }},
+
+    {.path = "service.destination",
+     .flag = "",  // a table with rows
+     .operand = "",
+     .help = "of intercepted connections: what is expected where",
+     .read = read_destinations},
+    {.path = "service.destination.networks",
+     .flag = "",
+     .operand = "",
+     .help = "the addresses that the row is about",
+     .read = [](const Input& in,
+                Target& t) { read_networks(in, t.service.destinations.back().networks); }},
+    {.path = "service.destination.server_name",
+     .flag = "",
+     .operand = "",
+     .help = "SNI, and the name verified",
+     .read =
+         [](const Input& in, Target& t) {
+           read_server_name(in, t.service.destinations.back().server_name.emplace());
+         }},
+    {.path = "service.destination.verify",
+     .flag = "",
+     .operand = "",
+     .help = "full or none",
+     .read =
+         [](const Input& in, Target& t) {
+           read_choice(in, kVerify, t.service.destinations.back().verify.emplace());
+         }},
+    {.path = "service.destination.pins",
+     .flag = "",
+     .operand = "",
+     .help = "public keys, any one must match",
+     .read = [](const Input& in,
+                Target& t) { read_pins(in, t.service.destinations.back().pins.emplace()); }},
+    {.path = "service.destination.tls",
+     .flag = "",
+     .operand = "",
+     .help = "none, opportunistic, starttls or implicit",
+     .read =
+         [](const Input& in, Target& t) {
+           read_choice(in, kTlsModes, t.service.destinations.back().tls.emplace());
+         }},
 };
 
 constexpr std::string_view kServicePrefix = "service.";

@@ -20,6 +20,8 @@ constexpr std::string_view kVerify = "service.upstream.verify";
 constexpr std::string_view kServerName = "service.upstream.server_name";
 constexpr std::string_view kPins = "service.upstream.pins";
 constexpr std::string_view kWarm = "service.upstream.warm";
+constexpr std::string_view kSource = "service.upstream.source";
+constexpr std::string_view kDestination = "service.destination";
 constexpr std::string_view kClientCertificate = "service.upstream.certificate";
 constexpr std::string_view kClientChain = "service.upstream.certificate.chain";
 constexpr std::string_view kClientKey = "service.upstream.certificate.key";
@@ -47,6 +49,8 @@ class Validator {
       verifiable_name(i);
       something_to_keep_warm(i);
       no_loop(i);
+      clients_with_addresses(i);
+      destinations(i);
     }
   }
 
@@ -187,12 +191,26 @@ class Validator {
       add(i, kAddress,
           to_string(address) + " gives no name to verify: set " + written(kServerName));
     }
+    // With rows, what none of them is about is refused while it runs; without, nothing is left.
+    if (upstream.original_destination && service(i).destinations.empty() &&
+        !section(i).is_bad(kAddress) && !section(i).is_bad(kDestination)) {
+      add(i, kAddress,
+          "the address a client meant to reach gives no name to verify: " +
+              std::string(from_file() ? "write [[service.destination]] rows, or set " : "set ") +
+              written(kServerName));
+    }
   }
 
   /// A connection is kept warm before there is a client: its prelude must need none, and there must
   /// be one at all. In a plain relay the greeting is the client's to hear as it comes.
   void something_to_keep_warm(std::size_t i) {
     if (service(i).upstream.warm == 0) return;
+    if (service(i).upstream.original_destination || service(i).upstream.from_client) {
+      add(i, kWarm,
+          "cannot be had where a connection depends on the client: leave it out, or " +
+              written(service(i).upstream.from_client ? kSource : kAddress));
+      return;
+    }
     if (section(i).is_bad(kDownstreamTls) || section(i).is_bad(kUpstreamTls)) return;
     if (service(i).downstream.tls != TlsMode::none || service(i).upstream.tls != TlsMode::none) {
       return;
@@ -207,6 +225,71 @@ class Validator {
     for (const auto& address : service(i).upstream.address) {
       if (std::find(listen.begin(), listen.end(), address) == listen.end()) continue;
       add(i, kAddress, to_string(address) + " is where this service itself listens");
+    }
+  }
+
+  /// Whoever comes over a unix socket comes from no address and meant to go nowhere else.
+  void clients_with_addresses(std::size_t i) {
+    const auto& upstream = service(i).upstream;
+    const auto& listen = service(i).listen;
+    const auto local = std::find_if(listen.begin(), listen.end(),
+                                    [](const Address& each) { return each.is_unix(); });
+    if (local == listen.end()) return;
+    if (upstream.original_destination) {
+      add(i, kListen, "nothing is redirected to " + to_string(*local) + ": listen on a port");
+    } else if (upstream.from_client) {
+      add(i, kSource, "clients of " + to_string(*local) + " have no address to connect from");
+    }
+  }
+
+  void destinations(std::size_t i) {
+    const auto* const rows = section(i).find(kDestination);
+    if (service(i).destinations.empty() || rows->bad || section(i).is_bad(kAddress)) return;
+    const auto& upstream = service(i).upstream;
+    if (!upstream.original_destination) {
+      add(i, kDestination,
+          R"(has no effect: it is for services with upstream.address = "original-destination")");
+      return;
+    }
+    if (section(i).is_bad(kUpstreamTls) || section(i).is_bad(kVerify) ||
+        section(i).is_bad(kServerName)) {
+      return;
+    }
+    for (std::size_t row = 0; row < service(i).destinations.size(); ++row) {
+      destination(i, row, rows->value.elements[row]);
+    }
+  }
+
+  /// Each rule of the server leg, for one row.
+  void destination(std::size_t i, std::size_t row, const Value& written_row) {
+    const auto& one = service(i).destinations[row];
+    const auto add_here = [&](std::string_view member, const std::string& text) {
+      const auto& members = written_row.elements;
+      const auto found = std::find_if(members.begin(), members.end(),
+                                      [member](const Value& each) { return each.key == member; });
+      findings_.add(found == members.end() ? written_row.place : found->place,
+                    std::string(kDestination) + "." + std::string(member) + ": " + text);
+    };
+    if (one.networks.empty()) add_here("networks", "must name at least one network");
+    for (const auto& network : one.networks) {
+      for (std::size_t j = 0; j < row; ++j) {
+        const auto& others = service(i).destinations[j].networks;
+        if (std::find(others.begin(), others.end(), network) == others.end()) continue;
+        add_here("networks", to_string(network) + " is in an earlier row already");
+      }
+    }
+    const Upstream upstream = upstream_at(service(i).upstream, one);
+    if (lacks_name(upstream)) {
+      add_here("server_name", "is required: without a name, nothing says who the server should be");
+    }
+    if (upstream.tls == TlsMode::none) {
+      constexpr auto kNoEffect = "has no effect where tls is 'none'";
+      if (one.pins && !one.pins->empty()) add_here("pins", kNoEffect);
+      if (one.server_name) add_here("server_name", kNoEffect);
+    } else if (one.server_name && !one.verify && upstream.verify == Verify::none) {
+      // Whoever writes a name believes that it is checked.
+      add_here("server_name",
+               "is not checked while service.upstream.verify is 'none': set verify in this row");
     }
   }
 

@@ -70,6 +70,44 @@ bool may_share_sessions(const config::Service& now, const config::Service& old) 
          now.upstream.server_name == old.upstream.server_name && uses_tls(old.upstream.tls);
 }
 
+/// Whether one context may serve both: names are not its business, sessions are kept by name.
+bool may_share_context(const config::Upstream& a, const config::Upstream& b) {
+  return a.tls == b.tls && a.verify == b.verify && a.pins == b.pins;
+}
+
+/// The rows' policies, with as few contexts as there are ways to verify.
+Result<std::vector<ServerPolicy>> make_destinations(const Service& service, const Common& common,
+                                                    const Service* previous) {
+  const auto& config = service.config;
+  // Row by row the same as before: then a row's sessions may be resumed, as far as files allow.
+  const bool same_rows = previous != nullptr && may_share_sessions(config, previous->config) &&
+                         config.destinations == previous->config.destinations;
+  std::vector<ServerPolicy> policies;
+  for (std::size_t row = 0; row < config.destinations.size(); ++row) {
+    ServerPolicy policy{config::upstream_at(config.upstream, config.destinations[row]), nullptr};
+    const auto alike =
+        std::find_if(policies.begin(), policies.end(), [&policy](const ServerPolicy& each) {
+          return may_share_context(each.settings, policy.settings);
+        });
+    if (!uses_tls(policy.settings.tls)) {
+      // Nothing to verify.
+    } else if (may_share_context(config.upstream, policy.settings)) {
+      policy.tls = service.upstream_tls;
+    } else if (alike != policies.end()) {
+      policy.tls = alike->tls;
+    } else {
+      auto context = tls::Context::client(client_options(policy.settings, common.record_codec));
+      if (!context) return fail(std::move(context.error()));
+      policy.tls = std::move(*context);
+      if (same_rows && previous->destinations[row].tls->same_policy(*policy.tls)) {
+        policy.tls = previous->destinations[row].tls;
+      }
+    }
+    policies.push_back(std::move(policy));
+  }
+  return policies;
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const Service>> make_service(const config::Service& config,
@@ -91,6 +129,9 @@ Result<std::shared_ptr<const Service>> make_service(const config::Service& confi
       service->upstream_tls = previous->upstream_tls;
     }
   }
+  auto destinations = make_destinations(*service, common, previous);
+  if (!destinations) return failed(destinations.error().reason, destinations.error().evidence);
+  service->destinations = std::move(*destinations);
   if (uses_tls(config.downstream.tls)) {
     auto context = tls::Context::server(
         server_options(config.downstream, *service->protocol, common.record_codec));

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "lib/base/error.h"
 #include "lib/config/config.h"
@@ -9,6 +10,12 @@
 #include "lib/tls/context.h"
 
 namespace starttls::session {
+
+/// What is expected of a server, and how TLS with it begins.
+struct ServerPolicy {
+  config::Upstream settings;
+  std::shared_ptr<const tls::Context> tls;  ///< nullptr where the mode is none
+};
 
 /// A configured service, ready to serve: what its sessions share. Immutable, shared by all workers;
 /// a session keeps the one it was born with.
@@ -18,6 +25,7 @@ struct Service {
   std::string hostname;                                ///< our own name, never empty
   std::shared_ptr<const tls::Context> upstream_tls;    ///< nullptr where the mode is none
   std::shared_ptr<const tls::Context> downstream_tls;  ///< the same
+  std::vector<ServerPolicy> destinations;              ///< of config.destinations, in their order
 };
 
 /// What services have in common.

@@ -21,6 +21,7 @@ Session::Session(Environment environment, std::shared_ptr<const Service> service
       client_name_(net::to_string(client->peer())),
       deadline_(env_.loop, [this] { on_deadline(); }),
       client_(std::move(client), *this),
+      target_(service_),
       accepted_at_(env_.loop.now()),
       last_activity_(accepted_at_),
       born_at_(net::Loop::precise_now()) {}

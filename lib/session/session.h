@@ -64,6 +64,7 @@ struct Environment {
   net::Loop& loop;
   log::Logger& log;
   SessionOwner& owner;
+  LoopGuard& loop_guard;
 };
 
 /// Lives on its worker's thread.
@@ -158,8 +159,7 @@ class Session final : LegEvents, OpenerEvents {
     return is_client(leg) ? *to_client_ : *to_server_;
   }
   [[nodiscard]] const Address& address() const noexcept {
-    return opener_ != nullptr ? opener_->address()
-                              : service_->config.upstream.address[address_index_];
+    return opener_ != nullptr ? opener_->address() : target_.addresses()[address_index_];
   }
   [[nodiscard]] std::string_view state() const noexcept;
   void log_event(log::Level level, std::string_view message, const Error& error,
@@ -173,6 +173,7 @@ class Session final : LegEvents, OpenerEvents {
   std::string server_name_;
   net::Timer deadline_;
   Leg client_;
+  Target target_;
   std::unique_ptr<Leg> server_;
   std::unique_ptr<UpstreamOpener> opener_;  // until the leg is ready, else to the end
   std::unique_ptr<proto::DownstreamRole> downstream_role_;

@@ -45,7 +45,7 @@ void Session::log_event(log::Level level, std::string_view message, const Error&
 }
 
 void Session::log_session() {
-  const auto& upstream = service_->config.upstream;
+  const auto& settings = target_.upstream();
   const bool secured = server_ != nullptr && server_->secured();
   const tls::Facts up = secured ? server_->facts() : clear_leg();
   const tls::Facts down = client_.secured() ? client_.facts() : clear_leg();
@@ -54,7 +54,7 @@ void Session::log_session() {
   };
   // Encryption without identity is said on every line, not only at start.
   const bool unverified =
-      secured && upstream.verify == config::Verify::none && upstream.pins.empty();
+      secured && settings.verify == config::Verify::none && settings.pins.empty();
   env_.log.write(
       unverified ? log::Level::warn : log::Level::info, "session",
       {{"session", id_},
@@ -67,7 +67,7 @@ void Session::log_session() {
        {"upstream_tls", up.version},
        {"upstream_cipher", up.cipher},
        {"upstream_resumed", up.resumed},
-       {"upstream_verify", secured ? verify_name(upstream) : ""},
+       {"upstream_verify", secured ? verify_name(settings) : ""},
        {"bytes_to_server", prelude_bytes_to_server_ + (to_server_ ? to_server_->octets() : 0)},
        {"bytes_to_client", prelude_bytes_to_client_ + (to_client_ ? to_client_->octets() : 0)},
        {"connect_ms", since_birth(connected_at_)},

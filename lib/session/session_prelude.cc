@@ -17,8 +17,12 @@ void Session::connect() {
     go_on_with(std::move(*warm));
     return;
   }
+  if (const auto settled = target_.settle(client_.stream(), env_.loop_guard); !settled) {
+    fail(settled.error());
+    return;
+  }
   const auto give_up_at = accepted_at_ + service_->config.timeouts.prelude;
-  opener_ = std::make_unique<UpstreamOpener>(env_.loop, service_, give_up_at,
+  opener_ = std::make_unique<UpstreamOpener>(env_.loop, target_, give_up_at,
                                              static_cast<OpenerEvents&>(*this));
   opener_->start();
 }
@@ -62,7 +66,7 @@ void Session::adopt(Opened& opened) {
 
 void Session::go_on_with(Opened opened) {
   adopt(opened);
-  if (relays_from_first_byte(service_->config.downstream.tls, service_->config.upstream.tls)) {
+  if (relays_from_first_byte(service_->config.downstream.tls, target_.upstream().tls)) {
     start_plain_relay();
   } else {
     greet_client(opened);
@@ -76,7 +80,7 @@ void Session::greet_client(const Opened& opened) {
               Error{Errc::tls_not_offered, opened.fallback_reason}, "upstream");
   }
   downstream_role_ = service_->protocol->downstream(
-      role_settings(*service_, effective_mode(service_->config.upstream.tls, server_->secured())));
+      role_settings(target_, effective_mode(target_.upstream().tls, server_->secured())));
   to_server_.emplace(client_, *server_);
   to_client_.emplace(*server_, client_);
   enter(Phase::dialogue);

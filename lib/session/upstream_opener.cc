@@ -8,21 +8,20 @@
 
 namespace starttls::session {
 
-proto::RoleSettings role_settings(const Service& service, TlsMode upstream) {
-  const auto& config = service.config;
-  return {.downstream = config.downstream.tls,
+proto::RoleSettings role_settings(const Target& target, TlsMode upstream) {
+  const auto& settings = target.upstream();
+  return {.downstream = target.service().config.downstream.tls,
           .upstream = upstream,
-          .hostname = service.hostname,
-          .greeting_text = config.upstream.greeting_text,
-          .client_certificate =
-              !config.upstream.certificate.chain.empty() && uses_tls(config.upstream.tls),
+          .hostname = target.service().hostname,
+          .greeting_text = settings.greeting_text,
+          .client_certificate = !settings.certificate.chain.empty() && uses_tls(settings.tls),
           .tag = random_token()};
 }
 
-UpstreamOpener::UpstreamOpener(net::Loop& loop, std::shared_ptr<const Service> service,
+UpstreamOpener::UpstreamOpener(net::Loop& loop, Target& target,
                                std::chrono::milliseconds give_up_at, OpenerEvents& events)
     : loop_(loop),
-      service_(std::move(service)),
+      target_(target),
       give_up_at_(give_up_at),
       events_(events),
       deadline_(loop, [this] { on_deadline(); }) {}
@@ -68,7 +67,7 @@ std::chrono::milliseconds UpstreamOpener::time_left() const {
 void UpstreamOpener::arm_deadline() {
   const auto left = time_left();
   deadline_.start(stage_ == OpeningStage::handshake
-                      ? std::min(service_->config.timeouts.handshake, left)
+                      ? std::min(target_.service().config.timeouts.handshake, left)
                       : left);
 }
 
@@ -95,9 +94,13 @@ void UpstreamOpener::on_deadline() {
 
 void UpstreamOpener::connect() {
   enter(OpeningStage::connecting);
-  connector_ = std::make_unique<net::Connector>(
-      loop_, address(), service_->config.timeouts.connect,
-      [this](Result<net::Stream::Ptr> stream) { on_connected(std::move(stream)); });
+  const auto patience = target_.service().config.timeouts.connect;
+  const auto done = [this](Result<net::Stream::Ptr> stream) { on_connected(std::move(stream)); };
+  if (const auto* source = target_.source()) {
+    connector_ = std::make_unique<net::Connector>(loop_, address(), patience, *source, done);
+  } else {
+    connector_ = std::make_unique<net::Connector>(loop_, address(), patience, done);
+  }
   connector_->start();
 }
 
@@ -108,11 +111,15 @@ void UpstreamOpener::on_connected(Result<net::Stream::Ptr> stream) {
   }
   connected_at_ = net::Loop::precise_now();
   server_ = net::to_string((*stream)->peer());
+  if (const auto allowed = target_.connected(**stream); !allowed) {
+    give_up(allowed.error());
+    return;
+  }
   leg_ = std::make_unique<Leg>(std::move(*stream), static_cast<LegEvents&>(*this));
   connector_.reset();
 
-  const TlsMode mode = service_->config.upstream.tls;
-  if (relays_from_first_byte(service_->config.downstream.tls, mode)) {
+  const TlsMode mode = target_.upstream().tls;
+  if (relays_from_first_byte(target_.service().config.downstream.tls, mode)) {
     report_opened();
     return;
   }
@@ -125,7 +132,7 @@ void UpstreamOpener::on_connected(Result<net::Stream::Ptr> stream) {
 
 void UpstreamOpener::start_role() {
   enter(OpeningStage::prelude);
-  role_ = service_->protocol->upstream(role_settings(*service_, service_->config.upstream.tls));
+  role_ = target_.service().protocol->upstream(role_settings(target_, target_.upstream().tls));
   std::string out;
   const auto verdict = role_->begin(out);
   on_verdict(verdict, out);
@@ -166,9 +173,8 @@ void UpstreamOpener::on_verdict(Result<proto::Verdict> verdict, std::string_view
 }
 
 void UpstreamOpener::start_tls() {
-  const auto& upstream = service_->config.upstream;
-  auto engine = tls::Engine::client(service_->upstream_tls, loop_.pool(),
-                                    config::peer_name(upstream, address()), server_);
+  auto engine = tls::Engine::client(target_.tls(), loop_.pool(),
+                                    config::peer_name(target_.upstream(), address()), server_);
   if (!engine) {
     attempt_failed(engine.error());
     return;
@@ -193,7 +199,7 @@ void UpstreamOpener::ask_for_push() {
 
 void UpstreamOpener::attempt_failed(const Error& error) {
   if (over_) return;
-  const bool another = address_index_ + 1 < service_->config.upstream.address.size();
+  const bool another = address_index_ + 1 < target_.addresses().size();
   if (!another || time_left() == std::chrono::milliseconds{0}) {
     give_up(error);
     return;

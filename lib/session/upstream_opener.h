@@ -15,19 +15,19 @@
 #include "lib/net/connector.h"
 #include "lib/net/timer.h"
 #include "lib/session/leg.h"
-#include "lib/session/service.h"
+#include "lib/session/target.h"
 
 namespace starttls::session {
 
-/// What a role of `service` has to know; `upstream` is the mode of the upstream leg, for a
-/// downstream role as it came out.
-[[nodiscard]] proto::RoleSettings role_settings(const Service& service, TlsMode upstream);
+/// What a role has to know; `upstream` is the mode of the upstream leg, for a downstream role as it
+/// came out.
+[[nodiscard]] proto::RoleSettings role_settings(const Target& target, TlsMode upstream);
 
 /// An upstream leg and what was learned on the way.
 struct Opened {
   std::unique_ptr<Leg> leg;       ///< null where none was connected in the end
   std::string server;             ///< the last connected address, as text
-  std::size_t address_index = 0;  ///< of `upstream.address`: the last one tried
+  std::size_t address_index = 0;  ///< of the target's: the last one tried
   std::string greeting;           ///< see UpstreamRole; "" where there was nothing to conduct
   std::string fallback_reason;    ///< the same
   std::chrono::nanoseconds connected_at{};  ///< Loop::precise_now; 0 = never
@@ -56,9 +56,9 @@ class UpstreamOpener final : LegEvents {
   /// How long a server may take to say unasked what its protocol wants after TLS (ManageSieve).
   static constexpr std::chrono::milliseconds kPushWait{2000};
 
-  /// `give_up_at`: on the loop's clock, for all addresses together.
-  UpstreamOpener(net::Loop& loop, std::shared_ptr<const Service> service,
-                 std::chrono::milliseconds give_up_at, OpenerEvents& events);
+  /// `give_up_at`: on the loop's clock, for all addresses together. `target` outlives us.
+  UpstreamOpener(net::Loop& loop, Target& target, std::chrono::milliseconds give_up_at,
+                 OpenerEvents& events);
   UpstreamOpener(const UpstreamOpener&) = delete;
   UpstreamOpener& operator=(const UpstreamOpener&) = delete;
 
@@ -73,7 +73,7 @@ class UpstreamOpener final : LegEvents {
   /// After the error `greeting_refused`: see UpstreamRole::greeting.
   [[nodiscard]] std::string_view refusal() const noexcept;
   [[nodiscard]] const Address& address() const noexcept {
-    return service_->config.upstream.address[address_index_];
+    return target_.addresses()[address_index_];
   }
 
  private:
@@ -109,7 +109,7 @@ class UpstreamOpener final : LegEvents {
   }
 
   net::Loop& loop_;
-  std::shared_ptr<const Service> service_;
+  Target& target_;
   std::chrono::milliseconds give_up_at_;
   OpenerEvents& events_;
   net::Timer deadline_;

@@ -17,9 +17,9 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
     gone,     // to be forgotten
   };
 
-  explicit Entry(WarmPool& pool) : pool_(pool) {
+  explicit Entry(WarmPool& pool) : pool_(pool), target_(pool.service_) {
     const auto give_up_at = pool.loop_.now() + pool.service_->config.timeouts.prelude;
-    opener_ = std::make_unique<UpstreamOpener>(pool.loop_, pool.service_, give_up_at,
+    opener_ = std::make_unique<UpstreamOpener>(pool.loop_, target_, give_up_at,
                                                static_cast<OpenerEvents&>(*this));
   }
 
@@ -117,6 +117,7 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
   }
 
   WarmPool& pool_;
+  Target target_;
   std::unique_ptr<UpstreamOpener> opener_;
   Opened opened_;
   std::chrono::milliseconds ready_at_{};

@@ -81,11 +81,10 @@ MUTANTS = [
     Mutant("after a failed handshake or certificate the session goes on in the clear",
            "lib/session/upstream_opener.cc",
            [("// --- Stages and deadlines", "thread_local bool in_the_clear = false;\n//"),
-            ("  const TlsMode mode = service_->config.upstream.tls;\n",
-             "  const TlsMode mode = in_the_clear ? TlsMode::none : service_->config.upstream.tls;\n"),
-            ("upstream(role_settings(*service_, service_->config.upstream.tls));",
-             "upstream(role_settings(*service_, in_the_clear ? TlsMode::none : "
-             "service_->config.upstream.tls));"),
+            ("  const TlsMode mode = target_.upstream().tls;\n",
+             "  const TlsMode mode = in_the_clear ? TlsMode::none : target_.upstream().tls;\n"),
+            ("role_settings(target_, target_.upstream().tls)",
+             "role_settings(target_, in_the_clear ? TlsMode::none : target_.upstream().tls)"),
             ("  if (!another || time_left()",
              "  if (error.code == Errc::certificate || error.code == Errc::handshake) {\n"
              "    in_the_clear = true;\n"

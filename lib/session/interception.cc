@@ -1,0 +1,52 @@
+#include "lib/session/interception.h"
+
+#include <utility>
+
+#include "lib/net/original_destination.h"
+
+namespace starttls::session {
+namespace {
+
+auto refused(std::string reason, const net::SocketAddress& destination) {
+  return fail(Errc::not_allowed, std::move(reason),
+              "original destination " + net::to_string(destination));
+}
+
+constexpr auto kLoop =
+    "this connection comes from the proxy itself, whose own must not be redirected";
+
+}  // namespace
+
+Result<std::unique_ptr<Interception>> Interception::of(const Service& service, net::Stream& client,
+                                                       LoopGuard& guard) {
+  const auto to = net::original_destination(client);
+  if (!to) return fail(to.error());
+  const auto ip = net::ip_bytes(*to);
+  if (!ip) return refused("no address tells where this connection was to go", *to);
+  if (guard.listens_on(net::port_of(*to)) && net::is_own_address(*to)) {
+    return refused("this is the proxy itself: connect to the mail server, and be redirected", *to);
+  }
+
+  std::unique_ptr<Interception> found{new Interception};
+  found->guard_ = &guard;
+  found->accepted_ = guard.note(LoopGuard::End::accepted, client.peer(), *to);
+  if (found->accepted_.is_loop()) return refused(kLoop, *to);
+
+  const auto& config = service.config;
+  if (const auto row = config::most_specific(config.destinations, *ip)) {
+    found->policy_ = &service.destinations[*row];
+  } else if (config::lacks_name(config.upstream)) {
+    return refused("nothing says who the server at " + net::to_string(*to) + " should be", *to);
+  }
+  found->destination_ = net::ip_address(*to);
+  return found;
+}
+
+Result<> Interception::connected(net::Stream& server) {
+  const net::SocketAddress to = server.peer();
+  made_ = guard_->note(LoopGuard::End::made, net::local_address(server), to);
+  if (made_.is_loop()) return refused(kLoop, to);
+  return {};
+}
+
+}  // namespace starttls::session
