@@ -736,6 +736,12 @@ TEST_CASE("load: TLS with clients and a certificate go together", "[config][secu
             .size() == 1);
 }
 
+TEST_CASE("load: what depends on the client cannot be kept warm", "[config]") {
+  CHECK(problems_of(whole_office_and("upstream.warm = 4\nupstream.source = 'client'")) ==
+        Lines{"f.toml:6:17: service.upstream.warm: cannot be had where a connection depends on the "
+              "client: leave it out, or service.upstream.source"});
+}
+
 TEST_CASE("load: a plain relay has nothing to keep warm", "[config]") {
   const std::string warm = "upstream.warm = 4\n";
   const std::string clear = "upstream.tls = 'none'\n";

@@ -60,9 +60,13 @@ def configuration(upstream_port, *, protocol="smtp", upstream=None, downstream=N
 
 
 class Daemon:
-    """A running daemon. Leaving the context drains it and expects exit status 0."""
+    """A running daemon. Leaving the context drains it and expects exit status 0.
 
-    def __init__(self, config=None, *, arguments=(), listeners=1, max_files=None):
+    `wrapper` begins the command line: a program that starts it as somebody else.
+    """
+
+    def __init__(self, config=None, *, arguments=(), listeners=1, max_files=None, wrapper=()):
+        self._wrapper = list(wrapper)
         self._config = config
         self._arguments = list(arguments)
         self._listeners = listeners
@@ -77,7 +81,7 @@ class Daemon:
             path = pathlib.Path(self._folder.name) / "proxy.toml"
             path.write_text(self._config, encoding="utf-8")
             arguments = ["--config", path, *arguments]
-        self.process = children.start([PROXY, *arguments], max_files=self._max_files,
+        self.process = children.start([*self._wrapper, PROXY, *arguments], max_files=self._max_files,
                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -96,24 +96,26 @@ class Dovecot:
     `ssl` is Dovecot's setting: "required", "yes" or "no"; `plaintext` allows password logins in
     the clear. Mechanisms: PLAIN, LOGIN, SCRAM-SHA-256, and APOP. `ports` and `implicit` map imap,
     pop3, submission, sieve and lmtp to the port with STARTTLS and to the one with TLS at once; both
-    answer on OWN and on STRANGE. Submission hands mail on to `relay_port`. `settings` are more lines.
+    answer on OWN and on STRANGE. Submission hands mail on to `relay_port`. `settings` are more lines,
+    `fixed` the ports with STARTTLS that are not left to chance.
     """
 
     def __init__(self, ssl="required", *, plaintext=False, certificate="server", relay_port=25,
-                 settings=""):
+                 settings="", fixed=None):
         peers.require()
         self._ssl = ssl
         self._plaintext = plaintext
         self._certificate = certificate
         self._relay_port = relay_port
         self._settings = settings
+        self._fixed = fixed or {}
 
     def __enter__(self):
         chain, key = pki().pair(self._certificate)
         ports = set()
         while len(ports) < 2 * len(LISTENERS):
             ports.add(free_port())
-        self.ports = {name: ports.pop() for name in LISTENERS}
+        self.ports = {name: ports.pop() for name in LISTENERS} | self._fixed
         self.implicit = {name: ports.pop() for name in LISTENERS}
 
         self._outside = pathlib.Path(tempfile.mkdtemp(dir=PEERS / "tmp", prefix="dovecot-"))

@@ -171,11 +171,13 @@ class Postfix:
     """A Postfix of its own: smtpd on free loopback ports, mail in one Maildir.
 
     `level` is smtpd_tls_security_level; "encrypt" takes mail only after STARTTLS. `port` is the
-    one with STARTTLS, `implicit` the one with TLS at once. `settings` are more lines of main.cf.
+    one with STARTTLS, `implicit` the one with TLS at once. `settings` are more lines of main.cf,
+    `listen` more addresses with STARTTLS ("10.2.0.2:25").
     """
 
-    def __init__(self, level="encrypt", certificate="server", settings=""):
+    def __init__(self, level="encrypt", certificate="server", settings="", listen=()):
         require()
+        self._listen = listen
         self._settings = settings
         self._level = level
         self._certificate = certificate
@@ -198,7 +200,8 @@ class Postfix:
         etc = self._outside / "etc"
         etc.mkdir()
         (etc / "main.cf").write_text(MAIN_CF.format(**values) + self._settings)
-        (etc / "master.cf").write_text(MASTER_CF.format(**values))
+        (etc / "master.cf").write_text(MASTER_CF.format(**values) + "".join(
+            f"{address} inet n - n - - smtpd\n" for address in self._listen))
         chain, key = pki().pair(self._certificate)
         shutil.copy(chain, etc / "server.pem")
         shutil.copy(key, etc / "server.key")
