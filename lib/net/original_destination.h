@@ -27,9 +27,9 @@ namespace starttls::net {
 /// The address at our end. Nothing (size 0) where the connection is gone.
 [[nodiscard]] SocketAddress local_address(Stream& stream) noexcept;
 
-/// A TCP socket that will connect from `source`, an address of another machine (IP_TRANSPARENT), and
-/// a port from 16384 to 32767 that is free there. Answers come back to it only if the machine is told to route
-/// them to itself. Errors: system, with what the process lacks.
+/// A TCP socket that will connect from `source`, an address of another machine (IP_TRANSPARENT),
+/// and a port from 16384 to 32767 that is free there. Answers come back to it only if the machine
+/// is told to route them to itself. Errors: system, with what the process lacks.
 [[nodiscard]] Result<Socket> socket_of_another(const SocketAddress& source);
 
 /// Whether the process may make such sockets. Errors: system, with what is lacking.
