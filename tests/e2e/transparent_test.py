@@ -245,6 +245,7 @@ class Intercepted:
                 self.assertTrue(client.line().startswith(greeting))
                 client.send(b"QUIT\r\n" if port == 587 else b"LOGOUT\r\n")
                 client.rest()
+                client.close()  # or its FIN is waited for
                 self.assertEqual(self.session_to(MAIL[0], port)["upstream_tls"], "TLSv1.3")
 
     def test_twenty_megabytes(self):
