@@ -231,8 +231,8 @@ TEST_CASE("load: one wrong value is one problem, with its place, its key and wha
       {"\"a\\u001b\\n\" = 1",
        "f.toml:6:1: unknown key 'service.a\\x1b\\n'; the nearest is 'service.name'"},
       // Keys of later versions.
-      {"upstream.source = 'client'",
-       "f.toml:6:10: unknown key 'service.upstream.source'; the nearest is 'service'"},
+      {"upstream.send_proxy = 'v2'",
+       "f.toml:6:10: unknown key 'service.upstream.send_proxy'; the nearest is 'proxy'"},
       // Wrong types.
       {"upstream.tls = 1", "f.toml:6:16: service.upstream.tls: must be a string, not a number"},
       {"upstream.min_tls = 1.2",
@@ -346,12 +346,11 @@ TEST_CASE("load: control characters are refused in every string, whatever its ke
                    std::string::npos;
           });
       // What is no string at all is refused for its type.
-      const bool typed = key.path == "proxy.workers" || key.path == "proxy.max_sessions" ||
-                         key.path == "service.upstream.greeting_text" ||
-                         key.path == "service.upstream.warm" ||
-                         key.path == "service.downstream.certificates" ||
-                         key.path == "service.destination" ||
-                         key.path == "service.upstream.certificate";
+      const bool typed =
+          key.path == "proxy.workers" || key.path == "proxy.max_sessions" ||
+          key.path == "service.upstream.greeting_text" || key.path == "service.upstream.warm" ||
+          key.path == "service.downstream.certificates" || key.path == "service.destination" ||
+          key.path == "service.upstream.certificate";
       CHECK(refused == !typed);
       for (const auto& problem : problems) {
         CHECK(ascii::printable(problem, problem.size()) == problem);
