@@ -1,5 +1,6 @@
 """Starts starttls-proxy, reads its log, stops it, and complains about what it left behind."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -145,7 +146,11 @@ class Daemon:
 
     def descriptor_list(self):
         folder = pathlib.Path(f"/proc/{self.process.pid}/fd")
-        return sorted(f"{entry.name}={os.readlink(entry)}" for entry in folder.iterdir())
+        found = []
+        for entry in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                found.append(f"{entry.name}={os.readlink(entry)}")
+        return sorted(found)
 
     def resident_bytes(self):
         for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
