@@ -180,6 +180,7 @@ TEST_CASE("B11 imap upstream: a tagged line that answers nothing is an attack",
     UpstreamDialogue d{"imap", upstream(mode)};
     d.peer(std::string(kGreeting) + "R4nd OK begin TLS now\r\n");
     CHECK(d.error().code == Errc::attack);
+    CHECK(d.error().attack == Attack::unsolicited);
   }
 }
 
@@ -230,6 +231,8 @@ TEST_CASE("N7 imap upstream: PREAUTH where the leg must be secured is an attack"
        {"* PREAUTH [CAPABILITY IMAP4REV1 STARTTLS] ready\r\n", "* PREAUTH ready\r\n",
         "* preauth\r\n", "* PREAUTH [ALERT] x\r\nR4nd OK\r\n"}) {
     CHECK(greeted_with(greeting) == Errc::attack);
+    CHECK(UpstreamDialogue("imap", upstream(TlsMode::starttls)).peer(greeting).error().attack ==
+          Attack::preauth);
   }
 }
 

@@ -128,6 +128,7 @@ TEST_CASE("B12 line role: an answer that waits when we only ask is an attack, pa
     const auto step = strict.step(input, out);
     REQUIRE(!step);
     CHECK(step.error().code == Errc::attack);
+    CHECK(step.error().attack == Attack::unsolicited);
 
     Probe tolerant{Unsolicited::allow};
     CHECK(tolerant.step(input, out).has_value());

@@ -75,6 +75,15 @@ constexpr std::string_view name(Errc code) noexcept {
   return "unknown";
 }
 
+/// What `Errc::attack` was, for whoever counts them.
+enum class Attack : std::uint8_t {
+  injection,    ///< octets in the clear behind the line that starts TLS (CVE-2011-0411)
+  unsolicited,  ///< a reply that nobody asked for (CVE-2021-38371)
+  preauth,      ///< IMAP's PREAUTH where TLS is to be had (CVE-2020-14093)
+};
+
+inline constexpr std::string_view kAttackNames[] = {"injection", "unsolicited", "preauth"};
+
 struct Error {
   Errc code;
   /// A few plain words, fit to be told to the client: "certificate has expired". No secret, and
@@ -83,6 +92,8 @@ struct Error {
   /// What a person reading the log needs besides: the peer's line (see `peer_words`), subject and
   /// issuer, each address tried. May be empty. The log escapes it, and nothing else shows it.
   std::string evidence = {};
+  /// Only where `code` is `attack`.
+  Attack attack = Attack::injection;
 };
 
 template <typename T = void>
@@ -91,6 +102,11 @@ using Result = tl::expected<T, Error>;
 [[nodiscard]] inline tl::unexpected<Error> fail(Errc code, std::string reason,
                                                 std::string evidence = {}) {
   return tl::unexpected<Error>(Error{code, std::move(reason), std::move(evidence)});
+}
+
+[[nodiscard]] inline tl::unexpected<Error> fail(Attack attack, std::string reason,
+                                                std::string evidence) {
+  return tl::unexpected<Error>(Error{Errc::attack, std::move(reason), std::move(evidence), attack});
 }
 
 [[nodiscard]] inline tl::unexpected<Error> fail(Error error) {

@@ -106,7 +106,7 @@ Result<Step> ImapUpstream::step(std::string_view input, std::string& to_server) 
   // for the answer to a command of the client.
   if (step.verdict == Verdict::greeted && !fallback_reason_.empty() &&
       step.consumed < input.size()) {
-    return fail(Errc::attack, "server sent a reply nobody asked for",
+    return fail(Attack::unsolicited, "server sent a reply nobody asked for",
                 peer_words(input.substr(step.consumed)));
   }
   return step;
@@ -149,7 +149,7 @@ Result<Verdict> ImapUpstream::on_greeting(const Piece& piece, std::string& to_se
     // STARTTLS has no place after it (RFC 9051 §6.2.1), which is what an attacker wants
     // (CVE-2020-14093).
     Error error{Errc::attack, "server greeted with PREAUTH, which rules out STARTTLS",
-                peer_words(piece.text)};
+                peer_words(piece.text), Attack::preauth};
     return stay_in_clear(std::move(error), "* PREAUTH ");
   }
   // Whatever it offers: capabilities in the clear are anybody's words.
@@ -218,7 +218,7 @@ Result<> ImapUpstream::check_tag(const Response& response, const Piece& piece) c
     return fail(Errc::protocol, "server asked for more of a whole command", peer_words(piece.text));
   }
   if (response.tag == settings_.tag && !just_asked_) return {};
-  return fail(Errc::attack, "server sent a reply nobody asked for", peer_words(piece.text));
+  return fail(Attack::unsolicited, "server sent a reply nobody asked for", peer_words(piece.text));
 }
 
 /// No TLS is to be had here: the end, but in mode `opportunistic`.

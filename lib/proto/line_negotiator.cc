@@ -60,7 +60,7 @@ Result<Step> LineUpstream::step(std::string_view input, std::string& to_server) 
     const bool nothing_due = spoke || step.verdict == Verdict::greeted;
     if (nothing_due && step.verdict != Verdict::start_tls && unsolicited_ == Unsolicited::refuse &&
         step.consumed < input.size()) {
-      return fail(Errc::attack, "server sent a reply nobody asked for",
+      return fail(Attack::unsolicited, "server sent a reply nobody asked for",
                   peer_words(input.substr(step.consumed)));
     }
   }

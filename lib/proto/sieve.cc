@@ -287,7 +287,7 @@ class SieveUpstream final : public LineUpstream {
   }
 
   static tl::unexpected<Error> unasked(const Line& line) {
-    return fail(Errc::attack, "server sent a reply nobody asked for", peer_words(line.text));
+    return fail(Attack::unsolicited, "server sent a reply nobody asked for", peer_words(line.text));
   }
 
   TlsMode mode_;
