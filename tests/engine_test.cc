@@ -148,6 +148,7 @@ TEST_CASE("engine: TLS 1.3 between two engines", "[tls]") {
   for (const auto* end : {client.get(), server.get()}) {
     const auto facts = const_cast<EngineEnd*>(end)->engine().facts();
     CHECK(facts.version == "TLSv1.3");
+    CHECK(facts.number == TlsVersion::tls1_3);
     CHECK(facts.cipher.starts_with("TLS_"));
     CHECK_FALSE(facts.resumed);
     CHECK(facts.unverified_subject.empty());
@@ -161,6 +162,7 @@ TEST_CASE("engine: TLS 1.2 with another program, as client and as server", "[tls
   const auto server = library_server({.max_version = TLS1_2_VERSION});
   REQUIRE(shake_hands(*client, *server).done);
   CHECK(client->engine().facts().version == "TLSv1.2");
+  CHECK(client->engine().facts().number == TlsVersion::tls1_2);
   CHECK(client->engine().facts().cipher.starts_with("TLS_ECDHE_ECDSA_WITH_"));
   check_exchange(*client, *server, payload(100000));
   check_exchange(*server, *client, payload(100000));

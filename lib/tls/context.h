@@ -12,10 +12,11 @@
 
 #include "lib/base/error.h"
 #include "lib/base/pin.h"
+#include "lib/base/tls_version.h"
 
 namespace starttls::tls {
 
-enum class Version : std::uint8_t { tls1_0, tls1_1, tls1_2, tls1_3 };
+using Version = TlsVersion;
 
 enum class Verification : std::uint8_t {
   full,  ///< chain to a trusted root, and name

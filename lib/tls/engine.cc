@@ -11,6 +11,22 @@
 #include "lib/tls/wire_bio.h"
 
 namespace starttls::tls {
+namespace {
+
+Version version_number(const SSL* ssl) noexcept {
+  switch (SSL_version(ssl)) {
+    case TLS1_VERSION:
+      return Version::tls1_0;
+    case TLS1_1_VERSION:
+      return Version::tls1_1;
+    case TLS1_2_VERSION:
+      return Version::tls1_2;
+    default:
+      return Version::tls1_3;
+  }
+}
+
+}  // namespace
 
 struct Engine::Impl {
   explicit Impl(BufferPool& p) noexcept : pool(p) {}
@@ -23,8 +39,9 @@ struct Engine::Impl {
   bssl::UniquePtr<SSL> ssl;  // reads and writes through io
   PeerLink link;             // hangs on the SSL
   BufferPool& pool;
-  const char* version = "";            // static, the library's
-  const SSL_CIPHER* cipher = nullptr;  // the same
+  const char* version = "";  // static, the library's
+  Version number = Version::tls1_3;
+  const SSL_CIPHER* cipher = nullptr;  // static, the library's
   bool resumed = false;
   bool owns_records = true;            // else the library has them, and stays
   std::unique_ptr<RecordCodec> codec;  // once the handshake is done
@@ -42,6 +59,7 @@ void Engine::Impl::on_handshake_done() {
     }
   }
   version = SSL_get_version(ssl.get());
+  number = version_number(ssl.get());
   cipher = SSL_get_current_cipher(ssl.get());
   resumed = SSL_session_reused(ssl.get()) != 0;
 
@@ -206,6 +224,7 @@ const std::vector<CertificateInfo>& Engine::peer_chain() const noexcept {
 Facts Engine::facts() const {
   Facts out;
   out.version = impl_->version;
+  out.number = impl_->number;
   if (impl_->cipher != nullptr) out.cipher = SSL_CIPHER_standard_name(impl_->cipher);
   out.resumed = impl_->resumed;
   out.unverified_subject = impl_->link.subject;

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace starttls {
+
+enum class TlsVersion : std::uint8_t { tls1_0, tls1_1, tls1_2, tls1_3 };
+
+/// As the library writes them, and as the session line has them.
+inline constexpr std::string_view kTlsVersionNames[] = {"TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"};
+
+constexpr std::string_view name(TlsVersion version) noexcept {
+  return kTlsVersionNames[static_cast<std::size_t>(version)];
+}
+
+}  // namespace starttls
