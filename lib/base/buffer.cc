@@ -7,7 +7,7 @@
 namespace starttls {
 
 BufferPool::~BufferPool() {
-  assert(used_ == 0);
+  assert(used_.value() == 0);
   for (std::byte* block : free_) delete[] block;
 }
 
@@ -19,12 +19,12 @@ BufferPool::Block BufferPool::take() {
     block = free_.back();
     free_.pop_back();
   }
-  ++used_;
+  used_.add(1);
   return Block{block, Return{this}};
 }
 
 void BufferPool::give_back(std::byte* block) noexcept {
-  --used_;
+  used_.add(-1);
   if (free_.size() < kMaxFree) {
     free_.push_back(block);  // capacity was reserved: cannot throw
   } else {

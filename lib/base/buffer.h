@@ -8,9 +8,12 @@
 #include <span>
 #include <vector>
 
+#include "lib/base/counter.h"
+
 namespace starttls {
 
-/// A free list of equal blocks, one a worker. Not thread-safe. Must outlive its blocks.
+/// A free list of equal blocks, one a worker. Not thread-safe but for `used_bytes`. Must outlive
+/// its blocks.
 class BufferPool {
  public:
   static constexpr std::size_t kBlockSize = 32UL * 1024;
@@ -29,14 +32,16 @@ class BufferPool {
   ~BufferPool();
 
   [[nodiscard]] Block take();
-  /// Octets in use, free blocks not counted.
-  [[nodiscard]] std::size_t used_bytes() const noexcept { return used_ * kBlockSize; }
+  /// Octets in use, free blocks not counted. From any thread.
+  [[nodiscard]] std::size_t used_bytes() const noexcept {
+    return static_cast<std::size_t>(used_.value()) * kBlockSize;
+  }
 
  private:
   void give_back(std::byte* block) noexcept;
 
   std::vector<std::byte*> free_;
-  std::size_t used_ = 0;
+  Gauge used_;  // blocks
 };
 
 /// Octets that wait, first in first out, in pooled blocks.
