@@ -33,6 +33,8 @@ enum class Errc : std::uint8_t {
   draining,          ///< the proxy is stopping
 };
 
+inline constexpr std::size_t kErrcCount = static_cast<std::size_t>(Errc::draining) + 1;
+
 constexpr std::string_view name(Errc code) noexcept {
   switch (code) {
     case Errc::config:

@@ -1,0 +1,47 @@
+#pragma once
+
+// What Prometheus' client libraries tell of the process they are in.
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace starttls {
+
+/// Nothing where the system does not say.
+struct ProcessStats {
+  std::optional<double> cpu_seconds;
+  std::optional<double> start_time_seconds;  ///< since 1970
+  std::optional<std::uint64_t> virtual_bytes;
+  std::optional<std::uint64_t> resident_bytes;
+  std::optional<std::uint64_t> open_descriptors;
+  std::optional<std::uint64_t> max_descriptors;
+};
+
+/// Reads them from /proc/self. What it needs is opened when it is made, before a sandbox closes the
+/// file system and before the process gives up rights.
+class ProcessReader {
+ public:
+  ProcessReader();
+  ProcessReader(const ProcessReader&) = delete;
+  ProcessReader& operator=(const ProcessReader&) = delete;
+  ~ProcessReader();
+
+  [[nodiscard]] ProcessStats read();
+
+ private:
+  int stat_ = -1;         // /proc/self/stat
+  int descriptors_ = -1;  // /proc/self/fd
+  std::optional<double> booted_at_;
+};
+
+/// What of /proc/PID/stat (proc(5)) is of use, in the kernel's units.
+struct ProcessTimes {
+  std::uint64_t cpu_ticks = 0;    ///< user and system
+  std::uint64_t start_ticks = 0;  ///< since the machine was started
+  std::uint64_t virtual_bytes = 0;
+  std::uint64_t resident_pages = 0;
+};
+[[nodiscard]] std::optional<ProcessTimes> parse_process_stat(std::string_view text);
+
+}  // namespace starttls
