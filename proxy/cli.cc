@@ -16,7 +16,8 @@ namespace {
 constexpr std::string_view kUsage =
     "Usage: starttls-proxy --config FILE [--check]\n"
     "       starttls-proxy --protocol NAME --listen ADDRESS --upstream ADDRESS [OPTION ...]\n"
-    "       starttls-proxy probe --protocol NAME --upstream ADDRESS [OPTION ...] [--json]\n";
+    "       starttls-proxy probe --protocol NAME --upstream ADDRESS [OPTION ...] [--json]\n"
+    "       starttls-proxy convert STUNNEL.CONF\n";
 
 /// A heading of --help and the keys that stand under it.
 struct Group {
@@ -51,6 +52,7 @@ void append_group(std::string& out, const Group& group) {
 }
 
 constexpr std::string_view kProbe = "probe";
+constexpr std::string_view kConvert = "convert";
 constexpr std::string_view kListen = "--listen";
 constexpr std::string_view kUpstream = "--upstream";
 constexpr std::string_view kOwnFlags[] = {"--config", "--check", "--json", "--help", "--version"};
@@ -166,12 +168,25 @@ Result<CommandLine> parse_probe(std::span<const std::string> arguments) {
   return CommandLine{Action::probe, {}, std::move(flags), parsed->json};
 }
 
+/// "convert" and what follows it: the file.
+Result<CommandLine> parse_convert(std::span<const std::string> arguments) {
+  using Action = CommandLine::Action;
+  if (arguments.size() == 1 && (arguments[0] == "--help" || arguments[0] == "-h")) {
+    return CommandLine{Action::help, {}, {}, false};
+  }
+  if (arguments.size() != 1 || arguments[0].empty() || arguments[0].starts_with('-')) {
+    return usage_error("convert takes the name of one stunnel.conf");
+  }
+  return CommandLine{Action::convert, arguments[0], {}, false};
+}
+
 }  // namespace
 
 Result<CommandLine> parse_command_line(std::span<const std::string> arguments) {
   using Action = CommandLine::Action;
   if (arguments.empty()) return usage_error("say what to do");
   if (arguments.front() == kProbe) return parse_probe(arguments.subspan(1));
+  if (arguments.front() == kConvert) return parse_convert(arguments.subspan(1));
   auto parsed = parse(arguments);
   if (!parsed) return fail(std::move(parsed.error()));
   if (parsed->help) return CommandLine{Action::help, {}, {}, false};
@@ -201,6 +216,8 @@ std::string help_text() {
   append_option(out, "--check", "check the settings, print what they amount to, and exit");
   append_option(out, "probe", "say what a server offers, and whether the settings accept it");
   append_option(out, "  --json", "the same for programs");
+  append_option(out, "convert STUNNEL.CONF",
+                "print the same settings for us, and say what is lost");
   append_option(out, "--version", "print the versions of this program and its libraries");
   append_option(out, "-h, --help", "print this");
   for (const auto& group : kGroups) append_group(out, group);

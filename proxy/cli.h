@@ -17,10 +17,10 @@ inline constexpr int kExitUsage = 64;
 inline constexpr int kExitConfig = 78;
 
 struct CommandLine {
-  enum class Action : std::uint8_t { run, check, probe, help, version };
+  enum class Action : std::uint8_t { run, check, probe, convert, help, version };
 
   Action action = Action::run;
-  std::string config_file;          ///< "" = one service, made from `flags`
+  std::string config_file;          ///< "" = one service, made from `flags`; convert: stunnel's
   std::vector<config::Flag> flags;  ///< not yet checked: config::load_flags does that
   bool json = false;                ///< probe: for programs
 };

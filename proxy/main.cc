@@ -13,6 +13,7 @@
 #include "lib/net/loop.h"
 #include "lib/tls/context.h"
 #include "proxy/cli.h"
+#include "proxy/convert.h"
 #include "proxy/probe.h"
 #include "proxy/server.h"
 #include "proxy/state.h"
@@ -81,6 +82,8 @@ int main(int argc, char** argv) {
       fmt::print("starttls-proxy {}\n{}\n{}\n", STARTTLS_VERSION, net::library_version(),
                  tls::library_version());
       return 0;
+    case CommandLine::Action::convert:
+      return convert_file(command->config_file);
     case CommandLine::Action::check:
     case CommandLine::Action::probe:
     case CommandLine::Action::run:

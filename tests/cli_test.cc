@@ -112,6 +112,18 @@ TEST_CASE("command line: one flag takes one value", "[cli]") {
              Contains("unexpected argument '127.0.0.1'"));
 }
 
+TEST_CASE("command line: convert takes a file and nothing else", "[cli]") {
+  const auto convert = parse_command_line(Arguments{"convert", "stunnel.conf"});
+  REQUIRE(convert);
+  CHECK(convert->action == Action::convert);
+  CHECK(convert->config_file == "stunnel.conf");
+  CHECK(parse_command_line(Arguments{"convert", "--help"})->action == Action::help);
+  for (const auto& wrong : {Arguments{"convert"}, Arguments{"convert", "a", "b"},
+                            Arguments{"convert", ""}, Arguments{"convert", "--check"}}) {
+    CHECK(usage_error(wrong) == "convert takes the name of one stunnel.conf");
+  }
+}
+
 TEST_CASE("command line: help and version need nothing else", "[cli]") {
   CHECK(parse_command_line(Arguments{"--help"})->action == Action::help);
   CHECK(parse_command_line(Arguments{"-h"})->action == Action::help);

@@ -1,0 +1,85 @@
+"""convert: a stunnel.conf becomes a file that the daemon takes, and mail crosses it as it did."""
+
+import pathlib
+import tempfile
+import unittest
+
+from support import main
+from support.client import Client
+from support.daemon import Daemon, run_to_end
+from support.environment import pki
+from support.fake_server import FakeServer, Smtp
+
+
+class Convert(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+    def convert(self, text):
+        path = self.folder / "stunnel.conf"
+        path.write_text(text, encoding="utf-8")
+        return run_to_end("convert", path)
+
+    def test_both_directions_pass_the_check(self):
+        chain, key = pki().pair()
+        result = self.convert(f"""\
+; two of each
+setuid = stunnel4
+[submission]
+client = yes
+protocol = smtp
+accept = 127.0.0.1:2525
+connect = mail.test:587
+verifyChain = yes
+CAfile = {pki().ca}
+checkHost = mail.test
+
+[imaps]
+accept = 993
+connect = 143
+cert = {chain}
+key = {key}
+verifyChain = yes
+CAfile = {pki().ca}
+""")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(result.stderr, r"stunnel\.conf: line 2: setuid: ")
+        self.assertEqual(len(result.stderr.splitlines()), 1)
+        path = self.folder / "proxy.toml"
+        path.write_text(result.stdout, encoding="utf-8")
+        checked = run_to_end("--config", path, "--check")
+        self.assertEqual(checked.returncode, 0, checked.stderr)
+        self.assertRegex(checked.stdout, r"(?s)service submission.*service imaps")
+
+    def test_mail_crosses_it(self):
+        with FakeServer(Smtp()) as server:
+            result = self.convert(f"""\
+debug = 7
+[submission]
+client = yes
+protocol = smtp
+accept = 127.0.0.1:0
+connect = 127.0.0.1:{server.port}
+verifyChain = yes
+CAfile = {pki().ca}
+checkHost = mail.test
+""")
+            self.assertEqual((result.returncode, result.stderr), (0, ""))
+            with Daemon(result.stdout) as daemon, Client(daemon.port) as client:
+                self.assertTrue(client.reply().startswith(b"220"))
+                client.command(b"QUIT")
+                client.rest()
+                self.assertEqual(daemon.session()["upstream_verify"], "full")
+
+    def test_nothing_to_convert_is_an_error(self):
+        result = self.convert("[https]\naccept = 443\nconnect = 80\ncert = a.pem\n")
+        self.assertEqual((result.returncode, result.stdout), (78, ""))
+        self.assertIn("no service could be converted", result.stderr)
+        missing = run_to_end("convert", self.folder / "missing")
+        self.assertEqual(missing.returncode, 78)
+        self.assertIn("No such file", missing.stderr)
+        self.assertEqual(run_to_end("convert").returncode, 64)
+
+
+if __name__ == "__main__":
+    main.main()
