@@ -1,0 +1,130 @@
+"""The manual pages name every key and every option there is, and no other; the completion offers them.
+
+    manual.py BINARY
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MANUAL = ROOT / "conf" / "man"
+COMPLETION = ROOT / "conf" / "completion" / "starttls-proxy"
+BINARY = os.path.abspath(sys.argv[1])
+
+# What heads the keys of a section of conf/reference.toml in the page of the file.
+HEADINGS = {
+    "proxy": ".Sh PROXY",
+    "log": ".Sh LOG",
+    "admin": ".Sh ADMIN",
+    "timeouts": ".Sh TIMEOUTS",
+    "service": ".Sh SERVICES",
+    "service.downstream": ".Ss The client's leg",
+    "service.upstream": ".Ss The server's leg",
+    "service.destination": ".Ss Destinations",
+}
+
+
+def reference_keys():
+    """Section -> its keys, as conf/reference.toml has them."""
+    keys, section = {}, None
+    for line in (ROOT / "conf" / "reference.toml").read_text(encoding="utf-8").splitlines():
+        if found := re.match(r"\[+([a-z_.]+)\]+", line):
+            section = found[1]
+        elif found := re.match(r"([a-z_0-9]+) +=", line):
+            keys.setdefault(section, set()).add(found[1])
+    return keys
+
+
+def manual_keys():
+    """Heading -> the keys listed under it."""
+    keys, heading = {}, None
+    for line in (MANUAL / "starttls-proxy.toml.5").read_text(encoding="utf-8").splitlines():
+        if line.startswith((".Sh ", ".Ss ")):
+            heading = line
+        elif found := re.match(r"\.It Va ([a-z_0-9]+)$", line):
+            keys.setdefault(heading, set()).add(found[1])
+    return keys
+
+
+def help_options():
+    text = subprocess.run([BINARY, "--help"], capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"^ +(?:-h, )?(--[a-z-]+)", text, re.M))
+
+
+def complete(*words):
+    """What bash offers for the last of `words`."""
+    script = (f'source "{COMPLETION}"; complete -p starttls-proxy >&2\n'
+              'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _starttls_proxy\n'
+              'printf "%s\\n" "${COMPREPLY[@]}"')
+    result = subprocess.run(["bash", "--norc", "-c", script, "bash", BINARY, *words], check=True,
+                            capture_output=True, text=True, cwd=ROOT / "conf")
+    assert result.stderr == "complete -F _starttls_proxy starttls-proxy\n", result.stderr
+    return set(result.stdout.split())
+
+
+class Manual(unittest.TestCase):
+    def test_every_key_of_the_reference_is_described_in_its_section(self):
+        described = manual_keys()
+        reference = reference_keys()
+        self.assertIn("workers", reference["proxy"])
+        self.assertEqual({HEADINGS[section]: keys for section, keys in reference.items()},
+                         described)
+
+    def test_every_option_is_described(self):
+        page = (MANUAL / "starttls-proxy.8").read_text(encoding="utf-8")
+        described = {f"--{name}" for name in re.findall(r"^\.It .*Fl -([a-z-]+)", page, re.M)}
+        # --json stands with probe.
+        described |= {f"--{name}" for name in re.findall(r"^\.Fl -(json)$", page, re.M)}
+        self.assertEqual(help_options(), described)
+
+    def test_the_pages_are_well_formed(self):
+        checkers = [command for command in (
+            ["mandoc", "-T", "lint", "-W", "warning"],
+            ["groff", "-ww", "-b", "-z", "-mandoc", "-Tutf8"],
+        ) if shutil.which(command[0])]
+        self.assertTrue(checkers, "neither mandoc nor groff is here")
+        for page in sorted(MANUAL.iterdir()):
+            for checker in checkers:
+                result = subprocess.run([*checker, page], capture_output=True, text=True)
+                self.assertEqual((result.returncode, result.stdout + result.stderr), (0, ""),
+                                 f"{checker[0]} {page.name}")
+
+
+class Completion(unittest.TestCase):
+    def test_every_option_is_offered(self):
+        self.assertEqual(complete("--"), help_options())
+        self.assertEqual(complete(""), help_options() | {"probe", "convert"})
+        self.assertEqual(complete("--downstream-"), {"--downstream-tls", "--downstream-min-tls"})
+        self.assertEqual(complete("pr"), {"probe"})
+
+    def test_every_option_with_a_value_has_its_own_or_none(self):
+        # An option whose value the script does not know would be followed by options again.
+        alone = {"--check", "--json", "--version", "--help"}
+        for option in help_options() - alone:
+            with self.subTest(option):
+                self.assertEqual(complete(option, "--"), set())
+
+    def test_values_are_offered(self):
+        self.assertEqual(complete("--protocol", "s"), {"smtp", "sieve"})
+        self.assertEqual(complete("--upstream-tls", "=", "imp"), {"implicit"})
+        self.assertEqual(complete("probe", "--verify", "="), {"full", "none"})
+        self.assertEqual(complete("--config", "ref"), {"reference.toml"})
+        self.assertEqual(complete("convert", "ref"), {"reference.toml"})
+
+    def test_values_are_those_of_the_program(self):
+        command = [BINARY, "--check", "--protocol", "smtp", "--listen", "127.0.0.1:0",
+                   "--upstream", "a.test:25"]
+        for option in ("--upstream-tls", "--verify", "--min-tls", "--downstream-min-tls",
+                       "--log-level", "--log-format", "--record-codec", "--greeting-text"):
+            for value in complete(option, ""):
+                result = subprocess.run([*command, option, value], capture_output=True, text=True)
+                self.assertEqual(result.returncode, 0, f"{option} {value}: {result.stderr}")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
