@@ -1,0 +1,78 @@
+"""conf/systemd: what the unit forbids the daemon does not need. Sessions run under strace, and each
+system call is looked up in the unit's filter."""
+
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import unittest
+from unittest import mock
+
+from support import main
+from support.daemon import Daemon, configuration
+from support.environment import PROXY, ROOT, SANITIZED, pki
+from support.fake_server import FakeServer, Smtp
+
+UNIT = ROOT / "conf" / "systemd" / "starttls-proxy.service"
+
+
+def expand(names):
+    """Names of system calls and @sets as a set of names."""
+    found = set()
+    for name in names:
+        if not name.startswith("@"):
+            found.add(name)
+            continue
+        text = subprocess.run(["systemd-analyze", "syscall-filter", name], check=True,
+                              capture_output=True, text=True).stdout
+        found |= expand(line.strip() for line in text.splitlines()[1:]
+                        if line.startswith("    ") and not line.strip().startswith("#"))
+    return found
+
+
+def allowed():
+    """The unit's SystemCallFilter, whose first line allows and whose others take away."""
+    calls = set()
+    for words in re.findall(r"^SystemCallFilter=(.*)$", UNIT.read_text(encoding="utf-8"), re.M):
+        if words.startswith("~"):
+            calls -= expand(words[1:].split())
+        else:
+            calls |= expand([*words.split(), "@default"])
+    return calls
+
+
+@unittest.skipIf(SANITIZED, "a sanitizer makes calls of its own")
+class Unit(unittest.TestCase):
+    @unittest.skipUnless(shutil.which("systemd-analyze"), "systemd-analyze is not here")
+    def test_every_system_call_is_allowed(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        trace = folder / "trace"
+        traced = folder / "starttls-proxy"
+        traced.write_text(f'#!/bin/sh\nexec strace -D -f -qq -o "{trace}" "{PROXY}" "$@"\n',
+                          encoding="utf-8")
+        traced.chmod(0o755)
+        chain, key = pki().pair()
+        with mock.patch("support.daemon.PROXY", traced), FakeServer(Smtp()) as server:
+            text = configuration(
+                None, address=[f"unix:{folder}/nobody", f"localhost:{server.port}"],
+                downstream={"tls": "opportunistic"}, upstream={"warm": 1})
+            text += f'\ndownstream.certificates = [{{ chain = "{chain}", key = "{key}" }}]'
+            with Daemon(text) as daemon:
+                for _ in range(2):
+                    with daemon.connect() as client:
+                        client.reply()
+                        client.command(b"EHLO a.test")
+                        client.command(b"QUIT")
+                        client.rest()
+                daemon.process.send_signal(signal.SIGHUP)
+                daemon.lines(lambda line: line.get("msg") == "reloaded")
+        calls = set(re.findall(r"^\d+ +([a-z_0-9]+)\(", trace.read_text(encoding="utf-8"), re.M))
+        self.assertTrue(calls & {"epoll_wait", "epoll_pwait"}, calls)
+        # Its start is systemd's doing, and raising a limit that is at its top already may fail.
+        self.assertEqual(calls - allowed() - {"execve", "prlimit64"}, set())
+
+
+if __name__ == "__main__":
+    main.main()
