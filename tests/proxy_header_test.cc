@@ -1,0 +1,474 @@
+#include "lib/proto/proxy_header.h"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "lib/base/crc32c.h"
+#include "lib/base/ip_endpoint.h"
+#include "tests/support/catch.h"
+
+using namespace starttls;
+using namespace starttls::proto;
+using namespace std::string_literals;
+
+namespace {
+
+using Family = IpEndpoint::Family;
+using Origin = ProxyHeader::Origin;
+
+const std::string kSignature = "\r\n\r\n\0\r\nQUIT\n"s;
+/// What may stand behind a header in the same segment: nothing, words, a ClientHello's first
+/// octets, what a header begins with.
+const std::vector<std::string> kBehind = {"",
+                                          "EHLO a.example\r\n",
+                                          "\x16\x03\x01\x02\0\x01\0"s,
+                                          "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n",
+                                          kSignature,
+                                          "\n"};
+
+struct Reading {
+  std::optional<ProxyHeader> header;
+  std::optional<Error> error;
+  std::size_t consumed = 0;
+};
+
+/// The first piece is `first` octets long, the others `others`.
+Reading read(std::string_view input, std::size_t first, std::size_t others) {
+  ProxyHeaderReader reader;
+  Reading out;
+  auto size = first;
+  for (std::size_t at = 0; at < input.size(); size = others) {
+    const auto piece = input.substr(at, size);
+    const auto step = reader.feed(piece);
+    if (!step) {
+      out.error = step.error();
+      return out;
+    }
+    out.consumed += step->consumed;
+    if (step->header) {
+      out.header = *step->header;
+      return out;
+    }
+    if (step->consumed != piece.size()) FAIL("left octets over and wants more");
+    at += piece.size();
+  }
+  return out;
+}
+
+Reading read(std::string_view input) {
+  return read(input, input.size(), input.size());
+}
+
+/// Read the same at every split, octet by octet, and with anything behind it; and never before its
+/// last octet is there.
+ProxyHeader check_reads(const std::string& octets) {
+  CAPTURE(octets);
+  const auto whole = read(octets);
+  if (whole.error) FAIL(whole.error->reason);
+  REQUIRE(whole.header);
+  for (const auto& behind : kBehind) {
+    const auto input = octets + behind;
+    for (std::size_t at = 0; at <= input.size(); ++at) {
+      const auto reading = read(input, at, input.size());
+      if (reading.header != whole.header) FAIL("split at " << at << ": another header");
+      if (reading.consumed != octets.size()) FAIL("split at " << at << ": over-read");
+    }
+    const auto drops = read(input, 1, 1);
+    CHECK(drops.header == whole.header);
+    CHECK(drops.consumed == octets.size());
+  }
+  for (std::size_t size = 0; size < octets.size(); ++size) {
+    const auto cut = read(std::string_view(octets).substr(0, size));
+    if (cut.error || cut.header) FAIL("cut after " << size << ": decided");
+  }
+  CHECK(proxy_signature(octets) == ProxySignature::yes);
+  return *whole.header;
+}
+
+/// Refused at every split, for one reason; returns that, and after how many octets it is known.
+struct Refusal {
+  std::string reason;
+  std::size_t known_after;
+};
+Refusal check_refused(const std::string& octets) {
+  CAPTURE(octets);
+  const auto whole = read(octets);
+  REQUIRE(whole.error);
+  CHECK(whole.error->code == Errc::client_protocol);
+  for (std::size_t at = 0; at <= octets.size(); ++at) {
+    const auto reading = read(octets, at, 1);
+    if (!reading.error) FAIL("split at " << at << ": accepted");
+    if (reading.error->reason != whole.error->reason) FAIL("split at " << at << ": another reason");
+  }
+  std::size_t size = 0;
+  while (!read(std::string_view(octets).substr(0, size)).error) ++size;
+  return {whole.error->reason, size};
+}
+std::string why(const std::string& octets) {
+  return check_refused(octets).reason;
+}
+
+IpEndpoint v4(std::uint8_t a, std::uint8_t b, std::uint8_t c, std::uint8_t d, std::uint16_t port) {
+  return {.family = Family::v4, .octets = {a, b, c, d}, .port = port};
+}
+/// 2001:db8::`last`.
+IpEndpoint v6(std::uint8_t last, std::uint16_t port) {
+  IpEndpoint out{.family = Family::v6, .octets = {0x20, 0x01, 0x0d, 0xb8}, .port = port};
+  out.octets[15] = last;
+  return out;
+}
+
+ProxyHeader relayed(std::uint8_t version, const IpEndpoint& client, const IpEndpoint& destination) {
+  return {Origin::relayed, version, client, destination};
+}
+const ProxyHeader kUnknown1{.origin = Origin::unknown, .version = 1};
+const ProxyHeader kUnknown2{.origin = Origin::unknown, .version = 2};
+const ProxyHeader kLocal2{.origin = Origin::local, .version = 2};
+
+std::string number(std::size_t value) {
+  return {static_cast<char>(value >> 8U), static_cast<char>(value & 0xffU)};
+}
+/// Version 2, by hand.
+std::string binary(unsigned version_command, unsigned family_transport, const std::string& block) {
+  return kSignature + static_cast<char>(version_command) + static_cast<char>(family_transport) +
+         number(block.size()) + block;
+}
+std::string vector(unsigned type, const std::string& value) {
+  return static_cast<char>(type) + number(value.size()) + value;
+}
+
+const std::string kInet = "\xc0\x00\x02\x01\xc6\x33\x64\x07\xdc\x04\x00\x19"s;
+const std::string kInet6 =
+    "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01"
+    "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x02\xff\xff\x03\xe1"s;
+const ProxyHeader kInetHeader = relayed(2, v4(192, 0, 2, 1, 56324), v4(198, 51, 100, 7, 25));
+
+}  // namespace
+
+// ---------------------------------------------------------------- reading version 1
+
+TEST_CASE("proxy header: the specification's examples of version 1 are read, and nothing behind",
+          "[proto][proxy][P15]") {
+  CHECK(check_reads("PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n") ==
+        relayed(1, v4(192, 168, 0, 1, 56324), v4(192, 168, 0, 11, 443)));
+  CHECK(check_reads("PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n") ==
+        relayed(1, v4(255, 255, 255, 255, 65535), v4(255, 255, 255, 255, 65535)));
+
+  IpEndpoint all{.family = Family::v6, .port = 65535};
+  all.octets.fill(0xff);
+  const std::string longest = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+  CHECK(check_reads("PROXY TCP6 " + longest + ' ' + longest + " 65535 65535\r\n") ==
+        relayed(1, all, all));
+  CHECK(check_reads("PROXY UNKNOWN\r\n") == kUnknown1);
+  const auto worst = "PROXY UNKNOWN " + longest + ' ' + longest + " 65535 65535\r\n";
+  CHECK(worst.size() == kMaxProxyLine);
+  CHECK(check_reads(worst) == kUnknown1);
+}
+
+TEST_CASE("proxy header: version 1 takes every way to write an IPv6 address", "[proto][proxy]") {
+  const auto to = v6(2, 25);
+  for (const auto* address : {"2001:db8::1", "2001:DB8::1", "2001:0db8:0:0:0:0:0:1",
+                              "2001:0DB8:0000:0000:0000:0000:0000:0001", "2001:db8::0.0.0.1"}) {
+    CHECK(check_reads("PROXY TCP6 "s + address + " 2001:db8::2 0 25\r\n") ==
+          relayed(1, v6(1, 0), to));
+  }
+  // What HAProxy writes where client and destination are of two families.
+  CHECK(check_reads("PROXY TCP6 ::ffff:192.0.2.1 2001:db8::2 9 25\r\n") ==
+        relayed(1, v4(192, 0, 2, 1, 9), to));
+}
+
+TEST_CASE("proxy header: what stands behind UNKNOWN is ignored", "[proto][proxy]") {
+  CHECK(check_reads("PROXY UNKNOWN \r\n") == kUnknown1);
+  CHECK(check_reads("PROXY UNKNOWN TCP4 999.1.2.3 x\r\n") == kUnknown1);
+}
+
+TEST_CASE("proxy header: a malformed line is refused", "[proto][proxy][security][G6]") {
+  const std::string kFields = "PROXY header: wrong number of fields";
+  const std::string kProtocol = "PROXY header: unknown protocol";
+  const std::string kAddress = "PROXY header: no such address or port";
+  const std::string kEnd = "PROXY header: CR or LF alone";
+  const std::string kAscii = "PROXY header: a line of other than US-ASCII";
+  const auto line = [](const std::string& rest) { return why("PROXY " + rest + "\r\n"); };
+
+  // Spacing.
+  CHECK(line("TCP4 1.2.3.4  5.6.7.8 1 2") == kFields);
+  CHECK(line("TCP4 1.2.3.4 5.6.7.8 1 2 ") == kFields);
+  CHECK(line("TCP4 1.2.3.4 5.6.7.8 1") == kFields);
+  CHECK(line("TCP4 1.2.3.4 5.6.7.8 1 ") == kAddress);
+  CHECK(line("TCP4 1.2.3.4 5.6.7.8 1 2 3") == kFields);
+  CHECK(line("TCP4") == kFields);
+  CHECK(line("TCP4  5.6.7.8 1 2") == kAddress);
+  CHECK(line(" TCP4 1.2.3.4 5.6.7.8 1 2") == kProtocol);
+  CHECK(line("TCP4\t1.2.3.4 5.6.7.8 1 2") == kAscii);
+  CHECK(line("") == kProtocol);
+
+  // Protocols.
+  CHECK(line("tcp4 1.2.3.4 5.6.7.8 1 2") == kProtocol);
+  CHECK(line("UDP4 1.2.3.4 5.6.7.8 1 2") == kProtocol);
+  CHECK(line("TCP 1.2.3.4 5.6.7.8 1 2") == kProtocol);
+  CHECK(line("UNKNOWNS") == kProtocol);
+  CHECK(line("unknown") == kProtocol);
+
+  // Addresses: of the other family, octal, hexadecimal, short, with a scope, names.
+  for (const auto* address :
+       {"::1", "::ffff:1.2.3.4", "01.2.3.4", "1.2.3.04", "00.0.0.0", "0x1.2.3.4", "1.2.3", "1",
+        "1.2.3.256", "1.2.3.4.5", "1.2.3.4.", ".1.2.3.4", "1..2.3", "+1.2.3.4", "localhost", "-"}) {
+    CHECK(line("TCP4 "s + address + " 5.6.7.8 1 2") == kAddress);
+    CHECK(line("TCP4 5.6.7.8 "s + address + " 1 2") == kAddress);
+  }
+  for (const auto* address : {"1.2.3.4", "::1::", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9",
+                              "1:2:3:4:5:6:7:8::", "12345::", ":1:2:3:4:5:6:7", "[::1]", "::1%lo",
+                              "fe80::1%1", "::g", "::ffff:1.2.3", "::01.2.3.4"}) {
+    CHECK(line("TCP6 "s + address + " ::1 1 2") == kAddress);
+    CHECK(line("TCP6 ::1 "s + address + " 1 2") == kAddress);
+  }
+
+  // Ports.
+  for (const auto* port : {"65536", "99999", "00", "01", "025", "-1", "+1", "0x19", "1e1", "smtp",
+                           "18446744073709551617"}) {
+    CHECK(line("TCP4 1.2.3.4 5.6.7.8 "s + port + " 25") == kAddress);
+    CHECK(line("TCP4 1.2.3.4 5.6.7.8 25 "s + port) == kAddress);
+  }
+
+  // Ends of line, and what is not text. Each is known at that octet.
+  const auto at = [](const std::string& octets, const std::string& reason) {
+    const auto refusal = check_refused("PROXY TCP4 1.2.3.4 5.6.7.8 1 2" + octets);
+    CHECK(refusal.reason == reason);
+    return refusal.known_after - 30;
+  };
+  CHECK(at("\nEHLO\r\n", kEnd) == 1);
+  CHECK(at("\rEHLO\r\n", kEnd) == 2);
+  CHECK(at("\r\r\n", kEnd) == 2);
+  CHECK(at("\0\r\n"s, kAscii) == 1);
+  CHECK(at("\x7f\r\n", kAscii) == 1);
+  CHECK(at("\xc3\xa9\r\n", kAscii) == 1);
+  CHECK(why("PROXY UNKNOWN\n") == kEnd);
+  CHECK(why("PROXY UNKNOWN \0\r\n"s) == kAscii);
+  CHECK(why("PROXY \n") == kEnd);
+}
+
+TEST_CASE("proxy header: a line is over after 107 octets", "[proto][proxy][security][G6]") {
+  const std::string start = "PROXY UNKNOWN ";
+  const std::string kLong = "PROXY header: line too long";
+  const auto of_size = [&](std::size_t size) {
+    return start + std::string(size - start.size() - 2, 'x') + "\r\n";
+  };
+  CHECK(check_reads(of_size(kMaxProxyLine)) == kUnknown1);
+  const auto over = check_refused(of_size(kMaxProxyLine + 1));
+  CHECK(over.reason == kLong);
+  CHECK(over.known_after == kMaxProxyLine);
+  const auto endless = check_refused(of_size(5000));
+  CHECK(endless.reason == kLong);
+  CHECK(endless.known_after == kMaxProxyLine);
+}
+
+TEST_CASE("proxy header: where one is missing, the first octet that is none tells",
+          "[proto][proxy][security][G6]") {
+  const std::string kMissing = "connection does not begin with a PROXY header";
+  const auto known_after = [&](const std::string& octets) {
+    const auto refusal = check_refused(octets);
+    CHECK(refusal.reason == kMissing);
+    CHECK(proxy_signature(octets) == ProxySignature::no);
+    return refusal.known_after;
+  };
+  CHECK(known_after("EHLO a.example\r\n") == 1);
+  CHECK(known_after("\x16\x03\x01\x02\0\x01\0"s) == 1);
+  CHECK(known_after("\0"s) == 1);
+  CHECK(known_after(" PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n") == 1);
+  CHECK(known_after("proxy TCP4 1.2.3.4 5.6.7.8 1 2\r\n") == 1);
+  CHECK(known_after("PASS secret\r\n") == 2);
+  CHECK(known_after("PROXY\tTCP4 1.2.3.4 5.6.7.8 1 2\r\n") == 6);
+  CHECK(known_after("PROXY\r\n") == 6);
+  CHECK(known_after("\r\nEHLO a.example\r\n") == 3);
+  CHECK(known_after("\r\n\r\n\0\r\nQUIT\r\n"s) == 12);
+}
+
+// ---------------------------------------------------------------- reading version 2
+
+TEST_CASE("proxy header: version 2 is read, and nothing behind", "[proto][proxy][P15]") {
+  CHECK(check_reads(binary(0x21, 0x11, kInet)) == kInetHeader);
+  CHECK(check_reads(binary(0x21, 0x21, kInet6)) == relayed(2, v6(1, 65535), v6(2, 993)));
+  auto mapped = kInet6;
+  mapped.replace(0, 16, "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\x01"s);
+  CHECK(check_reads(binary(0x21, 0x21, mapped)) == relayed(2, v4(192, 0, 2, 1, 65535), v6(2, 993)));
+}
+
+TEST_CASE("proxy header: what names no address is unknown, what nobody asked for is local",
+          "[proto][proxy][G6]") {
+  const std::string paths(216, '/');
+  CHECK(check_reads(binary(0x21, 0x31, paths)) == kUnknown2);
+  CHECK(check_reads(binary(0x21, 0x31, paths + vector(0x04, "pad"))) == kUnknown2);
+  // Datagrams.
+  CHECK(check_reads(binary(0x21, 0x12, kInet)) == kUnknown2);
+  CHECK(check_reads(binary(0x21, 0x22, kInet6)) == kUnknown2);
+  CHECK(check_reads(binary(0x21, 0x32, paths)) == kUnknown2);
+  // Unspecified: nobody can say where addresses end and vectors begin.
+  for (const unsigned family : {0x00U, 0x01U, 0x02U, 0x10U, 0x20U, 0x30U}) {
+    CHECK(check_reads(binary(0x21, family, "")) == kUnknown2);
+    CHECK(check_reads(binary(0x21, family, "\x03\xff\xff")) == kUnknown2);
+  }
+  // LOCAL: family and block are ignored, the length is not.
+  for (const unsigned family : {0x00U, 0x11U, 0x21U, 0x31U, 0xffU}) {
+    CHECK(check_reads(binary(0x20, family, "")) == kLocal2);
+    CHECK(check_reads(binary(0x20, family, kInet)) == kLocal2);
+    CHECK(check_reads(binary(0x20, family, "\x03\xff\xff junk")) == kLocal2);
+  }
+}
+
+TEST_CASE("proxy header: vectors are skipped, the checksum is verified", "[proto][proxy]") {
+  const auto ssl = "\x01\0\0\0\0"s + vector(0x21, "TLSv1.3") + vector(0x23, "");
+  for (const auto& vectors :
+       {vector(0x04, ""), vector(0x01, "imap"), vector(0x02, std::string(1000, 'a')),
+        vector(0x05, std::string(128, 'u')), vector(0x20, "\x01\0\0\0\0"s), vector(0x20, ssl),
+        vector(0x30, "blue"), vector(0xee, "custom") + vector(0x04, "xyz") + vector(0xff, "")}) {
+    CHECK(check_reads(binary(0x21, 0x11, kInet + vectors)) == kInetHeader);
+  }
+  // By another implementation.
+  CHECK(check_reads(
+            binary(0x21, 0x11, kInet + vector(0x04, "") + vector(0x03, "\x12\x41\xd4\xdb"))) ==
+        kInetHeader);
+}
+
+TEST_CASE("proxy header: one octet wrong anywhere breaks the checksum",
+          "[proto][proxy][security][G6]") {
+  const auto good = binary(0x21, 0x11, kInet + vector(0x04, "") + vector(0x03, "\x12\x41\xd4\xdb"));
+  for (std::size_t at = 16; at < good.size(); ++at) {
+    if (at >= 28 && at < 34) continue;  // types and lengths, which may hide the checksum
+    for (const unsigned flip : {0x01U, 0x80U}) {
+      auto bad = good;
+      bad[at] = static_cast<char>(static_cast<unsigned char>(bad[at]) ^ flip);
+      CAPTURE(at);
+      CHECK(why(bad) == "PROXY header: wrong checksum");
+    }
+  }
+}
+
+TEST_CASE("proxy header: a malformed block is refused", "[proto][proxy][security][G6]") {
+  const std::string kCut = "PROXY header: a vector is cut short";
+  const std::string kSsl = "PROXY header: bad SSL vector";
+  const std::string kSum = "PROXY header: bad checksum vector";
+  const auto vectors = [](const std::string& octets) {
+    const auto header = binary(0x21, 0x11, kInet + octets);
+    const auto refusal = check_refused(header);
+    CHECK(refusal.known_after == header.size());  // judged when it is whole
+    return refusal.reason;
+  };
+  CHECK(vectors("\x04") == kCut);
+  CHECK(vectors("\x04\0"s) == kCut);
+  CHECK(vectors("\x04\0\x01"s) == kCut);
+  CHECK(vectors("\x04\xff\xff" + std::string(300, 'x')) == kCut);
+  CHECK(vectors(vector(0x04, "abc") + "\x04\0\x02x"s) == kCut);
+  CHECK(vectors(vector(0x03, "")) == kSum);
+  CHECK(vectors(vector(0x03, "123")) == kSum);
+  CHECK(vectors(vector(0x03, "12345")) == kSum);
+  CHECK(vectors(vector(0x03, "\0\0\0\0"s)) == "PROXY header: wrong checksum");
+  CHECK(vectors(vector(0x05, std::string(129, 'u'))) == "PROXY header: unique id too long");
+  CHECK(vectors(vector(0x20, "")) == kSsl);
+  CHECK(vectors(vector(0x20, "\x01\0\0\0"s)) == kSsl);
+  CHECK(vectors(vector(0x20, "\x01\0\0\0\0\x21"s)) == kSsl);
+  CHECK(vectors(vector(0x20, "\x01\0\0\0\0\x21\0\x02x"s)) == kSsl);
+
+  // A right one first: a second one is refused for what it is.
+  const auto two = binary(0x21, 0x11, kInet + vector(0x03, "\0\0\0\0"s) + vector(0x03, "abcd"));
+  Crc32c crc;
+  crc.update(two);
+  auto summed = two;
+  summed.replace(31, 4, number(crc.value() >> 16U) + number(crc.value() & 0xffffU));
+  CHECK(why(summed) == kSum);
+
+  // Of a unix socket and of datagrams as well.
+  CHECK(why(binary(0x21, 0x31, std::string(216, '/') + "\x04")) == kCut);
+  CHECK(why(binary(0x21, 0x12, kInet + "\x04")) == kCut);
+}
+
+TEST_CASE("proxy header: a wrong fixed part is refused at the octet that is wrong",
+          "[proto][proxy][security][G6]") {
+  const auto known_after = [](const std::string& octets, const std::string& reason) {
+    const auto refusal = check_refused(octets);
+    CHECK(refusal.reason == "PROXY header: " + reason);
+    return refusal.known_after;
+  };
+  for (const unsigned first : {0x01U, 0x11U, 0x31U, 0xf1U}) {
+    CHECK(known_after(binary(first, 0x11, kInet), "unknown version") == 13);
+  }
+  for (const unsigned first : {0x22U, 0x23U, 0x2fU}) {
+    CHECK(known_after(binary(first, 0x11, kInet), "unknown command") == 13);
+  }
+  for (const unsigned second : {0x13U, 0x1fU, 0x41U, 0xf1U, 0x40U, 0x03U}) {
+    CHECK(known_after(binary(0x21, second, kInet), "unknown address family or transport") == 14);
+  }
+  // A length that has no room for the addresses of that family.
+  const auto shorter = [](std::string block) {
+    block.pop_back();
+    return block;
+  };
+  const std::string kShort = "too short for its addresses";
+  CHECK(known_after(binary(0x21, 0x11, ""), kShort) == 16);
+  CHECK(known_after(binary(0x21, 0x11, shorter(kInet)), kShort) == 16);
+  CHECK(known_after(binary(0x21, 0x12, shorter(kInet)), kShort) == 16);
+  CHECK(known_after(binary(0x21, 0x21, shorter(kInet6)), kShort) == 16);
+  CHECK(known_after(binary(0x21, 0x21, kInet), kShort) == 16);
+  CHECK(known_after(binary(0x21, 0x31, std::string(215, '/')), kShort) == 16);
+}
+
+TEST_CASE("proxy header: a block is bounded", "[proto][proxy][security][G6]") {
+  const auto padded = [](unsigned command, std::size_t size) {
+    return binary(command, 0x11, kInet + vector(0x04, std::string(size - kInet.size() - 3, 'x')));
+  };
+  // Not at every split: it is large.
+  const auto largest = read(padded(0x21, kMaxProxyBlock) + "EHLO", 100, 100);
+  CHECK(largest.header == kInetHeader);
+  CHECK(largest.consumed == 16 + kMaxProxyBlock);
+  for (const unsigned command : {0x20U, 0x21U}) {
+    const auto over = padded(command, kMaxProxyBlock + 1).substr(0, 16);
+    CHECK(why(over) == "PROXY header: too long");
+    CHECK(why(padded(command, 65535).substr(0, 16)) == "PROXY header: too long");
+  }
+}
+
+// ---------------------------------------------------------------- from whom none is taken
+
+TEST_CASE("proxy signature: a header is known by its first octets, however they come",
+          "[proto][proxy][security][G5]") {
+  const auto told_after = [](const std::string& octets, ProxySignature expected) {
+    CAPTURE(octets);
+    CHECK(proxy_signature(octets) == expected);
+    std::size_t size = 0;
+    while (proxy_signature(std::string_view(octets).substr(0, size)) == ProxySignature::maybe) {
+      ++size;
+    }
+    for (std::size_t at = 0; at <= octets.size(); ++at) {
+      ProxySignatureDetector detector;
+      auto said = detector.feed(std::string_view(octets).substr(0, at));
+      if (said != (at < size ? ProxySignature::maybe : expected)) FAIL("split at " << at);
+      said = detector.feed(std::string_view(octets).substr(at));
+      if (said != expected) FAIL("split at " << at);
+      if (detector.feed("PROXY TCP4 ") != expected) FAIL("changed its mind");
+    }
+    ProxySignatureDetector drops;
+    for (std::size_t at = 0; at < octets.size(); ++at) {
+      const auto said = drops.feed(std::string_view(octets).substr(at, 1));
+      if (said != (at + 1 < size ? ProxySignature::maybe : expected)) FAIL("octet " << at);
+    }
+    return size;
+  };
+  using Is = ProxySignature;
+  CHECK(told_after("PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", Is::yes) == 6);
+  CHECK(told_after("PROXY UNKNOWN\r\n", Is::yes) == 6);
+  CHECK(told_after("PROXY whatever it is, no good comes of it", Is::yes) == 6);
+  CHECK(told_after(binary(0x21, 0x11, kInet), Is::yes) == 12);
+  CHECK(told_after(kSignature + "anything", Is::yes) == 12);
+
+  CHECK(told_after("EHLO a.example\r\n", Is::no) == 1);
+  CHECK(told_after("\x16\x03\x01\x02\0\x01\0"s, Is::no) == 1);
+  CHECK(told_after("PASS PROXY \r\n", Is::no) == 2);
+  CHECK(told_after("PROXYAUTH\r\n", Is::no) == 6);
+  CHECK(told_after("proxy TCP4 \r\n", Is::no) == 1);
+  CHECK(told_after("\r\nQUIT\r\n", Is::no) == 3);
+  CHECK(told_after("\r\n\r\n\0\r\nQUIT\r\n"s, Is::no) == 12);
+  CHECK(proxy_signature("") == Is::maybe);
+  CHECK(ProxySignatureDetector{}.feed("") == Is::maybe);
+}
