@@ -472,3 +472,164 @@ TEST_CASE("proxy signature: a header is known by its first octets, however they 
   CHECK(proxy_signature("") == Is::maybe);
   CHECK(ProxySignatureDetector{}.feed("") == Is::maybe);
 }
+
+// ---------------------------------------------------------------- writing
+
+namespace {
+
+ProxyFacts between(const IpEndpoint& client, const IpEndpoint& destination) {
+  return {.client = client, .destination = destination};
+}
+
+/// The vectors of a header of version 2 behind its addresses, type and value.
+std::vector<std::pair<unsigned, std::string>> vectors_of(std::string_view octets) {
+  std::vector<std::pair<unsigned, std::string>> out;
+  while (octets.size() >= 3) {
+    const auto type = static_cast<unsigned char>(octets[0]);
+    const auto size = static_cast<std::size_t>(static_cast<unsigned char>(octets[1])) << 8U |
+                      static_cast<unsigned char>(octets[2]);
+    out.emplace_back(type, octets.substr(3, size));
+    octets.remove_prefix(3 + size);
+  }
+  CHECK(octets.empty());
+  return out;
+}
+
+ProxyTls tls13() {
+  return {.version = "TLSv1.3", .cipher = "TLS_AES_128_GCM_SHA256"};
+}
+
+}  // namespace
+
+TEST_CASE("proxy header: version 1 is written, and read back", "[proto][proxy]") {
+  const auto check = [](const ProxyFacts& facts, const std::string& expected) {
+    CHECK(write_proxy_v1(facts) == expected);
+    return check_reads(expected);
+  };
+  const auto client4 = v4(192, 168, 0, 1, 56324);
+  const auto server4 = v4(192, 168, 0, 11, 443);
+  CHECK(check(between(client4, server4), "PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n") ==
+        relayed(1, client4, server4));
+  CHECK(check(between(v6(1, 0), v6(2, 65535)), "PROXY TCP6 2001:db8::1 2001:db8::2 0 65535\r\n") ==
+        relayed(1, v6(1, 0), v6(2, 65535)));
+  // One of each.
+  CHECK(check(between(client4, v6(2, 25)),
+              "PROXY TCP6 ::ffff:192.168.0.1 2001:db8::2 56324 25\r\n") ==
+        relayed(1, client4, v6(2, 25)));
+  CHECK(check(between(v6(1, 9), server4), "PROXY TCP6 2001:db8::1 ::ffff:192.168.0.11 9 443\r\n") ==
+        relayed(1, v6(1, 9), server4));
+  // As a listener of both families has them.
+  const auto mapped = [](const IpEndpoint& endpoint) {
+    return IpEndpoint{Family::v6, mapped_octets(endpoint), endpoint.port};
+  };
+  CHECK(check(between(mapped(client4), mapped(server4)),
+              "PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n") == relayed(1, client4, server4));
+  // The longest.
+  IpEndpoint all{.family = Family::v6, .port = 65535};
+  all.octets.fill(0xff);
+  CHECK(write_proxy_v1(between(all, all)).size() == 104);
+
+  CHECK(check({}, "PROXY UNKNOWN\r\n") == kUnknown1);
+  CHECK(write_proxy_v1({.client = client4}) == "PROXY UNKNOWN\r\n");
+  CHECK(write_proxy_v1({.destination = server4}) == "PROXY UNKNOWN\r\n");
+}
+
+TEST_CASE("proxy header: version 2 is written, and read back", "[proto][proxy]") {
+  const auto check = [](const ProxyFacts& facts, const std::string& expected) {
+    CHECK(write_proxy_v2(facts) == expected);
+    return check_reads(expected);
+  };
+  CHECK(check(between(kInetHeader.client, kInetHeader.destination), binary(0x21, 0x11, kInet)) ==
+        kInetHeader);
+  CHECK(check(between(v6(1, 65535), v6(2, 993)), binary(0x21, 0x21, kInet6)) ==
+        relayed(2, v6(1, 65535), v6(2, 993)));
+  const auto client4 = v4(192, 0, 2, 1, 65535);
+  auto mixed = kInet6;
+  mixed.replace(0, 16, "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\x01"s);
+  CHECK(check(between(client4, v6(2, 993)), binary(0x21, 0x21, mixed)) ==
+        relayed(2, client4, v6(2, 993)));
+  CHECK(check({}, binary(0x20, 0x00, "")) == kLocal2);
+  CHECK(check({.client = client4}, binary(0x20, 0x00, "")) == kLocal2);
+  CHECK(check({.server_name = "mx.example"}, binary(0x20, 0x00, vector(0x02, "mx.example"))) ==
+        kLocal2);
+}
+
+TEST_CASE("proxy header: version 2 tells of the client's TLS", "[proto][proxy]") {
+  using Certificate = ProxyTls::ClientCertificate;
+  auto facts = between(kInetHeader.client, kInetHeader.destination);
+  const auto check = [&](const std::string& vectors) {
+    const auto written = write_proxy_v2(facts);
+    CHECK(written == binary(0x21, 0x11, kInet + vectors));
+    CHECK(check_reads(written) == kInetHeader);
+  };
+  const auto version = vector(0x21, "TLSv1.3");
+  const auto cipher = vector(0x23, "TLS_AES_128_GCM_SHA256");
+  facts.tls = tls13();
+  check(vector(0x20, "\x01\0\0\0\x01"s + version + cipher));
+  // Not of a certificate that nobody verified: Dovecot would take the name for the user's.
+  facts.tls->common_name = "root";
+  check(vector(0x20, "\x01\0\0\0\x01"s + version + cipher));
+  facts.tls->certificate = Certificate::connection;
+  facts.tls->common_name = "J\xc3\xbcrgen";
+  check(vector(0x20, "\x07\0\0\0\0"s + version + vector(0x22, "J\xc3\xbcrgen") + cipher));
+  facts.tls->certificate = Certificate::session;
+  facts.tls->common_name.clear();
+  facts.alpn = "imap";
+  facts.server_name = "mx.example";
+  check(vector(0x20, "\x05\0\0\0\0"s + version + cipher) + vector(0x01, "imap") +
+        vector(0x02, "mx.example"));
+}
+
+TEST_CASE("proxy header: texts that a receiver could misread are not written",
+          "[proto][proxy][security]") {
+  using Certificate = ProxyTls::ClientCertificate;
+  for (const auto& bad : {"root\0.example"s, "\0"s, "a\r\nb"s, "a\x7f"s, std::string(256, 'a')}) {
+    auto facts = between(kInetHeader.client, kInetHeader.destination);
+    facts.tls = ProxyTls{
+        .version = bad, .cipher = bad, .certificate = Certificate::connection, .common_name = bad};
+    facts.server_name = bad;
+    facts.alpn = bad;
+    CHECK(write_proxy_v2(facts) == binary(0x21, 0x11, kInet + vector(0x20, "\x07\0\0\0\0"s)));
+  }
+}
+
+TEST_CASE("proxy header: version 2 fits the smallest segment, whatever there is to tell",
+          "[proto][proxy][security]") {
+  auto facts = between(v6(1, 1), v6(2, 2));
+  facts.tls = tls13();
+  facts.tls->certificate = ProxyTls::ClientCertificate::connection;
+  // Sizes around every limit: a text is there whole or not at all.
+  for (const std::size_t name : {0U, 1U, 64U, 254U, 255U}) {
+    for (const std::size_t cipher : {0U, 22U, 100U, 204U, 205U, 206U, 207U, 208U, 209U, 255U}) {
+      for (const std::size_t server : {0U, 1U, 100U, 180U, 181U, 182U, 183U, 184U, 255U}) {
+        facts.tls->common_name = std::string(name, 'n');
+        facts.tls->cipher = std::string(cipher, 'c');
+        facts.server_name = std::string(server, 's');
+        facts.alpn = "imap";
+        const auto written = write_proxy_v2(facts);
+        CAPTURE(name, cipher, server);
+        REQUIRE(written.size() <= kMaxWrittenProxyHeader);
+        CHECK(read(written).header == relayed(2, v6(1, 1), v6(2, 2)));
+        for (const auto& [type, value] : vectors_of(std::string_view(written).substr(52))) {
+          if (type == 0x02) CHECK(value == facts.server_name);
+          if (type == 0x01) CHECK(value == facts.alpn);
+          if (type != 0x20) continue;
+          for (const auto& [subtype, text] : vectors_of(std::string_view(value).substr(5))) {
+            if (subtype == 0x22) CHECK(text == facts.tls->common_name);
+            if (subtype == 0x23) CHECK(text == facts.tls->cipher);
+          }
+        }
+      }
+    }
+  }
+  // All of the room is used.
+  facts.tls = tls13();
+  facts.tls->cipher.clear();
+  facts.alpn.clear();
+  facts.server_name = std::string(255, 's');
+  const auto without = write_proxy_v2(facts).size();
+  facts.tls->cipher = std::string(kMaxWrittenProxyHeader - without - 3, 'c');
+  CHECK(write_proxy_v2(facts).size() == kMaxWrittenProxyHeader);
+  facts.tls->cipher += 'c';
+  CHECK(write_proxy_v2(facts).size() < kMaxWrittenProxyHeader - 200);  // the server's name is out
+}

@@ -37,12 +37,22 @@ constexpr std::size_t kInet6Size = 2 * 16 + 2 * 2;
 constexpr std::size_t kUnixSize = 2 * 108;
 
 // §2.2: vectors.
+constexpr unsigned kAlpn = 0x01;
+constexpr unsigned kAuthority = 0x02;
 constexpr unsigned kCrc32c = 0x03;
 constexpr unsigned kUniqueId = 0x05;
 constexpr unsigned kSsl = 0x20;
+constexpr unsigned kSslVersion = 0x21;
+constexpr unsigned kSslCommonName = 0x22;
+constexpr unsigned kSslCipher = 0x23;
 
 constexpr std::size_t kMaxUniqueId = 128;  // §2.2.5
 constexpr std::size_t kSslFixedSize = 5;   // §2.2.6: flags, and the outcome of the verification
+constexpr unsigned kClientSsl = 0x01;
+constexpr unsigned kClientCertConnection = 0x02;
+constexpr unsigned kClientCertSession = 0x04;
+
+constexpr std::size_t kMaxText = 255;  // of a vector that we write
 
 unsigned octet_at(std::string_view bytes, std::size_t at) noexcept {
   return static_cast<unsigned char>(bytes[at]);
@@ -50,6 +60,15 @@ unsigned octet_at(std::string_view bytes, std::size_t at) noexcept {
 
 std::uint16_t number_at(std::string_view bytes, std::size_t at) noexcept {
   return static_cast<std::uint16_t>(octet_at(bytes, at) << 8U | octet_at(bytes, at + 1));
+}
+
+void put_octet(std::string& out, unsigned value) {
+  out += static_cast<char>(static_cast<unsigned char>(value));
+}
+
+void put_number(std::string& out, std::size_t value) {
+  put_octet(out, static_cast<unsigned>(value >> 8U & 0xffU));
+  put_octet(out, static_cast<unsigned>(value & 0xffU));
 }
 
 tl::unexpected<Error> malformed(std::string reason, std::string_view evidence) {
@@ -106,6 +125,16 @@ Result<ProxyHeader> parse_line(std::string_view line) {
   out.client = *from;
   out.destination = *to;
   return out;
+}
+
+std::string text_of(Family family, const IpEndpoint& endpoint) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (family == Family::v4) {
+    inet_ntop(AF_INET, endpoint.octets.data(), text.data(), text.size());
+  } else {
+    inet_ntop(AF_INET6, mapped_octets(endpoint).data(), text.data(), text.size());
+  }
+  return text.data();
 }
 
 // ---------------------------------------------------------------- version 2
@@ -229,6 +258,60 @@ Result<ProxyHeader> parse_binary(std::string_view header) {
   return out;
 }
 
+void put_vector(std::string& out, unsigned type, std::string_view value) {
+  put_octet(out, type);
+  put_number(out, value.size());
+  out += value;
+}
+
+/// Unless that makes `out` longer than `limit`.
+void put_text(std::string& out, unsigned type, std::string_view text, std::size_t limit) {
+  if (text.empty() || text.size() > kMaxText || out.size() + 3 + text.size() > limit) return;
+  const bool clean = std::none_of(text.begin(), text.end(), [](char c) {
+    const auto octet = static_cast<unsigned char>(c);
+    return octet < 0x20 || octet == 0x7f;
+  });
+  if (clean) put_vector(out, type, text);
+}
+
+std::string ssl_value(const ProxyTls& tls, std::size_t limit) {
+  using Certificate = ProxyTls::ClientCertificate;
+  const bool verified = tls.certificate != Certificate::none;
+  unsigned flags = kClientSsl;
+  if (verified) flags |= kClientCertSession;
+  if (tls.certificate == Certificate::connection) flags |= kClientCertConnection;
+  std::string out;
+  put_octet(out, flags);
+  // §2.2.6: 0 says that there was a certificate and that it was verified.
+  put_number(out, 0);
+  put_number(out, verified ? 0 : 1);
+  put_text(out, kSslVersion, tls.version, limit);
+  if (verified) put_text(out, kSslCommonName, tls.common_name, limit);
+  put_text(out, kSslCipher, tls.cipher, limit);
+  return out;
+}
+
+// ---------------------------------------------------------------- both
+
+struct Endpoints {
+  Family family;  ///< of the pair
+  IpEndpoint client;
+  IpEndpoint destination;
+};
+
+std::optional<Endpoints> endpoints(const ProxyFacts& facts) noexcept {
+  if (!facts.client || !facts.destination) return std::nullopt;
+  const auto client = unmapped(*facts.client);
+  const auto destination = unmapped(*facts.destination);
+  const bool v4 = client.family == Family::v4 && destination.family == Family::v4;
+  return Endpoints{v4 ? Family::v4 : Family::v6, client, destination};
+}
+
+void put_address(std::string& out, Family family, const IpEndpoint& endpoint) {
+  const auto octets = family == Family::v4 ? endpoint.octets : mapped_octets(endpoint);
+  out.append(reinterpret_cast<const char*>(octets.data()), family == Family::v4 ? 4 : 16);
+}
+
 }  // namespace
 
 // ---------------------------------------------------------------- reading
@@ -333,6 +416,45 @@ ProxySignature ProxySignatureDetector::feed(std::string_view input) noexcept {
   std::copy(part.begin(), part.end(), first_.begin() + size_);
   size_ = static_cast<std::uint8_t>(size_ + part.size());
   return proxy_signature({first_.data(), size_});
+}
+
+// ---------------------------------------------------------------- writing
+
+std::string write_proxy_v1(const ProxyFacts& facts) {
+  const auto both = endpoints(facts);
+  if (!both) return "PROXY UNKNOWN\r\n";
+  std::string out{kLineStart};
+  out += both->family == Family::v4 ? "TCP4 " : "TCP6 ";
+  out += text_of(both->family, both->client) + ' ';
+  out += text_of(both->family, both->destination) + ' ';
+  out += std::to_string(both->client.port) + ' ';
+  out += std::to_string(both->destination.port) + "\r\n";
+  assert(out.size() <= kMaxProxyLine);
+  return out;
+}
+
+std::string write_proxy_v2(const ProxyFacts& facts) {
+  std::string block;
+  const auto both = endpoints(facts);
+  if (both) {
+    put_address(block, both->family, both->client);
+    put_address(block, both->family, both->destination);
+    put_number(block, both->client.port);
+    put_number(block, both->destination.port);
+  }
+  constexpr std::size_t kLimit = kMaxWrittenProxyHeader - kFixedSize;
+  if (facts.tls) put_vector(block, kSsl, ssl_value(*facts.tls, kLimit - block.size() - 3));
+  put_text(block, kAlpn, facts.alpn, kLimit);
+  put_text(block, kAuthority, facts.server_name, kLimit);
+
+  std::string out{kSignature};
+  put_octet(out, kVersion << 4U | (both ? kProxy : kLocal));
+  const unsigned family = both && both->family == Family::v4 ? kInet : kInet6;
+  put_octet(out, both ? family << 4U | kStream : kUnspecified);
+  put_number(out, block.size());
+  out += block;
+  assert(out.size() <= kMaxWrittenProxyHeader);
+  return out;
 }
 
 }  // namespace starttls::proto

@@ -1,6 +1,6 @@
 #pragma once
 
-// The PROXY protocol of HAProxy (proxy-protocol.txt of 2020/03/05), versions 1 and 2: a
+// The PROXY protocol of HAProxy (proxy-protocol.txt of 2020/03/05), versions 1 and 2, both ways: a
 // header ahead of all other octets of a connection says on whose behalf it was made.
 //
 // Whether a connection begins with one is for the configuration to say, never for its octets (§2 of
@@ -23,6 +23,8 @@ namespace starttls::proto {
 constexpr std::size_t kMaxProxyLine = 107;
 /// What a header of version 2 may announce behind its 16 fixed octets. The format allows 65535.
 constexpr std::size_t kMaxProxyBlock = 4096;
+/// What we write: the smallest segment that any host has to take (§2). Postfix looks no further.
+constexpr std::size_t kMaxWrittenProxyHeader = 536;
 
 /// What a header says of its connection.
 struct ProxyHeader {
@@ -83,5 +85,40 @@ class ProxySignatureDetector {
   std::array<char, 12> first_{};
   std::uint8_t size_ = 0;
 };
+
+/// The TLS of the client's leg, for a server that wants to know.
+struct ProxyTls {
+  enum class ClientCertificate : std::uint8_t {
+    none,        ///< or one that was not verified
+    connection,  ///< verified, shown in this connection's handshake
+    session,     ///< verified, shown when the session was made that this connection resumes
+  };
+  std::string version = {};  ///< "TLSv1.3"
+  std::string cipher = {};   ///< "ECDHE-RSA-AES128-GCM-SHA256"
+  ClientCertificate certificate = ClientCertificate::none;
+  /// Of that certificate's subject, UTF-8. Dovecot takes it for the user's name without a look at
+  /// anything else; so it is written only where `certificate` says that it was verified.
+  std::string common_name = {};
+};
+
+/// What an upstream server is told.
+struct ProxyFacts {
+  /// Both known, or the header says that nothing is: unix sockets.
+  std::optional<IpEndpoint> client = {};
+  std::optional<IpEndpoint> destination = {};  ///< what the client dialled
+  std::optional<ProxyTls> tls = {};            ///< nothing: the client's leg is in the clear
+  std::string server_name = {};                ///< SNI, as the client sent it; may be empty
+  std::string alpn = {};                       ///< as negotiated; may be empty
+};
+
+/// Version 1, which has the addresses only. Where one is IPv4 and the other is not, TCP6 with
+/// ::ffff:a.b.c.d, as HAProxy does; where one is missing, UNKNOWN, which Postfix refuses.
+[[nodiscard]] std::string write_proxy_v1(const ProxyFacts& facts);
+
+/// Version 2, at most kMaxWrittenProxyHeader octets, to be sent at once. Addresses as in version 1;
+/// where one is missing, LOCAL, as HAProxy does, since servers refuse a relayed connection of no
+/// address. With `tls` the SSL vector; then ALPN and SNI. A text that is too long to fit, or that
+/// holds control characters (a receiver in C would cut it at NUL), is left out.
+[[nodiscard]] std::string write_proxy_v2(const ProxyFacts& facts);
 
 }  // namespace starttls::proto
