@@ -1,0 +1,153 @@
+"""conf/kubernetes: well-formed, what one part names another one has, and the configurations in it are
+taken by the program.
+
+    kubernetes.py BINARY MAKE_PKI
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+import unittest
+
+import yaml
+
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / "conf" / "kubernetes"
+BINARY, MAKE_PKI = map(os.path.abspath, sys.argv[1:3])
+CONFIG = "/etc/starttls-proxy/starttls-proxy.toml"
+
+
+class Strict(yaml.SafeLoader):
+    """A key that stands twice is an error, as it is to Kubernetes."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if len(keys) != len(set(keys)):
+            raise yaml.YAMLError(f"a key stands twice: {keys}")
+        return super().construct_mapping(node, deep)
+
+
+class Manifest:
+    """The objects of one file, and what of them concerns the proxy."""
+
+    def __init__(self, name):
+        self.objects = list(yaml.load_all((FOLDER / name).read_text(encoding="utf-8"), Strict))
+        self.deployment = self.one("Deployment")["spec"]
+        self.template = self.deployment["template"]
+        self.pod = self.template["spec"]
+        self.containers = [*self.pod.get("initContainers", []), *self.pod["containers"]]
+        [self.proxy] = [each for each in self.containers if each["name"] == "starttls-proxy"]
+        self.toml = self.one("ConfigMap")["data"]["starttls-proxy.toml"]
+
+    def all(self, kind):
+        return [each for each in self.objects if each["kind"] == kind]
+
+    def one(self, kind):
+        [found] = self.all(kind)
+        return found
+
+
+class Kubernetes(unittest.TestCase):
+    def manifests(self):
+        return [Manifest("gateway.yaml"), Manifest("sidecar.yaml")]
+
+    def test_every_object_has_kind_version_and_name(self):
+        for manifest in self.manifests():
+            for each in manifest.objects:
+                self.assertEqual({"apiVersion", "kind", "metadata"} - set(each), set())
+            names = [(each["kind"], each["metadata"]["name"]) for each in manifest.objects]
+            self.assertEqual(len(names), len(set(names)))
+
+    def test_what_is_mounted_exists(self):
+        for manifest in self.manifests():
+            volumes = {each["name"]: each for each in manifest.pod["volumes"]}
+            mounts = {each["name"] for container in manifest.containers
+                      for each in container.get("volumeMounts", [])}
+            self.assertEqual(mounts, set(volumes))
+            maps = {each["configMap"]["name"] for each in volumes.values() if "configMap" in each}
+            self.assertEqual(maps, {each["metadata"]["name"] for each in manifest.all("ConfigMap")})
+            self.assertEqual(manifest.proxy["args"], ["--config", CONFIG])
+            self.assertTrue(any(CONFIG.startswith(each["mountPath"])
+                                for each in manifest.proxy["volumeMounts"]))
+
+    def test_selectors_and_ports_meet(self):
+        for manifest in self.manifests():
+            labels = manifest.template["metadata"]["labels"]
+            selectors = [manifest.deployment["selector"]["matchLabels"]]
+            selectors += [each["spec"]["selector"] for each in manifest.all("Service")]
+            selectors += [each["spec"]["selector"]["matchLabels"]
+                          for each in manifest.all("PodDisruptionBudget")]
+            selectors += [each["spec"]["podSelector"]["matchLabels"]
+                          for each in manifest.all("NetworkPolicy")]
+            for selector in selectors:
+                self.assertEqual(selector, labels)
+            ports = {each["name"]: each["containerPort"] for each in manifest.proxy.get("ports", [])}
+            listening = {int(each["listen"].rpartition(":")[2])
+                         for each in tomllib.loads(manifest.toml)["service"]
+                         if not each["listen"].startswith("127.")}
+            self.assertEqual(set(ports.values()), listening)
+            used = {each["targetPort"] for service in manifest.all("Service")
+                    for each in service["spec"]["ports"]}
+            used |= {each["port"] for policy in manifest.all("NetworkPolicy")
+                     for rule in policy["spec"]["ingress"] for each in rule["ports"]}
+            self.assertEqual(used, set(ports))
+
+    def test_the_servers_can_be_reached_through_the_policy(self):
+        manifest = Manifest("gateway.yaml")
+        policy = manifest.one("NetworkPolicy")["spec"]
+        ports = {each["port"] for rule in policy["egress"] for each in rule["ports"]}
+        servers = {int(each["upstream"]["address"].rpartition(":")[2])
+                   for each in tomllib.loads(manifest.toml)["service"]}
+        self.assertEqual(ports, servers | {53})
+
+    def test_sessions_have_the_time_to_finish(self):
+        for manifest in self.manifests():
+            drain = int(tomllib.loads(manifest.toml)["proxy"]["drain_timeout"].removesuffix("s"))
+            pause = manifest.proxy.get("lifecycle", {}).get("preStop", {}).get("sleep", {})
+            self.assertGreater(manifest.pod["terminationGracePeriodSeconds"],
+                               drain + pause.get("seconds", 0))
+
+    def test_containers_have_no_rights_to_spare(self):
+        for manifest in self.manifests():
+            for container in manifest.containers:
+                context = {**manifest.pod.get("securityContext", {}), **container["securityContext"]}
+                self.assertIs(context["allowPrivilegeEscalation"], False)
+                self.assertIs(context["readOnlyRootFilesystem"], True)
+                self.assertEqual(context["capabilities"], {"drop": ["ALL"]})
+                self.assertEqual(context["seccompProfile"], {"type": "RuntimeDefault"})
+
+    def test_a_native_sidecar_restarts(self):
+        [proxy] = Manifest("sidecar.yaml").pod["initContainers"]
+        self.assertEqual(proxy["restartPolicy"], "Always")
+
+    def test_a_secret_is_its_owner_s_alone_and_follows_rotation(self):
+        manifest = Manifest("gateway.yaml")
+        [secret] = [each for each in manifest.pod["volumes"] if "secret" in each]
+        self.assertEqual(secret["secret"]["defaultMode"], 0o400)
+        # With a group the kubelet would open it to that group, and the proxy refuse it.
+        self.assertNotIn("fsGroup", manifest.pod.get("securityContext", {}))
+        self.assertEqual(manifest.proxy["securityContext"]["runAsUser"], 0)
+        [mount] = [each for each in manifest.proxy["volumeMounts"] if each["name"] == secret["name"]]
+        self.assertNotIn("subPath", mount)
+
+    def test_the_program_takes_the_configurations(self):
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([MAKE_PKI, folder], check=True, stdout=subprocess.DEVNULL)
+            for manifest in self.manifests():
+                text = re.sub(r"/etc/starttls-proxy/tls/tls\.(crt|key)", lambda found: folder + {
+                    "crt": "/server.pem", "key": "/server.key"}[found[1]], manifest.toml)
+                path = pathlib.Path(folder) / "proxy.toml"
+                path.write_text(text, encoding="utf-8")
+                environment = {each["name"]: each["value"]
+                               for each in manifest.proxy.get("env", [])}
+                result = subprocess.run([BINARY, "--config", path, "--check"], capture_output=True,
+                                        text=True, env={**os.environ, **environment})
+                self.assertEqual((result.returncode, result.stderr), (0, ""))
+                self.assertNotIn("WARNING", result.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
