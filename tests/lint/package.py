@@ -74,7 +74,8 @@ class Package(unittest.TestCase):
             if path.name == "reference.toml":
                 continue
             result = subprocess.run([self.program, "--config", path, "--check"],
-                                    capture_output=True, text=True)
+                                    capture_output=True, text=True,
+                                    env={**os.environ, "MAIL_SERVER": "smtp.example.com"})
             self.assertEqual(result.returncode, 0, f"{path.name}: {result.stderr}")
             self.assertTrue(result.stdout.startswith("service "), result.stdout)
 
