@@ -111,16 +111,18 @@ class ResponseReader {
       octets_ = 0;
       is_status_ = Response(text).is_status();
     }
-    const auto literal = is_status_ ? std::nullopt : literal_at_end(text);
+    inside_ = false;
+    std::uint64_t announced = 0;
+    if (const auto literal = literal_at_end(text); literal && !is_status_) {
+      inside_ = true;
+      announced = literal->size;
+    }
     octets_ += raw.size();
-    if (octets_ > limit_ || (literal && literal->size > limit_ - octets_)) {
+    if (octets_ > limit_ || announced > limit_ - octets_) {
       return fail(Errc::protocol, "server sent a response that is too long", peer_words(text));
     }
-    if (literal) {
-      literal_left_ = static_cast<std::size_t>(literal->size);
-      octets_ += literal_left_;
-    }
-    inside_ = literal.has_value();
+    literal_left_ = static_cast<std::size_t>(announced);
+    octets_ += literal_left_;
     return Piece{text, raw, first, !inside_};
   }
 
