@@ -96,8 +96,10 @@ TEST_CASE("exposition: a label's value is UTF-8 whatever it was", "[base][securi
   const std::string replaced = "\xEF\xBF\xBD";
   CHECK(as_label_value("Büro 郵便 \xF0\x9F\x93\xAB") == "Büro 郵便 \xF0\x9F\x93\xAB");
   CHECK(as_label_value(std::string("a\0b", 3)) == "a" + replaced + "b");
-  CHECK(as_label_value("a\xE9 b") == "a" + replaced + " b");                // Latin-1
-  CHECK(as_label_value("\xC0\xAF") == replaced + replaced);                 // overlong
+  CHECK(as_label_value("a\xE9 b") == "a" + replaced + " b");  // Latin-1
+  CHECK(as_label_value("\xC0\xAF") == replaced + replaced);   // overlong
+  CHECK(as_label_value("\xE0\x9F\xBF") == replaced + replaced + replaced);
+  CHECK(as_label_value("\xF0\x8F\xBF\xBF") == replaced + replaced + replaced + replaced);
   CHECK(as_label_value("\xED\xA0\x80") == replaced + replaced + replaced);  // a surrogate
   CHECK(as_label_value("\xE9\x83") == replaced + replaced);                 // cut
   CHECK(as_label_value("\xF4\x90\x80\x80") == replaced + replaced + replaced + replaced);

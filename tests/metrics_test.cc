@@ -286,13 +286,13 @@ TEST_CASE("metrics: workers count while pages are read and services come and go"
   std::vector<std::thread> workers;
   for (unsigned index = 0; index < kWorkers; ++index) {
     workers.emplace_back([&, index] {
-      const auto held = registry.service(index == 0 ? "office" : "brief");
       Tally& tally = office->of_worker(index);
       for (std::uint64_t i = 0; i < kSessions; ++i) {
         tally.session_opened();
         tally.bytes(Direction::to_server, 3);
         tally.handshake_done({Leg::upstream, TlsVersion::tls1_3, true, 1ms});
         tally.session_ended(Outcome::ok(), 20ms);
+        if (i % 100 == 0) static_cast<void>(registry.service(index == 0 ? "office" : "brief"));
       }
       --running;
     });
