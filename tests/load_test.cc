@@ -122,8 +122,10 @@ TEST_CASE("load: every key arrives where it belongs", "[config]") {
 [proxy]
 workers = 3
 hostname = "[192.0.2.1]"
+user = "mail"
 drain_timeout = "1m"
 max_sessions = 77
+sandbox = false
 record_codec = "ssl"
 [log]
 level = "debug"
@@ -164,8 +166,10 @@ upstream = { address = "10.0.0.1:25", tls = "implicit" }
 
   CHECK(config.proxy.workers == 3);
   CHECK(config.proxy.hostname == "[192.0.2.1]");
+  CHECK(config.proxy.user == "mail");
   CHECK(config.proxy.drain_timeout == 1min);
   CHECK(config.proxy.max_sessions == 77);
+  CHECK_FALSE(config.proxy.sandbox);
   CHECK(config.proxy.record_codec == config::RecordCodec::ssl);
   CHECK(config.log.level == config::LogLevel::debug);
   CHECK(config.log.format == config::LogFormat::json);
@@ -348,9 +352,9 @@ TEST_CASE("load: control characters are refused in every string, whatever its ke
       // What is no string at all is refused for its type.
       const bool typed =
           key.path == "proxy.workers" || key.path == "proxy.max_sessions" ||
-          key.path == "service.upstream.greeting_text" || key.path == "service.upstream.warm" ||
-          key.path == "service.downstream.certificates" || key.path == "service.destination" ||
-          key.path == "service.upstream.certificate";
+          key.path == "proxy.sandbox" || key.path == "service.upstream.greeting_text" ||
+          key.path == "service.upstream.warm" || key.path == "service.downstream.certificates" ||
+          key.path == "service.destination" || key.path == "service.upstream.certificate";
       CHECK(refused == !typed);
       for (const auto& problem : problems) {
         CHECK(ascii::printable(problem, problem.size()) == problem);
@@ -888,6 +892,7 @@ TEST_CASE("load: strings may come from the environment and from files", "[config
   Config config;
   REQUIRE(lines(load_file(path, kProtocols, config)) == Lines{});
   CHECK(config.services[0].upstream.address == std::vector<Address>{{"mx.example.com", 587, ""}});
+  CHECK(config.secret_files == std::vector{host});
 
   const auto server_name = [](const std::string& value) {
     return problems_of(whole_office_and("upstream.server_name = '" + value + "'"));

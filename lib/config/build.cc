@@ -58,9 +58,10 @@ void assign_table(const Value& table, const std::string& prefix, Section& sectio
 }
 
 /// Expands every string in `value`, whose key is `path`; what cannot be is a finding.
-void expand_all(Value& value, const std::string& path, const Source& source, Findings& findings) {
+void expand_all(Value& value, const std::string& path, const Source& source, Findings& findings,
+                std::vector<std::string>& files) {
   if (value.kind == Kind::text) {
-    if (auto text = expand(value.text, source.folder)) {
+    if (auto text = expand(value.text, source.folder, files)) {
       value.text = std::move(*text);
     } else {
       findings.add(value.place, path + ": " + text.error().reason);
@@ -69,14 +70,14 @@ void expand_all(Value& value, const std::string& path, const Source& source, Fin
   for (auto& element : value.elements) {
     // A member's name has not been looked at yet: it may hold anything.
     const auto name = element.key.empty() ? "" : "." + ascii::escape(element.key);
-    expand_all(element, path + name, source, findings);
+    expand_all(element, path + name, source, findings, files);
   }
 }
 
 void read(Section& section, const Source& source, Findings& findings, Target target) {
   for (auto& setting : section.settings) {
     const auto before = findings.size();
-    expand_all(setting.value, setting.path, source, findings);
+    expand_all(setting.value, setting.path, source, findings, target.config.secret_files);
     if (findings.size() == before) {
       setting.key->read({setting.path, setting.value, source, findings}, target);
     }

@@ -137,9 +137,11 @@ struct Service {
 struct Proxy {
   unsigned workers = 0;  ///< 0 = one per CPU the process may use
   std::string hostname;  ///< "" = the system's FQDN, else an address literal
+  std::string user;      ///< who to become when started as root; "" = nobody else
   std::chrono::milliseconds drain_timeout{std::chrono::seconds{30}};
   std::size_t max_sessions = 0;  ///< 0 = what RLIMIT_NOFILE allows
   RecordCodec record_codec = RecordCodec::automatic;
+  bool sandbox = true;
 
   friend bool operator==(const Proxy&, const Proxy&) = default;
 };
@@ -156,6 +158,7 @@ struct Config {
   Proxy proxy;
   Log log;
   std::vector<Service> services;
+  std::vector<std::string> secret_files;  ///< named by "${file:PATH}"
 
   friend bool operator==(const Config&, const Config&) = default;
 };

@@ -224,6 +224,13 @@ std::vector<std::string> warnings(const Service& service) {
 
 std::string describe(const Config& config) {
   std::string out;
+  if (!config.proxy.user.empty() || !config.proxy.sandbox) {
+    out += "process\n";
+    if (!config.proxy.user.empty()) line(out, "becomes", "the user " + config.proxy.user);
+    if (!config.proxy.sandbox) {
+      line(out, "WARNING", "keeps rights that it does not need (proxy.sandbox = false)");
+    }
+  }
   for (const auto& service : config.services) {
     if (!out.empty()) out += "\n";
     describe(service, out);

@@ -14,7 +14,9 @@ namespace {
 
 constexpr std::size_t kMaxFile = std::size_t{1} << 20U;
 
-Result<std::string> secret(std::string_view path, const std::filesystem::path& folder) {
+Result<std::string> secret(std::string_view path, const std::filesystem::path& folder,
+                           std::vector<std::string>& files) {
+  files.push_back((folder / path).lexically_normal().string());
   auto content = read_file(folder / path);
   if (!content) {
     return fail(Errc::config, "'" + ascii::escape(path) + "': " + content.error().reason);
@@ -33,7 +35,8 @@ Result<std::string> variable(std::string_view name) {
 
 }  // namespace
 
-Result<std::string> expand(std::string_view text, const std::filesystem::path& folder) {
+Result<std::string> expand(std::string_view text, const std::filesystem::path& folder,
+                           std::vector<std::string>& files) {
   constexpr std::string_view kOpen = "${";
   constexpr std::string_view kFile = "file:";
   std::string out;
@@ -49,7 +52,7 @@ Result<std::string> expand(std::string_view text, const std::filesystem::path& f
     text.remove_prefix(close + 1);
 
     auto value =
-        what.starts_with(kFile) ? secret(what.substr(kFile.size()), folder) : variable(what);
+        what.starts_with(kFile) ? secret(what.substr(kFile.size()), folder, files) : variable(what);
     if (!value) return value;
     out += *value;
   }
