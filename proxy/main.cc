@@ -1,30 +1,102 @@
 // starttls-proxy: see README.md.
 
 #include <cstdio>
+#include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "lib/base/log.h"
 #include "lib/config/config.h"
 #include "lib/net/loop.h"
 #include "lib/tls/context.h"
 #include "proxy/cli.h"
+#include "proxy/confinement.h"
 #include "proxy/convert.h"
 #include "proxy/probe.h"
+#include "proxy/sandbox.h"
 #include "proxy/server.h"
 #include "proxy/state.h"
+#include "proxy/user.h"
 
 namespace starttls {
 namespace {
 
 constexpr int kExitUnavailable = 69;  // EX_UNAVAILABLE: an address cannot be bound
+constexpr int kExitSystem = 71;       // EX_OSERR: what the system refuses otherwise
 
 void print_error(std::string_view text) {
   fmt::print(stderr, "starttls-proxy: {}\n", text);
+}
+
+/// What the configuration and its reload read. Paths are absolute.
+std::vector<std::string> files_to_read(const CommandLine& command, const config::Config& config) {
+  auto files = watched_files(config);
+  files.insert(files.end(), config.secret_files.begin(), config.secret_files.end());
+  if (!command.config_file.empty()) files.push_back(command.config_file);
+  for (auto& file : files) {
+    std::error_code ignored;
+    if (const auto path = std::filesystem::absolute(file, ignored); !path.empty()) {
+      file = path.string();
+    }
+  }
+  return files;
+}
+
+FilesInUse files_in_use(const CommandLine& command, const config::Config& config) {
+  FilesInUse files;
+  files.read = files_to_read(command, config);
+  // For a service that a reload brings.
+  if (const auto store = tls::system_trust_store(); !store.empty()) files.read.push_back(store);
+  std::error_code ignored;
+  const auto log = std::filesystem::status(config.log.file, ignored);
+  files.log = config.log.file;
+  files.log_is_device = std::filesystem::exists(log) && !std::filesystem::is_regular_file(log);
+  for (const auto& service : config.services) {
+    for (const auto& address : service.listen) {
+      if (address.is_unix()) files.sockets.push_back(address.path);
+    }
+  }
+  files.as_root = ::geteuid() == 0;
+  return files;
+}
+
+std::optional<std::string> read_link(const std::string& path) {
+  std::error_code error;
+  auto target = std::filesystem::read_symlink(path, error);
+  if (error) return std::nullopt;
+  return target.string();
+}
+
+/// From the rights that it takes to start to those that it takes to serve.
+Result<> confine(const CommandLine& command, const config::Config& config,
+                 const std::optional<User>& user, log::Logger& log) {
+  const auto kept = capabilities_to_keep(config);
+  if (user) {
+    if (auto became = become(*user, kept); !became) return became;
+    log.info("became", {{"user", user->name}});
+    for (const auto& file : files_to_read(command, config)) {
+      if (::access(file.c_str(), R_OK) == 0) continue;
+      log.warn("no reload will succeed: the user may not read what root has read",
+               {{"user", user->name}, {"file", file}});
+    }
+  } else if (config.proxy.sandbox) {
+    if (auto limited = keep_capabilities(kept); !limited) return limited;
+  }
+  if (!config.proxy.sandbox) return {};
+  auto lacking = enter_sandbox(file_rules(files_in_use(command, config), read_link));
+  if (!lacking) return fail(std::move(lacking.error()));
+  if (!lacking->empty()) {
+    log.warn("the sandbox is not whole: this kernel lacks a part of it",
+             {{"lacking", fmt::format("{}", fmt::join(*lacking, ", "))}});
+  }
+  return {};
 }
 
 int run(const CommandLine& command) {
@@ -34,7 +106,16 @@ int run(const CommandLine& command) {
   for (const auto& problem : problems) print_error(problem);
   if (!state) return kExitConfig;
 
-  const config::Config& config = state->config;
+  const config::Config config = state->config;
+  std::optional<User> user;
+  if (!config.proxy.user.empty()) {
+    auto found = find_user(config.proxy.user);
+    if (!found) {
+      print_error(found.error().reason);
+      return kExitConfig;
+    }
+    user = std::move(*found);
+  }
   if (command.action == CommandLine::Action::check) {
     fmt::print("{}", config::describe(config));
     return 0;
@@ -47,18 +128,33 @@ int run(const CommandLine& command) {
     return exit_status(report);
   }
 
+  if (user) {
+    if (const auto may = may_become(*user); !may) {
+      print_error(may.error().reason);
+      return kExitConfig;
+    }
+  }
+
   log::Logger log{config.log.level, config.log.format};
-  if (const auto opened = log.open(config.log.file); !opened) {
-    print_error(opened.error().reason);
+  // As the one who opens it again at USR1; and no root follows what that one has put there.
+  const auto open_log = [&] { return log.open(config.log.file); };
+  if (const auto opened = user ? act_as(*user, open_log) : open_log(); !opened) {
+    print_error(opened.error().reason + (user ? " (as the user " + user->name + ")" : ""));
     return kExitConfig;
   }
   const auto reload = [&command](const State& previous, std::vector<std::string>& wrong) {
     return load_state(command, &previous, wrong);
   };
-  const auto served = serve(std::move(*state), loaded_at, reload, log);
+  int status = kExitUnavailable;
+  const auto confining = [&] {
+    auto confined = confine(command, config, user, log);
+    if (!confined) status = kExitSystem;
+    return confined;
+  };
+  const auto served = serve(std::move(*state), loaded_at, reload, confining, log);
   if (!served) {
     print_error(served.error().reason);
-    return kExitUnavailable;
+    return status;
   }
   return *served;
 }

@@ -55,9 +55,10 @@ std::size_t sessions_within_limits() {
 class Server {
  public:
   Server(State state, FileWatch::Clock::time_point loaded_at, const LoadState& load,
-         log::Logger& log)
+         const Confine& confine, log::Logger& log)
       : state_(std::move(state)),
         load_(load),
+        confine_(confine),
         log_(log),
         shared_{.log = log, .run_id = std::random_device{}()},
         possible_sessions_(sessions_within_limits()),
@@ -82,6 +83,7 @@ class Server {
 
   State state_;
   const LoadState& load_;
+  const Confine& confine_;
   log::Logger& log_;
   Shared shared_;
   std::size_t possible_sessions_;
@@ -128,6 +130,8 @@ Result<> Server::start_workers() {
   }
   auto plan = listeners_.plan(state_.services, workers_.size());
   if (!plan) return fail(std::move(plan.error()));
+  // Sessions, and what is kept warm for them, resolve names: libuv has threads for that.
+  if (auto confined = confine_(); !confined) return confined;
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     if (auto result = workers_[i]->listen(std::move(plan->changes[i])); !result) return result;
   }
@@ -198,6 +202,12 @@ bool Server::reload(std::vector<std::string>& problems) {
   if (fresh->config.proxy.workers != state_.config.proxy.workers) {
     log_.warn("proxy.workers has changed: that takes a restart", {});
   }
+  if (fresh->config.proxy.user != state_.config.proxy.user) {
+    log_.warn("proxy.user has changed: that takes a restart", {});
+  }
+  if (fresh->config.proxy.sandbox != state_.config.proxy.sandbox) {
+    log_.warn("proxy.sandbox has changed: that takes a restart", {});
+  }
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     workers_[i]->change_listeners(std::move(plan->changes[i]));
   }
@@ -214,7 +224,10 @@ bool Server::reload(std::vector<std::string>& problems) {
 }
 
 void Server::report(const std::vector<std::string>& problems) {
-  for (const auto& problem : problems) {
+  for (std::string problem : problems) {
+    if (state_.config.proxy.sandbox && problem.find("Permission denied") != std::string::npos) {
+      problem += " (the sandbox has only the folders that were in use at the start: restart)";
+    }
     log_.error("not reloaded, the old configuration stays", {{"reason", problem}});
   }
 }
@@ -246,8 +259,8 @@ void Server::apply_limits() {
 }  // namespace
 
 Result<int> serve(State state, FileWatch::Clock::time_point loaded_at, const LoadState& load,
-                  log::Logger& log) {
-  return Server(std::move(state), loaded_at, load, log).run();
+                  const Confine& confine, log::Logger& log) {
+  return Server(std::move(state), loaded_at, load, confine, log).run();
 }
 
 }  // namespace starttls

@@ -16,10 +16,13 @@ namespace starttls {
 using LoadState =
     std::function<std::optional<State>(const State& previous, std::vector<std::string>& problems)>;
 
+/// Gives up the rights that were for starting only. Addresses are bound, and no thread runs yet.
+using Confine = std::function<Result<>()>;
+
 /// Serves `state`, which was read after `loaded_at`, until a signal ends it: TERM or INT drain, a
 /// second one ends at once, HUP reloads, USR1 reopens the log. Returns the process's exit status.
-/// Errors: system (an address that cannot be bound); nothing serves then.
+/// Errors: system (an address that cannot be bound), or those of `confine`; nothing serves then.
 [[nodiscard]] Result<int> serve(State state, FileWatch::Clock::time_point loaded_at,
-                                const LoadState& load, log::Logger& log);
+                                const LoadState& load, const Confine& confine, log::Logger& log);
 
 }  // namespace starttls

@@ -1,0 +1,25 @@
+#pragma once
+
+// The rights that the process gives up before it serves anybody.
+
+#include <string>
+#include <vector>
+
+#include "lib/base/error.h"
+#include "proxy/confinement.h"
+
+namespace starttls {
+
+/// Gives up, for good: new privileges (setuid programs, file capabilities), all files but those in
+/// `rules` (Landlock), all system calls that a running proxy has no use for (seccomp), core dumps,
+/// and being looked into by other processes of the same user.
+///
+/// A system call that is not foreseen fails with ENOSYS, as on a kernel without it, which is what
+/// the C library knows to go around; executing a program, and what only an intruder calls, ends the
+/// process (SIGSYS).
+///
+/// Before there are threads: these inherit it. Returns what this kernel does not have, one each.
+/// Errors: system; the process must end then.
+[[nodiscard]] Result<std::vector<std::string>> enter_sandbox(const std::vector<FileRule>& rules);
+
+}  // namespace starttls
