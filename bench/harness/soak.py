@@ -7,6 +7,7 @@ open loop, for as long as is wanted, while memory and descriptors are sampled.
 
 import contextlib
 import json
+import os
 import statistics
 import time
 
@@ -30,7 +31,10 @@ _KINDS = {
 def configuration(field, services):
     """`services`: (protocol, direction, port of the service, port of its server)."""
     # A line a session, for hours, would fill the disk.
-    lines = ["[proxy]", "workers = 1", 'hostname = "proxy.test"', "[log]", 'level = "warn"']
+    # Who measures a process in its sandbox must be root.
+    sandbox = "true" if os.geteuid() == 0 else "false"
+    lines = ["[proxy]", "workers = 1", 'hostname = "proxy.test"', f"sandbox = {sandbox}", "[log]",
+             'level = "warn"']
     for protocol, subject, port, upstream in services:
         lines += ["[[service]]", f'name = "{protocol}-{subject.server}"',
                   f'protocol = "{protocol}"', f'listen = "127.0.0.1:{port}"',

@@ -19,7 +19,7 @@ import unittest
 from unittest import mock
 
 from support import children, main, wait
-from support.daemon import Daemon
+from support.daemon import SANDBOX, Daemon
 from support.environment import BACKEND, PROXY, pki
 
 LOAD = PROXY.parents[1] / "bench" / "load" / "load"
@@ -56,7 +56,7 @@ class Relay:
         daemon = Daemon(arguments=[
             "--protocol", "smtp", "--listen", "127.0.0.1:0", "--workers", "1", "--record-codec",
             codec, "--downstream-tls", self._down, "--upstream", f"127.0.0.1:{port}",
-            "--upstream-tls", up, *tls])
+            "--upstream-tls", up, "--sandbox", str(SANDBOX).lower(), *tls])
         with mock.patch.dict(os.environ, environment or {}):
             self.daemon = test.enterContext(daemon)
 

@@ -14,6 +14,9 @@ from . import children, wait
 from .client import Client
 from .environment import PROXY, pki
 
+# Only root may look into a process that is in its sandbox, as Daemon.descriptors and strace do.
+SANDBOX = os.geteuid() == 0
+
 _FIELD = re.compile(r'([A-Za-z_]+)=("(?:[^"\\]|\\.)*"|\S*)')
 _SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:")
 
@@ -39,7 +42,8 @@ def configuration(upstream_port, *, protocol="smtp", upstream=None, downstream=N
     the dicts add keys to their tables, or replace ours.
     """
     tables = {
-        "proxy": {"workers": 2, "hostname": "proxy.test", "drain_timeout": "20s", **(proxy or {})},
+        "proxy": {"workers": 2, "hostname": "proxy.test", "drain_timeout": "20s",
+                  "sandbox": SANDBOX, **(proxy or {})},
         "log": {"level": "debug", **(log or {})},
         "timeouts": timeouts or {},
         "[service]": {

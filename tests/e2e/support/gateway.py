@@ -5,7 +5,7 @@ import socket
 
 from . import wait
 from .client import Client
-from .daemon import Daemon, toml
+from .daemon import SANDBOX, Daemon, toml
 from .environment import pki
 
 
@@ -27,7 +27,7 @@ class Gateway:
     """
 
     def __init__(self, services, **tables):
-        tables = {"proxy": {"hostname": "proxy.test", "workers": 1}, "log": {"level": "debug"},
+        tables = {"proxy": {"hostname": "proxy.test", "workers": 1, "sandbox": SANDBOX}, "log": {"level": "debug"},
                   **tables}
         lines = []
         for table, keys in tables.items():

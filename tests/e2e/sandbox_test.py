@@ -1,0 +1,385 @@
+"""What a running daemon may not do any more, what it still does, and who it is."""
+
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import unittest
+from unittest import mock
+
+from support import children, main, wait
+from support.client import Client
+from support.daemon import Daemon, configuration, run_to_end, toml
+from support.environment import PROXY, pki
+from support.fake_server import FakeServer, Smtp, tls_context
+from support.relay import commit
+
+INTRUDER = pathlib.Path(__file__).parent / "support" / "intruder.cc"
+USER = "nobody"
+LOOK = 15  # files are looked at every 2 s
+NET_ADMIN, NET_BIND_SERVICE = 1 << 12, 1 << 10
+FILES = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+
+
+def statuses(daemon):
+    """/proc/PID/task/TID/status of every thread, as dicts."""
+    found = []
+    for task in pathlib.Path(f"/proc/{daemon.process.pid}/task").iterdir():
+        lines = (task / "status").read_text(encoding="ascii").splitlines()
+        found.append(dict((key, value.strip()) for key, _, value in
+                          (line.partition(":") for line in lines)))
+    return found
+
+
+def trusting_client(port):
+    client = Client(port)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(pki().ca)
+    client.start_tls(context, "mail.test")
+    return client
+
+
+class Sandbox(unittest.TestCase):
+    def setUp(self):
+        self.server = self.enterContext(FakeServer(Smtp(context=tls_context())))
+        self.folder = pathlib.Path(self.enterContext(
+            tempfile.TemporaryDirectory(prefix="starttls-sandbox-")))
+        self.conf = self.folder / "conf"
+        self.conf.mkdir()
+        self.file = self.conf / "proxy.toml"
+
+    def write(self, listen="127.0.0.1:0", proxy=None, **options):
+        """A service with TLS on both legs, whose server has a name to resolve."""
+        chain, key = self.pair()
+        text = configuration(self.server.port, address=f"localhost:{self.server.port}",
+                             downstream={"tls": "implicit"},
+                             proxy={"sandbox": True, **(proxy or {})}, **options)
+        text = text.replace(toml("127.0.0.1:0"), toml(listen))
+        text += f'\ndownstream.certificates = [{{ chain = "{chain}", key = "{key}" }}]\n'
+        self.file.write_text(text, encoding="utf-8")
+
+    def pair(self):
+        return [str(pathlib.Path(path).resolve()) for path in pki().pair()]
+
+    def start(self, listeners=1):
+        return self.enterContext(Daemon(arguments=["--config", self.file], listeners=listeners))
+
+    def session(self, port):
+        with trusting_client(port) as client:
+            commit(client)
+            self.assertTrue(client.command(b"QUIT").startswith(b"221"))
+            client.rest()
+
+    def hang_up(self, daemon, reloads):
+        daemon.process.send_signal(signal.SIGHUP)
+        return daemon.lines(lambda f: f.get("msg") == "reloaded", reloads)[-1]
+
+    def assert_confined(self, daemon, capabilities):
+        """Every thread is, those that resolve names too."""
+        wait.until(lambda: len(statuses(daemon)) > 2, "the workers run")
+        threads = statuses(daemon)
+        for status in threads:
+            with self.subTest(thread=status["Name"], pid=status["Pid"]):
+                self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
+                for name in ("CapPrm", "CapEff", "CapInh", "CapAmb"):
+                    self.assertEqual(int(status[name], 16) & ~capabilities, 0, name)
+        limits = pathlib.Path(f"/proc/{daemon.process.pid}/limits").read_text(encoding="ascii")
+        self.assertRegex(limits, r"Max core file size +0 +0 ")
+        # Not dumpable: the kernel takes the process's folder away from its user.
+        self.assertEqual(os.stat(f"/proc/{daemon.process.pid}/mem").st_uid, 0)
+
+
+class Serving(Sandbox):
+    """All that a daemon does, it does in the sandbox."""
+
+    def test_a_session_with_tls_on_both_legs_and_a_name_to_resolve(self):
+        self.write()
+        daemon = self.start()
+        self.session(daemon.port)
+        session = daemon.session()
+        self.assertEqual((session["upstream_tls"], session["downstream_tls"], session["outcome"]),
+                         ("TLSv1.3", "TLSv1.3", "ok"))
+        self.assert_confined(daemon, FILES)
+        self.assertNotIn("sandbox", daemon.text())
+
+    def test_certificates_behind_symlinks_are_swapped(self):
+        """Of Kubernetes, and of certbot, whose links lead to another folder."""
+        for layout in ("..data", "../archive"):
+            with self.subTest(layout):
+                mount = self.folder / layout.strip("./") / "live"
+                mount.mkdir(parents=True)
+                for number in (0, 1):
+                    version = (mount / layout).parent / f"version{number}"
+                    version.mkdir(parents=True)
+                    for path, name in zip(pki().pair(), ("tls.crt", "tls.key")):
+                        shutil.copy(path, version / name)
+                (mount / layout).symlink_to("version0")
+                for name in ("tls.crt", "tls.key"):
+                    (mount / name).symlink_to(f"{layout}/{name}")
+                with mock.patch.object(self, "pair", lambda at=mount: [
+                        str(at / "tls.crt"), str(at / "tls.key")]):
+                    self.write()
+                with Daemon(arguments=["--config", self.file]) as daemon:
+                    (mount / layout).with_name("next").symlink_to("version1")
+                    os.replace((mount / layout).with_name("next"), mount / layout)
+                    daemon.lines(lambda f: f.get("msg") == "reloaded", deadline=LOOK)
+                    self.session(daemon.port)
+
+    def test_a_reload_brings_listeners(self):
+        self.write()
+        daemon = self.start()
+        for number, listen in enumerate((["127.0.0.1:0", "127.0.0.2:0"],
+                                         ["127.0.0.1:0", "[::1]:0"]), 1):
+            text = self.file.read_text(encoding="utf-8")
+            self.file.write_text(text.replace(text[text.index("listen = "):].split("\n")[0],
+                                              f"listen = {toml(listen)}"), encoding="utf-8")
+            self.assertEqual(self.hang_up(daemon, number)["opened"], "1")
+
+    def test_other_folders_take_a_restart(self):
+        self.write()
+        daemon = self.start()
+        elsewhere = self.folder / "elsewhere"
+        elsewhere.mkdir()
+        shutil.copy(pki().ca, elsewhere)
+        self.write(upstream={"ca_file": str(elsewhere / "ca.pem")})
+        daemon.process.send_signal(signal.SIGHUP)
+        reason = daemon.lines(lambda f: f.get("msg", "").startswith("not reloaded"))[0]["reason"]
+        self.assertRegex(reason, r"elsewhere/ca.pem.*Permission denied.*sandbox.*restart")
+        self.session(daemon.port)
+
+    def test_unix_sockets_in_folders_that_were_used_at_start(self):
+        listen = [f"unix:{self.folder}/one.sock"]
+        self.write()
+        text = self.file.read_text(encoding="utf-8").replace(toml("127.0.0.1:0"),
+                                                             toml(["127.0.0.1:0", *listen]))
+        self.file.write_text(text, encoding="utf-8")
+        process = children.start([PROXY, "--config", self.file], stderr=subprocess.PIPE, text=True)
+        try:
+            seen = []
+            while not any("msg=ready" in line for line in seen):
+                seen.append(process.stderr.readline())
+                self.assertTrue(seen[-1], "".join(seen))
+            self.file.write_text(text.replace("one.sock", "two.sock"), encoding="utf-8")
+            process.send_signal(signal.SIGHUP)
+            while not any("msg=reloaded" in line for line in seen):
+                seen.append(process.stderr.readline())
+                self.assertTrue(seen[-1] and "not reloaded" not in seen[-1], "".join(seen))
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(f"{self.folder}/two.sock")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(wait.DEADLINE)
+            process.stderr.close()
+
+    def test_the_log_is_opened_again(self):
+        log = self.folder / "logs" / "proxy.log"
+        log.parent.mkdir()
+        self.write(log={"file": str(log)})
+        process = children.start([PROXY, "--config", self.file])
+        try:
+            wait.until(lambda: log.exists() and "msg=ready" in log.read_text(encoding="ascii"),
+                       "it is ready")
+            os.rename(log, log.with_suffix(".1"))
+            process.send_signal(signal.SIGUSR1)
+            wait.until(log.exists, "there is a new log")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            self.assertEqual(process.wait(wait.DEADLINE), 0)
+        self.assertIn("msg=stopped", log.read_text(encoding="ascii"))
+
+    def test_without_it_nothing_is_given_up(self):
+        self.write(proxy={"sandbox": False})
+        for status in statuses(self.start()):
+            self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("0", "0"))
+
+
+class Intruder(Sandbox):
+    """Somebody has come to run code on a worker's thread."""
+
+    @classmethod
+    def setUpClass(cls):
+        compiler = shutil.which(os.environ.get("CXX", "g++"))
+        if compiler is None:
+            raise unittest.SkipTest("no compiler")
+        folder = cls.enterClassContext(tempfile.TemporaryDirectory(prefix="starttls-intruder-"))
+        cls.library = pathlib.Path(folder) / "intruder.so"
+        subprocess.run([compiler, "-std=c++20", "-shared", "-fPIC", "-o", cls.library, INTRUDER],
+                       check=True)
+
+    def intrude(self, what, sandbox=True, **environment):
+        """A daemon with the intruder in it. Whether one that executes something ends well is up to
+        the test."""
+        other = self.folder / "other"
+        other.mkdir(exist_ok=True)
+        (other / "there").touch()
+        self.write(proxy={"sandbox": sandbox})
+        with mock.patch.dict(os.environ, {
+                "LD_PRELOAD": str(self.library), "INTRUDER": what, "INTRUDER_FOLDER": str(other),
+                "INTRUDER_CONFIG": str(self.file), **environment}):
+            daemon = Daemon(arguments=["--config", self.file])
+            daemon.__enter__()
+        if what != "exec":
+            self.addCleanup(daemon.__exit__, None, None, None)
+        return daemon
+
+    def attempts(self, daemon, count):
+        with Client(daemon.port):
+            lines = daemon.lines(lambda f: f.get("msg") == "intruder", count)
+        return {line["attempt"]: line["result"] for line in lines}
+
+    def test_finds_other_files_calls_and_processes_closed(self):
+        found = self.attempts(self.intrude("look"), 10)
+        self.assertEqual(found, {
+            "shadow": "EACCES", "read": "EACCES", "write": "EACCES", "create": "EACCES",
+            "remove": "EACCES", "configuration": "EACCES", "packets": "ENOSYS",
+            "dumpable": "ENOSYS", "signal": "ENOSYS", "fork": "ENOSYS"})
+
+    def test_finds_them_open_without_a_sandbox(self):
+        """The attempts are such as can succeed."""
+        if os.geteuid() != 0:
+            self.skipTest("root alone may all of it")
+        found = self.attempts(self.intrude("look", sandbox=False), 10)
+        self.assertEqual(set(found.values()), {"success"}, found)
+
+    def test_executes_nothing(self):
+        daemon = self.intrude("exec")
+        with Client(daemon.port):
+            daemon.expect_exit(-signal.SIGSYS)
+        self.assertIn("attempt=before", daemon.text())
+        self.assertNotIn("attempt=exec", daemon.text())
+
+    def test_a_kernel_without_is_warned_of_in_one_line(self):
+        daemon = self.intrude("", INTRUDER_KERNEL="old")
+        self.session(daemon.port)
+        warnings = daemon.lines(lambda f: f.get("level") == "warn")
+        self.assertEqual([(line["msg"], line["lacking"]) for line in warnings],
+                         [("the sandbox is not whole: this kernel lacks a part of it",
+                           "Landlock (Function not implemented), seccomp filters")])
+        self.assertEqual({status["NoNewPrivs"] for status in statuses(daemon)}, {"1"})
+
+
+class User(Sandbox):
+    """proxy.user."""
+
+    def setUp(self):
+        if os.geteuid() != 0:
+            self.skipTest("root alone becomes somebody else")
+        super().setUp()
+        entry = pwd.getpwnam(USER)
+        self.uid, self.gid = entry.pw_uid, entry.pw_gid
+        self.folder.chmod(0o755)
+        self.keys = self.folder / "keys"
+        self.keys.mkdir()
+        for path in pki().pair():
+            shutil.copy(path, self.keys)
+            os.chown(self.keys / pathlib.Path(path).name, self.uid, self.gid)
+        shutil.copy(pki().ca, self.keys)
+        os.chmod(self.keys / "ca.pem", 0o644)
+
+    def pair(self):
+        return [str(self.keys / name) for name in ("server.pem", "server.key")]
+
+    def write_for_user(self, listen="127.0.0.1:0", **proxy):
+        self.write(listen, proxy={"user": USER, **proxy},
+                   upstream={"ca_file": str(self.keys / "ca.pem")})
+
+    def low_port(self):
+        for port in range(1023, 600, -1):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                    return port
+                except OSError:
+                    continue
+        self.skipTest("no port below 1024 is free")
+
+    def assert_became(self, daemon, capabilities):
+        self.assert_confined(daemon, capabilities)
+        for status in statuses(daemon):
+            self.assertEqual(status["Uid"].split(), [str(self.uid)] * 4)
+            self.assertEqual(status["Gid"].split(), [str(self.gid)] * 4)
+            self.assertNotIn("0", status["Groups"].split())
+            self.assertEqual(int(status["CapEff"], 16), capabilities)
+
+    def test_root_becomes_somebody_without_rights(self):
+        self.write_for_user()
+        daemon = self.start()
+        self.session(daemon.port)
+        self.assert_became(daemon, 0)
+        self.assertNotIn("level=warn", daemon.text())
+        self.hang_up(daemon, 1)  # who may read all that it takes
+
+    def test_ports_below_1024_stay_possible_where_there_is_one(self):
+        low = self.low_port()
+        self.write_for_user(f"127.0.0.1:{low}")
+        daemon = self.start()
+        self.session(low)
+        self.assert_became(daemon, NET_BIND_SERVICE)
+        self.write_for_user(f"127.0.0.1:{self.low_port()}")
+        self.assertEqual(self.hang_up(daemon, 1)["opened"], "1")
+
+    def test_addresses_of_clients_stay_possible_where_they_are_used(self):
+        self.write(proxy={"user": USER}, upstream={"source": "client",
+                                                   "ca_file": str(self.keys / "ca.pem")})
+        self.assert_became(self.start(), NET_ADMIN)
+
+    def test_without_a_sandbox_too(self):
+        self.write_for_user(sandbox=False)
+        daemon = self.start()
+        self.session(daemon.port)
+        for status in statuses(daemon):
+            self.assertEqual((status["Uid"].split()[0], int(status["CapPrm"], 16)),
+                             (str(self.uid), 0))
+
+    def test_what_the_user_cannot_read_again_is_told_at_start(self):
+        self.write_for_user()
+        os.chown(self.keys / "server.key", 0, 0)
+        daemon = self.start()
+        self.session(daemon.port)  # root has read it
+        self.assertEqual([line["file"] for line in daemon.lines(
+            lambda f: f.get("level") == "warn")], [str(self.keys / "server.key")])
+
+    def test_the_log_is_the_users(self):
+        logs = self.folder / "logs"
+        logs.mkdir()
+        log = logs / "proxy.log"
+        self.write(proxy={"user": USER}, log={"file": str(log)})
+        result = run_to_end("--config", self.file)
+        self.assertEqual(result.returncode, 78)
+        self.assertIn(f"{log}: Permission denied (as the user {USER})", result.stderr)
+        os.chown(logs, self.uid, self.gid)
+        process = children.start([PROXY, "--config", self.file])
+        try:
+            wait.until(lambda: log.exists() and "msg=ready" in log.read_text(encoding="ascii"),
+                       "it is ready")
+            self.assertEqual(log.stat().st_uid, self.uid)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            self.assertEqual(process.wait(wait.DEADLINE), 0)
+
+    def test_users_that_cannot_be_had(self):
+        for user, words in (("no-such-user", "there is no such user"), ("root", "is root")):
+            with self.subTest(user):
+                self.write(proxy={"user": user})
+                result = run_to_end("--config", self.file)
+                self.assertEqual(result.returncode, 78)
+                self.assertIn(words, result.stderr)
+
+    def test_nobody_else_becomes_somebody_else(self):
+        self.write(proxy={"user": "mail"})
+        result = subprocess.run(
+            ["setpriv", f"--reuid={self.uid}", "--clear-groups", "--inh-caps=+dac_read_search",
+             "--ambient-caps=+dac_read_search", PROXY, "--config", self.file],
+            capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
+        self.assertEqual(result.returncode, 78, result.stderr)
+        self.assertIn("only root can become 'mail'", result.stderr)
+
+
+if __name__ == "__main__":
+    main.main()

@@ -1,0 +1,102 @@
+// Preloaded into the daemon: plays somebody who runs code of his own on a worker's thread. When the
+// first client is accepted he tries what INTRUDER names ("look" or "exec") and tells on standard
+// error how each attempt ended, in a line like those of the log.
+//
+// INTRUDER_KERNEL=old: the kernel has neither Landlock nor seccomp filters.
+
+#include <atomic>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace {
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+template <class Function>
+Function real(const char* name) {
+  return reinterpret_cast<Function>(::dlsym(RTLD_NEXT, name));
+}
+
+void tell(const char* attempt, long result) {
+  char line[200];
+  const int size = std::snprintf(line, sizeof(line), "msg=intruder attempt=%s result=%s\n", attempt,
+                                 result >= 0 ? "success" : ::strerrorname_np(errno));
+  if (::write(STDERR_FILENO, line, static_cast<std::size_t>(size)) < 0) std::abort();
+}
+
+void look() {
+  const std::string folder = variable("INTRUDER_FOLDER");
+  tell("shadow", ::open("/etc/shadow", O_RDONLY | O_CLOEXEC));
+  tell("read", ::open((folder + "/there").c_str(), O_RDONLY | O_CLOEXEC));
+  tell("write", ::open((folder + "/there").c_str(), O_WRONLY | O_CLOEXEC));
+  tell("create", ::open((folder + "/new").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  tell("remove", ::unlink((folder + "/there").c_str()));
+  tell("configuration", ::open(variable("INTRUDER_CONFIG").c_str(), O_WRONLY | O_CLOEXEC));
+  tell("packets", ::socket(AF_PACKET, SOCK_RAW, 0));
+  tell("dumpable", ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0));
+  tell("signal", ::kill(::getppid(), 0));
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  tell("fork", child);
+  if (child > 0) ::waitpid(child, nullptr, 0);
+}
+
+void intrude() {
+  static std::atomic_flag once = ATOMIC_FLAG_INIT;
+  if (once.test_and_set()) return;
+  const std::string what = variable("INTRUDER");
+  if (what == "look") look();
+  if (what == "exec") {
+    tell("before", 0);
+    const char* const arguments[] = {"true", nullptr};
+    ::execve("/bin/true", const_cast<char**>(arguments), nullptr);
+    tell("exec", -1);
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+int accept4(int fd, sockaddr* address, socklen_t* size, int flags) {
+  const int accepted =
+      real<int (*)(int, sockaddr*, socklen_t*, int)>("accept4")(fd, address, size, flags);
+  if (accepted >= 0) intrude();
+  return accepted;
+}
+
+long syscall(long number, ...) {
+  if (number == SYS_landlock_create_ruleset && variable("INTRUDER_KERNEL") == "old") {
+    errno = ENOSYS;
+    return -1;
+  }
+  long arguments[6];
+  va_list list;
+  va_start(list, number);
+  for (long& each : arguments) each = va_arg(list, long);
+  va_end(list);
+  return real<long (*)(long, ...)>("syscall")(number, arguments[0], arguments[1], arguments[2],
+                                              arguments[3], arguments[4], arguments[5]);
+}
+
+int seccomp_load(void* filter) {
+  if (variable("INTRUDER_KERNEL") == "old") return -ECANCELED;
+  return real<int (*)(void*)>("seccomp_load")(filter);
+}
+}
