@@ -38,6 +38,10 @@ void print_error(std::string_view text) {
 /// What the configuration and its reload read. Paths are absolute.
 std::vector<std::string> files_to_read(const CommandLine& command, const config::Config& config) {
   auto files = watched_files(config);
+  // Of use today or not: a reload may turn verification on.
+  for (const auto& service : config.services) {
+    if (!service.upstream.ca_file.empty()) files.push_back(service.upstream.ca_file);
+  }
   files.insert(files.end(), config.secret_files.begin(), config.secret_files.end());
   if (!command.config_file.empty()) files.push_back(command.config_file);
   for (auto& file : files) {
