@@ -30,6 +30,11 @@ constexpr std::size_t kDescriptorsPerSession = 2;
 
 /// How often we look at certificates, keys, CA and ticket files.
 constexpr std::chrono::seconds kWatchInterval{2};
+/// How often the log is tended, and how often where lines wait for their reader.
+constexpr std::chrono::milliseconds kLogInterval{1000};
+constexpr std::chrono::milliseconds kLogRetry{50};
+/// How long the last lines may wait for one.
+constexpr std::chrono::milliseconds kLastLines{500};
 
 unsigned usable_cpus() {
   cpu_set_t set;
@@ -63,7 +68,8 @@ class Server {
         shared_{.log = log, .run_id = std::random_device{}()},
         possible_sessions_(sessions_within_limits()),
         listeners_(log, shared_.loop_guard),
-        watch_timer_(control_, [this] { look_at_files(); }) {
+        watch_timer_(control_, [this] { look_at_files(); }),
+        log_timer_(control_, [this] { tend_log(); }) {
     watch_.follow(watched_files(state_.config), loaded_at);
   }
 
@@ -74,6 +80,7 @@ class Server {
   Result<> start_workers();
   void on_signal(int number);
   void reopen_log();
+  void tend_log();
   void drain();
   void look_at_files();
   bool reload(std::vector<std::string>& problems);
@@ -91,6 +98,7 @@ class Server {
   Listeners listeners_;
   FileWatch watch_;
   net::Timer watch_timer_;
+  net::Timer log_timer_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::size_t running_ = 0;  // workers that have not drained
   bool draining_ = false;
@@ -108,6 +116,7 @@ Result<int> Server::run() {
   const net::Signals signals(control_, {SIGTERM, SIGINT, SIGHUP, SIGUSR1},
                              [this](int number) { on_signal(number); });
   watch_timer_.start(kWatchInterval);
+  log_timer_.start(kLogInterval);
   log_.info("ready", {{"workers", std::uint64_t{workers_.size()}},
                       {"hostname", state_.services.front()->hostname},
                       {"max_sessions", std::uint64_t{shared_.max_sessions.load()}}});
@@ -115,6 +124,7 @@ Result<int> Server::run() {
   control_.run();
   workers_.clear();  // joins
   log_.info("stopped", {});
+  log_.finish(kLastLines);
   return EXIT_SUCCESS;
 }
 
@@ -150,8 +160,11 @@ void Server::on_signal(int number) {
       if (!reload(problems)) report(problems);
       return;
     }
-    default:                                    // TERM, INT
-      if (draining_) std::_Exit(EXIT_SUCCESS);  // asked twice: now
+    default:            // TERM, INT
+      if (draining_) {  // asked twice: now
+        log_.finish(kLastLines);
+        std::_Exit(EXIT_SUCCESS);
+      }
       drain();
   }
 }
@@ -160,6 +173,10 @@ void Server::reopen_log() {
   if (auto reopened = log_.open(state_.config.log.file); !reopened) {
     log_.error("log not reopened", {{"reason", reopened.error().reason}});
   }
+}
+
+void Server::tend_log() {
+  log_timer_.start(log_.tick() ? kLogInterval : kLogRetry);
 }
 
 void Server::drain() {

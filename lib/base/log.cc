@@ -1,15 +1,12 @@
 #include "lib/base/log.h"
 
-#include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <iterator>
-#include <system_error>
+#include <thread>
+#include <utility>
 
-#include <fcntl.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "lib/base/ascii.h"
 
@@ -105,35 +102,68 @@ std::string format_line(Format format, std::string_view time, Level level, std::
   return fmt::to_string(out);
 }
 
-Logger::~Logger() {
-  if (fd_ != STDERR_FILENO) ::close(fd_);
-}
-
 Result<> Logger::open(const std::string& file) {
-  int fd = STDERR_FILENO;
-  if (!file.empty()) {
-    fd = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-    if (fd < 0) {
-      return fail(Errc::system,
-                  "cannot open the log: " + file + ": " + std::generic_category().message(errno));
-    }
-  }
   const std::lock_guard lock(mutex_);
-  if (fd_ != STDERR_FILENO) ::close(fd_);
-  fd_ = fd;
-  return {};
+  return sink_.open(file);
 }
 
 void Logger::write(Level level, std::string_view message, std::span<const Field> fields) {
   if (!enabled(level)) return;
   const std::string line = format_line(format_, timestamp(), level, message, fields);
   const std::lock_guard lock(mutex_);
-  std::string_view rest = line;
-  while (!rest.empty()) {
-    const auto written = ::write(fd_, rest.data(), rest.size());
-    // A full disk or a closed pipe must not stop mail, and there is nobody left to tell.
-    if (written < 0 && errno != EINTR) return;
-    if (written > 0) rest.remove_prefix(static_cast<std::size_t>(written));
+  put(line);
+}
+
+void Logger::fault(Level level, Fault fault, std::span<const Field> fields) {
+  if (!enabled(level)) return;
+  const std::string message = fault.message;
+  if (!enabled(Level::debug)) {
+    const std::lock_guard lock(mutex_);
+    if (!repeats_.admit(std::move(fault), Repeats::Clock::now())) return;
+  }
+  write(level, message, fields);
+}
+
+bool Logger::tick() {
+  const std::lock_guard lock(mutex_);
+  tell_repeats(false);
+  if (sink_.flush()) tell_loss();
+  return sink_.waiting() == 0;
+}
+
+void Logger::finish(std::chrono::milliseconds patience) {
+  constexpr std::chrono::milliseconds kPoll{5};
+  const auto end = std::chrono::steady_clock::now() + patience;
+  const std::lock_guard lock(mutex_);
+  tell_repeats(true);
+  tell_loss();
+  while (!sink_.flush() && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(kPoll);
+  }
+}
+
+/// With the lock held, as all that follows.
+void Logger::put(std::string_view line) {
+  if (sink_.flush()) tell_loss();
+  if (sink_.write(line)) return;
+  ++untold_losses_;
+  ++lost_lines_;
+}
+
+void Logger::tell_repeats(bool everything) {
+  for (const auto& [fault, times] : repeats_.take(Repeats::Clock::now(), everything)) {
+    const Field fields[] = {{"of", fault.message},  {"service", fault.service}, {"leg", fault.leg},
+                            {"error", fault.error}, {"reason", fault.reason},   {"times", times}};
+    put(format_line(format_, timestamp(), Level::warn, "repeated", fields));
+  }
+}
+
+void Logger::tell_loss() {
+  if (untold_losses_ == 0) return;
+  const Field fields[] = {{"lines", untold_losses_}};
+  if (sink_.write(
+          format_line(format_, timestamp(), Level::warn, "lines of the log are lost", fields))) {
+    untold_losses_ = 0;
   }
 }
 

@@ -1,9 +1,11 @@
 #pragma once
 
-// One event is one line and one write(2). Whatever a value holds, the line stays one line and its
-// fields stay its fields: escaping happens here and nowhere else.
+// One event is one line. Whatever a value holds, the line stays one line and its fields stay its
+// fields: escaping happens here and nowhere else. To log never waits (see log_sink.h), and the same
+// fault is not told without end (see repeats.h).
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <initializer_list>
 #include <mutex>
@@ -13,6 +15,8 @@
 #include <variant>
 
 #include "lib/base/error.h"
+#include "lib/base/log_sink.h"
+#include "lib/base/repeats.h"
 
 namespace starttls::log {
 
@@ -40,14 +44,13 @@ struct Field {
 [[nodiscard]] std::string format_line(Format format, std::string_view time, Level level,
                                       std::string_view message, std::span<const Field> fields);
 
-/// Where lines go. Thread-safe: any worker may write.
+/// Thread-safe: any worker may write.
 class Logger {
  public:
   /// Standard error, until `open` names a file.
   Logger(Level level, Format format) noexcept : level_(level), format_(format) {}
   Logger(const Logger&) = delete;
   Logger& operator=(const Logger&) = delete;
-  ~Logger();
 
   /// Opens (or opens again, after a rotation) the file; "" = standard error. On an error the old
   /// destination stays. Errors: system.
@@ -64,6 +67,19 @@ class Logger {
     write(level, message, std::span<const Field>{fields.begin(), fields.size()});
   }
 
+  /// An event that may come again and again. `fields` are all of the line's, the fault's among
+  /// them. At the level debug each one is told.
+  void fault(Level level, Fault fault, std::span<const Field> fields);
+
+  /// To be called every second: tries what waits for room, and tells of faults how often they came
+  /// again. False: something still waits, and may be tried soon.
+  bool tick();
+  /// Before the process ends: tells all that is held back, and waits so long for a reader.
+  void finish(std::chrono::milliseconds patience);
+
+  /// Lines that were lost, because nobody read or the disk was full.
+  [[nodiscard]] std::uint64_t lost_lines() const noexcept { return lost_lines_; }
+
   void error(std::string_view message, std::initializer_list<Field> fields) {
     write(Level::error, message, fields);
   }
@@ -78,10 +94,17 @@ class Logger {
   }
 
  private:
+  void put(std::string_view line);
+  void tell_repeats(bool everything);
+  void tell_loss();
+
   std::atomic<Level> level_;
   std::atomic<Format> format_;
-  std::mutex mutex_;  // guards fd_
-  int fd_ = 2;
+  std::atomic<std::uint64_t> lost_lines_{0};
+  std::mutex mutex_;  // guards what follows
+  Sink sink_;
+  Repeats repeats_;
+  std::uint64_t untold_losses_ = 0;
 };
 
 }  // namespace starttls::log

@@ -162,8 +162,10 @@ class Session final : LegEvents, OpenerEvents {
     return opener_ != nullptr ? opener_->address() : target_.addresses()[address_index_];
   }
   [[nodiscard]] std::string_view state() const noexcept;
+  /// What is done where the same comes again and again.
+  enum class Repetition : std::uint8_t { counted, told };
   void log_event(log::Level level, std::string_view message, const Error& error,
-                 std::string_view leg);
+                 std::string_view leg, Repetition repetition = Repetition::counted);
   void log_session();
 
   Environment env_;

@@ -31,17 +31,25 @@ std::string_view Session::state() const noexcept {
 }
 
 void Session::log_event(log::Level level, std::string_view message, const Error& error,
-                        std::string_view leg) {
-  const bool upstream = leg == "upstream";
-  env_.log.write(level, message,
-                 {{"session", id_},
-                  {"service", service_->config.name},
-                  {"leg", leg},
-                  {"peer", upstream ? to_string(address()) : client_name_},
-                  {"state", state()},
-                  {"error", name(error.code)},
-                  {"reason", error.reason},
-                  {"evidence", error.evidence}});
+                        std::string_view leg, Repetition repetition) {
+  if (!env_.log.enabled(level)) return;
+  const std::string peer = leg == "upstream" ? to_string(address()) : client_name_;
+  const log::Field fields[] = {{"session", id_},
+                               {"service", service_->config.name},
+                               {"leg", leg},
+                               {"peer", peer},
+                               {"state", state()},
+                               {"error", name(error.code)},
+                               {"reason", error.reason},
+                               {"evidence", error.evidence}};
+  if (repetition == Repetition::told) {
+    env_.log.write(level, message, fields);
+  } else {
+    env_.log.fault(level,
+                   {std::string{message}, service_->config.name, std::string{leg},
+                    std::string{name(error.code)}, error.reason},
+                   fields);
+  }
 }
 
 void Session::log_session() {

@@ -1,15 +1,13 @@
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 
-#include <stdlib.h>
-
 #include "bench/backend/protocol.h"
 #include "tests/support/catch.h"
+#include "tests/support/temporary_folder.h"
 
 namespace starttls::bench {
 
@@ -47,18 +45,6 @@ struct Talk {
   std::unique_ptr<Protocol> protocol;
   Step step;
   std::string unread;
-};
-
-/// A folder that is removed with what it holds.
-struct TemporaryFolder {
-  TemporaryFolder() : path((std::filesystem::temp_directory_path() / "starttls-XXXXXX").string()) {
-    REQUIRE(::mkdtemp(path.data()) != nullptr);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() { std::filesystem::remove_all(path); }
-
-  std::string path;
 };
 
 }  // namespace starttls::bench

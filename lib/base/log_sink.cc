@@ -1,0 +1,86 @@
+#include "lib/base/log_sink.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <system_error>
+#include <utility>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace starttls::log {
+
+Sink::Sink() noexcept : fd_(STDERR_FILENO), kind_(kind_of(STDERR_FILENO)) {}
+
+Sink::~Sink() {
+  if (fd_ != STDERR_FILENO) ::close(fd_);
+}
+
+Sink::Kind Sink::kind_of(int fd) noexcept {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return Kind::other;
+  if (S_ISREG(status.st_mode)) return Kind::regular;
+  return S_ISSOCK(status.st_mode) ? Kind::socket : Kind::other;
+}
+
+Result<> Sink::open(const std::string& file) {
+  int fd = STDERR_FILENO;
+  if (!file.empty()) {
+    // A named pipe without a reader is an error rather than a wait without an end.
+    constexpr int kFlags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+    fd = ::open(file.c_str(), kFlags, 0640);
+    if (fd < 0) {
+      return fail(Errc::system,
+                  "cannot open the log: " + file + ": " + std::generic_category().message(errno));
+    }
+  }
+  if (const int old = std::exchange(fd_, fd); old != STDERR_FILENO) ::close(old);
+  kind_ = kind_of(fd_);
+  flush();
+  return {};
+}
+
+/// How much of it was taken. Errors (a full disk, a reader that has gone) are as good as no room:
+/// either may pass.
+std::size_t Sink::write_now(std::string_view text) const {
+  std::size_t taken = 0;
+  while (taken < text.size()) {
+    auto piece = text.substr(taken);
+    if (kind_ == Kind::other) {
+      // Standard error is not ours alone, so its descriptor stays as it blocks. A pipe that has
+      // room at all takes so much without waiting (pipe(7)).
+      pollfd ready{.fd = fd_, .events = POLLOUT, .revents = 0};
+      if (::poll(&ready, 1, 0) != 1 || (ready.revents & POLLOUT) == 0) break;
+      piece = piece.substr(0, PIPE_BUF);
+    }
+    const auto written = kind_ == Kind::socket
+                             ? ::send(fd_, piece.data(), piece.size(), MSG_DONTWAIT | MSG_NOSIGNAL)
+                             : ::write(fd_, piece.data(), piece.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) break;
+    taken += static_cast<std::size_t>(written);
+  }
+  return taken;
+}
+
+bool Sink::flush() {
+  waiting_.erase(0, write_now(waiting_));
+  return waiting_.empty();
+}
+
+bool Sink::write(std::string_view line) {
+  if (flush()) {
+    // The rest of a line that was begun has to follow.
+    waiting_ = line.substr(write_now(line));
+    return true;
+  }
+  if (waiting_.size() + line.size() > kMaxWaiting) return false;
+  waiting_ += line;
+  return true;
+}
+
+}  // namespace starttls::log

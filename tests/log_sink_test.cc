@@ -1,0 +1,181 @@
+#include "lib/base/log_sink.h"
+
+#include <array>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/base/log.h"
+#include "tests/support/catch.h"
+#include "tests/support/temporary_folder.h"
+
+using namespace starttls;
+
+namespace {
+
+/// A named pipe whose reader reads when it is told to.
+class NamedPipe {
+ public:
+  explicit NamedPipe(const std::filesystem::path& path) : path_(path.string()) {
+    REQUIRE(::mkfifo(path_.c_str(), 0600) == 0);
+    REQUIRE(std::signal(SIGPIPE, SIG_IGN) != SIG_ERR);  // as the daemon does
+  }
+  NamedPipe(const NamedPipe&) = delete;
+  NamedPipe& operator=(const NamedPipe&) = delete;
+  ~NamedPipe() { close(); }
+
+  void open() {
+    fd_ = ::open(path_.c_str(), O_RDONLY | O_NONBLOCK);
+    REQUIRE(fd_ >= 0);
+  }
+  void close() {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = -1;
+  }
+  /// All that is there.
+  std::string read() const {
+    std::string text;
+    std::array<char, 65536> piece{};
+    for (;;) {
+      const auto count = ::read(fd_, piece.data(), piece.size());
+      if (count <= 0) return text;
+      text.append(piece.data(), static_cast<std::size_t>(count));
+    }
+  }
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  int fd_ = -1;
+};
+
+std::string line(int number) {
+  return "line " + std::to_string(number) + ' ' + std::string(90, 'x') + '\n';
+}
+
+std::string content(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+}  // namespace
+
+TEST_CASE("log sink: who does not read is not waited for, and loses whole lines", "[base]") {
+  const TemporaryFolder folder;
+  NamedPipe pipe(std::filesystem::path{folder.path} / "log");
+  pipe.open();
+  log::Sink sink;
+  REQUIRE(sink.open(pipe.path()));
+
+  std::string taken;
+  int number = 0;
+  while (sink.write(line(number))) taken += line(number++);
+  CHECK(sink.waiting() <= log::Sink::kMaxWaiting);
+  CHECK(sink.waiting() > log::Sink::kMaxWaiting - 200);
+  CHECK_FALSE(sink.flush());
+
+  std::string read;
+  while (!sink.flush()) read += pipe.read();
+  read += pipe.read();
+  CHECK(sink.write("the next\n"));
+  read += pipe.read();
+  CHECK((read == taken + "the next\n"));  // too much to be shown
+}
+
+TEST_CASE("log sink: a reader that comes back gets what waited", "[base]") {
+  const TemporaryFolder folder;
+  NamedPipe pipe(std::filesystem::path{folder.path} / "log");
+  pipe.open();
+  log::Sink sink;
+  REQUIRE(sink.open(pipe.path()));
+  pipe.close();
+  CHECK(sink.write("while nobody was there\n"));
+  CHECK_FALSE(sink.flush());
+  pipe.open();
+  CHECK(sink.flush());
+  CHECK(pipe.read() == "while nobody was there\n");
+}
+
+TEST_CASE("log sink: a named pipe without a reader is an error, not a wait", "[base]") {
+  const TemporaryFolder folder;
+  const NamedPipe pipe(std::filesystem::path{folder.path} / "log");
+  log::Sink sink;
+  const auto opened = sink.open(pipe.path());
+  REQUIRE_FALSE(opened);
+  CHECK(opened.error().reason.find(pipe.path()) != std::string::npos);
+}
+
+TEST_CASE("log sink: what waits goes to the file that is opened next", "[base]") {
+  const TemporaryFolder folder;
+  NamedPipe pipe(std::filesystem::path{folder.path} / "log");
+  pipe.open();
+  log::Sink sink;
+  REQUIRE(sink.open(pipe.path()));
+  pipe.close();
+  CHECK(sink.write("one\n"));
+  const auto file = std::filesystem::path{folder.path} / "file";
+  REQUIRE(sink.open(file.string()));
+  CHECK(sink.write("two\n"));
+  CHECK(content(file) == "one\ntwo\n");
+}
+
+TEST_CASE("log: lost lines are counted and told", "[base]") {
+  const TemporaryFolder folder;
+  NamedPipe pipe(std::filesystem::path{folder.path} / "log");
+  pipe.open();
+  log::Logger log(log::Level::info, log::Format::text);
+  REQUIRE(log.open(pipe.path()));
+  for (int i = 0; i < 30'000; ++i) log.info(line(i), {});
+  REQUIRE(log.lost_lines() > 0);
+
+  std::string text;
+  for (int i = 0; i < 1000 && text.find("lines of the log are lost") == std::string::npos; ++i) {
+    text += pipe.read();
+    log.tick();
+  }
+  text += pipe.read();
+  const auto told =
+      "msg=\"lines of the log are lost\" lines=" + std::to_string(log.lost_lines()) + '\n';
+  CHECK(text.find(told) != std::string::npos);
+}
+
+TEST_CASE("log: at its end the log tells what came again and was only counted", "[base]") {
+  const TemporaryFolder folder;
+  const auto file = std::filesystem::path{folder.path} / "file";
+  const auto count = [&file](std::string_view wanted) {
+    const std::string text = content(file);
+    std::size_t found = 0;
+    for (auto at = text.find(wanted); at != std::string::npos; at = text.find(wanted, at + 1))
+      ++found;
+    return found;
+  };
+  const auto fail_often = [](log::Logger& log) {
+    const log::Field fields[] = {{"service", "office"}};
+    for (int i = 0; i < 50; ++i) {
+      log.fault(log::Level::warn, {"no server", "office", "upstream", "unreachable", "refused"},
+                fields);
+    }
+  };
+  SECTION("a fault is limited") {
+    log::Logger log(log::Level::info, log::Format::text);
+    REQUIRE(log.open(file.string()));
+    fail_often(log);
+    CHECK(count("msg=\"no server\" service=office\n") == 20);
+    log.finish({});
+    CHECK(count("msg=repeated of=\"no server\" service=office leg=upstream error=unreachable "
+                "reason=refused times=30\n") == 1);
+  }
+  SECTION("who debugs wants all") {
+    log::Logger log(log::Level::debug, log::Format::text);
+    REQUIRE(log.open(file.string()));
+    fail_often(log);
+    log.finish({});
+    CHECK(count("no server") == 50);
+  }
+}
