@@ -3,10 +3,25 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "lib/session/policy.h"
 #include "lib/session/session.h"
 
 namespace starttls::session {
+namespace {
+
+/// Once the client speaks, a server may repeat its words, a password among them. Of what it says
+/// the status is enough to see what went wrong.
+Error without_echo(Error error) {
+  constexpr std::size_t kStatus = 16;
+  auto& evidence = error.evidence;
+  const auto end = std::min(evidence.find(' '), kStatus);
+  if (end < evidence.size()) evidence.resize(end);
+  return error;
+}
+
+}  // namespace
 
 // --- Until the client is greeted -----------------------------------------------------------------
 
@@ -77,7 +92,7 @@ void Session::greet_client(const Opened& opened) {
   greeted_at_ = net::Loop::precise_now();
   if (!opened.fallback_reason.empty()) {
     log_event(log::Level::warn, "continuing in the clear",
-              Error{Errc::tls_not_offered, opened.fallback_reason}, "upstream");
+              Error{Errc::tls_not_offered, opened.fallback_reason}, "upstream", Repetition::told);
   }
   downstream_role_ = service_->protocol->downstream(
       role_settings(target_, effective_mode(target_.upstream().tls, server_->secured())));
@@ -156,11 +171,13 @@ void Session::start_downstream_tls() {
   }
   const std::string go_ahead = downstream_role_->go_ahead();
   enter(Phase::downstream_starttls);
-  const auto started = client_.start_tls(go_ahead, std::move(*engine));
+  auto started = client_.start_tls(go_ahead, std::move(*engine));
   if (started) {
     prelude_bytes_to_client_ += go_ahead.size();
     return;
   }
+  // It may be a login that was sent ahead of time.
+  started.error().evidence = fmt::format("{} octets", client_.input().size());
   log_event(log::Level::warn, "session failed", started.error(), "downstream");
   send_to_client(downstream_role_->injection_reply());
   finish(name(started.error().code), started.error().reason);
@@ -204,7 +221,7 @@ void Session::run_server_input() {
   const auto step = downstream_role_->from_server(server_->input(), to_client);
   send_to_client(to_client);
   if (!step) {
-    fail(step.error());
+    fail(without_echo(step.error()));
     return;
   }
   server_->consume(step->consumed);

@@ -161,13 +161,13 @@ class Imap(dovecot.DovecotTest):
                 client.send(words % plus)
                 if not plus:
                     self.assertTrue(client.line().startswith(b"+ "))
-            client.send(b"secret\r\n")
+            client.send(b"c4nary-w0rd\r\n")
             self.assertIn(b"\r\nl OK", b"\r\n" + client.answer(b"l"))
 
     @in_pairs(UPGRADE)
     def test_everything_at_once_before_the_greeting(self, pair):
         client = self.enterContext(self.directions.connect(pair, Raw))
-        client.send(b"a CAPABILITY\r\nb LOGIN box secret\r\nc SELECT INBOX\r\nd LOGOUT\r\n")
+        client.send(b"a CAPABILITY\r\nb LOGIN box c4nary-w0rd\r\nc SELECT INBOX\r\nd LOGOUT\r\n")
         self.assertTrue(client.line().startswith(b"* OK "))
         self.assertNotIn(b"STARTTLS", client.answer(b"a"))
         for tag in (b"b", b"c", b"d"):
@@ -274,7 +274,7 @@ class Imap(dovecot.DovecotTest):
     def test_openssl_and_gnutls(self, pair):
         for program in ("openssl", "gnutls-cli"):
             heard = peers.tls_client(program, self.directions.ports[pair],
-                                     b"a LOGIN box secret\r\nb STATUS INBOX (UIDNEXT)\r\n"
+                                     b"a LOGIN box c4nary-w0rd\r\nb STATUS INBOX (UIDNEXT)\r\n"
                                      b"c LOGOUT\r\n",
                                      starttls="imap" if pair[0] == "starttls" else None)
             for words in (b"a OK", b"* STATUS INBOX (UIDNEXT ", b"c OK"):
@@ -286,7 +286,7 @@ class Imap(dovecot.DovecotTest):
         self.assertTrue(client.line().startswith(b"* OK "))
         self.assertEqual(client.ask(b"a", b"CAPABILITY").splitlines()[0],
                          b"* CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED")
-        for command in (b"LOGIN early secret", b"AUTHENTICATE PLAIN AGVhcmx5AHNlY3JldA=="):
+        for command in (b"LOGIN early c4nary-w0rd", b"AUTHENTICATE PLAIN AGVhcmx5AGM0bmFyeS13MHJk"):
             self.assertTrue(client.ask(b"b", command).startswith(b"b NO [PRIVACYREQUIRED]"))
         client.ask(b"s", b"STARTTLS")
         client.start_tls(tls_client(), "mail.test")

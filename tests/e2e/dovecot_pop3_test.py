@@ -149,7 +149,7 @@ class Pop3(dovecot.DovecotTest):
     @in_pairs(UPGRADE)
     def test_everything_at_once_before_the_greeting(self, pair):
         client = self.enterContext(self.directions.connect(pair, Raw))
-        client.send(b"CAPA\r\nUSER box\r\nPASS secret\r\nRETR 1\r\nQUIT\r\n")
+        client.send(b"CAPA\r\nUSER box\r\nPASS c4nary-w0rd\r\nRETR 1\r\nQUIT\r\n")
         replies, _ = client.rest()
         self.assertNotIn(b"STLS", replies.partition(b"\r\n.\r\n")[0])
         self.assertIn(b"\r\n...\r\n", replies)
@@ -171,7 +171,7 @@ class Pop3(dovecot.DovecotTest):
     def test_openssl_and_gnutls(self, pair):
         for program in ("openssl", "gnutls-cli"):
             heard = peers.tls_client(program, self.directions.ports[pair],
-                                     b"USER box\r\nPASS secret\r\nSTAT\r\nQUIT\r\n",
+                                     b"USER box\r\nPASS c4nary-w0rd\r\nSTAT\r\nQUIT\r\n",
                                      starttls="pop3" if pair[0] == "starttls" else None)
             self.assertRegex(heard, rb"\+OK Logged in\.\r\n\+OK 3 \d+\r\n\+OK Logging out\.\r\n")
 
@@ -183,7 +183,7 @@ class Pop3(dovecot.DovecotTest):
         self.assertIn(b"STLS", offered)
         self.assertNotIn(b"USER", offered)
         self.assertFalse([line for line in offered if line.startswith(b"SASL")])
-        for command in (b"USER early", b"PASS secret", b"AUTH PLAIN AGVhcmx5AHNlY3JldA=="):
+        for command in (b"USER early", b"PASS c4nary-w0rd", b"AUTH PLAIN AGVhcmx5AGM0bmFyeS13MHJk"):
             self.assertTrue(client.ask(command).startswith(b"-ERR"))
         client.ask(b"STLS")
         client.start_tls(tls_client(), "mail.test")

@@ -30,7 +30,7 @@ class Refused(unittest.TestCase):
                 poplib.POP3("127.0.0.1", port, timeout=30)
             yield "poplib", str(caught.exception)
         if protocol != "sieve":
-            result = peers.run("/usr/bin/curl", "--silent", "--verbose", "--user", "box:secret",
+            result = peers.run("/usr/bin/curl", "--silent", "--verbose", "--user", "box:c4nary-w0rd",
                                f"{protocol}://127.0.0.1:{port}/")
             self.assertNotEqual(result.returncode, 0)
             yield "curl", result.stderr.decode()
@@ -40,7 +40,7 @@ class Refused(unittest.TestCase):
             daemon = self.enterContext(Daemon(configuration(
                 0, protocol=protocol, address=f"127.0.0.1:{address}", upstream={"tls": tls})))
             with daemon.connect() as client:
-                client.send(b"a LOGIN early secret\r\n")
+                client.send(b"a LOGIN early c4nary-w0rd\r\n")
                 said, end = client.rest()
             self.assertRegex(said.decode(), f"^{CODES[protocol]}{reason}.*\r\n$")
             self.assertEqual(end, FIN)

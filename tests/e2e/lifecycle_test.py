@@ -12,11 +12,6 @@ from support.daemon import Daemon, configuration, run_to_end
 from support.fake_server import FakeServer, Smtp, tls_context
 from support.relay import commit
 
-SESSION_KEYS = set("""
-    session service client server downstream_tls downstream_cipher downstream_resumed upstream_tls
-    upstream_cipher upstream_resumed upstream_verify bytes_to_server bytes_to_client connect_ms
-    prelude_ms total_ms outcome reason""".split())
-
 
 class CommandLine(unittest.TestCase):
     def test_no_arguments_are_a_usage_error(self):
@@ -97,66 +92,6 @@ class Stopping(unittest.TestCase):
         with Daemon(configuration(self.server.port)) as daemon:
             daemon.terminate()
             daemon.expect_exit(0, deadline=5)
-
-
-class Logging(unittest.TestCase):
-    SECRET = "canary-s3cret"
-
-    def test_credentials_and_mail_are_never_logged(self):
-        encoded = base64.b64encode(b"\0user\0" + self.SECRET.encode())
-        said = [
-            # Well-formed, before and after the relay starts.
-            b"EHLO a.test\r\nAUTH PLAIN " + encoded + b"\r\nMAIL FROM:<" + self.SECRET.encode()
-            + b"@a.test>\r\nDATA\r\n" + self.SECRET.encode() + b"\r\n.\r\nQUIT\r\n",
-            b"EHLO a.test\r\nAUTH LOGIN\r\n" + encoded + b"\r\n" + encoded + b"\r\nQUIT\r\n",
-            # Malformed: an offending line is no reason to print it.
-            b"AUTH PLAIN " + encoded + b"\0\r\n",
-            b"AUTH\r PLAIN " + encoded + b"\r\n",
-            b"PASS " + self.SECRET.encode() + b"\r\nQUIT\r\n",
-            self.SECRET.encode() * 1000,
-        ]
-        for script in (Smtp(), Smtp(context=tls_context("expired"))):
-            with FakeServer(script) as server, Daemon(configuration(server.port)) as daemon:
-                for octets in said:
-                    with daemon.connect() as client:
-                        client.send(octets)
-                        client.finish()
-                        client.rest()
-                daemon.sessions(len(said))
-                log = daemon.text()
-            self.assertIn("level=debug", log)
-            self.assertNotIn(self.SECRET, log)
-            self.assertNotIn(encoded.decode()[:12], log)
-
-    def test_the_session_line_as_json(self):
-        with FakeServer(Smtp()) as server:
-            with Daemon(configuration(server.port, log={"format": "json"})) as daemon:
-                with daemon.connect() as client:
-                    client.reply()
-                    client.command(b"QUIT")
-                    client.rest()
-                line = daemon.session()
-        self.assertEqual(SESSION_KEYS - set(line), set())
-        self.assertEqual(line["service"], "office")
-        self.assertEqual(line["upstream_tls"], "TLSv1.3")
-        self.assertIs(line["upstream_resumed"], False)
-        self.assertIsInstance(line["bytes_to_server"], int)
-
-    def test_the_session_line_as_text_has_the_same_keys(self):
-        with FakeServer(Smtp()) as server, Daemon(configuration(server.port)) as daemon:
-            with daemon.connect() as client:
-                client.reply()
-                client.command(b"QUIT")
-                client.rest()
-            self.assertEqual(SESSION_KEYS - set(daemon.session()), set())
-
-    def test_what_a_server_says_cannot_forge_a_log_line(self):
-        script = Smtp(greeting=b'554 no" outcome=ok reason="\x1b[2J\xff\r\n')
-        with FakeServer(script) as server, Daemon(configuration(server.port)) as daemon:
-            with daemon.connect() as client:
-                client.rest()
-            self.assertEqual(daemon.session()["outcome"], "greeting_refused")
-            self.assertNotIn("\x1b", daemon.text())
 
 
 if __name__ == "__main__":

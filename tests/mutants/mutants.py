@@ -195,6 +195,14 @@ MUTANTS = [
            [("return waiting_.empty() && spent_ < kBudget;", "return true;")],
            ["storm_test.Storm.test_a_running_session_has_its_turn"],
            because=r"had to wait for all answered"),
+    Mutant("what a client sent ahead of its handshake is logged", "lib/session/session_prelude.cc",
+           [('  started.error().evidence = fmt::format("{} octets", client_.input().size());\n', "")],
+           ["log_test.Secrets.test_of_commands_behind_starttls_in_the_clear"],
+           because=r"a password is in the log"),
+    Mutant("what a server says back to a client is logged", "lib/session/session_prelude.cc",
+           [("    fail(without_echo(step.error()));", "    fail(step.error());")],
+           ["log_test.Secrets.test_that_a_server_says_back"],
+           because=r"a password is in the log"),
 ]
 
 class Broken(Exception):

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 
-from . import children, wait
+from . import canary, children, wait
 from .client import Client
 from .environment import PROXY, pki
 
@@ -77,7 +77,9 @@ class Daemon:
         self._listeners = listeners
         self._max_files = max_files
         self._lines = []
+        self._parsed = []  # as far as somebody has asked
         self._news = threading.Condition()
+        self._reading = threading.Lock()
 
     def __enter__(self):
         self._folder = tempfile.TemporaryDirectory(prefix="starttls-conf-")
@@ -116,9 +118,14 @@ class Daemon:
         """Waits until `count` parsed lines match; returns them."""
         with self._news:
             found = []
+            seen = 0
 
             def enough():
-                found[:] = [fields for fields in map(parse_line, self._lines) if matches(fields)]
+                nonlocal seen
+                for line in self._lines[len(self._parsed):]:
+                    self._parsed.append(parse_line(line))
+                found.extend(filter(matches, self._parsed[seen:]))
+                seen = len(self._parsed)
                 return len(found) >= count
 
             # The process may be gone: then no more lines will come.
@@ -144,6 +151,10 @@ class Daemon:
     def text(self):
         with self._news:
             return "\n".join(self._lines)
+
+    def unread(self):
+        """A context in which nobody reads the daemon's standard error."""
+        return self._reading
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
@@ -180,6 +191,7 @@ class Daemon:
         self._finish()
         if code != status or _SANITIZER.search(self.text()):
             raise AssertionError(f"exit status {code}\n{self.text()[-6000:]}")
+        canary.check(self.text())
 
     def _kill(self):
         if self.process.poll() is None:
@@ -194,7 +206,7 @@ class Daemon:
 
     def _read(self):
         for line in self.process.stderr:
-            with self._news:
+            with self._reading, self._news:
                 self._lines.append(line.decode("utf-8", "replace").rstrip("\n"))
                 self._news.notify_all()
         with self._news:

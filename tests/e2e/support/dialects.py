@@ -2,6 +2,7 @@
 
 import ssl
 
+from . import canary
 from .environment import pki
 from .fake_server import Gone
 
@@ -62,7 +63,7 @@ class Imap(Dialect):
     starttls = b"s1 STARTTLS"
     go_ahead = b"%s OK go\r\n"
     capability = b"c1 CAPABILITY"
-    commit = b"l1 LOGIN user secret"
+    commit = b"l1 LOGIN user " + canary.PASSWORD.encode()
     committed = b"l1 OK in\r\n"
 
     def offer(self, secure):
@@ -96,7 +97,7 @@ class Sieve(Dialect):
     failure = rb'BYE \(TRYLATER\) "([ -~]{1,500})"\r\n'
     go_ahead = b"OK\r\n"
     capability = b"CAPABILITY"
-    commit = b'AUTHENTICATE "PLAIN" "c2VjcmV0"'
+    commit = b'AUTHENTICATE "PLAIN" "%s"' % canary.plain("user")
     committed = b'OK "in"\r\n'
     pushes = True
 

@@ -8,13 +8,13 @@ import subprocess
 import tempfile
 import unittest
 
-from . import children, peers, wait
+from . import canary, children, peers, wait
 from .client import Client, free_port
 from .directions import Directions
 from .environment import PEERS, pki
 
 VMAIL_UID = 20894
-PASSWORD = "secret"
+PASSWORD = canary.PASSWORD
 USERS = ("box", "other", "third")
 
 # Dovecot takes a client whose address is the one it connected to for its own machine, and as

@@ -7,12 +7,12 @@ import signal
 import subprocess
 import tempfile
 
-from . import children, peers, wait
+from . import canary, children, peers, wait
 from .client import Client, free_port
 from .environment import PEERS, pki
 
 NEWS_UID = 20895
-USER, PASSWORD = "reader", "very secret"
+USER, PASSWORD = "reader", "very " + canary.PASSWORD
 GROUP = "misc.test"
 
 INN_CONF = """\

@@ -1,0 +1,293 @@
+"""What the log says, and what it never says; and that nobody waits for who reads it."""
+
+import base64
+import pathlib
+import signal
+import subprocess
+import tempfile
+import threading
+import unittest
+
+from matrix_test import serve
+from support import canary, children, main, wait
+from support.client import Client, free_port
+from support.daemon import Daemon, configuration, parse_line, toml
+from support.dialects import PROTOCOLS, greeted
+from support.environment import PROXY, pki
+from support.fake_server import FakeServer, Gone, Smtp, tls_context
+from support.gateway import Gateway
+
+SESSION_KEYS = set("""
+    session service client server downstream_tls downstream_cipher downstream_resumed upstream_tls
+    upstream_cipher upstream_resumed upstream_verify bytes_to_server bytes_to_client connect_ms
+    prelude_ms total_ms outcome reason""".split())
+
+WORD = canary.PASSWORD.encode()
+PLAIN = canary.plain("user")
+
+# What legacy clients say with a password in it, and what they get wrong.
+LOGINS = {
+    "smtp": (b"AUTH PLAIN " + PLAIN, b"AUTH LOGIN\r\n" + base64.b64encode(WORD),
+             b"AUTH LOGIN " + base64.b64encode(WORD)),
+    "lmtp": (b"AUTH PLAIN " + PLAIN,),
+    "imap": (b"l1 LOGIN user " + WORD, b'l2 LOGIN "user" "' + WORD + b'"',
+             b"l3 LOGIN user {%d+}\r\n" % len(WORD) + WORD, b"l4 AUTHENTICATE PLAIN " + PLAIN,
+             b"LOGIN user " + WORD),
+    "pop3": (b"USER user\r\nPASS " + WORD, b"AUTH PLAIN " + PLAIN, b"APOP user " + WORD),
+    "sieve": (b'AUTHENTICATE "PLAIN" "' + PLAIN + b'"',
+              b'AUTHENTICATE "PLAIN" {%d+}\r\n' % len(PLAIN) + PLAIN),
+    "nntp": (b"AUTHINFO USER user\r\nAUTHINFO PASS " + WORD, b"AUTHINFO SASL PLAIN " + PLAIN),
+}
+ANYWHERE = (WORD, PLAIN, b"PASS " + WORD, b"HELP " + WORD)
+
+
+def damaged(line):
+    """The line in all the ways in which it is none."""
+    yield line + b"\0\r\n"
+    yield line.replace(b" ", b"\r ", 1) + b"\r\n"
+    yield line.replace(b"\r\n", b"\n") + b"\n"
+    yield line + b"x" * 9000 + b"\r\n"
+    yield line  # and the end
+
+
+def patient(dialect):
+    """The dialect's server, which does not complain of what it does not know."""
+    script = serve(dialect, False)
+
+    def leave_quietly(connection):
+        try:
+            script(connection)
+        except AssertionError as error:
+            raise Gone from error
+
+    return leave_quietly
+
+
+def echo_server(connection):
+    """Welcomes, then answers with the client's own words, and not as the protocol wants it."""
+    connection.send(b"220 mail.test ESMTP\r\n")
+    while True:
+        line = connection.line().rstrip(b"\r\n")
+        if line.upper().startswith((b"EHLO", b"HELO")):
+            connection.send(b"250 mail.test\r\n")
+        else:
+            connection.send(b"500 what do you mean by " + line + b"\0\r\n")
+
+
+def certificates():
+    chain, key = pki().pair()
+    return f"\ndownstream.certificates = [{{ chain = {toml(chain)}, key = {toml(key)} }}]\n"
+
+
+def greeting_and_quit(port):
+    with Client(port) as client:
+        client.reply()
+        return client.command(b"QUIT")
+
+
+class Started:
+    """A daemon that nobody listens to."""
+
+    def __init__(self, text):
+        self._text = text
+
+    def __enter__(self):
+        self._folder = tempfile.TemporaryDirectory(prefix="starttls-log-")
+        path = pathlib.Path(self._folder.name) / "proxy.toml"
+        path.write_text(self._text, encoding="utf-8")
+        self.process = children.start([PROXY, "--config", path], stdout=subprocess.DEVNULL,
+                                      stderr=subprocess.PIPE)
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(wait.DEADLINE)
+        self.process.stderr.close()
+        self._folder.cleanup()
+
+    @staticmethod
+    def port_from(lines):
+        """Of the only listener, once it is ready."""
+        for line in map(parse_line, (line.decode() for line in lines)):
+            if line["msg"] == "listening":
+                port = int(line["address"].rpartition(":")[2])
+            if line["msg"] == "ready":
+                return port
+        raise AssertionError("not ready")
+
+
+class Secrets(unittest.TestCase):
+    """Each daemon's log is searched when it has stopped: see support.canary."""
+
+    def exchange(self, gateway, name, octets, prepare=None):
+        with gateway.connect(name) as client:
+            if prepare is not None:
+                prepare(client)
+            client.send(octets)
+            client.finish()
+            client.rest()
+            gateway.session(client)
+
+    def test_the_search_finds_every_form(self):
+        for text in (f"a {canary.PASSWORD} b", f"x{PLAIN.decode()}", WORD.hex(),
+                     base64.b64encode(b"user " + WORD + b" more").decode(),
+                     base64.b64encode(b"a" + WORD).decode(), base64.b64encode(WORD).decode()):
+            with self.subTest(text=text), self.assertRaises(AssertionError):
+                canary.check("an innocent line\n" + text)
+        canary.check("level=info c4nary passw0rd YzRuYXJ5")
+
+    def test_of_clients_in_every_mode_well_formed_or_not(self):
+        for protocol, dialect in PROTOCOLS.items():
+            with FakeServer(patient(dialect)) as server:
+                services = {mode: {"protocol": protocol, "downstream.tls": mode,
+                                   "upstream.address": f"127.0.0.1:{server.port}"}
+                            for mode in ("none", "starttls", "opportunistic", "implicit")}
+                with Gateway(services) as gateway:
+                    for line in LOGINS[protocol] + ANYWHERE:
+                        for mode in services:
+                            for octets in (line + b"\r\n", *damaged(line)):
+                                self.exchange(gateway, mode, octets)
+
+    def test_of_commands_behind_starttls_in_the_clear(self):
+        for protocol, dialect in PROTOCOLS.items():
+            with FakeServer(patient(dialect)) as server:
+                services = {mode: {"protocol": protocol, "downstream.tls": mode,
+                                   "upstream.address": f"127.0.0.1:{server.port}"}
+                            for mode in ("starttls", "opportunistic")}
+                with Gateway(services) as gateway:
+                    for mode in services:
+                        for line in LOGINS[protocol] + ANYWHERE:
+                            self.exchange(gateway, mode,
+                                          dialect.starttls + b"\r\n" + line + b"\r\n",
+                                          lambda client: greeted(client, dialect))
+                    attacks = gateway.daemon.lines(lambda line: line.get("error") == "attack")
+                    self.assertTrue(attacks, "nothing was refused as an attack")
+
+    def test_that_a_server_says_back(self):
+        with FakeServer(echo_server) as server, Daemon(
+                configuration(server.port, upstream={"tls": "none"},
+                              downstream={"tls": "opportunistic"}) + certificates()) as daemon:
+            for line in ANYWHERE:
+                with daemon.connect() as client:
+                    client.reply()
+                    client.send(b"EHLO a.test\r\n" + line + b"\r\nNOOP\r\n")
+                    client.finish()
+                    client.rest()
+            outcomes = [line["outcome"] for line in daemon.sessions(len(ANYWHERE))]
+            self.assertEqual(set(outcomes), {"protocol"})
+
+    def test_behind_a_handshake_that_fails(self):
+        with FakeServer(Smtp(context=tls_context("expired"))) as server, \
+                Daemon(configuration(server.port)) as daemon:
+            with daemon.connect() as client:
+                client.send(b"EHLO a.test\r\nAUTH PLAIN " + PLAIN + b"\r\n")
+                client.finish()
+                client.rest()
+            self.assertEqual(daemon.session()["outcome"], "certificate")
+
+
+class SessionLine(unittest.TestCase):
+    def test_as_json(self):
+        with FakeServer(Smtp()) as server:
+            with Daemon(configuration(server.port, log={"format": "json"})) as daemon:
+                with daemon.connect() as client:
+                    client.reply()
+                    client.command(b"QUIT")
+                    client.rest()
+                line = daemon.session()
+        self.assertEqual(SESSION_KEYS - set(line), set())
+        self.assertEqual(line["service"], "office")
+        self.assertEqual(line["upstream_tls"], "TLSv1.3")
+        self.assertIs(line["upstream_resumed"], False)
+        self.assertIsInstance(line["bytes_to_server"], int)
+
+    def test_as_text_has_the_same_keys(self):
+        with FakeServer(Smtp()) as server, Daemon(configuration(server.port)) as daemon:
+            with daemon.connect() as client:
+                client.reply()
+                client.command(b"QUIT")
+                client.rest()
+            self.assertEqual(SESSION_KEYS - set(daemon.session()), set())
+
+    def test_what_a_server_says_cannot_forge_a_line(self):
+        script = Smtp(greeting=b'554 no" outcome=ok reason="\x1b[2J\xff\r\n')
+        with FakeServer(script) as server, Daemon(configuration(server.port)) as daemon:
+            with daemon.connect() as client:
+                client.rest()
+            self.assertEqual(daemon.session()["outcome"], "greeting_refused")
+            self.assertNotIn("\x1b", daemon.text())
+
+
+class Repetition(unittest.TestCase):
+    def test_the_same_fault_is_counted_and_each_session_has_its_line(self):
+        clients = 60
+        with Daemon(configuration(free_port(), log={"level": "info"})) as daemon:
+            for _ in range(clients):
+                with daemon.connect() as client:
+                    client.rest()
+            self.assertEqual({line["outcome"] for line in daemon.sessions(clients)}, {"unreachable"})
+            daemon.terminate()
+            daemon.expect_exit(0)
+            told = daemon.lines(lambda line: line.get("msg") == "session failed")
+            self.assertEqual(len(told), 20)
+            repeated = daemon.lines(lambda line: line.get("msg") == "repeated")
+            self.assertEqual(len(repeated), 1)
+            self.assertEqual({key: repeated[0][key] for key in ("of", "service", "leg", "error", "times")},
+                             {"of": "session failed", "service": "office", "leg": "upstream",
+                              "error": "unreachable", "times": "40"})
+
+
+class Reader(unittest.TestCase):
+    def test_nobody_waits_for_one_that_has_stopped(self):
+        """More lines than a pipe holds, and than wait for it: sessions go on, and the loss is told."""
+        with Daemon(configuration(free_port())) as daemon:
+            with daemon.unread():
+                for _ in range(1500):
+                    with daemon.connect() as client:
+                        self.assertTrue(client.line().startswith(b"421 4.4.1 "))
+            lost = daemon.lines(lambda line: line.get("msg") == "lines of the log are lost")
+            self.assertGreater(int(lost[0]["lines"]), 100)
+            self.assertLess(len(daemon.sessions(1)), 1500)
+            for line in daemon.text().splitlines():
+                self.assertRegex(line, r"\A20\d\d-\S+Z level=\w+ msg=")
+
+    def test_one_that_has_gone(self):
+        with FakeServer(Smtp()) as server, Started(configuration(server.port)) as started:
+            port = started.port_from(iter(started.process.stderr.readline, b""))
+            started.process.stderr.close()
+            for _ in range(3):
+                self.assertEqual(greeting_and_quit(port), b"221 2.0.0 bye\r\n")
+
+
+class Rotation(unittest.TestCase):
+    def test_no_line_is_lost_while_the_file_is_renamed(self):
+        sessions = 120
+        with tempfile.TemporaryDirectory() as folder, FakeServer(Smtp()) as server:
+            log = pathlib.Path(folder) / "proxy.log"
+            log.touch()
+            with Started(configuration(server.port, log={"file": str(log), "level": "info"})) as started:
+                wait.until(lambda: b"msg=ready" in log.read_bytes(), "not ready")
+                port = started.port_from(log.read_bytes().splitlines())
+
+                def work():
+                    for _ in range(sessions // 2):
+                        greeting_and_quit(port)
+
+                workers = [threading.Thread(target=work) for _ in range(2)]
+                for worker in workers:
+                    worker.start()
+                files = [log]
+                while any(worker.is_alive() for worker in workers):
+                    files.append(log.with_name(f"proxy.log.{len(files)}"))
+                    log.rename(files[-1])
+                    started.process.send_signal(signal.SIGUSR1)
+                    wait.until(log.exists, "the log was not opened again")
+                for worker in workers:
+                    worker.join()
+                self.assertGreater(len(files), 2)
+                wait.until(lambda: sum(file.read_text().count("outcome=ok") for file in files) == sessions,
+                           "lines are lost")
+
+
+if __name__ == "__main__":
+    main.main()
