@@ -10,7 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include <sched.h>
 #include <sys/resource.h>
 
 #include "lib/net/loop.h"
@@ -35,13 +34,6 @@ constexpr std::chrono::milliseconds kLogInterval{1000};
 constexpr std::chrono::milliseconds kLogRetry{50};
 /// How long the last lines may wait for one.
 constexpr std::chrono::milliseconds kLastLines{500};
-
-unsigned usable_cpus() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-  return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
-}
 
 /// Sessions that the descriptor limit allows; the soft limit is raised to the hard one first.
 std::size_t sessions_within_limits() {
@@ -129,8 +121,7 @@ Result<int> Server::run() {
 }
 
 Result<> Server::start_workers() {
-  const unsigned wanted = state_.config.proxy.workers;
-  running_ = wanted == 0 ? usable_cpus() : wanted;
+  running_ = state_.metrics->workers();
   for (unsigned i = 0; i < running_; ++i) {
     workers_.push_back(std::make_unique<Worker>(shared_, i, [this] {
       control_.post([this] {

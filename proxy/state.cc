@@ -1,12 +1,17 @@
 #include "proxy/state.h"
 
 #include <algorithm>
+#include <memory>
 #include <string_view>
 #include <utility>
 
+#include <sched.h>
+
+#include "lib/base/ascii.h"
 #include "lib/base/tls_mode.h"
 #include "lib/config/load.h"
 #include "lib/net/address.h"
+#include "lib/net/loop.h"
 #include "lib/proto/protocols.h"
 #include "lib/tls/context.h"
 
@@ -19,6 +24,21 @@ const session::Service* find_service(const State* state, const std::string& name
       std::find_if(state->services.begin(), state->services.end(),
                    [&name](const auto& service) { return service->config.name == name; });
   return found == state->services.end() ? nullptr : found->get();
+}
+
+unsigned usable_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
+}
+
+std::shared_ptr<metrics::Registry> new_registry(unsigned workers) {
+  return std::make_shared<metrics::Registry>(
+      workers == 0 ? usable_cpus() : workers,
+      metrics::BuildInfo{.version = STARTTLS_VERSION,
+                         .libuv = std::string(ascii::after_first_word(net::library_version())),
+                         .boringssl = tls::library_version()});
 }
 
 }  // namespace
@@ -35,12 +55,15 @@ std::optional<State> load_state(const CommandLine& command, const State* previou
   for (const auto& problem : found) problems.push_back(problem.where + ": " + problem.text);
   if (!found.empty()) return std::nullopt;
 
+  state.metrics =
+      previous != nullptr ? previous->metrics : new_registry(state.config.proxy.workers);
   const std::string& configured = state.config.proxy.hostname;
   const session::Common common{
       .hostname = configured.empty() ? net::default_hostname() : configured,
       .record_codec = state.config.proxy.record_codec == config::RecordCodec::ssl
                           ? tls::RecordCodecChoice::library
-                          : tls::RecordCodecChoice::automatic};
+                          : tls::RecordCodecChoice::automatic,
+      .metrics = state.metrics.get()};
   for (const auto& service : state.config.services) {
     auto made = session::make_service(service, common, find_service(previous, service.name));
     if (made) {

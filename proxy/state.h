@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/base/metrics.h"
 #include "lib/config/config.h"
 #include "lib/session/service.h"
 #include "proxy/cli.h"
@@ -18,7 +19,8 @@ using Services = std::vector<std::shared_ptr<const session::Service>>;
 
 struct State {
   config::Config config;
-  Services services;  ///< not empty
+  Services services;                           ///< not empty
+  std::shared_ptr<metrics::Registry> metrics;  ///< of the first state; those that replace it go on
 };
 
 /// Reads the configuration and all files that it names. `previous` (or null) is the state that this

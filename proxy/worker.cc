@@ -86,7 +86,8 @@ void Worker::keep_warm() {
       return each.second != nullptr && each.second->suits(*service);
     });
     if (old == before.end()) {
-      pool = std::make_unique<session::WarmPool>(loop_, shared_.log, service);
+      pool = std::make_unique<session::WarmPool>(
+          session::Workplace{loop_, service->metrics->of_worker(index_)}, shared_.log, service);
     } else {
       pool = std::move(old->second);
       pool->rename(service);
@@ -104,8 +105,10 @@ void Worker::on_client(net::Stream::Ptr client,
                        const std::shared_ptr<const session::Service>& service) {
   const auto peer = client->peer();
   auto session = std::make_unique<session::Session>(
-      session::Environment{loop_, shared_.log, *this, shared_.loop_guard}, service,
-      std::move(client), fmt::format("{:08x}.{}.{}", shared_.run_id, index_, next_session_++));
+      session::Environment{loop_, shared_.log, *this, shared_.loop_guard,
+                           service->metrics->of_worker(index_)},
+      service, std::move(client),
+      fmt::format("{:08x}.{}.{}", shared_.run_id, index_, next_session_++));
   session::Session& born = *session;
   sessions_.emplace(&born, std::move(session));
 

@@ -15,30 +15,31 @@
 // that is removed disappears with its last session, and one that comes back later starts at zero,
 // which Prometheus takes for a restart.
 //
-// Where each is to be counted (`metrics_` is the session's tally, on its worker):
+// Where each is counted (a session's tally is in its Environment):
 //
-//   reload, control thread  session::Service::metrics = registry.service(name)
+//   load_state, control thread
+//                           session::Service::metrics = registry.service(name)
 //   Worker::on_client       service->metrics->of_worker(index_), which the session keeps
-//   Session, constructor    metrics_.session_opened()
-//   Session::end            metrics_.session_ended(outcome_, precise_now() - born_at_)
+//   Session, constructor    session_opened()
+//   Session::end            session_ended(outcome_, precise_now() - born_at_)
 //   Session::greet_client, ::start_plain_relay
-//                           metrics_.prelude_ended(greeted_at_ - born_at_)
-//   Session::greet_client   with a fallback reason: metrics_.plaintext_fallback(Leg::upstream)
+//                           prelude_ended(greeted_at_ - born_at_)
+//   Session::greet_client   with a fallback reason: plaintext_fallback(Leg::upstream)
 //   Session, dialogue to relay, downstream opportunistic and not secured
-//                           metrics_.plaintext_fallback(Leg::downstream)
-//   Session::on_leg_data    metrics_.bytes(direction, plaintext.size()); the prelude's at
-//                           send_to_client and send_to_server
-//   Session::on_cut         metrics_.truncated(leg), also where nothing was lost
-//   UpstreamOpener::on_connected, without a stream
-//                           metrics_.connect_failed(error.code)
+//                           plaintext_fallback(Leg::downstream)
+//   Session::on_leg_data    bytes(direction, what the pipe took); the prelude's at send_to_client
+//                           and send_to_server, and the go-ahead
+//   Session::on_leg_end     of a leg that was cut: truncated(leg), also where nothing was lost
+//   UpstreamOpener::on_connected, without a stream, and ::on_deadline while connecting
+//                           connect_failed(error.code)
 //   both, when a leg is secured
-//                           metrics_.handshake_done({leg, facts.number, facts.resumed, took})
-//   both, when a handshake ends otherwise (on_leg_failed, on_leg_end, on_deadline, a client
-//   certificate that is refused)
-//                           metrics_.handshake_failed(leg, error.code)
+//                           handshake_done({leg, facts.number, facts.resumed, took})
+//   both, when a handshake ends otherwise (a deadline and a client certificate that is refused
+//   included)
+//                           handshake_failed(leg, error.code)
 //   both, where an error's code is attack
-//                           metrics_.attacked(leg, error.attack)
-//   WarmPool::Entry         metrics_.warm_connections(+1) when it is ready, (-1) when it is no more
+//                           attacked(leg, error.attack)
+//   WarmPool::Entry         warm_connections(+1) when it is ready, (-1) when it is no more
 //
 // The opener's and the pool's tally is their service's on their loop's worker; what the pool opens
 // is counted like the rest. All else on the page is nobody's to count, and is given to `text` by
@@ -291,6 +292,9 @@ class Registry {
   Registry(unsigned workers, BuildInfo build);
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
+
+  /// How many tallies each service has.
+  [[nodiscard]] unsigned workers() const noexcept { return workers_; }
 
   /// The service of that name: the one there is, as long as anybody holds it, else a new one.
   [[nodiscard]] std::shared_ptr<Service> service(const std::string& name);

@@ -120,6 +120,8 @@ Result<std::shared_ptr<const Service>> make_service(const config::Service& confi
     return fail(Errc::config, "service " + config.name + ": " + reason, std::move(evidence));
   };
   if (service->protocol == nullptr) return failed("unknown protocol " + config.protocol);
+  service->metrics = common.metrics != nullptr ? common.metrics->service(config.name)
+                                               : std::make_shared<metrics::Service>(1);
   if (uses_tls(config.upstream.tls)) {
     auto context = tls::Context::client(client_options(config.upstream, common.record_codec));
     if (!context) return failed(context.error().reason, context.error().evidence);

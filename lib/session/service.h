@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lib/base/error.h"
+#include "lib/base/metrics.h"
 #include "lib/config/config.h"
 #include "lib/proto/protocols.h"
 #include "lib/tls/context.h"
@@ -26,12 +27,14 @@ struct Service {
   std::shared_ptr<const tls::Context> upstream_tls;    ///< nullptr where the mode is none
   std::shared_ptr<const tls::Context> downstream_tls;  ///< the same
   std::vector<ServerPolicy> destinations;              ///< of config.destinations, in their order
+  std::shared_ptr<metrics::Service> metrics;           ///< never null: each worker its own tally
 };
 
 /// What services have in common.
 struct Common {
   std::string hostname;  ///< our own name, never empty
   tls::RecordCodecChoice record_codec = tls::RecordCodecChoice::automatic;
+  metrics::Registry* metrics = nullptr;  ///< null: nobody asks what the services count
 };
 
 /// Reads all files anew. `previous` (or null) is the service of that name which this one is to

@@ -24,7 +24,9 @@ Session::Session(Environment environment, std::shared_ptr<const Service> service
       target_(service_),
       accepted_at_(env_.loop.now()),
       last_activity_(accepted_at_),
-      born_at_(net::Loop::precise_now()) {}
+      born_at_(net::Loop::precise_now()) {
+  env_.metrics.session_opened();
+}
 
 void Session::start() {
   if (service_->config.downstream.tls != TlsMode::implicit) {
@@ -38,6 +40,7 @@ void Session::start() {
     return;
   }
   enter(Phase::downstream_handshake);
+  handshake_at_ = net::Loop::precise_now();
   client_.start_implicit_tls(std::move(*engine));
   client_.start();
 }
@@ -49,7 +52,7 @@ void Session::refuse(const Error& error) {
 
 void Session::stop() {
   if (phase_ == Phase::relay) {
-    finish(name(Errc::draining), "the time to drain is over");
+    finish(Errc::draining, "the time to drain is over");
   } else {
     fail(Error{Errc::draining, "the proxy is stopping"});
   }
@@ -108,7 +111,8 @@ void Session::on_deadline() {
   switch (phase_) {
     case Phase::downstream_handshake:
     case Phase::downstream_starttls:
-      fail(Error{Errc::timeout, "the TLS handshake with the client timed out"});
+      on_client_handshake_failed(
+          Error{Errc::timeout, "the TLS handshake with the client timed out"});
       return;
     case Phase::accepted:
     case Phase::connecting:
@@ -127,7 +131,7 @@ void Session::on_deadline() {
       if (quiet < idle) {
         deadline_.start(idle - quiet);
       } else {
-        finish(name(Errc::timeout), "idle");
+        finish(Errc::timeout, "idle");
       }
       return;
     }
@@ -157,7 +161,12 @@ void Session::on_leg_input(Leg& leg) {
 void Session::on_leg_data(Leg& leg, std::span<const std::byte> plaintext) {
   if (phase_ != Phase::relay) return;
   last_activity_ = env_.loop.now();
-  pipe_from(leg).on_data(plaintext);
+  Pipe& pipe = pipe_from(leg);
+  const auto before = pipe.octets();
+  pipe.on_data(plaintext);
+  // What a broken pipe drops does not count.
+  env_.metrics.bytes(is_client(leg) ? metrics::Direction::to_server : metrics::Direction::to_client,
+                     static_cast<std::size_t>(pipe.octets() - before));
 }
 
 void Session::on_leg_drained(Leg& leg) {
@@ -169,27 +178,27 @@ void Session::on_leg_drained(Leg& leg) {
 void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
   if (phase_ >= Phase::finishing) return;
   if (end == LegEnd::cut) {
-    on_cut(leg, "ok", how);
+    env_.metrics.truncated(is_client(leg) ? metrics::Leg::downstream : metrics::Leg::upstream);
+    on_cut(leg, Outcome::ok(), how);
     return;
   }
   if (is_client(leg) && before_greeting()) {
     client_ended_ = true;
     // Half a client that has said something wants an answer; one that said nothing has left.
-    if (client_.input().empty())
-      finish(name(Errc::closed), "the client left before it was greeted");
+    if (client_.input().empty()) finish(Errc::closed, "the client left before it was greeted");
     return;
   }
   pipe_from(leg).on_end();
   // A server that leaves in the middle of a dialogue leaves nothing to talk about.
-  if (!is_client(leg) && phase_ < Phase::relay) finish("ok", "");
+  if (!is_client(leg) && phase_ < Phase::relay) finish(Outcome::ok(), "");
   finish_if_both_ended();
 }
 
 /// `outcome`: what it is called where nothing was lost in the middle of a line.
-void Session::on_cut(Leg& leg, std::string_view outcome, std::string_view how) {
+void Session::on_cut(Leg& leg, Outcome outcome, std::string_view how) {
   const std::string_view side = is_client(leg) ? "the client" : "the server";
   if (before_greeting()) {
-    finish(name(Errc::closed), "the client left before it was greeted: " + std::string{how});
+    finish(Errc::closed, "the client left before it was greeted: " + std::string{how});
     return;
   }
   Leg& other = is_client(leg) ? *server_ : client_;
@@ -198,7 +207,7 @@ void Session::on_cut(Leg& leg, std::string_view outcome, std::string_view how) {
     finish(outcome, reason);
     return;
   }
-  outcome_ = outcome == "ok" ? "truncated" : outcome;
+  outcome_ = outcome == Outcome::ok() ? Outcome::truncated() : outcome;
   reason_ = reason;
   to_reset_ = &other;
   leg.finish();
@@ -215,17 +224,17 @@ void Session::on_leg_write_failed(Leg& leg, Error) {
 void Session::on_leg_failed(Leg& leg, Error error) {
   if (phase_ >= Phase::finishing) return;
   if (is_client(leg) && !leg.secured()) {
-    fail(error);  // the words are lost: nothing more goes out in the clear
+    on_client_handshake_failed(error);
     return;
   }
   log_event(log::Level::warn, "TLS failed", error, is_client(leg) ? "downstream" : "upstream");
   if (!is_client(leg) && phase_ == Phase::dialogue) {
     // With TLS 1.3 a server that wants a certificate of us says so only now (RFC 8446 §4.4.2.4).
     send_to_client(proto::failure_reply(*service_->protocol, error, service_->hostname));
-    finish(name(error.code), error.reason);
+    finish(error.code, error.reason);
     return;
   }
-  on_cut(leg, name(error.code), error.reason);
+  on_cut(leg, error.code, error.reason);
 }
 
 void Session::on_leg_finished(Leg&) {
@@ -234,7 +243,7 @@ void Session::on_leg_finished(Leg&) {
 
 void Session::finish_if_both_ended() {
   if (phase_ < Phase::finishing && to_server_->finished() && to_client_->finished()) {
-    finish("ok", "");
+    finish(Outcome::ok(), "");
   }
 }
 
@@ -251,10 +260,10 @@ void Session::fail(const Error& error) {
     send_to_client(verbatim ? std::string{opener_->refusal()}
                             : proto::failure_reply(*service_->protocol, error, service_->hostname));
   }
-  finish(name(error.code), error.reason);
+  finish(error.code, error.reason);
 }
 
-void Session::finish(std::string_view outcome, std::string reason) {
+void Session::finish(Outcome outcome, std::string reason) {
   if (phase_ >= Phase::finishing) return;
   outcome_ = outcome;
   reason_ = std::move(reason);
@@ -289,6 +298,7 @@ void Session::end_if_finished() {
 void Session::end() {
   if (phase_ == Phase::ended) return;
   enter(Phase::ended);
+  env_.metrics.session_ended(outcome_, net::Loop::precise_now() - born_at_);
   log_session();
   env_.owner.on_session_ended(*this);
 }

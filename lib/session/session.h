@@ -37,6 +37,8 @@
 #include <string_view>
 
 #include "lib/base/log.h"
+#include "lib/base/metrics.h"
+#include "lib/base/outcome.h"
 #include "lib/net/timer.h"
 #include "lib/session/leg.h"
 #include "lib/session/relay.h"
@@ -65,6 +67,7 @@ struct Environment {
   log::Logger& log;
   SessionOwner& owner;
   LoopGuard& loop_guard;
+  metrics::Tally& metrics;  ///< this worker's, of the service
 };
 
 /// Lives on its worker's thread.
@@ -133,6 +136,7 @@ class Session final : LegEvents, OpenerEvents {
   [[nodiscard]] bool dialogue_goes_on(proto::Verdict verdict);
   void start_downstream_tls();
   void on_client_secured();
+  void on_client_handshake_failed(const Error& error);
   void run_client_input();
   void pass_on_client_end();
   void run_server_input();
@@ -141,11 +145,11 @@ class Session final : LegEvents, OpenerEvents {
   void balance();
 
   void start_plain_relay();
-  void on_cut(Leg& leg, std::string_view outcome, std::string_view how);
+  void on_cut(Leg& leg, Outcome outcome, std::string_view how);
   void finish_if_both_ended();
 
   void fail(const Error& error);
-  void finish(std::string_view outcome, std::string reason);
+  void finish(Outcome outcome, std::string reason);
   void reset_when_delivered();
   void end_if_finished();
   void end();
@@ -193,9 +197,10 @@ class Session final : LegEvents, OpenerEvents {
   std::chrono::nanoseconds born_at_;         // for measuring
   std::chrono::nanoseconds connected_at_{};
   std::chrono::nanoseconds greeted_at_{};
+  std::chrono::nanoseconds handshake_at_{};  // the client's began
   std::uint64_t prelude_bytes_to_server_ = 0;
   std::uint64_t prelude_bytes_to_client_ = 0;
-  std::string outcome_ = "ok";
+  Outcome outcome_ = Outcome::ok();
   std::string reason_;
 };
 

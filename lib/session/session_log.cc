@@ -81,7 +81,7 @@ void Session::log_session() {
        {"connect_ms", since_birth(connected_at_)},
        {"prelude_ms", since_birth(greeted_at_)},
        {"total_ms", since_birth(net::Loop::precise_now())},
-       {"outcome", outcome_},
+       {"outcome", name(outcome_)},
        {"reason", reason_}});
 }
 

@@ -37,8 +37,8 @@ void Session::connect() {
     return;
   }
   const auto give_up_at = accepted_at_ + service_->config.timeouts.prelude;
-  opener_ = std::make_unique<UpstreamOpener>(env_.loop, target_, give_up_at,
-                                             static_cast<OpenerEvents&>(*this));
+  opener_ = std::make_unique<UpstreamOpener>(Workplace{env_.loop, env_.metrics}, target_,
+                                             give_up_at, static_cast<OpenerEvents&>(*this));
   opener_->start();
 }
 
@@ -90,7 +90,9 @@ void Session::go_on_with(Opened opened) {
 
 void Session::greet_client(const Opened& opened) {
   greeted_at_ = net::Loop::precise_now();
+  env_.metrics.prelude_ended(greeted_at_ - born_at_);
   if (!opened.fallback_reason.empty()) {
+    env_.metrics.plaintext_fallback(metrics::Leg::upstream);
     log_event(log::Level::warn, "continuing in the clear",
               Error{Errc::tls_not_offered, opened.fallback_reason}, "upstream", Repetition::told);
   }
@@ -113,6 +115,7 @@ void Session::greet_client(const Opened& opened) {
 
 void Session::start_plain_relay() {
   greeted_at_ = connected_at_;
+  env_.metrics.prelude_ended(greeted_at_ - born_at_);
   to_server_.emplace(client_, *server_);
   to_client_.emplace(*server_, client_);
   enter(Phase::relay);
@@ -138,6 +141,9 @@ void Session::run_client_input() {
   if (step->consumed > 0) arm_deadline();  // a complete command
   if (!dialogue_goes_on(step->verdict)) return;
   if (step->verdict == proto::Verdict::relay) {
+    if (service_->config.downstream.tls == TlsMode::opportunistic && !client_.secured()) {
+      env_.metrics.plaintext_fallback(metrics::Leg::downstream);
+    }
     enter(Phase::relay);
     client_.start_relay();
     run_server_input();
@@ -157,7 +163,7 @@ bool Session::dialogue_goes_on(proto::Verdict verdict) {
       start_downstream_tls();
       return false;
     case proto::Verdict::finish:
-      finish("ok", "");
+      finish(Outcome::ok(), "");
       return false;
   }
   return false;
@@ -171,16 +177,19 @@ void Session::start_downstream_tls() {
   }
   const std::string go_ahead = downstream_role_->go_ahead();
   enter(Phase::downstream_starttls);
+  handshake_at_ = net::Loop::precise_now();
   auto started = client_.start_tls(go_ahead, std::move(*engine));
   if (started) {
     prelude_bytes_to_client_ += go_ahead.size();
+    env_.metrics.bytes(metrics::Direction::to_client, go_ahead.size());
     return;
   }
+  env_.metrics.attacked(metrics::Leg::downstream, started.error().attack);
   // It may be a login that was sent ahead of time.
   started.error().evidence = fmt::format("{} octets", client_.input().size());
   log_event(log::Level::warn, "session failed", started.error(), "downstream");
   send_to_client(downstream_role_->injection_reply());
-  finish(name(started.error().code), started.error().reason);
+  finish(started.error().code, started.error().reason);
 }
 
 void Session::on_leg_secured(Leg& leg) {
@@ -189,10 +198,14 @@ void Session::on_leg_secured(Leg& leg) {
 
 void Session::on_client_secured() {
   if (const Error* refusal = client_.refusal()) {
-    fail(
-        *refusal);  // inside TLS: the client can trust it, and nobody else reads it (RFC 3207 §4.1)
+    on_client_handshake_failed(*refusal);
     return;
   }
+  const tls::Facts facts = client_.facts();
+  env_.metrics.handshake_done({.leg = metrics::Leg::downstream,
+                               .version = facts.number,
+                               .resumed = facts.resumed,
+                               .took = net::Loop::precise_now() - handshake_at_});
   if (phase_ == Phase::downstream_handshake) {
     connect();
     return;
@@ -209,6 +222,14 @@ void Session::on_client_secured() {
   if (!server_->input().empty()) run_server_input();
 }
 
+/// Where it was not completed no words reach the client, for nothing more goes out in the clear; a
+/// certificate is refused inside TLS: the client can trust it, and nobody else reads it (RFC 3207
+/// §4.1).
+void Session::on_client_handshake_failed(const Error& error) {
+  env_.metrics.handshake_failed(metrics::Leg::downstream, error.code);
+  fail(error);
+}
+
 /// A half-closed client's end travels behind its last whole line; what follows that is no command.
 void Session::pass_on_client_end() {
   if (client_ended_ && phase_ < Phase::finishing) to_server_->on_end();
@@ -221,6 +242,9 @@ void Session::run_server_input() {
   const auto step = downstream_role_->from_server(server_->input(), to_client);
   send_to_client(to_client);
   if (!step) {
+    if (step.error().code == Errc::attack) {
+      env_.metrics.attacked(metrics::Leg::upstream, step.error().attack);
+    }
     fail(without_echo(step.error()));
     return;
   }
@@ -238,11 +262,13 @@ void Session::run_server_input() {
 
 void Session::send_to_client(std::string_view text) {
   prelude_bytes_to_client_ += text.size();
+  env_.metrics.bytes(metrics::Direction::to_client, text.size());
   client_.write(text);
 }
 
 void Session::send_to_server(std::string_view text) {
   prelude_bytes_to_server_ += text.size();
+  env_.metrics.bytes(metrics::Direction::to_server, text.size());
   server_->write(text);
 }
 

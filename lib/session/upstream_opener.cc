@@ -18,13 +18,14 @@ proto::RoleSettings role_settings(const Target& target, TlsMode upstream) {
           .tag = random_token()};
 }
 
-UpstreamOpener::UpstreamOpener(net::Loop& loop, Target& target,
+UpstreamOpener::UpstreamOpener(Workplace workplace, Target& target,
                                std::chrono::milliseconds give_up_at, OpenerEvents& events)
-    : loop_(loop),
+    : loop_(workplace.loop),
+      metrics_(workplace.metrics),
       target_(target),
       give_up_at_(give_up_at),
       events_(events),
-      deadline_(loop, [this] { on_deadline(); }) {}
+      deadline_(loop_, [this] { on_deadline(); }) {}
 
 void UpstreamOpener::start() {
   connect();
@@ -74,6 +75,7 @@ void UpstreamOpener::arm_deadline() {
 void UpstreamOpener::on_deadline() {
   switch (stage_) {
     case OpeningStage::connecting:
+      metrics_.connect_failed(Errc::timeout);
       give_up(Error{Errc::timeout, "timed out while connecting to the server"});
       return;
     case OpeningStage::handshake:
@@ -106,6 +108,7 @@ void UpstreamOpener::connect() {
 
 void UpstreamOpener::on_connected(Result<net::Stream::Ptr> stream) {
   if (!stream) {
+    metrics_.connect_failed(stream.error().code);
     attempt_failed(stream.error());
     return;
   }
@@ -180,6 +183,7 @@ void UpstreamOpener::start_tls() {
     return;
   }
   enter(OpeningStage::handshake);
+  handshake_at_ = net::Loop::precise_now();
   if (role_ == nullptr) {
     leg_->start_implicit_tls(std::move(*engine));
     if (!over_ && stage_ == OpeningStage::handshake) leg_->start();
@@ -197,8 +201,17 @@ void UpstreamOpener::ask_for_push() {
   on_verdict(verdict, out);
 }
 
+void UpstreamOpener::count_failure(const Error& error) {
+  if (error.code == Errc::attack) {
+    metrics_.attacked(metrics::Leg::upstream, error.attack);
+  } else if (stage_ == OpeningStage::handshake) {
+    metrics_.handshake_failed(metrics::Leg::upstream, error.code);
+  }
+}
+
 void UpstreamOpener::attempt_failed(const Error& error) {
   if (over_) return;
+  count_failure(error);
   const bool another = address_index_ + 1 < target_.addresses().size();
   if (!another || time_left() == std::chrono::milliseconds{0}) {
     give_up(error);
@@ -238,6 +251,11 @@ void UpstreamOpener::on_leg_input(Leg& leg) {
 
 void UpstreamOpener::on_leg_secured(Leg& leg) {
   if (!is_current(leg) || stage_ != OpeningStage::handshake) return;
+  const tls::Facts facts = leg.facts();
+  metrics_.handshake_done({.leg = metrics::Leg::upstream,
+                           .version = facts.number,
+                           .resumed = facts.resumed,
+                           .took = net::Loop::precise_now() - handshake_at_});
   if (role_ == nullptr) {
     start_role();
     return;

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "lib/base/metrics.h"
 #include "lib/net/connector.h"
 #include "lib/net/timer.h"
 #include "lib/session/leg.h"
@@ -50,6 +51,12 @@ class OpenerEvents {
   ~OpenerEvents() = default;
 };
 
+/// Where it is done: on this loop, and counted there.
+struct Workplace {
+  net::Loop& loop;
+  metrics::Tally& metrics;
+};
+
 /// Lives on its worker's thread.
 class UpstreamOpener final : LegEvents {
  public:
@@ -57,7 +64,7 @@ class UpstreamOpener final : LegEvents {
   static constexpr std::chrono::milliseconds kPushWait{2000};
 
   /// `give_up_at`: on the loop's clock, for all addresses together. `target` outlives us.
-  UpstreamOpener(net::Loop& loop, Target& target, std::chrono::milliseconds give_up_at,
+  UpstreamOpener(Workplace workplace, Target& target, std::chrono::milliseconds give_up_at,
                  OpenerEvents& events);
   UpstreamOpener(const UpstreamOpener&) = delete;
   UpstreamOpener& operator=(const UpstreamOpener&) = delete;
@@ -101,6 +108,7 @@ class UpstreamOpener final : LegEvents {
   void on_verdict(Result<proto::Verdict> verdict, std::string_view to_server);
   void start_tls();
   void attempt_failed(const Error& error);
+  void count_failure(const Error& error);
   void report_opened();
   void give_up(const Error& error);
 
@@ -109,6 +117,7 @@ class UpstreamOpener final : LegEvents {
   }
 
   net::Loop& loop_;
+  metrics::Tally& metrics_;
   Target& target_;
   std::chrono::milliseconds give_up_at_;
   OpenerEvents& events_;
@@ -119,6 +128,7 @@ class UpstreamOpener final : LegEvents {
   std::unique_ptr<proto::UpstreamRole> role_;
   std::string server_;
   std::chrono::nanoseconds connected_at_{};
+  std::chrono::nanoseconds handshake_at_{};
   std::size_t address_index_ = 0;
   OpeningStage stage_ = OpeningStage::connecting;
   bool awaits_push_ = false;  // after TLS: not a word yet

@@ -19,9 +19,13 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
 
   explicit Entry(WarmPool& pool) : pool_(pool), target_(pool.service_) {
     const auto give_up_at = pool.loop_.now() + pool.service_->config.timeouts.prelude;
-    opener_ = std::make_unique<UpstreamOpener>(pool.loop_, target_, give_up_at,
-                                               static_cast<OpenerEvents&>(*this));
+    opener_ = std::make_unique<UpstreamOpener>(Workplace{pool.loop_, pool.metrics_}, target_,
+                                               give_up_at, static_cast<OpenerEvents&>(*this));
   }
+
+  Entry(const Entry&) = delete;
+  Entry& operator=(const Entry&) = delete;
+  ~Entry() { enter(State::gone); }
 
   void start() { opener_->start(); }
 
@@ -36,7 +40,7 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
   [[nodiscard]] std::optional<Opened> take(LegEvents& events) {
     // Something waits in the kernel: whatever it is, it will be told, and is not for a client.
     if (!opened_.leg->stream().is_quiet()) return std::nullopt;
-    state_ = State::gone;
+    enter(State::gone);
     opened_.leg->set_events(events);
     opened_.connected_at = net::Loop::precise_now();
     return std::move(opened_);
@@ -44,7 +48,7 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
 
   /// The server is told, as its protocol wants it.
   void leave() {
-    state_ = State::leaving;
+    enter(State::leaving);
     due_ = pool_.loop_.now() + kLinger;
     opened_.leg->write(goodbye());
     opened_.leg->finish();
@@ -58,6 +62,12 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
   }
 
  private:
+  void enter(State state) {
+    pool_.metrics_.warm_connections((state == State::ready ? 1 : 0) -
+                                    (state_ == State::ready ? 1 : 0));
+    state_ = state;
+  }
+
   // OpenerEvents
   void on_opening(OpeningStage) override {}
   void on_attempt_failed(const Error&) override {}
@@ -69,7 +79,7 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
                    peer_words(opened_.leg->input())});
       return;
     }
-    state_ = State::ready;
+    enter(State::ready);
     ready_at_ = pool_.loop_.now();
     due_ = ready_at_ + pool_.plan_.lifetime(ready_at_, pool_.chance());
     pool_.on_ready();
@@ -81,10 +91,10 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
   }
 
   void refuse(const Error& error) {
-    state_ = State::gone;
+    enter(State::gone);
     pool_.on_failed(error, opener_->address());
     if (opened_.leg == nullptr) return;
-    state_ = State::leaving;
+    enter(State::leaving);
     due_ = pool_.loop_.now() + kLinger;
     opened_.leg->finish();
   }
@@ -101,7 +111,7 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
   void on_leg_failed(Leg&, Error error) override { lose(error.reason); }
   void on_leg_finished(Leg&) override {
     if (state_ != State::leaving) return;
-    state_ = State::gone;
+    enter(State::gone);
     pool_.wake();
   }
 
@@ -125,12 +135,13 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
   State state_ = State::opening;
 };
 
-WarmPool::WarmPool(net::Loop& loop, log::Logger& log, std::shared_ptr<const Service> service)
-    : loop_(loop),
+WarmPool::WarmPool(Workplace workplace, log::Logger& log, std::shared_ptr<const Service> service)
+    : loop_(workplace.loop),
+      metrics_(workplace.metrics),
       log_(log),
       service_(std::move(service)),
       plan_(service_->config.upstream.warm),
-      timer_(loop, [this] { tick(); }),
+      timer_(loop_, [this] { tick(); }),
       chances_(std::random_device{}()) {
   wake();
 }

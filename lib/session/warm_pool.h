@@ -35,7 +35,7 @@ class WarmPool {
   static constexpr std::chrono::seconds kLinger{2};
 
   /// Begins to fill as soon as the loop runs. Failures are logged once, until it works again.
-  WarmPool(net::Loop& loop, log::Logger& log, std::shared_ptr<const Service> service);
+  WarmPool(Workplace workplace, log::Logger& log, std::shared_ptr<const Service> service);
   WarmPool(const WarmPool&) = delete;
   WarmPool& operator=(const WarmPool&) = delete;
   /// Says goodbye on all connections.
@@ -62,6 +62,7 @@ class WarmPool {
   void on_lost(std::chrono::milliseconds age, std::string_view server, std::string_view reason);
 
   net::Loop& loop_;
+  metrics::Tally& metrics_;  // of the service
   log::Logger& log_;
   std::shared_ptr<const Service> service_;
   WarmPlan plan_;
