@@ -33,6 +33,7 @@ constexpr Group kGroups[] = {
     {"Our certificate, for servers that ask for one", "service.upstream.certificate"},
     {"Time-outs (such as 10s, 5m, 1h30m)", "timeouts"},
     {"Log", "log"},
+    {"Metrics, health and sessions (HTTP)", "admin"},
     {"Process", "proxy"},
 };
 

@@ -122,6 +122,8 @@ Capabilities capabilities_to_keep(const config::Config& config) {
       if (address.port != 0 && address.port < kFirstFreePort) kept |= bit(CAP_NET_BIND_SERVICE);
     }
   }
+  const auto& admin = config.admin.listen;
+  if (admin && admin->port != 0 && admin->port < kFirstFreePort) kept |= bit(CAP_NET_BIND_SERVICE);
   if (config.proxy.user.empty()) kept |= bit(CAP_DAC_OVERRIDE) | bit(CAP_DAC_READ_SEARCH);
   return kept;
 }

@@ -67,6 +67,8 @@ FilesInUse files_in_use(const CommandLine& command, const config::Config& config
       if (address.is_unix()) files.sockets.push_back(address.path);
     }
   }
+  const auto& admin = config.admin.listen;
+  if (admin && admin->is_unix()) files.sockets.push_back(admin->path);
   files.as_root = ::geteuid() == 0;
   return files;
 }

@@ -15,6 +15,8 @@
 #include "lib/net/loop.h"
 #include "lib/net/signals.h"
 #include "lib/net/timer.h"
+#include "proxy/admin.h"
+#include "proxy/admin_pages.h"
 #include "proxy/file_watch.h"
 #include "proxy/listeners.h"
 #include "proxy/worker.h"
@@ -61,7 +63,11 @@ class Server {
         possible_sessions_(sessions_within_limits()),
         listeners_(log, shared_.loop_guard),
         watch_timer_(control_, [this] { look_at_files(); }),
-        log_timer_(control_, [this] { tend_log(); }) {
+        log_timer_(control_, [this] { tend_log(); }),
+        pages_(control_, state_, workers_),
+        admin_(control_, log_, [this](proto::AdminPage page, AdminServer::Reply reply) {
+          pages_.make(page, std::move(reply));
+        }) {
     watch_.follow(watched_files(state_.config), loaded_at);
   }
 
@@ -93,6 +99,8 @@ class Server {
   net::Timer log_timer_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::size_t running_ = 0;  // workers that have not drained
+  AdminPages pages_;
+  AdminServer admin_;
   bool draining_ = false;
   /// Why the files on disk are not used; empty: they are. Told when they have stood still for a
   /// while, because certificate and key are two files and seldom written at once.
@@ -123,21 +131,24 @@ Result<int> Server::run() {
 Result<> Server::start_workers() {
   running_ = state_.metrics->workers();
   for (unsigned i = 0; i < running_; ++i) {
-    workers_.push_back(std::make_unique<Worker>(shared_, i, [this] {
-      control_.post([this] {
+    workers_.push_back(std::make_unique<Worker>(shared_, i, [this, i] {
+      control_.post([this, i] {
+        pages_.on_worker_drained(i);
         if (--running_ == 0) control_.stop();
       });
     }));
   }
   auto plan = listeners_.plan(state_.services, workers_.size());
   if (!plan) return fail(std::move(plan.error()));
+  auto admin = admin_.plan(state_.config.admin.listen);
+  if (!admin) return fail(std::move(admin.error()));
   // Sessions, and what is kept warm for them, resolve names: libuv has threads for that.
   if (auto confined = confine_(); !confined) return confined;
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     if (auto result = workers_[i]->listen(std::move(plan->changes[i])); !result) return result;
   }
   listeners_.commit();
-  return {};
+  return admin_.commit(std::move(*admin));
 }
 
 void Server::on_signal(int number) {
@@ -172,6 +183,7 @@ void Server::tend_log() {
 
 void Server::drain() {
   draining_ = true;
+  pages_.on_draining();
   watch_timer_.stop();
   log_.info("draining", {{"sessions", std::uint64_t{shared_.sessions.load()}}});
   for (const auto& worker : workers_) worker->drain(state_.config.proxy.drain_timeout);
@@ -198,6 +210,11 @@ bool Server::reload(std::vector<std::string>& problems) {
     problems.push_back(plan.error().reason);
     return false;
   }
+  auto admin = admin_.plan(fresh->config.admin.listen);
+  if (!admin) {
+    problems.push_back(admin.error().reason);
+    return false;
+  }
   const auto& log_config = fresh->config.log;
   if (log_config.file != state_.config.log.file) {
     if (auto opened = log_.open(log_config.file); !opened) {
@@ -222,6 +239,10 @@ bool Server::reload(std::vector<std::string>& problems) {
   const State old = std::exchange(state_, std::move(*fresh));
   apply_limits();
   listeners_.commit();
+  if (auto moved = admin_.commit(std::move(*admin)); !moved) {
+    log_.error("admin not listening", {{"reason", moved.error().reason}});
+  }
+  pages_.on_reloaded();
   watch_.follow(watched_files(state_.config), loaded_at);
   waiting_.clear();
   log_.info("reloaded", {{"services", std::uint64_t{state_.services.size()}},
@@ -232,6 +253,7 @@ bool Server::reload(std::vector<std::string>& problems) {
 }
 
 void Server::report(const std::vector<std::string>& problems) {
+  pages_.on_reload_failed();
   for (std::string problem : problems) {
     if (state_.config.proxy.sandbox && problem.find("Permission denied") != std::string::npos) {
       problem += " (the sandbox has only the folders that were in use at the start: restart)";
@@ -240,8 +262,13 @@ void Server::report(const std::vector<std::string>& problems) {
   }
 }
 
-/// Of each service that was not served like that before.
+/// Of each service that was not served like that before, and of the admin endpoint.
 void Server::warn_of_policies(const State* previous) {
+  if (previous == nullptr || previous->config.admin != state_.config.admin) {
+    for (const std::string& warning : config::warnings(state_.config.admin)) {
+      log_.warn("policy", {{"warning", warning}});
+    }
+  }
   for (const auto& service : state_.config.services) {
     if (previous != nullptr) {
       const auto& old = previous->config.services;

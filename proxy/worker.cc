@@ -131,6 +131,17 @@ void Worker::on_session_ended(session::Session& session) {
   });
 }
 
+void Worker::list_sessions(std::size_t limit, OnListed on_listed) {
+  loop_.post([this, limit, on_listed = std::move(on_listed)] {
+    std::vector<session::SessionStatus> listed;
+    for (const auto& [key, session] : sessions_) {
+      if (listed.size() == limit) break;
+      listed.push_back(session->status());
+    }
+    on_listed(std::move(listed), sessions_.size());
+  });
+}
+
 void Worker::drain(std::chrono::milliseconds patience) {
   loop_.post([this, patience] { begin_drain(patience); });
 }

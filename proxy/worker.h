@@ -62,6 +62,15 @@ class Worker final : session::SessionOwner {
   /// From any thread: stops accepting, lets sessions finish up to `patience`, then ends them.
   void drain(std::chrono::milliseconds patience);
 
+  /// Octets of buffers in use. From any thread.
+  [[nodiscard]] std::size_t buffer_bytes() noexcept { return loop_.pool().used_bytes(); }
+  /// What it is told of at most so many sessions, and how many are open.
+  using OnListed =
+      std::function<void(std::vector<session::SessionStatus> sessions, std::size_t open)>;
+  /// From any thread, after `start`. `on_listed` is called on the worker's thread, soon; never,
+  /// where the worker has drained.
+  void list_sessions(std::size_t limit, OnListed on_listed);
+
  private:
   void on_client(net::Stream::Ptr client, const std::shared_ptr<const session::Service>& service);
   void on_session_ended(session::Session& session) override;

@@ -344,6 +344,29 @@ TEST_CASE("warnings: clients elsewhere that may choose the clear can be kept the
   CHECK(warnings(service).empty());
 }
 
+TEST_CASE("warnings and --check: an admin endpoint that others reach is told of",
+          "[config][security]") {
+  const auto listening = [](const std::string& text) {
+    config::Admin admin;
+    admin.listen = *config::parse_address(text);
+    return admin;
+  };
+  CHECK(config::warnings(config::Admin{}).empty());
+  for (const auto* local : {"127.0.0.1:9465", "[::1]:9465", "unix:/run/a.sock"}) {
+    CHECK(config::warnings(listening(local)).empty());
+  }
+  const auto found = config::warnings(listening("0.0.0.0:9465"));
+  REQUIRE(found.size() == 1);
+  CHECK(found[0] ==
+        "whoever reaches 0.0.0.0:9465 sees who is connected, and is asked for no password: keep "
+        "others "
+        "away from it (admin.listen)");
+  config::Config config;
+  config.admin = listening("0.0.0.0:9465");
+  CHECK(config::describe(config) ==
+        "admin\n  listens on        0.0.0.0:9465\n  WARNING           " + found[0] + "\n");
+}
+
 TEST_CASE("destinations: the most specific network counts, wherever its row stands", "[config]") {
   const auto row = [](std::initializer_list<std::string_view> networks) {
     config::Destination destination;

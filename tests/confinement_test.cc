@@ -127,6 +127,10 @@ TEST_CASE("capabilities: only what the configuration uses is kept", "[confinemen
   CHECK(capabilities_to_keep(config) == Capabilities{1} << CAP_NET_BIND_SERVICE);
   service.listen.back() = {"127.0.0.1", 0, ""};
   CHECK(capabilities_to_keep(config) == 0);
+  config.admin.listen = Address{"127.0.0.1", 80, ""};
+  CHECK(capabilities_to_keep(config) == Capabilities{1} << CAP_NET_BIND_SERVICE);
+  config.admin.listen = Address{"", 0, "/run/admin.sock"};
+  CHECK(capabilities_to_keep(config) == 0);
 
   service.upstream.original_destination = true;  // TPROXY reaches no loopback listener
   CHECK(capabilities_to_keep(config) == 0);

@@ -2,6 +2,7 @@
 
 #include "lib/tls/context.h"
 
+#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -94,6 +95,38 @@ TEST_CASE("context: chain and key are read from PEM, ECDSA and RSA", "[tls]") {
   const std::string both =
       folder.write("both.pem", test_pki().server.key_pem() + test_pki().server.chain_pem(), 0600);
   CHECK(server_failure({both, both}) == "");
+}
+
+TEST_CASE("context: knows when its own certificates end", "[tls]") {
+  const TempFolder folder;
+  const auto now = std::chrono::system_clock::now();
+  auto options = test::server_options();
+  options.not_before = std::chrono::hours{-48};
+  options.not_after = std::chrono::hours{-24};
+  const auto past = folder.write("past", test_pki().ca.issue(options));
+  const auto good = folder.write("good", test_pki().server);
+
+  const auto server = Context::server({.certificates = {good, past}});
+  REQUIRE(server);
+  const auto& own = (*server)->own_certificates();
+  REQUIRE(own.size() == 2);
+  CHECK(own[0].chain == good.chain);
+  CHECK(own[0].not_before < now);
+  CHECK(own[0].not_after > now);
+  CHECK(own[1].chain == past.chain);
+  CHECK(own[1].not_after - own[1].not_before == std::chrono::hours{24});
+  const auto ago = now - own[1].not_after;
+  CHECK(ago > std::chrono::hours{23});
+  CHECK(ago < std::chrono::hours{25});
+
+  const auto client =
+      Context::client({.verification = tls::Verification::none, .certificate = past});
+  REQUIRE(client);
+  REQUIRE((*client)->own_certificates().size() == 1);
+  CHECK((*client)->own_certificates()[0].chain == past.chain);
+  const auto anonymous = Context::client({.verification = tls::Verification::none});
+  REQUIRE(anonymous);
+  CHECK((*anonymous)->own_certificates().empty());
 }
 
 TEST_CASE("context: a key of another certificate is refused", "[tls][security]") {

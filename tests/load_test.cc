@@ -131,6 +131,8 @@ record_codec = "ssl"
 level = "debug"
 format = "json"
 file = "logs/x.log"
+[admin]
+listen = "unix:run/admin.sock"
 [timeouts]
 connect = "1s"
 handshake = "2s"
@@ -174,6 +176,7 @@ upstream = { address = "10.0.0.1:25", tls = "implicit" }
   CHECK(config.log.level == config::LogLevel::debug);
   CHECK(config.log.format == config::LogFormat::json);
   CHECK(config.log.file == (folder.path() / "logs/x.log").string());
+  CHECK(config.admin.listen == Address{"", 0, (folder.path() / "run/admin.sock").string()});
 
   REQUIRE(config.services.size() == 2);
   const auto& first = config.services[0];
@@ -773,6 +776,23 @@ TEST_CASE("load: two services have two names and no address in common", "[config
         Lines{"f.toml:9:10: service.listen: 127.0.0.1:2525 belongs to the service at f.toml:1:1"});
 }
 
+TEST_CASE("load: the admin endpoint is off, or has an address of its own", "[config][security]") {
+  CHECK_FALSE(good(whole_office_and("")).admin.listen);
+  CHECK_FALSE(good(whole_office_and("[admin]\nlisten = ''")).admin.listen);
+  const auto problem = [](const std::string& listen) {
+    return problems_of(whole_office_and("[admin]\nlisten = " + listen)).at(0);
+  };
+  CHECK(problem("'localhost:9465'") ==
+        "f.toml:7:10: admin.listen: 'localhost:9465': a name is no address to listen on: write the "
+        "IP address, 127.0.0.1 or [::1]");
+  CHECK(problem("'*:9465'") ==
+        "f.toml:7:10: admin.listen: '*' is not an address: write 0.0.0.0:PORT or [::]:PORT, or "
+        "both");
+  CHECK(problem("[ '127.0.0.1:1' ]") == "f.toml:7:10: admin.listen: must be a string, not a list");
+  CHECK(problem("'127.0.0.1:2525'") ==
+        "f.toml:4:10: service.listen: 127.0.0.1:2525 belongs to admin.listen");
+}
+
 TEST_CASE("load: what a service must have and has not is missed at its place", "[config]") {
   CHECK(problems_of("\n[[service]]\n") ==
         Lines{"f.toml:2:1: service.name: is required", "f.toml:2:1: service.protocol: is required",
@@ -984,7 +1004,8 @@ TEST_CASE("flags: make one service, named after its protocol", "[config]") {
       {"--upstream", {"a:25", "b:25"}}, {"--allow", {"10.0.0.0/8"}},
       {"--upstream-tls", {"implicit"}}, {"--workers", {"2"}},
       {"--greeting-text", {"false"}},   {"--idle-timeout", {"1h"}},
-      {"--log-file", {"x.log"}},        {"--warm", {"3"}}};
+      {"--log-file", {"x.log"}},        {"--warm", {"3"}},
+      {"--admin", {"[::1]:9465"}}};
   REQUIRE(lines(load_flags(flags, kProtocols, config)) == Lines{});
   REQUIRE(config.services.size() == 1);
   const auto& service = config.services[0];
@@ -997,6 +1018,7 @@ TEST_CASE("flags: make one service, named after its protocol", "[config]") {
   CHECK(service.timeouts.idle == 1h);
   CHECK(config.proxy.workers == 2);
   CHECK(config.log.file == (fs::current_path() / "x.log").string());
+  CHECK(config.admin.listen == Address{"::1", 9465, ""});
 }
 
 TEST_CASE("flags: are checked like a file, and named in what is said of them", "[config]") {

@@ -146,6 +146,12 @@ struct Proxy {
   friend bool operator==(const Proxy&, const Proxy&) = default;
 };
 
+struct Admin {
+  std::optional<Address> listen;  ///< nothing: there is no such endpoint
+
+  friend bool operator==(const Admin&, const Admin&) = default;
+};
+
 struct Log {
   LogLevel level = LogLevel::info;
   LogFormat format = LogFormat::text;
@@ -157,6 +163,7 @@ struct Log {
 struct Config {
   Proxy proxy;
   Log log;
+  Admin admin;
   std::vector<Service> services;
   std::vector<std::string> secret_files;  ///< named by "${file:PATH}"
 
@@ -183,6 +190,8 @@ struct Config {
 /// What a person should know before relying on the service: verification switched off, a leg that
 /// is or may stay in the clear. One sentence each, for the log at start and for `--check`.
 [[nodiscard]] std::vector<std::string> warnings(const Service& service);
+/// The same of the admin endpoint.
+[[nodiscard]] std::vector<std::string> warnings(const Admin& admin);
 
 /// The effective policy of each service in plain words, as `--check` prints it: lines, each ended.
 [[nodiscard]] std::string describe(const Config& config);

@@ -222,6 +222,13 @@ std::vector<std::string> warnings(const Service& service) {
   return found;
 }
 
+std::vector<std::string> warnings(const Admin& admin) {
+  if (!admin.listen || is_local(*admin.listen)) return {};
+  return {
+      "whoever reaches " + to_string(*admin.listen) +
+      " sees who is connected, and is asked for no password: keep others away from it (admin.listen)"};
+}
+
 std::string describe(const Config& config) {
   std::string out;
   if (!config.proxy.user.empty() || !config.proxy.sandbox) {
@@ -230,6 +237,12 @@ std::string describe(const Config& config) {
     if (!config.proxy.sandbox) {
       line(out, "WARNING", "keeps rights that it does not need (proxy.sandbox = false)");
     }
+  }
+  if (config.admin.listen) {
+    if (!out.empty()) out += "\n";
+    out += "admin\n";
+    line(out, "listens on", to_string(*config.admin.listen));
+    for (const auto& warning : warnings(config.admin)) line(out, "WARNING", warning);
   }
   for (const auto& service : config.services) {
     if (!out.empty()) out += "\n";

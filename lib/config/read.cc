@@ -71,6 +71,23 @@ std::optional<Address> read_address(const Input& input) {
   return std::move(*address);
 }
 
+/// An address to listen on.
+std::optional<Address> read_own_address(const Input& input) {
+  const auto& text = input.value.text;
+  if (text.starts_with("*:")) {
+    reject(input, "'*' is not an address: write 0.0.0.0:PORT or [::]:PORT, or both");
+    return std::nullopt;
+  }
+  auto address = read_address(input);
+  if (address && !address->is_unix() && !is_ip_literal(address->host)) {
+    // A name may stand for several addresses, and for others tomorrow.
+    reject(input, "'" + text + "': a name is no address to listen on: write the IP address" +
+                      (ascii::iequals(address->host, "localhost") ? ", 127.0.0.1 or [::1]" : ""));
+    return std::nullopt;
+  }
+  return address;
+}
+
 template <class Element>
 void reject_repeated(const Input& input, const std::vector<Element>& all, const Element& one) {
   if (std::find(all.begin(), all.end(), one) != all.end()) {
@@ -259,18 +276,8 @@ void read_listen(const Input& input, std::vector<Address>& out) {
       reject(one, "is not supported yet by this version: '" + ascii::escape(text) + "'");
       return;
     }
-    if (text.starts_with("*:")) {
-      reject(one, "'*' is not an address: write 0.0.0.0:PORT or [::]:PORT, or both");
-      return;
-    }
-    const auto address = read_address(one);
+    const auto address = read_own_address(one);
     if (!address) return;
-    if (!address->is_unix() && !is_ip_literal(address->host)) {
-      // A name may stand for several addresses, and for others tomorrow.
-      reject(one, "'" + text + "': a name is no address to listen on: write the IP address" +
-                      (ascii::iequals(address->host, "localhost") ? ", 127.0.0.1 or [::1]" : ""));
-      return;
-    }
     if (address->is_unix() || address->port != 0) reject_repeated(one, addresses, *address);
     addresses.push_back(*address);
   };
@@ -279,6 +286,16 @@ void read_listen(const Input& input, std::vector<Address>& out) {
     reject(input, "must name at least one address");
   }
   out = std::move(addresses);
+}
+
+void read_admin_listen(const Input& input, std::optional<Address>& out) {
+  std::string text;
+  if (!read_text(input, text)) return;
+  if (text.empty()) {
+    out.reset();
+  } else if (auto address = read_own_address(input)) {
+    out = std::move(address);
+  }
 }
 
 void read_upstream(const Input& input, Upstream& out) {

@@ -59,6 +59,8 @@ void read_readable_file(const Input& input, std::string& out);
 void read_required_file(const Input& input, std::string& out);
 
 void read_listen(const Input& input, std::vector<Address>& out);
+/// One address to listen on; "" = none.
+void read_admin_listen(const Input& input, std::optional<Address>& out);
 /// Addresses, or the word for where each client meant to go.
 void read_upstream(const Input& input, Upstream& out);
 /// "client", or "" for an address of ours.

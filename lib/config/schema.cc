@@ -175,6 +175,12 @@ constexpr Key kKeys[] = {
      .help = "where the log goes [standard error]",
      .read = [](const Input& in, Target& t) { read_path(in, t.config.log.file); }},
 
+    {.path = "admin.listen",
+     .flag = "--admin",
+     .operand = "ADDRESS",
+     .help = "IP:PORT or unix:PATH: metrics and health over HTTP [off]",
+     .read = [](const Input& in, Target& t) { read_admin_listen(in, t.config.admin.listen); }},
+
     {.path = "timeouts.connect",
      .flag = "--connect-timeout",
      .operand = "TIME",

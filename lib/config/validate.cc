@@ -5,6 +5,7 @@
 namespace starttls::config {
 namespace {
 
+constexpr std::string_view kAdminListen = "admin.listen";
 constexpr std::string_view kName = "service.name";
 constexpr std::string_view kListen = "service.listen";
 constexpr std::string_view kDownstreamTls = "service.downstream.tls";
@@ -39,6 +40,7 @@ class Validator {
       required_keys(i);
       unique_name(i);
       unique_listen(i);
+      not_where_admin_is(i);
       both_halves(i, kChain, kKey);
       both_halves(i, kClientChain, kClientKey);
       certificate_for_tls(i);
@@ -101,6 +103,14 @@ class Validator {
             to_string(address) + " belongs to the service at " + section(j).place.where);
       }
     }
+  }
+
+  void not_where_admin_is(std::size_t i) {
+    const auto& admin = config_.admin.listen;
+    if (!admin || (!admin->is_unix() && admin->port == 0)) return;
+    const auto& listen = service(i).listen;
+    if (std::find(listen.begin(), listen.end(), *admin) == listen.end()) return;
+    add(i, kListen, to_string(*admin) + " belongs to " + written(kAdminListen));
   }
 
   /// Of the pair on a command line; in a file the halves are members of one table.

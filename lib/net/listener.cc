@@ -79,7 +79,8 @@ Result<Socket> bind_tcp(const Address& address, Taking taking) {
   if (socket.get() < 0) return system_error(address, "socket");
   const int on = 1;
   if (::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-      ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0) {
+      (taking != Taking::alone &&
+       ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0)) {
     return system_error(address, "setsockopt");
   }
   if (where->storage.ss_family == AF_INET6 &&

@@ -32,6 +32,8 @@ enum class Taking : std::uint8_t {
   /// And, where the process may (CAP_NET_ADMIN), those to addresses of others that TPROXY hands to
   /// it. Never on loopback: who listens there counts on being reached from this machine only.
   others_too,
+  /// As `ours`, on a port that no other socket shares: an error where somebody has it already.
+  alone,
 };
 
 /// Binds and listens. TCP sockets of several workers share the port by SO_REUSEPORT (the kernel

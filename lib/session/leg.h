@@ -113,6 +113,10 @@ class Leg final : public Endpoint, net::StreamEvents {
   [[nodiscard]] bool secured() const noexcept {
     return engine_ != nullptr && engine_->established();
   }
+  /// What is written goes out: not during a handshake, nor after one that failed.
+  [[nodiscard]] bool writable() const noexcept {
+    return security_ == Security::clear || (security_ == Security::secured && !write_ended_);
+  }
   /// After `finish`: both directions are over.
   [[nodiscard]] bool finished() const noexcept {
     return delivery_ == Delivery::discard && peer_ended_ && stream_->queued() == 0;

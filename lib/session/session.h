@@ -49,6 +49,21 @@ namespace starttls::session {
 
 class Session;
 
+/// What a session is doing, for whoever asks. Texts are as in its lines of the log.
+struct SessionStatus {
+  std::string session;
+  std::string service;
+  std::string client;
+  std::string server;          ///< "" before one was reached
+  std::string downstream_tls;  ///< "TLSv1.3", or "none"
+  std::string upstream_tls;
+  std::string phase;
+  std::string state;  ///< what it waits for, in its protocol's words
+  std::chrono::nanoseconds age{};
+  std::uint64_t bytes_to_server = 0;
+  std::uint64_t bytes_to_client = 0;
+};
+
 /// Whoever holds sessions: a worker.
 class SessionOwner {
  public:
@@ -87,6 +102,8 @@ class Session final : LegEvents, OpenerEvents {
   void refuse(const Error& error);
   /// The time to drain is over: last words where the protocol allows them, else the end.
   void stop();
+
+  [[nodiscard]] SessionStatus status() const;
 
  private:
   enum class Phase : std::uint8_t {
@@ -166,6 +183,12 @@ class Session final : LegEvents, OpenerEvents {
     return opener_ != nullptr ? opener_->address() : target_.addresses()[address_index_];
   }
   [[nodiscard]] std::string_view state() const noexcept;
+  [[nodiscard]] std::uint64_t bytes_to_server() const noexcept {
+    return prelude_bytes_to_server_ + (to_server_ ? to_server_->octets() : 0);
+  }
+  [[nodiscard]] std::uint64_t bytes_to_client() const noexcept {
+    return prelude_bytes_to_client_ + (to_client_ ? to_client_->octets() : 0);
+  }
   /// What is done where the same comes again and again.
   enum class Repetition : std::uint8_t { counted, told };
   void log_event(log::Level level, std::string_view message, const Error& error,

@@ -30,6 +30,23 @@ std::string_view Session::state() const noexcept {
   return kPhaseNames[static_cast<std::size_t>(phase_)];
 }
 
+SessionStatus Session::status() const {
+  const auto version = [](const Leg* leg) {
+    return std::string(leg != nullptr && leg->secured() ? leg->facts().version : "none");
+  };
+  return {.session = id_,
+          .service = service_->config.name,
+          .client = client_name_,
+          .server = server_name_,
+          .downstream_tls = version(&client_),
+          .upstream_tls = version(server_.get()),
+          .phase = std::string(kPhaseNames[static_cast<std::size_t>(phase_)]),
+          .state = std::string(state()),
+          .age = net::Loop::precise_now() - born_at_,
+          .bytes_to_server = bytes_to_server(),
+          .bytes_to_client = bytes_to_client()};
+}
+
 void Session::log_event(log::Level level, std::string_view message, const Error& error,
                         std::string_view leg, Repetition repetition) {
   if (!env_.log.enabled(level)) return;
@@ -63,26 +80,25 @@ void Session::log_session() {
   // Encryption without identity is said on every line, not only at start.
   const bool unverified =
       secured && settings.verify == config::Verify::none && settings.pins.empty();
-  env_.log.write(
-      unverified ? log::Level::warn : log::Level::info, "session",
-      {{"session", id_},
-       {"service", service_->config.name},
-       {"client", client_name_},
-       {"server", server_name_},
-       {"downstream_tls", down.version},
-       {"downstream_cipher", down.cipher},
-       {"downstream_resumed", down.resumed},
-       {"upstream_tls", up.version},
-       {"upstream_cipher", up.cipher},
-       {"upstream_resumed", up.resumed},
-       {"upstream_verify", secured ? verify_name(settings) : ""},
-       {"bytes_to_server", prelude_bytes_to_server_ + (to_server_ ? to_server_->octets() : 0)},
-       {"bytes_to_client", prelude_bytes_to_client_ + (to_client_ ? to_client_->octets() : 0)},
-       {"connect_ms", since_birth(connected_at_)},
-       {"prelude_ms", since_birth(greeted_at_)},
-       {"total_ms", since_birth(net::Loop::precise_now())},
-       {"outcome", name(outcome_)},
-       {"reason", reason_}});
+  env_.log.write(unverified ? log::Level::warn : log::Level::info, "session",
+                 {{"session", id_},
+                  {"service", service_->config.name},
+                  {"client", client_name_},
+                  {"server", server_name_},
+                  {"downstream_tls", down.version},
+                  {"downstream_cipher", down.cipher},
+                  {"downstream_resumed", down.resumed},
+                  {"upstream_tls", up.version},
+                  {"upstream_cipher", up.cipher},
+                  {"upstream_resumed", up.resumed},
+                  {"upstream_verify", secured ? verify_name(settings) : ""},
+                  {"bytes_to_server", bytes_to_server()},
+                  {"bytes_to_client", bytes_to_client()},
+                  {"connect_ms", since_birth(connected_at_)},
+                  {"prelude_ms", since_birth(greeted_at_)},
+                  {"total_ms", since_birth(net::Loop::precise_now())},
+                  {"outcome", name(outcome_)},
+                  {"reason", reason_}});
 }
 
 }  // namespace starttls::session

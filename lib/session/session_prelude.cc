@@ -261,6 +261,7 @@ void Session::run_server_input() {
 }
 
 void Session::send_to_client(std::string_view text) {
+  if (!client_.writable()) return;  // last words behind a handshake that failed: nobody hears them
   prelude_bytes_to_client_ += text.size();
   env_.metrics.bytes(metrics::Direction::to_client, text.size());
   client_.write(text);

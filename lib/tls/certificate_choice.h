@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lib/tls/boringssl.h"
+#include "lib/tls/context.h"
 #include "lib/tls/fingerprint.h"
 #include "lib/tls/name_match.h"
 
@@ -18,6 +19,7 @@ struct ServerCertificate {
   std::vector<bssl::UniquePtr<CRYPTO_BUFFER>> chain;  ///< leaf first
   bssl::UniquePtr<EVP_PKEY> key;
   PresentedNames names;
+  OwnCertificate own;
   std::uint16_t ecdsa_scheme = 0;  ///< SSL_SIGN_ECDSA_... of the key's curve; 0 = RSA
   /// Session id context: a session is resumed only under the same policy and the same names.
   Digest session_context{};

@@ -130,6 +130,9 @@ Result<ServerCertificate> read_certificate_and_key(const ChainAndKey& files) {
   if (!scheme) return fail(Errc::config, files.key + ": neither an RSA nor an ECDSA key");
   out.ecdsa_scheme = *scheme;
   out.names = presented_names(leaf.get());
+  out.own = {.chain = files.chain,
+             .not_before = time_of(X509_get0_notBefore(leaf.get())),
+             .not_after = time_of(X509_get0_notAfter(leaf.get()))};
   return out;
 }
 
@@ -339,6 +342,7 @@ Result<std::shared_ptr<const Context>> Context::client(const ClientOptions& opti
   if (options.certificate) {
     const auto own = read_certificate_and_key(*options.certificate);
     if (!own) return fail(own.error());
+    impl->own.push_back(own->own);
     std::vector<CRYPTO_BUFFER*> chain;
     for (const auto& buffer : own->chain) chain.push_back(buffer.get());
     for (const auto* buffer : chain) policy.add(buffer);
@@ -372,6 +376,7 @@ Result<std::shared_ptr<const Context>> Context::server(const ServerOptions& opti
   for (const ChainAndKey& files : options.certificates) {
     auto certificate = read_certificate_and_key(files);
     if (!certificate) return fail(certificate.error());
+    impl->own.push_back(certificate->own);
     impl->certificates.push_back(std::move(*certificate));
   }
   impl->ssl_ctx = new_ssl_ctx(options.min_version);
@@ -412,6 +417,10 @@ Result<std::shared_ptr<const Context>> Context::server(const ServerOptions& opti
 
 bool Context::same_policy(const Context& other) const noexcept {
   return impl_->role == other.impl_->role && impl_->policy == other.impl_->policy;
+}
+
+const std::vector<OwnCertificate>& Context::own_certificates() const noexcept {
+  return impl_->own;
 }
 
 Context::Context(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}

@@ -3,6 +3,7 @@
 // Immutable TLS settings, shared by all workers. No <openssl/...> in sight: only lib/tls knows the
 // library.
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -58,6 +59,13 @@ struct ServerOptions {
   RecordCodecChoice record_codec = RecordCodecChoice::automatic;
 };
 
+/// A certificate of ours, the chain's first.
+struct OwnCertificate {
+  std::string chain;  ///< the file that it was read from
+  std::chrono::system_clock::time_point not_before;
+  std::chrono::system_clock::time_point not_after;
+};
+
 /// Settings of one leg's TLS, made once from configuration. Thread-safe after creation.
 class Context {
  public:
@@ -70,6 +78,8 @@ class Context {
   /// Equal where all that decides whom the client role trusts is: options, and contents of files.
   /// Of two such contexts the older one is worth keeping, for its sessions.
   [[nodiscard]] bool same_policy(const Context& other) const noexcept;
+  /// As configured; none where the client role has none.
+  [[nodiscard]] const std::vector<OwnCertificate>& own_certificates() const noexcept;
 
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;

@@ -45,6 +45,7 @@ struct Context::Impl {
   std::vector<Pin> pins;
   bssl::UniquePtr<X509_STORE> roots;            ///< client role with Verification::full; client_ca
   std::vector<ServerCertificate> certificates;  ///< server role, not empty
+  std::vector<OwnCertificate> own;              ///< both roles
   std::shared_ptr<TicketKeys> ticket_keys;      ///< server role
   std::string alpn;                             ///< ids as on the wire, each with its length
   Digest policy{};

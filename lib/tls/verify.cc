@@ -274,6 +274,18 @@ std::string leaf_subject(const STACK_OF(CRYPTO_BUFFER) * chain) {
   return leaf ? name_text(X509_get_subject_name(leaf.get())) : std::string();
 }
 
+std::chrono::system_clock::time_point time_of(const ASN1_TIME* time) {
+  const bssl::UniquePtr<ASN1_TIME> epoch(ASN1_TIME_set(nullptr, 0));
+  int days = 0;
+  int seconds = 0;
+  if (!epoch || ASN1_TIME_diff(&days, &seconds, epoch.get(), time) != 1) {
+    ERR_clear_error();
+    return {};
+  }
+  return std::chrono::system_clock::time_point{std::chrono::hours{24} * days +
+                                               std::chrono::seconds{seconds}};
+}
+
 std::vector<CertificateInfo> describe_chain(const STACK_OF(CRYPTO_BUFFER) * chain) {
   std::vector<CertificateInfo> out;
   const std::size_t size = chain == nullptr ? 0 : sk_CRYPTO_BUFFER_num(chain);

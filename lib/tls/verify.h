@@ -50,6 +50,9 @@ using Verified = tl::expected<std::chrono::seconds, Rejection>;
 /// Leaf first, as the peer sent them; what does not parse is left out.
 [[nodiscard]] std::vector<CertificateInfo> describe_chain(const STACK_OF(CRYPTO_BUFFER) * chain);
 
+/// 1970 where it does not parse.
+[[nodiscard]] std::chrono::system_clock::time_point time_of(const ASN1_TIME* time);
+
 [[nodiscard]] PresentedNames presented_names(const X509* certificate);
 
 /// The leaf's subject, escaped for logs; empty where there is none that parses.

@@ -1,0 +1,132 @@
+#include "proxy/admin.h"
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "lib/net/stream.h"
+#include "lib/net/timer.h"
+
+namespace starttls {
+
+class AdminServer::Connection final : net::StreamEvents {
+ public:
+  Connection(AdminServer& server, std::uint64_t id, net::Stream::Ptr stream)
+      : server_(server),
+        id_(id),
+        stream_(std::move(stream)),
+        deadline_(server.loop_, [this] { server_.drop(id_); }) {
+    stream_->set_events(this);
+    deadline_.start(kRequestTime);
+    stream_->start_reading(kRead);
+  }
+
+  [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+  [[nodiscard]] const proto::AdminRequest& request() const noexcept { return request_; }
+
+  void answer(const proto::AdminResponse& response) {
+    const std::string wire = proto::to_wire(response, request_.wants_body());
+    deadline_.start(kAnswerTime);
+    answered_ = true;
+    stream_->write(std::as_bytes(std::span{wire}));
+    stream_->shutdown_write();
+    drop_if_done();
+  }
+
+ private:
+  static constexpr std::size_t kRead = 4096;
+
+  void on_stream_data(std::span<std::byte> bytes) override {
+    if (decided_) return;  // what lies behind the request is nobody's
+    const std::string_view text{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    if (!request_.feed(text)) return;
+    decided_ = true;
+    server_.on_request(*this);
+  }
+  void on_stream_end(const Error* error) override {
+    // Half a peer that has asked wants its answer.
+    peer_ended_ = true;
+    if (error != nullptr || !decided_) {
+      server_.drop(id_);
+    } else {
+      drop_if_done();
+    }
+  }
+  void on_stream_drained() override { drop_if_done(); }
+  void on_stream_write_failed(Error) override { server_.drop(id_); }
+
+  void drop_if_done() {
+    if (answered_ && peer_ended_ && stream_->queued() == 0) server_.drop(id_);
+  }
+
+  AdminServer& server_;
+  std::uint64_t id_;
+  net::Stream::Ptr stream_;
+  net::Timer deadline_;
+  proto::AdminRequest request_;
+  bool decided_ = false;
+  bool answered_ = false;
+  bool peer_ended_ = false;
+};
+
+AdminServer::AdminServer(net::Loop& loop, log::Logger& log, MakePage make_page)
+    : loop_(loop), log_(log), make_page_(std::move(make_page)) {}
+
+AdminServer::~AdminServer() = default;
+
+Result<AdminServer::Plan> AdminServer::plan(const std::optional<Address>& address) const {
+  Plan plan{address, std::nullopt};
+  if (!address || address == address_) return plan;
+  auto socket = net::bind_listener(*address, net::Taking::alone);
+  if (!socket) return fail(std::move(socket.error()));
+  plan.socket = std::move(*socket);
+  return plan;
+}
+
+Result<> AdminServer::commit(Plan plan) {
+  if (plan.address == address_) return {};
+  address_ = std::move(plan.address);
+  listener_.reset();
+  if (!plan.socket) {
+    log_.info("admin closed", {});
+    return {};
+  }
+  const std::string where = net::local_name(*plan.socket);
+  listener_ = std::make_unique<net::Listener>(
+      loop_, address_->is_unix() ? net::Stream::Kind::unix_socket : net::Stream::Kind::tcp,
+      [this](net::Stream::Ptr stream) { on_connection(std::move(stream)); });
+  if (auto opened = listener_->open(std::move(*plan.socket)); !opened) return opened;
+  log_.info("admin listening", {{"address", where}});
+  return {};
+}
+
+void AdminServer::on_connection(net::Stream::Ptr stream) {
+  // Outside of all calls of connections: we are the listener's.
+  if (connections_.size() >= kMaxConnections) connections_.erase(connections_.begin());
+  const std::uint64_t id = next_id_++;
+  connections_.emplace(id, std::make_unique<Connection>(*this, id, std::move(stream)));
+}
+
+void AdminServer::on_request(Connection& connection) {
+  const auto& request = connection.request();
+  if (request.status() != proto::HttpStatus::ok) {
+    connection.answer(proto::refusal(request.status()));
+    return;
+  }
+  make_page_(request.page(), [this, id = connection.id()](const proto::AdminResponse& response) {
+    answer(id, response);
+  });
+}
+
+void AdminServer::answer(std::uint64_t id, const proto::AdminResponse& response) {
+  if (const auto found = connections_.find(id); found != connections_.end()) {
+    found->second->answer(response);
+  }
+}
+
+/// The connection may be in the middle of its own call.
+void AdminServer::drop(std::uint64_t id) {
+  loop_.defer([this, id] { connections_.erase(id); });
+}
+
+}  // namespace starttls

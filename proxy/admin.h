@@ -1,0 +1,79 @@
+#pragma once
+
+// The admin endpoint: a small HTTP server on the control loop.
+//
+// Theory of operation.
+//
+// Each connection is one request (proto::AdminRequest), one answer, close. What the answer says is
+// somebody else's: it may come at once or, where workers have to be asked, later. Nothing here
+// keeps mail from passing: it is another thread's loop, connections are few, each has a deadline
+// for its request and one for taking the answer, and when all places are taken the oldest
+// connection makes room, so that whoever opens many and says nothing keeps nobody out.
+//
+// After the answer comes FIN, and then a while for the peer's: closing with octets unread would
+// send RST, and the answer would be lost on its way.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "lib/base/address.h"
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "lib/net/listener.h"
+#include "lib/net/loop.h"
+#include "lib/proto/admin_http.h"
+
+namespace starttls {
+
+/// Lives on the control loop's thread.
+class AdminServer {
+ public:
+  static constexpr std::size_t kMaxConnections = 32;
+  /// From accept until the request is whole.
+  static constexpr std::chrono::seconds kRequestTime{5};
+  /// For the peer to take the answer, and to close.
+  static constexpr std::chrono::seconds kAnswerTime{5};
+
+  using Reply = std::function<void(proto::AdminResponse)>;
+  /// Makes a page: calls `reply` once, from inside this call or later; also when nobody waits for
+  /// it any more.
+  using MakePage = std::function<void(proto::AdminPage page, Reply reply)>;
+
+  AdminServer(net::Loop& loop, log::Logger& log, MakePage make_page);
+  AdminServer(const AdminServer&) = delete;
+  AdminServer& operator=(const AdminServer&) = delete;
+  ~AdminServer();
+
+  /// What is to be done so that it listens at `address` (nothing: nowhere). Binds it where that is
+  /// new, and changes nothing else. Errors: system, with the address.
+  struct Plan {
+    std::optional<Address> address;
+    std::optional<net::Socket> socket;  ///< none: as it is
+  };
+  [[nodiscard]] Result<Plan> plan(const std::optional<Address>& address) const;
+  /// Carries it out; connections stay. Errors: system.
+  [[nodiscard]] Result<> commit(Plan plan);
+
+ private:
+  class Connection;
+
+  void on_connection(net::Stream::Ptr stream);
+  void on_request(Connection& connection);
+  void answer(std::uint64_t id, const proto::AdminResponse& response);
+  void drop(std::uint64_t id);
+
+  net::Loop& loop_;
+  log::Logger& log_;
+  MakePage make_page_;
+  std::optional<Address> address_;  // as configured
+  std::unique_ptr<net::Listener> listener_;
+  std::map<std::uint64_t, std::unique_ptr<Connection>> connections_;  // the oldest first
+  std::uint64_t next_id_ = 0;
+};
+
+}  // namespace starttls

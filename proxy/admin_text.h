@@ -1,0 +1,46 @@
+#pragma once
+
+// What the admin endpoint says, from what it was told: without a socket, a thread or a clock.
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "lib/base/metrics.h"
+#include "lib/proto/admin_http.h"
+#include "lib/session/session.h"
+#include "proxy/state.h"
+
+namespace starttls {
+
+/// A certificate that the configuration names.
+struct CertificateInUse {
+  std::string service;
+  metrics::Leg leg;
+  std::string file;  ///< of its chain
+  std::chrono::system_clock::time_point not_before;
+  std::chrono::system_clock::time_point not_after;
+};
+/// Service by service, the clients' leg first.
+[[nodiscard]] std::vector<CertificateInUse> certificates_of(const Services& services);
+
+/// What keeps us from serving, in a few words each: draining, and certificates that are not valid
+/// at `now`. Empty: ready.
+[[nodiscard]] std::vector<std::string> obstacles(bool draining,
+                                                 const std::vector<CertificateInUse>& certificates,
+                                                 std::chrono::system_clock::time_point now);
+
+/// `ok` and "WORD", or unavailable and "not WORD: ..., ...", each a line.
+[[nodiscard]] proto::AdminResponse verdict(std::string_view word,
+                                           const std::vector<std::string>& obstacles);
+
+/// What workers have told of their sessions.
+struct Listing {
+  std::size_t open = 0;   ///< listed or not
+  bool complete = false;  ///< all workers have told, and of all of their sessions
+  std::vector<session::SessionStatus> sessions;
+};
+[[nodiscard]] proto::AdminResponse to_json(const Listing& listing);
+
+}  // namespace starttls

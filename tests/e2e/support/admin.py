@@ -1,0 +1,110 @@
+"""Asks the admin endpoint, over TCP or a unix socket."""
+
+import json
+import re
+import socket
+
+from . import wait
+
+_SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)')
+_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)",?')
+
+
+def configured(text, listen="127.0.0.1:0"):
+    """A configuration with an endpoint."""
+    return f'[admin]\nlisten = "{listen}"\n{text}'
+
+
+def address(daemon):
+    """Where it listens."""
+    [line] = daemon.lines(lambda fields: fields.get("msg") == "admin listening")
+    return line["address"]
+
+
+def connect(where, deadline=wait.DEADLINE):
+    """`where` as in the configuration: "127.0.0.1:9465", "[::1]:9465" or "unix:PATH"."""
+    if where.startswith("unix:"):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(deadline)
+        try:
+            sock.connect(where.removeprefix("unix:"))
+        except OSError:
+            sock.close()
+            raise
+        return sock
+    host, _, port = where.rpartition(":")
+    return socket.create_connection((host.strip("[]"), int(port)), timeout=deadline)
+
+
+def receive(sock):
+    """All octets until the peer's FIN."""
+    octets = b""
+    while more := sock.recv(65536):
+        octets += more
+    return octets
+
+
+class Response:
+    def __init__(self, octets):
+        head, blank, self.body = octets.partition(b"\r\n\r\n")
+        if not blank:
+            raise AssertionError(f"no HTTP response: {octets!r}")
+        status, *fields = head.decode("ascii").split("\r\n")
+        self.status = int(status.split(" ")[1])
+        self.fields = {name.lower(): value for name, _, value in
+                       (field.partition(": ") for field in fields)}
+
+    @property
+    def text(self):
+        return self.body.decode("utf-8")
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+def ask(where, request):
+    """Sends these octets; the response."""
+    with connect(where) as sock:
+        sock.sendall(request)
+        return Response(receive(sock))
+
+
+def get(where, path, method="GET"):
+    return ask(where, f"{method} {path} HTTP/1.1\r\nHost: proxy.test\r\n\r\n".encode())
+
+
+class Metrics:
+    """A page of /metrics, by name and labels."""
+
+    def __init__(self, text):
+        self.text = text
+        self.samples = {}
+        for line in text.splitlines():
+            if line.startswith("#"):
+                continue
+            name, labels, value = _SAMPLE.fullmatch(line).groups()
+            key = name, frozenset(_LABEL.findall(labels or ""))
+            if key in self.samples:
+                raise AssertionError(f"twice: {line}")
+            self.samples[key] = float(value)
+
+    def __call__(self, name, /, **labels):
+        """The value of the one sample with these labels, service="office" among them unless that
+        is said otherwise or there is no such label."""
+        for wanted in ({"service": "office", **labels}, labels):
+            if (found := self.samples.get((name, frozenset(wanted.items())))) is not None:
+                return found
+        raise AssertionError(f"no {name} {labels} in\n{self.text}")
+
+    def nonzero(self, name):
+        """Labels, service apart, -> value of all samples of that name that are not 0."""
+        return {tuple(value for key, value in sorted(labels) if key != "service"): number
+                for (each, labels), number in self.samples.items() if each == name and number}
+
+
+def metrics(where):
+    response = get(where, "/metrics")
+    if response.status != 200:
+        raise AssertionError(f"{response.status}: {response.text}")
+    return Metrics(response.text)
