@@ -1,0 +1,270 @@
+"""Prometheus reads the metrics under load; the rules and the dashboard that we ship mean something to it."""
+
+import json
+import pathlib
+import re
+import shutil
+import signal
+import ssl
+import subprocess
+import threading
+import time
+import unittest
+import urllib.parse
+import urllib.request
+
+from support import admin, children, main, peers, wait
+from support.client import Client, free_port
+from support.daemon import Daemon, configuration
+from support.environment import ROOT, pki
+from support.fake_server import FakeServer, Smtp
+
+ALERTS = ROOT / "conf" / "prometheus" / "alerts.yml"
+DASHBOARD = ROOT / "conf" / "grafana" / "starttls-proxy.json"
+RULE_TESTS = pathlib.Path(__file__).parent / "alerts_test.yml"
+# A rate needs two scrapes in its range.
+WINDOW = "3s"
+VARIABLES = {"$__rate_interval": WINDOW, "$instance": ".*", "$service": ".*", "$job": "starttls-proxy"}
+
+CONFIG = """\
+global: {{scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}}
+rule_files: [alerts.yml]
+scrape_configs:
+  - job_name: starttls-proxy
+    static_configs: [{{targets: ["{target}"]}}]
+"""
+
+
+class Prometheus:
+    """One that scrapes `target`, with our alerts."""
+
+    def __init__(self, target):
+        self._target = target
+
+    def __enter__(self):
+        self._scratch = peers.scratch()
+        outside, inside = self._scratch.__enter__()  # pylint: disable=unnecessary-dunder-call
+        shutil.copy(ALERTS, outside / "alerts.yml")
+        (outside / "prometheus.yml").write_text(CONFIG.format(target=self._target), encoding="utf-8")
+        self.port = free_port()
+        self._log = open(outside / "log", "wb")  # pylint: disable=consider-using-with
+        # Through sudo a KILL would only reach sudo.
+        self._process = children.start(
+            peers.command("/usr/bin/prometheus", f"--config.file={inside}/prometheus.yml",
+                          f"--storage.tsdb.path={inside}/data",
+                          f"--web.listen-address=127.0.0.1:{self.port}"),
+            death=signal.SIGTERM, stdout=self._log, stderr=subprocess.STDOUT)
+        try:
+            wait.until(self._ready, lambda: (outside / "log").read_text(encoding="utf-8")[-3000:])
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *kind):
+        if self._process.poll() is None:
+            subprocess.run(peers.as_root("/bin/kill", "-TERM", self._process.pid), check=False)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+        subprocess.run(peers.as_root("/bin/rm", "-rf", pathlib.Path(self._log.name).parent / "data"),
+                       check=False)
+        self._scratch.__exit__(None, None, None)
+
+    def _ready(self):
+        if self._process.poll() is not None:
+            raise AssertionError("Prometheus has ended")
+        try:
+            self._get("/-/ready")
+        except OSError:
+            return False
+        return True
+
+    def _get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as response:
+            return response.read()
+
+    def query(self, expression):
+        """Its samples: [({label: value}, number)]."""
+        path = "/api/v1/query?" + urllib.parse.urlencode({"query": expression})
+        result = json.loads(self._get(path))["data"]
+        if result["resultType"] == "scalar":
+            return [({}, float(result["result"][1]))]
+        return [(each["metric"], float(each["value"][1])) for each in result["result"]]
+
+    def value(self, expression):
+        """The one sample's; None where there is none."""
+        found = self.query(expression)
+        if len(found) > 1:
+            raise AssertionError(f"{expression}: {found}")
+        return found[0][1] if found else None
+
+    def rules(self):
+        groups = json.loads(self._get("/api/v1/rules"))["data"]["groups"]
+        return {rule["name"]: rule for group in groups for rule in group["rules"]}
+
+
+class Load:
+    """Clients with TLS that send one message after the other, until they are told to stop."""
+
+    def __init__(self, port):
+        self._port = port
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(2)]
+        self.sent = [0, 0]
+        self.errors = []
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(pki().ca)
+        number = self._threads.index(threading.current_thread())
+        session = None
+        try:
+            while not self._over.wait(0.02):
+                with Client(self._port) as client:
+                    client.sock = context.wrap_socket(client.sock, server_hostname="mail.test",
+                                                      session=session)
+                    client.reply()
+                    for line in (b"EHLO client.test", b"MAIL FROM:<a@client.test>",
+                                 b"RCPT TO:<b@mail.test>", b"DATA", b"x" * 2000 + b"\r\n.",
+                                 b"QUIT"):
+                        client.command(line)
+                    session = client.sock.session
+                    client.rest()
+                self.sent[number] += 1
+        except Exception as error:  # pylint: disable=broad-except
+            self.errors.append(error)
+
+
+def dashboard_queries():
+    """(panel, query, variables filled in) of the dashboard."""
+    for panel in json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]:
+        for target in panel.get("targets", []):
+            query = target["expr"]
+            for name, value in VARIABLES.items():
+                query = query.replace(name, value)
+            yield panel["title"], query
+
+
+class Scraped(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        peers.require()
+
+    def test_what_prometheus_sees_under_load(self):
+        server = self.enterContext(FakeServer(Smtp()))
+        chain, key = pki().pair()
+        text = configuration(server.port, upstream={"warm": 1}, log={"level": "info"}) + (
+            f'\ndownstream.tls = "implicit"\n'
+            f'downstream.certificates = [{{ chain = "{chain}", key = "{key}" }}]\n')
+        daemon = self.enterContext(Daemon(admin.configured(text)))
+        prometheus = self.enterContext(Prometheus(admin.address(daemon)))
+        with Load(daemon.port) as load:
+            def flows():
+                return load.errors or prometheus.value(
+                    f'sum(rate(starttls_bytes_total{{direction="to_server"}}[{WINDOW}]))')
+            wait.until(flows, "octets a second")
+            self.assertEqual(load.errors, [])
+            with self.subTest("queries"):
+                self.assertEqual(prometheus.value("up"), 1)
+                self.assertLess(prometheus.value(
+                    "histogram_quantile(0.95, sum by (le) (rate("
+                    f"starttls_prelude_duration_seconds_bucket[{WINDOW}])))"), 30)
+            self.dashboard(prometheus)
+        self.assertEqual(load.errors, [])
+        total = sum(load.sent)
+        self.assertGreater(total, 10)
+        wait.until(lambda: prometheus.value('sum(starttls_sessions_total{outcome="ok"})') == total,
+                   f"{total} sessions")
+        self.assertEqual(prometheus.value("sum(starttls_sessions_open)"), 0)
+        self.rules(prometheus)
+
+    def dashboard(self, prometheus):
+        """Every query has an answer, and a number in it."""
+        queries = list(dashboard_queries())
+        self.assertGreater(len(queries), 20)
+        for title, query in queries:
+            with self.subTest(panel=title, query=query):
+                self.assertNotIn("$", query)
+
+                def answered(query=query):
+                    found = prometheus.query(query)
+                    return found and all(value == value for _, value in found)  # no NaN
+                wait.until(answered, lambda query=query: prometheus.query(query), deadline=5)
+
+    def rules(self, prometheus):
+        """Prometheus has evaluated them all, and of a proxy that is well none speaks."""
+        names = re.findall(r"- alert: (\w+)", ALERTS.read_text(encoding="utf-8"))
+        found = wait.until(lambda: {name: rule for name, rule in prometheus.rules().items()
+                                    if rule["health"] != "unknown"}, "rules")
+        self.assertEqual(set(found), set(names))
+        for name, rule in found.items():
+            self.assertEqual((name, rule["health"], rule.get("lastError")), (name, "ok", None))
+        self.assertEqual([name for name, rule in found.items() if rule["state"] != "inactive"],
+                         ["StarttlsCertificateExpiresSoon"] if self.short_lived() else [])
+
+    @staticmethod
+    def short_lived():
+        """The test's certificates end within the fortnight that is warned of."""
+        text = ssl._ssl._test_decode_cert(pki().pair()[0])  # pylint: disable=protected-access
+        return ssl.cert_time_to_seconds(text["notAfter"]) - time.time() < 14 * 86400
+
+
+class Promtool(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        peers.require()
+
+    def promtool(self, *arguments, **options):
+        result = peers.run("/usr/bin/promtool", *arguments, **options)
+        self.assertEqual(result.returncode, 0, (result.stdout + result.stderr).decode())
+        return result
+
+    def test_the_page_has_nothing_to_complain_of(self):
+        server = self.enterContext(FakeServer(Smtp()))
+        with Daemon(admin.configured(configuration(server.port))) as daemon:
+            with daemon.connect() as client:
+                client.reply()
+                client.command(b"QUIT")
+            daemon.sessions()
+            page = admin.get(admin.address(daemon), "/metrics").body
+        result = self.promtool("check", "metrics", input=page)
+        self.assertEqual((result.stdout, result.stderr), (b"", b""))
+
+    def test_the_alerts_fire_when_they_should(self):
+        with peers.scratch() as (outside, inside):
+            for file in (ALERTS, RULE_TESTS):
+                shutil.copy(file, outside / file.name)
+            self.promtool("check", "rules", inside / ALERTS.name)
+            self.promtool("test", "rules", inside / RULE_TESTS.name)
+
+    def test_every_metric_in_rules_and_dashboard_exists(self):
+        """A rule on a metric that is called otherwise is quiet for ever."""
+        server = self.enterContext(FakeServer(Smtp()))
+        chain, key = pki().pair()
+        text = configuration(server.port) + (
+            f'\ndownstream.tls = "starttls"\n'
+            f'downstream.certificates = [{{ chain = "{chain}", key = "{key}" }}]\n')
+        with Daemon(admin.configured(text)) as daemon:
+            known = {name for name, _ in admin.metrics(admin.address(daemon)).samples}
+        texts = [ALERTS.read_text(encoding="utf-8"), DASHBOARD.read_text(encoding="utf-8")]
+        used = set(re.findall(r"\b(?:starttls|process)_[a-z_]+\b", " ".join(texts)))
+        self.assertGreater(len(used), 15)
+        self.assertEqual(used - known, set())
+
+
+if __name__ == "__main__":
+    main.main()
