@@ -116,6 +116,8 @@ Capabilities capabilities_to_keep(const config::Config& config) {
   for (const auto& service : config.services) {
     if (service.upstream.from_client) kept |= bit(CAP_NET_ADMIN);
     for (const auto& address : service.listen) {
+      // An inherited socket is one already that takes what it is to take.
+      if (address.is_inherited()) continue;
       if (service.upstream.original_destination && !config::is_local(address)) {
         kept |= bit(CAP_NET_ADMIN);
       }

@@ -34,6 +34,17 @@ Result<std::vector<net::Socket>> bind_all(const Address& wanted, net::Taking tak
   return sockets;
 }
 
+/// The same inherited socket for each worker.
+Result<std::vector<net::Socket>> duplicates(const net::Socket& socket, std::size_t workers) {
+  std::vector<net::Socket> sockets;
+  for (std::size_t i = 0; i < workers; ++i) {
+    auto copy = net::duplicate(socket);
+    if (!copy) return fail(std::move(copy.error()));
+    sockets.push_back(std::move(*copy));
+  }
+  return sockets;
+}
+
 }  // namespace
 
 Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t workers) {
@@ -42,7 +53,6 @@ Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t wo
   plan.changes.resize(workers);
   for (const auto& service : services) {
     const auto& config = service->config;
-    const bool intercepts = config.upstream.original_destination;
     if (config.upstream.from_client) {
       if (auto may = net::may_use_addresses_of_others(); !may) {
         return fail(Errc::system, "service " + config.name + ": " + may.error().reason +
@@ -50,39 +60,74 @@ Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t wo
       }
     }
     for (std::size_t index = 0; index < config.listen.size(); ++index) {
-      Entry entry;
-      entry.wanted = identity_of(config, index);
-      entry.service = config.name;
-      entry.protocol = config.protocol;
-      const auto kept = std::find_if(current_.begin(), current_.end(), [&entry](const Entry& each) {
-        return each.wanted == entry.wanted;
-      });
-      if (kept != current_.end()) {
-        entry.id = kept->id;
-        entry.address = kept->address;
-        entry.port = kept->port;
-        for (auto& change : plan.changes) change.kept.emplace_back(entry.id, service);
-      } else {
-        auto sockets = bind_all(config.listen[index],
-                                intercepts ? net::Taking::others_too : net::Taking::ours, workers);
-        if (!sockets) return fail(std::move(sockets.error()));
-        entry.id = next_id_++;
-        entry.address = net::local_name(sockets->front());
-        entry.port = net::local_port(sockets->front());
-        entry.without_tproxy = intercepts && !config::is_local(config.listen[index]) &&
-                               !net::is_transparent(sockets->front());
-        entry.is_new = true;
-        for (std::size_t i = 0; i < workers; ++i) {
-          plan.changes[i].opened.push_back({entry.id, std::move((*sockets)[i]), service});
+      const Address& address = config.listen[index];
+      if (address.is_inherited()) {
+        if (auto added = add_inherited(plan, service, address); !added) {
+          return fail(std::move(added.error()));
         }
-        ++plan.opened;
+        continue;
       }
-      planned_.push_back(std::move(entry));
+      const auto taking =
+          config.upstream.original_destination ? net::Taking::others_too : net::Taking::ours;
+      auto added = add(plan, service, {.wanted = identity_of(config, index)},
+                       [&] { return bind_all(address, taking, workers); });
+      if (!added) return fail(std::move(added.error()));
     }
   }
   tell_guard();
   plan.closed = current_.size() + plan.opened - planned_.size();
   return plan;
+}
+
+/// Opened once: they go on listening while no service names them.
+Result<> Listeners::add_inherited(Plan& plan,
+                                  const std::shared_ptr<const session::Service>& service,
+                                  const Address& address) {
+  const auto all = inherited_.named(address.inherited);
+  for (std::size_t number = 0; number < all.size(); ++number) {
+    const auto& socket = all[number]->socket;
+    const auto duplicate_all = [&] { return duplicates(socket, plan.changes.size()); };
+    auto added = add(plan, service,
+                     {.wanted = to_string(address) + "#" + std::to_string(number),
+                      .inherited = address.inherited},
+                     duplicate_all);
+    if (!added) return added;
+  }
+  return {};
+}
+
+/// Keeps the listener that there is, or opens it.
+Result<> Listeners::add(Plan& plan, const std::shared_ptr<const session::Service>& service,
+                        Entry entry,
+                        const std::function<Result<std::vector<net::Socket>>()>& open) {
+  entry.service = service->config.name;
+  entry.protocol = service->config.protocol;
+  const auto kept = std::find_if(current_.begin(), current_.end(), [&entry](const Entry& each) {
+    return each.wanted == entry.wanted;
+  });
+  if (kept != current_.end()) {
+    entry.id = kept->id;
+    entry.address = kept->address;
+    entry.port = kept->port;
+    for (auto& change : plan.changes) change.kept.emplace_back(entry.id, service);
+  } else {
+    auto sockets = open();
+    if (!sockets) return fail(std::move(sockets.error()));
+    const net::Socket& first = sockets->front();
+    entry.id = next_id_++;
+    entry.address = net::local_name(first);
+    entry.port = net::local_port(first);
+    entry.without_tproxy = service->config.upstream.original_destination &&
+                           !config::is_local(net::listening_address(first)) &&
+                           !net::is_transparent(first);
+    entry.is_new = true;
+    for (std::size_t i = 0; i < plan.changes.size(); ++i) {
+      plan.changes[i].opened.push_back({entry.id, std::move((*sockets)[i]), service});
+    }
+    ++plan.opened;
+  }
+  planned_.push_back(std::move(entry));
+  return {};
 }
 
 void Listeners::commit() {
@@ -100,7 +145,9 @@ void Listeners::commit() {
         "listening",
         {{"service", entry.service}, {"protocol", entry.protocol}, {"address", entry.address}});
     if (!std::exchange(entry.without_tproxy, false)) continue;
-    log_.warn("only REDIRECT reaches this listener: TPROXY needs CAP_NET_ADMIN",
+    log_.warn(entry.inherited.empty()
+                  ? "only REDIRECT reaches this listener: TPROXY needs CAP_NET_ADMIN"
+                  : "only REDIRECT reaches this listener: TPROXY needs Transparent=yes in its unit",
               {{"service", entry.service}, {"address", entry.address}});
   }
 }

@@ -4,6 +4,7 @@
 // reload.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/session/loop_guard.h"
+#include "proxy/inherited.h"
 #include "proxy/state.h"
 #include "proxy/worker.h"
 
@@ -20,7 +22,8 @@ namespace starttls {
 class Listeners {
  public:
   /// `guard` is told which ports are ours.
-  Listeners(log::Logger& log, session::LoopGuard& guard) noexcept : log_(log), guard_(guard) {}
+  Listeners(log::Logger& log, session::LoopGuard& guard, const InheritedSockets& inherited) noexcept
+      : log_(log), guard_(guard), inherited_(inherited) {}
 
   /// What is to be done to the workers so that `services` are listened for.
   struct Plan {
@@ -36,20 +39,28 @@ class Listeners {
 
  private:
   struct Entry {
-    std::string wanted;  ///< identifies it from one configuration to the next
+    std::string wanted;       ///< identifies it from one configuration to the next
+    std::string inherited{};  ///< its name; "" = we have bound it
     std::uint64_t id = 0;
-    std::string service;
-    std::string protocol;
-    std::string address;  ///< its real port included
+    std::string service{};
+    std::string protocol{};
+    std::string address{};  ///< its real port included
     std::uint16_t port = 0;
     bool is_new = false;
     bool without_tproxy = false;  ///< which its service could have used
   };
 
+  [[nodiscard]] Result<> add_inherited(Plan& plan,
+                                       const std::shared_ptr<const session::Service>& service,
+                                       const Address& address);
+  [[nodiscard]] Result<> add(Plan& plan, const std::shared_ptr<const session::Service>& service,
+                             Entry entry,
+                             const std::function<Result<std::vector<net::Socket>>()>& open);
   void tell_guard();
 
   log::Logger& log_;
   session::LoopGuard& guard_;
+  const InheritedSockets& inherited_;
   std::vector<Entry> current_;
   std::vector<Entry> planned_;
   std::uint64_t next_id_ = 0;

@@ -19,6 +19,7 @@
 #include "proxy/cli.h"
 #include "proxy/confinement.h"
 #include "proxy/convert.h"
+#include "proxy/inherited.h"
 #include "proxy/probe.h"
 #include "proxy/sandbox.h"
 #include "proxy/server.h"
@@ -106,9 +107,24 @@ Result<> confine(const CommandLine& command, const config::Config& config,
 }
 
 int run(const CommandLine& command) {
+  const auto inherited = InheritedSockets::take();
+  if (!inherited) {
+    print_error(inherited.error().reason);
+    return kExitConfig;
+  }
+  const auto load = [&](const State* previous,
+                        std::vector<std::string>& wrong) -> std::optional<State> {
+    auto loaded = load_state(command, previous, wrong);
+    // A check is no start, which alone has them; a probe listens nowhere.
+    if (!loaded || command.action != CommandLine::Action::run) return loaded;
+    const auto right = wrong.size();
+    inherited->check(loaded->config, wrong);
+    if (wrong.size() > right) return std::nullopt;
+    return loaded;
+  };
   const auto loaded_at = FileWatch::Clock::now();
   std::vector<std::string> problems;
-  auto state = load_state(command, nullptr, problems);
+  auto state = load(nullptr, problems);
   for (const auto& problem : problems) print_error(problem);
   if (!state) return kExitConfig;
 
@@ -148,8 +164,8 @@ int run(const CommandLine& command) {
     print_error(opened.error().reason + (user ? " (as the user " + user->name + ")" : ""));
     return kExitConfig;
   }
-  const auto reload = [&command](const State& previous, std::vector<std::string>& wrong) {
-    return load_state(command, &previous, wrong);
+  const auto reload = [&load](const State& previous, std::vector<std::string>& wrong) {
+    return load(&previous, wrong);
   };
   int status = kExitUnavailable;
   const auto confining = [&] {
@@ -157,7 +173,7 @@ int run(const CommandLine& command) {
     if (!confined) status = kExitSystem;
     return confined;
   };
-  const auto served = serve(std::move(*state), loaded_at, reload, confining, log);
+  const auto served = serve(std::move(*state), loaded_at, reload, confining, *inherited, log);
   if (!served) {
     print_error(served.error().reason);
     return status;

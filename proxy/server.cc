@@ -54,14 +54,15 @@ std::size_t sessions_within_limits() {
 class Server {
  public:
   Server(State state, FileWatch::Clock::time_point loaded_at, const LoadState& load,
-         const Confine& confine, log::Logger& log)
+         const Confine& confine, const InheritedSockets& inherited, log::Logger& log)
       : state_(std::move(state)),
         load_(load),
         confine_(confine),
+        inherited_(inherited),
         log_(log),
         shared_{.log = log, .run_id = std::random_device{}()},
         possible_sessions_(sessions_within_limits()),
-        listeners_(log, shared_.loop_guard),
+        listeners_(log, shared_.loop_guard, inherited),
         watch_timer_(control_, [this] { look_at_files(); }),
         log_timer_(control_, [this] { tend_log(); }),
         pages_(control_, state_, workers_),
@@ -84,11 +85,13 @@ class Server {
   bool reload(std::vector<std::string>& problems);
   void report(const std::vector<std::string>& problems);
   void warn_of_policies(const State* previous);
+  void warn_of_unused_sockets();
   void apply_limits();
 
   State state_;
   const LoadState& load_;
   const Confine& confine_;
+  const InheritedSockets& inherited_;
   log::Logger& log_;
   Shared shared_;
   std::size_t possible_sessions_;
@@ -105,11 +108,13 @@ class Server {
   /// Why the files on disk are not used; empty: they are. Told when they have stood still for a
   /// while, because certificate and key are two files and seldom written at once.
   std::vector<std::string> waiting_;
+  std::vector<std::string> unused_sockets_;  // names of inherited ones
 };
 
 Result<int> Server::run() {
   net::ignore_broken_pipes();
   warn_of_policies(nullptr);
+  warn_of_unused_sockets();
   if (auto started = start_workers(); !started) return fail(std::move(started.error()));
   apply_limits();
 
@@ -249,6 +254,7 @@ bool Server::reload(std::vector<std::string>& problems) {
                          {"opened", std::uint64_t{plan->opened}},
                          {"closed", std::uint64_t{plan->closed}}});
   warn_of_policies(&old);
+  warn_of_unused_sockets();
   return true;
 }
 
@@ -280,6 +286,19 @@ void Server::warn_of_policies(const State* previous) {
   }
 }
 
+/// Once for each time that they come out of use.
+void Server::warn_of_unused_sockets() {
+  auto unused = inherited_.unused(state_.config);
+  for (const auto& name : unused) {
+    if (std::find(unused_sockets_.begin(), unused_sockets_.end(), name) != unused_sockets_.end()) {
+      continue;
+    }
+    log_.warn("no service listens on an inherited socket: who connects to it waits in vain",
+              {{"name", name}});
+  }
+  unused_sockets_ = std::move(unused);
+}
+
 void Server::apply_limits() {
   const std::size_t wanted = state_.config.proxy.max_sessions;
   std::size_t warm = 0;  // descriptors of connections that are nobody's session
@@ -294,8 +313,8 @@ void Server::apply_limits() {
 }  // namespace
 
 Result<int> serve(State state, FileWatch::Clock::time_point loaded_at, const LoadState& load,
-                  const Confine& confine, log::Logger& log) {
-  return Server(std::move(state), loaded_at, load, confine, log).run();
+                  const Confine& confine, const InheritedSockets& inherited, log::Logger& log) {
+  return Server(std::move(state), loaded_at, load, confine, inherited, log).run();
 }
 
 }  // namespace starttls

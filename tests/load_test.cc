@@ -399,13 +399,37 @@ TEST_CASE("load: listen takes addresses of this machine, no names", "[config]") 
               "on: write the IP address"});
   CHECK(listening("'*:25'") == Lines{"f.toml:4:10: service.listen: '*' is not an address: write "
                                      "0.0.0.0:PORT or [::]:PORT, or both"});
-  CHECK(listening("'systemd:smtp'") ==
-        Lines{"f.toml:4:10: service.listen: is not supported yet by this version: 'systemd:smtp'"});
   CHECK(listening("[]") == Lines{"f.toml:4:10: service.listen: must name at least one address"});
   CHECK(listening("25") == Lines{"f.toml:4:10: service.listen: must be a string, not a number"});
   CHECK(listening("['127.0.0.1:25',\n 'x',\n '[::1]:25',\n '127.0.0.1:25']") ==
         Lines{"f.toml:5:2: service.listen: 'x': the port is missing: write HOST:PORT",
               "f.toml:7:2: service.listen: names 127.0.0.1:25 twice"});
+}
+
+TEST_CASE("load: listen takes inherited sockets by their name", "[config]") {
+  const auto listening = [](const std::string& listen) {
+    std::string toml = whole_office_and("");
+    replace(toml, "'127.0.0.1:2525'", listen);
+    return problems_of(toml);
+  };
+  // Whether others can reach them, which takes allow, is seen when they are there.
+  CHECK(listening("['systemd:smtp', 'systemd:a name of 23 octets.', '127.0.0.1:25']") == Lines{});
+  constexpr auto kWrong =
+      ": write systemd:NAME, with the name that FileDescriptorName= gives the socket (ASCII, no "
+      "':')";
+  for (const std::string name : {"", "a:b", "\xc3\xa4"}) {
+    CHECK(listening("'systemd:" + name + "'") ==
+          Lines{"f.toml:4:10: service.listen: 'systemd:" + ascii::escape(name) + "'" + kWrong});
+  }
+  CHECK(listening("'systemd:" + std::string(256, 'x') + "'").size() == 1);
+  CHECK(listening("['systemd:smtp', 'systemd:smtp']") ==
+        Lines{"f.toml:4:27: service.listen: names systemd:smtp twice"});
+  CHECK(problems_of(whole_office_and("") +
+                    "[[service]]\nname = 'b'\nprotocol = 'smtp'\nlisten = "
+                    "'systemd:a'\nupstream.address = 'c.example:25'\n[[service]]\nname "
+                    "= 'c'\nprotocol = 'smtp'\nlisten = 'systemd:a'\nupstream.address "
+                    "= 'c.example:25'\n") ==
+        Lines{"f.toml:14:10: service.listen: systemd:a belongs to the service at f.toml:6:1"});
 }
 
 TEST_CASE("load: an upstream address says its port", "[config]") {

@@ -39,7 +39,8 @@ using starttls::Address;
 /// Whether `host` is an IPv4 or IPv6 literal, without brackets.
 [[nodiscard]] bool is_ip_literal(const std::string& host) noexcept;
 
-/// Whether only this machine can reach a listener there: a loopback literal or a unix socket.
+/// Whether only this machine can reach a listener there: a loopback literal or a unix socket. Where
+/// an inherited socket listens is not known here: false.
 [[nodiscard]] bool is_local(const Address& address) noexcept;
 
 /// An IPv4 or IPv6 network; IPv4 is kept as ::ffff:a.b.c.d, its prefix + 96.
@@ -186,6 +187,10 @@ struct Config {
 /// Whether these settings want a name to be verified and have none of their own. An address is no
 /// name: who sits on the way may hold a certificate for it, or for any other.
 [[nodiscard]] bool lacks_name(const Upstream& upstream) noexcept;
+
+/// Whether clients may speak in the clear and nothing is said about who they may be: then the
+/// service must not listen where others than this machine reach it.
+[[nodiscard]] bool lets_anyone_in(const Downstream& downstream) noexcept;
 
 /// What a person should know before relying on the service: verification switched off, a leg that
 /// is or may stay in the clear. One sentence each, for the log at start and for `--check`.

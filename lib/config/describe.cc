@@ -104,8 +104,22 @@ void line(std::string& out, std::string_view label, std::string_view text) {
 
 std::string allowed(const Service& service) {
   if (!service.downstream.allow.empty()) return joined(service.downstream.allow, ", ");
-  const bool local = std::all_of(service.listen.begin(), service.listen.end(), is_local);
-  return local ? "anyone on this machine" : "anyone";
+  const auto& listen = service.listen;
+  if (std::all_of(listen.begin(), listen.end(), is_local)) return "anyone on this machine";
+  const bool known = std::none_of(listen.begin(), listen.end(),
+                                  [](const Address& each) { return each.is_inherited(); });
+  if (known || !lets_anyone_in(service.downstream)) return "anyone";
+  return "anyone on this machine (no start with an inherited socket that others can reach)";
+}
+
+/// Where the sockets listen that it does not name.
+std::string listens_on(const Service& service) {
+  std::string text = joined(service.listen, ", ");
+  if (std::any_of(service.listen.begin(), service.listen.end(),
+                  [](const Address& each) { return each.is_inherited(); })) {
+    text += " (systemd: inherited sockets, whose addresses are looked at when it starts)";
+  }
+  return text;
 }
 
 void describe(const Downstream& downstream, std::string& out) {
@@ -145,7 +159,7 @@ std::string server(const Upstream& upstream) {
 void describe(const Service& service, std::string& out) {
   const auto& up = service.upstream;
   out += "service " + service.name + " (" + service.protocol + ")\n";
-  line(out, "listens on", joined(service.listen, ", "));
+  line(out, "listens on", listens_on(service));
   line(out, "clients allowed", allowed(service));
   line(out, "TLS with clients", downstream_tls(service.downstream.tls));
   describe(service.downstream, out);
@@ -199,7 +213,11 @@ std::vector<std::string> warnings(const Service& service) {
   const auto& down = service.downstream;
   const auto& up = service.upstream;
   std::vector<std::string> found;
-  const bool local = std::all_of(service.listen.begin(), service.listen.end(), is_local);
+  // No start with inherited sockets that others can reach, unless it is said who may.
+  const bool local =
+      std::all_of(service.listen.begin(), service.listen.end(), [&down](const Address& each) {
+        return is_local(each) || (each.is_inherited() && lets_anyone_in(down));
+      });
   if (down.tls == TlsMode::opportunistic && !local) {
     found.emplace_back(
         "whoever controls the network can keep clients in the clear (downstream.tls = "

@@ -88,6 +88,26 @@ std::optional<Address> read_own_address(const Input& input) {
   return address;
 }
 
+constexpr std::string_view kInherited = "systemd:";
+
+/// "systemd:NAME", with a name that a supervisor can pass.
+std::optional<Address> read_inherited(const Input& input) {
+  constexpr std::size_t kMaxName = 255;  // FDNAME_MAX of systemd
+  std::string text;
+  if (!read_text(input, text)) return std::nullopt;
+  const std::string name = text.substr(kInherited.size());
+  const auto fits = [](char c) { return c >= ' ' && c < '\x7f' && c != ':'; };
+  if (name.empty() || name.size() > kMaxName || !std::all_of(name.begin(), name.end(), fits)) {
+    reject(input, "'" + ascii::escape(text) +
+                      "': write systemd:NAME, with the name that FileDescriptorName= gives the "
+                      "socket (ASCII, no ':')");
+    return std::nullopt;
+  }
+  Address address;
+  address.inherited = name;
+  return address;
+}
+
 template <class Element>
 void reject_repeated(const Input& input, const std::vector<Element>& all, const Element& one) {
   if (std::find(all.begin(), all.end(), one) != all.end()) {
@@ -272,8 +292,11 @@ void read_listen(const Input& input, std::vector<Address>& out) {
   std::vector<Address> addresses;
   const auto read_one = [&addresses](const Input& one) {
     const auto& text = one.value.text;
-    if (text.starts_with("systemd:")) {
-      reject(one, "is not supported yet by this version: '" + ascii::escape(text) + "'");
+    if (text.starts_with(kInherited)) {
+      if (const auto address = read_inherited(one)) {
+        reject_repeated(one, addresses, *address);
+        addresses.push_back(*address);
+      }
       return;
     }
     const auto address = read_own_address(one);

@@ -222,7 +222,7 @@ constexpr Key kKeys[] = {
     {.path = "service.listen",
      .flag = "--listen",
      .operand = "ADDRESS",
-     .help = "IP:PORT, [IPv6]:PORT or unix:PATH; may be repeated",
+     .help = "IP:PORT, [IPv6]:PORT, unix:PATH or systemd:NAME; repeatable",
      .required = true,
      .read = [](const Input& in, Target& t) { read_listen(in, t.service.listen); }},
 

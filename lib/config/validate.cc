@@ -95,7 +95,8 @@ class Validator {
 
   void unique_listen(std::size_t i) {
     for (const auto& address : service(i).listen) {
-      if (!address.is_unix() && address.port == 0) continue;  // the system chooses a free one
+      // The system chooses a free one.
+      if (!address.is_unix() && !address.is_inherited() && address.port == 0) continue;
       for (std::size_t j = 0; j < i; ++j) {
         const auto& others = service(j).listen;
         if (std::find(others.begin(), others.end(), address) == others.end()) continue;
@@ -172,16 +173,15 @@ class Validator {
   }
 
   /// Whoever connects appears to the server as us, which may trust our address to send mail
-  /// anywhere.
+  /// anywhere. An inherited socket is looked at when it is there, by the same rule.
   void no_open_relay(std::size_t i) {
-    const auto& downstream = service(i).downstream;
-    const bool in_the_clear =
-        downstream.tls == TlsMode::none || downstream.tls == TlsMode::opportunistic;
-    if (!in_the_clear || !downstream.allow.empty()) return;
+    if (!lets_anyone_in(service(i).downstream)) return;
     if (section(i).is_bad(kAllow) || section(i).is_bad(kDownstreamTls)) return;
 
     const auto& listen = service(i).listen;
-    const auto open = std::find_if_not(listen.begin(), listen.end(), is_local);
+    const auto open = std::find_if(listen.begin(), listen.end(), [](const Address& each) {
+      return !is_local(each) && !each.is_inherited();
+    });
     if (open == listen.end()) return;
     add(i, kListen,
         "anyone who reaches " + to_string(*open) + " could use this service: say who may with " +

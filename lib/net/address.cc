@@ -10,6 +10,8 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "lib/base/ascii.h"
+
 namespace starttls::net {
 
 std::string to_string(const SocketAddress& address) {
@@ -29,6 +31,10 @@ std::string to_string(const SocketAddress& address) {
       const auto* local = reinterpret_cast<const sockaddr_un*>(&address.storage);
       const auto header = offsetof(sockaddr_un, sun_path);
       const auto size = address.size > header ? address.size - header : 0;
+      // Abstract: no file, and the name has no end but its size (unix(7)).
+      if (size > 1 && local->sun_path[0] == '\0') {
+        return "unix:@" + ascii::escape({local->sun_path + 1, size - 1});
+      }
       return "unix:" + std::string{local->sun_path, strnlen(local->sun_path, size)};
     }
     default:

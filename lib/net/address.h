@@ -23,7 +23,8 @@ struct SocketAddress {
   [[nodiscard]] sockaddr* get() noexcept { return reinterpret_cast<sockaddr*>(&storage); }
 };
 
-/// "192.0.2.1:25", "[2001:db8::1]:25", "unix:PATH"; "unix:" for an unnamed socket.
+/// "192.0.2.1:25", "[2001:db8::1]:25", "unix:PATH", "unix:@NAME" (abstract); "unix:" for an unnamed
+/// socket.
 [[nodiscard]] std::string to_string(const SocketAddress& address);
 
 /// The IP address in network order, IPv4 as ::ffff:a.b.c.d; nothing for a unix socket.

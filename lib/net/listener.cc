@@ -143,6 +143,44 @@ Result<Socket> duplicate(const Socket& socket) {
   return Socket{fd};
 }
 
+Result<Socket> adopt_listener(int fd) {
+  const int flags = ::fcntl(fd, F_GETFD);
+  if (flags < 0) return fail(Errc::config, "is not open");
+  Socket socket{fd};
+  const auto option = [fd](int name) {
+    int value = -1;
+    socklen_t size = sizeof(value);
+    return ::getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+  };
+  constexpr int kMultipathTcp = 262;  // IPPROTO_MPTCP, which older headers lack
+  const int family = option(SO_DOMAIN);
+  const int protocol = option(SO_PROTOCOL);
+  const bool tcp = (family == AF_INET || family == AF_INET6) &&
+                   (protocol == IPPROTO_TCP || protocol == kMultipathTcp);
+  if (family < 0) return fail(Errc::config, "is no socket");
+  if (option(SO_TYPE) != SOCK_STREAM || !(tcp || family == AF_UNIX)) {
+    return fail(Errc::config, "is neither a TCP nor a unix stream socket");
+  }
+  if (option(SO_ACCEPTCONN) != 1) {
+    return fail(Errc::config, "does not listen (a socket unit wants Accept=no)");
+  }
+  const int status = ::fcntl(fd, F_GETFL);
+  if (::fcntl(fd, F_SETFD, flags | FD_CLOEXEC) != 0 || status < 0 ||
+      ::fcntl(fd, F_SETFL, status | O_NONBLOCK) != 0) {
+    return fail(Errc::config, std::generic_category().message(errno));
+  }
+  return socket;
+}
+
+Address listening_address(const Socket& socket) {
+  const SocketAddress where = local_address(socket);
+  if (where.storage.ss_family != AF_UNIX) return ip_address(where);
+  Address address;
+  address.path = starttls::net::to_string(where).substr(std::string_view("unix:").size());
+  if (address.path.empty()) address.path = "@";  // it listens, so it has a name
+  return address;
+}
+
 std::string local_name(const Socket& socket) {
   return to_string(local_address(socket));
 }

@@ -46,6 +46,11 @@ enum class Taking : std::uint8_t {
 [[nodiscard]] bool is_transparent(const Socket& socket) noexcept;
 /// A second descriptor for the same socket, for another worker's loop (unix sockets).
 [[nodiscard]] Result<Socket> duplicate(const Socket& socket);
+/// Takes a descriptor that the process was started with. Errors: config, where it is not a
+/// listening TCP or unix stream socket, in words that follow its name ("is no socket").
+[[nodiscard]] Result<Socket> adopt_listener(int fd);
+/// Where it listens, as an address of a configuration; a unix socket's path is never empty.
+[[nodiscard]] Address listening_address(const Socket& socket);
 /// Where it listens, its real port included.
 [[nodiscard]] std::string local_name(const Socket& socket);
 [[nodiscard]] std::uint16_t local_port(const Socket& socket);

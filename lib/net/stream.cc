@@ -285,7 +285,7 @@ SocketAddress Stream::peer() const noexcept {
   SocketAddress address;
   address.size = sizeof(address.storage);
   if (::getpeername(fd(), address.get(), &address.size) != 0) return {};
-  return address;
+  return unmapped(address);  // an inherited listener may take both families
 }
 
 }  // namespace starttls::net

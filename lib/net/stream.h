@@ -96,6 +96,7 @@ class Stream {
   /// Octets that the peer's kernel has not acknowledged yet (TCP; 0 else).
   [[nodiscard]] std::size_t unacknowledged() const noexcept;
 
+  /// IPv4 never comes as ::ffff:a.b.c.d.
   [[nodiscard]] SocketAddress peer() const noexcept;
 
   [[nodiscard]] Loop& loop() noexcept { return loop_; }

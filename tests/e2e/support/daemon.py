@@ -67,10 +67,13 @@ def configuration(upstream_port, *, protocol="smtp", upstream=None, downstream=N
 class Daemon:
     """A running daemon. Leaving the context drains it and expects exit status 0.
 
-    `wrapper` begins the command line: a program that starts it as somebody else.
+    `wrapper` begins the command line: a program that starts it as somebody else. `options` are
+    subprocess.Popen's.
     """
 
-    def __init__(self, config=None, *, arguments=(), listeners=1, max_files=None, wrapper=()):
+    def __init__(self, config=None, *, arguments=(), listeners=1, max_files=None, wrapper=(),
+                 options=None):
+        self._options = options or {}
         self._wrapper = list(wrapper)
         self._config = config
         self._arguments = list(arguments)
@@ -89,7 +92,8 @@ class Daemon:
             path.write_text(self._config, encoding="utf-8")
             arguments = ["--config", path, *arguments]
         self.process = children.start([*self._wrapper, PROXY, *arguments], max_files=self._max_files,
-                                      stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                      **self._options)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
@@ -98,7 +102,8 @@ class Daemon:
         except BaseException:
             self._kill()
             raise
-        self.ports = [int(fields["address"].rpartition(":")[2]) for fields in lines]
+        self.ports = [0 if fields["address"].startswith("unix:")
+                      else int(fields["address"].rpartition(":")[2]) for fields in lines]
         self.port = self.ports[0]
         return self
 
@@ -213,7 +218,7 @@ class Daemon:
             self._news.notify_all()
 
 
-def run_to_end(*arguments, timeout=30, **options):
+def run_to_end(*arguments, timeout=30, wrapper=(), **options):
     """The daemon with arguments that let it end by itself."""
-    return subprocess.run([PROXY, *map(str, arguments)], capture_output=True, text=True,
+    return subprocess.run([*wrapper, PROXY, *map(str, arguments)], capture_output=True, text=True,
                           timeout=timeout, check=False, stdin=subprocess.DEVNULL, **options)

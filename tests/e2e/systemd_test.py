@@ -1,0 +1,233 @@
+"""Under a supervisor that speaks systemd's protocols: sockets are inherited."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import tempfile
+import unittest
+
+from support import main, wait
+from support.client import FIN, Client
+from support.daemon import SANDBOX, Daemon, run_to_end, toml
+from support.fake_server import FakeServer, Gone
+from support.supervisor import passing
+
+
+def greeter(connection):
+    """A server in the clear that greets and answers."""
+    connection.send(b"220 mail.test ESMTP\r\n")
+    while True:
+        line = connection.line()
+        if line.startswith(b"QUIT"):
+            connection.send(b"221 bye\r\n")
+            raise Gone
+        connection.send(b"250 ok\r\n")
+
+
+def listening(address, family=socket.AF_INET):
+    sock = socket.socket(family)
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(address)
+    sock.listen()
+    return sock
+
+
+class Supervised(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(
+            tempfile.TemporaryDirectory(prefix="starttls-systemd-")))
+        self.server = self.enterContext(FakeServer(greeter))
+        self.file = self.folder / "proxy.toml"
+
+    def service(self, name, listen, **keys):
+        settings = {"name": name, "protocol": "smtp", "listen": listen,
+                    "upstream__address": f"127.0.0.1:{self.server.port}", "upstream__tls": "none",
+                    **keys}
+        return ["[[service]]", *(f"{key.replace('__', '.')} = {toml(value)}"
+                                 for key, value in settings.items())]
+
+    def write(self, *services, **proxy):
+        proxy = {"hostname": "proxy.test", "workers": 2, "sandbox": SANDBOX, **proxy}
+        lines = ["[proxy]", *(f"{key} = {toml(value)}" for key, value in proxy.items()),
+                 "[log]", 'level = "debug"', *sum(services, [])]
+        self.file.write_text("\n".join(lines), encoding="utf-8")
+
+    def start(self, sockets, listeners=None, **options):
+        return self.enterContext(Daemon(
+            arguments=["--config", self.file], listeners=listeners or len(sockets),
+            **passing(sockets, **options)))
+
+    def tcp(self, host="127.0.0.1", family=socket.AF_INET):
+        return self.enterContext(listening((host, 0), family))
+
+    def unix(self, name):
+        return self.enterContext(listening(name, socket.AF_UNIX))
+
+    def session(self, sock):
+        """A whole session over whatever `sock` listens on."""
+        client = Client.__new__(Client)
+        client.sock = socket.socket(sock.family)
+        client._waiting = b""  # pylint: disable=protected-access
+        with client:
+            client.sock.settimeout(wait.DEADLINE)
+            client.sock.connect(sock.getsockname())
+            self.assertEqual(client.reply(), b"220 mail.test ESMTP\r\n")
+            client.command(b"EHLO a.test")
+            self.assertEqual(client.command(b"QUIT"), b"221 bye\r\n")
+            self.assertEqual(client.rest(), (b"", FIN))
+
+    def refused(self, sockets, status=78, **options):
+        """What is said where there is no start."""
+        keywords = passing(sockets, **options)
+        result = run_to_end("--config", self.file, wrapper=keywords["wrapper"],
+                            **keywords["options"])
+        self.assertEqual(result.returncode, status, result.stderr)
+        return result.stderr
+
+
+class Sockets(Supervised):
+    def test_tcp_and_unix_sockets_several_under_one_name(self):
+        sockets = [("mail", self.tcp()), ("mail", self.unix(f"{self.folder}/a.sock")),
+                   ("v6", self.tcp("::1", socket.AF_INET6)),
+                   ("mail", self.unix(f"\0starttls-{os.getpid()}"))]
+        self.write(self.service("one", ["systemd:mail", "127.0.0.1:0"]),
+                   self.service("two", "systemd:v6"))
+        daemon = self.start(sockets, 5)
+        for _, sock in sockets * 3:
+            self.session(sock)
+        addresses = {line["address"]
+                     for line in daemon.lines(lambda f: f.get("msg") == "listening", 5)}
+        self.assertIn(f"127.0.0.1:{sockets[0][1].getsockname()[1]}", addresses)
+        self.assertIn(f"unix:{self.folder}/a.sock", addresses)
+        self.assertIn(f"unix:@starttls-{os.getpid()}", addresses)
+        self.assertNotIn("level=warn", daemon.text())
+
+    def test_every_worker_serves(self):
+        sock = self.tcp()
+        self.write(self.service("one", "systemd:mail"))
+        daemon = self.start([("mail", sock)])
+
+        def both():
+            self.session(sock)
+            return len({line["session"].split(".")[1] for line in daemon.sessions()}) == 2
+
+        wait.until(both, "sessions of two workers")
+
+    def test_clients_of_both_families_are_known_by_their_own_address(self):
+        sock = socket.socket(socket.AF_INET6)
+        self.enterContext(sock)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("::", 0))
+        sock.listen()
+        self.write(self.service("one", "systemd:mail", downstream__allow=["127.0.0.0/8"]))
+        daemon = self.start([("mail", sock)])
+        with Client(sock.getsockname()[1]) as client:
+            self.assertTrue(client.reply().startswith(b"220 "))
+        self.assertTrue(daemon.session()["client"].startswith("127.0.0.1:"))
+
+    def test_without_names_they_are_unknown(self):
+        sock = self.tcp()
+        self.write(self.service("one", "systemd:unknown"))
+        self.start([("", sock)], names=False)
+        self.session(sock)
+
+    def test_a_name_that_no_service_uses_is_warned_of(self):
+        self.write(self.service("one", "systemd:mail"))
+        daemon = self.start([("mail", self.tcp()), ("extra", self.tcp())], 1)
+        [warning] = daemon.lines(lambda f: f.get("level") == "warn")
+        self.assertEqual(warning["name"], "extra")
+        self.assertIn("no service listens", warning["msg"])
+
+    def test_names_that_were_not_passed(self):
+        self.write(self.service("one", ["systemd:mail", "systemd:imap"]),
+                   self.service("two", "systemd:pop"))
+        self.assertEqual(self.refused([("mail", self.tcp()), ("sieve", self.tcp())]),
+                         "starttls-proxy: service one: no socket of the name 'imap' is inherited: "
+                         "passed are 'mail', 'sieve'\n"
+                         "starttls-proxy: service two: no socket of the name 'pop' is inherited: "
+                         "passed are 'mail', 'sieve'\n")
+        self.assertIn("no socket of the name 'mail' is inherited: none is passed",
+                      run_to_end("--config", self.file).stderr)
+
+    def test_what_is_no_listening_stream_socket(self):
+        datagrams = self.enterContext(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        idle = self.enterContext(socket.socket())
+        idle.bind(("127.0.0.1", 0))
+        file = self.enterContext(open(self.folder / "file", "wb"))
+        names = ("datagrams", "idle", "file")
+        self.write(*(self.service(name, f"systemd:{name}") for name in names))
+        text = self.refused(list(zip(names, (datagrams, idle, file))))
+        for words in ("service datagrams: systemd:datagrams: descriptor 3 is neither a TCP nor",
+                      "service idle: systemd:idle: descriptor 4 does not listen",
+                      "service file: systemd:file: descriptor 5 is no socket"):
+            self.assertIn(words, text)
+
+    def test_an_open_relay_is_seen_at_start(self):
+        sock = self.tcp("0.0.0.0")
+        self.write(self.service("one", "systemd:mail"))
+        self.assertIn(f"service one: anyone who reaches 0.0.0.0:{sock.getsockname()[1]} "
+                      "(systemd:mail) could use this service", self.refused([("mail", sock)]))
+        self.write(self.service("one", "systemd:mail", downstream__allow=["127.0.0.1"]))
+        self.start([("mail", sock)])
+        self.session(sock)
+
+    def test_a_check_needs_no_sockets_and_says_what_it_does_not_know(self):
+        self.write(self.service("one", "systemd:mail"))
+        result = run_to_end("--config", self.file, "--check")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertRegex(result.stdout, "listens on +systemd:mail .*looked at when it starts")
+
+    def test_addresses_that_are_taken_otherwise(self):
+        sock = self.tcp()
+        port = sock.getsockname()[1]
+        self.write(self.service("one", "systemd:mail", upstream__address=f"127.0.0.1:{port}"),
+                   self.service("two", f"127.0.0.1:{port}"))
+        text = self.refused([("mail", sock)])
+        self.assertIn(f"127.0.0.1:{port} (systemd:mail) is where this service itself", text)
+        self.assertIn(f"127.0.0.1:{port} (systemd:mail) is also where service two", text)
+
+    def test_a_reload_keeps_them_also_while_no_service_does(self):
+        one, two = self.tcp(), self.tcp()
+        self.write(self.service("one", "systemd:one"), self.service("two", "systemd:two"))
+        daemon = self.start([("one", one), ("two", two)])
+
+        def hang_up(reloads):
+            daemon.process.send_signal(signal.SIGHUP)
+            line = daemon.lines(lambda f: f.get("msg") == "reloaded", reloads)[-1]
+            return int(line["opened"]), int(line["closed"])
+
+        self.write(self.service("one", "systemd:one"))
+        self.assertEqual(hang_up(1), (0, 1))
+        self.session(one)
+        self.assertEqual(daemon.lines(lambda f: f.get("level") == "warn")[0]["name"], "two")
+        waiting = self.enterContext(Client(two.getsockname()[1]))  # the supervisor's: not refused
+        self.write(self.service("one", "systemd:one"), self.service("two", "systemd:two"))
+        self.assertEqual(hang_up(2), (1, 0))
+        self.assertEqual(waiting.reply(), b"220 mail.test ESMTP\r\n")
+        self.session(two)
+
+        self.write(self.service("one", ["systemd:one", "systemd:three"]))
+        daemon.process.send_signal(signal.SIGHUP)
+        reason = daemon.lines(lambda f: f.get("msg", "").startswith("not reloaded"))[0]["reason"]
+        self.assertIn("'three' is inherited: passed are 'one', 'two'", reason)
+        self.session(two)
+
+    def test_the_variables_are_nobody_elses(self):
+        for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+            self.write(self.service("one${" + name + "}", "systemd:mail"))
+            self.assertIn(f"the environment has no variable '{name}'",
+                          self.refused([("mail", self.tcp())]))
+
+    def test_wrong_variables(self):
+        self.write(self.service("one", "systemd:mail"))
+        result = run_to_end("--config", self.file, env={
+            **os.environ, "LISTEN_PID": "x", "LISTEN_FDS": "1"})
+        self.assertEqual((result.returncode, result.stderr), (
+            78, "starttls-proxy: the environment's LISTEN_PID is 'x', which no supervisor would say\n"))
+
+
+if __name__ == "__main__":
+    main.main()
