@@ -11,6 +11,8 @@
 
 namespace starttls::bench {
 
+using starttls::TemporaryFolder;
+
 /// All that a protocol of bench/backend says to its input, fed as a connection would.
 struct Talk {
   explicit Talk(std::unique_ptr<Protocol> made) : protocol(std::move(made)) {}
