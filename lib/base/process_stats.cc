@@ -3,6 +3,7 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <ctime>
 #include <string>
 
 #include <dirent.h>
@@ -31,21 +32,19 @@ std::string read_from_start(int fd, std::size_t limit) {
   return text;
 }
 
-/// When the machine was started, in seconds since 1970: "btime" of /proc/stat.
+/// When the machine was started, in seconds since 1970. By the clocks, for a service may have no
+/// /proc/stat (systemd's ProcSubset=pid).
 std::optional<double> boot_time() {
-  const int fd = ::open("/proc/stat", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return std::nullopt;
-  // Lines of processors and interrupts stand before it: hundreds of octets for each of many.
-  const std::string text = read_from_start(fd, std::size_t{1} << 20U);
-  ::close(fd);
-  constexpr std::string_view kKey = "\nbtime ";
-  const auto at = text.find(kKey);
-  if (at == std::string::npos) return std::nullopt;
-  const auto begin = at + kKey.size();
-  const auto seconds =
-      ascii::parse_number(std::string_view{text}.substr(begin, text.find('\n', begin) - begin));
-  if (!seconds) return std::nullopt;
-  return static_cast<double>(*seconds);
+  timespec now{};
+  timespec since_boot{};
+  if (::clock_gettime(CLOCK_REALTIME, &now) != 0 ||
+      ::clock_gettime(CLOCK_BOOTTIME, &since_boot) != 0) {
+    return std::nullopt;
+  }
+  const auto seconds = [](const timespec& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
+  };
+  return seconds(now) - seconds(since_boot);
 }
 
 /// Newer kernels (6.2) say it without listing them.
