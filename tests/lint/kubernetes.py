@@ -15,7 +15,8 @@ import unittest
 
 import yaml
 
-FOLDER = pathlib.Path(__file__).resolve().parents[2] / "conf" / "kubernetes"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "conf" / "kubernetes"
 BINARY, MAKE_PKI = map(os.path.abspath, sys.argv[1:3])
 CONFIG = "/etc/starttls-proxy/starttls-proxy.toml"
 
@@ -85,15 +86,55 @@ class Kubernetes(unittest.TestCase):
             for selector in selectors:
                 self.assertEqual(selector, labels)
             ports = {each["name"]: each["containerPort"] for each in manifest.proxy.get("ports", [])}
-            listening = {int(each["listen"].rpartition(":")[2])
-                         for each in tomllib.loads(manifest.toml)["service"]
-                         if not each["listen"].startswith("127.")}
+            config = tomllib.loads(manifest.toml)
+            listening = {int(listen.rpartition(":")[2])
+                         for listen in [*(each["listen"] for each in config["service"]),
+                                        config["admin"]["listen"]]
+                         if not listen.startswith("127.")}
             self.assertEqual(set(ports.values()), listening)
             used = {each["targetPort"] for service in manifest.all("Service")
                     for each in service["spec"]["ports"]}
-            used |= {each["port"] for policy in manifest.all("NetworkPolicy")
-                     for rule in policy["spec"]["ingress"] for each in rule["ports"]}
-            self.assertEqual(used, set(ports))
+            self.assertNotIn("admin", used)
+            allowed = {each["port"] for policy in manifest.all("NetworkPolicy")
+                       for rule in policy["spec"]["ingress"] for each in rule["ports"]}
+            self.assertEqual(allowed, set(ports))
+            self.assertEqual(used | {"admin"}, set(ports))
+
+    def test_probes_and_prometheus_ask_the_admin_endpoint(self):
+        for manifest in self.manifests():
+            ports = {each["name"]: each["containerPort"] for each in manifest.proxy["ports"]}
+            listen = tomllib.loads(manifest.toml)["admin"]["listen"]
+            self.assertEqual(listen, f"0.0.0.0:{ports['admin']}")
+            notes = manifest.template["metadata"]["annotations"]
+            self.assertEqual((notes["prometheus.io/scrape"], notes["prometheus.io/port"],
+                              notes["prometheus.io/path"]), ("true", str(ports["admin"]), "/metrics"))
+            probes = {name: probe["httpGet"] for name, probe in manifest.proxy.items()
+                      if name.endswith("Probe")}
+            self.assertEqual({probe["port"] for probe in probes.values()}, {"admin"})
+            self.assertEqual(probes.pop("livenessProbe")["path"], "/healthz")
+            self.assertEqual([probe["path"] for probe in probes.values()], ["/readyz"])
+            # The workers are waited for: a shorter patience would not hear the answer.
+            self.assertGreater(manifest.proxy["livenessProbe"]["timeoutSeconds"], 2)
+            [rule] = [rule for policy in manifest.all("NetworkPolicy")
+                      for rule in policy["spec"]["ingress"]
+                      if "admin" in {each["port"] for each in rule["ports"]}]
+            self.assertEqual(len(rule["ports"]), 1)
+            self.assertIn("namespaceSelector", rule["from"][0])
+
+    def test_the_autoscaler_counts_what_there_is(self):
+        manifest = Manifest("gateway.yaml")
+        scaler = manifest.one("HorizontalPodAutoscaler")["spec"]
+        target = scaler["scaleTargetRef"]
+        deployment = manifest.one("Deployment")
+        self.assertEqual((target["kind"], target["apiVersion"], target["name"]),
+                         ("Deployment", deployment["apiVersion"], deployment["metadata"]["name"]))
+        self.assertNotIn("replicas", deployment["spec"])
+        budget = manifest.one("PodDisruptionBudget")["spec"]["minAvailable"]
+        self.assertGreater(scaler["minReplicas"], budget)
+        self.assertGreater(scaler["maxReplicas"], scaler["minReplicas"])
+        [metric] = scaler["metrics"]
+        metrics = (ROOT / "lib" / "base" / "metrics.cc").read_text(encoding="utf-8")
+        self.assertIn(f'"{metric["pods"]["metric"]["name"]}"', metrics)
 
     def test_the_servers_can_be_reached_through_the_policy(self):
         manifest = Manifest("gateway.yaml")
@@ -146,7 +187,10 @@ class Kubernetes(unittest.TestCase):
                 result = subprocess.run([BINARY, "--config", path, "--check"], capture_output=True,
                                         text=True, env={**os.environ, **environment})
                 self.assertEqual((result.returncode, result.stderr), (0, ""))
-                self.assertNotIn("WARNING", result.stdout)
+                # Pods have addresses: the one warning is answered by the NetworkPolicy.
+                warnings = [line for line in result.stdout.splitlines() if "WARNING" in line]
+                self.assertEqual(len(warnings), 1, warnings)
+                self.assertIn("(admin.listen)", warnings[0])
 
 
 if __name__ == "__main__":
