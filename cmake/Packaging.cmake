@@ -11,7 +11,8 @@ install(FILES ${STARTTLS_CONF}/man/starttls-proxy.8 DESTINATION ${CMAKE_INSTALL_
 install(FILES ${STARTTLS_CONF}/man/starttls-proxy.toml.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5)
 install(FILES ${STARTTLS_CONF}/completion/starttls-proxy
         DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
-install(FILES ${STARTTLS_CONF}/systemd/starttls-proxy.service DESTINATION lib/systemd/system)
+install(FILES ${STARTTLS_CONF}/systemd/starttls-proxy.service ${STARTTLS_CONF}/systemd/starttls-proxy.socket
+        DESTINATION lib/systemd/system)
 install(FILES ${STARTTLS_CONF}/systemd/starttls-proxy.sysusers
         DESTINATION lib/sysusers.d RENAME starttls-proxy.conf)
 install(FILES ${STARTTLS_CONF}/systemd/starttls-proxy.tmpfiles

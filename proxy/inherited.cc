@@ -1,33 +1,18 @@
 #include "proxy/inherited.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <utility>
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "lib/base/ascii.h"
 #include "proxy/systemd.h"
 
 namespace starttls {
-namespace {
-
-/// Taken out of the environment: nobody after us is meant by it.
-systemd::Variable take_variable(const char* name) {
-  const char* const value = std::getenv(name);
-  if (value == nullptr) return std::nullopt;
-  systemd::Variable taken{value};
-  ::unsetenv(name);
-  return taken;
-}
-
-}  // namespace
-
 Result<InheritedSockets> InheritedSockets::take() {
-  const systemd::PassedVariables variables{.pid = take_variable("LISTEN_PID"),
-                                           .count = take_variable("LISTEN_FDS"),
-                                           .names = take_variable("LISTEN_FDNAMES")};
+  const systemd::PassedVariables variables{.pid = systemd::take_variable("LISTEN_PID"),
+                                           .count = systemd::take_variable("LISTEN_FDS"),
+                                           .names = systemd::take_variable("LISTEN_FDNAMES")};
   auto names = systemd::passed_names(variables, static_cast<std::uint64_t>(::getpid()));
   if (!names) return fail(std::move(names.error()));
   InheritedSockets sockets;

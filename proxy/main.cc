@@ -112,6 +112,7 @@ int run(const CommandLine& command) {
     print_error(inherited.error().reason);
     return kExitConfig;
   }
+  auto notifier = command.action == CommandLine::Action::run ? Notifier::take() : Notifier{};
   const auto load = [&](const State* previous,
                         std::vector<std::string>& wrong) -> std::optional<State> {
     auto loaded = load_state(command, previous, wrong);
@@ -164,6 +165,10 @@ int run(const CommandLine& command) {
     print_error(opened.error().reason + (user ? " (as the user " + user->name + ")" : ""));
     return kExitConfig;
   }
+  if (!notifier) {
+    log.warn("the supervisor is told nothing", {{"reason", notifier.error().reason}});
+    notifier = Notifier{};
+  }
   const auto reload = [&load](const State& previous, std::vector<std::string>& wrong) {
     return load(&previous, wrong);
   };
@@ -173,7 +178,8 @@ int run(const CommandLine& command) {
     if (!confined) status = kExitSystem;
     return confined;
   };
-  const auto served = serve(std::move(*state), loaded_at, reload, confining, *inherited, log);
+  const auto served =
+      serve(std::move(*state), loaded_at, reload, confining, *inherited, *notifier, log);
   if (!served) {
     print_error(served.error().reason);
     return status;

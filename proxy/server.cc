@@ -18,6 +18,7 @@
 #include "proxy/admin.h"
 #include "proxy/admin_pages.h"
 #include "proxy/file_watch.h"
+#include "proxy/heartbeat.h"
 #include "proxy/listeners.h"
 #include "proxy/worker.h"
 
@@ -36,6 +37,8 @@ constexpr std::chrono::milliseconds kLogInterval{1000};
 constexpr std::chrono::milliseconds kLogRetry{50};
 /// How long the last lines may wait for one.
 constexpr std::chrono::milliseconds kLastLines{500};
+/// How often the supervisor is told how many sessions there are.
+constexpr std::chrono::seconds kStatusInterval{5};
 
 /// Sessions that the descriptor limit allows; the soft limit is raised to the hard one first.
 std::size_t sessions_within_limits() {
@@ -54,17 +57,21 @@ std::size_t sessions_within_limits() {
 class Server {
  public:
   Server(State state, FileWatch::Clock::time_point loaded_at, const LoadState& load,
-         const Confine& confine, const InheritedSockets& inherited, log::Logger& log)
+         const Confine& confine, const InheritedSockets& inherited, Notifier& notifier,
+         log::Logger& log)
       : state_(std::move(state)),
         load_(load),
         confine_(confine),
         inherited_(inherited),
+        notifier_(notifier),
         log_(log),
         shared_{.log = log, .run_id = std::random_device{}()},
         possible_sessions_(sessions_within_limits()),
         listeners_(log, shared_.loop_guard, inherited),
         watch_timer_(control_, [this] { look_at_files(); }),
         log_timer_(control_, [this] { tend_log(); }),
+        heartbeat_(control_, [this] { notifier_.alive(); }),
+        status_timer_(control_, [this] { tell_status(); }),
         pages_(control_, state_, workers_),
         admin_(control_, log_, [this](proto::AdminPage page, AdminServer::Reply reply) {
           pages_.make(page, std::move(reply));
@@ -81,8 +88,12 @@ class Server {
   void reopen_log();
   void tend_log();
   void drain();
+  void begin_telling();
+  void tell_status();
+  [[nodiscard]] std::string status() const;
   void look_at_files();
   bool reload(std::vector<std::string>& problems);
+  bool replace_state(std::vector<std::string>& problems);
   void report(const std::vector<std::string>& problems);
   void warn_of_policies(const State* previous);
   void warn_of_unused_sockets();
@@ -92,6 +103,7 @@ class Server {
   const LoadState& load_;
   const Confine& confine_;
   const InheritedSockets& inherited_;
+  Notifier& notifier_;
   log::Logger& log_;
   Shared shared_;
   std::size_t possible_sessions_;
@@ -100,11 +112,14 @@ class Server {
   FileWatch watch_;
   net::Timer watch_timer_;
   net::Timer log_timer_;
+  Heartbeat heartbeat_;
+  net::Timer status_timer_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::size_t running_ = 0;  // workers that have not drained
   AdminPages pages_;
   AdminServer admin_;
   bool draining_ = false;
+  bool reload_failed_ = false;
   /// Why the files on disk are not used; empty: they are. Told when they have stood still for a
   /// while, because certificate and key are two files and seldom written at once.
   std::vector<std::string> waiting_;
@@ -126,6 +141,7 @@ Result<int> Server::run() {
                       {"hostname", state_.services.front()->hostname},
                       {"max_sessions", std::uint64_t{shared_.max_sessions.load()}}});
   for (const auto& worker : workers_) worker->start();
+  begin_telling();
   control_.run();
   workers_.clear();  // joins
   log_.info("stopped", {});
@@ -139,6 +155,7 @@ Result<> Server::start_workers() {
     workers_.push_back(std::make_unique<Worker>(shared_, i, [this, i] {
       control_.post([this, i] {
         pages_.on_worker_drained(i);
+        heartbeat_.leave(i);
         if (--running_ == 0) control_.stop();
       });
     }));
@@ -191,7 +208,40 @@ void Server::drain() {
   pages_.on_draining();
   watch_timer_.stop();
   log_.info("draining", {{"sessions", std::uint64_t{shared_.sessions.load()}}});
+  notifier_.stopping(state_.config.proxy.drain_timeout, status());
   for (const auto& worker : workers_) worker->drain(state_.config.proxy.drain_timeout);
+}
+
+/// What the supervisor hears from now on: that we serve, how many, and that we are alive.
+void Server::begin_telling() {
+  if (!notifier_.is_heard()) return;
+  notifier_.ready(status());
+  status_timer_.start(kStatusInterval);
+  if (const auto watchdog = notifier_.watchdog()) {
+    std::vector<Heartbeat::Post> loops;
+    for (const auto& worker : workers_) {
+      loops.emplace_back(
+          [&worker = *worker](std::function<void()> task) { worker.post(std::move(task)); });
+    }
+    // Twice as often as it has to be, as sd_watchdog_enabled(3) advises.
+    const auto half = std::chrono::duration_cast<std::chrono::milliseconds>(*watchdog / 2);
+    heartbeat_.start(std::move(loops), std::max(half, std::chrono::milliseconds{1}));
+  }
+}
+
+void Server::tell_status() {
+  status_timer_.start(kStatusInterval);
+  notifier_.status(status());
+}
+
+std::string Server::status() const {
+  const std::size_t sessions = shared_.sessions.load();
+  std::string text = std::to_string(sessions) + (sessions == 1 ? " session" : " sessions");
+  if (draining_) return "stopping: " + text + " may finish";
+  const std::size_t services = state_.services.size();
+  text += ", " + std::to_string(services) + (services == 1 ? " service" : " services");
+  if (reload_failed_) text += "; the last reload failed, see the log";
+  return text;
 }
 
 void Server::look_at_files() {
@@ -204,8 +254,16 @@ void Server::look_at_files() {
   }
 }
 
-/// The new state is built whole and swapped in, or the old one stays as it is.
 bool Server::reload(std::vector<std::string>& problems) {
+  notifier_.reloading();
+  const bool replaced = replace_state(problems);
+  reload_failed_ = !replaced;
+  notifier_.ready(status());
+  return replaced;
+}
+
+/// The new state is built whole and swapped in, or the old one stays as it is.
+bool Server::replace_state(std::vector<std::string>& problems) {
   const auto loaded_at = FileWatch::Clock::now();
   static_cast<void>(watch_.changed());  // what changes from now on is for the next time
   auto fresh = load_(state_, problems);
@@ -313,8 +371,9 @@ void Server::apply_limits() {
 }  // namespace
 
 Result<int> serve(State state, FileWatch::Clock::time_point loaded_at, const LoadState& load,
-                  const Confine& confine, const InheritedSockets& inherited, log::Logger& log) {
-  return Server(std::move(state), loaded_at, load, confine, inherited, log).run();
+                  const Confine& confine, const InheritedSockets& inherited, Notifier& notifier,
+                  log::Logger& log) {
+  return Server(std::move(state), loaded_at, load, confine, inherited, notifier, log).run();
 }
 
 }  // namespace starttls

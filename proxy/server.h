@@ -9,6 +9,7 @@
 #include "lib/base/log.h"
 #include "proxy/file_watch.h"
 #include "proxy/inherited.h"
+#include "proxy/notifier.h"
 #include "proxy/state.h"
 
 namespace starttls {
@@ -22,10 +23,12 @@ using Confine = std::function<Result<>()>;
 
 /// Serves `state`, which was read after `loaded_at`, until a signal ends it: TERM or INT drain, a
 /// second one ends at once, HUP reloads, USR1 reopens the log. Returns the process's exit status.
-/// What listens on `inherited` sockets has been checked, and is by `load`.
+/// What listens on `inherited` sockets has been checked, and is by `load`. The supervisor behind
+/// `notifier` is told what goes on.
 /// Errors: system (an address that cannot be bound), or those of `confine`; nothing serves then.
 [[nodiscard]] Result<int> serve(State state, FileWatch::Clock::time_point loaded_at,
                                 const LoadState& load, const Confine& confine,
-                                const InheritedSockets& inherited, log::Logger& log);
+                                const InheritedSockets& inherited, Notifier& notifier,
+                                log::Logger& log);
 
 }  // namespace starttls

@@ -1,5 +1,6 @@
 #include "proxy/systemd.h"
 
+#include <cstdlib>
 #include <utility>
 
 #include "lib/base/ascii.h"
@@ -40,6 +41,31 @@ Result<std::vector<std::string>> passed_names(const PassedVariables& variables,
   }
   if (names.size() != *count) return bad("LISTEN_FDNAMES", *variables.names);
   return names;
+}
+
+Result<std::optional<std::chrono::microseconds>> watchdog_period(const WatchdogVariables& variables,
+                                                                 std::uint64_t own_pid) {
+  using Period = std::optional<std::chrono::microseconds>;
+  // Any longer and nobody waits for it.
+  constexpr std::uint64_t kMax = std::uint64_t{365} * 24 * 3600 * 1'000'000;
+  if (!variables.period) return Period{};
+  const auto period = ascii::parse_number(*variables.period);
+  if (!period || *period == 0) return bad("WATCHDOG_USEC", *variables.period);
+  if (variables.pid) {
+    const auto pid = ascii::parse_number(*variables.pid);
+    if (!pid) return bad("WATCHDOG_PID", *variables.pid);
+    if (*pid != own_pid) return Period{};
+  }
+  if (*period > kMax) return Period{};
+  return Period{std::chrono::microseconds{*period}};
+}
+
+Variable take_variable(const char* name) {
+  const char* const value = std::getenv(name);
+  if (value == nullptr) return std::nullopt;
+  Variable taken{value};
+  ::unsetenv(name);
+  return taken;
 }
 
 }  // namespace starttls::systemd

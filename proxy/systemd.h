@@ -1,8 +1,8 @@
 #pragma once
 
 // What a supervisor tells in the environment, as systemd does (sd_listen_fds(3), sd_notify(3),
-// sd_watchdog_enabled(3)); others speak the same. Decided here, without a system call; performed by
-// inherited.h and notifier.h.
+// sd_watchdog_enabled(3)); others speak the same. Understood here; performed by inherited.h and
+// notifier.h.
 
 #include <chrono>
 #include <cstdint>
@@ -33,5 +33,20 @@ struct PassedVariables {
 /// variable.
 [[nodiscard]] Result<std::vector<std::string>> passed_names(const PassedVariables& variables,
                                                             std::uint64_t own_pid);
+
+/// WATCHDOG_USEC, WATCHDOG_PID.
+struct WatchdogVariables {
+  Variable period;
+  Variable pid;
+};
+
+/// Within which time the supervisor wants a sign of life; nothing where it wants none, or not from
+/// this process. Errors: config, naming the variable.
+[[nodiscard]] Result<std::optional<std::chrono::microseconds>> watchdog_period(
+    const WatchdogVariables& variables, std::uint64_t own_pid);
+
+/// The environment's, which is then taken out of it: nobody after us is meant by it. Before there
+/// are threads.
+[[nodiscard]] Variable take_variable(const char* name);
 
 }  // namespace starttls::systemd

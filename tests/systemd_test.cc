@@ -54,3 +54,18 @@ TEST_CASE("systemd: variables that no supervisor sets are errors", "[systemd]") 
           std::string::npos);
   }
 }
+
+TEST_CASE("systemd: the watchdog's period", "[systemd]") {
+  using std::chrono::microseconds;
+  using systemd::watchdog_period;
+  CHECK(watchdog_period({}, 42)->has_value() == false);
+  CHECK(*watchdog_period({.period = "30000000", .pid = {}}, 42) == microseconds{30'000'000});
+  CHECK(*watchdog_period({.period = "1", .pid = "42"}, 42) == microseconds{1});
+  CHECK(watchdog_period({.period = "1", .pid = "43"}, 42)->has_value() == false);
+  // What libsystemd calls infinity.
+  CHECK(watchdog_period({.period = "18446744073709551615", .pid = {}}, 42)->has_value() == false);
+  for (const std::string period : {"", "0", "-1", "1s", "18446744073709551616"}) {
+    CHECK_FALSE(watchdog_period({.period = period, .pid = {}}, 42));
+  }
+  CHECK_FALSE(watchdog_period({.period = "1", .pid = "me"}, 42));
+}

@@ -1,18 +1,20 @@
-"""Under a supervisor that speaks systemd's protocols: sockets are inherited."""
+"""Under a supervisor that speaks systemd's protocols: sockets are inherited, and it is told what goes on."""
 
 import contextlib
+import ctypes
 import os
 import pathlib
 import signal
 import socket
 import tempfile
+import time
 import unittest
 
 from support import main, wait
 from support.client import FIN, Client
 from support.daemon import SANDBOX, Daemon, run_to_end, toml
 from support.fake_server import FakeServer, Gone
-from support.supervisor import passing
+from support.supervisor import Notified, passing
 
 
 def greeter(connection):
@@ -227,6 +229,105 @@ class Sockets(Supervised):
             **os.environ, "LISTEN_PID": "x", "LISTEN_FDS": "1"})
         self.assertEqual((result.returncode, result.stderr), (
             78, "starttls-proxy: the environment's LISTEN_PID is 'x', which no supervisor would say\n"))
+
+
+class Notify(Supervised):
+    def setUp(self):
+        super().setUp()
+        self.folder.chmod(0o755)
+        self.notified = self.enterContext(Notified(f"{self.folder}/notify"))
+
+    def supervise(self, *services, environment=None, **proxy):
+        self.write(*(services or [self.service("one", "127.0.0.1:0")]), **proxy)
+        return self.enterContext(Daemon(arguments=["--config", self.file], options={"env": {
+            **os.environ, "NOTIFY_SOCKET": self.notified.address, **(environment or {})}}))
+
+    def test_ready_reloading_stopping(self):
+        daemon = self.supervise(drain_timeout="7s")
+        self.notified.hears(lambda m: m == {"READY": "1", "STATUS": "0 sessions, 1 service"})
+        with daemon.connect() as client:  # it serves when it says so
+            self.assertTrue(client.reply().startswith(b"220 "))
+            self.write(self.service("one", "127.0.0.1:0"), self.service("two", "127.0.0.1:0"),
+                       drain_timeout="7s")
+            daemon.process.send_signal(signal.SIGHUP)
+            [reloading] = self.notified.hears(lambda m: "RELOADING" in m)
+            self.assertAlmostEqual(int(reloading["MONOTONIC_USEC"]) / 1e6, time.monotonic(), delta=30)
+            self.notified.hears(lambda m: "READY" in m and "1 session, 2 services" in m["STATUS"])
+
+            self.file.write_text("nonsense", encoding="utf-8")
+            daemon.process.send_signal(signal.SIGHUP)
+            self.notified.hears(lambda m: "READY" in m and
+                                m["STATUS"].endswith("the last reload failed, see the log"))
+            daemon.terminate()
+            self.notified.hears(lambda m: m == {
+                "STOPPING": "1", "EXTEND_TIMEOUT_USEC": "12000000",
+                "STATUS": "stopping: 1 session may finish"})
+            client.command(b"QUIT")
+        daemon.expect_exit(0)
+        self.assertEqual([[key for key in ("READY", "RELOADING", "STOPPING") if key in message][0]
+                          for message in self.notified.messages() if len(message) > 1],
+                         ["READY", "RELOADING", "READY", "RELOADING", "READY", "STOPPING"])
+
+    def test_the_number_of_sessions_is_told_when_it_changes(self):
+        daemon = self.supervise()
+        with daemon.connect() as client:
+            client.reply()
+            self.notified.hears(lambda m: m == {"STATUS": "1 session, 1 service"})
+
+    def test_an_abstract_socket(self):
+        self.notified = self.enterContext(Notified(f"@starttls-notify-{os.getpid()}"))
+        self.supervise()
+        self.notified.hears(lambda m: "READY" in m)
+
+    @unittest.skipUnless(os.geteuid() == 0, "root alone becomes somebody else")
+    def test_as_another_user_in_the_sandbox(self):
+        daemon = self.supervise(user="nobody", environment={"WATCHDOG_USEC": "200000"})
+        self.notified.hears(lambda m: "READY" in m)
+        self.notified.hears(lambda m: m == {"WATCHDOG": "1"}, 3)
+        daemon.terminate()
+        self.notified.hears(lambda m: "STOPPING" in m)
+
+    def test_it_is_not_alive_while_a_worker_hangs(self):
+        daemon = self.supervise(environment={"WATCHDOG_USEC": "300000"})
+        alive = {"WATCHDOG": "1"}.__eq__
+        self.notified.hears(alive, 2)
+        main_thread = daemon.process.pid
+        worker = min(int(task.name) for task in pathlib.Path(f"/proc/{main_thread}/task").iterdir()
+                     if int(task.name) != main_thread)
+        libc = ctypes.CDLL(None, use_errno=True)
+        for request in (0x4206, 0x4207):  # PTRACE_SEIZE, PTRACE_INTERRUPT
+            self.assertEqual(libc.ptrace(request, worker, None, None), 0, ctypes.get_errno())
+        os.waitpid(worker, 0x40000000)  # __WALL
+        time.sleep(0.4)  # a round that was under way
+        before = len(self.notified.messages())
+        time.sleep(0.8)
+        self.assertEqual(self.notified.messages()[before:], [])
+        libc.ptrace(17, worker, None, None)  # PTRACE_DETACH
+        self.notified.hears(alive, before + 2)
+
+    def test_it_is_alive_while_some_workers_have_drained(self):
+        daemon = self.supervise(environment={"WATCHDOG_USEC": "200000"})
+        with daemon.connect() as client:
+            client.reply()
+            daemon.terminate()
+            self.notified.hears(lambda m: "STOPPING" in m)
+            self.notified.hears({"WATCHDOG": "1"}.__eq__, len(self.notified.messages()) + 4)
+            client.command(b"QUIT")
+        daemon.expect_exit(0)
+
+    def test_a_watchdog_for_another_process_is_not_ours(self):
+        daemon = self.supervise(environment={"WATCHDOG_USEC": "100000", "WATCHDOG_PID": "1"})
+        daemon.terminate()
+        self.notified.hears(lambda m: "STOPPING" in m)
+        self.assertNotIn({"WATCHDOG": "1"}, self.notified.messages())
+
+    def test_a_supervisor_that_is_not_there_is_warned_of(self):
+        for address, reason in ((f"{self.folder}/nobody", "No such file or directory"),
+                                ("vsock:2:1", "neither a path nor"), ("/" + "x" * 200, "too long")):
+            self.notified.address = address
+            [warning] = self.supervise().lines(lambda f: f.get("level") == "warn")
+            self.assertIn("told nothing", warning["msg"])
+            self.assertIn(reason, warning["reason"])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ BUILD = pathlib.Path(sys.argv[1]).resolve()
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 FILES = """
-    usr/lib/systemd/system/starttls-proxy.service usr/lib/sysusers.d/starttls-proxy.conf
+    usr/lib/systemd/system/starttls-proxy.service usr/lib/systemd/system/starttls-proxy.socket
+    usr/lib/sysusers.d/starttls-proxy.conf
     usr/lib/tmpfiles.d/starttls-proxy.conf usr/sbin/starttls-proxy
     usr/share/bash-completion/completions/starttls-proxy
     usr/share/doc/starttls-proxy/changelog.gz usr/share/doc/starttls-proxy/copyright
@@ -90,20 +91,22 @@ class Package(unittest.TestCase):
             run("sh", "-n", self.control / name)
             self.assertEqual((self.control / name).stat().st_mode & 0o777, 0o755)
 
-    def test_its_unit_is_well_formed_and_hardened(self):
+    def test_its_units_are_well_formed_and_hardened(self):
         if not shutil.which("systemd-analyze"):
             self.skipTest("systemd-analyze is not here")
         unit = "usr/lib/systemd/system/starttls-proxy.service"
+        units = (unit, unit.replace(".service", ".socket"))
         root = self.folder / "host"  # of the unit, and of the commands that it names
-        for name in (unit, "usr/sbin/starttls-proxy", "bin/kill"):
+        for name in (*units, "usr/sbin/starttls-proxy", "bin/kill"):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).touch(0o755)
-        (root / unit).write_bytes((self.root / unit).read_bytes())
-        (root / unit).chmod(0o644)
+        for name in units:
+            (root / name).write_bytes((self.root / name).read_bytes())
+            (root / name).chmod(0o644)
         # Without the other units of a host: only what is said about this one counts.
         said = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", f"--root={root}",
-             "starttls-proxy.service"], capture_output=True, text=True)
+             *(pathlib.Path(name).name for name in units)], capture_output=True, text=True)
         self.assertEqual((said.stdout + said.stderr, said.returncode), ("", 0))
         # 20 is 2.0 of 10.
         run("systemd-analyze", "security", "--offline=true", "--threshold=20",
