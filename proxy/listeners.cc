@@ -19,21 +19,6 @@ std::string identity_of(const config::Service& service, std::size_t index) {
   return kind + service.name + "#" + std::to_string(index) + " " + to_string(address);
 }
 
-/// A socket a worker, sharing one port.
-Result<std::vector<net::Socket>> bind_all(const Address& wanted, net::Taking taking,
-                                          std::size_t workers) {
-  std::vector<net::Socket> sockets;
-  Address bound = wanted;
-  for (std::size_t i = 0; i < workers; ++i) {
-    const bool again = i > 0 && wanted.is_unix();
-    auto socket = again ? net::duplicate(sockets.front()) : net::bind_listener(bound, taking);
-    if (!socket) return fail(std::move(socket.error()));
-    if (!bound.is_unix()) bound.port = net::local_port(*socket);
-    sockets.push_back(std::move(*socket));
-  }
-  return sockets;
-}
-
 /// The same inherited socket for each worker.
 Result<std::vector<net::Socket>> duplicates(const net::Socket& socket, std::size_t workers) {
   std::vector<net::Socket> sockets;
@@ -49,6 +34,7 @@ Result<std::vector<net::Socket>> duplicates(const net::Socket& socket, std::size
 
 Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t workers) {
   planned_.clear();
+  takeovers_.clear();
   Plan plan;
   plan.changes.resize(workers);
   for (const auto& service : services) {
@@ -70,9 +56,14 @@ Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t wo
       const auto taking =
           config.upstream.original_destination ? net::Taking::others_too : net::Taking::ours;
       auto added = add(plan, service, {.wanted = identity_of(config, index)},
-                       [&] { return bind_all(address, taking, workers); });
+                       [&](Entry& entry) { return bind_all(address, taking, workers, entry); });
       if (!added) return fail(std::move(added.error()));
     }
+  }
+  // All that can be refused was not: who listened there until now is left alone with those that he
+  // has.
+  for (auto& takeover : takeovers_) {
+    if (auto completed = takeover.complete(); !completed) return fail(std::move(completed.error()));
   }
   tell_guard();
   plan.closed = current_.size() + plan.opened - planned_.size();
@@ -86,7 +77,7 @@ Result<> Listeners::add_inherited(Plan& plan,
   const auto all = inherited_.named(address.inherited);
   for (std::size_t number = 0; number < all.size(); ++number) {
     const auto& socket = all[number]->socket;
-    const auto duplicate_all = [&] { return duplicates(socket, plan.changes.size()); };
+    const auto duplicate_all = [&](Entry&) { return duplicates(socket, plan.changes.size()); };
     auto added = add(plan, service,
                      {.wanted = to_string(address) + "#" + std::to_string(number),
                       .inherited = address.inherited},
@@ -99,7 +90,7 @@ Result<> Listeners::add_inherited(Plan& plan,
 /// Keeps the listener that there is, or opens it.
 Result<> Listeners::add(Plan& plan, const std::shared_ptr<const session::Service>& service,
                         Entry entry,
-                        const std::function<Result<std::vector<net::Socket>>()>& open) {
+                        const std::function<Result<std::vector<net::Socket>>(Entry&)>& open) {
   entry.service = service->config.name;
   entry.protocol = service->config.protocol;
   const auto kept = std::find_if(current_.begin(), current_.end(), [&entry](const Entry& each) {
@@ -111,7 +102,7 @@ Result<> Listeners::add(Plan& plan, const std::shared_ptr<const session::Service
     entry.port = kept->port;
     for (auto& change : plan.changes) change.kept.emplace_back(entry.id, service);
   } else {
-    auto sockets = open();
+    auto sockets = open(entry);
     if (!sockets) return fail(std::move(sockets.error()));
     const net::Socket& first = sockets->front();
     entry.id = next_id_++;
@@ -122,12 +113,47 @@ Result<> Listeners::add(Plan& plan, const std::shared_ptr<const session::Service
                            !net::is_transparent(first);
     entry.is_new = true;
     for (std::size_t i = 0; i < plan.changes.size(); ++i) {
-      plan.changes[i].opened.push_back({entry.id, std::move((*sockets)[i]), service});
+      plan.changes[i].opened.push_back(
+          {entry.id, std::move((*sockets)[i]), service,
+           entry.inherited.empty() ? net::Holder::us : net::Holder::supervisor});
     }
     ++plan.opened;
   }
   planned_.push_back(std::move(entry));
   return {};
+}
+
+Result<std::vector<net::Socket>> Listeners::bind_all(const Address& wanted, net::Taking taking,
+                                                     std::size_t workers, Entry& entry) {
+  if (wanted.is_unix()) {
+    auto takeover = net::Takeover::prepare(wanted);
+    if (!takeover) return fail(std::move(takeover.error()));
+    if (*takeover) {
+      entry.is_shared = true;
+      takeovers_.push_back(std::move(**takeover));
+      return duplicates(takeovers_.back().socket(), workers);
+    }
+    auto socket = net::bind_listener(wanted);
+    if (!socket) return fail(std::move(socket.error()));
+    return duplicates(*socket, workers);
+  }
+  entry.is_shared = wanted.port != 0 && !is_ours(wanted.port) && net::is_taken(wanted);
+  std::vector<net::Socket> sockets;
+  Address bound = wanted;
+  for (std::size_t i = 0; i < workers; ++i) {
+    auto socket = net::bind_listener(bound, taking);
+    if (!socket) return fail(std::move(socket.error()));
+    bound.port = net::local_port(*socket);
+    sockets.push_back(std::move(*socket));
+  }
+  return sockets;
+}
+
+/// Another address of the same port may be: of all of this machine's, for one.
+bool Listeners::is_ours(std::uint16_t port) const {
+  const auto has_port = [port](const Entry& entry) { return entry.port == port; };
+  return std::any_of(current_.begin(), current_.end(), has_port) ||
+         std::any_of(planned_.begin(), planned_.end(), has_port);
 }
 
 void Listeners::commit() {
@@ -138,12 +164,20 @@ void Listeners::commit() {
   }
   current_ = std::move(planned_);
   planned_.clear();
+  takeovers_.clear();
   tell_guard();
   for (auto& entry : current_) {
     if (!std::exchange(entry.is_new, false)) continue;
     log_.info(
         "listening",
         {{"service", entry.service}, {"protocol", entry.protocol}, {"address", entry.address}});
+    if (std::exchange(entry.is_shared, false)) {
+      log_.warn(
+          entry.port == 0
+              ? "another process listened here, and gets no new connection any more: end it"
+              : "another process listens here too, and gets a part of the connections: end it",
+          {{"service", entry.service}, {"address", entry.address}});
+    }
     if (!std::exchange(entry.without_tproxy, false)) continue;
     log_.warn(entry.inherited.empty()
                   ? "only REDIRECT reaches this listener: TPROXY needs CAP_NET_ADMIN"

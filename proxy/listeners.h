@@ -11,6 +11,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/net/takeover.h"
 #include "lib/session/loop_guard.h"
 #include "proxy/inherited.h"
 #include "proxy/state.h"
@@ -48,6 +49,8 @@ class Listeners {
     std::uint16_t port = 0;
     bool is_new = false;
     bool without_tproxy = false;  ///< which its service could have used
+    /// Another process listened there when we came, and may be about to end.
+    bool is_shared = false;
   };
 
   [[nodiscard]] Result<> add_inherited(Plan& plan,
@@ -55,7 +58,11 @@ class Listeners {
                                        const Address& address);
   [[nodiscard]] Result<> add(Plan& plan, const std::shared_ptr<const session::Service>& service,
                              Entry entry,
-                             const std::function<Result<std::vector<net::Socket>>()>& open);
+                             const std::function<Result<std::vector<net::Socket>>(Entry&)>& open);
+  /// A socket a worker, sharing one port, or one path.
+  [[nodiscard]] Result<std::vector<net::Socket>> bind_all(const Address& wanted, net::Taking taking,
+                                                          std::size_t workers, Entry& entry);
+  [[nodiscard]] bool is_ours(std::uint16_t port) const;
   void tell_guard();
 
   log::Logger& log_;
@@ -63,6 +70,7 @@ class Listeners {
   const InheritedSockets& inherited_;
   std::vector<Entry> current_;
   std::vector<Entry> planned_;
+  std::vector<net::Takeover> takeovers_;  // of the plan
   std::uint64_t next_id_ = 0;
 };
 

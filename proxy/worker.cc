@@ -12,6 +12,9 @@
 namespace starttls {
 namespace {
 
+/// Longer than any handshake takes.
+constexpr std::chrono::seconds kHandshakesInReload{1};
+
 /// Whether the service's `allow` lets the client in. A unix socket's clients are let in by its
 /// permissions.
 bool may_connect(const session::Service& service, const net::SocketAddress& client) {
@@ -52,7 +55,7 @@ void Worker::change_listeners(ListenerChange change) {
 
 /// All that can be opened is; the error is the last one's.
 Result<> Worker::apply(ListenerChange& change) {
-  std::map<std::uint64_t, Listening> before;
+  Listenings before;
   before.swap(listeners_);
   for (auto& [id, service] : change.kept) {
     auto node = before.extract(id);
@@ -61,7 +64,8 @@ Result<> Worker::apply(ListenerChange& change) {
     listeners_.insert(std::move(node));
   }
   Result<> result;
-  for (auto& [id, socket, service] : change.opened) {
+  end_listeners(std::move(before), kHandshakesInReload);
+  for (auto& [id, socket, service, holder] : change.opened) {
     const auto kind =
         net::local_port(socket) == 0 ? net::Stream::Kind::unix_socket : net::Stream::Kind::tcp;
     Listening& entry = listeners_[id];
@@ -69,7 +73,8 @@ Result<> Worker::apply(ListenerChange& change) {
     entry.listener = std::make_unique<net::Listener>(
         loop_, kind,
         [this, &entry](net::Stream::Ptr client) { on_client(std::move(client), entry.service); });
-    if (auto opened = entry.listener->open(std::move(socket)); !opened) result = std::move(opened);
+    if (auto opened = entry.listener->open(std::move(socket), holder); !opened)
+      result = std::move(opened);
   }
   keep_warm();
   return result;
@@ -147,17 +152,39 @@ void Worker::drain(std::chrono::milliseconds patience) {
 }
 
 void Worker::begin_drain(std::chrono::milliseconds patience) {
-  listeners_.clear();
-  warm_.clear();
   drain_deadline_ = std::make_unique<net::Timer>(loop_, [this] {
     for (const auto& [key, session] : sessions_) session->stop();
   });
   drain_deadline_->start(patience);
+  // Half of it: who comes last is to have some of it too.
+  end_listeners(std::exchange(listeners_, {}), patience / 2);
+  warm_.clear();
+  finish_drain_if_empty();
+}
+
+/// Who has connected is served: as if he had come a moment earlier, when we listened.
+void Worker::end_listeners(Listenings all, std::chrono::milliseconds patience) {
+  while (!all.empty()) {
+    const auto id = all.begin()->first;
+    Listening& ending = ending_.insert(all.extract(all.begin())).position->second;
+    const auto wanted = std::min(ending.listener->begin_end(), patience);
+    if (wanted.count() == 0) {
+      take_last(id);
+      continue;
+    }
+    ending.last_call = std::make_unique<net::Timer>(loop_, [this, id] { take_last(id); });
+    ending.last_call->start(wanted);
+  }
+}
+
+void Worker::take_last(std::uint64_t id) {
+  const auto ended = ending_.extract(id);
+  ended.mapped().listener->accept_queued();
   finish_drain_if_empty();
 }
 
 void Worker::finish_drain_if_empty() {
-  if (drain_deadline_ == nullptr || !sessions_.empty()) return;
+  if (drain_deadline_ == nullptr || !ending_.empty() || !sessions_.empty()) return;
   drain_deadline_.reset();
   loop_.stop();
   on_drained_();

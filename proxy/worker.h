@@ -49,6 +49,7 @@ class Worker final : session::SessionOwner {
       std::uint64_t id;
       net::Socket socket;
       std::shared_ptr<const session::Service> service;
+      net::Holder holder = net::Holder::us;
     };
     std::vector<std::pair<std::uint64_t, std::shared_ptr<const session::Service>>> kept;
     std::vector<Opened> opened;
@@ -79,19 +80,25 @@ class Worker final : session::SessionOwner {
   [[nodiscard]] std::optional<session::Opened> take_warm(const session::Service& service,
                                                          session::LegEvents& events) override;
   void keep_warm();
+  struct Listening {
+    std::unique_ptr<net::Listener> listener;
+    std::shared_ptr<const session::Service> service;
+    std::unique_ptr<net::Timer> last_call{};
+  };
+  using Listenings = std::map<std::uint64_t, Listening>;  // whose elements stay where they are
+
   [[nodiscard]] Result<> apply(ListenerChange& change);
   void begin_drain(std::chrono::milliseconds patience);
+  void end_listeners(Listenings all, std::chrono::milliseconds patience);
+  void take_last(std::uint64_t id);
   void finish_drain_if_empty();
 
   Shared& shared_;
   unsigned index_;
   std::function<void()> on_drained_;
   net::Loop loop_;
-  struct Listening {
-    std::unique_ptr<net::Listener> listener;
-    std::shared_ptr<const session::Service> service;
-  };
-  std::map<std::uint64_t, Listening> listeners_;
+  Listenings listeners_;
+  Listenings ending_;  // nobody new comes in
   std::unordered_map<session::Session*, std::unique_ptr<session::Session>> sessions_;
   /// Of the services of now: a session that was born under an earlier one finds none.
   std::unordered_map<const session::Service*, std::unique_ptr<session::WarmPool>> warm_;

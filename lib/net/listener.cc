@@ -3,10 +3,12 @@
 #include <cassert>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <system_error>
 #include <utility>
 
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -18,6 +20,10 @@ namespace starttls::net {
 namespace {
 
 constexpr int kBacklog = 4096;  // the kernel cuts it to net.core.somaxconn
+
+/// A TCP handshake that is under way takes a round trip to end, here or far away.
+constexpr std::chrono::milliseconds kHandshakesOnLoopback{20};
+constexpr std::chrono::milliseconds kHandshakes{500};
 
 tl::unexpected<Error> system_error(const Address& address, const char* what) {
   return fail(Errc::system, "cannot listen on " + starttls::to_string(address) + ": " + what +
@@ -92,15 +98,32 @@ Result<Socket> bind_tcp(const Address& address, Taking taking) {
     return system_error(address, "setsockopt");
   }
   if (::bind(socket.get(), where->get(), where->size) != 0) return system_error(address, "bind");
-  if (::listen(socket.get(), kBacklog) != 0) return system_error(address, "listen");
   return socket;
 }
 
-SocketAddress local_address(const Socket& socket) {
+SocketAddress local_address(int fd) {
   SocketAddress address;
   address.size = sizeof(address.storage);
-  if (::getsockname(socket.get(), address.get(), &address.size) != 0) address.size = 0;
+  if (::getsockname(fd, address.get(), &address.size) != 0) address.size = 0;
   return address;
+}
+
+SocketAddress local_address(const Socket& socket) {
+  return local_address(socket.get());
+}
+
+/// The kernel drops what would begin a connection (SYN), and lets the rest of a handshake pass. The
+/// only way to close a TCP listener without resetting those that are between the two: they belong
+/// to it, and go with it (but for net.ipv4.tcp_migrate_req).
+void drop_new_handshakes(int fd) noexcept {
+  constexpr unsigned kFlags = 13;  // RFC 9293 §3.1; the filter sees the TCP header
+  constexpr unsigned kSyn = 0x02;
+  sock_filter program[] = {BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kFlags),
+                           BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kSyn, 0, 1),
+                           BPF_STMT(BPF_RET | BPF_K, 0), BPF_STMT(BPF_RET | BPF_K, 0xffffffff)};
+  const sock_fprog filter{.len = std::size(program), .filter = program};
+  // Without it a few may be lost, as with anybody else who closes a listener.
+  static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)));
 }
 
 }  // namespace
@@ -207,7 +230,8 @@ Listener::~Listener() {
            [](uv_handle_t* handle) noexcept { delete reinterpret_cast<StreamHandle*>(handle); });
 }
 
-Result<> Listener::open(Socket socket) {
+Result<> Listener::open(Socket socket, Holder holder) {
+  holder_ = holder;
   const int fd = socket.get();
   if (kind_ == Stream::Kind::tcp) set_tcp_options(fd);
   int status = kind_ == Stream::Kind::tcp ? uv_tcp_open(&handle_->tcp, fd)
@@ -220,6 +244,38 @@ Result<> Listener::open(Socket socket) {
   }
   if (status != 0) return fail(Errc::system, "cannot listen: " + error_text(status));
   return {};
+}
+
+std::chrono::milliseconds Listener::begin_end() noexcept {
+  uv_os_fd_t fd = -1;
+  if (holder_ == Holder::supervisor || uv_fileno(&handle_->any, &fd) != 0) return {};
+  if (kind_ == Stream::Kind::unix_socket) {
+    // A connection is there at once or not at all: from here on it is refused.
+    static_cast<void>(::shutdown(fd, SHUT_RD));
+    return {};
+  }
+  drop_new_handshakes(fd);
+  return is_loopback(local_address(fd)) ? kHandshakesOnLoopback : kHandshakes;
+}
+
+void Listener::accept_queued() {
+  uv_os_fd_t fd = -1;
+  if (holder_ == Holder::supervisor || uv_fileno(&handle_->any, &fd) != 0) return;
+  while (true) {
+    Socket client{::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
+    if (client.get() < 0) {
+      if (errno == EINTR || errno == ECONNABORTED) continue;
+      return;
+    }
+    auto stream = Stream::create(loop_, kind_);
+    auto* raw = stream->raw();
+    const int status = kind_ == Stream::Kind::tcp
+                           ? uv_tcp_open(reinterpret_cast<uv_tcp_t*>(raw), client.get())
+                           : uv_pipe_open(reinterpret_cast<uv_pipe_t*>(raw), client.get());
+    if (status != 0) continue;
+    static_cast<void>(client.release());  // libuv owns it now
+    on_connection_(std::move(stream));
+  }
 }
 
 void Listener::on_connection(int status) {

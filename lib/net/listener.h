@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -36,9 +38,11 @@ enum class Taking : std::uint8_t {
   alone,
 };
 
-/// Binds and listens. TCP sockets of several workers share the port by SO_REUSEPORT (the kernel
-/// spreads connections over them); pass the port the first one got. A stale unix socket is
-/// replaced, one that is in use is an error. Errors: system, with the address.
+/// Binds; a unix socket also listens, TCP does when a Listener opens it: a process that does not
+/// come to serve has then taken no connection from one beside it. TCP sockets of several workers
+/// share the port by SO_REUSEPORT (the kernel spreads connections over them); pass the port the
+/// first one got. A stale unix socket is replaced, one that is in use is an error. Errors: system,
+/// with the address.
 [[nodiscard]] Result<Socket> bind_listener(const Address& address, Taking taking = Taking::ours);
 /// From now on the socket may have addresses that are not this machine's (IP_TRANSPARENT). False:
 /// errno says why not; EPERM is the lack of CAP_NET_ADMIN.
@@ -55,7 +59,14 @@ enum class Taking : std::uint8_t {
 [[nodiscard]] std::string local_name(const Socket& socket);
 [[nodiscard]] std::uint16_t local_port(const Socket& socket);
 
-/// Accepts connections on its loop until it is destroyed.
+/// Whose a socket is.
+enum class Holder : std::uint8_t {
+  us,
+  supervisor,  ///< who goes on listening, for the process that comes after us
+};
+
+/// Accepts connections on its loop until it is destroyed. Connections that wait to be accepted are
+/// reset then, unless it has been ended by `begin_end` and `accept_queued`.
 class Listener {
  public:
   using OnConnection = std::function<void(Stream::Ptr)>;
@@ -66,7 +77,15 @@ class Listener {
   ~Listener();
 
   /// Takes the socket. Errors: system.
-  [[nodiscard]] Result<> open(Socket socket);
+  [[nodiscard]] Result<> open(Socket socket, Holder holder = Holder::us);
+
+  /// From now on nobody new comes in, and who has begun to is still let in. Returns how long that
+  /// may take; then call `accept_queued`. Who tries meanwhile gets no answer, and is refused, or
+  /// served by a process that listens on the same address, when his kernel tries again (after a
+  /// second).
+  [[nodiscard]] std::chrono::milliseconds begin_end() noexcept;
+  /// Accepts all connections that wait, now. A supervisor's are left for whom it starts next.
+  void accept_queued();
 
  private:
   void on_connection(int status);
@@ -74,6 +93,7 @@ class Listener {
   Loop& loop_;
   Stream::Kind kind_;
   OnConnection on_connection_;
+  Holder holder_ = Holder::us;
   StreamHandle* handle_;  // outlives the listener until libuv lets go of it
 };
 

@@ -1,0 +1,96 @@
+#include "lib/net/takeover.h"
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "lib/net/address.h"
+
+namespace starttls::net {
+namespace {
+
+/// The name of a process's program; "" where it cannot be had.
+std::string program_of(const std::string& process) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(
+      std::fopen(("/proc/" + process + "/comm").c_str(), "re"), &std::fclose);
+  std::array<char, 64> text{};
+  if (!file || std::fgets(text.data(), text.size(), file.get()) == nullptr) return {};
+  return text.data();
+}
+
+/// Whether a process like this one listens at the path. A connection is the only way to know: it
+/// ends at once.
+bool is_of_our_kind(const std::string& path) {
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(name.sun_path)) return false;
+  std::memcpy(name.sun_path, path.data(), path.size());
+  const Socket probe{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+  if (probe.get() < 0 ||
+      ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) != 0) {
+    return false;
+  }
+  ucred who{};
+  socklen_t size = sizeof(who);
+  if (::getsockopt(probe.get(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) return false;
+  if (who.pid <= 0 || who.pid == ::getpid()) return false;
+  if (who.uid != ::geteuid() && ::geteuid() != 0) return false;
+  const std::string ours = program_of("self");
+  return !ours.empty() && program_of(std::to_string(who.pid)) == ours;
+}
+
+}  // namespace
+
+bool is_taken(const Address& address) {
+  const auto where = parse_ip(address.host, address.port);
+  if (!where) return false;
+  const Socket socket{::socket(where->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  const int on = 1;
+  // Connections of the past are no listeners. Without SO_REUSEPORT it is not shared with anybody.
+  static_cast<void>(::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)));
+  if (where->storage.ss_family == AF_INET6) {
+    static_cast<void>(::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)));
+  }
+  return ::bind(socket.get(), where->get(), where->size) != 0 && errno == EADDRINUSE;
+}
+
+Result<std::optional<Takeover>> Takeover::prepare(const Address& address) {
+  if (!is_of_our_kind(address.path)) return std::optional<Takeover>{};
+  Address beside;
+  beside.path =
+      address.path.substr(0, address.path.rfind('/') + 1) + ".new-" + std::to_string(::getpid());
+  auto socket = bind_listener(beside);
+  if (!socket) return fail(std::move(socket.error()));
+  return std::optional<Takeover>{
+      Takeover(std::move(*socket), address.path, std::move(beside.path))};
+}
+
+Takeover::Takeover(Takeover&& other) noexcept
+    : socket_(std::move(other.socket_)),
+      path_(std::move(other.path_)),
+      beside_(std::exchange(other.beside_, {})) {}
+
+Takeover::~Takeover() {
+  if (!beside_.empty()) ::unlink(beside_.c_str());
+}
+
+Result<> Takeover::complete() {
+  if (std::rename(beside_.c_str(), path_.c_str()) != 0) {
+    return fail(Errc::system, "cannot listen on unix:" + path_ +
+                                  ": rename: " + std::generic_category().message(errno));
+  }
+  beside_.clear();
+  return {};
+}
+
+}  // namespace starttls::net

@@ -1,0 +1,259 @@
+"""Restarts under a steady load: no session is lost, with a supervisor that holds the sockets and with
+a second process beside the first."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import tempfile
+import threading
+import unittest
+
+from support import main, wait
+from support.client import FIN, Client, free_port
+from support.daemon import SANDBOX, Daemon, run_to_end, toml
+from support.environment import SANITIZED
+from support.fake_server import FakeServer, Gone
+from support.supervisor import passing
+
+RESTARTS = 2 if SANITIZED else 5
+CLIENTS = 4
+
+
+def taker(connection):
+    """A server in the clear that takes mail."""
+    connection.send(b"220 mail.test ESMTP\r\n")
+    while True:
+        line = connection.line()
+        if line.startswith(b"QUIT"):
+            connection.send(b"221 bye\r\n")
+            raise Gone
+        if line.startswith(b"DATA"):
+            connection.send(b"354 go on\r\n")
+            connection.data()
+        connection.send(b"250 ok\r\n")
+
+
+class Guest(Client):
+    """A client over any address."""
+
+    def __init__(self, address):  # pylint: disable=super-init-not-called
+        self._waiting = b""
+        self.sock = socket.socket(socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX)
+        self.sock.settimeout(wait.DEADLINE)
+        try:
+            self.sock.connect(address)
+        except OSError:
+            self.sock.close()
+            raise
+
+
+def send_mail(address):
+    """A whole session; AssertionError or OSError where anything is missing."""
+    with Guest(address) as client:
+        for command, code in ((None, b"220 "), (b"EHLO a.test", b"250 "), (b"MAIL FROM:<a@b.c>", b"250 "),
+                              (b"RCPT TO:<d@e.f>", b"250 "), (b"DATA", b"354 "),
+                              (b"Subject: x\r\n\r\nx\r\n.", b"250 "), (b"QUIT", b"221 ")):
+            reply = client.reply() if command is None else client.command(command)
+            if not reply.startswith(code):
+                raise AssertionError(f"{command!r} was answered {reply!r}")
+        if client.rest() != (b"", FIN):
+            raise AssertionError("no clean end")
+
+
+class Load:
+    """Clients that send one message after the other, until the context is left."""
+
+    def __init__(self, *addresses):
+        self._addresses = addresses
+        self._stop = threading.Event()
+        self.sent = 0
+        self.failures = []
+
+    def __enter__(self):
+        self._threads = [threading.Thread(target=self._run, args=(address,))
+                         for address in self._addresses * CLIENTS]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def goes_on(self, count=40):
+        """Waits for so many more messages."""
+        wanted = self.sent + count
+        wait.until(lambda: self.sent >= wanted or self.failures, f"{wanted} messages")
+
+    def _run(self, address):
+        while not self._stop.is_set():
+            try:
+                send_mail(address)
+                self.sent += 1  # a lost update does not matter
+            except (AssertionError, OSError) as error:
+                self.failures.append(error)
+
+
+class Restart(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(
+            tempfile.TemporaryDirectory(prefix="starttls-restart-")))
+        self.server = self.enterContext(FakeServer(taker, backlog=1024))
+        self.file = self.folder / "proxy.toml"
+
+    def write(self, listen, **proxy):
+        settings = {"name": "one", "protocol": "smtp", "listen": listen,
+                    "downstream.allow": ["127.0.0.0/8"], "upstream.tls": "none",
+                    "upstream.address": f"127.0.0.1:{self.server.port}"}
+        proxy = {"hostname": "proxy.test", "workers": 2, "sandbox": SANDBOX, **proxy}
+        self.file.write_text("\n".join(
+            ["[proxy]", *(f"{key} = {toml(value)}" for key, value in proxy.items()), "[[service]]",
+             *(f"{key} = {toml(value)}" for key, value in settings.items())]), encoding="utf-8")
+
+    def daemon(self, listeners, **options):
+        return Daemon(arguments=["--config", self.file], listeners=listeners, **options)
+
+    def assert_nothing_was_lost(self, load):
+        self.assertEqual(load.failures, [], f"of {load.sent}")
+        self.assertGreater(load.sent, 0)
+
+    def side_by_side(self, *addresses):
+        """A new process, then TERM to the old one, again and again."""
+        with contextlib.ExitStack() as stack:
+            old = stack.enter_context(self.daemon(len(addresses)))
+            self.assertNotIn("another process", old.text())
+            with Load(*addresses) as load:
+                for _ in range(RESTARTS):
+                    load.goes_on()
+                    new = stack.enter_context(self.daemon(len(addresses)))
+                    new.lines(lambda f: "another process listen" in f.get("msg", ""), len(addresses))
+                    load.goes_on()
+                    old.terminate()
+                    old.expect_exit(0)
+                    old = new
+                load.goes_on()
+        self.assert_nothing_was_lost(load)
+
+    def test_a_supervisor_holds_the_sockets(self):
+        held = [socket.create_server(("127.0.0.1", 0), backlog=1024), socket.socket(socket.AF_UNIX)]
+        for sock in held:
+            self.enterContext(sock)
+        held[1].bind(f"{self.folder}/held.sock")
+        held[1].listen(1024)
+        self.write("systemd:mail")
+        with Load(*(sock.getsockname() for sock in held)) as load:
+            for _ in range(RESTARTS):
+                with self.daemon(2, **passing([("mail", sock) for sock in held])):
+                    load.goes_on()
+            # Who connects now waits for the next one.
+            with self.daemon(2, **passing([("mail", sock) for sock in held])):
+                load.goes_on()
+                load._stop.set()  # pylint: disable=protected-access
+                for thread in load._threads:  # pylint: disable=protected-access
+                    thread.join()
+        self.assert_nothing_was_lost(load)
+
+    def test_a_second_process_on_loopback(self):
+        port = free_port()
+        self.write(f"127.0.0.1:{port}")
+        self.side_by_side(("127.0.0.1", port))
+
+    def test_a_second_process_on_all_addresses(self):
+        """Where handshakes may take a while."""
+        port = free_port()
+        self.write(f"0.0.0.0:{port}")
+        self.side_by_side(("127.0.0.1", port))
+
+    def test_a_second_process_on_a_unix_socket(self):
+        path = f"{self.folder}/proxy.sock"
+        self.write(f"unix:{path}")
+        self.side_by_side(path)
+        self.assertEqual([name for name in os.listdir(self.folder) if name != "proxy.toml"],
+                         ["proxy.sock"])
+
+    def test_who_waits_in_the_queue_is_served(self):
+        port, path = free_port(), f"{self.folder}/proxy.sock"
+        self.write([f"127.0.0.1:{port}", f"0.0.0.0:{port + 1 if port < 65535 else port - 1}",
+                    f"unix:{path}"])
+        with self.daemon(3) as daemon:
+            daemon.process.send_signal(signal.SIGSTOP)
+            clients = [self.enterContext(Guest(address)) for _ in range(20)
+                       for address in (("127.0.0.1", port), path)]
+            daemon.terminate()
+            daemon.process.send_signal(signal.SIGCONT)
+            for client in clients:
+                self.assertTrue(client.reply().startswith(b"220 "))
+                self.assertTrue(client.command(b"QUIT").startswith(b"221 "))
+                self.assertEqual(client.rest(), (b"", FIN))
+                client.close()
+            daemon.expect_exit(0)
+
+    def test_long_sessions_end_by_themselves(self):
+        port = free_port()
+        self.write(f"127.0.0.1:{port}")
+        with self.daemon(1) as old, Guest(("127.0.0.1", port)) as client:
+            client.reply()
+            with self.daemon(1):
+                old.terminate()
+                old.lines(lambda f: f.get("msg") == "draining")
+                for _ in range(3):
+                    send_mail(("127.0.0.1", port))
+                    self.assertEqual(client.command(b"NOOP"), b"250 ok\r\n")
+                self.assertIsNone(old.process.poll())
+                self.assertTrue(client.command(b"QUIT").startswith(b"221 "))
+                client.rest()
+                client.close()
+                old.expect_exit(0)
+
+    def test_a_service_that_a_reload_takes_away_serves_who_has_connected(self):
+        one, two = free_port(), free_port()
+        self.write([f"127.0.0.1:{one}", f"127.0.0.1:{two}"])
+        with self.daemon(2) as daemon:
+            self.write(f"127.0.0.1:{one}")
+            daemon.process.send_signal(signal.SIGSTOP)
+            clients = [self.enterContext(Guest(("127.0.0.1", two))) for _ in range(20)]
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.process.send_signal(signal.SIGCONT)
+            daemon.lines(lambda f: f.get("msg") == "reloaded")
+            for client in clients:
+                self.assertTrue(client.reply().startswith(b"220 "))
+                client.command(b"QUIT")
+                client.close()
+            with self.assertRaises(ConnectionRefusedError):
+                wait.until(lambda: Guest(("127.0.0.1", two)).close(), "it listens no more")
+
+    def test_another_program_keeps_its_socket(self):
+        path = f"{self.folder}/other.sock"
+        other = self.enterContext(socket.socket(socket.AF_UNIX))
+        other.bind(path)
+        other.listen()
+        inode = os.stat(path).st_ino
+        self.write(f"unix:{path}")
+        result = run_to_end("--config", self.file)
+        self.assertEqual(result.returncode, 69)
+        self.assertIn("Address already in use", result.stderr)
+        self.assertEqual(os.stat(path).st_ino, inode)
+
+    def test_a_start_that_fails_takes_nothing(self):
+        """Neither a path nor connections of the one that serves."""
+        port, path = free_port(), f"{self.folder}/proxy.sock"
+        self.write([f"127.0.0.1:{port}", f"unix:{path}"])
+        with self.daemon(2), Load(("127.0.0.1", port), path) as load:
+            inode = os.stat(path).st_ino
+            taken = self.enterContext(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            self.write([f"127.0.0.1:{port}", f"unix:{path}", f"127.0.0.1:{taken}"])
+            for _ in range(3):
+                load.goes_on(5)
+                self.assertEqual(run_to_end("--config", self.file).returncode, 69)
+            load.goes_on(5)
+            self.assertEqual(os.stat(path).st_ino, inode)
+        self.assertEqual(os.listdir(self.folder).count("proxy.sock"), 1)
+        self.assertEqual(len(os.listdir(self.folder)), 2)
+        self.assert_nothing_was_lost(load)
+
+
+if __name__ == "__main__":
+    main.main()
