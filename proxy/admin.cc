@@ -94,7 +94,7 @@ Result<> AdminServer::commit(Plan plan) {
   const std::string where = net::local_name(*plan.socket);
   listener_ = std::make_unique<net::Listener>(
       loop_, address_->is_unix() ? net::Stream::Kind::unix_socket : net::Stream::Kind::tcp,
-      [this](net::Stream::Ptr stream) { on_connection(std::move(stream)); });
+      [this](net::Listener::Connection client) { on_connection(std::move(client.stream)); });
   if (auto opened = listener_->open(std::move(*plan.socket)); !opened) return opened;
   log_.info("admin listening", {{"address", where}});
   return {};

@@ -11,8 +11,10 @@
 #include "lib/net/address.h"
 #include "lib/net/connector.h"
 #include "lib/net/loop.h"
+#include "lib/net/original_destination.h"
 #include "lib/net/signals.h"
 #include "lib/net/timer.h"
+#include "lib/proto/proxy_header.h"
 #include "lib/session/leg.h"
 #include "lib/session/policy.h"
 #include "lib/session/session.h"
@@ -75,6 +77,7 @@ class Probe final : session::LegEvents {
   };
 
   void on_connected(Result<net::Stream::Ptr> stream);
+  [[nodiscard]] std::string proxy_header(net::Stream& stream) const;
   void start_role();
   void start_tls();
   void run_role();
@@ -151,13 +154,29 @@ void Probe::on_connected(Result<net::Stream::Ptr> stream) {
     return;
   }
   report_.peer = net::to_string((*stream)->peer());
+  const std::string header = proxy_header(**stream);
   leg_ = std::make_unique<session::Leg>(std::move(*stream), static_cast<LegEvents&>(*this));
+  leg_->write(header);
   if (mode() == TlsMode::implicit) {
     start_tls();
   } else {
     start_role();
   }
   if (stage_ != Stage::goodbye) leg_->start();
+}
+
+/// There is no client but us: version 2 can say so.
+std::string Probe::proxy_header(net::Stream& stream) const {
+  switch (service_.config.upstream.send_proxy) {
+    case config::SendProxy::no:
+      return {};
+    case config::SendProxy::v1:
+      return proto::write_proxy_v1({.client = net::ip_endpoint(net::local_address(stream)),
+                                    .destination = net::ip_endpoint(stream.peer())});
+    case config::SendProxy::v2:
+      return proto::write_proxy_v2({});
+  }
+  return {};
 }
 
 void Probe::start_role() {

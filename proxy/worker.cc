@@ -6,25 +6,11 @@
 
 #include <fmt/format.h>
 
-#include "lib/config/config.h"
-#include "lib/net/address.h"
-
 namespace starttls {
 namespace {
 
 /// Longer than any handshake takes.
 constexpr std::chrono::seconds kHandshakesInReload{1};
-
-/// Whether the service's `allow` lets the client in. A unix socket's clients are let in by its
-/// permissions.
-bool may_connect(const session::Service& service, const net::SocketAddress& client) {
-  const auto& allow = service.config.downstream.allow;
-  const auto address = net::ip_bytes(client);
-  if (allow.empty() || !address) return true;
-  return std::any_of(allow.begin(), allow.end(), [&](const config::Network& network) {
-    return config::contains(network, *address);
-  });
-}
 
 }  // namespace
 
@@ -71,10 +57,12 @@ Result<> Worker::apply(ListenerChange& change) {
     Listening& entry = listeners_[id];
     entry.service = std::move(service);
     entry.listener = std::make_unique<net::Listener>(
-        loop_, kind,
-        [this, &entry](net::Stream::Ptr client) { on_client(std::move(client), entry.service); });
-    if (auto opened = entry.listener->open(std::move(socket), holder); !opened)
+        loop_, kind, [this, &entry](net::Listener::Connection client) {
+          on_client(std::move(client), entry.service);
+        });
+    if (auto opened = entry.listener->open(std::move(socket), holder); !opened) {
       result = std::move(opened);
+    }
   }
   keep_warm();
   return result;
@@ -106,22 +94,22 @@ std::optional<session::Opened> Worker::take_warm(const session::Service& service
   return pool == warm_.end() ? std::nullopt : pool->second->take(events);
 }
 
-void Worker::on_client(net::Stream::Ptr client,
+void Worker::on_client(net::Listener::Connection client,
                        const std::shared_ptr<const session::Service>& service) {
-  const auto peer = client->peer();
   auto session = std::make_unique<session::Session>(
-      session::Environment{loop_, shared_.log, *this, shared_.loop_guard,
+      session::Environment{loop_, shared_.log, *this, shared_.loop_guard, shared_.clients,
                            service->metrics->of_worker(index_)},
-      service, std::move(client),
+      service, std::move(client.stream), client.peer,
       fmt::format("{:08x}.{}.{}", shared_.run_id, index_, next_session_++));
   session::Session& born = *session;
   sessions_.emplace(&born, std::move(session));
 
   const std::size_t open = ++shared_.sessions;
-  if (!may_connect(*service, peer)) {
-    born.refuse(Error{Errc::not_allowed, "your address may not use this service"});
+  if (client.room == net::Listener::Room::last) {
+    born.refuse(Error{Errc::limit, "too many sessions", "no descriptor is left for this process"});
   } else if (open > shared_.max_sessions) {
-    born.refuse(Error{Errc::limit, "too many sessions"});
+    born.refuse(Error{Errc::limit, "too many sessions",
+                      "max_sessions = " + std::to_string(shared_.max_sessions)});
   } else {
     born.start();
   }

@@ -30,6 +30,7 @@ struct Shared {
   std::uint32_t run_id = 0;  ///< distinguishes the session ids of two runs
   std::atomic<std::size_t> sessions{0};
   session::LoopGuard loop_guard{};
+  session::ClientTable clients{};
 };
 
 /// A loop, its thread, its listeners and its sessions.
@@ -75,7 +76,8 @@ class Worker final : session::SessionOwner {
   void list_sessions(std::size_t limit, OnListed on_listed);
 
  private:
-  void on_client(net::Stream::Ptr client, const std::shared_ptr<const session::Service>& service);
+  void on_client(net::Listener::Connection client,
+                 const std::shared_ptr<const session::Service>& service);
   void on_session_ended(session::Session& session) override;
   [[nodiscard]] std::optional<session::Opened> take_warm(const session::Service& service,
                                                          session::LegEvents& events) override;

@@ -219,5 +219,53 @@ TEST_CASE("client certificate: our own must come with its key, and the CA file m
   CHECK(server.error().reason == folder.path("ca.pem") + ": holds no certificate");
 }
 
+/// What a server keeps of such a visit.
+tls::ClientFacts facts(const ContextPtr& context, const LibraryOptions& options) {
+  const auto client = LibraryEnd::client(options);
+  const auto server = server_end(context);
+  server->engine().keep_client_facts();
+  converse(*client, *server);
+  return server->engine().take_client_facts();
+}
+
+TEST_CASE("client facts: name wanted, ALPN, cipher and certificate, resumed too", "[tls]") {
+  const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
+  const auto context = server_context(
+      {test_pki().server},
+      {.client_ca = lasting_file(test_pki().root.certificate_pem()), .alpn = {"smtp"}});
+  LibraryOptions options{.min_version = version,
+                         .max_version = version,
+                         .server_name = "mail.test",
+                         .alpn = {"smtp"},
+                         .certificate = test_pki().ca.issue(device_options())};
+  const auto first = LibraryEnd::client(options);
+  const auto server = server_end(context);
+  converse(*first, *server);
+  CHECK(server->engine().take_client_facts().cipher.empty());  // nobody asked
+  for (SSL_SESSION* session : {static_cast<SSL_SESSION*>(nullptr), first->session()}) {
+    options.session = session;
+    const auto told = facts(context, options);
+    CHECK(told.server_name == "mail.test");
+    CHECK(told.alpn == "smtp");
+    CHECK(told.cipher.find(version == TLS1_2_VERSION ? "ECDHE-ECDSA-" : "TLS_") == 0);
+    CHECK(told.has_certificate);
+    CHECK(told.common_name == "device 7");
+  }
+}
+
+TEST_CASE("client facts: a certificate that was not asked for or not accepted is none", "[tls]") {
+  LibraryOptions options{.certificate = test_pki().ca.issue(device_options())};
+  const auto unasked = facts(server_context({test_pki().server}), options);
+  CHECK_FALSE(unasked.has_certificate);
+  CHECK(unasked.common_name == "");
+  CHECK(unasked.server_name == "");
+  CHECK(unasked.alpn == "");
+
+  options.certificate = Identity::self_signed(device_options());
+  const auto refused = facts(strict_server(), options);
+  CHECK_FALSE(refused.has_certificate);
+  CHECK(refused.common_name == "");
+}
+
 }  // namespace
 }  // namespace starttls

@@ -146,6 +146,8 @@ listen = ["0.0.0.0:25", "[::]:25", "unix:run/x.sock"]
 [service.downstream]
 tls = "none"
 allow = ["10.0.0.0/8", "::1"]
+proxy_protocol = "10.9.9.9"
+max_per_client = 21
 [service.upstream]
 address = ["[2001:db8::1]:24", "unix:/run/y.sock"]
 tls = "opportunistic"
@@ -154,14 +156,14 @@ server_name = "lmtp.example.com"
 ca_file = "ca.pem"
 min_tls = "1.3"
 greeting_text = false
-warm = 12
+send_proxy = "v2"
 [service.timeouts]
 idle = "6s"
 [[service]]
 name = "second"
 protocol = "smtp"
 listen = "127.0.0.1:0"
-upstream = { address = "10.0.0.1:25", tls = "implicit" }
+upstream = { address = "10.0.0.1:25", tls = "implicit", warm = 12 }
 )");
   Config config;
   REQUIRE(lines(load_file(path, kProtocols, config)) == Lines{});
@@ -187,6 +189,7 @@ upstream = { address = "10.0.0.1:25", tls = "implicit" }
                                              {"", 0, (folder.path() / "run/x.sock").string()}});
   CHECK(first.downstream.allow ==
         std::vector{*config::parse_network("10.0.0.0/8"), *config::parse_network("::1")});
+  CHECK(first.downstream.proxy_protocol == std::vector{*config::parse_network("10.9.9.9")});
   CHECK(first.upstream.address ==
         std::vector<Address>{{"2001:db8::1", 24, ""}, {"", 0, "/run/y.sock"}});
   CHECK(first.upstream.tls == TlsMode::opportunistic);
@@ -195,10 +198,12 @@ upstream = { address = "10.0.0.1:25", tls = "implicit" }
   CHECK(first.upstream.ca_file == ca);
   CHECK(first.upstream.min_tls == config::MinTls::tls1_3);
   CHECK_FALSE(first.upstream.greeting_text);
-  CHECK(first.upstream.warm == 12);
+  CHECK(first.upstream.send_proxy == config::SendProxy::v2);
+  CHECK(first.downstream.max_per_client == 21);
   CHECK(first.timeouts == config::Timeouts{1s, 2s, 3s, 4s, 6s});
   CHECK(config.services[1].timeouts == config::Timeouts{1s, 2s, 3s, 4s, 5s});
   CHECK(config.services[1].upstream.tls == TlsMode::implicit);
+  CHECK(config.services[1].upstream.warm == 12);
 }
 
 TEST_CASE("load: the file's time-outs hold for services that stand before them", "[config]") {
@@ -237,9 +242,9 @@ TEST_CASE("load: one wrong value is one problem, with its place, its key and wha
        "quotes separates nothing)"},
       {"\"a\\u001b\\n\" = 1",
        "f.toml:6:1: unknown key 'service.a\\x1b\\n'; the nearest is 'service.name'"},
-      // Keys of later versions.
-      {"upstream.send_proxy = 'v2'",
-       "f.toml:6:10: unknown key 'service.upstream.send_proxy'; the nearest is 'proxy'"},
+      {"upstream.send_proxi = 'v2'",
+       "f.toml:6:10: unknown key 'service.upstream.send_proxi': did you mean "
+       "'service.upstream.send_proxy'?"},
       // Wrong types.
       {"upstream.tls = 1", "f.toml:6:16: service.upstream.tls: must be a string, not a number"},
       {"upstream.min_tls = 1.2",
@@ -356,8 +361,9 @@ TEST_CASE("load: control characters are refused in every string, whatever its ke
       const bool typed =
           key.path == "proxy.workers" || key.path == "proxy.max_sessions" ||
           key.path == "proxy.sandbox" || key.path == "service.upstream.greeting_text" ||
-          key.path == "service.upstream.warm" || key.path == "service.downstream.certificates" ||
-          key.path == "service.destination" || key.path == "service.upstream.certificate";
+          key.path == "service.upstream.warm" || key.path == "service.downstream.max_per_client" ||
+          key.path == "service.downstream.certificates" || key.path == "service.destination" ||
+          key.path == "service.upstream.certificate";
       CHECK(refused == !typed);
       for (const auto& problem : problems) {
         CHECK(ascii::printable(problem, problem.size()) == problem);
@@ -770,6 +776,43 @@ TEST_CASE("load: what depends on the client cannot be kept warm", "[config]") {
   CHECK(problems_of(whole_office_and("upstream.warm = 4\nupstream.source = 'client'")) ==
         Lines{"f.toml:6:17: service.upstream.warm: cannot be had where a connection depends on the "
               "client: leave it out, or service.upstream.source"});
+}
+
+TEST_CASE("load: a connection that tells of its client cannot be kept warm", "[config]") {
+  CHECK(problems_of(whole_office_and("upstream.warm = 4\nupstream.send_proxy = 'v2'")) ==
+        Lines{"f.toml:6:17: service.upstream.warm: cannot be had where a connection depends on the "
+              "client: leave it out, or service.upstream.send_proxy"});
+  CHECK(problems_of(whole_office_and("upstream.warm = 4\nupstream.send_proxy = ''")) == Lines{});
+}
+
+TEST_CASE("load: what looks at clients' addresses is of no use on unix sockets alone", "[config]") {
+  const auto listening = [](const std::string& listen, const std::string& more) {
+    std::string toml = whole_office_and(more);
+    replace(toml, "'127.0.0.1:2525'", listen);
+    return problems_of(toml);
+  };
+  const std::string balancers = "downstream.proxy_protocol = '10.0.0.1'\n";
+  CHECK(listening("'unix:/run/x'", balancers) ==
+        Lines{"f.toml:6:29: service.downstream.proxy_protocol: has no effect: clients of unix "
+              "sockets have no address"});
+  CHECK(listening("'unix:/run/x'", "downstream.max_per_client = 1") ==
+        Lines{"f.toml:6:29: service.downstream.max_per_client: has no effect: clients of unix "
+              "sockets have no address"});
+  CHECK(listening("['unix:/run/x', '127.0.0.1:25']", balancers) == Lines{});
+  CHECK(listening("'unix:/run/x'", "downstream.max_per_client = 0") == Lines{});
+}
+
+TEST_CASE("load: believing everybody's PROXY header is warned about", "[config]") {
+  const auto warned = [](const std::string& networks) {
+    const auto config = good(whole_office_and("downstream.proxy_protocol = " + networks));
+    return config::warnings(config.services[0]);
+  };
+  CHECK(warned("['10.0.0.0/8', '2001:db8::/32']") == Lines{});
+  CHECK(warned("['0.0.0.0/0', '::/0']") ==
+        Lines{"whoever connects may name any client it likes (downstream.proxy_protocol has "
+              "0.0.0.0/0)",
+              "whoever connects may name any client it likes (downstream.proxy_protocol has "
+              "::/0)"});
 }
 
 TEST_CASE("load: a plain relay has nothing to keep warm", "[config]") {

@@ -56,7 +56,8 @@ class Worker {
     const auto kind =
         net::local_port(socket) == 0 ? net::Stream::Kind::unix_socket : net::Stream::Kind::tcp;
     listener_ = std::make_unique<net::Listener>(
-        loop_, kind, [this](net::Stream::Ptr stream) { on_client(std::move(stream)); });
+        loop_, kind,
+        [this](net::Listener::Connection client) { on_client(std::move(client.stream)); });
     return listener_->open(std::move(socket));
   }
 

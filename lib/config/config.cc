@@ -205,6 +205,12 @@ bool contains(const Network& network, std::span<const std::uint8_t, 16> address)
   return differing >> (8 - bits) == 0;
 }
 
+bool contains(std::span<const Network> networks,
+              std::span<const std::uint8_t, 16> address) noexcept {
+  return std::any_of(networks.begin(), networks.end(),
+                     [address](const Network& each) { return contains(each, address); });
+}
+
 Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
   struct Unit {
     std::string_view name;

@@ -22,6 +22,7 @@ namespace starttls::config {
 using LogLevel = log::Level;
 using LogFormat = log::Format;
 enum class Verify : std::uint8_t { full, none };
+enum class SendProxy : std::uint8_t { no, v1, v2 };
 enum class RecordCodec : std::uint8_t { automatic, ssl };
 enum class MinTls : std::uint8_t { tls1_0, tls1_1, tls1_2, tls1_3 };
 
@@ -60,6 +61,10 @@ struct Network {
 [[nodiscard]] bool contains(const Network& network,
                             std::span<const std::uint8_t, 16> address) noexcept;
 
+/// Whether one of `networks` contains it.
+[[nodiscard]] bool contains(std::span<const Network> networks,
+                            std::span<const std::uint8_t, 16> address) noexcept;
+
 /// "10s", "5m", "1h30m", "250ms": whole numbers, each unit once, the larger first. Errors: config,
 /// as parse_address; zero and more than a day are among them.
 [[nodiscard]] Result<std::chrono::milliseconds> parse_duration(std::string_view text);
@@ -88,8 +93,10 @@ struct Downstream {
   std::vector<ChainAndKey> certificates;  ///< chosen by SNI; the first is the default
   std::string client_ca;                  ///< "" = no client certificate is asked for; absolute
   MinTls min_tls = MinTls::tls1_2;
-  std::string ticket_keys;     ///< "" = the process's own; absolute
-  std::vector<Network> allow;  ///< empty = anyone
+  std::string ticket_keys;              ///< "" = the process's own; absolute
+  std::vector<Network> allow;           ///< empty = anyone
+  std::vector<Network> proxy_protocol;  ///< peers that begin with a PROXY header, and are believed
+  std::size_t max_per_client = 0;       ///< sessions of one client address; 0 = no limit
 
   friend bool operator==(const Downstream&, const Downstream&) = default;
 };
@@ -105,7 +112,8 @@ struct Upstream {
   std::vector<Pin> pins;    ///< any one must match; with Verify::none they alone decide
   ChainAndKey certificate;  ///< ours; both "" = none
   MinTls min_tls = MinTls::tls1_2;
-  bool from_client = false;  ///< connect from the client's own address
+  bool from_client = false;              ///< connect from the client's own address
+  SendProxy send_proxy = SendProxy::no;  ///< a PROXY header before anything else
   bool greeting_text = true;
   std::size_t warm = 0;  ///< connections a worker keeps ready, past their prelude
 

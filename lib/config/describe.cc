@@ -161,6 +161,14 @@ void describe(const Service& service, std::string& out) {
   out += "service " + service.name + " (" + service.protocol + ")\n";
   line(out, "listens on", listens_on(service));
   line(out, "clients allowed", allowed(service));
+  if (service.downstream.max_per_client > 0) {
+    line(out, "sessions",
+         "at most " + std::to_string(service.downstream.max_per_client) + " of a client address");
+  }
+  if (!service.downstream.proxy_protocol.empty()) {
+    line(out, "PROXY header",
+         "required of " + joined(service.downstream.proxy_protocol, ", ") + ", refused of others");
+  }
   line(out, "TLS with clients", downstream_tls(service.downstream.tls));
   describe(service.downstream, out);
   for (const auto& row : service.destinations) {
@@ -174,6 +182,11 @@ void describe(const Service& service, std::string& out) {
     line(out, "", "refused, for no name to verify is known");
   }
   if (up.from_client) line(out, "connects from", "the client's own address");
+  if (up.send_proxy != SendProxy::no) {
+    line(out, "tells the server",
+         std::string("who the client is, by a PROXY header of version ") +
+             (up.send_proxy == SendProxy::v1 ? "1" : "2"));
+  }
   line(out, "greeting", up.greeting_text ? "with the server's text" : "in our own words");
   if (up.warm > 0) {
     line(out, "kept ready",
@@ -222,6 +235,13 @@ std::vector<std::string> warnings(const Service& service) {
     found.emplace_back(
         "whoever controls the network can keep clients in the clear (downstream.tls = "
         "opportunistic)");
+  }
+  for (const auto& network : down.proxy_protocol) {
+    const bool all = network.prefix == 0 || to_string(network) == "0.0.0.0/0";
+    if (!all) continue;
+    found.push_back(
+        "whoever connects may name any client it likes (downstream.proxy_protocol has " +
+        to_string(network) + ")");
   }
   if (down.tls != TlsMode::none && down.min_tls < MinTls::tls1_2) {
     found.push_back("TLS " + std::string(name(down.min_tls)) +

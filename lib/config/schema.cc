@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::uint64_t kMaxWorkers = 1024;
 constexpr std::uint64_t kMaxSessions = 10'000'000;
+constexpr std::uint64_t kMaxPerClient = 1'000'000;
 constexpr std::uint64_t kMaxWarm = 1000;
 
 constexpr Choice<LogLevel> kLevels[] = {{"error", LogLevel::error},
@@ -25,6 +26,8 @@ constexpr Choice<TlsMode> kTlsModes[] = {{"none", TlsMode::none},
                                          {"starttls", TlsMode::starttls},
                                          {"implicit", TlsMode::implicit}};
 constexpr Choice<Verify> kVerify[] = {{"full", Verify::full}, {"none", Verify::none}};
+constexpr Choice<SendProxy> kSendProxy[] = {
+    {"", SendProxy::no}, {"v1", SendProxy::v1}, {"v2", SendProxy::v2}};
 constexpr Choice<RecordCodec> kRecordCodecs[] = {{"auto", RecordCodec::automatic},
                                                  {"ssl", RecordCodec::ssl}};
 constexpr Choice<MinTls> kUpstreamTls[] = {{"1.2", MinTls::tls1_2}, {"1.3", MinTls::tls1_3}};
@@ -272,6 +275,20 @@ constexpr Key kKeys[] = {
      .operand = "NETWORK",
      .help = "who may connect, e.g. 192.168.1.0/24; may be repeated",
      .read = [](const Input& in, Target& t) { read_networks(in, t.service.downstream.allow); }},
+    {.path = "service.downstream.proxy_protocol",
+     .flag = "--proxy-protocol",
+     .operand = "NETWORK",
+     .help = "balancers, which begin with a PROXY header; may be repeated",
+     .read = [](const Input& in,
+                Target& t) { read_networks(in, t.service.downstream.proxy_protocol); }},
+    {.path = "service.downstream.max_per_client",
+     .flag = "--max-per-client",
+     .operand = "N",
+     .help = "sessions of one client address at once; 0 = no limit",
+     .read =
+         [](const Input& in, Target& t) {
+           read_number(in, 0, kMaxPerClient, t.service.downstream.max_per_client);
+         }},
 
     {.path = "service.upstream.address",
      .flag = "--upstream",
@@ -331,6 +348,12 @@ constexpr Key kKeys[] = {
      .help = "1.2 or 1.3 [1.2]",
      .read = [](const Input& in,
                 Target& t) { read_choice(in, kUpstreamTls, t.service.upstream.min_tls); }},
+    {.path = "service.upstream.send_proxy",
+     .flag = "--send-proxy",
+     .operand = "VERSION",
+     .help = "v1 or v2: a PROXY header tells the server who the client is",
+     .read = [](const Input& in,
+                Target& t) { read_choice(in, kSendProxy, t.service.upstream.send_proxy); }},
     {.path = "service.upstream.source",
      .flag = "--source",
      .operand = "WHOSE",

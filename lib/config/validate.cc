@@ -15,12 +15,15 @@ constexpr std::string_view kKey = "service.downstream.certificates.key";
 constexpr std::string_view kClientCa = "service.downstream.client_ca";
 constexpr std::string_view kTicketKeys = "service.downstream.ticket_keys";
 constexpr std::string_view kAllow = "service.downstream.allow";
+constexpr std::string_view kMaxPerClient = "service.downstream.max_per_client";
+constexpr std::string_view kProxyProtocol = "service.downstream.proxy_protocol";
 constexpr std::string_view kAddress = "service.upstream.address";
 constexpr std::string_view kUpstreamTls = "service.upstream.tls";
 constexpr std::string_view kVerify = "service.upstream.verify";
 constexpr std::string_view kServerName = "service.upstream.server_name";
 constexpr std::string_view kPins = "service.upstream.pins";
 constexpr std::string_view kWarm = "service.upstream.warm";
+constexpr std::string_view kSendProxy = "service.upstream.send_proxy";
 constexpr std::string_view kSource = "service.upstream.source";
 constexpr std::string_view kDestination = "service.destination";
 constexpr std::string_view kClientCertificate = "service.upstream.certificate";
@@ -52,6 +55,7 @@ class Validator {
       something_to_keep_warm(i);
       no_loop(i);
       clients_with_addresses(i);
+      no_idle_client_rules(i);
       destinations(i);
     }
   }
@@ -215,10 +219,14 @@ class Validator {
   /// be one at all. In a plain relay the greeting is the client's to hear as it comes.
   void something_to_keep_warm(std::size_t i) {
     if (service(i).upstream.warm == 0) return;
-    if (service(i).upstream.original_destination || service(i).upstream.from_client) {
+    const auto& upstream = service(i).upstream;
+    const bool tells = upstream.send_proxy != SendProxy::no;
+    if (upstream.original_destination || upstream.from_client || tells) {
       add(i, kWarm,
           "cannot be had where a connection depends on the client: leave it out, or " +
-              written(service(i).upstream.from_client ? kSource : kAddress));
+              written(upstream.from_client ? kSource
+                      : tells              ? kSendProxy
+                                           : kAddress));
       return;
     }
     if (section(i).is_bad(kDownstreamTls) || section(i).is_bad(kUpstreamTls)) return;
@@ -250,6 +258,18 @@ class Validator {
     } else if (upstream.from_client) {
       add(i, kSource, "clients of " + to_string(*local) + " have no address to connect from");
     }
+  }
+
+  /// What looks at clients' addresses does nothing where none has one.
+  void no_idle_client_rules(std::size_t i) {
+    const auto& listen = service(i).listen;
+    if (listen.empty() || !std::all_of(listen.begin(), listen.end(),
+                                       [](const Address& each) { return each.is_unix(); })) {
+      return;
+    }
+    constexpr auto kNoEffect = "has no effect: clients of unix sockets have no address";
+    if (!service(i).downstream.proxy_protocol.empty()) add(i, kProxyProtocol, kNoEffect);
+    if (service(i).downstream.max_per_client > 0) add(i, kMaxPerClient, kNoEffect);
   }
 
   void destinations(std::size_t i) {

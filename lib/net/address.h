@@ -9,6 +9,7 @@
 
 #include "lib/base/address.h"
 #include "lib/base/error.h"
+#include "lib/base/ip_endpoint.h"
 
 namespace starttls::net {
 
@@ -30,6 +31,10 @@ struct SocketAddress {
 /// The IP address in network order, IPv4 as ::ffff:a.b.c.d; nothing for a unix socket.
 [[nodiscard]] std::optional<std::array<std::uint8_t, 16>> ip_bytes(
     const SocketAddress& address) noexcept;
+
+/// Address and port, IPv4 never as ::ffff:a.b.c.d; nothing for a unix socket.
+[[nodiscard]] std::optional<IpEndpoint> ip_endpoint(const SocketAddress& address) noexcept;
+[[nodiscard]] SocketAddress socket_address(const IpEndpoint& endpoint) noexcept;
 
 /// 0 for a unix socket.
 [[nodiscard]] std::uint16_t port_of(const SocketAddress& address) noexcept;

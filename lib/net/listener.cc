@@ -1,6 +1,5 @@
 #include "lib/net/listener.h"
 
-#include <cassert>
 #include <cerrno>
 #include <cstring>
 #include <iterator>
@@ -216,39 +215,35 @@ Listener::Listener(Loop& loop, Stream::Kind kind, OnConnection on_connection)
     : loop_(loop),
       kind_(kind),
       on_connection_(std::move(on_connection)),
-      handle_(new StreamHandle{}) {
-  if (kind == Stream::Kind::tcp) {
-    uv_tcp_init(loop.raw(), &handle_->tcp);
-  } else {
-    uv_pipe_init(loop.raw(), &handle_->pipe, 0);
-  }
-  handle_->any.data = this;
-}
+      pause_(loop, [this] { resume(); }) {}
 
 Listener::~Listener() {
-  uv_close(&handle_->any,
-           [](uv_handle_t* handle) noexcept { delete reinterpret_cast<StreamHandle*>(handle); });
+  if (poll_ == nullptr) return;
+  uv_close(reinterpret_cast<uv_handle_t*>(poll_),
+           [](uv_handle_t* handle) noexcept { delete reinterpret_cast<uv_poll_t*>(handle); });
 }
 
 Result<> Listener::open(Socket socket, Holder holder) {
   holder_ = holder;
-  const int fd = socket.get();
-  if (kind_ == Stream::Kind::tcp) set_tcp_options(fd);
-  int status = kind_ == Stream::Kind::tcp ? uv_tcp_open(&handle_->tcp, fd)
-                                          : uv_pipe_open(&handle_->pipe, fd);
-  if (status == 0) {
-    static_cast<void>(socket.release());  // libuv owns it now
-    status = uv_listen(&handle_->stream, kBacklog, [](uv_stream_t* handle, int result) noexcept {
-      static_cast<Listener*>(handle->data)->on_connection(result);
-    });
+  if (kind_ == Stream::Kind::tcp) set_tcp_options(socket.get());
+  if (::listen(socket.get(), kBacklog) != 0) {
+    return fail(Errc::system, "cannot listen: " + std::generic_category().message(errno));
   }
-  if (status != 0) return fail(Errc::system, "cannot listen: " + error_text(status));
+  auto* const poll = new uv_poll_t{};
+  if (const int status = uv_poll_init(loop_.raw(), poll, socket.get()); status != 0) {
+    delete poll;  // libuv does not know it
+    return fail(Errc::system, "cannot listen: " + error_text(status));
+  }
+  poll_ = poll;
+  poll_->data = this;
+  socket_ = std::move(socket);
+  resume();
   return {};
 }
 
 std::chrono::milliseconds Listener::begin_end() noexcept {
-  uv_os_fd_t fd = -1;
-  if (holder_ == Holder::supervisor || uv_fileno(&handle_->any, &fd) != 0) return {};
+  const int fd = socket_.get();
+  if (holder_ == Holder::supervisor || fd < 0) return {};
   if (kind_ == Stream::Kind::unix_socket) {
     // A connection is there at once or not at all: from here on it is refused.
     static_cast<void>(::shutdown(fd, SHUT_RD));
@@ -259,31 +254,73 @@ std::chrono::milliseconds Listener::begin_end() noexcept {
 }
 
 void Listener::accept_queued() {
-  uv_os_fd_t fd = -1;
-  if (holder_ == Holder::supervisor || uv_fileno(&handle_->any, &fd) != 0) return;
-  while (true) {
-    Socket client{::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
-    if (client.get() < 0) {
-      if (errno == EINTR || errno == ECONNABORTED) continue;
-      return;
-    }
-    auto stream = Stream::create(loop_, kind_);
-    auto* raw = stream->raw();
-    const int status = kind_ == Stream::Kind::tcp
-                           ? uv_tcp_open(reinterpret_cast<uv_tcp_t*>(raw), client.get())
-                           : uv_pipe_open(reinterpret_cast<uv_pipe_t*>(raw), client.get());
-    if (status != 0) continue;
-    static_cast<void>(client.release());  // libuv owns it now
-    on_connection_(std::move(stream));
+  if (holder_ == Holder::supervisor || poll_ == nullptr) return;
+  uv_poll_stop(poll_);
+  pause_.stop();
+  while (accept_one(Room::enough) || errno == EINTR || errno == ECONNABORTED) {
   }
 }
 
-void Listener::on_connection(int status) {
-  // Out of descriptors: libuv has taken and dropped the connection with its reserve descriptor.
-  if (status != 0) return;
+/// Listens, as soon as there are descriptors.
+void Listener::resume() {
+  if (!keep_spare()) {
+    pause_.start(kPause);
+    return;
+  }
+  // An error is for accept to tell.
+  uv_poll_start(poll_, UV_READABLE, [](uv_poll_t* handle, int, int) noexcept {
+    static_cast<Listener*>(handle->data)->accept_waiting();
+  });
+}
+
+void Listener::pause() {
+  uv_poll_stop(poll_);
+  pause_.start(kPause);
+}
+
+bool Listener::keep_spare() {
+  if (spare_.get() < 0) spare_ = Socket{::fcntl(socket_.get(), F_DUPFD_CLOEXEC, 0)};
+  return spare_.get() >= 0;
+}
+
+void Listener::accept_waiting() {
+  for (int count = 0; count < kAcceptsATurn; ++count) {
+    if (accept_one(Room::enough)) continue;
+    switch (errno) {
+      case EAGAIN:
+        return;
+      case EMFILE:
+      case ENFILE:
+        spare_ = Socket{-1};
+        static_cast<void>(accept_one(Room::last));
+        pause();
+        return;
+      case ENOBUFS:
+      case ENOMEM:
+        pause();
+        return;
+      default:
+        break;  // of that one connection, which is gone: accept(2)
+    }
+  }
+}
+
+/// False: errno says why not.
+bool Listener::accept_one(Room room) {
+  SocketAddress peer;
+  peer.size = sizeof(peer.storage);
+  const int fd = ::accept4(socket_.get(), peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (fd < 0) return false;
   auto stream = Stream::create(loop_, kind_);
-  if (uv_accept(&handle_->stream, stream->raw()) != 0) return;
-  on_connection_(std::move(stream));
+  const int status = kind_ == Stream::Kind::tcp
+                         ? uv_tcp_open(reinterpret_cast<uv_tcp_t*>(stream->raw()), fd)
+                         : uv_pipe_open(reinterpret_cast<uv_pipe_t*>(stream->raw()), fd);
+  if (status != 0) {
+    ::close(fd);
+  } else {
+    on_connection_({std::move(stream), peer, room});
+  }
+  return true;
 }
 
 }  // namespace starttls::net

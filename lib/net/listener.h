@@ -3,13 +3,14 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <string>
+#include <utility>
 
 #include "lib/base/address.h"
 #include "lib/base/error.h"
 #include "lib/net/loop.h"
 #include "lib/net/stream.h"
+#include "lib/net/timer.h"
 
 namespace starttls::net {
 
@@ -67,9 +68,30 @@ enum class Holder : std::uint8_t {
 
 /// Accepts connections on its loop until it is destroyed. Connections that wait to be accepted are
 /// reset then, unless it has been ended by `begin_end` and `accept_queued`.
+///
+/// Out of descriptors, it gives up one that it keeps for this, so that somebody can be told; then
+/// nobody is accepted until one is free again. Whoever comes meanwhile waits in the kernel. (libuv
+/// has such a descriptor for its own listeners; it closes whoever waits without a word, and where
+/// another thread or process was quicker to take the descriptor, it tries for ever, in one call.)
 class Listener {
  public:
-  using OnConnection = std::function<void(Stream::Ptr)>;
+  enum class Room : std::uint8_t {
+    enough,
+    last,  ///< the connection has the spare descriptor: tell it so, and let it go soon
+  };
+  struct Connection {
+    Stream::Ptr stream;
+    /// As it was accepted: one that is reset at once has none any more (Stream::peer), and its
+    /// octets can still be read.
+    SocketAddress peer;
+    Room room = Room::enough;
+  };
+  using OnConnection = std::function<void(Connection)>;
+
+  /// How long nobody is accepted before we look for a free descriptor again.
+  static constexpr std::chrono::milliseconds kPause{50};
+  /// Connections accepted before others on the loop have their turn.
+  static constexpr int kAcceptsATurn = 64;
 
   Listener(Loop& loop, Stream::Kind kind, OnConnection on_connection);
   Listener(const Listener&) = delete;
@@ -88,13 +110,20 @@ class Listener {
   void accept_queued();
 
  private:
-  void on_connection(int status);
+  void accept_waiting();
+  [[nodiscard]] bool accept_one(Room room);
+  void pause();
+  void resume();
+  [[nodiscard]] bool keep_spare();
 
   Loop& loop_;
   Stream::Kind kind_;
   OnConnection on_connection_;
+  Socket socket_{-1};
+  Socket spare_{-1};
+  Timer pause_;
+  uv_poll_t* poll_ = nullptr;  // outlives the listener until libuv lets go of it
   Holder holder_ = Holder::us;
-  StreamHandle* handle_;  // outlives the listener until libuv lets go of it
 };
 
 }  // namespace starttls::net

@@ -55,7 +55,9 @@ void Leg::start_relay() {
 void Leg::start_implicit_tls(std::unique_ptr<tls::Engine> engine) {
   engine_ = std::move(engine);
   security_ = Security::handshaking;
-  step_handshake({});
+  const std::string waiting = std::exchange(input_, {});
+  input_full_ = false;
+  step_handshake(std::as_bytes(std::span{waiting}));
 }
 
 Result<> Leg::start_tls(std::string_view go_ahead, std::unique_ptr<tls::Engine> engine) {
@@ -146,6 +148,7 @@ void Leg::deliver(std::span<const std::byte> plaintext) {
     return;
   }
   input_ += as_text(plaintext);
+  news_size_ = plaintext.size();
   if (input_.size() >= kMaxInput) {
     input_full_ = true;
     stream_->stop_reading();

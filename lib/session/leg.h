@@ -87,11 +87,16 @@ class Leg final : public Endpoint, net::StreamEvents {
   void start();
 
   [[nodiscard]] std::string_view input() const noexcept { return input_; }
+  /// Inside `on_leg_input`: the end of `input()` that has just come.
+  [[nodiscard]] std::string_view news() const noexcept {
+    return std::string_view{input_}.substr(input_.size() - news_size_);
+  }
   void consume(std::size_t octets);
   /// From here on what arrives is handed on; what waits in `input()` first, from inside this call.
   void start_relay();
 
-  /// TLS from the first octet. Errors of the handshake come by `on_leg_failed`.
+  /// TLS from the first octet, those in `input()` included. Errors of the handshake come by
+  /// `on_leg_failed`.
   void start_implicit_tls(std::unique_ptr<tls::Engine> engine);
   /// STARTTLS: writes `go_ahead` (may be empty) and begins the handshake. Errors: attack, and then
   /// nothing was written.
@@ -127,6 +132,8 @@ class Leg final : public Endpoint, net::StreamEvents {
   }
   /// Downstream, when secured: why the client is not accepted; null where it is.
   [[nodiscard]] const Error* refusal() const noexcept { return engine_->refusal(); }
+  /// Downstream, when secured: see Engine::take_client_facts.
+  [[nodiscard]] tls::ClientFacts take_client_facts() { return engine_->take_client_facts(); }
   /// What the session line says; only when secured.
   [[nodiscard]] tls::Facts facts() const { return engine_->facts(); }
   [[nodiscard]] net::Stream& stream() noexcept { return *stream_; }
@@ -154,6 +161,7 @@ class Leg final : public Endpoint, net::StreamEvents {
   LegEvents* events_;
   std::unique_ptr<tls::Engine> engine_;
   std::string input_;
+  std::size_t news_size_ = 0;
   /// A step of the handshake that waits for the loop's turn, and the ciphertext for it. The stream
   /// is not read meanwhile.
   struct WaitingStep {

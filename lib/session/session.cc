@@ -8,19 +8,24 @@
 namespace starttls::session {
 namespace {
 
+std::string_view as_text(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 /// How often we look whether the kernel has delivered what a reset would destroy.
 constexpr std::chrono::milliseconds kDeliveryPoll{10};
 
 }  // namespace
 
 Session::Session(Environment environment, std::shared_ptr<const Service> service,
-                 net::Stream::Ptr client, std::string id)
+                 net::Stream::Ptr client, const net::SocketAddress& peer, std::string id)
     : env_(environment),
       service_(std::move(service)),
       id_(std::move(id)),
-      client_name_(net::to_string(client->peer())),
+      client_name_(net::to_string(peer)),
       deadline_(env_.loop, [this] { on_deadline(); }),
       client_(std::move(client), *this),
+      identity_(service_->config.downstream, peer),
       target_(service_),
       accepted_at_(env_.loop.now()),
       last_activity_(accepted_at_),
@@ -29,20 +34,12 @@ Session::Session(Environment environment, std::shared_ptr<const Service> service
 }
 
 void Session::start() {
-  if (service_->config.downstream.tls != TlsMode::implicit) {
-    client_.start();
-    connect();
-    return;
-  }
-  auto engine = tls::Engine::server(service_->downstream_tls, env_.loop.pool());
-  if (!engine) {
-    fail(engine.error());
-    return;
-  }
-  enter(Phase::downstream_handshake);
-  handshake_at_ = net::Loop::precise_now();
-  client_.start_implicit_tls(std::move(*engine));
   client_.start();
+  if (knows_client()) {
+    admit();
+  } else {
+    enter(Phase::proxy_header);
+  }
 }
 
 void Session::refuse(const Error& error) {
@@ -85,6 +82,10 @@ void Session::arm_deadline() {
     case Phase::upstream_prelude:
       deadline_.stop();  // the opener has its own
       return;
+    case Phase::proxy_header:
+      deadline_.start(identity_.awaits_header() ? prelude_left()
+                                                : std::min(timeouts.handshake, prelude_left()));
+      return;
     case Phase::downstream_handshake:
       deadline_.start(std::min(timeouts.handshake, prelude_left()));
       return;
@@ -109,6 +110,12 @@ void Session::arm_deadline() {
 
 void Session::on_deadline() {
   switch (phase_) {
+    case Phase::proxy_header:
+      if (identity_.awaits_header()) {
+        fail(Error{Errc::timeout, "no PROXY header in time"});
+        return;
+      }
+      [[fallthrough]];
     case Phase::downstream_handshake:
     case Phase::downstream_starttls:
       on_client_handshake_failed(
@@ -152,6 +159,7 @@ void Session::on_deadline() {
 void Session::on_leg_input(Leg& leg) {
   if (phase_ >= Phase::finishing) return;
   if (is_client(leg)) {
+    if (!look_for_header(client_.news())) return;
     run_client_input();  // before the greeting its octets wait
   } else {
     run_server_input();
@@ -160,6 +168,7 @@ void Session::on_leg_input(Leg& leg) {
 
 void Session::on_leg_data(Leg& leg, std::span<const std::byte> plaintext) {
   if (phase_ != Phase::relay) return;
+  if (is_client(leg) && !look_for_header(as_text(plaintext))) return;
   last_activity_ = env_.loop.now();
   Pipe& pipe = pipe_from(leg);
   const auto before = pipe.octets();
@@ -185,7 +194,9 @@ void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
   if (is_client(leg) && before_greeting()) {
     client_ended_ = true;
     // Half a client that has said something wants an answer; one that said nothing has left.
-    if (client_.input().empty()) finish(Errc::closed, "the client left before it was greeted");
+    if (client_.input().empty() || phase_ == Phase::proxy_header) {
+      finish(Errc::closed, "the client left before it was greeted");
+    }
     return;
   }
   pipe_from(leg).on_end();
@@ -253,7 +264,9 @@ void Session::fail(const Error& error) {
   if (phase_ >= Phase::finishing) return;
   const bool upstream = before_greeting() && phase_ >= Phase::connecting;
   log_event(log::Level::warn, "session failed", error, upstream ? "upstream" : "downstream");
-  if (phase_ != Phase::relay) {
+  // What is to be TLS from the first octet hears nothing in the clear.
+  const bool mute = service_->config.downstream.tls == TlsMode::implicit && !client_.secured();
+  if (phase_ != Phase::relay && !mute) {
     // Where nothing was to be secured, or all of the leg is, the server's own refusal may pass.
     const bool verbatim =
         error.code == Errc::greeting_refused && opener_ != nullptr && !opener_->refusal().empty();

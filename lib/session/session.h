@@ -6,6 +6,7 @@
 // and the only place where the two legs meet. Every session goes through the same phases, in one
 // order:
 //
+//   proxy_header          a balancer says who its client is, before all else
 //   downstream_handshake  implicit TLS with the client
 //   connecting            reach the server, one configured address after the other
 //   upstream_handshake    TLS, from the first octet or after STARTTLS
@@ -40,6 +41,8 @@
 #include "lib/base/metrics.h"
 #include "lib/base/outcome.h"
 #include "lib/net/timer.h"
+#include "lib/session/client_identity.h"
+#include "lib/session/client_table.h"
 #include "lib/session/leg.h"
 #include "lib/session/relay.h"
 #include "lib/session/service.h"
@@ -82,6 +85,7 @@ struct Environment {
   log::Logger& log;
   SessionOwner& owner;
   LoopGuard& loop_guard;
+  ClientTable& clients;
   metrics::Tally& metrics;  ///< this worker's, of the service
 };
 
@@ -91,9 +95,10 @@ class Session final : LegEvents, OpenerEvents {
   /// How long both peers may take to answer our FIN.
   static constexpr std::chrono::seconds kLinger{2};
 
-  /// Takes a connected client. `id` stands in every line about the session.
+  /// Takes a connected client. `peer` is where it was accepted from, `id` stands in every line
+  /// about the session.
   Session(Environment environment, std::shared_ptr<const Service> service, net::Stream::Ptr client,
-          std::string id);
+          const net::SocketAddress& peer, std::string id);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
@@ -108,6 +113,7 @@ class Session final : LegEvents, OpenerEvents {
  private:
   enum class Phase : std::uint8_t {
     accepted,
+    proxy_header,
     downstream_handshake,
     connecting,
     upstream_handshake,
@@ -118,9 +124,17 @@ class Session final : LegEvents, OpenerEvents {
     finishing,
     ended,
   };
-  static constexpr std::string_view kPhaseNames[] = {
-      "accepted", "downstream_handshake", "connecting", "upstream_handshake", "upstream_prelude",
-      "dialogue", "downstream_starttls",  "relay",      "finishing",          "ended"};
+  static constexpr std::string_view kPhaseNames[] = {"accepted",
+                                                     "proxy_header",
+                                                     "downstream_handshake",
+                                                     "connecting",
+                                                     "upstream_handshake",
+                                                     "upstream_prelude",
+                                                     "dialogue",
+                                                     "downstream_starttls",
+                                                     "relay",
+                                                     "finishing",
+                                                     "ended"};
 
   // LegEvents
   void on_leg_input(Leg& leg) override;
@@ -144,6 +158,9 @@ class Session final : LegEvents, OpenerEvents {
   [[nodiscard]] std::chrono::milliseconds prelude_left() const;
 
   // Until the client is greeted.
+  [[nodiscard]] bool knows_client() const noexcept;
+  [[nodiscard]] bool look_for_header(std::string_view news);
+  void admit();
   void connect();
   void adopt(Opened& opened);
   void go_on_with(Opened opened);
@@ -202,6 +219,8 @@ class Session final : LegEvents, OpenerEvents {
   std::string server_name_;
   net::Timer deadline_;
   Leg client_;
+  ClientIdentity identity_;
+  ClientTable::Seat seat_;
   Target target_;
   std::unique_ptr<Leg> server_;
   std::unique_ptr<UpstreamOpener> opener_;  // until the leg is ready, else to the end

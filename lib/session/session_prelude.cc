@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "lib/session/policy.h"
+#include "lib/session/proxy_out.h"
 #include "lib/session/session.h"
 
 namespace starttls::session {
@@ -25,6 +26,68 @@ Error without_echo(Error error) {
 
 // --- Until the client is greeted -----------------------------------------------------------------
 
+/// On a leg with TLS from the first octet nothing else tells a header from the handshake.
+bool Session::knows_client() const noexcept {
+  if (identity_.awaits_header()) return false;
+  return !identity_.is_watching() || service_->config.downstream.tls != TlsMode::implicit;
+}
+
+/// What has just come is looked at, where a header is due or forbidden. False: that is all.
+bool Session::look_for_header(std::string_view news) {
+  if (!identity_.is_watching() || client_.secured()) return true;
+  const bool awaited = identity_.awaits_header();
+  const auto consumed = identity_.look(news);
+  if (awaited && identity_.is_conveyed()) {
+    const std::string balancer =
+        std::exchange(client_name_, net::to_string(net::socket_address(*identity_.address())));
+    env_.log.debug("client conveyed",
+                   {{"session", id_},
+                    {"service", service_->config.name},
+                    {"balancer", balancer},
+                    {"client", client_name_},
+                    {"dialled", net::to_string(net::socket_address(*identity_.destination()))}});
+  }
+  if (!consumed) {
+    fail(consumed.error());
+    return false;
+  }
+  if (*consumed > 0) client_.consume(*consumed);
+  if (phase_ != Phase::proxy_header) return true;
+  if (knows_client()) admit();
+  return false;
+}
+
+/// Who the client is is known: whether it is served, and how that begins.
+void Session::admit() {
+  const auto& settings = service_->config.downstream;
+  if (const auto allowed = identity_.check(settings); !allowed) {
+    fail(allowed.error());
+    return;
+  }
+  if (identity_.address()) {
+    auto seat =
+        env_.clients.take(service_->config.name, *identity_.address(), settings.max_per_client);
+    if (!seat) {
+      fail(seat.error());
+      return;
+    }
+    seat_ = std::move(*seat);
+  }
+  if (settings.tls != TlsMode::implicit) {
+    connect();
+    return;
+  }
+  auto engine = tls::Engine::server(service_->downstream_tls, env_.loop.pool());
+  if (!engine) {
+    fail(engine.error());
+    return;
+  }
+  if (service_->config.upstream.send_proxy == config::SendProxy::v2) (*engine)->keep_client_facts();
+  enter(Phase::downstream_handshake);
+  handshake_at_ = net::Loop::precise_now();
+  client_.start_implicit_tls(std::move(*engine));
+}
+
 void Session::connect() {
   if (auto warm = env_.owner.take_warm(*service_, static_cast<LegEvents&>(*this))) {
     env_.log.debug("warm connection taken",
@@ -32,13 +95,17 @@ void Session::connect() {
     go_on_with(std::move(*warm));
     return;
   }
-  if (const auto settled = target_.settle(client_.stream(), env_.loop_guard); !settled) {
+  const auto* const conveyed = identity_.is_conveyed() ? &*identity_.address() : nullptr;
+  if (const auto settled = target_.settle(client_.stream(), conveyed, env_.loop_guard); !settled) {
     fail(settled.error());
     return;
   }
   const auto give_up_at = accepted_at_ + service_->config.timeouts.prelude;
   opener_ = std::make_unique<UpstreamOpener>(Workplace{env_.loop, env_.metrics}, target_,
                                              give_up_at, static_cast<OpenerEvents&>(*this));
+  if (target_.upstream().send_proxy != config::SendProxy::no) {
+    opener_->begin_with(proxy_header(target_, identity_, client_));
+  }
   opener_->start();
 }
 
@@ -118,8 +185,12 @@ void Session::start_plain_relay() {
   env_.metrics.prelude_ended(greeted_at_ - born_at_);
   to_server_.emplace(client_, *server_);
   to_client_.emplace(*server_, client_);
+  // Before the relay, so that nothing is looked at twice.
+  const std::string waiting{client_.input()};
+  client_.consume(waiting.size());
   enter(Phase::relay);
   server_->start_relay();
+  if (!waiting.empty()) to_server_->on_data(std::as_bytes(std::span{waiting}));
   client_.start_relay();
   if (client_ended_) to_server_->on_end();
 }

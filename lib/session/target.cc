@@ -4,7 +4,7 @@
 
 namespace starttls::session {
 
-Result<> Target::settle(net::Stream& client, LoopGuard& guard) {
+Result<> Target::settle(net::Stream& client, const IpEndpoint* address, LoopGuard& guard) {
   const auto& configured = service_->config.upstream;
   if (configured.original_destination) {
     auto found = Interception::of(*service_, client, guard);
@@ -12,7 +12,8 @@ Result<> Target::settle(net::Stream& client, LoopGuard& guard) {
     interception_ = std::move(*found);
   }
   if (configured.from_client) {
-    source_ = std::make_unique<const net::SocketAddress>(net::unmapped(client.peer()));
+    source_ = std::make_unique<const net::SocketAddress>(
+        address != nullptr ? net::socket_address(*address) : net::unmapped(client.peer()));
   }
   return {};
 }

@@ -19,7 +19,8 @@ class Target {
   explicit Target(std::shared_ptr<const Service> service) noexcept : service_(std::move(service)) {}
 
   /// Finds out what depends on the client, where anything does. Errors: as Interception::of.
-  [[nodiscard]] Result<> settle(net::Stream& client, LoopGuard& guard);
+  /// `address` is the client's own, where a header has told it; nullptr: that of the connection.
+  [[nodiscard]] Result<> settle(net::Stream& client, const IpEndpoint* address, LoopGuard& guard);
 
   [[nodiscard]] const Service& service() const noexcept { return *service_; }
   /// The service's settings, or a row's.
@@ -28,6 +29,10 @@ class Target {
   [[nodiscard]] const std::shared_ptr<const tls::Context>& tls() const noexcept;
   /// To be tried in order.
   [[nodiscard]] std::span<const Address> addresses() const noexcept;
+  /// Where an intercepted client meant to go; nullptr: it was not intercepted.
+  [[nodiscard]] const Address* original_destination() const noexcept {
+    return interception_ == nullptr ? nullptr : &interception_->destination();
+  }
   /// Where to connect from; nullptr: the system's choice.
   [[nodiscard]] const net::SocketAddress* source() const noexcept { return source_.get(); }
 

@@ -120,6 +120,7 @@ void UpstreamOpener::on_connected(Result<net::Stream::Ptr> stream) {
   }
   leg_ = std::make_unique<Leg>(std::move(*stream), static_cast<LegEvents&>(*this));
   connector_.reset();
+  leg_->write(preface_);
 
   const TlsMode mode = target_.upstream().tls;
   if (relays_from_first_byte(target_.service().config.downstream.tls, mode)) {

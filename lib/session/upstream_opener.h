@@ -69,6 +69,8 @@ class UpstreamOpener final : LegEvents {
   UpstreamOpener(const UpstreamOpener&) = delete;
   UpstreamOpener& operator=(const UpstreamOpener&) = delete;
 
+  /// Before `start`: what every connection begins with, ahead of TLS.
+  void begin_with(std::string octets) { preface_ = std::move(octets); }
   /// May tell the first stage, and even the end, from inside this call.
   void start();
   /// Ends the opening, at whatever stage, and hands over what there is; the leg tells `events` from
@@ -126,6 +128,7 @@ class UpstreamOpener final : LegEvents {
   std::unique_ptr<Leg> leg_;
   std::unique_ptr<Leg> retired_;  // an earlier attempt's, saying goodbye
   std::unique_ptr<proto::UpstreamRole> role_;
+  std::string preface_;
   std::string server_;
   std::chrono::nanoseconds connected_at_{};
   std::chrono::nanoseconds handshake_at_{};

@@ -1,6 +1,7 @@
 #include "lib/tls/engine.h"
 
 #include <cassert>
+#include <string_view>
 #include <utility>
 
 #include "lib/tls/context_impl.h"
@@ -26,6 +27,25 @@ Version version_number(const SSL* ssl) noexcept {
   }
 }
 
+/// What OpenSSL calls it; the library has a name of its own for those of TLS 1.3.
+std::string openssl_name(const SSL_CIPHER* cipher) {
+  const std::string_view name = SSL_CIPHER_get_name(cipher);
+  return std::string{name.starts_with("AEAD-") ? SSL_CIPHER_standard_name(cipher) : name};
+}
+
+ClientFacts facts_of_client(const SSL* ssl, bool verified) {
+  ClientFacts out;
+  if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) out.server_name = name;
+  const std::uint8_t* alpn = nullptr;
+  unsigned alpn_size = 0;
+  SSL_get0_alpn_selected(ssl, &alpn, &alpn_size);
+  if (alpn_size > 0) out.alpn.assign(reinterpret_cast<const char*>(alpn), alpn_size);
+  if (const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl)) out.cipher = openssl_name(cipher);
+  out.has_certificate = verified;
+  if (verified) out.common_name = leaf_common_name(SSL_get0_peer_certificates(ssl));
+  return out;
+}
+
 }  // namespace
 
 struct Engine::Impl {
@@ -43,14 +63,19 @@ struct Engine::Impl {
   Version number = Version::tls1_3;
   const SSL_CIPHER* cipher = nullptr;  // static, the library's
   bool resumed = false;
-  bool owns_records = true;            // else the library has them, and stays
-  std::unique_ptr<RecordCodec> codec;  // once the handshake is done
+  bool owns_records = true;                   // else the library has them, and stays
+  std::unique_ptr<RecordCodec> codec;         // once the handshake is done
+  std::unique_ptr<ClientFacts> client_facts;  // null: nobody wants them
 };
 
 void Engine::Impl::on_handshake_done() {
   const Context::Impl& settings = *context->impl_;
   if (settings.role == Role::server) {
     link.rejection = settings.check_client(ssl.get());
+    // Before the library, which knows, is let go.
+    if (client_facts != nullptr) {
+      *client_facts = facts_of_client(ssl.get(), settings.roots != nullptr && !link.rejection);
+    }
     // Tickets of TLS 1.3 wait for the first write; ours must not wait for the server to speak. They
     // are part of the handshake's room, not of what sealing adds.
     if (SSL_version(ssl.get()) == TLS1_3_VERSION) {
@@ -211,6 +236,15 @@ bool Engine::established() const noexcept {
 
 const Error* Engine::refusal() const noexcept {
   return impl_->link.rejection ? &impl_->link.rejection->error : nullptr;
+}
+
+void Engine::keep_client_facts() {
+  impl_->client_facts = std::make_unique<ClientFacts>();
+}
+
+ClientFacts Engine::take_client_facts() {
+  const auto kept = std::move(impl_->client_facts);
+  return kept == nullptr ? ClientFacts{} : std::move(*kept);
 }
 
 void Engine::keep_peer_chain() noexcept {

@@ -39,6 +39,15 @@ struct CertificateInfo {
   std::chrono::seconds valid_for{};  ///< negative: it ended that long ago
 };
 
+/// What a client has told of itself and of the server that it wants, for that server.
+struct ClientFacts {
+  std::string server_name;       ///< SNI as it was sent; "" = none
+  std::string alpn;              ///< as negotiated; "" = none
+  std::string cipher;            ///< as OpenSSL calls it: "ECDHE-RSA-AES128-GCM-SHA256"
+  bool has_certificate = false;  ///< one that was verified
+  std::string common_name;       ///< of that certificate, UTF-8; "" unless it has exactly one
+};
+
 /// What one call of `handshake` writes at most: the largest flight is a server's certificate chain.
 inline constexpr std::size_t kHandshakeRoom = 65536;
 
@@ -83,6 +92,11 @@ class Engine {
   /// Server role, after the handshake: why the client is not accepted (Errc::certificate), though
   /// its TLS is up. Null where it is.
   [[nodiscard]] const Error* refusal() const noexcept;
+
+  /// Server role, before the handshake: keep what `take_client_facts` tells.
+  void keep_client_facts();
+  /// Server role, after the handshake, once; empty where nothing was kept.
+  [[nodiscard]] ClientFacts take_client_facts();
 
   /// Client role, before the handshake: keep what `peer_chain` tells.
   void keep_peer_chain() noexcept;

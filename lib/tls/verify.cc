@@ -286,6 +286,25 @@ std::chrono::system_clock::time_point time_of(const ASN1_TIME* time) {
                                                std::chrono::seconds{seconds}};
 }
 
+std::string leaf_common_name(const STACK_OF(CRYPTO_BUFFER) * chain) {
+  const auto leaf = parse_leaf(chain);
+  std::string out;
+  if (leaf) {
+    X509_NAME* const subject = X509_get_subject_name(leaf.get());
+    const int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+    // Of two, who could say which one somebody else takes for the client's name?
+    if (at >= 0 && X509_NAME_get_index_by_NID(subject, NID_commonName, at) < 0) {
+      std::uint8_t* text = nullptr;
+      const int size =
+          ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+      const bssl::UniquePtr<std::uint8_t> owner(text);
+      if (size > 0) out.assign(reinterpret_cast<const char*>(text), static_cast<std::size_t>(size));
+    }
+  }
+  ERR_clear_error();
+  return out;
+}
+
 std::vector<CertificateInfo> describe_chain(const STACK_OF(CRYPTO_BUFFER) * chain) {
   std::vector<CertificateInfo> out;
   const std::size_t size = chain == nullptr ? 0 : sk_CRYPTO_BUFFER_num(chain);

@@ -55,6 +55,9 @@ using Verified = tl::expected<std::chrono::seconds, Rejection>;
 
 [[nodiscard]] PresentedNames presented_names(const X509* certificate);
 
+/// The common name of the leaf's subject, UTF-8 and as it is; empty unless there is exactly one.
+[[nodiscard]] std::string leaf_common_name(const STACK_OF(CRYPTO_BUFFER) * chain);
+
 /// The leaf's subject, escaped for logs; empty where there is none that parses.
 [[nodiscard]] std::string leaf_subject(const STACK_OF(CRYPTO_BUFFER) * chain);
 

@@ -18,8 +18,9 @@ def free_port():
 class Client:
     """One connection to the daemon (or to a server, for direct sessions)."""
 
-    def __init__(self, port, deadline=DEADLINE):
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=deadline)
+    def __init__(self, port, deadline=DEADLINE, source=None):
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=deadline,
+                                             source_address=source and (source, 0))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.address = self.sock.getsockname()  # how the daemon's log knows us
         self._waiting = b""
@@ -32,6 +33,23 @@ class Client:
 
     def send(self, octets):
         self.sock.sendall(octets)
+
+    def dribble(self, octets, pause=0.05):
+        """Sends one octet after another until the peer says something, or ends."""
+        deadline = self.sock.gettimeout()
+        self.sock.settimeout(pause)
+        try:
+            for octet in octets:
+                try:
+                    self.sock.send(bytes([octet]))
+                    self.sock.recv(1, socket.MSG_PEEK)
+                    return
+                except TimeoutError:
+                    pass
+                except OSError:
+                    return
+        finally:
+            self.sock.settimeout(deadline)
 
     def line(self):
         """The next line with its CRLF; what there was, where the connection ended before."""

@@ -88,7 +88,7 @@ class Daemon:
         self._folder = tempfile.TemporaryDirectory(prefix="starttls-conf-")
         arguments = self._arguments
         if self._config is not None:
-            path = pathlib.Path(self._folder.name) / "proxy.toml"
+            path = self.configuration_file = pathlib.Path(self._folder.name) / "proxy.toml"
             path.write_text(self._config, encoding="utf-8")
             arguments = ["--config", path, *arguments]
         self.process = children.start([*self._wrapper, PROXY, *arguments], max_files=self._max_files,

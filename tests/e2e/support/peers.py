@@ -172,11 +172,13 @@ class Postfix:
 
     `level` is smtpd_tls_security_level; "encrypt" takes mail only after STARTTLS. `port` is the
     one with STARTTLS, `implicit` the one with TLS at once. `settings` are more lines of main.cf,
-    `listen` more addresses with STARTTLS ("10.2.0.2:25").
+    `listen` more addresses with STARTTLS ("10.2.0.2:25"), `services` more lines of master.cf.
     """
 
-    def __init__(self, level="encrypt", certificate="server", settings="", listen=()):
+    def __init__(self, level="encrypt", certificate="server", settings="", listen=(),
+                 services=""):
         require()
+        self._services = services
         self._listen = listen
         self._settings = settings
         self._level = level
@@ -201,7 +203,7 @@ class Postfix:
         etc.mkdir()
         (etc / "main.cf").write_text(MAIN_CF.format(**values) + self._settings)
         (etc / "master.cf").write_text(MASTER_CF.format(**values) + "".join(
-            f"{address} inet n - n - - smtpd\n" for address in self._listen))
+            f"{address} inet n - n - - smtpd\n" for address in self._listen) + self._services)
         chain, key = pki().pair(self._certificate)
         shutil.copy(chain, etc / "server.pem")
         shutil.copy(key, etc / "server.key")

@@ -1,0 +1,61 @@
+#include "lib/session/client_identity.h"
+
+#include <utility>
+
+namespace starttls::session {
+
+ClientIdentity::ClientIdentity(const config::Downstream& settings, const net::SocketAddress& peer)
+    : address_(net::ip_endpoint(peer)), is_local_(peer.storage.ss_family == AF_UNIX) {
+  if (settings.proxy_protocol.empty()) return;
+  watch_ = std::make_unique<Watch>();
+  if (address_ && config::contains(settings.proxy_protocol, mapped_octets(*address_))) {
+    watch_->header = std::make_unique<proto::ProxyHeaderReader>();
+  }
+}
+
+Result<std::size_t> ClientIdentity::look(std::string_view octets) {
+  std::size_t consumed = 0;
+  if (awaits_header()) {
+    const auto step = watch_->header->feed(octets);
+    if (!step) return fail(Errc::not_allowed, step.error().reason, step.error().evidence);
+    consumed = step->consumed;
+    if (!step->header) return consumed;
+    switch (step->header->origin) {
+      case proto::ProxyHeader::Origin::relayed:
+        address_ = step->header->client;
+        destination_ = step->header->destination;
+        break;
+      case proto::ProxyHeader::Origin::unknown:
+        break;  // the connection's own addresses hold
+      case proto::ProxyHeader::Origin::local:
+        is_balancers_own_ = true;
+        break;
+    }
+    watch_->header.reset();
+    watch_->is_second = true;
+  }
+  if (watch_ == nullptr) return consumed;
+  const auto rest = octets.substr(consumed);
+  switch (watch_->unwanted.feed(rest)) {
+    case proto::ProxySignature::maybe:
+      break;
+    case proto::ProxySignature::no:
+      watch_.reset();
+      break;
+    case proto::ProxySignature::yes:
+      return fail(
+          Errc::not_allowed,
+          watch_->is_second ? "a second PROXY header" : "your address may not send a PROXY header",
+          peer_words(rest));
+  }
+  return consumed;
+}
+
+Result<> ClientIdentity::check(const config::Downstream& settings) const {
+  // A unix socket's clients are let in by its permissions.
+  if (settings.allow.empty() || is_local_ || is_balancers_own_) return {};
+  if (address_ && config::contains(settings.allow, mapped_octets(*address_))) return {};
+  return fail(Errc::not_allowed, "your address may not use this service");
+}
+
+}  // namespace starttls::session

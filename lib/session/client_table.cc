@@ -1,0 +1,38 @@
+#include "lib/session/client_table.h"
+
+namespace starttls::session {
+
+ClientTable::Seat& ClientTable::Seat::operator=(Seat&& other) noexcept {
+  std::swap(table_, other.table_);
+  std::swap(at_, other.at_);
+  return *this;
+}
+
+ClientTable::Seat::~Seat() {
+  if (table_ == nullptr) return;
+  const std::lock_guard lock(table_->mutex_);
+  if (--at_->second == 0) table_->counts_.erase(at_);
+}
+
+Result<ClientTable::Seat> ClientTable::take(const std::string& service, const IpEndpoint& client,
+                                            std::size_t limit) {
+  Seat seat;
+  if (limit == 0) return seat;
+  const std::lock_guard lock(mutex_);
+  const auto at = counts_.try_emplace({service, mapped_octets(client)}, 0).first;
+  if (at->second >= limit) {
+    return fail(Errc::limit, "too many sessions from your address",
+                "downstream.max_per_client = " + std::to_string(limit));
+  }
+  ++at->second;
+  seat.table_ = this;
+  seat.at_ = at;
+  return seat;
+}
+
+std::size_t ClientTable::addresses() const {
+  const std::lock_guard lock(mutex_);
+  return counts_.size();
+}
+
+}  // namespace starttls::session
