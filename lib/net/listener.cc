@@ -318,7 +318,7 @@ bool Listener::accept_one(Room room) {
   if (status != 0) {
     ::close(fd);
   } else {
-    on_connection_({std::move(stream), peer, room});
+    on_connection_({std::move(stream), unmapped(peer), room});
   }
   return true;
 }

@@ -178,6 +178,7 @@ class Pages(unittest.TestCase):
 
     def test_healthz_says_when_loops_do_not_turn(self):
         daemon, address = self.daemon()
+        self.assertEqual(admin.get(address, "/healthz").status, 200)  # all threads are there
         with stopped_workers(daemon):
             started = time.monotonic()
             response = admin.get(address, "/healthz")
