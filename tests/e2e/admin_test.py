@@ -106,10 +106,25 @@ class Pages(unittest.TestCase):
                 self.assertEqual(admin.ask(address, request).status, status)
 
     def test_octets_behind_the_request_do_not_cost_the_answer(self):
-        """Closing with input unread sends RST, and takes the answer with it."""
-        _, address = self.daemon()
+        """Closing with input unread sends RST, and takes what is on its way with it."""
+        # Enough services for a page that is read in several pieces.
+        more = "".join(f"""
+            [[service]]
+            name = "more-{number}"
+            protocol = "smtp"
+            listen = "127.0.0.1:0"
+            upstream = {{ address = "127.0.0.1:{self.server.port}", tls = "none" }}
+            """ for number in range(20))
+        _, address = self.daemon(extra=more)
         request = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
-        response = admin.ask(address, request + b"x" * 300_000)
+        # A window so small that most of the answer still waits when the request has been read.
+        with socket.socket() as sock:
+            sock.settimeout(wait.DEADLINE)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            host, _, port = address.rpartition(":")
+            sock.connect((host, int(port)))
+            sock.sendall(request + b"x" * 300_000)
+            response = admin.Response(admin.receive(sock))
         self.assertEqual(int(response.fields["content-length"]), len(response.body))
         # And half a peer that has asked still hears it.
         with admin.connect(address) as sock:
@@ -178,7 +193,7 @@ class Pages(unittest.TestCase):
 
     def test_healthz_says_when_loops_do_not_turn(self):
         daemon, address = self.daemon()
-        self.assertEqual(admin.get(address, "/healthz").status, 200)  # all threads are there
+        self.assertEqual(admin.get(address, "/healthz").status, 200)  # their threads are there
         with stopped_workers(daemon):
             started = time.monotonic()
             response = admin.get(address, "/healthz")
@@ -291,12 +306,13 @@ class Moves(unittest.TestCase):
             found = admin.metrics(free)
             self.assertEqual(found("starttls_config_last_reload_successful"), 1)
             self.assertGreater(found("starttls_config_last_reload_timestamp_seconds"), started)
-        # At start it is an error; another proxy's endpoint is no exception.
-        self.write(other)
-        result = subprocess.run([PROXY, "--config", self.file],
-                                capture_output=True, text=True, timeout=30, check=False)
-        self.assertEqual(result.returncode, 69)
-        self.assertIn(f"cannot listen on {other}", result.stderr)
+            # At start it is an error; another proxy's endpoint, ready to share a port, is no exception.
+            for address in (other, free):
+                self.write(address)
+                result = subprocess.run([PROXY, "--config", self.file],
+                                        capture_output=True, text=True, timeout=30, check=False)
+                self.assertEqual(result.returncode, 69)
+                self.assertIn(f"cannot listen on {address}", result.stderr)
 
     def test_a_service_keeps_its_counters(self):
         address = f"127.0.0.1:{free_port()}"
