@@ -262,9 +262,9 @@ std::vector<std::string> warnings(const Service& service) {
 
 std::vector<std::string> warnings(const Admin& admin) {
   if (!admin.listen || is_local(*admin.listen)) return {};
-  return {
-      "whoever reaches " + to_string(*admin.listen) +
-      " sees who is connected, and is asked for no password: keep others away from it (admin.listen)"};
+  return {"whoever reaches " + to_string(*admin.listen) +
+          " sees who is connected, and is asked for no password: keep others away from it "
+          "(admin.listen)"};
 }
 
 std::string describe(const Config& config) {
