@@ -1,0 +1,552 @@
+"""Limits: sessions, sessions of one client, descriptors, time; and clients that leave or never speak."""
+
+import os
+import pathlib
+import resource
+import select
+import signal
+import socket
+import ssl
+import time
+import unittest
+
+from backend_test import Backend
+from support import hello, main, wait
+from support.client import FIN, Client
+from support.daemon import Daemon, configuration
+from support.environment import SANITIZED, pki
+from support.fake_server import FakeServer, Smtp
+
+MAILBOX = b"MAIL FROM:<a@b.test>"
+# libuv opens one for each worker, with that worker's first connection.
+SPARE = 2
+# By hand: STARTTLS_SESSIONS=100000.
+SESSIONS = int(os.environ.get("STARTTLS_SESSIONS") or (500 if SANITIZED else 3000))
+
+
+def with_certificate(text):
+    chain, key = pki().pair()
+    return text + f'\ndownstream.certificates = [{{ chain = "{chain}", key = "{key}" }}]\n'
+
+
+def greeted(client):
+    """The client, once it has heard the greeting."""
+    line = client.line()
+    if not line.startswith(b"220 "):
+        raise AssertionError(line)
+    return client
+
+
+def refusal(client):
+    """What a client hears that is not served."""
+    heard, end = client.rest()
+    client.close()
+    return heard, end
+
+
+def proportional_bytes(daemon):
+    text = pathlib.Path(f"/proc/{daemon.process.pid}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) * 1024 for line in text.splitlines()
+                if line.startswith("Pss:"))
+
+
+class Sessions(unittest.TestCase):
+    """How many there may be."""
+
+    def setUp(self):
+        self.server = self.enterContext(FakeServer(Smtp()))
+
+    def daemon(self, **tables):
+        return self.enterContext(Daemon(configuration(self.server.port, **tables)))
+
+    def client(self, daemon, source=None):
+        client = Client(daemon.port, source=source)
+        self.addCleanup(client.close)
+        return client
+
+    def soon_served(self, daemon):
+        """As soon as those who have left are forgotten."""
+        def served():
+            client = self.client(daemon)
+            if client.line().startswith(b"220 "):
+                return True
+            client.close()  # or it would keep its place until we are given up
+            return False
+
+        wait.until(served, "a client is served")
+
+    def test_one_client_has_so_many_sessions(self):
+        daemon = self.daemon(downstream={"max_per_client": 4}, proxy={"workers": 4})
+        clients = [greeted(self.client(daemon)) for _ in range(4)]
+        self.assertEqual(
+            refusal(self.client(daemon)),
+            (b"421 4.3.2 proxy.test too many sessions from your address\r\n", FIN))
+        failed = daemon.lines(lambda fields: fields.get("msg") == "session failed")[0]
+        self.assertEqual((failed["error"], failed["evidence"]),
+                         ("limit", "downstream.max_per_client = 4"))
+        greeted(self.client(daemon, "127.0.0.7"))
+        clients.pop().close()
+        self.soon_served(daemon)
+
+    def test_conveyed_clients_are_counted_not_their_balancer(self):
+        daemon = self.daemon(downstream={"max_per_client": 1, "proxy_protocol": "127.0.0.1"})
+        held = []
+        for host in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"):
+            family = "TCP6" if ":" in host else "TCP4"
+            to = "::1" if ":" in host else "127.0.0.1"
+            header = f"PROXY {family} {host} {to} 1025 25\r\n".encode()
+            held.append(self.client(daemon))
+            held[-1].send(header)
+            greeted(held[-1])
+            another = self.client(daemon)
+            another.send(header.replace(b" 1025 ", b" 1026 "))
+            heard, _ = refusal(another)
+            self.assertIn(b"too many sessions from your address", heard)
+
+    def test_a_new_limit_is_for_new_sessions(self):
+        daemon = self.daemon(downstream={"max_per_client": 1})
+        first = greeted(self.client(daemon))
+        self.assertIn(b"your address", refusal(self.client(daemon))[0])
+        path = daemon.configuration_file
+        text = path.read_text()
+        for number, (limit, outcome) in enumerate(((2, "served"), (1, "refused")), 1):
+            path.write_text(text.replace("max_per_client = 1", f"max_per_client = {limit}"))
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.lines(lambda fields: fields.get("msg") == "reloaded", number)
+
+            # The workers are told, and each in its own time.
+            def settled():
+                client = self.client(daemon)
+                served = client.line().startswith(b"220 ")
+                if served == (outcome == "served"):
+                    return client, served
+                client.close()
+                return None
+
+            second, _ = wait.until(settled, f"the limit is {limit}")
+        self.assertTrue(first.command(b"EHLO a.test").startswith(b"250-"))
+        self.assertIsNotNone(second)
+
+    def test_all_clients_have_so_many_sessions(self):
+        daemon = self.daemon(proxy={"max_sessions": 3, "workers": 2})
+        clients = [greeted(self.client(daemon)) for _ in range(3)]
+        self.assertEqual(refusal(self.client(daemon, "127.0.0.7")),
+                         (b"421 4.3.2 proxy.test too many sessions\r\n", FIN))
+        failed = daemon.lines(lambda fields: fields.get("msg") == "session failed")[0]
+        self.assertEqual((failed["error"], failed["evidence"]), ("limit", "max_sessions = 3"))
+        clients.pop().close()
+        self.soon_served(daemon)
+
+    def test_nothing_is_said_in_the_clear_where_tls_is_due(self):
+        text = configuration(self.server.port, proxy={"max_sessions": 1},
+                             downstream={"tls": "implicit"})
+        daemon = self.enterContext(Daemon(with_certificate(text)))
+        first = self.client(daemon)
+        daemon.lines(lambda fields: fields.get("to") == "downstream_handshake")
+        self.assertEqual(refusal(self.client(daemon)), (b"", FIN))
+        first.start_tls(ssl.create_default_context(cafile=pki().ca), "mail.test")
+        greeted(first)
+
+
+@unittest.skipIf(os.geteuid() != 0, "another process's limits are root's to set")
+class Descriptors(unittest.TestCase):
+    """P18: when none is left, those who come are told, and nobody spins."""
+
+    def exhaust(self, daemon):
+        """Leaves the process as many descriptors as it has, or fewer."""
+        limits = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)
+        taken = {int(name) for name in os.listdir(f"/proc/{daemon.process.pid}/fd")}
+        lowest = next(number for number in range(len(taken) + 1) if number not in taken)
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (lowest, limits[1]))
+        return limits
+
+    def test_a_client_is_told_and_others_wait_and_nobody_spins(self):
+        for workers in (1, 4):
+            with self.subTest(workers=workers):
+                self.without_descriptors(workers)
+
+    def without_descriptors(self, workers):
+        server = self.enterContext(FakeServer(Smtp()))
+        daemon = self.enterContext(Daemon(configuration(server.port, proxy={"workers": workers})))
+        with daemon.connect() as running:
+            greeted(running)
+            limits = self.exhaust(daemon)
+            before = daemon.cpu_seconds()
+            for _ in range(3):
+                with daemon.connect() as client:
+                    heard, end = client.rest()
+                    self.assertEqual((heard[:6], end), (b"421 4.", FIN))
+            failed = daemon.lines(lambda fields: fields.get("msg") == "session failed", 3)
+            if workers == 1:  # else one may have what another has just let go, for the client's leg
+                self.assertEqual({fields["evidence"] for fields in failed},
+                                 {"no descriptor is left for this process"})
+
+            # They hold on to what they were given: those behind them wait in the kernel.
+            lasting = [daemon.connect() for _ in range(12)]
+            self.assertTrue(running.command(b"EHLO a.test").startswith(b"250-"))
+            time.sleep(0.5)
+            self.assertTrue(running.command(MAILBOX).startswith(b"250 "))
+            spent = daemon.cpu_seconds() - before
+            print(f"CPU time without descriptors: {spent:.2f} s")
+            if not SANITIZED:
+                self.assertLess(spent, 0.3)
+
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, limits)
+            heard = {client.line()[:4] for client in lasting}
+            self.assertIn(b"220 ", heard, "who waited is served")
+            self.assertLessEqual(heard, {b"220 ", b"421 "})
+            for client in lasting:
+                client.close()
+            with daemon.connect() as client:
+                greeted(client)
+
+    def test_no_descriptor_for_the_server(self):
+        server = self.enterContext(FakeServer(Smtp()))
+        daemon = self.enterContext(Daemon(configuration(server.port, proxy={"workers": 1})))
+        limits = self.exhaust(daemon)
+        soft = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)[0]
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (soft + 1, limits[1]))
+        with daemon.connect() as client:
+            heard, end = client.rest()
+        self.assertEqual((heard[:10], end), (b"421 4.4.1 ", FIN))
+        failed = daemon.lines(lambda fields: fields.get("msg") == "session failed")[0]
+        self.assertIn("too many open files", failed["reason"] + failed["evidence"])
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, limits)
+        with daemon.connect() as client:
+            greeted(client)
+
+
+def slowly(octets):
+    """A server that says this octet by octet, for as long as it is listened to."""
+    def script(connection):
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for octet in octets * 100:
+            connection.send(bytes([octet]))
+            time.sleep(0.02)
+    return script
+
+
+def after(prelude, octets):
+    """The same, once the client has said so many lines and had these answers."""
+    def script(connection):
+        for reply in prelude:
+            connection.send(reply)
+            connection.line()
+        slowly(octets)(connection)
+    return script
+
+
+class Slow(unittest.TestCase):
+    """P13: deadlines are absolute. One octet now and then prolongs none, on neither leg."""
+
+    LIMIT = 1.0  # of what is awaited
+    ALL = 5.0  # generous: the machine may be busy
+
+    def measured(self, port, say, heard):
+        begun = time.monotonic()
+        with Client(port) as client:
+            say(client)
+            octets, end = client.rest()
+        self.assertEqual((octets[-len(heard):] if heard else octets, end), (heard, FIN))
+        took = time.monotonic() - begun
+        self.assertGreater(took, 0.9 * self.LIMIT)
+        self.assertLess(took, self.ALL)
+
+    def test_slow_clients(self):
+        timeouts = {"handshake": "1s", "prelude": "20s", "command": "1s"}
+        octets = b"".join(hello.records(hello.message()))
+        late = b"421 4.4.1 proxy.test no command in time\r\n"
+        with FakeServer(Smtp()) as server:
+            for tls in ("none", "implicit", "starttls"):
+                text = configuration(server.port, timeouts=timeouts, downstream={"tls": tls})
+                if tls != "none":
+                    text = with_certificate(text)
+                with Daemon(text) as daemon:
+                    if tls == "implicit":
+                        self.measured(daemon.port, lambda client: client.dribble(octets, 0.02), b"")
+                        continue
+
+                    def slow_command(client):
+                        greeted(client)
+                        client.dribble(b"EHLO " + 500 * b"a", 0.02)
+
+                    self.measured(daemon.port, slow_command, late)
+                    if tls == "starttls":
+                        def slow_handshake(client):
+                            greeted(client)
+                            client.command(b"STARTTLS")
+                            client.dribble(octets, 0.02)
+
+                        self.measured(daemon.port, slow_handshake, b"")
+
+    def test_slow_servers(self):
+        clear = (b"220 mail.test here\r\n", b"250-mail.test\r\n250 STARTTLS\r\n")
+        go_ahead = b"220 go\r\n"
+        record = b"\x16\x03\x03\x3f\xff\x02\0\x3f\xfb" + 16000 * b"\0"
+        cases = {
+            "greeting": (slowly(b"220-mail.test is so slow\r\n"), "20s", "1s",
+                         b"421 4.4.1 proxy.test the server did not answer in time\r\n"),
+            "capabilities": (after(clear[:1], b"250-mail.test\r\n"), "20s", "1s",
+                             b"421 4.4.1 proxy.test the server did not answer in time\r\n"),
+            "go-ahead": (after(clear, b"220 2.0.0 Ready to start, some day, "), "20s", "1s",
+                         b"421 4.4.1 proxy.test the server did not answer in time\r\n"),
+            "handshake": (lambda connection: (after(clear, b"")(connection),
+                                              connection.send(go_ahead), connection.receive(),
+                                              slowly(record)(connection)), "1s", "20s",
+                          b"421 4.4.1 proxy.test the TLS handshake with the server timed out\r\n"),
+        }
+        for what, (script, handshake, prelude, heard) in cases.items():
+            with self.subTest(what), FakeServer(script) as server:
+                text = configuration(server.port,
+                                     timeouts={"handshake": handshake, "prelude": prelude})
+                with Daemon(text) as daemon:
+                    self.measured(daemon.port, lambda client: None, heard)
+
+
+class Crowd(unittest.TestCase):
+    """P18, P19: ten thousand who connect and say nothing, or leave at once."""
+
+    def setUp(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        # The daemon counts two descriptors a session.
+        self.size = min(1000 if SANITIZED else 10_000, hard // 2 - 300)
+        self.backend = self.enterContext(Backend("smtp", "none"))
+        self.context = ssl.create_default_context(cafile=pki().ca)
+
+    def daemon(self, handshake):
+        text = configuration(self.backend.port, upstream={"tls": "none"}, log={"level": "info"},
+                             downstream={"tls": "implicit"},
+                             timeouts={"handshake": handshake})
+        return self.enterContext(Daemon(with_certificate(text)))
+
+    def serve_one(self, daemon):
+        """A session as ever; how long it took."""
+        begun = time.monotonic()
+        with daemon.connect() as client:
+            client.start_tls(self.context, "mail.test")
+            greeted(client)
+            client.command(b"QUIT")
+        return time.monotonic() - begun
+
+    def connect_all(self, port, count):
+        """Non-blocking, so many at a time as the kernel lets wait."""
+        socks, poll, pending = [], select.epoll(), 0
+        self.addCleanup(poll.close)
+        try:
+            while len(socks) < count or pending:
+                while len(socks) < count and pending < 500:
+                    sock = socket.socket()
+                    sock.setblocking(False)
+                    sock.connect_ex(("127.0.0.1", port))
+                    poll.register(sock, select.EPOLLOUT | select.EPOLLONESHOT)
+                    socks.append(sock)
+                    pending += 1
+                for _, event in poll.poll(wait.DEADLINE):
+                    if event & select.EPOLLERR:
+                        raise AssertionError("a client could not connect")
+                    pending -= 1
+        except BaseException:
+            for sock in socks:
+                sock.close()
+            raise
+        return socks
+
+    def leave(self, socks):
+        for sock in socks:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            sock.close()
+
+    def test_silent_clients(self):
+        daemon = self.daemon("1m")
+        self.serve_one(daemon)
+        idle, memory = daemon.descriptors(), daemon.resident_bytes()
+        socks = self.connect_all(daemon.port, self.size)
+        try:
+            wait.until(lambda: daemon.descriptors() >= idle + self.size, "all are accepted")
+            a_client = (daemon.resident_bytes() - memory) / self.size
+            took = self.serve_one(daemon)
+        finally:
+            self.leave(socks)
+        print(f"{self.size} silent clients: {a_client:.0f} octets each, another served in "
+              f"{took * 1000:.0f} ms")
+        self.assertLess(took, 5)
+        if not SANITIZED:
+            self.assertLess(a_client, 16384)
+        wait.until(lambda: daemon.descriptors() <= idle + SPARE, "all are forgotten")
+        self.serve_one(daemon)
+
+    def test_silent_clients_are_given_up(self):
+        daemon = self.daemon("2s")
+        self.serve_one(daemon)
+        idle = daemon.descriptors()
+        socks = self.connect_all(daemon.port, self.size // 10)
+        try:
+            wait.until(lambda: daemon.descriptors() >= idle + len(socks), "all are accepted")
+            for sock in socks:
+                sock.setblocking(True)
+                sock.settimeout(wait.DEADLINE)
+                self.assertEqual(sock.recv(1), b"")
+        finally:
+            self.leave(socks)
+        wait.until(lambda: daemon.descriptors() <= idle + SPARE, "all are forgotten")
+
+    def test_clients_that_leave_at_once(self):
+        daemon = self.daemon("1m")
+        self.serve_one(daemon)
+        idle = daemon.descriptors()
+        self.leave(self.connect_all(daemon.port, 500))
+        memory, done, worst = daemon.resident_bytes(), 0, 0.0
+        while done < self.size:
+            self.leave(self.connect_all(daemon.port, 500))
+            done += 500
+            worst = max(worst, self.serve_one(daemon))
+        wait.until(lambda: daemon.descriptors() <= idle + SPARE, "all are forgotten")
+        grown = daemon.resident_bytes() - memory
+        print(f"{done} clients came and left: {grown >> 10} KiB more, others served within "
+              f"{worst * 1000:.0f} ms")
+        self.assertLess(worst, 5)
+        if not SANITIZED:
+            self.assertLess(grown, 4 << 20)
+
+
+class Leaving(unittest.TestCase):
+    """P16: a client may leave at any point, in peace or not."""
+
+    def paths(self):
+        """Where a client leaves: (the service's downstream mode, what it does before)."""
+        octets = b"".join(hello.records(hello.message()))
+        context = ssl.create_default_context(cafile=pki().ca)
+        header = b"PROXY TCP4 192.0.2.7 198.51.100.1 40001 25\r\n"
+
+        def secured(client):
+            client.send(header)
+            greeted(client)
+            client.command(b"STARTTLS")
+            client.start_tls(context, "mail.test")
+
+        def steps(*lines):
+            def do(client):
+                client.send(header)
+                greeted(client)
+                for line in lines:
+                    client.command(line)
+            return do
+
+        mail = (b"EHLO a.test", MAILBOX, b"RCPT TO:<b@mail.test>", b"DATA")
+        return [
+            ("none", lambda client: None),
+            ("none", lambda client: client.send(header[:9])),
+            ("none", lambda client: client.send(header)),
+            ("none", lambda client: client.send(header + b"EHLO early.test\r\n")),
+            ("none", steps()),
+            ("none", lambda client: (steps()(client), client.send(b"EHLO a"))),
+            *(("none", steps(*mail[:count])) for count in range(1, 5)),
+            ("none", lambda client: (steps(*mail)(client), client.send(b"Subject: half a li"))),
+            ("implicit", lambda client: client.send(header)),
+            ("implicit", lambda client: client.send(header + octets[:40])),
+            ("implicit", lambda client: (client.send(header + octets), client.exactly(1))),
+            ("starttls", steps(b"EHLO a.test")),
+            ("starttls", steps(b"STARTTLS")),
+            ("starttls", lambda client: (steps(b"STARTTLS")(client), client.send(octets[:40]))),
+            ("starttls", lambda client: (steps(b"STARTTLS")(client), client.send(octets),
+                                         client.exactly(1))),
+            ("starttls", secured),
+            ("starttls", lambda client: (secured(client), client.command(b"EHLO a.test"))),
+        ]
+
+    def leave(self, daemons, silent):
+        count = {}
+        for mode, act in self.paths():
+            # Silent servers are for those who do not wait for them.
+            for end in ("fin", "rst", "half"):
+                client = Client(daemons[mode].port)
+                act(client)
+                if end == "half":
+                    client.finish()
+                if end == "rst":
+                    client.reset()
+                else:
+                    client.close()
+                count[mode] = count.get(mode, 0) + 1
+        for what, act in silent.items():
+            for end in ("close", "reset"):
+                client = Client(daemons[what].port)
+                act(client)
+                getattr(client, end)()
+                count[what] = count.get(what, 0) + 1
+        return count
+
+    def test_in_every_state(self):
+        header = b"PROXY TCP4 192.0.2.7 198.51.100.1 40001 25\r\n"
+        mute = {
+            "greeting": Smtp(greeting=None), "capabilities": Smtp(clear_capabilities=None),
+            "go-ahead": Smtp(go_ahead=None),
+            "handshake": lambda connection: (connection.send(b"220 a\r\n"), connection.line(),
+                                             connection.send(b"250 STARTTLS\r\n"),
+                                             connection.line(), connection.send(b"220 go\r\n"),
+                                             connection.wait_for_end()),
+        }
+        server = self.enterContext(FakeServer(Smtp()))
+        daemons = {}
+        for mode in ("none", "implicit", "starttls"):
+            text = configuration(server.port, downstream={"tls": mode,
+                                                          "proxy_protocol": "127.0.0.1"})
+            daemons[mode] = self.enterContext(
+                Daemon(with_certificate(text) if mode != "none" else text))
+        silent = {}
+        for what, script in mute.items():
+            quiet = self.enterContext(FakeServer(script))
+            daemons[what] = self.enterContext(Daemon(configuration(
+                quiet.port, downstream={"proxy_protocol": "127.0.0.1"})))
+
+            def until_there(client, quiet=quiet):
+                seen = len(quiet.connections)
+                client.send(header)
+                wait.until(lambda: len(quiet.connections) > seen, "the server is reached")
+
+            silent[what] = until_there
+        before = {}
+        for round_ in range(2):
+            count = self.leave(daemons, silent)
+            for name, daemon in daemons.items():
+                daemon.sessions(count[name] * (round_ + 1))
+
+                def settled(daemon=daemon, name=name):
+                    return daemon.descriptors() <= before.get(name, 1 << 20) + SPARE
+
+                wait.until(settled, lambda name=name, daemon=daemon:
+                           f"{name}: {daemon.descriptor_list()}")
+                before[name] = daemon.descriptors()
+
+
+class ManySessions(unittest.TestCase):
+    """P18: one after another, and nothing is left of them."""
+
+    def test_memory_and_descriptors_stay(self):
+        backend = self.enterContext(Backend("smtp", "starttls"))
+        daemon = self.enterContext(Daemon(configuration(backend.port, log={"level": "info"})))
+
+        def sessions(count):
+            for _ in range(count):
+                with daemon.connect() as client:
+                    client.send(b"QUIT\r\n")
+                    heard, end = client.rest()
+                    if heard[:4] != b"220 " or end != FIN:
+                        raise AssertionError(heard)
+
+        sessions(max(SESSIONS // 10, 300))
+        descriptors, memory = daemon.descriptors(), proportional_bytes(daemon)
+        begun = time.monotonic()
+        sessions(SESSIONS)
+        took = time.monotonic() - begun
+        wait.until(lambda: daemon.descriptors() <= descriptors + SPARE, daemon.descriptor_list)
+        grown = proportional_bytes(daemon) - memory
+        print(f"{SESSIONS} sessions in {took:.0f} s: PSS {memory >> 10} KiB, {grown >> 10} KiB more")
+        if not SANITIZED:
+            self.assertLess(grown, 1 << 20)
+
+
+if __name__ == "__main__":
+    main.main()
