@@ -1059,9 +1059,9 @@ TEST_CASE("examples: load as they are shipped, beside the certificate they name"
     for (const auto& service : config.services) CHECK(warnings(service).size() == expected);
     names.insert(name);
   }
-  CHECK(names == std::set<std::string>{"imap-reader.toml", "lmtp.toml", "office.toml",
-                                       "scanner.toml", "sidecar.toml", "terminate.toml",
-                                       "transparent.toml"});
+  CHECK(names == std::set<std::string>{"behind-haproxy.toml", "imap-reader.toml", "lmtp.toml",
+                                       "office.toml", "scanner.toml", "sidecar.toml",
+                                       "terminate.toml", "transparent.toml"});
 }
 
 TEST_CASE("flags: make one service, named after its protocol", "[config]") {
