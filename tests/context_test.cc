@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "lib/tls/pem.h"
 #include "tests/support/catch.h"
 #include "tests/support/tls_pair.h"
 
@@ -157,6 +158,26 @@ TEST_CASE("context: a key that others may read is refused", "[tls][security][L20
   const std::string open = folder.write("wide.key", test_pki().server.key_pem(), 0644);
   std::filesystem::create_symlink(open, folder.path("link.key"));
   CHECK(has(server_failure({files.chain, folder.path("link.key")}), "open to group"));
+}
+
+TEST_CASE("context: a mounted secret of root's may be readable by one group", "[tls][security]") {
+  constexpr uid_t kRoot = 0;
+  constexpr uid_t kUser = 1000;
+  const std::vector<gid_t> own = {1000, 2000};
+  // Kubernetes: fsGroup. systemd: root's group, and an access control list.
+  CHECK(tls::is_kept_secret(0100440, kRoot, 2000, own));
+  CHECK(tls::is_kept_secret(0100440, kRoot, 0, own));
+  CHECK(tls::is_kept_secret(0100040, kRoot, 1000, own));
+  CHECK_FALSE(tls::is_kept_secret(0100440, kRoot, 3000, own));
+  CHECK_FALSE(tls::is_kept_secret(0100440, kUser, 1000, own));
+  CHECK_FALSE(tls::is_kept_secret(0100440, kUser, 0, own));
+  for (const mode_t mode : {0640U, 0460U, 0450U, 0444U, 0644U, 0441U, 0442U, 0604U}) {
+    INFO(mode);
+    CHECK_FALSE(tls::is_kept_secret(mode, kRoot, 0, own));
+    CHECK_FALSE(tls::is_kept_secret(mode, kRoot, 1000, own));
+  }
+  for (const mode_t mode : {0600U, 0400U, 0700U})
+    CHECK(tls::is_kept_secret(mode, kUser, 3000, own));
 }
 
 TEST_CASE("context: missing, empty, encrypted and garbage files are named", "[tls]") {

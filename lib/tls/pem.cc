@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
@@ -52,13 +53,24 @@ std::string octal(mode_t mode) {
   return out;
 }
 
+std::vector<gid_t> own_groups() {
+  std::vector<gid_t> groups{::getegid()};
+  const int count = ::getgroups(0, nullptr);
+  if (count <= 0) return groups;
+  groups.resize(1 + static_cast<std::size_t>(count));
+  const int got = ::getgroups(count, groups.data() + 1);
+  groups.resize(1 + static_cast<std::size_t>(std::max(got, 0)));
+  return groups;
+}
+
 Result<std::string> read_file(const std::string& path, Access access) {
   const Descriptor file(path);
   struct stat status = {};
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0) return system_failure(path);
   if (!S_ISREG(status.st_mode)) return fail(Errc::config, path + ": not a regular file");
   // Asked of the open file, not of the name: what was checked is what is read.
-  if (access == Access::owner_only && (status.st_mode & 077U) != 0) {
+  if (access == Access::owner_only &&
+      !is_kept_secret(status.st_mode, status.st_uid, status.st_gid, own_groups())) {
     return fail(Errc::config, path + ": a secret that is open to group or others (mode " +
                                   octal(status.st_mode) + "), it must be its owner's alone (0600)");
   }
@@ -161,6 +173,14 @@ Result<std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>> read_certificates(const std:
   if (bad) return fail(Errc::config, path + ": not PEM: " + library_text());
   if (out.empty()) return fail(Errc::config, path + ": holds no certificate");
   return out;
+}
+
+bool is_kept_secret(mode_t mode, uid_t owner, gid_t group,
+                    const std::vector<gid_t>& own_groups) noexcept {
+  if ((mode & 077U) == 0) return true;
+  constexpr mode_t kReadByOwnerAndGroup = 0440;
+  if ((mode & 0777U & ~kReadByOwnerAndGroup) != 0 || owner != 0) return false;
+  return group == 0 || std::find(own_groups.begin(), own_groups.end(), group) != own_groups.end();
 }
 
 Result<bssl::UniquePtr<EVP_PKEY>> read_private_key(const std::string& path) {

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include <sys/types.h>
+
 #include "lib/base/error.h"
 #include "lib/tls/boringssl.h"
 #include "lib/tls/fingerprint.h"
@@ -15,12 +17,19 @@ namespace starttls::tls {
 [[nodiscard]] Result<std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>> read_certificates(
     const std::string& path);
 
-/// An unencrypted private key. The file must be its owner's alone: any right of group or others is
-/// refused, so a key shared through a group (Debian's ssl-cert) has to be copied, and a mounted
-/// secret wants mode 0400.
+/// Whether a file of this mode, owner and group is open to nobody whom the owner does not mean to
+/// read it: it is his alone; or it is root's, who alone may change it, and whoever mounted it there
+/// lets one group read it (0440): one of `own_groups` (the fsGroup of a Kubernetes Secret), or
+/// root's own (a credential of systemd: it is ours by an access control list, whose mask shows as a
+/// right of the group). A key that people share through a group (Debian's ssl-cert, 0640) is not
+/// one.
+[[nodiscard]] bool is_kept_secret(mode_t mode, uid_t owner, gid_t group,
+                                  const std::vector<gid_t>& own_groups) noexcept;
+
+/// An unencrypted private key, whose file is_kept_secret.
 [[nodiscard]] Result<bssl::UniquePtr<EVP_PKEY>> read_private_key(const std::string& path);
 
-/// A file that must be its owner's alone, as a private key; the caller wipes the text.
+/// A file that is_kept_secret, as a private key's; the caller wipes the text.
 [[nodiscard]] Result<std::string> read_secret(const std::string& path);
 
 struct TrustStore {

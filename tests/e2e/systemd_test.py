@@ -1,11 +1,13 @@
 """Under a supervisor that speaks systemd's protocols: sockets are inherited, and it is told what goes on."""
 
 import contextlib
-import ctypes
 import os
 import pathlib
+import pwd
+import shutil
 import signal
 import socket
+import ssl
 import tempfile
 import time
 import unittest
@@ -13,7 +15,9 @@ import unittest
 from support import main, wait
 from support.client import FIN, Client
 from support.daemon import SANDBOX, Daemon, run_to_end, toml
+from support.environment import pki
 from support.fake_server import FakeServer, Gone
+from support.freeze import frozen_workers
 from support.supervisor import Notified, passing
 
 
@@ -291,18 +295,11 @@ class Notify(Supervised):
         daemon = self.supervise(environment={"WATCHDOG_USEC": "300000"})
         alive = {"WATCHDOG": "1"}.__eq__
         self.notified.hears(alive, 2)
-        main_thread = daemon.process.pid
-        worker = min(int(task.name) for task in pathlib.Path(f"/proc/{main_thread}/task").iterdir()
-                     if int(task.name) != main_thread)
-        libc = ctypes.CDLL(None, use_errno=True)
-        for request in (0x4206, 0x4207):  # PTRACE_SEIZE, PTRACE_INTERRUPT
-            self.assertEqual(libc.ptrace(request, worker, None, None), 0, ctypes.get_errno())
-        os.waitpid(worker, 0x40000000)  # __WALL
-        time.sleep(0.4)  # a round that was under way
-        before = len(self.notified.messages())
-        time.sleep(0.8)
-        self.assertEqual(self.notified.messages()[before:], [])
-        libc.ptrace(17, worker, None, None)  # PTRACE_DETACH
+        with frozen_workers(daemon.process.pid, 1):
+            time.sleep(0.4)  # a round that was under way
+            before = len(self.notified.messages())
+            time.sleep(0.8)
+            self.assertEqual(self.notified.messages()[before:], [])
         self.notified.hears(alive, before + 2)
 
     def test_it_is_alive_while_some_workers_have_drained(self):
@@ -328,6 +325,46 @@ class Notify(Supervised):
             [warning] = self.supervise().lines(lambda f: f.get("level") == "warn")
             self.assertIn("told nothing", warning["msg"])
             self.assertIn(reason, warning["reason"])
+
+
+@unittest.skipUnless(os.geteuid() == 0, "root alone mounts secrets for others")
+class Credentials(Supervised):
+    """Root's files that a group may read, as systemd and Kubernetes mount them."""
+
+    def test_they_are_read_at_start_and_at_a_reload(self):
+        entry = pwd.getpwnam("nobody")
+        credentials = self.folder / "credentials"
+        credentials.mkdir()
+        for path in pki().pair():
+            copy = credentials / pathlib.Path(path).name
+            shutil.copy(path, copy)
+            os.chown(copy, 0, entry.pw_gid)
+            copy.chmod(0o440)
+        (credentials / "name").write_text("office\n", encoding="utf-8")
+        self.write(self.service("${file:credentials/name}", "127.0.0.1:0",
+                                downstream__tls="implicit"))
+        with open(self.file, "a", encoding="utf-8") as file:
+            file.write('\ndownstream.certificates = [{ chain = "${CREDENTIALS_DIRECTORY}/server.pem", '
+                       'key = "${CREDENTIALS_DIRECTORY}/server.key" }]\n')
+        self.folder.chmod(0o755)
+        variables = {**os.environ, "CREDENTIALS_DIRECTORY": str(credentials)}
+        somebody = ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
+        with Daemon(arguments=["--config", self.file], options={"env": variables},
+                    wrapper=somebody) as daemon:
+            self.assertEqual(daemon.lines(lambda f: f.get("msg") == "listening")[0]["service"],
+                             "office")
+            with daemon.connect() as client:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.load_verify_locations(pki().ca)
+                client.start_tls(context, "mail.test")
+                self.assertTrue(client.reply().startswith(b"220 "))
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.lines(lambda f: f.get("msg") == "reloaded")
+        (credentials / "server.key").chmod(0o444)
+        result = run_to_end("--config", self.file, env=variables, wrapper=somebody)
+        self.assertEqual(result.returncode, 78)
+        self.assertIn("server.key: a secret that is open to group or others (mode 0444)",
+                      result.stderr)
 
 
 if __name__ == "__main__":
