@@ -15,6 +15,7 @@ from support.client import FIN, Client, free_port
 from support.daemon import SANDBOX, Daemon, run_to_end, toml
 from support.environment import SANITIZED
 from support.fake_server import FakeServer, Gone
+from support.freeze import frozen_workers
 from support.supervisor import passing
 
 RESTARTS = 2 if SANITIZED else 5
@@ -174,21 +175,25 @@ class Restart(unittest.TestCase):
         self.assertEqual([name for name in os.listdir(self.folder) if name != "proxy.toml"],
                          ["proxy.sock"])
 
+    def queued(self, daemon, addresses, number, line):
+        """Clients that connect when the workers have been told of a signal and not yet heard of it."""
+        with frozen_workers(daemon.process.pid):
+            daemon.process.send_signal(number)
+            daemon.lines(lambda f: f.get("msg") == line)
+            clients = [self.enterContext(Guest(address)) for _ in range(10)
+                       for address in addresses]
+        for client in clients:
+            self.assertTrue(client.reply().startswith(b"220 "))
+            self.assertTrue(client.command(b"QUIT").startswith(b"221 "))
+            self.assertEqual(client.rest(), (b"", FIN))
+            client.close()
+
     def test_who_waits_in_the_queue_is_served(self):
-        port, path = free_port(), f"{self.folder}/proxy.sock"
-        self.write([f"127.0.0.1:{port}", f"0.0.0.0:{port + 1 if port < 65535 else port - 1}",
-                    f"unix:{path}"])
+        one, two, path = free_port(), free_port(), f"{self.folder}/proxy.sock"
+        self.write([f"127.0.0.1:{one}", f"0.0.0.0:{two}", f"unix:{path}"])
         with self.daemon(3) as daemon:
-            daemon.process.send_signal(signal.SIGSTOP)
-            clients = [self.enterContext(Guest(address)) for _ in range(20)
-                       for address in (("127.0.0.1", port), path)]
-            daemon.terminate()
-            daemon.process.send_signal(signal.SIGCONT)
-            for client in clients:
-                self.assertTrue(client.reply().startswith(b"220 "))
-                self.assertTrue(client.command(b"QUIT").startswith(b"221 "))
-                self.assertEqual(client.rest(), (b"", FIN))
-                client.close()
+            self.queued(daemon, [("127.0.0.1", one), ("127.0.0.1", two), path], signal.SIGTERM,
+                        "draining")
             daemon.expect_exit(0)
 
     def test_long_sessions_end_by_themselves(self):
@@ -213,15 +218,7 @@ class Restart(unittest.TestCase):
         self.write([f"127.0.0.1:{one}", f"127.0.0.1:{two}"])
         with self.daemon(2) as daemon:
             self.write(f"127.0.0.1:{one}")
-            daemon.process.send_signal(signal.SIGSTOP)
-            clients = [self.enterContext(Guest(("127.0.0.1", two))) for _ in range(20)]
-            daemon.process.send_signal(signal.SIGHUP)
-            daemon.process.send_signal(signal.SIGCONT)
-            daemon.lines(lambda f: f.get("msg") == "reloaded")
-            for client in clients:
-                self.assertTrue(client.reply().startswith(b"220 "))
-                client.command(b"QUIT")
-                client.close()
+            self.queued(daemon, [("127.0.0.1", two)], signal.SIGHUP, "reloaded")
             with self.assertRaises(ConnectionRefusedError):
                 wait.until(lambda: Guest(("127.0.0.1", two)).close(), "it listens no more")
 
