@@ -96,7 +96,7 @@ Result<> confine(const CommandLine& command, const config::Config& config,
   } else if (config.proxy.sandbox) {
     if (auto limited = keep_capabilities(kept); !limited) return limited;
   }
-  if (!config.proxy.sandbox) return {};
+  if (!config.proxy.sandbox) return forbid_core_files();
   auto lacking = enter_sandbox(file_rules(files_in_use(command, config), read_link));
   if (!lacking) return fail(std::move(lacking.error()));
   if (!lacking->empty()) {

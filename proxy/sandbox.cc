@@ -5,6 +5,7 @@
 #include <memory>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include <fcntl.h>
 #include <linux/landlock.h>
@@ -282,9 +283,14 @@ Result<std::string> restrict_calls() {
 
 }  // namespace
 
-Result<std::vector<std::string>> enter_sandbox(const std::vector<FileRule>& rules) {
+Result<> forbid_core_files() {
   const rlimit none{0, 0};
-  if (::setrlimit(RLIMIT_CORE, &none) != 0) return failed("setrlimit", errno);
+  if (::setrlimit(RLIMIT_CORE, &none) == 0) return {};
+  return fail(Errc::system, "cannot forbid core files: " + std::generic_category().message(errno));
+}
+
+Result<std::vector<std::string>> enter_sandbox(const std::vector<FileRule>& rules) {
+  if (auto forbidden = forbid_core_files(); !forbidden) return fail(std::move(forbidden.error()));
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return failed("no new privileges", errno);
 
   std::vector<std::string> lacking;

@@ -10,6 +10,11 @@
 
 namespace starttls {
 
+/// No core file of this process is kept: its memory has passwords. With or without a sandbox; that
+/// a handler of dumps gets none at all takes the sandbox, for debuggers could not look into it
+/// either. Errors: system.
+[[nodiscard]] Result<> forbid_core_files();
+
 /// Gives up, for good: new privileges (setuid programs, file capabilities), all files but those in
 /// `rules` (Landlock), all system calls that a running proxy has no use for (seccomp), core dumps,
 /// and being looked into by other processes of the same user.

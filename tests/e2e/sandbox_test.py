@@ -194,8 +194,12 @@ class Serving(Sandbox):
 
     def test_without_it_nothing_is_given_up(self):
         self.write(proxy={"sandbox": False})
-        for status in statuses(self.start()):
+        daemon = self.start()
+        for status in statuses(daemon):
             self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("0", "0"))
+        # But for core files: no password is left on a disk.
+        limits = pathlib.Path(f"/proc/{daemon.process.pid}/limits").read_text(encoding="ascii")
+        self.assertRegex(limits, r"Max core file size +0 +0 ")
 
 
 class Intruder(Sandbox):
