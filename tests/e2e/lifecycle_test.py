@@ -3,6 +3,7 @@
 import base64
 import pathlib
 import signal
+import socket
 import tempfile
 import unittest
 
@@ -26,6 +27,24 @@ class CommandLine(unittest.TestCase):
 
     def test_a_file_and_a_service_at_once_are_a_usage_error(self):
         self.assertEqual(run_to_end("--config", "x", "--protocol", "smtp").returncode, 64)
+
+    def test_a_configuration_that_cannot_be_read_or_is_wrong(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "proxy.toml"
+            for text in (None, "nonsense", configuration(25, upstream={"ca_file": "/nowhere"})):
+                if text is not None:
+                    path.write_text(text, encoding="utf-8")
+                for arguments in ((), ("--check",)):
+                    result = run_to_end("--config", path, *arguments)
+                    self.assertEqual((result.returncode, result.stdout), (78, ""))
+                    self.assertIn(str(path), result.stderr)
+
+    def test_an_address_that_cannot_be_had(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            where = f"127.0.0.1:{taken.getsockname()[1]}"
+            result = run_to_end("--protocol", "smtp", "--listen", where, "--upstream", "a.test:25")
+        self.assertEqual(result.returncode, 69)
+        self.assertIn(f"cannot listen on {where}", result.stderr)
 
     def test_version_names_the_libraries(self):
         result = run_to_end("--version")
