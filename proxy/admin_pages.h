@@ -1,6 +1,7 @@
 #pragma once
 
 // Answers the admin endpoint's requests: from what the control loop knows, and by asking workers.
+// The watchdog asks for /healthz, too.
 //
 // A question to the workers is a round: it is posted to each of their loops, and the answer is made
 // of what came back before the deadline. Whoever asks while a round is under way shares it, and a

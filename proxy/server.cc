@@ -18,7 +18,6 @@
 #include "proxy/admin.h"
 #include "proxy/admin_pages.h"
 #include "proxy/file_watch.h"
-#include "proxy/heartbeat.h"
 #include "proxy/listeners.h"
 #include "proxy/worker.h"
 
@@ -70,8 +69,8 @@ class Server {
         listeners_(log, shared_.loop_guard, inherited),
         watch_timer_(control_, [this] { look_at_files(); }),
         log_timer_(control_, [this] { tend_log(); }),
-        heartbeat_(control_, [this] { notifier_.alive(); }),
         status_timer_(control_, [this] { tell_status(); }),
+        watchdog_timer_(control_, [this] { tell_alive(); }),
         pages_(control_, state_, workers_),
         admin_(control_, log_, [this](proto::AdminPage page, AdminServer::Reply reply) {
           pages_.make(page, std::move(reply));
@@ -90,6 +89,7 @@ class Server {
   void drain();
   void begin_telling();
   void tell_status();
+  void tell_alive();
   [[nodiscard]] std::string status() const;
   void look_at_files();
   bool reload(std::vector<std::string>& problems);
@@ -112,8 +112,8 @@ class Server {
   FileWatch watch_;
   net::Timer watch_timer_;
   net::Timer log_timer_;
-  Heartbeat heartbeat_;
   net::Timer status_timer_;
+  net::Timer watchdog_timer_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::size_t running_ = 0;  // workers that have not drained
   AdminPages pages_;
@@ -155,7 +155,6 @@ Result<> Server::start_workers() {
     workers_.push_back(std::make_unique<Worker>(shared_, i, [this, i] {
       control_.post([this, i] {
         pages_.on_worker_drained(i);
-        heartbeat_.leave(i);
         if (--running_ == 0) control_.stop();
       });
     }));
@@ -217,16 +216,18 @@ void Server::begin_telling() {
   if (!notifier_.is_heard()) return;
   notifier_.ready(status());
   status_timer_.start(kStatusInterval);
-  if (const auto watchdog = notifier_.watchdog()) {
-    std::vector<Heartbeat::Post> loops;
-    for (const auto& worker : workers_) {
-      loops.emplace_back(
-          [&worker = *worker](std::function<void()> task) { worker.post(std::move(task)); });
-    }
-    // Twice as often as it has to be, as sd_watchdog_enabled(3) advises.
-    const auto half = std::chrono::duration_cast<std::chrono::milliseconds>(*watchdog / 2);
-    heartbeat_.start(std::move(loops), std::max(half, std::chrono::milliseconds{1}));
-  }
+  if (notifier_.watchdog()) tell_alive();
+}
+
+/// Only if all loops turn.
+void Server::tell_alive() {
+  // Twice as often as it has to be, as sd_watchdog_enabled(3) advises.
+  const auto half =
+      std::chrono::duration_cast<std::chrono::milliseconds>(*notifier_.watchdog() / 2);
+  watchdog_timer_.start(std::max(half, std::chrono::milliseconds{1}));
+  pages_.make(proto::AdminPage::healthz, [this](const proto::AdminResponse& health) {
+    if (health.status == proto::HttpStatus::ok) notifier_.alive();
+  });
 }
 
 void Server::tell_status() {

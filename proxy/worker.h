@@ -61,8 +61,6 @@ class Worker final : session::SessionOwner {
   void start();
   /// From any thread, after `start`.
   void change_listeners(ListenerChange change);
-  /// From any thread: runs `task` on the worker's, soon; never, once it has drained.
-  void post(std::function<void()> task) { loop_.post(std::move(task)); }
   /// From any thread: stops accepting, lets sessions finish up to `patience`, then ends them.
   void drain(std::chrono::milliseconds patience);
 
