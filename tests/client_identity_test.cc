@@ -12,10 +12,10 @@ using namespace std::string_literals;
 
 namespace {
 
-config::Downstream settings(std::string_view balancers, std::string_view allowed = {}) {
-  config::Downstream out;
-  if (!balancers.empty()) out.proxy_protocol = {*config::parse_network(balancers)};
-  if (!allowed.empty()) out.allow = {*config::parse_network(allowed)};
+config::Service settings(std::string_view balancers, std::string_view allowed = {}) {
+  config::Service out;
+  if (!balancers.empty()) out.downstream.proxy_protocol = {*config::parse_network(balancers)};
+  if (!allowed.empty()) out.downstream.allow = {*config::parse_network(allowed)};
   return out;
 }
 
@@ -33,11 +33,24 @@ const std::string kLocal = kSignature + "\x20\0\0\0"s;
 
 }  // namespace
 
-TEST_CASE("client identity: without balancers nothing is looked at", "[session]") {
-  const ClientIdentity identity(settings(""), peer("10.0.0.1"));
-  CHECK_FALSE(identity.is_watching());
-  CHECK_FALSE(identity.awaits_header());
-  CHECK(address_of(identity) == "10.0.0.1:4711");
+TEST_CASE("client identity: without balancers every header is refused", "[session][security]") {
+  for (const std::string& header : {kHeader, kLocal}) {
+    ClientIdentity identity(settings(""), peer("10.0.0.1"));
+    CHECK_FALSE(identity.awaits_header());
+    CHECK(identity.look(header).error().code == Errc::not_allowed);
+    CHECK(address_of(identity) == "10.0.0.1:4711");
+  }
+}
+
+TEST_CASE("client identity: where a header harms nobody nothing is looked at", "[session]") {
+  auto implicit = settings("");
+  implicit.downstream.tls = TlsMode::implicit;  // it is no ClientHello
+  CHECK_FALSE(ClientIdentity(implicit, peer("10.0.0.1")).is_watching());
+  auto relay = settings("");
+  relay.upstream.tls = TlsMode::none;  // it is the server's to understand
+  CHECK_FALSE(ClientIdentity(relay, peer("10.0.0.1")).is_watching());
+  relay.downstream.proxy_protocol = {*config::parse_network("192.0.2.0/24")};
+  CHECK(ClientIdentity(relay, peer("10.0.0.1")).is_watching());
 }
 
 TEST_CASE("client identity: a balancer's header names the client, at every split", "[session]") {
@@ -114,7 +127,7 @@ TEST_CASE("client identity: it is the conveyed client that is allowed or not", "
   const auto checked = [&rules](const std::string& header) {
     ClientIdentity identity(rules, peer("10.0.0.1"));
     REQUIRE(identity.look(header));
-    return identity.check(rules).has_value();
+    return identity.check(rules.downstream).has_value();
   };
   CHECK(checked(kHeader));
   CHECK_FALSE(checked("PROXY TCP4 203.0.113.7 198.51.100.1 1025 25\r\n"));
@@ -123,9 +136,9 @@ TEST_CASE("client identity: it is the conveyed client that is allowed or not", "
   CHECK(checked(kLocal));
 
   const ClientIdentity direct(rules, peer("192.0.2.9"));
-  CHECK(direct.check(rules));
+  CHECK(direct.check(rules.downstream));
   const ClientIdentity stranger(rules, peer("203.0.113.9"));
-  CHECK(stranger.check(rules).error().code == Errc::not_allowed);
+  CHECK(stranger.check(rules.downstream).error().code == Errc::not_allowed);
 }
 
 TEST_CASE("client identity: a unix socket's client has no address, and no header", "[session]") {
@@ -136,7 +149,7 @@ TEST_CASE("client identity: a unix socket's client has no address, and no header
   ClientIdentity identity(rules, nobody);
   CHECK_FALSE(identity.address());
   CHECK_FALSE(identity.awaits_header());
-  CHECK(identity.check(rules));
+  CHECK(identity.check(rules.downstream));
   CHECK(identity.look(kHeader).error().code == Errc::not_allowed);
 }
 
@@ -147,5 +160,6 @@ TEST_CASE("client identity: an IPv4 client of a socket of both families is IPv4"
 
 TEST_CASE("client identity: whose address is not known is not allowed", "[session][security]") {
   const auto rules = settings("", "0.0.0.0/0");
-  CHECK(ClientIdentity(rules, net::SocketAddress{}).check(rules).error().code == Errc::not_allowed);
+  CHECK(ClientIdentity(rules, net::SocketAddress{}).check(rules.downstream).error().code ==
+        Errc::not_allowed);
 }

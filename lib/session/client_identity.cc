@@ -2,13 +2,21 @@
 
 #include <utility>
 
+#include "lib/session/policy.h"
+
 namespace starttls::session {
 
-ClientIdentity::ClientIdentity(const config::Downstream& settings, const net::SocketAddress& peer)
+ClientIdentity::ClientIdentity(const config::Service& settings, const net::SocketAddress& peer)
     : address_(net::ip_endpoint(peer)), is_local_(peer.storage.ss_family == AF_UNIX) {
-  if (settings.proxy_protocol.empty()) return;
+  const auto& downstream = settings.downstream;
+  if (downstream.proxy_protocol.empty() &&
+      (downstream.tls == TlsMode::implicit ||
+       (relays_from_first_byte(downstream.tls, settings.upstream.tls) &&
+        settings.destinations.empty()))) {
+    return;
+  }
   watch_ = std::make_unique<Watch>();
-  if (address_ && config::contains(settings.proxy_protocol, mapped_octets(*address_))) {
+  if (address_ && config::contains(downstream.proxy_protocol, mapped_octets(*address_))) {
     watch_->header = std::make_unique<proto::ProxyHeaderReader>();
   }
 }

@@ -6,6 +6,9 @@
 // Which of the two is the configuration's to say, never the octets': from a balancer a header has
 // to come before all else, and whoever is none may not send one. After its one header a balancer's
 // connection may not begin with another: that would be its client's, who speaks for himself only.
+//
+// A service that believes nobody refuses all headers. Two need not look for them: behind implicit
+// TLS a header is no ClientHello, and a plain relay passes on whatever it does not know.
 
 #include <cstddef>
 #include <cstdint>
@@ -25,7 +28,7 @@ namespace starttls::session {
 class ClientIdentity {
  public:
   /// `peer` is the connection's other end.
-  ClientIdentity(const config::Downstream& settings, const net::SocketAddress& peer);
+  ClientIdentity(const config::Service& settings, const net::SocketAddress& peer);
 
   /// A header has to come first: who the client is is not known yet.
   [[nodiscard]] bool awaits_header() const noexcept {

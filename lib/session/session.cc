@@ -25,7 +25,7 @@ Session::Session(Environment environment, std::shared_ptr<const Service> service
       client_name_(net::to_string(peer)),
       deadline_(env_.loop, [this] { on_deadline(); }),
       client_(std::move(client), *this),
-      identity_(service_->config.downstream, peer),
+      identity_(service_->config, peer),
       target_(service_),
       accepted_at_(env_.loop.now()),
       last_activity_(accepted_at_),

@@ -70,6 +70,7 @@ class Believing(unittest.TestCase):
                 ("starttls", {"tls": "starttls"}, {}),
                 ("hasty", {}, {"prelude": "1s"}),
                 ("strict", {"proxy_protocol": NOBODY}, {}),
+                ("default", {"proxy_protocol": []}, {}),
                 ("strict_implicit", {"proxy_protocol": NOBODY, "tls": "implicit"}, {})):
             downstream = {"proxy_protocol": ["127.0.0.0/8"], **downstream}
             text = configuration(cls.server.port, downstream=downstream, timeouts=timeouts)
@@ -245,14 +246,14 @@ class Believing(unittest.TestCase):
                                  "a second PROXY header")
 
     def test_a_header_of_somebody_else_ends_the_session(self):
-        for name in ("strict", "strict_implicit"):
+        for name in ("strict", "default", "strict_implicit"):
             for header in (LINE, binary(), LOCAL):
                 client = self.connect(name)
                 client.send(header[:5])
                 client.send(header[5:])
                 heard, end = ending(client)
                 self.assertEqual((heard[-4:] if not heard else heard.splitlines()[-1][:4], end),
-                                 (b"421 " if name == "strict" else b"", FIN))
+                                 (b"" if name == "strict_implicit" else b"421 ", FIN))
                 line = self.last(name, client.name)
                 self.assertEqual((line["outcome"], line["client"]), ("not_allowed", client.name))
 
