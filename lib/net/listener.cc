@@ -263,7 +263,7 @@ void Listener::accept_queued() {
 
 /// Listens, as soon as there are descriptors.
 void Listener::resume() {
-  if (!keep_spare()) {
+  if (!loop_.keep_spare()) {
     pause_.start(kPause);
     return;
   }
@@ -278,11 +278,6 @@ void Listener::pause() {
   pause_.start(kPause);
 }
 
-bool Listener::keep_spare() {
-  if (spare_.get() < 0) spare_ = Socket{::fcntl(socket_.get(), F_DUPFD_CLOEXEC, 0)};
-  return spare_.get() >= 0;
-}
-
 void Listener::accept_waiting() {
   for (int count = 0; count < kAcceptsATurn; ++count) {
     if (accept_one(Room::enough)) continue;
@@ -291,7 +286,7 @@ void Listener::accept_waiting() {
         return;
       case EMFILE:
       case ENFILE:
-        spare_ = Socket{-1};
+        loop_.release_spare();
         static_cast<void>(accept_one(Room::last));
         pause();
         return;

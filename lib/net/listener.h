@@ -69,10 +69,11 @@ enum class Holder : std::uint8_t {
 /// Accepts connections on its loop until it is destroyed. Connections that wait to be accepted are
 /// reset then, unless it has been ended by `begin_end` and `accept_queued`.
 ///
-/// Out of descriptors, it gives up one that it keeps for this, so that somebody can be told; then
-/// nobody is accepted until one is free again. Whoever comes meanwhile waits in the kernel. (libuv
-/// has such a descriptor for its own listeners; it closes whoever waits without a word, and where
-/// another thread or process was quicker to take the descriptor, it tries for ever, in one call.)
+/// Out of descriptors, it gives up one that the loop keeps for this, so that somebody can be told;
+/// then nobody is accepted until one is free again. Whoever comes meanwhile waits in the kernel.
+/// (libuv has such a descriptor for its own listeners; it closes whoever waits without a word, and
+/// where another thread or process was quicker to take the descriptor, it tries for ever, in one
+/// call.)
 class Listener {
  public:
   enum class Room : std::uint8_t {
@@ -114,13 +115,11 @@ class Listener {
   [[nodiscard]] bool accept_one(Room room);
   void pause();
   void resume();
-  [[nodiscard]] bool keep_spare();
 
   Loop& loop_;
   Stream::Kind kind_;
   OnConnection on_connection_;
   Socket socket_{-1};
-  Socket spare_{-1};
   Timer pause_;
   uv_poll_t* poll_ = nullptr;  // outlives the listener until libuv lets go of it
   Holder holder_ = Holder::us;

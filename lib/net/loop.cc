@@ -3,6 +3,9 @@
 #include <cassert>
 #include <utility>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "lib/net/stream.h"
 
 namespace starttls::net {
@@ -25,6 +28,7 @@ Loop::Loop()
 }
 
 Loop::~Loop() {
+  release_spare();
   uv_close(reinterpret_cast<uv_handle_t*>(&async_), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&idle_), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&check_), nullptr);
@@ -55,6 +59,16 @@ std::chrono::milliseconds Loop::now() const noexcept {
 
 std::chrono::nanoseconds Loop::precise_now() noexcept {
   return std::chrono::nanoseconds{uv_hrtime()};
+}
+
+bool Loop::keep_spare() noexcept {
+  // Of the loop's own, which is open anyway: one of a socket would keep that open.
+  if (spare_ < 0) spare_ = ::fcntl(uv_backend_fd(&loop_), F_DUPFD_CLOEXEC, 0);
+  return spare_ >= 0;
+}
+
+void Loop::release_spare() noexcept {
+  if (spare_ >= 0) ::close(std::exchange(spare_, -1));
 }
 
 void Loop::report_next_turn(Stream& stream) {

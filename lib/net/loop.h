@@ -68,6 +68,10 @@ class Loop {
   void report_next_turn(Stream& stream);
   void forget(Stream& stream) noexcept;
 
+  /// Keeps a descriptor for the moment when there is no other. False: there is none even for this.
+  [[nodiscard]] bool keep_spare() noexcept;
+  void release_spare() noexcept;
+
   [[nodiscard]] uv_loop_t* raw() noexcept { return &loop_; }
 
  private:
@@ -87,6 +91,7 @@ class Loop {
   std::vector<std::function<void()>> deferred_;
   Steps steps_{precise_now, [this] { wake_next_turn(); }};
   std::uint64_t turn_ = 0;
+  int spare_ = -1;
   std::mutex mutex_;  // guards tasks_
   std::vector<std::function<void()>> tasks_;
 };
