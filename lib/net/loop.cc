@@ -25,6 +25,12 @@ Loop::Loop()
   uv_check_start(&check_,
                  [](uv_check_t* handle) noexcept { ++static_cast<Loop*>(handle->data)->turn_; });
   uv_unref(reinterpret_cast<uv_handle_t*>(&check_));
+  // libuv opens /dev/null with a loop's first stream, for as long as the loop lives: now, while the
+  // process may open what it likes.
+  uv_tcp_t first{};
+  uv_tcp_init(&loop_, &first);
+  uv_close(reinterpret_cast<uv_handle_t*>(&first), nullptr);
+  uv_run(&loop_, UV_RUN_NOWAIT);
 }
 
 Loop::~Loop() {

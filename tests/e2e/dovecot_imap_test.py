@@ -157,7 +157,7 @@ class Imap(dovecot.DovecotTest):
     def test_a_login_in_literals(self, pair):
         for plus in (b"", b"+"):
             client = self.raw(pair)
-            for words in (b"l LOGIN {3%s}\r\n", b"box {6%s}\r\n"):
+            for words in (b"l LOGIN {3%s}\r\n", b"box {11%s}\r\n"):
                 client.send(words % plus)
                 if not plus:
                     self.assertTrue(client.line().startswith(b"+ "))
