@@ -137,10 +137,10 @@ Result<int> Server::run() {
                              [this](int number) { on_signal(number); });
   watch_timer_.start(kWatchInterval);
   log_timer_.start(kLogInterval);
+  for (const auto& worker : workers_) worker->start();
   log_.info("ready", {{"workers", std::uint64_t{workers_.size()}},
                       {"hostname", state_.services.front()->hostname},
                       {"max_sessions", std::uint64_t{shared_.max_sessions.load()}}});
-  for (const auto& worker : workers_) worker->start();
   begin_telling();
   control_.run();
   workers_.clear();  // joins

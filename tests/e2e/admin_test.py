@@ -1,8 +1,6 @@
 """The admin endpoint: its pages, who cannot disturb it, and that what is counted is what happened."""
 
 import contextlib
-import ctypes
-import os
 import pathlib
 import signal
 import socket
@@ -18,6 +16,7 @@ from support.client import Client, free_port
 from support.daemon import Daemon, configuration
 from support.environment import PROXY, pki
 from support.fake_server import FakeServer, Gone, Smtp, tls_context
+from support.freeze import frozen_workers
 
 MESSAGE = b"Subject: hello\r\n\r\n" + b"x" * 5000 + b"\r\n"
 
@@ -193,8 +192,7 @@ class Pages(unittest.TestCase):
 
     def test_healthz_says_when_loops_do_not_turn(self):
         daemon, address = self.daemon()
-        self.assertEqual(admin.get(address, "/healthz").status, 200)  # their threads are there
-        with stopped_workers(daemon):
+        with frozen_workers(daemon.process.pid):
             started = time.monotonic()
             response = admin.get(address, "/healthz")
             self.assertEqual(response.status, 503)
@@ -560,32 +558,6 @@ class Counters(unittest.TestCase):
         self.assertAlmostEqual(found("process_open_fds"), daemon.descriptors() + 1, delta=2)
         self.assertGreater(found("process_max_fds"), found("process_open_fds"))
         self.assertGreaterEqual(found("process_cpu_seconds_total"), 0)
-
-
-@contextlib.contextmanager
-def stopped_workers(daemon):
-    """All threads of the daemon but its first stand still, as a loop that hangs does."""
-    seize, interrupt, detach, wall = 0x4206, 0x4207, 17, 0x40000000
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-
-    def trace(request, thread):
-        if libc.ptrace(request, thread, None, None) != 0:
-            raise OSError(ctypes.get_errno(), "ptrace")
-
-    pid = daemon.process.pid
-    threads = [int(each) for each in os.listdir(f"/proc/{pid}/task") if int(each) != pid]
-    stopped = []
-    try:
-        for thread in threads:
-            trace(seize, thread)
-            trace(interrupt, thread)
-            os.waitpid(thread, wall)
-            stopped.append(thread)
-        yield
-    finally:
-        for thread in stopped:
-            trace(detach, thread)
 
 
 if __name__ == "__main__":
