@@ -1,10 +1,12 @@
 #include "proxy/worker.h"
 
 #include <algorithm>
+#include <latch>
 #include <optional>
 #include <utility>
 
 #include <fmt/format.h>
+#include <pthread.h>
 
 namespace starttls {
 namespace {
@@ -22,7 +24,15 @@ Worker::~Worker() {
 }
 
 void Worker::start() {
-  thread_ = std::thread([this] { loop_.run(); });
+  std::latch begun{1};
+  thread_ = std::thread([this, &begun] {
+    // For those who look at the process's threads; a name has 15 characters.
+    static_cast<void>(
+        ::pthread_setname_np(::pthread_self(), fmt::format("worker {}", index_).c_str()));
+    begun.count_down();
+    loop_.run();
+  });
+  begun.wait();
 }
 
 Result<> Worker::listen(ListenerChange change) {

@@ -20,8 +20,9 @@ namespace {
 
 constexpr int kBacklog = 4096;  // the kernel cuts it to net.core.somaxconn
 
-/// A TCP handshake that is under way takes a round trip to end, here or far away.
-constexpr std::chrono::milliseconds kHandshakesOnLoopback{20};
+/// A TCP handshake that is under way takes a round trip to end, far away or here, where it is only
+/// a busy machine that takes its time (20 ms were seen not to be enough).
+constexpr std::chrono::milliseconds kHandshakesOnLoopback{100};
 constexpr std::chrono::milliseconds kHandshakes{500};
 
 tl::unexpected<Error> system_error(const Address& address, const char* what) {

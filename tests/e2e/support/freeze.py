@@ -17,9 +17,9 @@ def _ptrace(request, thread):
 
 @contextlib.contextmanager
 def frozen_workers(pid, count=None):
-    """All threads but the main one stand still meanwhile; or the first `count` of them."""
+    """All workers' threads stand still meanwhile; or the first `count` of them."""
     threads = sorted(int(task.name) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
-                     if int(task.name) != pid)[:count]
+                     if (task / "comm").read_text().startswith("worker "))[:count]
     for thread in threads:
         _ptrace(_SEIZE, thread)
         _ptrace(_INTERRUPT, thread)
