@@ -1,6 +1,9 @@
-"""The Debian package: made, looked into, unpacked, and the program in it run.
+"""The Debian package: made, looked into, unpacked, and the program in it run; then installed,
+upgraded, removed and purged in a small Debian.
 
-    package.py BUILD_FOLDER
+    package.py BUILD_FOLDER HOST   HOST is a tree and its archives, from tests/peers/fetch
+
+Lintian is 67 MB of packages, too many for this; by hand, before a release: tests/lint/lintian BUILD_FOLDER
 """
 
 import os
@@ -12,8 +15,10 @@ import sys
 import tempfile
 import unittest
 
-BUILD = pathlib.Path(sys.argv[1]).resolve()
+BUILD, HOST = (pathlib.Path(path).resolve() for path in sys.argv[1:3])
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests" / "e2e"))
+from support import main  # pylint: disable=wrong-import-position
 
 FILES = """
     usr/lib/systemd/system/starttls-proxy.service usr/lib/systemd/system/starttls-proxy.socket
@@ -23,23 +28,40 @@ FILES = """
     usr/share/doc/starttls-proxy/changelog.gz usr/share/doc/starttls-proxy/copyright
     usr/share/lintian/overrides/starttls-proxy usr/share/man/man5/starttls-proxy.toml.5.gz
     usr/share/man/man8/starttls-proxy.8.gz""".split()
+DEB = None  # its path
 EXAMPLES = "usr/share/doc/starttls-proxy/examples"
+UNITS = ("starttls-proxy.service", "starttls-proxy.socket")
+USER = "starttls-proxy"
+
+# What dpkg, and the tools that make users, write about themselves.
+OTHERS = re.compile(
+    r"var/lib/dpkg/|var/log/dpkg.log$|etc/(passwd|group|shadow|gshadow)-?$|etc/.pwd.lock$")
+# In the place of systemd: it says that all is enabled and runs, and remembers what it was asked.
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >>/asked
+case "$*" in *is-enabled*) echo enabled ;; esac
+"""
 
 
 def run(*command, **options):
     return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
 
 
+def setUpModule():
+    global DEB  # pylint: disable=global-statement
+    folder = pathlib.Path(unittest.enterModuleContext(tempfile.TemporaryDirectory()))
+    run("cpack", "-G", "DEB", "--config", BUILD / "CPackConfig.cmake", "-B", folder)
+    [DEB] = folder.glob("*.deb")
+
+
 class Package(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
-        run("cpack", "-G", "DEB", "--config", BUILD / "CPackConfig.cmake", "-B", cls.folder)
-        [cls.deb] = cls.folder.glob("*.deb")
         cls.root = cls.folder / "root"
-        run("dpkg-deb", "--extract", cls.deb, cls.root)
+        run("dpkg-deb", "--extract", DEB, cls.root)
         cls.control = cls.folder / "control"
-        run("dpkg-deb", "--control", cls.deb, cls.control)
+        run("dpkg-deb", "--control", DEB, cls.control)
         cls.program = cls.root / "usr/sbin/starttls-proxy"
 
     def test_it_has_what_it_should_and_no_more(self):
@@ -52,7 +74,7 @@ class Package(unittest.TestCase):
             self.assertEqual(path.stat().st_mode & 0o7777, wanted, path)
 
     def test_it_depends_on_the_libraries_of_the_program(self):
-        depends = run("dpkg-deb", "--field", self.deb, "Depends")
+        depends = run("dpkg-deb", "--field", DEB, "Depends")
         for package in ("ca-certificates", "android-libboringssl", "libuv1", "libc6", "libstdc++6"):
             self.assertRegex(depends, rf"(^|, ){re.escape(package)}( \(|,|$)")
         self.assertRegex(depends, r"\bsystemd \| systemd-standalone-sysusers\b")
@@ -82,7 +104,7 @@ class Package(unittest.TestCase):
 
     def test_its_version_is_that_of_its_changelog(self):
         changelog = run("zcat", self.root / "usr/share/doc/starttls-proxy/changelog.gz")
-        version = run("dpkg-deb", "--field", self.deb, "Version").strip()
+        version = run("dpkg-deb", "--field", DEB, "Version").strip()
         self.assertTrue(changelog.startswith(f"starttls-proxy ({version}) "), changelog)
         self.assertIn(version, run(self.program, "--version"))
 
@@ -112,12 +134,178 @@ class Package(unittest.TestCase):
         run("systemd-analyze", "security", "--offline=true", "--threshold=20",
             root / unit)
 
-    def test_lintian(self):
-        if not shutil.which("lintian"):
-            self.skipTest("lintian is not here")
-        run("lintian", "--fail-on", "error,warning", self.deb)
+
+class Host:
+    """A small Debian to install the package in: its own tree, with a dpkg that knows what is in it."""
+
+    def __init__(self, root, source, *options):
+        """Copies the tree `source`, with links, owners and modes. `options` are for cp."""
+        self.root = root
+        run("cp", "--archive", *options, source, root)
+
+    def prepare(self):
+        """Makes an installed host of what tests/peers/fetch has unpacked."""
+        for much in ("doc", "info", "locale", "man"):
+            shutil.rmtree(self.root / "usr/share" / much)
+        self.write("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
+        self.write("etc/group", "root:x:0:\n")
+        database = self.root / "var/lib/dpkg"
+        (database / "info").mkdir(exist_ok=True)
+        status = []
+        for archive in sorted((HOST / "archives").glob("*.deb")):
+            fields = run("dpkg-deb", "--field", archive)
+            status.append(f"Status: install ok installed\n{fields}")
+            name, arch = (re.search(rf"^{key}: (.*)$", fields, re.M)[1]
+                          for key in ("Package", "Architecture"))
+            for file in (name, f"{name}:{arch}"):
+                (database / "info" / f"{file}.list").touch()
+        (database / "status").write_text("\n".join(status), encoding="utf-8")
+        (self.root / "var/log").mkdir(exist_ok=True)
+        # What its maintainer script would make of the certificates.
+        self.write("etc/ssl/certs/ca-certificates.crt", "".join(
+            path.read_text(encoding="ascii") for path in sorted(
+                (self.root / "usr/share/ca-certificates/mozilla").glob("*.crt"))))
+        shutil.copy(DEB, self.root / "tmp/package.deb")
+
+    def write(self, path, text):
+        (self.root / path).write_text(text, encoding="utf-8")
+
+    def run(self, *command, user=None, **options):
+        """In the tree, as root or `user`; what it says on both outputs."""
+        options = {"check": True, **options}
+        return subprocess.run(
+            ["chroot", *([f"--userspec={user}:{user}"] if user else []), self.root, "/usr/bin/env", "-i",
+             "PATH=/usr/sbin:/usr/bin", "LC_ALL=C", *command], stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, **options).stdout
+
+    def files(self):
+        return {name for name in (str(path.relative_to(self.root)) for path in self.root.rglob("*"))
+                if not OTHERS.match(name)}
+
+    def boot(self):
+        """From now on there is a systemd to talk to."""
+        (self.root / "run/systemd/system").mkdir(parents=True)
+        self.write("usr/bin/systemctl", SYSTEMCTL)
+        (self.root / "usr/bin/systemctl").chmod(0o755)
+
+    def asked(self):
+        """What was asked of systemd since the last time."""
+        file = self.root / "asked"
+        if not file.exists():
+            return []
+        lines = file.read_text(encoding="ascii").splitlines()
+        file.unlink()
+        return lines
+
+
+@unittest.skipUnless(os.geteuid() == 0, "only root may chroot")
+class Installed(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(cls.enterClassContext(
+            tempfile.TemporaryDirectory(prefix="starttls-host-")))
+        cls.prepared = Host(cls.folder / "prepared", HOST / "root")
+        cls.prepared.prepare()
+
+    def setUp(self):
+        # Hard links are quick, and files are replaced there, never written to.
+        self.host = Host(self.folder / self.id().rpartition(".")[2], self.prepared.root, "--link")
+        self.before = self.host.files()
+
+    def install(self):
+        said = self.host.run("dpkg", "--install", "/tmp/package.deb", check=False)
+        status = self.host.run("dpkg-query", "--show", "--showformat=${Status}", "starttls-proxy",
+                               check=False)
+        self.assertEqual(status, "install ok installed", said)
+        for word in ("not found", "rror", "ailed"):
+            self.assertNotIn(word, said)
+
+    def links(self):
+        """What stands in /etc/systemd/system, and where it leads."""
+        folder = self.host.root / "etc/systemd/system"
+        return {str(path.relative_to(folder)): os.readlink(path)
+                for path in folder.rglob("*") if path.is_symlink()}
+
+    def test_its_dependencies_are_all_that_it_needs(self):
+        """They are in the host, which has nothing else, and dpkg knows that they are needed."""
+        self.install()
+        self.assertIn("BoringSSL", self.host.run("starttls-proxy", "--version"))
+        said = self.host.run("starttls-proxy", "--config", f"/{EXAMPLES}/office.toml", "--check",
+                             user=USER)
+        self.assertTrue(said.startswith("service office (smtp)\n"), said)
+        self.assertIn("the system's trust store", said)
+        self.assertIn("starttls-proxy depends on libuv1",
+                      self.host.run("dpkg", "--remove", "libuv1", check=False))
+
+    def test_it_makes_a_user_and_where_its_keys_are(self):
+        self.install()
+        [entry] = [line.split(":") for line in
+                   (self.host.root / "etc/passwd").read_text(encoding="utf-8").splitlines()
+                   if line.startswith(f"{USER}:")]
+        uid, shell = int(entry[2]), entry[6]
+        self.assertTrue(0 < uid < 1000, uid)
+        self.assertEqual(shell, "/usr/sbin/nologin")
+        for name, owner, mode in (("etc/starttls-proxy", 0, 0o755),
+                                  ("etc/starttls-proxy/keys", uid, 0o700)):
+            status = os.stat(self.host.root / name)
+            self.assertEqual((status.st_uid, status.st_mode & 0o7777), (owner, mode), name)
+        self.assertEqual(self.links(), {
+            "multi-user.target.wants/starttls-proxy.service":
+                "/lib/systemd/system/starttls-proxy.service"})
+
+    def test_a_purge_leaves_nothing(self):
+        self.install()
+        self.host.run("dpkg", "--purge", "starttls-proxy")
+        self.assertEqual(self.host.files() ^ self.before, set())
+        # As Debian has it: its files may be anywhere.
+        self.assertIn(f"\n{USER}:", (self.host.root / "etc/passwd").read_text(encoding="utf-8"))
+
+    def test_what_is_the_administrator_s_stays(self):
+        self.install()
+        own = ("etc/starttls-proxy/starttls-proxy.toml", "etc/starttls-proxy/keys/mail.key")
+        for name in own:
+            self.host.write(name, "")
+        self.host.run("dpkg", "--remove", "starttls-proxy")
+        self.assertFalse({name for name in self.host.files() - self.before if name.startswith("usr/")})
+        self.install()
+        self.host.run("dpkg", "--purge", "starttls-proxy")
+        self.assertEqual(self.host.files() - self.before,
+                         {*own, "etc/starttls-proxy", "etc/starttls-proxy/keys"})
+
+    def test_a_service_that_was_switched_off_stays_off(self):
+        self.install()
+        (self.host.root / "etc/systemd/system/multi-user.target.wants/starttls-proxy.service").unlink()
+        self.install()  # an upgrade
+        self.assertEqual(self.links(), {})
+
+    def test_what_is_removed_is_masked_until_it_is_back(self):
+        self.install()
+        before = self.links()
+        self.host.run("dpkg", "--remove", "starttls-proxy")
+        links = self.links()
+        self.assertEqual({unit: links.get(unit) for unit in UNITS}, dict.fromkeys(UNITS, "/dev/null"))
+        self.install()
+        self.assertEqual(self.links(), before)
+
+    def test_systemd_is_told(self):
+        """To start it, to restart it after an upgrade, while its sockets stay, and to stop both."""
+        self.host.boot()
+        self.install()
+        self.assertEqual(self.started(), ["start starttls-proxy.service"])
+        self.install()
+        self.assertEqual(self.started(), ["restart starttls-proxy.service"])
+        self.host.run("dpkg", "--remove", "starttls-proxy")
+        self.assertEqual(self.started(), ["stop starttls-proxy.socket starttls-proxy.service"])
+
+    def started(self):
+        """What it was asked to do with running units; units have been read again before."""
+        asked = self.host.asked()
+        self.assertTrue(any("daemon-reload" in line for line in asked), asked)
+        lines = (" ".join(word for word in line.split() if not word.startswith("-")) for line in asked)
+        return [line for line in lines if line.startswith(("start ", "restart ", "stop "))]
 
 
 if __name__ == "__main__":
     os.environ["LC_ALL"] = "C.UTF-8"
-    unittest.main(argv=sys.argv[:1], verbosity=2)
+    del sys.argv[1:]  # unittest would take them for names of tests
+    main.main()
