@@ -4,9 +4,11 @@ taken by the program.
     kubernetes.py BINARY MAKE_PKI
 """
 
+import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +18,9 @@ import unittest
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests" / "e2e"))
+from support import main  # pylint: disable=wrong-import-position
+
 FOLDER = ROOT / "conf" / "kubernetes"
 BINARY, MAKE_PKI = map(os.path.abspath, sys.argv[1:3])
 CONFIG = "/etc/starttls-proxy/starttls-proxy.toml"
@@ -159,20 +164,58 @@ class Kubernetes(unittest.TestCase):
                 self.assertIs(context["readOnlyRootFilesystem"], True)
                 self.assertEqual(context["capabilities"], {"drop": ["ALL"]})
                 self.assertEqual(context["seccompProfile"], {"type": "RuntimeDefault"})
+                self.assertIs(context["runAsNonRoot"], True)
+                self.assertTrue(context["runAsUser"] and context["runAsGroup"], context)
+                self.assertFalse({"privileged", "hostNetwork", "hostPID", "hostIPC"}
+                                 & {*context, *manifest.pod})
+
+    def test_the_proxy_is_who_the_image_says(self):
+        image = (ROOT / "conf" / "container" / "Containerfile").read_text(encoding="utf-8")
+        [user] = re.findall(r"^USER (\d+:\d+)$", image, re.M)
+        [command] = re.findall(r"^CMD (.*)$", image, re.M)
+        for manifest in self.manifests():
+            self.assertEqual(manifest.proxy["args"], json.loads(command))
+            context = {**manifest.pod["securityContext"], **manifest.proxy["securityContext"]}
+            self.assertEqual(f'{context["runAsUser"]}:{context["runAsGroup"]}', user)
 
     def test_a_native_sidecar_restarts(self):
         [proxy] = Manifest("sidecar.yaml").pod["initContainers"]
         self.assertEqual(proxy["restartPolicy"], "Always")
 
-    def test_a_secret_is_its_owner_s_alone_and_follows_rotation(self):
+    def test_a_secret_is_mounted_for_the_proxy_alone_and_follows_rotation(self):
         manifest = Manifest("gateway.yaml")
         [secret] = [each for each in manifest.pod["volumes"] if "secret" in each]
         self.assertEqual(secret["secret"]["defaultMode"], 0o400)
-        # With a group the kubelet would open it to that group, and the proxy refuse it.
-        self.assertNotIn("fsGroup", manifest.pod.get("securityContext", {}))
-        self.assertEqual(manifest.proxy["securityContext"]["runAsUser"], 0)
+        self.assertEqual(len(manifest.containers), 1)  # all of the pod are in the group
         [mount] = [each for each in manifest.proxy["volumeMounts"] if each["name"] == secret["name"]]
         self.assertNotIn("subPath", mount)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can mount as the kubelet does")
+    def test_the_proxy_can_read_its_secret(self):
+        """Laid out, owned and run as the kubelet does it."""
+        manifest = Manifest("gateway.yaml")
+        context = manifest.pod["securityContext"]
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            folder.chmod(0o755)
+            program = shutil.copy(BINARY, folder / "starttls-proxy")
+            subprocess.run([MAKE_PKI, folder / "pki"], check=True, stdout=subprocess.DEVNULL)
+            version = folder / "tls" / "..2026_11_22_09_00_00.1"
+            version.mkdir(parents=True)
+            (folder / "tls" / "..data").symlink_to(version.name)
+            for mounted, source in (("tls.crt", "server.pem"), ("tls.key", "server.key")):
+                shutil.copy(folder / "pki" / source, version / mounted)
+                os.chown(version / mounted, 0, context["fsGroup"])
+                os.chmod(version / mounted, 0o440)
+                (folder / "tls" / mounted).symlink_to(f"..data/{mounted}")
+            config = folder / "proxy.toml"
+            config.write_text(manifest.toml.replace("/etc/starttls-proxy/tls", f"{folder}/tls"),
+                              encoding="utf-8")
+            result = subprocess.run(
+                [program, "--config", config, "--check"], capture_output=True, text=True,
+                user=context["runAsUser"], group=context["runAsGroup"],
+                extra_groups=[context["fsGroup"]])
+            self.assertEqual((result.returncode, result.stderr), (0, ""))
 
     def test_the_program_takes_the_configurations(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -194,4 +237,5 @@ class Kubernetes(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1], verbosity=2)
+    del sys.argv[1:]  # unittest would take them for names of tests
+    main.main()
