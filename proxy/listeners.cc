@@ -32,7 +32,8 @@ Result<std::vector<net::Socket>> duplicates(const net::Socket& socket, std::size
 
 }  // namespace
 
-Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t workers) {
+Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t workers,
+                                        std::optional<uid_t> owner) {
   planned_.clear();
   takeovers_.clear();
   Plan plan;
@@ -55,8 +56,10 @@ Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t wo
       }
       const auto taking =
           config.upstream.original_destination ? net::Taking::others_too : net::Taking::ours;
-      auto added = add(plan, service, {.wanted = identity_of(config, index)},
-                       [&](Entry& entry) { return bind_all(address, taking, workers, entry); });
+      const auto bind = [&](Entry& entry) {
+        return bind_all(address, taking, workers, owner, entry);
+      };
+      auto added = add(plan, service, {.wanted = identity_of(config, index)}, bind);
       if (!added) return fail(std::move(added.error()));
     }
   }
@@ -124,7 +127,8 @@ Result<> Listeners::add(Plan& plan, const std::shared_ptr<const session::Service
 }
 
 Result<std::vector<net::Socket>> Listeners::bind_all(const Address& wanted, net::Taking taking,
-                                                     std::size_t workers, Entry& entry) {
+                                                     std::size_t workers,
+                                                     std::optional<uid_t> owner, Entry& entry) {
   if (wanted.is_unix()) {
     auto takeover = net::Takeover::prepare(wanted);
     if (!takeover) return fail(std::move(takeover.error()));
@@ -141,7 +145,7 @@ Result<std::vector<net::Socket>> Listeners::bind_all(const Address& wanted, net:
   std::vector<net::Socket> sockets;
   Address bound = wanted;
   for (std::size_t i = 0; i < workers; ++i) {
-    auto socket = net::bind_listener(bound, taking);
+    auto socket = net::bind_listener(bound, taking, owner);
     if (!socket) return fail(std::move(socket.error()));
     bound.port = net::local_port(*socket);
     sockets.push_back(std::move(*socket));

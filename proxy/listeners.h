@@ -6,8 +6,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include <sys/types.h>
 
 #include "lib/base/error.h"
 #include "lib/base/log.h"
@@ -32,9 +35,10 @@ class Listeners {
     std::size_t opened = 0;
     std::size_t closed = 0;
   };
-  /// Binds what is new, on every worker, or nothing at all. What is kept keeps its sockets. Errors:
-  /// system, with the address.
-  [[nodiscard]] Result<Plan> plan(const Services& services, std::size_t workers);
+  /// Binds what is new, on every worker, or nothing at all. What is kept keeps its sockets. TCP
+  /// sockets are `owner`'s, where it is given. Errors: system, with the address.
+  [[nodiscard]] Result<Plan> plan(const Services& services, std::size_t workers,
+                                  std::optional<uid_t> owner = {});
   /// The plan is carried out: remembers it, and logs where is listened.
   void commit();
 
@@ -61,7 +65,8 @@ class Listeners {
                              const std::function<Result<std::vector<net::Socket>>(Entry&)>& open);
   /// A socket a worker, sharing one port, or one path.
   [[nodiscard]] Result<std::vector<net::Socket>> bind_all(const Address& wanted, net::Taking taking,
-                                                          std::size_t workers, Entry& entry);
+                                                          std::size_t workers,
+                                                          std::optional<uid_t> owner, Entry& entry);
   [[nodiscard]] bool is_ours(std::uint16_t port) const;
   void tell_guard();
 

@@ -130,15 +130,7 @@ int run(const CommandLine& command) {
   if (!state) return kExitConfig;
 
   const config::Config config = state->config;
-  std::optional<User> user;
-  if (!config.proxy.user.empty()) {
-    auto found = find_user(config.proxy.user);
-    if (!found) {
-      print_error(found.error().reason);
-      return kExitConfig;
-    }
-    user = std::move(*found);
-  }
+  const std::optional<User> user = state->user;
   if (command.action == CommandLine::Action::check) {
     fmt::print("{}", config::describe(config));
     return 0;

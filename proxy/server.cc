@@ -159,7 +159,9 @@ Result<> Server::start_workers() {
       });
     }));
   }
-  auto plan = listeners_.plan(state_.services, workers_.size());
+  // As what a reload will bind, and the next start beside us: ports are shared within one user.
+  const auto owner = state_.user ? std::optional(state_.user->uid) : std::nullopt;
+  auto plan = listeners_.plan(state_.services, workers_.size(), owner);
   if (!plan) return fail(std::move(plan.error()));
   auto admin = admin_.plan(state_.config.admin.listen);
   if (!admin) return fail(std::move(admin.error()));

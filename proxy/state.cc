@@ -49,12 +49,21 @@ std::optional<State> load_state(const CommandLine& command, const State* previou
   for (const auto& protocol : proto::protocols()) protocols.push_back(protocol.name);
 
   State state;
+  const auto right = problems.size();
   const auto found = command.config_file.empty()
                          ? config::load_flags(command.flags, protocols, state.config)
                          : config::load_file(command.config_file, protocols, state.config);
   for (const auto& problem : found) problems.push_back(problem.where + ": " + problem.text);
   if (!found.empty()) return std::nullopt;
 
+  if (previous == nullptr && !state.config.proxy.user.empty()) {
+    if (auto user = find_user(state.config.proxy.user)) {
+      take_groups(*user);  // before secrets are read: a reload is to find what the start finds
+      state.user = std::move(*user);
+    } else {
+      problems.push_back(user.error().reason);
+    }
+  }
   state.metrics =
       previous != nullptr ? previous->metrics : new_registry(state.config.proxy.workers);
   const std::string& configured = state.config.proxy.hostname;
@@ -72,7 +81,7 @@ std::optional<State> load_state(const CommandLine& command, const State* previou
       problems.push_back(made.error().reason);
     }
   }
-  if (state.services.size() < state.config.services.size()) return std::nullopt;
+  if (problems.size() > right) return std::nullopt;
   return state;
 }
 

@@ -12,6 +12,7 @@
 #include "lib/config/config.h"
 #include "lib/session/service.h"
 #include "proxy/cli.h"
+#include "proxy/user.h"
 
 namespace starttls {
 
@@ -21,11 +22,13 @@ struct State {
   config::Config config;
   Services services;                           ///< not empty
   std::shared_ptr<metrics::Registry> metrics;  ///< of the first state; those that replace it go on
+  std::optional<User> user;                    ///< proxy.user; only of the first state
 };
 
 /// Reads the configuration and all files that it names. `previous` (or null) is the state that this
-/// one is to replace: sessions with servers whose policy stays are resumed. Whatever is wrong is
-/// appended to `problems`, all of it, one line each; nothing is returned then.
+/// one is to replace: sessions with servers whose policy stays are resumed. Without one root takes
+/// on the groups of proxy.user. Whatever is wrong is appended to `problems`, all of it, one line
+/// each; nothing is returned then.
 [[nodiscard]] std::optional<State> load_state(const CommandLine& command, const State* previous,
                                               std::vector<std::string>& problems);
 

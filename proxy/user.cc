@@ -98,6 +98,10 @@ Result<> may_become(const User& user) {
                                 std::to_string(::getuid()));
 }
 
+void take_groups(const User& user) noexcept {
+  if (::geteuid() == 0) static_cast<void>(::initgroups(user.name.c_str(), user.gid));
+}
+
 Result<> act_as(const User& user, const std::function<Result<>()>& action) {
   if (::geteuid() != 0) return action();
   const gid_t own_group = ::getegid();

@@ -24,6 +24,11 @@ struct User {
 /// Whether this process may become `user`: it is root, or that user already. Errors: config.
 [[nodiscard]] Result<> may_become(const User& user);
 
+/// Takes on the groups of `user`, as root, who stays root: what is asked of files, whose groups may
+/// read a secret, is then answered as it will be when this process has become that user. Where it
+/// may not, `become` will say so. Before there are threads.
+void take_groups(const User& user) noexcept;
+
 /// Does something as `user`, with its groups, and is root again. Where the process is not root it
 /// is done as it is. Before there are threads. Errors: those of `action`; system.
 [[nodiscard]] Result<> act_as(const User& user, const std::function<Result<>()>& action);

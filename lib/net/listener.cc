@@ -78,11 +78,14 @@ bool is_loopback(const SocketAddress& address) noexcept {
   return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
-Result<Socket> bind_tcp(const Address& address, Taking taking) {
+Result<Socket> bind_tcp(const Address& address, Taking taking, std::optional<uid_t> owner) {
   const auto where = parse_ip(address.host, address.port);
   if (!where) return fail(where.error());
   Socket socket{::socket(where->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
   if (socket.get() < 0) return system_error(address, "socket");
+  // Before it is bound, which is when the kernel looks. Root without CAP_CHOWN keeps it: then a
+  // port that came with a reload is not shared with the root of the next start.
+  if (owner) static_cast<void>(::fchown(socket.get(), *owner, static_cast<gid_t>(-1)));
   const int on = 1;
   if (::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
       (taking != Taking::alone &&
@@ -140,8 +143,8 @@ Socket::~Socket() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-Result<Socket> bind_listener(const Address& address, Taking taking) {
-  return address.is_unix() ? bind_unix(address) : bind_tcp(address, taking);
+Result<Socket> bind_listener(const Address& address, Taking taking, std::optional<uid_t> owner) {
+  return address.is_unix() ? bind_unix(address) : bind_tcp(address, taking, owner);
 }
 
 bool make_transparent(const Socket& socket) noexcept {

@@ -3,8 +3,11 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
+
+#include <sys/types.h>
 
 #include "lib/base/address.h"
 #include "lib/base/error.h"
@@ -42,9 +45,11 @@ enum class Taking : std::uint8_t {
 /// Binds; a unix socket also listens, TCP does when a Listener opens it: a process that does not
 /// come to serve has then taken no connection from one beside it. TCP sockets of several workers
 /// share the port by SO_REUSEPORT (the kernel spreads connections over them); pass the port the
-/// first one got. A stale unix socket is replaced, one that is in use is an error. Errors: system,
-/// with the address.
-[[nodiscard]] Result<Socket> bind_listener(const Address& address, Taking taking = Taking::ours);
+/// first one got. Such a port is shared by the sockets of one user: of `owner`, where root binds
+/// for whom it will become, else of who we are. A stale unix socket is replaced, one that is in use
+/// is an error. Errors: system, with the address.
+[[nodiscard]] Result<Socket> bind_listener(const Address& address, Taking taking = Taking::ours,
+                                           std::optional<uid_t> owner = {});
 /// From now on the socket may have addresses that are not this machine's (IP_TRANSPARENT). False:
 /// errno says why not; EPERM is the lack of CAP_NET_ADMIN.
 [[nodiscard]] bool make_transparent(const Socket& socket) noexcept;

@@ -3,8 +3,9 @@
 // A second process of this program beside the first, so that it may be told to end without a
 // connection being lost.
 //
-// TCP: SO_REUSEPORT lets a second process of the same user bind and listen; the kernel spreads new
-// connections over both until the first closes its listeners (Listener::begin_end). A unix socket's
+// TCP: SO_REUSEPORT lets a second process of the same user (or root, binding for it) bind and
+// listen; the kernel spreads new connections over both until the first closes its listeners
+// (Listener::begin_end). A unix socket's
 // path leads to one listener only: the second binds under another name and moves that over it.
 
 #include <optional>

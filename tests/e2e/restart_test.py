@@ -80,6 +80,9 @@ class Load:
         return self
 
     def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -152,9 +155,7 @@ class Restart(unittest.TestCase):
             # Who connects now waits for the next one.
             with self.daemon(2, **passing([("mail", sock) for sock in held])):
                 load.goes_on()
-                load._stop.set()  # pylint: disable=protected-access
-                for thread in load._threads:  # pylint: disable=protected-access
-                    thread.join()
+                load.stop()
         self.assert_nothing_was_lost(load)
 
     def test_a_second_process_on_loopback(self):
@@ -174,6 +175,25 @@ class Restart(unittest.TestCase):
         self.side_by_side(path)
         self.assertEqual([name for name in os.listdir(self.folder) if name != "proxy.toml"],
                          ["proxy.sock"])
+
+    @unittest.skipUnless(os.geteuid() == 0, "root alone becomes somebody else")
+    def test_a_second_root_that_becomes_the_same_user(self):
+        """Ports of the start, bound by root, and one that came with a reload, bound by the user."""
+        self.folder.chmod(0o755)
+        one, two = free_port(), free_port()
+        self.write(f"127.0.0.1:{one}", user="nobody")
+        with self.daemon(1) as old:
+            self.write([f"127.0.0.1:{one}", f"127.0.0.1:{two}"], user="nobody")
+            old.process.send_signal(signal.SIGHUP)
+            old.lines(lambda f: f.get("msg") == "reloaded")
+            with Load(("127.0.0.1", one), ("127.0.0.1", two)) as load, self.daemon(2) as new:
+                new.lines(lambda f: "another process listen" in f.get("msg", ""), 2)
+                load.goes_on()
+                old.terminate()
+                old.expect_exit(0)
+                load.goes_on()
+                load.stop()
+        self.assert_nothing_was_lost(load)
 
     def queued(self, daemon, addresses, number, line):
         """Clients that connect when the workers have been told of a signal and not yet heard of it."""

@@ -350,6 +350,36 @@ class User(Sandbox):
         self.assertEqual([line["file"] for line in daemon.lines(
             lambda f: f.get("level") == "warn")], [str(self.keys / "server.key")])
 
+    def test_a_secret_of_its_group_is_one_at_start_and_at_reload(self):
+        """Mounted as root's, with the right for one group to read it."""
+        self.write_for_user()
+        os.chown(self.keys / "server.key", 0, self.gid)
+        os.chmod(self.keys / "server.key", 0o440)
+        daemon = self.start()
+        self.session(daemon.port)
+        self.hang_up(daemon, 1)
+        self.assertNotIn("level=warn", daemon.text())
+
+    def test_a_group_that_only_the_starting_root_has_does_not_count(self):
+        self.write_for_user()
+        other = self.gid - 1
+        os.chown(self.keys / "server.key", 0, other)
+        os.chmod(self.keys / "server.key", 0o440)
+        for arguments in ([], ["--check"]):
+            with self.subTest(arguments):
+                result = run_to_end("--config", self.file, *arguments, extra_groups=[other])
+                self.assertEqual(result.returncode, 78)
+                self.assertIn("open to group or others", result.stderr)
+
+    def test_a_reload_may_take_a_port_of_the_start_on_all_addresses(self):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.write_for_user(f"127.0.0.1:{port}")
+        daemon = self.start()
+        self.write_for_user(f"0.0.0.0:{port}")
+        self.assertEqual(self.hang_up(daemon, 1)["opened"], "1")
+        self.session(port)
+
     def test_the_log_is_the_users(self):
         logs = self.folder / "logs"
         logs.mkdir()
