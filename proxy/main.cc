@@ -20,6 +20,7 @@
 #include "proxy/confinement.h"
 #include "proxy/convert.h"
 #include "proxy/inherited.h"
+#include "proxy/last_words.h"
 #include "proxy/probe.h"
 #include "proxy/sandbox.h"
 #include "proxy/server.h"
@@ -151,6 +152,7 @@ int run(const CommandLine& command) {
   }
 
   log::Logger log{config.log.level, config.log.format};
+  const LastWordsInLog last_words(log);
   // As the one who opens it again at USR1; and no root follows what that one has put there.
   const auto open_log = [&] { return log.open(config.log.file); };
   if (const auto opened = user ? act_as(*user, open_log) : open_log(); !opened) {
@@ -184,6 +186,7 @@ int run(const CommandLine& command) {
 
 int main(int argc, char** argv) {
   using namespace starttls;
+  end_with_last_words();
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   const auto command = parse_command_line(arguments);
   if (!command) {

@@ -179,3 +179,22 @@ TEST_CASE("log: at its end the log tells what came again and was only counted", 
     CHECK(count("no server") == 50);
   }
 }
+
+TEST_CASE("log: last words are an error, and wait for nobody", "[base]") {
+  const TemporaryFolder folder;
+  log::Logger log(log::Level::error, log::Format::json);
+  SECTION("where there is room") {
+    const auto file = std::filesystem::path{folder.path} / "file";
+    REQUIRE(log.open(file.string()));
+    CHECK(log.last_words("it ends", "a \"reason\"\n"));
+    CHECK(content(file).find(R"("level":"error","msg":"it ends","reason":"a \"reason\"\n"})") !=
+          std::string::npos);
+  }
+  SECTION("who does not read will not see them") {
+    NamedPipe pipe(std::filesystem::path{folder.path} / "log");
+    pipe.open();
+    REQUIRE(log.open(pipe.path()));
+    for (int i = 0; i < 1000; ++i) log.error(line(i), {});
+    CHECK_FALSE(log.last_words("it ends", "a reason"));
+  }
+}

@@ -142,6 +142,19 @@ void Logger::finish(std::chrono::milliseconds patience) {
   }
 }
 
+bool Logger::last_words(std::string_view message, std::string_view reason) noexcept {
+  constexpr std::chrono::milliseconds kPatience{100};
+  try {
+    const Field fields[] = {{"reason", reason}};
+    const std::string line = format_line(format_, timestamp(), Level::error, message, fields);
+    const std::unique_lock lock(mutex_, kPatience);
+    if (!lock.owns_lock()) return false;
+    return sink_.write(line) && sink_.flush();
+  } catch (...) {  // there is no memory for a line
+    return false;
+  }
+}
+
 /// With the lock held, as all that follows.
 void Logger::put(std::string_view line) {
   if (sink_.flush()) tell_loss();

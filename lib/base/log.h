@@ -77,6 +77,11 @@ class Logger {
   /// Before the process ends: tells all that is held back, and waits so long for a reader.
   void finish(std::chrono::milliseconds patience);
 
+  /// The last line of a process that cannot go on, an error with this reason. It does not wait for
+  /// long, and never for the calling thread, which may have been in the middle of a line. False: it
+  /// was not written.
+  bool last_words(std::string_view message, std::string_view reason) noexcept;
+
   /// Lines that were lost, because nobody read or the disk was full.
   [[nodiscard]] std::uint64_t lost_lines() const noexcept { return lost_lines_; }
 
@@ -101,7 +106,7 @@ class Logger {
   std::atomic<Level> level_;
   std::atomic<Format> format_;
   std::atomic<std::uint64_t> lost_lines_{0};
-  std::mutex mutex_;  // guards what follows
+  std::timed_mutex mutex_;  // guards what follows
   Sink sink_;
   Repeats repeats_;
   std::uint64_t untold_losses_ = 0;

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import pwd
+import resource
 import shutil
 import signal
 import socket
@@ -14,7 +15,7 @@ from unittest import mock
 
 from support import children, main, wait
 from support.client import Client
-from support.daemon import Daemon, configuration, run_to_end, toml
+from support.daemon import Daemon, configuration, parse_line, run_to_end, toml
 from support.environment import PROXY, pki
 from support.fake_server import FakeServer, Smtp, tls_context
 from support.relay import commit
@@ -215,19 +216,19 @@ class Intruder(Sandbox):
         subprocess.run([compiler, "-std=c++20", "-shared", "-fPIC", "-o", cls.library, INTRUDER],
                        check=True)
 
-    def intrude(self, what, sandbox=True, **environment):
+    def intrude(self, what, sandbox=True, log=None, **environment):
         """A daemon with the intruder in it. Whether one that executes something ends well is up to
         the test."""
         other = self.folder / "other"
         other.mkdir(exist_ok=True)
         (other / "there").touch()
-        self.write(proxy={"sandbox": sandbox})
+        self.write(proxy={"sandbox": sandbox}, log=log)
         with mock.patch.dict(os.environ, {
                 "LD_PRELOAD": str(self.library), "INTRUDER": what, "INTRUDER_FOLDER": str(other),
                 "INTRUDER_CONFIG": str(self.file), **environment}):
             daemon = Daemon(arguments=["--config", self.file])
             daemon.__enter__()
-        if what != "exec":
+        if what not in ("exec", "throw"):
             self.addCleanup(daemon.__exit__, None, None, None)
         return daemon
 
@@ -258,6 +259,16 @@ class Intruder(Sandbox):
         self.assertIn("attempt=before", daemon.text())
         self.assertNotIn("attempt=exec", daemon.text())
 
+    def test_an_exception_on_a_worker_ends_all_with_a_line(self):
+        for log in ("text", "json"):
+            with self.subTest(log=log):
+                daemon = self.intrude("throw", log={"format": log})
+                with Client(daemon.port):
+                    daemon.expect_exit(70)
+                last = parse_line(daemon.text().splitlines()[-1])
+                self.assertEqual((last["level"], last["msg"], last["reason"]),
+                                 ("error", "ended by what nobody foresaw", "std::bad_alloc"))
+
     def test_a_kernel_without_is_warned_of_in_one_line(self):
         daemon = self.intrude("", INTRUDER_KERNEL="old")
         self.session(daemon.port)
@@ -266,6 +277,44 @@ class Intruder(Sandbox):
                          [("the sandbox is not whole: this kernel lacks a part of it",
                            "Landlock (Function not implemented), seccomp filters")])
         self.assertEqual({status["NoNewPrivs"] for status in statuses(daemon)}, {"1"})
+
+
+class OutOfMemory(Sandbox):
+    """Exit status 70 and a line, at whatever time."""
+
+    def limited(self, octets, *arguments):
+        result = run_to_end(*arguments, wrapper=["prlimit", f"--as={octets}"])
+        self.assertEqual(result.returncode, 70, result.stderr)
+        return result.stderr.splitlines()
+
+    def test_before_there_is_a_log(self):
+        self.file.write_text(f"a = [{'1, ' * 300_000}]", encoding="utf-8")
+        self.assertEqual(self.limited(30_000_000, "--config", self.file, "--check"),
+                         ["starttls-proxy: ended by what nobody foresaw: std::bad_alloc"])
+
+    def test_at_start(self):
+        self.write(proxy={"workers": 1000})
+        last = parse_line(self.limited(200_000_000, "--config", self.file)[-1])
+        self.assertEqual((last["level"], last["msg"], last["reason"]),
+                         ("error", "ended by what nobody foresaw", "std::bad_alloc"))
+
+    def test_while_serving(self):
+        self.write()
+        with mock.patch.dict(os.environ, {"MALLOC_ARENA_MAX": "1"}):
+            daemon = Daemon(arguments=["--config", self.file])
+            daemon.__enter__()
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_AS, (4096, 4096))
+        clients = []
+        try:
+            while daemon.process.poll() is None and len(clients) < 5000:
+                clients.append(socket.create_connection(("127.0.0.1", daemon.port), wait.DEADLINE))
+        except OSError:
+            pass  # it is gone
+        finally:
+            for client in clients:
+                client.close()
+            daemon.expect_exit(70)
+        self.assertIn("ended by what nobody foresaw", daemon.text())
 
 
 class User(Sandbox):

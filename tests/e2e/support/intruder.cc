@@ -1,6 +1,7 @@
 // Preloaded into the daemon: plays somebody who runs code of his own on a worker's thread. When the
 // first client is accepted he tries what INTRUDER names ("look" or "exec") and tells on standard
-// error how each attempt ended, in a line like those of the log.
+// error how each attempt ended, in a line like those of the log. Or he throws an exception
+// ("throw").
 //
 // INTRUDER_KERNEL=old: the kernel has neither Landlock nor seccomp filters.
 
@@ -10,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <string>
 
 #include <dlfcn.h>
@@ -63,6 +65,7 @@ void intrude() {
   if (once.test_and_set()) return;
   const std::string what = variable("INTRUDER");
   if (what == "look") look();
+  if (what == "throw") throw std::bad_alloc();
   if (what == "exec") {
     tell("before", 0);
     const char* const arguments[] = {"true", nullptr};

@@ -1,0 +1,78 @@
+#include "proxy/last_words.h"
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include <poll.h>
+#include <unistd.h>
+
+namespace starttls {
+namespace {
+
+constexpr const char* kMessage = "ended by what nobody foresaw";
+/// For the thread that was first to say it.
+constexpr std::chrono::seconds kPatience{1};
+
+std::atomic<log::Logger*> current_log{nullptr};
+std::atomic_flag somebody_speaks = ATOMIC_FLAG_INIT;
+thread_local bool speaking = false;
+
+/// Takes no memory: there may be none.
+void tell_standard_error(const char* reason) noexcept {
+  std::array<char, 512> line{};
+  static_cast<void>(
+      std::snprintf(line.data(), line.size(), "starttls-proxy: %s: %.400s\n", kMessage, reason));
+  const std::string_view text(line.data());
+  // A pipe that nobody reads is not waited for, and nobody is left to be told of it.
+  pollfd ready{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+  if (::poll(&ready, 1, 0) != 1 || (ready.revents & POLLOUT) == 0) return;
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
+}
+
+void tell(const char* reason) noexcept {
+  auto* const log = current_log.load();
+  if (log == nullptr || !log->last_words(kMessage, reason)) tell_standard_error(reason);
+}
+
+[[noreturn]] void on_terminate() noexcept {
+  if (std::exchange(speaking, true)) std::_Exit(kExitSoftware);  // while it was told
+  if (somebody_speaks.test_and_set()) {
+    std::this_thread::sleep_for(kPatience);
+    std::_Exit(kExitSoftware);
+  }
+  if (const auto exception = std::current_exception(); exception == nullptr) {
+    tell("terminated without an exception");
+  } else {
+    try {
+      std::rethrow_exception(exception);
+    } catch (const std::exception& error) {
+      tell(error.what());
+    } catch (...) {
+      tell("an exception of an unknown kind");
+    }
+  }
+  std::_Exit(kExitSoftware);
+}
+
+}  // namespace
+
+void end_with_last_words() noexcept {
+  std::set_terminate(&on_terminate);
+}
+
+LastWordsInLog::LastWordsInLog(log::Logger& log) noexcept {
+  current_log = &log;
+}
+
+LastWordsInLog::~LastWordsInLog() {
+  current_log = nullptr;
+}
+
+}  // namespace starttls
