@@ -187,7 +187,7 @@ TEST_CASE("log: last words are an error, and wait for nobody", "[base]") {
     const auto file = std::filesystem::path{folder.path} / "file";
     REQUIRE(log.open(file.string()));
     CHECK(log.last_words("it ends", "a \"reason\"\n"));
-    CHECK(content(file).find(R"("level":"error","msg":"it ends","reason":"a \"reason\"\n"})") !=
+    CHECK(content(file).find(R"("level":"error","msg":"it ends","reason":"a \"reason\"\u000a"})") !=
           std::string::npos);
   }
   SECTION("who does not read will not see them") {
