@@ -85,7 +85,9 @@ Result<Socket> bind_tcp(const Address& address, Taking taking, std::optional<uid
   if (socket.get() < 0) return system_error(address, "socket");
   // Before it is bound, which is when the kernel looks. Root without CAP_CHOWN keeps it: then a
   // port that came with a reload is not shared with the root of the next start.
-  if (owner) static_cast<void>(::fchown(socket.get(), *owner, static_cast<gid_t>(-1)));
+  if (owner) {
+    [[maybe_unused]] const int kept = ::fchown(socket.get(), *owner, static_cast<gid_t>(-1));
+  }
   const int on = 1;
   if (::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
       (taking != Taking::alone &&
