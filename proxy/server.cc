@@ -24,8 +24,9 @@
 namespace starttls {
 namespace {
 
-/// Descriptors that are not sessions': listeners, loops, log, resolver, connection attempts.
-constexpr std::size_t kReservedDescriptors = 128;
+/// Descriptors that are not sessions': listeners, loops, log, resolver, connection attempts; and of
+/// clients that are refused.
+constexpr std::size_t kReservedDescriptors = 128 + kMaxLingering;
 /// A session has two connections, and a third while it tries another address.
 constexpr std::size_t kDescriptorsPerSession = 2;
 

@@ -129,9 +129,16 @@ void Worker::on_session_ended(session::Session& session) {
   // The session is in the middle of its own call; it goes in the loop's next turn.
   loop_.defer([this, ended = &session] {
     sessions_.erase(ended);
-    --shared_.sessions;
+    --(lingering_.erase(ended) > 0 ? shared_.lingering : shared_.sessions);
     finish_drain_if_empty();
   });
+}
+
+/// It gives its place back, or whoever may not come in could keep out who may.
+bool Worker::may_linger(session::Session& session) {
+  lingering_.insert(&session);
+  --shared_.sessions;
+  return ++shared_.lingering <= kMaxLingering;
 }
 
 void Worker::list_sessions(std::size_t limit, OnListed on_listed) {

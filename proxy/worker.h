@@ -10,6 +10,7 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -23,12 +24,17 @@
 
 namespace starttls {
 
+/// Clients that are told they are not served, and whose FIN is waited for. Beyond it an answer may
+/// be lost with those who have said something; more would be for attackers.
+inline constexpr std::size_t kMaxLingering = 64;
+
 /// What all workers of a process share. Everything is set before they start.
 struct Shared {
   log::Logger& log;
   std::atomic<std::size_t> max_sessions{0};
-  std::uint32_t run_id = 0;  ///< distinguishes the session ids of two runs
-  std::atomic<std::size_t> sessions{0};
+  std::uint32_t run_id = 0;               ///< distinguishes the session ids of two runs
+  std::atomic<std::size_t> sessions{0};   ///< but for those that are refused
+  std::atomic<std::size_t> lingering{0};  ///< refused ones, until the client has left
   session::LoopGuard loop_guard{};
   session::ClientTable clients{};
 };
@@ -77,6 +83,7 @@ class Worker final : session::SessionOwner {
   void on_client(net::Listener::Connection client,
                  const std::shared_ptr<const session::Service>& service);
   void on_session_ended(session::Session& session) override;
+  [[nodiscard]] bool may_linger(session::Session& session) override;
   [[nodiscard]] std::optional<session::Opened> take_warm(const session::Service& service,
                                                          session::LegEvents& events) override;
   void keep_warm();
@@ -100,6 +107,7 @@ class Worker final : session::SessionOwner {
   Listenings listeners_;
   Listenings ending_;  // nobody new comes in
   std::unordered_map<session::Session*, std::unique_ptr<session::Session>> sessions_;
+  std::unordered_set<session::Session*> lingering_;  // of them, those that do not count
   /// Of the services of now: a session that was born under an earlier one finds none.
   std::unordered_map<const session::Service*, std::unique_ptr<session::WarmPool>> warm_;
   std::unique_ptr<net::Timer> drain_deadline_;

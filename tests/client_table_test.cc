@@ -52,10 +52,16 @@ TEST_CASE("client table: what is over is forgotten", "[session]") {
   CHECK(table.addresses() == 0);
 }
 
-TEST_CASE("client table: without a limit nothing is counted", "[session]") {
+TEST_CASE("client table: who came without a limit counts when there is one", "[session]") {
   ClientTable table;
-  const auto seat = table.take("office", at("192.0.2.1"), 0);
-  CHECK(seat);
+  {
+    const auto one = table.take("office", at("192.0.2.1"), 0);
+    const auto two = table.take("office", at("192.0.2.1"), 0);
+    CHECK((one && two));
+    CHECK(table.addresses() == 1);
+    CHECK_FALSE(table.take("office", at("192.0.2.1"), 2));
+    CHECK(table.take("office", at("192.0.2.1"), 3));
+  }
   CHECK(table.addresses() == 0);
 }
 

@@ -17,10 +17,9 @@ ClientTable::Seat::~Seat() {
 Result<ClientTable::Seat> ClientTable::take(const std::string& service, const IpEndpoint& client,
                                             std::size_t limit) {
   Seat seat;
-  if (limit == 0) return seat;
   const std::lock_guard lock(mutex_);
   const auto at = counts_.try_emplace({service, mapped_octets(client)}, 0).first;
-  if (at->second >= limit) {
+  if (limit != 0 && at->second >= limit) {
     return fail(Errc::limit, "too many sessions from your address",
                 "downstream.max_per_client = " + std::to_string(limit));
   }

@@ -39,7 +39,7 @@ class ClientTable {
   };
 
   /// `limit`: sessions of one address with the service of that name, those of earlier
-  /// configurations included as far as these were counted; 0 = none, and nothing is counted.
+  /// configurations included; 0 = none. Counted are all, for a limit may come with a reload.
   /// Errors: limit.
   [[nodiscard]] Result<Seat> take(const std::string& service, const IpEndpoint& client,
                                   std::size_t limit);

@@ -35,8 +35,9 @@ Session::Session(Environment environment, std::shared_ptr<const Service> service
 
 void Session::start() {
   client_.start();
-  if (knows_client()) {
-    admit();
+  if (!identity_.awaits_header() && !admit()) return;
+  if (may_begin()) {
+    begin();
   } else {
     enter(Phase::proxy_header);
   }
@@ -263,6 +264,7 @@ void Session::finish_if_both_ended() {
 void Session::fail(const Error& error) {
   if (phase_ >= Phase::finishing) return;
   const bool upstream = before_greeting() && phase_ >= Phase::connecting;
+  const bool unserved = phase_ <= Phase::proxy_header;
   log_event(log::Level::warn, "session failed", error, upstream ? "upstream" : "downstream");
   // What is to be TLS from the first octet hears nothing in the clear.
   const bool mute = service_->config.downstream.tls == TlsMode::implicit && !client_.secured();
@@ -274,6 +276,7 @@ void Session::fail(const Error& error) {
                             : proto::failure_reply(*service_->protocol, error, service_->hostname));
   }
   finish(error.code, error.reason);
+  if (unserved && phase_ == Phase::finishing && !env_.owner.may_linger(*this)) end();
 }
 
 void Session::finish(Outcome outcome, std::string reason) {

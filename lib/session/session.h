@@ -72,6 +72,9 @@ class SessionOwner {
  public:
   /// Called once. The session must be erased later, from the loop, not inside this call.
   virtual void on_session_ended(Session& session) = 0;
+  /// Called at most once, before that: the client is not served, and has been told. False: there
+  /// are too many such, and it ends without waiting for the client's FIN.
+  [[nodiscard]] virtual bool may_linger(Session& session) = 0;
   /// A connection to the service's server that is ready, if one is kept; it tells `events`.
   [[nodiscard]] virtual std::optional<Opened> take_warm(const Service& service,
                                                         LegEvents& events) = 0;
@@ -158,9 +161,10 @@ class Session final : LegEvents, OpenerEvents {
   [[nodiscard]] std::chrono::milliseconds prelude_left() const;
 
   // Until the client is greeted.
-  [[nodiscard]] bool knows_client() const noexcept;
+  [[nodiscard]] bool may_begin() const noexcept;
   [[nodiscard]] bool look_for_header(std::string_view news);
-  void admit();
+  [[nodiscard]] bool admit();
+  void begin();
   void connect();
   void adopt(Opened& opened);
   void go_on_with(Opened opened);

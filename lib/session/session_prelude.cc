@@ -26,8 +26,8 @@ Error without_echo(Error error) {
 
 // --- Until the client is greeted -----------------------------------------------------------------
 
-/// On a leg with TLS from the first octet nothing else tells a header from the handshake.
-bool Session::knows_client() const noexcept {
+/// On a leg with TLS from the first octet nothing else tells an unwanted header from the handshake.
+bool Session::may_begin() const noexcept {
   if (identity_.awaits_header()) return false;
   return !identity_.is_watching() || service_->config.downstream.tls != TlsMode::implicit;
 }
@@ -53,27 +53,32 @@ bool Session::look_for_header(std::string_view news) {
   }
   if (*consumed > 0) client_.consume(*consumed);
   if (phase_ != Phase::proxy_header) return true;
-  if (knows_client()) admit();
+  if (awaited && !identity_.awaits_header() && !admit()) return false;
+  if (may_begin()) begin();
   return false;
 }
 
-/// Who the client is is known: whether it is served, and how that begins.
-void Session::admit() {
+/// Who the client is is known: whether it is served. One that is not waits for nothing more.
+bool Session::admit() {
   const auto& settings = service_->config.downstream;
   if (const auto allowed = identity_.check(settings); !allowed) {
     fail(allowed.error());
-    return;
+    return false;
   }
   if (identity_.address()) {
     auto seat =
         env_.clients.take(service_->config.name, *identity_.address(), settings.max_per_client);
     if (!seat) {
       fail(seat.error());
-      return;
+      return false;
     }
     seat_ = std::move(*seat);
   }
-  if (settings.tls != TlsMode::implicit) {
+  return true;
+}
+
+void Session::begin() {
+  if (service_->config.downstream.tls != TlsMode::implicit) {
     connect();
     return;
   }

@@ -38,10 +38,13 @@ def greeted(client):
 
 
 def refusal(client):
-    """What a client hears that is not served."""
+    """What a client hears that is not served, or what tells that it is."""
+    first = client.line()
+    if first.startswith(b"220 "):
+        client.send(b"QUIT\r\n")
     heard, end = client.rest()
     client.close()
-    return heard, end
+    return first + heard, end
 
 
 def proportional_bytes(daemon):
@@ -126,6 +129,29 @@ class Sessions(unittest.TestCase):
             second, _ = wait.until(settled, f"the limit is {limit}")
         self.assertTrue(first.command(b"EHLO a.test").startswith(b"250-"))
         self.assertIsNotNone(second)
+
+    def test_a_first_limit_counts_those_who_are_there(self):
+        daemon = self.daemon()
+        clients = [greeted(self.client(daemon)) for _ in range(2)]
+        with open(daemon.configuration_file, "a", encoding="utf-8") as file:
+            file.write("\ndownstream.max_per_client = 2\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.lines(lambda fields: fields.get("msg") == "reloaded")
+        # The workers are told, and each in its own time.
+        wait.until(lambda: b"your address" in refusal(self.client(daemon))[0], "the limit holds")
+        self.assertTrue(clients.pop().command(b"EHLO a.test").startswith(b"250-"))
+
+    def test_who_is_refused_takes_no_place(self):
+        """However slow he is to leave: who may not come in cannot keep out who may."""
+        daemon = self.daemon(proxy={"max_sessions": 3}, downstream={"allow": ["127.0.0.1"]})
+        before = daemon.descriptors()
+        strangers = [self.client(daemon, "127.0.0.9") for _ in range(200)]
+        for stranger in strangers:
+            self.assertEqual((stranger.line()[:10], stranger.rest()), (b"421 4.3.2 ", (b"", FIN)))
+        self.assertLess(daemon.descriptors() - before, 80, "of few the end is waited for")
+        for _ in range(3):
+            greeted(self.client(daemon))
+        self.assertIn(b"too many sessions\r\n", refusal(self.client(daemon))[0])
 
     def test_all_clients_have_so_many_sessions(self):
         daemon = self.daemon(proxy={"max_sessions": 3, "workers": 2})
