@@ -19,6 +19,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/base/descriptor.h"
+
 namespace starttls {
 namespace {
 
@@ -84,20 +86,6 @@ std::uint64_t allowed(FileUse use) noexcept {
   return 0;
 }
 
-class Descriptor {
- public:
-  explicit Descriptor(long fd) noexcept : fd_(static_cast<int>(fd)) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  [[nodiscard]] int get() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
-
 Result<> add_rule(int ruleset, const FileRule& rule) {
   const Descriptor path{::open(rule.path.c_str(), O_PATH | O_CLOEXEC)};
   if (path.get() < 0) return {};  // not there, or not for us: nothing to allow
@@ -126,8 +114,8 @@ Result<std::string> restrict_files(const std::vector<FileRule>& rules) {
   if (version < 1) return "Landlock (" + std::generic_category().message(errno) + ")";
 
   const Ruleset attributes = refused(static_cast<int>(version));
-  const Descriptor ruleset{::syscall(SYS_landlock_create_ruleset, &attributes,
-                                     size_of_ruleset(static_cast<int>(version)), 0)};
+  const Descriptor ruleset{static_cast<int>(::syscall(
+      SYS_landlock_create_ruleset, &attributes, size_of_ruleset(static_cast<int>(version)), 0))};
   if (ruleset.get() < 0) return failed("landlock_create_ruleset", errno);
   for (const auto& rule : rules) {
     if (auto added = add_rule(ruleset.get(), rule); !added) return fail(std::move(added.error()));

@@ -55,6 +55,18 @@ class NamedPipe {
   int fd_ = -1;
 };
 
+/// A sink that ends in such a pipe.
+struct Piped {
+  Piped() {
+    pipe.open();
+    REQUIRE(sink.open(pipe.path()));
+  }
+
+  TemporaryFolder folder;
+  NamedPipe pipe{std::filesystem::path{folder.path} / "log"};
+  log::Sink sink;
+};
+
 std::string line(int number) {
   return "line " + std::to_string(number) + ' ' + std::string(90, 'x') + '\n';
 }
@@ -66,13 +78,8 @@ std::string content(const std::filesystem::path& path) {
 
 }  // namespace
 
-TEST_CASE("log sink: who does not read is not waited for, and loses whole lines", "[base]") {
-  const TemporaryFolder folder;
-  NamedPipe pipe(std::filesystem::path{folder.path} / "log");
-  pipe.open();
-  log::Sink sink;
-  REQUIRE(sink.open(pipe.path()));
-
+TEST_CASE_METHOD(Piped, "log sink: who does not read is not waited for, and loses whole lines",
+                 "[base]") {
   std::string taken;
   int number = 0;
   while (sink.write(line(number))) taken += line(number++);
@@ -88,12 +95,7 @@ TEST_CASE("log sink: who does not read is not waited for, and loses whole lines"
   CHECK((read == taken + "the next\n"));  // too much to be shown
 }
 
-TEST_CASE("log sink: a reader that comes back gets what waited", "[base]") {
-  const TemporaryFolder folder;
-  NamedPipe pipe(std::filesystem::path{folder.path} / "log");
-  pipe.open();
-  log::Sink sink;
-  REQUIRE(sink.open(pipe.path()));
+TEST_CASE_METHOD(Piped, "log sink: a reader that comes back gets what waited", "[base]") {
   pipe.close();
   CHECK(sink.write("while nobody was there\n"));
   CHECK_FALSE(sink.flush());
@@ -111,12 +113,7 @@ TEST_CASE("log sink: a named pipe without a reader is an error, not a wait", "[b
   CHECK(opened.error().reason.find(pipe.path()) != std::string::npos);
 }
 
-TEST_CASE("log sink: what waits goes to the file that is opened next", "[base]") {
-  const TemporaryFolder folder;
-  NamedPipe pipe(std::filesystem::path{folder.path} / "log");
-  pipe.open();
-  log::Sink sink;
-  REQUIRE(sink.open(pipe.path()));
+TEST_CASE_METHOD(Piped, "log sink: what waits goes to the file that is opened next", "[base]") {
   pipe.close();
   CHECK(sink.write("one\n"));
   const auto file = std::filesystem::path{folder.path} / "file";

@@ -53,14 +53,12 @@ std::optional<std::uint64_t> count_descriptors(int folder) {
   if (::fstat(folder, &about) == 0 && about.st_size > 0) {
     return static_cast<std::uint64_t>(about.st_size);
   }
-  const int copy = ::fcntl(folder, F_DUPFD_CLOEXEC, 0);
-  if (copy < 0) return std::nullopt;
-  DIR* const entries = ::fdopendir(copy);
-  if (entries == nullptr) {
-    ::close(copy);
-    return std::nullopt;
-  }
-  ::rewinddir(entries);  // the copy shares its place with the original
+  Descriptor copy{::fcntl(folder, F_DUPFD_CLOEXEC, 0)};
+  if (copy.get() < 0) return std::nullopt;
+  DIR* const entries = ::fdopendir(copy.get());
+  if (entries == nullptr) return std::nullopt;
+  static_cast<void>(copy.release());  // closedir closes it
+  ::rewinddir(entries);               // the copy shares its place with the original
   std::uint64_t count = 0;
   while (const dirent* entry = ::readdir(entries)) {
     if (entry->d_name[0] != '.') ++count;
@@ -101,17 +99,12 @@ ProcessReader::ProcessReader()
       descriptors_(::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
       booted_at_(boot_time()) {}
 
-ProcessReader::~ProcessReader() {
-  if (stat_ >= 0) ::close(stat_);
-  if (descriptors_ >= 0) ::close(descriptors_);
-}
-
 ProcessStats ProcessReader::read() {
   ProcessStats stats;
   const auto ticks = static_cast<double>(::sysconf(_SC_CLK_TCK));
   const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  if (stat_ >= 0) {
-    if (const auto times = parse_process_stat(read_from_start(stat_, 4096))) {
+  if (stat_.get() >= 0) {
+    if (const auto times = parse_process_stat(read_from_start(stat_.get(), 4096))) {
       stats.cpu_seconds = static_cast<double>(times->cpu_ticks) / ticks;
       stats.virtual_bytes = times->virtual_bytes;
       stats.resident_bytes = times->resident_pages * page;
@@ -120,7 +113,7 @@ ProcessStats ProcessReader::read() {
       }
     }
   }
-  if (descriptors_ >= 0) stats.open_descriptors = count_descriptors(descriptors_);
+  if (descriptors_.get() >= 0) stats.open_descriptors = count_descriptors(descriptors_.get());
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) stats.max_descriptors = limit.rlim_cur;
   return stats;

@@ -6,6 +6,8 @@
 #include <optional>
 #include <string_view>
 
+#include "lib/base/descriptor.h"
+
 namespace starttls {
 
 /// Nothing where the system does not say.
@@ -23,15 +25,12 @@ struct ProcessStats {
 class ProcessReader {
  public:
   ProcessReader();
-  ProcessReader(const ProcessReader&) = delete;
-  ProcessReader& operator=(const ProcessReader&) = delete;
-  ~ProcessReader();
 
   [[nodiscard]] ProcessStats read();
 
  private:
-  int stat_ = -1;         // /proc/self/stat
-  int descriptors_ = -1;  // /proc/self/fd
+  Descriptor stat_;         // /proc/self/stat
+  Descriptor descriptors_;  // /proc/self/fd
   std::optional<double> booted_at_;
 };
 

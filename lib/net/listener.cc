@@ -133,18 +133,6 @@ void drop_new_handshakes(int fd) noexcept {
 
 }  // namespace
 
-Socket& Socket::operator=(Socket&& other) noexcept {
-  if (this != &other) {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = other.release();
-  }
-  return *this;
-}
-
-Socket::~Socket() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
 Result<Socket> bind_listener(const Address& address, Taking taking, std::optional<uid_t> owner) {
   return address.is_unix() ? bind_unix(address) : bind_tcp(address, taking, owner);
 }

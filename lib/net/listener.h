@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "lib/base/address.h"
+#include "lib/base/descriptor.h"
 #include "lib/base/error.h"
 #include "lib/net/loop.h"
 #include "lib/net/stream.h"
@@ -17,20 +18,7 @@
 
 namespace starttls::net {
 
-/// A descriptor that is closed with its owner.
-class Socket {
- public:
-  explicit Socket(int fd) noexcept : fd_(fd) {}
-  Socket(Socket&& other) noexcept : fd_(other.release()) {}
-  Socket& operator=(Socket&& other) noexcept;
-  ~Socket();
-
-  [[nodiscard]] int get() const noexcept { return fd_; }
-  [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
+using Socket = Descriptor;
 
 /// What a listener takes.
 enum class Taking : std::uint8_t {

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include "lib/net/stream.h"
 
@@ -34,7 +33,6 @@ Loop::Loop()
 }
 
 Loop::~Loop() {
-  release_spare();
   uv_close(reinterpret_cast<uv_handle_t*>(&async_), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&idle_), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&check_), nullptr);
@@ -69,12 +67,10 @@ std::chrono::nanoseconds Loop::precise_now() noexcept {
 
 bool Loop::keep_spare() noexcept {
   // Of the loop's own, which is open anyway: one of a socket would keep that open.
-  if (spare_ < 0) spare_ = ::fcntl(uv_backend_fd(&loop_), F_DUPFD_CLOEXEC, 0);
-  return spare_ >= 0;
-}
-
-void Loop::release_spare() noexcept {
-  if (spare_ >= 0) ::close(std::exchange(spare_, -1));
+  if (spare_.get() < 0) {
+    spare_ = Descriptor{::fcntl(uv_backend_fd(&loop_), F_DUPFD_CLOEXEC, 0)};
+  }
+  return spare_.get() >= 0;
 }
 
 void Loop::report_next_turn(Stream& stream) {

@@ -14,6 +14,7 @@
 #include <uv.h>
 
 #include "lib/base/buffer.h"
+#include "lib/base/descriptor.h"
 #include "lib/net/steps.h"
 
 namespace starttls::net {
@@ -70,7 +71,7 @@ class Loop {
 
   /// Keeps a descriptor for the moment when there is no other. False: there is none even for this.
   [[nodiscard]] bool keep_spare() noexcept;
-  void release_spare() noexcept;
+  void release_spare() noexcept { spare_.reset(); }
 
   [[nodiscard]] uv_loop_t* raw() noexcept { return &loop_; }
 
@@ -91,7 +92,7 @@ class Loop {
   std::vector<std::function<void()>> deferred_;
   Steps steps_{precise_now, [this] { wake_next_turn(); }};
   std::uint64_t turn_ = 0;
-  int spare_ = -1;
+  Descriptor spare_;
   std::mutex mutex_;  // guards tasks_
   std::vector<std::function<void()>> tasks_;
 };

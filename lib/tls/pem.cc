@@ -12,6 +12,7 @@
 #include <system_error>
 #include <utility>
 
+#include "lib/base/descriptor.h"
 #include "lib/tls/context_impl.h"
 
 namespace starttls::tls {
@@ -25,21 +26,6 @@ constexpr const char* kSystemStores[] = {"/etc/ssl/certs/ca-certificates.crt",
                                          "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"};
 
 enum class Access : std::uint8_t { any, owner_only };
-
-class Descriptor {
- public:
-  explicit Descriptor(const std::string& path) noexcept
-      : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  [[nodiscard]] int get() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
 
 tl::unexpected<Error> system_failure(const std::string& path) {
   return fail(Errc::config, path + ": " + std::generic_category().message(errno));
@@ -64,7 +50,7 @@ std::vector<gid_t> own_groups() {
 }
 
 Result<std::string> read_file(const std::string& path, Access access) {
-  const Descriptor file(path);
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   struct stat status = {};
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0) return system_failure(path);
   if (!S_ISREG(status.st_mode)) return fail(Errc::config, path + ": not a regular file");

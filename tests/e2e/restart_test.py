@@ -14,26 +14,12 @@ from support import main, wait
 from support.client import FIN, Client, free_port
 from support.daemon import SANDBOX, Daemon, run_to_end, toml
 from support.environment import SANITIZED
-from support.fake_server import FakeServer, Gone
+from support.fake_server import FakeServer, taker
 from support.freeze import frozen_workers
 from support.supervisor import passing
 
 RESTARTS = 2 if SANITIZED else 5
 CLIENTS = 4
-
-
-def taker(connection):
-    """A server in the clear that takes mail."""
-    connection.send(b"220 mail.test ESMTP\r\n")
-    while True:
-        line = connection.line()
-        if line.startswith(b"QUIT"):
-            connection.send(b"221 bye\r\n")
-            raise Gone
-        if line.startswith(b"DATA"):
-            connection.send(b"354 go on\r\n")
-            connection.data()
-        connection.send(b"250 ok\r\n")
 
 
 class Guest(Client):

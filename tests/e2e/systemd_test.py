@@ -16,20 +16,9 @@ from support import main, wait
 from support.client import FIN, Client
 from support.daemon import SANDBOX, Daemon, run_to_end, toml
 from support.environment import pki
-from support.fake_server import FakeServer, Gone
+from support.fake_server import FakeServer, taker
 from support.freeze import frozen_workers
 from support.supervisor import Notified, passing
-
-
-def greeter(connection):
-    """A server in the clear that greets and answers."""
-    connection.send(b"220 mail.test ESMTP\r\n")
-    while True:
-        line = connection.line()
-        if line.startswith(b"QUIT"):
-            connection.send(b"221 bye\r\n")
-            raise Gone
-        connection.send(b"250 ok\r\n")
 
 
 def listening(address, family=socket.AF_INET):
@@ -45,7 +34,7 @@ class Supervised(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(self.enterContext(
             tempfile.TemporaryDirectory(prefix="starttls-systemd-")))
-        self.server = self.enterContext(FakeServer(greeter))
+        self.server = self.enterContext(FakeServer(taker))
         self.file = self.folder / "proxy.toml"
 
     def service(self, name, listen, **keys):

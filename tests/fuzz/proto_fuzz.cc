@@ -17,6 +17,7 @@
 
 #include "lib/base/ascii.h"
 #include "lib/proto/protocols.h"
+#include "tests/fuzz/holds.h"
 #include "tests/support/player.h"
 
 namespace {
@@ -28,14 +29,6 @@ using test::Outcome;
 using test::Player;
 using test::Side;
 using test::UpstreamPlayer;
-
-#define HOLDS(condition)                                                                  \
-  do {                                                                                    \
-    if (!(condition)) {                                                                   \
-      std::fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition); \
-      std::abort();                                                                       \
-    }                                                                                     \
-  } while (false)
 
 /// What the fuzzer has to know of a protocol to judge its roles without trusting them. A protocol
 /// without an entry is held to the general rules only.

@@ -15,20 +15,13 @@
 
 #include "lib/base/crc32c.h"
 #include "lib/proto/proxy_header.h"
+#include "tests/fuzz/holds.h"
 
 namespace {
 
 using namespace starttls;
 using namespace starttls::proto;
 using Origin = ProxyHeader::Origin;
-
-#define HOLDS(condition)                                                                  \
-  do {                                                                                    \
-    if (!(condition)) {                                                                   \
-      std::fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition); \
-      std::abort();                                                                       \
-    }                                                                                     \
-  } while (false)
 
 constexpr std::string_view kSignature{"\r\n\r\n\0\r\nQUIT\n", 12};
 

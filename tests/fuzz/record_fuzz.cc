@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "lib/tls/raw_codec13.h"
+#include "tests/fuzz/holds.h"
 #include "tests/support/hand_keys.h"
 
 namespace {
@@ -23,14 +24,6 @@ namespace {
 using namespace starttls;
 using test::HandKeys;
 namespace content = test::content;
-
-#define HOLDS(condition)                                                                  \
-  do {                                                                                    \
-    if (!(condition)) {                                                                   \
-      std::fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition); \
-      std::abort();                                                                       \
-    }                                                                                     \
-  } while (false)
 
 std::span<const std::byte> bytes(std::string_view text) {
   return std::as_bytes(std::span(text));

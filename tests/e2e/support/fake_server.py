@@ -122,6 +122,20 @@ class Connection:
         return octets
 
 
+def taker(connection):
+    """A script: a server in the clear that takes mail."""
+    connection.send(b"220 mail.test ESMTP\r\n")
+    while True:
+        line = connection.line()
+        if line.startswith(b"QUIT"):
+            connection.send(b"221 bye\r\n")
+            raise Gone
+        if line.startswith(b"DATA"):
+            connection.send(b"354 go on\r\n")
+            connection.data()
+        connection.send(b"250 ok\r\n")
+
+
 class FakeServer:
     """Listens on a loopback port, a free one if none is given, and runs `script` for each connection."""
 
