@@ -67,8 +67,9 @@ class Sandbox(unittest.TestCase):
     def pair(self):
         return [str(pathlib.Path(path).resolve()) for path in pki().pair()]
 
-    def start(self, listeners=1):
-        return self.enterContext(Daemon(arguments=["--config", self.file], listeners=listeners))
+    def start(self, listeners=1, **options):
+        return self.enterContext(Daemon(arguments=["--config", self.file], listeners=listeners,
+                                        **options))
 
     def session(self, port):
         with trusting_client(port) as client:
@@ -363,9 +364,13 @@ class User(Sandbox):
 
     def test_root_becomes_somebody_without_rights(self):
         self.write_for_user()
-        daemon = self.start()
+        # Root is in a few groups, as it is on a real system.
+        daemon = self.start(options={"extra_groups": [0, 42]})
         self.session(daemon.port)
         self.assert_became(daemon, 0)
+        groups = sorted(os.getgrouplist(USER, self.gid))
+        for status in statuses(daemon):
+            self.assertEqual(sorted(map(int, status["Groups"].split())), groups)
         self.assertNotIn("level=warn", daemon.text())
         self.hang_up(daemon, 1)  # who may read all that it takes
 
