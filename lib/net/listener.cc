@@ -46,7 +46,8 @@ Result<Socket> bind_unix(const Address& address) {
     if (errno != EADDRINUSE) return system_error(address, "bind");
     // Left behind by a process that is gone? Only a connection attempt tells.
     struct stat status {};
-    const Socket probe{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    // Who listens and does not accept is there too (EAGAIN), and not waited for.
+    const Socket probe{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     const bool stale = ::stat(name.sun_path, &status) == 0 && S_ISSOCK(status.st_mode) &&
                        probe.get() >= 0 && ::connect(probe.get(), generic, sizeof(name)) != 0 &&
                        errno == ECONNREFUSED;

@@ -183,6 +183,23 @@ class Restart(unittest.TestCase):
                 load.stop()
         self.assert_nothing_was_lost(load)
 
+    def test_a_unix_socket_whose_owner_does_not_accept(self):
+        """It is taken, and nobody waits for a place in its queue."""
+        path = f"{self.folder}/proxy.sock"
+        with contextlib.ExitStack() as stack:
+            owner, *queue = (stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(8))
+            owner.bind(path)
+            owner.listen(0)
+            for each in queue:
+                each.setblocking(False)
+            with self.assertRaises(BlockingIOError):
+                for each in queue:
+                    each.connect(path)
+            self.write(f"unix:{path}")
+            result = run_to_end("--config", self.file)
+        self.assertEqual(result.returncode, 69)
+        self.assertIn("Address already in use", result.stderr)
+
     def queued(self, daemon, addresses, number, line):
         """Clients that connect when the workers have been told of a signal and not yet heard of it."""
         with frozen_workers(daemon.process.pid):
