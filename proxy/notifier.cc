@@ -65,7 +65,8 @@ Result<Notifier> Notifier::take() {
       ::connect(fd, reinterpret_cast<const sockaddr*>(&name), static_cast<socklen_t>(size)) != 0) {
     return unreachable(*address);
   }
-  // A supervisor that is slow to read must hear READY, and one that does not read not stop us.
+  // A supervisor that is slow to read must hear READY, and one that does not read not stop us: what
+  // is said again and again does not wait at all.
   const timeval patience{.tv_sec = 1, .tv_usec = 0};
   static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)));
   return notifier;
@@ -88,19 +89,20 @@ void Notifier::stopping(std::chrono::milliseconds patience, std::string_view sta
 }
 
 void Notifier::alive() {
-  send("WATCHDOG=1");
+  send("WATCHDOG=1", Patience::none);
 }
 
 void Notifier::status(std::string_view text) {
   if (text == last_status_) return;
   last_status_ = text;
-  send("STATUS=" + last_status_);
+  send("STATUS=" + last_status_, Patience::none);
 }
 
 /// What the supervisor does not take is lost: it has gone, or will end us for the lack of it.
-void Notifier::send(const std::string& text) {
+void Notifier::send(const std::string& text, Patience patience) {
   if (!is_heard()) return;
-  static_cast<void>(::send(socket_.get(), text.data(), text.size(), MSG_NOSIGNAL));
+  const int flags = patience == Patience::none ? MSG_NOSIGNAL | MSG_DONTWAIT : MSG_NOSIGNAL;
+  static_cast<void>(::send(socket_.get(), text.data(), text.size(), flags));
 }
 
 }  // namespace starttls

@@ -4,6 +4,7 @@
 // start: what serves, as another user and in a sandbox, only sends on it.
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -39,7 +40,8 @@ class Notifier {
   void status(std::string_view text);
 
  private:
-  void send(const std::string& text);
+  enum class Patience : std::uint8_t { a_second, none };
+  void send(const std::string& text, Patience patience = Patience::a_second);
 
   net::Socket socket_;
   std::optional<std::chrono::microseconds> watchdog_;

@@ -12,7 +12,7 @@ import tempfile
 import time
 import unittest
 
-from support import main, wait
+from support import admin, main, wait
 from support.client import FIN, Client
 from support.daemon import SANDBOX, Daemon, run_to_end, toml
 from support.environment import pki
@@ -218,6 +218,19 @@ class Sockets(Supervised):
 
     def test_wrong_variables(self):
         self.write(self.service("one", "systemd:mail"))
+        for count, names in (("2147483647", None), ("99999999999999999999", None), ("-1", None),
+                             ("1", "mail:more"), ("2", "mail"), ("x", "mail")):
+            with self.subTest(count=count, names=names):
+                sock = self.tcp()
+                keywords = passing([("mail", sock)])
+                script = keywords["wrapper"][3].replace(
+                    "LISTEN_FDS=str(at - 1)", f"LISTEN_FDS={count!r}")
+                variables = {**keywords["options"]["env"], "LISTEN_FDNAMES": names or "mail"}
+                result = run_to_end(
+                    "--config", self.file, env=variables, pass_fds=keywords["options"]["pass_fds"],
+                    wrapper=[*keywords["wrapper"][:3], script, *keywords["wrapper"][4:]])
+                self.assertEqual(result.returncode, 78)
+                self.assertRegex(result.stderr, "^starttls-proxy: the environment's LISTEN_FD.*say\n$")
         result = run_to_end("--config", self.file, env={
             **os.environ, "LISTEN_PID": "x", "LISTEN_FDS": "1"})
         self.assertEqual((result.returncode, result.stderr), (
@@ -300,6 +313,28 @@ class Notify(Supervised):
             self.notified.hears({"WATCHDOG": "1"}.__eq__, len(self.notified.messages()) + 4)
             client.command(b"QUIT")
         daemon.expect_exit(0)
+
+    def test_a_supervisor_that_does_not_read_stops_nobody(self):
+        deaf = self.enterContext(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        deaf.bind(f"{self.folder}/deaf")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as crowd:
+            crowd.connect(f"{self.folder}/deaf")
+            crowd.setblocking(False)
+            with self.assertRaises(BlockingIOError):
+                while True:
+                    crowd.send(b"STATUS=nobody reads this")
+        self.notified.address = f"{self.folder}/deaf"
+        self.write(self.service("one", "127.0.0.1:0"))
+        text = admin.configured(self.file.read_text(encoding="utf-8"))
+        self.file.write_text(text, encoding="utf-8")
+        daemon = self.enterContext(Daemon(arguments=["--config", self.file], options={"env": {
+            **os.environ, "NOTIFY_SOCKET": self.notified.address, "WATCHDOG_USEC": "20000"}}))
+        where = admin.address(daemon)
+        admin.get(where, "/readyz")  # READY itself is patient
+        begun = time.monotonic()
+        for _ in range(5):
+            self.assertEqual(admin.get(where, "/readyz").status, 200)
+        self.assertLess(time.monotonic() - begun, 3)
 
     def test_a_watchdog_for_another_process_is_not_ours(self):
         daemon = self.supervise(environment={"WATCHDOG_USEC": "100000", "WATCHDOG_PID": "1"})
