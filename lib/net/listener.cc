@@ -20,9 +20,10 @@ namespace {
 
 constexpr int kBacklog = 4096;  // the kernel cuts it to net.core.somaxconn
 
-/// A TCP handshake that is under way takes a round trip to end, far away or here, where it is only
-/// a busy machine that takes its time (20 ms were seen not to be enough).
-constexpr std::chrono::milliseconds kHandshakesOnLoopback{100};
+/// A TCP handshake that is under way takes a round trip to end. On loopback that is the time until
+/// a client in connect() has the processor again: with both processors busy 100 ms were seen not to
+/// be enough, once in some hundred restarts.
+constexpr std::chrono::milliseconds kHandshakesOnLoopback{250};
 constexpr std::chrono::milliseconds kHandshakes{500};
 
 tl::unexpected<Error> system_error(const Address& address, const char* what) {
@@ -275,9 +276,14 @@ void Listener::pause() {
 
 void Listener::accept_waiting() {
   for (int count = 0; count < kAcceptsATurn; ++count) {
-    if (accept_one(Room::enough)) continue;
+    if (accept_one(Room::enough)) {
+      in_vain_ = 0;
+      continue;
+    }
     switch (errno) {
       case EAGAIN:
+        // Who shares the socket was quicker; or has shut it down, and then there is no end to it.
+        if (count == 0 && ++in_vain_ >= kTurnsInVain) pause();
         return;
       case EMFILE:
       case ENFILE:
@@ -285,12 +291,21 @@ void Listener::accept_waiting() {
         static_cast<void>(accept_one(Room::last));
         pause();
         return;
-      case ENOBUFS:
-      case ENOMEM:
+      case EINTR:
+      case ECONNABORTED:
+      case EPERM:  // a firewall
+      case EPROTO:
+      case ENETDOWN:
+      case ENOPROTOOPT:
+      case EHOSTDOWN:
+      case ENONET:
+      case EHOSTUNREACH:
+      case EOPNOTSUPP:
+      case ENETUNREACH:
+        break;  // of that one connection, which is gone: accept(2)
+      default:  // no memory; or somebody who shares the socket has shut it down
         pause();
         return;
-      default:
-        break;  // of that one connection, which is gone: accept(2)
     }
   }
 }

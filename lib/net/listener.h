@@ -86,6 +86,8 @@ class Listener {
   static constexpr std::chrono::milliseconds kPause{50};
   /// Connections accepted before others on the loop have their turn.
   static constexpr int kAcceptsATurn = 64;
+  /// Turns in a row that find nobody although somebody was announced; then there is a pause.
+  static constexpr int kTurnsInVain = 16;
 
   Listener(Loop& loop, Stream::Kind kind, OnConnection on_connection);
   Listener(const Listener&) = delete;
@@ -114,6 +116,7 @@ class Listener {
   OnConnection on_connection_;
   Socket socket_{-1};
   Timer pause_;
+  int in_vain_ = 0;
   uv_poll_t* poll_ = nullptr;  // outlives the listener until libuv lets go of it
   Holder holder_ = Holder::us;
 };

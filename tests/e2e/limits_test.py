@@ -200,10 +200,14 @@ class Descriptors(unittest.TestCase):
             before = daemon.cpu_seconds()
             for _ in range(3):
                 with daemon.connect() as client:
-                    heard, end = client.rest()
-                    self.assertEqual((heard[:6], end), (b"421 4.", FIN))
-            failed = daemon.lines(lambda fields: fields.get("msg") == "session failed", 3)
-            if workers == 1:  # else one may have what another has just let go, for the client's leg
+                    heard = client.line()
+                    if workers == 1:
+                        self.assertEqual(heard[:6], b"421 4.")
+                        self.assertEqual(client.rest(), (b"", FIN))
+                    else:  # one may have what others have just let go, for a leg or for both
+                        self.assertIn(heard[:4], (b"421 ", b"220 "))
+            if workers == 1:
+                failed = daemon.lines(lambda fields: fields.get("msg") == "session failed", 3)
                 self.assertEqual({fields["evidence"] for fields in failed},
                                  {"no descriptor is left for this process"})
 

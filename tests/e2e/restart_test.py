@@ -37,16 +37,22 @@ class Guest(Client):
 
 
 def send_mail(address):
-    """A whole session; AssertionError or OSError where anything is missing."""
-    with Guest(address) as client:
-        for command, code in ((None, b"220 "), (b"EHLO a.test", b"250 "), (b"MAIL FROM:<a@b.c>", b"250 "),
-                              (b"RCPT TO:<d@e.f>", b"250 "), (b"DATA", b"354 "),
-                              (b"Subject: x\r\n\r\nx\r\n.", b"250 "), (b"QUIT", b"221 ")):
-            reply = client.reply() if command is None else client.command(command)
-            if not reply.startswith(code):
-                raise AssertionError(f"{command!r} was answered {reply!r}")
-        if client.rest() != (b"", FIN):
-            raise AssertionError("no clean end")
+    """A whole session; AssertionError or OSError where anything is missing, and after which command."""
+    said = b"nothing"
+    try:
+        with Guest(address) as client:
+            said = b"a connection"
+            for command, code in ((None, b"220 "), (b"EHLO a.test", b"250 "), (b"MAIL FROM:<a@b.c>", b"250 "),
+                                  (b"RCPT TO:<d@e.f>", b"250 "), (b"DATA", b"354 "),
+                                  (b"Subject: x\r\n\r\nx\r\n.", b"250 "), (b"QUIT", b"221 ")):
+                reply = client.reply() if command is None else client.command(command)
+                said = command or b"the greeting"
+                if not reply.startswith(code):
+                    raise AssertionError(f"was answered {reply!r}")
+            if client.rest() != (b"", FIN):
+                raise AssertionError("no clean end")
+    except (AssertionError, OSError) as error:
+        raise AssertionError(f"after {said!r}: {error!r}") from error
 
 
 class Load:
@@ -83,7 +89,7 @@ class Load:
             try:
                 send_mail(address)
                 self.sent += 1  # a lost update does not matter
-            except (AssertionError, OSError) as error:
+            except AssertionError as error:
                 self.failures.append(error)
 
 

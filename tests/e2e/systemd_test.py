@@ -210,6 +210,22 @@ class Sockets(Supervised):
         self.assertIn("'three' is inherited: passed are 'one', 'two'", reason)
         self.session(two)
 
+    def test_a_socket_that_somebody_has_shut_down_costs_no_time(self):
+        """Whoever shares it may do that. It may also listen again."""
+        tcp, unix, other = self.tcp(), self.unix(f"{self.folder}/a.sock"), self.tcp()
+        self.write(self.service("one", "systemd:mail"), self.service("two", "systemd:other"))
+        daemon = self.start([("mail", tcp), ("mail", unix), ("other", other)])
+        for sock in (tcp, unix, other):
+            self.session(sock)
+        for sock in (tcp, unix):
+            sock.shutdown(socket.SHUT_RDWR)
+        before = daemon.cpu_seconds()
+        time.sleep(0.5)
+        self.assertLess(daemon.cpu_seconds() - before, 0.2)
+        self.session(other)
+        tcp.listen()
+        self.session(tcp)
+
     def test_the_variables_are_nobody_elses(self):
         for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
             self.write(self.service("one${" + name + "}", "systemd:mail"))
