@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <linux/landlock.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
@@ -218,9 +219,9 @@ int add_conditional(const Filter& filter) {
   // to clone.
   allow("clone", {{0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD}});
   for (const std::uint64_t request :
-       {std::uint64_t{FIONBIO}, std::uint64_t{FIONREAD}, std::uint64_t{FIOCLEX},
-        std::uint64_t{FIONCLEX}, std::uint64_t{TCGETS}, std::uint64_t{SIOCGIFINDEX},
-        std::uint64_t{SIOCGIFNAME}, std::uint64_t{SIOCGIFFLAGS}}) {
+       {std::uint64_t{FIONBIO}, std::uint64_t{FIONREAD}, std::uint64_t{SIOCOUTQ},
+        std::uint64_t{FIOCLEX}, std::uint64_t{FIONCLEX}, std::uint64_t{TCGETS},
+        std::uint64_t{SIOCGIFINDEX}, std::uint64_t{SIOCGIFNAME}, std::uint64_t{SIOCGIFFLAGS}}) {
     allow("ioctl", {equal(1, request)});
   }
   constexpr std::uint64_t kPrSetVma = 0x53564d41;  // names of memory areas

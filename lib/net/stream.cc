@@ -276,8 +276,10 @@ int Stream::pending_error() const noexcept {
 }
 
 std::size_t Stream::unacknowledged() const noexcept {
+  if (kind_ != Kind::tcp || fd() < 0) return 0;
   int octets = 0;
-  if (kind_ != Kind::tcp || ::ioctl(fd(), SIOCOUTQ, &octets) != 0) return 0;
+  // Who is not told waits: octets may be under way.
+  if (::ioctl(fd(), SIOCOUTQ, &octets) != 0) return 1;
   return static_cast<std::size_t>(octets);
 }
 

@@ -49,7 +49,10 @@ void Session::refuse(const Error& error) {
 }
 
 void Session::stop() {
-  if (phase_ == Phase::relay) {
+  if (phase_ == Phase::finishing && to_reset_ != nullptr) {
+    to_reset_->reset();
+    end();
+  } else if (phase_ == Phase::relay) {
     finish(Errc::draining, "the time to drain is over");
   } else {
     fail(Error{Errc::draining, "the proxy is stopping"});
@@ -296,9 +299,11 @@ void Session::finish(Outcome outcome, std::string reason) {
 /// RST makes the peer's kernel forget what it was sent and has not acknowledged, so that comes
 /// first.
 void Session::reset_when_delivered() {
-  const bool delivered = to_reset_->queued() == 0 && to_reset_->stream().unacknowledged() == 0;
+  const std::size_t left = to_reset_->queued() + to_reset_->stream().unacknowledged();
+  // Slow is not gone: who takes something within that time has as much again.
+  if (std::exchange(last_unsent_, left) != left) last_activity_ = env_.loop.now();
   const bool patient = env_.loop.now() < last_activity_ + kLinger;
-  if (!delivered && patient) {
+  if (left > 0 && patient) {
     arm_deadline();
     return;
   }

@@ -239,7 +239,7 @@ class Session final : LegEvents, OpenerEvents {
 
   std::chrono::milliseconds accepted_at_;    // the loop's clock, for deadlines
   std::chrono::milliseconds last_activity_;  // relay
-  std::size_t last_unsent_ = 0;              // relay: a slow reader is not an idle one
+  std::size_t last_unsent_ = 0;              // a slow reader is not an idle one
   std::chrono::nanoseconds born_at_;         // for measuring
   std::chrono::nanoseconds connected_at_{};
   std::chrono::nanoseconds greeted_at_{};

@@ -297,10 +297,12 @@ class Believing(unittest.TestCase):
             with Client(self.daemon("picky_implicit").port, source=source) as client:
                 client.send(header)
                 self.assertEqual(ending(client), (b"", FIN))
-        with Client(self.daemon("picky_implicit").port, source="127.0.0.2"):
-            with Client(self.daemon("picky_implicit").port, source="127.0.0.2") as second:
+        daemon = self.daemon("picky_implicit")
+        with Client(daemon.port, source="127.0.0.2"):
+            daemon.lines(lambda fields: fields.get("to") == "proxy_header", 2)
+            with Client(daemon.port, source="127.0.0.2") as second:
                 self.assertEqual(ending(second), (b"", FIN))
-        lines = self.daemon("picky_implicit").sessions(4)
+        lines = daemon.sessions(4)
         self.assertEqual(sorted(line["outcome"] for line in lines),
                          ["closed", "limit", "not_allowed", "not_allowed"])
 

@@ -1,6 +1,7 @@
 """The relay: byte-exact, bounded, each direction ended on its own."""
 
 import contextlib
+import hashlib
 import socket
 import threading
 import time
@@ -182,6 +183,25 @@ class BackPressure(Relay):
         digest = receive_digest(client.sock, WAITING, client.buffered())
         wait.until(lambda: sent, "the server has sent all")
         self.assertEqual([digest], sent)
+
+    def test_a_slow_client_hears_all_that_a_cut_server_said(self):
+        """The server's end is long past, and the client still takes a little now and then."""
+        size = 3 << 20
+        sent = []
+
+        def pour(connection):
+            sent.append(send_pieces(connection.sock, size))
+
+        _, daemon, client = self.relayed(pour)
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
+        received = bytearray(client.buffered())
+        while len(received) < size:
+            octets = client.sock.recv(size - len(received))
+            self.assertTrue(octets, "the end came early")
+            received += octets
+            time.sleep(0.08)
+        self.assertEqual([hashlib.sha256(received).hexdigest()], sent)
+        self.assertEqual(daemon.session()["outcome"], "truncated")
 
     def test_a_stalled_session_does_not_disturb_another(self):
         def pour(connection):

@@ -74,15 +74,17 @@ class Directions:
             client.start_tls(tls_client(), "mail.test")
         return client
 
-    def session(self, address):
-        """The line at the end of the session whose client was `address` (sock.getsockname())."""
+    def session(self, pair, address):
+        """The line at the end of the session whose client was `address` (sock.getsockname()): of this
+        service, for ports come again."""
         name = f"{address[0]}:{address[1]}"
         return self._daemon.lines(
-            lambda fields: "outcome" in fields and fields.get("client") == name)[0]
+            lambda fields: "outcome" in fields and fields["service"] == "-".join(pair)
+            and fields["client"] == name)[0]
 
     def assert_legs(self, pair, address):
         """That session ended well, and its legs were what the modes say."""
-        line = self.session(address)
+        line = self.session(pair, address)
         expected = tuple("none" if mode == "none" else "TLSv1.3" for mode in pair)
         seen = line["downstream_tls"], line["upstream_tls"]
         if seen != expected or line["outcome"] != "ok":
