@@ -172,7 +172,13 @@ void Worker::end_listeners(Listenings all, std::chrono::milliseconds patience) {
   while (!all.empty()) {
     const auto id = all.begin()->first;
     Listening& ending = ending_.insert(all.extract(all.begin())).position->second;
-    const auto wanted = std::min(ending.listener->begin_end(), patience);
+    const auto end = ending.listener->begin_end();
+    if (end.resets_some) {
+      shared_.log.info(
+          "who connects at this moment may be reset: the kernel wants rights for a filter",
+          {{"service", ending.service->config.name}});
+    }
+    const auto wanted = std::min(end.patience, patience);
     if (wanted.count() == 0) {
       take_last(id);
       continue;

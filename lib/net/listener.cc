@@ -20,10 +20,9 @@ namespace {
 
 constexpr int kBacklog = 4096;  // the kernel cuts it to net.core.somaxconn
 
-/// A TCP handshake that is under way takes a round trip to end. On loopback that is the time until
-/// a client in connect() has the processor again: with both processors busy 100 ms were seen not to
-/// be enough, once in some hundred restarts.
-constexpr std::chrono::milliseconds kHandshakesOnLoopback{250};
+/// A TCP handshake that is under way takes a round trip to end, far away or here, where it takes as
+/// long as a client in connect() waits for the processor.
+constexpr std::chrono::milliseconds kHandshakesOnLoopback{50};
 constexpr std::chrono::milliseconds kHandshakes{500};
 
 tl::unexpected<Error> system_error(const Address& address, const char* what) {
@@ -121,16 +120,15 @@ SocketAddress local_address(const Socket& socket) {
 
 /// The kernel drops what would begin a connection (SYN), and lets the rest of a handshake pass. The
 /// only way to close a TCP listener without resetting those that are between the two: they belong
-/// to it, and go with it (but for net.ipv4.tcp_migrate_req).
-void drop_new_handshakes(int fd) noexcept {
+/// to it, and go with it (but for net.ipv4.tcp_migrate_req). False: some kernels want CAP_BPF.
+bool drop_new_handshakes(int fd) noexcept {
   constexpr unsigned kFlags = 13;  // RFC 9293 §3.1; the filter sees the TCP header
   constexpr unsigned kSyn = 0x02;
   sock_filter program[] = {BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kFlags),
                            BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kSyn, 0, 1),
                            BPF_STMT(BPF_RET | BPF_K, 0), BPF_STMT(BPF_RET | BPF_K, 0xffffffff)};
   const sock_fprog filter{.len = std::size(program), .filter = program};
-  // Without it a few may be lost, as with anybody else who closes a listener.
-  static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)));
+  return ::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) == 0;
 }
 
 }  // namespace
@@ -237,7 +235,7 @@ Result<> Listener::open(Socket socket, Holder holder) {
   return {};
 }
 
-std::chrono::milliseconds Listener::begin_end() noexcept {
+Listener::Ending Listener::begin_end() noexcept {
   const int fd = socket_.get();
   if (holder_ == Holder::supervisor || fd < 0) return {};
   if (kind_ == Stream::Kind::unix_socket) {
@@ -245,8 +243,8 @@ std::chrono::milliseconds Listener::begin_end() noexcept {
     static_cast<void>(::shutdown(fd, SHUT_RD));
     return {};
   }
-  drop_new_handshakes(fd);
-  return is_loopback(local_address(fd)) ? kHandshakesOnLoopback : kHandshakes;
+  if (!drop_new_handshakes(fd)) return {.patience = {}, .resets_some = true};
+  return {.patience = is_loopback(local_address(fd)) ? kHandshakesOnLoopback : kHandshakes};
 }
 
 void Listener::accept_queued() {

@@ -97,11 +97,14 @@ class Listener {
   /// Takes the socket. Errors: system.
   [[nodiscard]] Result<> open(Socket socket, Holder holder = Holder::us);
 
-  /// From now on nobody new comes in, and who has begun to is still let in. Returns how long that
-  /// may take; then call `accept_queued`. Who tries meanwhile gets no answer, and is refused, or
-  /// served by a process that listens on the same address, when his kernel tries again (after a
-  /// second).
-  [[nodiscard]] std::chrono::milliseconds begin_end() noexcept;
+  struct Ending {
+    std::chrono::milliseconds patience{};  ///< how long who has begun to come in may take
+    bool resets_some = false;  ///< the kernel lets nobody in peace: a few may be reset in the end
+  };
+  /// From now on nobody new comes in, and who has begun to is still let in, for so long; then call
+  /// `accept_queued`. Who tries meanwhile gets no answer, and is refused, or served by a process
+  /// that listens on the same address, when his kernel tries again (after a second).
+  [[nodiscard]] Ending begin_end() noexcept;
   /// Accepts all connections that wait, now. A supervisor's are left for whom it starts next.
   void accept_queued();
 
