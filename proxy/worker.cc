@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 #include <pthread.h>
 
+#include "lib/net/signals.h"
+
 namespace starttls {
 namespace {
 
@@ -26,6 +28,7 @@ Worker::~Worker() {
 void Worker::start() {
   std::latch begun{1};
   thread_ = std::thread([this, &begun] {
+    net::leave_signals_to_others();
     // For those who look at the process's threads; a name has 15 characters.
     static_cast<void>(
         ::pthread_setname_np(::pthread_self(), fmt::format("worker {}", index_).c_str()));

@@ -21,10 +21,24 @@ Signals::Signals(Loop& loop, std::initializer_list<int> numbers, std::function<v
 }
 
 Signals::~Signals() {
+  // With the last handle libuv puts the default action back: to be killed, a moment before the end.
+  sigset_t ours;
+  sigemptyset(&ours);
+  for (const uv_signal_t* handle : handles_) sigaddset(&ours, handle->signum);
+  ::pthread_sigmask(SIG_BLOCK, &ours, nullptr);
   for (uv_signal_t* handle : handles_) {
     uv_close(reinterpret_cast<uv_handle_t*>(handle),
              [](uv_handle_t* closed) noexcept { delete reinterpret_cast<uv_signal_t*>(closed); });
   }
+}
+
+void leave_signals_to_others() noexcept {
+  sigset_t others;
+  sigfillset(&others);
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS}) {
+    sigdelset(&others, fault);
+  }
+  ::pthread_sigmask(SIG_BLOCK, &others, nullptr);
 }
 
 void ignore_broken_pipes() noexcept {

@@ -8,7 +8,8 @@
 
 namespace starttls::net {
 
-/// Delivers signals on a loop until it is destroyed.
+/// Delivers signals on a loop until it is destroyed; from then on they are ignored by its thread,
+/// as they are by those of `leave_signals_to_others`: the process is about to end.
 class Signals {
  public:
   /// `on_signal` is called with the signal's number.
@@ -21,6 +22,10 @@ class Signals {
   std::function<void(int)> on_signal_;
   std::vector<uv_signal_t*> handles_;  // outlive this object until libuv lets go of them
 };
+
+/// For threads that serve, when they begin: no signal but those of a fault reaches them, nor the
+/// threads that they begin.
+void leave_signals_to_others() noexcept;
 
 /// A write to a closed connection is an error of that connection, not a signal.
 void ignore_broken_pipes() noexcept;
