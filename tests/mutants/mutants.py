@@ -214,7 +214,7 @@ MUTANTS = [
            because=r"a password is in the log"),
     Mutant("a PROXY header is believed whoever sends it", "lib/session/client_identity.cc",
            [("if (address_ && config::contains(downstream.proxy_protocol, mapped_octets(*address_))) {",
-             "if (address_) {")],
+             "if (address_ && !downstream.proxy_protocol.empty()) {")],
            [BELIEVING + "test_a_header_of_somebody_else_ends_the_session"],
            because=r"b'221 '.* != \(b'421 '"),
     Mutant("a PROXY header that is due may be missing", "lib/session/client_identity.cc",
