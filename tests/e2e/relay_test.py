@@ -1,7 +1,6 @@
 """The relay: byte-exact, bounded, each direction ended on its own."""
 
 import contextlib
-import hashlib
 import socket
 import threading
 import time
@@ -12,7 +11,7 @@ from support.client import FIN, RESET
 from support.daemon import Daemon, configuration
 from support.environment import SANITIZED
 from support.fake_server import FakeServer, Smtp
-from support.relay import commit, receive_digest, send_pieces
+from support.relay import Digest, commit, receive_digest, send_pieces
 
 MIB = 1 << 20
 WAITING = (64 if SANITIZED else 256) * MIB
@@ -200,7 +199,7 @@ class BackPressure(Relay):
             self.assertTrue(octets, "the end came early")
             received += octets
             time.sleep(0.08)
-        self.assertEqual([hashlib.sha256(received).hexdigest()], sent)
+        self.assertEqual([Digest(received).value], sent)
         self.assertEqual(daemon.session()["outcome"], "truncated")
 
     def test_a_stalled_session_does_not_disturb_another(self):

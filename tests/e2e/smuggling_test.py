@@ -5,7 +5,6 @@ and bridge (both). The server tells by a hash, or octet by octet, what came out.
 """
 
 import contextlib
-import hashlib
 import random
 import socket
 import ssl
@@ -19,7 +18,7 @@ from support.client import FIN, RESET
 from support.dialects import start_tls
 from support.fake_server import FakeServer, Lmtp, Smtp
 from support.gateway import Gateway
-from support.relay import pieces, receive_digest, send_pieces
+from support.relay import Digest, pieces, receive_digest, send_pieces
 
 MODES = {"upgrade": ("none", "starttls"), "terminate": ("starttls", "none"),
          "bridge": ("starttls", "starttls")}
@@ -175,8 +174,8 @@ class Mail(unittest.TestCase):
                 self.assertEqual(self.client.reply(), b"250 2.0.0 kept\r\n")
                 self.client.close()
                 self.heard()
-                kept = hashlib.sha256(self.connection.messages[0]).hexdigest()
-                self.assertEqual(kept, hashlib.sha256(line + b"\r\n").hexdigest())
+                kept = Digest(self.connection.messages[0]).value
+                self.assertEqual(kept, Digest(line + b"\r\n").value)
 
     def test_m2_cr_and_lf_on_both_sides_of_a_border(self):
         """Records and segments of 16 KiB that end in CR, and begin with LF; in both directions."""
@@ -199,11 +198,11 @@ class Mail(unittest.TestCase):
                     self.client.send(segment)
                 self.assertEqual(self.client.line(), b"250 all of it\r\n")
                 self.client.close()
-                self.assertEqual(digests, [hashlib.sha256(whole).hexdigest()])
+                self.assertEqual(digests, [Digest(whole).value])
 
     def test_m2_m10_both_directions_at_once_in_pieces_of_all_sizes(self):
         size = 4 * MIB + 1
-        expected = hashlib.sha256(b"".join(pieces(size))).hexdigest()
+        expected = Digest(b"".join(pieces(size))).value
 
         def relay(connection):
             sent = []

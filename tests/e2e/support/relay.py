@@ -1,9 +1,23 @@
 """Sessions brought to the point where the proxy no longer looks at the bytes."""
 
-import hashlib
 import random
+import zlib
 
 _BLOCK = random.Random(4711).randbytes((8 << 20) + 1)
+
+
+class Digest:
+    """A CRC-32, which sees what is lost, changed or out of its place and costs a sixth of a SHA-256."""
+
+    def __init__(self, octets=b""):
+        self._crc = zlib.crc32(octets)
+
+    def update(self, octets):
+        self._crc = zlib.crc32(octets, self._crc)
+
+    @property
+    def value(self):
+        return f"{self._crc:08x}"
 
 
 def commit(client):
@@ -27,19 +41,19 @@ def pieces(size, seed=1):
 
 
 def send_pieces(sock, size, progress=None):
-    """Sends them; their SHA-256. `progress` is a list of one number that counts what has gone."""
-    digest = hashlib.sha256()
+    """Sends them; their digest. `progress` is a list of one number that counts what has gone."""
+    digest = Digest()
     for piece in pieces(size):
         sock.sendall(piece)
         digest.update(piece)
         if progress is not None:
             progress[0] += len(piece)
-    return digest.hexdigest()
+    return digest.value
 
 
 def receive_digest(sock, size, buffered=b""):
-    """The SHA-256 of `size` octets: those already read, then those of the socket."""
-    digest = hashlib.sha256(buffered)
+    """The digest of `size` octets: those already read, then those of the socket."""
+    digest = Digest(buffered)
     size -= len(buffered)
     buffer = memoryview(bytearray(1 << 18))
     while size:
@@ -48,4 +62,4 @@ def receive_digest(sock, size, buffered=b""):
             raise AssertionError(f"{size} octets are missing")
         digest.update(buffer[:count])
         size -= count
-    return digest.hexdigest()
+    return digest.value
