@@ -3,18 +3,16 @@
 #include <cstdint>
 #include <string_view>
 
-#include <fmt/chrono.h>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "lib/base/utc.h"
 #include "lib/tls/context.h"
 
 namespace starttls {
 namespace {
 
 std::string as_text(std::chrono::system_clock::time_point time) {
-  return fmt::format("{:%Y-%m-%d %H:%M:%S} UTC",
-                     fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
+  return utc(time, "%Y-%m-%d %H:%M:%S UTC");
 }
 
 void add(std::vector<CertificateInUse>& all, const std::string& service, metrics::Leg leg,
@@ -51,7 +49,8 @@ std::vector<std::string> obstacles(bool draining, const std::vector<CertificateI
 proto::AdminResponse verdict(std::string_view word, const std::vector<std::string>& obstacles) {
   if (obstacles.empty()) return {.body = std::string(word) + "\n"};
   proto::AdminResponse response{.status = proto::HttpStatus::unavailable};
-  for (const auto& each : obstacles) response.body += fmt::format("not {}: {}\n", word, each);
+  for (const auto& each : obstacles)
+    response.body.append("not ").append(word).append(": " + each + "\n");
   return response;
 }
 

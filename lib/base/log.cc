@@ -5,10 +5,10 @@
 #include <thread>
 #include <utility>
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include "lib/base/ascii.h"
+#include "lib/base/utc.h"
 
 namespace starttls::log {
 namespace {
@@ -71,8 +71,7 @@ std::string timestamp() {
   const auto now = std::chrono::system_clock::now();
   const auto ms =
       std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
-                     fmt::gmtime(std::chrono::system_clock::to_time_t(now)), ms);
+  return fmt::format("{}.{:03}Z", utc(now, "%Y-%m-%dT%H:%M:%S"), ms);
 }
 
 }  // namespace
