@@ -24,6 +24,9 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests" / "e2e"
 COMPILERS = 2
+# What most sources include, parsed once for all mutants.
+HEADERS = """algorithm array chrono functional map memory optional span string string_view utility variant vector
+tl/expected.hpp fmt/format.h""".split()
 DAEMONS = 4         # under test at a time; they mostly wait
 TEST_DEADLINE = 15  # seconds one wait inside a test may take, here
 LIMIT = 120         # seconds for a compiler or a selection of tests
@@ -308,6 +311,7 @@ class Build:
 
     def __init__(self, folder, ninja):
         self.folder = folder
+        self._headers = None
         self._slots = threading.Semaphore(COMPILERS)
         commands = json.loads((folder / "compile_commands.json").read_text())
         self._compile = {entry["file"]: shlex.split(entry["command"]) for entry in commands}
@@ -321,16 +325,25 @@ class Build:
             words = words[:-2]
         self._link = words
 
-    def compile(self, file, source, out):
-        """`source`, a changed copy of `file`, as the build would compile that; quickly."""
+    def _command(self, file, source, out):
+        """As the build would compile `file`; quickly."""
         command = list(self._compile[str(ROOT / file)])
-        for i, word in enumerate(command):
-            if word == "-o":
-                command[i + 1] = str(out)
-            elif word == "-c":
-                command[i + 1] = str(source)
+        command[command.index("-o") + 1] = str(out)
+        command[command.index("-c") + 1] = str(source)
+        return [*command, "-O0", "-g0", "-w", "-Wp,-U_FORTIFY_SOURCE"]
+
+    def precompile(self, scratch):
+        """The headers, with the flags of the library: what has others is compiled without."""
+        self._headers = pathlib.Path(scratch) / "headers.h"
+        self._headers.write_text("".join(f"#include <{name}>\n" for name in HEADERS))
+        words = self._command("lib/base/log.cc", self._headers, f"{self._headers}.gch")
+        words[words.index("-c"):words.index("-c")] = ["-x", "c++-header"]
+        must(words, cwd=self.folder)
+
+    def compile(self, file, source, out):
+        """`source`, a changed copy of `file`."""
         with self._slots:
-            must([*command, "-O0", "-g0", "-w", "-Wp,-U_FORTIFY_SOURCE"], cwd=self.folder)
+            must([*self._command(file, source, out), "-include", str(self._headers)], cwd=self.folder)
 
     def link(self, file, made, out):
         """The program with the object `made` instead of its own of `file`, ahead of all libraries."""
@@ -355,24 +368,23 @@ def mutate(mutant):
 
 
 def run_tests(daemon, names):
-    """What unittest says of these tests against that daemon."""
+    """What unittest says of each of these tests against that daemon."""
     environment = {**os.environ, "STARTTLS_PROXY": str(daemon)}
     result = run([sys.executable, __file__, "--tests", *names], env=environment)
-    report = result.stdout.rpartition("\nREPORT ")[2]
+    reports = result.stdout.rpartition("\nREPORTS ")[2]
     try:
-        return json.loads(report)
+        return json.loads(reports)
     except json.JSONDecodeError:
         raise Broken(f"the tests did not run to their end:\n{result.stdout[-3000:]}") from None
 
 
 def judge(mutant, daemon):
     must([str(daemon), "--version"])
-    report = run_tests(daemon, [HONEST])
-    if report["ran"] != 1 or report["failures"] or report["errors"]:
+    honest, *reports = run_tests(daemon, [HONEST, *mutant.killers])
+    if honest["ran"] != 1 or honest["failures"] or honest["errors"]:
         raise Broken("not even an honest session succeeds with it: it is broken, and proves "
-                     f"nothing\n{report}")
-    for killer in mutant.killers:
-        report = run_tests(daemon, [killer])
+                     f"nothing\n{honest}")
+    for killer, report in zip(mutant.killers, reports, strict=True):
         if report["skipped"]:
             raise Skipped(report["skipped"][0])
         said = "\n".join(report["failures"])
@@ -403,45 +415,53 @@ def check(mutant, build, scratch):
     return None
 
 
+def check_green(names):
+    """All that must be red with a mutant must be green without, or red would mean nothing."""
+    reports = run_tests(os.environ["STARTTLS_PROXY"], names)
+    skipped = 0
+    for name, report in zip(names, reports, strict=True):
+        skipped += bool(report["skipped"])
+        if report["failures"] or report["errors"] or not (report["ran"] or report["skipped"]):
+            raise Broken(f"{name}\n{json.dumps(report, indent=1)}")
+    print(f"green {len(names) - skipped} tests without a mutant", flush=True)
+
+
 def check_all(build, only):
     mutants = [mutant for mutant in MUTANTS if only in mutant.name]
-    bad = []
     with (tempfile.TemporaryDirectory(prefix="starttls-mutants-") as scratch,
           concurrent.futures.ThreadPoolExecutor(DAEMONS) as pool):
+        green = pool.submit(check_green, sorted({HONEST, *(killer for mutant in mutants
+                                                           for killer in mutant.killers)}))
+        build.precompile(scratch)
         checks = [pool.submit(check, mutant, build, scratch) for mutant in mutants]
-        # All that must be red there must be green here, or red would mean nothing.
-        killers = sorted({HONEST, *(killer for mutant in mutants for killer in mutant.killers)})
+        bad = [name for name in (each.result() for each in checks) if name]
         try:
-            report = run_tests(os.environ["STARTTLS_PROXY"], killers)
-            skipped = len(report["skipped"])
-            if report["ran"] < len(killers) - skipped or report["failures"] or report["errors"]:
-                raise Broken(json.dumps(report, indent=1))
-            print(f"green {len(killers) - skipped} tests without a mutant", flush=True)
+            green.result()
         except Broken as reason:
             print(f"FAIL  without a mutant\n      {reason}", flush=True)
             bad.append("without a mutant")
-        bad += [name for name in (each.result() for each in checks) if name]
     print(f"{len(mutants)} mutants, {len(bad)} failures")
     return 1 if bad or not mutants else 0
 
 
 def tests_process(names):
-    """In a process of its own: runs the tests up to the first failure, and reports."""
+    """In a process of its own: runs each of the tests up to its first failure, and reports."""
     import unittest  # pylint: disable=import-outside-toplevel
 
     sys.path.insert(0, str(TESTS))
     from support import wait  # pylint: disable=import-error,import-outside-toplevel
     wait.DEADLINE = TEST_DEADLINE  # ahead of the modules that take it for a default
 
-    result = unittest.TestResult()
-    result.failfast = True
-    suite = unittest.defaultTestLoader.loadTestsFromNames(names)
-    suite.run(result)
-    report = {"ran": result.testsRun,
-              "failures": [said for _, said in result.failures],
-              "errors": [said for _, said in result.errors],
-              "skipped": [why for _, why in result.skipped]}
-    print("\nREPORT " + json.dumps(report))
+    reports = []
+    for name in names:
+        result = unittest.TestResult()
+        result.failfast = True
+        unittest.defaultTestLoader.loadTestsFromName(name).run(result)
+        reports.append({"ran": result.testsRun,
+                        "failures": [said for _, said in result.failures],
+                        "errors": [said for _, said in result.errors],
+                        "skipped": [why for _, why in result.skipped]})
+    print("\nREPORTS " + json.dumps(reports))
 
 
 def main():
