@@ -8,6 +8,12 @@ if(STARTTLS_SANITIZE)
   add_compile_options(-fsanitize=${STARTTLS_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${STARTTLS_SANITIZE})
 endif()
-if(STARTTLS_FUZZ)
-  add_compile_options(-fsanitize=fuzzer-no-link)
-endif()
+
+# starttls_fuzzed(TARGET): tells the fuzzers where they have been; what -fsanitize=fuzzer-no-link stands for, but that
+# it may use others' precompiled headers.
+function(starttls_fuzzed target)
+  if(STARTTLS_FUZZ)
+    target_compile_options(${target} PRIVATE
+      -fsanitize-coverage=inline-8bit-counters,indirect-calls,trace-cmp,pc-table,stack-depth)
+  endif()
+endfunction()

@@ -164,7 +164,7 @@ TEST_CASE("mailbox: messages are stored octet by octet, unfinished ones not at a
     CHECK(first->commit().value() == "5 octets stored as 000001.eml");
     CHECK(mailbox.begin()->commit().value() == "0 octets stored as 000002.eml");
   }
-  CHECK(file_text(folder.path + "/000001.eml") == "a\r\n\0b"s);
+  CHECK(file_text(folder.file("000001.eml")) == "a\r\n\0b"s);
   CHECK(std::distance(std::filesystem::directory_iterator(folder.path), {}) == 2);
   std::filesystem::remove_all(folder.path);
   CHECK_FALSE(mailbox.begin()->commit());

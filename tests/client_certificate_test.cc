@@ -138,7 +138,7 @@ TEST_CASE("client certificate: without client_ca none is asked for", "[tls]") {
 
 TEST_CASE("client certificate: ours is sent to a server that asks", "[tls]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
-  const test::TempFolder folder;
+  const test::PkiFolder folder;
   const auto own = folder.write("own", test_pki().ca.issue(device_options()));
   const auto context = client_context({.certificate = own});
   const LibraryOptions strict{
@@ -157,7 +157,7 @@ TEST_CASE("client certificate: ours is sent to a server that asks", "[tls]") {
 }
 
 TEST_CASE("client certificate: our client and our server know each other, resumed too", "[tls]") {
-  const test::TempFolder folder;
+  const test::PkiFolder folder;
   const auto clients =
       client_context({.certificate = folder.write("own", test_pki().ca.issue(device_options()))});
   const auto servers = strict_server();
@@ -205,7 +205,7 @@ TEST_CASE("client certificate: a server that demands one we lack refuses us in w
 
 TEST_CASE("client certificate: our own must come with its key, and the CA file must parse",
           "[tls]") {
-  const test::TempFolder folder;
+  const test::PkiFolder folder;
   const auto one = folder.write("one", test_pki().ca.issue(device_options()));
   const auto two = folder.write("two", test_pki().ca.issue(device_options()));
   const auto mixed = tls::Context::client({.verification = tls::Verification::none,
@@ -216,7 +216,7 @@ TEST_CASE("client certificate: our own must come with its key, and the CA file m
   const auto server = tls::Context::server(
       {.certificates = {one}, .client_ca = folder.write("ca.pem", "nothing", 0644)});
   REQUIRE_FALSE(server);
-  CHECK(server.error().reason == folder.path("ca.pem") + ": holds no certificate");
+  CHECK(server.error().reason == folder.file("ca.pem") + ": holds no certificate");
 }
 
 /// What a server keeps of such a visit.

@@ -12,7 +12,7 @@ using session::ClientTable;
 
 namespace {
 
-IpEndpoint at(const std::string& host, std::uint16_t port = 1) {
+IpEndpoint endpoint(const std::string& host, std::uint16_t port = 1) {
   return *net::ip_endpoint(*net::parse_ip(host, port));
 }
 
@@ -22,27 +22,27 @@ TEST_CASE("client table: an address has so many sessions and no more", "[session
   ClientTable table;
   std::vector<ClientTable::Seat> seats;
   for (std::uint16_t port = 1; port <= 3; ++port) {
-    auto seat = table.take("office", at("192.0.2.1", port), 3);
+    auto seat = table.take("office", endpoint("192.0.2.1", port), 3);
     REQUIRE(seat);
     seats.push_back(std::move(*seat));
   }
-  const auto refused = table.take("office", at("192.0.2.1", 4), 3);
+  const auto refused = table.take("office", endpoint("192.0.2.1", 4), 3);
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == Errc::limit);
   CHECK(refused.error().reason == "too many sessions from your address");
   CHECK(refused.error().evidence == "downstream.max_per_client = 3");
 
-  CHECK(table.take("office", at("192.0.2.2"), 3));
-  CHECK(table.take("other", at("192.0.2.1"), 3));
+  CHECK(table.take("office", endpoint("192.0.2.2"), 3));
+  CHECK(table.take("other", endpoint("192.0.2.1"), 3));
   seats.pop_back();
-  CHECK(table.take("office", at("192.0.2.1", 5), 3));
+  CHECK(table.take("office", endpoint("192.0.2.1", 5), 3));
 }
 
 TEST_CASE("client table: what is over is forgotten", "[session]") {
   ClientTable table;
   {
-    const auto one = table.take("office", at("192.0.2.1"), 3);
-    auto two = table.take("office", at("2001:db8::1"), 3);
+    const auto one = table.take("office", endpoint("192.0.2.1"), 3);
+    auto two = table.take("office", endpoint("2001:db8::1"), 3);
     CHECK(table.addresses() == 2);
     ClientTable::Seat moved = std::move(*two);
     ClientTable::Seat assigned;
@@ -55,31 +55,31 @@ TEST_CASE("client table: what is over is forgotten", "[session]") {
 TEST_CASE("client table: who came without a limit counts when there is one", "[session]") {
   ClientTable table;
   {
-    const auto one = table.take("office", at("192.0.2.1"), 0);
-    const auto two = table.take("office", at("192.0.2.1"), 0);
+    const auto one = table.take("office", endpoint("192.0.2.1"), 0);
+    const auto two = table.take("office", endpoint("192.0.2.1"), 0);
     CHECK((one && two));
     CHECK(table.addresses() == 1);
-    CHECK_FALSE(table.take("office", at("192.0.2.1"), 2));
-    CHECK(table.take("office", at("192.0.2.1"), 3));
+    CHECK_FALSE(table.take("office", endpoint("192.0.2.1"), 2));
+    CHECK(table.take("office", endpoint("192.0.2.1"), 3));
   }
   CHECK(table.addresses() == 0);
 }
 
 TEST_CASE("client table: IPv4 is one address in both its forms, IPv6 each by itself", "[session]") {
   ClientTable table;
-  const auto seat = table.take("office", at("::ffff:192.0.2.1"), 1);
-  CHECK_FALSE(table.take("office", at("192.0.2.1"), 1));
-  const auto six = table.take("office", at("2001:db8::1"), 1);
-  CHECK(table.take("office", at("2001:db8::2"), 1));
-  CHECK_FALSE(table.take("office", at("2001:db8::1"), 1));
+  const auto seat = table.take("office", endpoint("::ffff:192.0.2.1"), 1);
+  CHECK_FALSE(table.take("office", endpoint("192.0.2.1"), 1));
+  const auto six = table.take("office", endpoint("2001:db8::1"), 1);
+  CHECK(table.take("office", endpoint("2001:db8::2"), 1));
+  CHECK_FALSE(table.take("office", endpoint("2001:db8::1"), 1));
 }
 
 TEST_CASE("client table: a lower limit holds for those who come, not for those who are there",
           "[session]") {
   ClientTable table;
-  const auto one = table.take("office", at("192.0.2.1"), 3);
-  const auto two = table.take("office", at("192.0.2.1"), 3);
-  CHECK_FALSE(table.take("office", at("192.0.2.1"), 1));
-  CHECK_FALSE(table.take("office", at("192.0.2.1"), 2));
-  CHECK(table.take("office", at("192.0.2.1"), 3));
+  const auto one = table.take("office", endpoint("192.0.2.1"), 3);
+  const auto two = table.take("office", endpoint("192.0.2.1"), 3);
+  CHECK_FALSE(table.take("office", endpoint("192.0.2.1"), 1));
+  CHECK_FALSE(table.take("office", endpoint("192.0.2.1"), 2));
+  CHECK(table.take("office", endpoint("192.0.2.1"), 3));
 }

@@ -13,13 +13,10 @@
 namespace starttls {
 namespace {
 
-using test::TempFolder;
+using test::has;
+using test::PkiFolder;
 using test::test_pki;
 using tls::Context;
-
-bool has(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
 
 std::string client_failure(const std::string& ca_file) {
   const auto context = Context::client({.ca_file = ca_file});
@@ -37,7 +34,7 @@ std::string server_failure(const tls::ChainAndKey& files) {
 }
 
 TEST_CASE("context: a CA file may hold several certificates and prose", "[tls]") {
-  const TempFolder folder;
+  const PkiFolder folder;
   const auto& pki = test_pki();
   CHECK(client_failure(folder.write("one.pem", pki.root.certificate_pem())) == "");
   CHECK(client_failure(folder.write("two.pem", "# ours\n" + pki.root.certificate_pem() +
@@ -48,15 +45,15 @@ TEST_CASE("context: a CA file may hold several certificates and prose", "[tls]")
 
 TEST_CASE("context: a CA file that is missing, empty or garbage is an error with its name",
           "[tls][security]") {
-  const TempFolder folder;
+  const PkiFolder folder;
   const std::string good = test_pki().root.certificate_pem();
-  CHECK(client_failure(folder.path("none.pem")) == ": No such file or directory");
+  CHECK(client_failure(folder.file("none.pem")) == ": No such file or directory");
   CHECK(client_failure(folder.write("empty.pem", "")) == ": holds no certificate");
   CHECK(client_failure(folder.write("prose.pem", "hello\n")) == ": holds no certificate");
   CHECK(client_failure(folder.write("key.pem", test_pki().server.key_pem())) ==
         ": holds no certificate");
   CHECK(client_failure("/dev/null") == ": not a regular file");
-  CHECK(client_failure(folder.path(".")) == ": not a regular file");
+  CHECK(client_failure(folder.file(".")) == ": not a regular file");
   CHECK(has(client_failure(folder.write("cut.pem", good.substr(0, good.size() / 2))), "not PEM"));
   CHECK(has(client_failure(folder.write("second.pem", good + good.substr(0, good.size() / 2))),
             "not PEM after 1 certificates"));
@@ -89,7 +86,7 @@ TEST_CASE("context: a server needs a certificate", "[tls]") {
 }
 
 TEST_CASE("context: chain and key are read from PEM, ECDSA and RSA", "[tls]") {
-  const TempFolder folder;
+  const PkiFolder folder;
   CHECK(server_failure(folder.write("ecdsa", test_pki().server)) == "");
   CHECK(server_failure(folder.write("rsa", test_pki().server_rsa)) == "");
   // Both in one file, as some tools like it.
@@ -99,7 +96,7 @@ TEST_CASE("context: chain and key are read from PEM, ECDSA and RSA", "[tls]") {
 }
 
 TEST_CASE("context: knows when its own certificates end", "[tls]") {
-  const TempFolder folder;
+  const PkiFolder folder;
   const auto now = std::chrono::system_clock::now();
   auto options = test::server_options();
   options.not_before = std::chrono::hours{-48};
@@ -131,7 +128,7 @@ TEST_CASE("context: knows when its own certificates end", "[tls]") {
 }
 
 TEST_CASE("context: a key of another certificate is refused", "[tls][security]") {
-  const TempFolder folder;
+  const PkiFolder folder;
   const auto ecdsa = folder.write("ecdsa", test_pki().server);
   const auto rsa = folder.write("rsa", test_pki().server_rsa);
   const auto other = folder.write("other", test_pki().ca.issue(test::server_options()));
@@ -141,7 +138,7 @@ TEST_CASE("context: a key of another certificate is refused", "[tls][security]")
 }
 
 TEST_CASE("context: a key that others may read is refused", "[tls][security][L20]") {
-  const TempFolder folder;
+  const PkiFolder folder;
   const auto files = folder.write("server", test_pki().server);
   for (const unsigned mode : {0640U, 0604U, 0644U, 0660U, 0601U}) {
     INFO(mode);
@@ -156,8 +153,8 @@ TEST_CASE("context: a key that others may read is refused", "[tls][security][L20
   }
   // A link does not hide what it points to.
   const std::string open = folder.write("wide.key", test_pki().server.key_pem(), 0644);
-  std::filesystem::create_symlink(open, folder.path("link.key"));
-  CHECK(has(server_failure({files.chain, folder.path("link.key")}), "open to group"));
+  std::filesystem::create_symlink(open, folder.file("link.key"));
+  CHECK(has(server_failure({files.chain, folder.file("link.key")}), "open to group"));
 }
 
 TEST_CASE("context: a mounted secret of root's may be readable by one group", "[tls][security]") {
@@ -181,12 +178,12 @@ TEST_CASE("context: a mounted secret of root's may be readable by one group", "[
 }
 
 TEST_CASE("context: missing, empty, encrypted and garbage files are named", "[tls]") {
-  const TempFolder folder;
+  const PkiFolder folder;
   const auto files = folder.write("server", test_pki().server);
-  CHECK(server_failure({folder.path("no.pem"), files.key}) ==
-        folder.path("no.pem") + ": No such file or directory");
-  CHECK(server_failure({files.chain, folder.path("no.key")}) ==
-        folder.path("no.key") + ": No such file or directory");
+  CHECK(server_failure({folder.file("no.pem"), files.key}) ==
+        folder.file("no.pem") + ": No such file or directory");
+  CHECK(server_failure({files.chain, folder.file("no.key")}) ==
+        folder.file("no.key") + ": No such file or directory");
   const std::string empty = folder.write("empty", "");
   CHECK(server_failure({empty, files.key}) == empty + ": holds no certificate");
   CHECK(has(server_failure({files.chain, empty}), "holds no unencrypted private key"));
@@ -200,7 +197,7 @@ TEST_CASE("context: missing, empty, encrypted and garbage files are named", "[tl
 }
 
 TEST_CASE("context: a chain too large for a handshake is refused", "[tls]") {
-  const TempFolder folder;
+  const PkiFolder folder;
   std::string chain = test_pki().server.certificate_pem();
   for (int i = 0; i < 200; ++i) chain += test_pki().ca.certificate_pem();
   const auto files = folder.write("server", test_pki().server);

@@ -12,6 +12,7 @@
 #include "lib/config/load.h"
 #include "proxy/stunnel_conf.h"
 #include "tests/support/catch.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace starttls;
 namespace fs = std::filesystem;
@@ -20,35 +21,15 @@ using Lines = std::vector<std::string>;
 
 namespace {
 
-/// A folder with every file that the configurations here name.
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "starttls-convert-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-    for (const auto* const file : {"a.pem", "a.key", "b.pem", "b.key", "ca.pem", "stunnel.pem"}) {
-      std::ofstream(path_ / file) << "x";
-    }
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() { fs::remove_all(path_); }
-
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 /// What `text` becomes, and what that is to the loader, with every file it names beside it.
 struct Converted {
   explicit Converted(std::string_view text) : conversion(convert_stunnel(text)) {
     constexpr std::string_view kProtocols[] = {"smtp", "lmtp", "imap", "pop3", "sieve", "nntp"};
     if (conversion.services == 0) return;
-    static const Folder folder;
-    for (const auto& [where, problem] : config::load_text(
-             conversion.toml, (folder.path() / "x.toml").string(), kProtocols, config)) {
+    const TemporaryFolder folder;
+    folder.fill({"a.pem", "a.key", "b.pem", "b.key", "ca.pem", "stunnel.pem"});
+    for (const auto& [where, problem] :
+         config::load_text(conversion.toml, folder.file("x.toml"), kProtocols, config)) {
       problems.push_back(where.substr(where.find(':')) + ": " + problem);
     }
   }

@@ -16,18 +16,21 @@
 #endif
 
 #include "tests/support/catch.h"
+#include "tests/support/payload.h"
 #include "tests/support/tls_pair.h"
 
 namespace starttls {
 namespace {
 
 using test::EngineEnd;
+using test::has;
 using test::LibraryEnd;
 using test::LibraryOptions;
 using test::Outcome;
+using test::payload;
+using test::PkiFolder;
 using test::server_options;
 using test::shake_hands;
-using test::TempFolder;
 using test::test_pki;
 using test::TlsEnd;
 using tls::Context;
@@ -41,21 +44,6 @@ constexpr std::uint16_t kTls1_3 = TLS1_3_VERSION;
 constexpr char kGcmSuite[] = "ECDHE-RSA-AES128-GCM-SHA256";
 constexpr char kCbcSuites[] = "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:AES128-SHA";
 
-bool has(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
-
-/// Every octet value, no short period.
-std::string payload(std::size_t size) {
-  std::string out(size, '\0');
-  std::uint32_t x = 1;
-  for (char& c : out) {
-    x = x * 1664525U + 1013904223U;
-    c = static_cast<char>(x >> 24U);
-  }
-  return out;
-}
-
 /// All of this runs twice: see CMakeLists.txt.
 tls::RecordCodecChoice record_codec() {
   return std::getenv("STARTTLS_LIBRARY_RECORDS") != nullptr ? tls::RecordCodecChoice::library
@@ -63,7 +51,7 @@ tls::RecordCodecChoice record_codec() {
 }
 
 std::shared_ptr<const Context> client_context(tls::ClientOptions options = {}) {
-  const TempFolder folder;
+  const PkiFolder folder;
   options.record_codec = record_codec();
   if (options.ca_file.empty()) {
     options.ca_file = folder.write("ca.pem", test_pki().root.certificate_pem());
@@ -76,7 +64,7 @@ std::shared_ptr<const Context> client_context(tls::ClientOptions options = {}) {
 std::shared_ptr<const Context> server_context(const std::vector<pki::Identity>& identities,
                                               Version min_version = Version::tls1_2,
                                               tls::RecordCodecChoice codec = record_codec()) {
-  const TempFolder folder;
+  const PkiFolder folder;
   tls::ServerOptions options{.min_version = min_version, .record_codec = codec};
   for (const auto& identity : identities) {
     options.certificates.push_back(

@@ -1,7 +1,6 @@
 #include "lib/config/load.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -13,12 +12,13 @@
 #include "lib/base/ascii.h"
 #include "lib/config/schema.h"
 #include "tests/support/catch.h"
+#include "tests/support/loading.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace starttls;
 using namespace std::chrono_literals;
 using config::Config;
 using config::Flag;
-using config::Problems;
 namespace fs = std::filesystem;
 
 namespace starttls::config {
@@ -30,17 +30,6 @@ std::ostream& operator<<(std::ostream& out, const Problem& problem) {
 }  // namespace starttls::config
 
 namespace {
-
-constexpr std::string_view kProtocols[] = {"smtp", "lmtp"};
-
-/// As they are printed.
-std::vector<std::string> lines(const Problems& problems) {
-  std::vector<std::string> all;
-  for (const auto& problem : problems) all.push_back(problem.where + ": " + problem.text);
-  return all;
-}
-
-using Lines = std::vector<std::string>;
 
 Lines problems_of(std::string_view toml) {
   Config config;
@@ -62,31 +51,6 @@ std::string office_and(const std::string& more) {
 std::string whole_office_and(const std::string& more) {
   return office_and("upstream.address = 'smtp.example.com:587'\n" + more);
 }
-
-/// A folder that goes away with its files.
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "starttls-config-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-
-  [[nodiscard]] const fs::path& path() const { return path_; }
-  [[nodiscard]] std::string write(const std::string& name, std::string_view content) const {
-    std::ofstream(path_ / name, std::ios::binary) << content;
-    return (path_ / name).string();
-  }
-
- private:
-  fs::path path_;
-};
 
 std::string content_of(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -116,7 +80,7 @@ TEST_CASE("load: the smallest useful file", "[config]") {
 }
 
 TEST_CASE("load: every key arrives where it belongs", "[config]") {
-  Folder folder;
+  TemporaryFolder folder;
   const auto ca = folder.write("ca.pem", "x");
   const auto path = folder.write("f.toml", R"(
 [proxy]
@@ -177,8 +141,8 @@ upstream = { address = "10.0.0.1:25", tls = "implicit", warm = 12 }
   CHECK(config.proxy.record_codec == config::RecordCodec::ssl);
   CHECK(config.log.level == config::LogLevel::debug);
   CHECK(config.log.format == config::LogFormat::json);
-  CHECK(config.log.file == (folder.path() / "logs/x.log").string());
-  CHECK(config.admin.listen == Address{"", 0, (folder.path() / "run/admin.sock").string()});
+  CHECK(config.log.file == folder.file("logs/x.log"));
+  CHECK(config.admin.listen == Address{"", 0, folder.file("run/admin.sock")});
 
   REQUIRE(config.services.size() == 2);
   const auto& first = config.services[0];
@@ -186,7 +150,7 @@ upstream = { address = "10.0.0.1:25", tls = "implicit", warm = 12 }
   CHECK(first.protocol == "lmtp");
   CHECK(first.listen == std::vector<Address>{{"0.0.0.0", 25, ""},
                                              {"::", 25, ""},
-                                             {"", 0, (folder.path() / "run/x.sock").string()}});
+                                             {"", 0, folder.file("run/x.sock")}});
   CHECK(first.downstream.allow ==
         std::vector{*config::parse_network("10.0.0.0/8"), *config::parse_network("::1")});
   CHECK(first.downstream.proxy_protocol == std::vector{*config::parse_network("10.9.9.9")});
@@ -614,7 +578,7 @@ TEST_CASE("load: clients in the clear from elsewhere need leave", "[config][secu
 }
 
 TEST_CASE("load: clients that must use TLS need no leave", "[config][security]") {
-  Folder folder;
+  TemporaryFolder folder;
   const auto pem = folder.write("a.pem", "x");
   const auto listening = [&pem](const std::string& mode) {
     std::string toml =
@@ -636,7 +600,7 @@ TEST_CASE("load: downstream TLS takes all modes, and its certificates in their o
       GENERATE(table<std::string, TlsMode>({{"opportunistic", TlsMode::opportunistic},
                                             {"starttls", TlsMode::starttls},
                                             {"implicit", TlsMode::implicit}}));
-  Folder folder;
+  TemporaryFolder folder;
   const auto a = folder.write("a.pem", "x");
   const auto b = folder.write("b.pem", "x");
   const auto key = folder.write("the.key", "x");
@@ -644,7 +608,7 @@ TEST_CASE("load: downstream TLS takes all modes, and its certificates in their o
   const std::vector<config::ChainAndKey> both = {{a, key}, {b, key}};
 
   Config config;
-  const auto path = (folder.path() / "f.toml").string();
+  const auto path = folder.file("f.toml");
   const auto tls = "downstream.tls = '" + word + "'\n";
   REQUIRE(lines(load_text(whole_office_and(tls + R"(downstream.certificates = [
   { chain = "a.pem", key = "the.key" },
@@ -665,10 +629,9 @@ TEST_CASE("load: downstream TLS takes all modes, and its certificates in their o
 }
 
 TEST_CASE("load: each wrong certificate is told at its place", "[config]") {
-  Folder folder;
-  (void)folder.write("a.pem", "x");
-  (void)folder.write("a.key", "x");
-  const auto path = (folder.path() / "f.toml").string();
+  TemporaryFolder folder;
+  folder.fill({"a.pem", "a.key"});
+  const auto path = folder.file("f.toml");
   const auto problems = [&path](const std::string& certificates) {
     Config config;
     auto all = lines(load_text(whole_office_and("downstream.tls = 'starttls'\n"
@@ -678,9 +641,7 @@ TEST_CASE("load: each wrong certificate is told at its place", "[config]") {
     for (auto& each : all) replace(each, path, "f.toml");
     return all;
   };
-  const auto in_folder = [&folder](const char* name) {
-    return "'" + (folder.path() / name).string() + "'";
-  };
+  const auto in_folder = [&folder](const char* name) { return "'" + folder.file(name) + "'"; };
   const std::string it = "service.downstream.certificates";
   CHECK(problems("[{ chain = 'a.pem', key = 'a.key' }]") == Lines{});
 
@@ -719,7 +680,7 @@ TEST_CASE("load: each wrong certificate is told at its place", "[config]") {
       Lines{"f.toml:8:12: " + it + ".chain: " + in_folder("b.pem") + ": No such file or directory",
             "f.toml:8:27: " + it + ".key: " + in_folder("") + ": Is a directory"});
   CHECK(problems("[{ chain = 'a.pem', key = 'a.key' },\n { chain = './a.pem', key = 'a.key' }]") ==
-        Lines{"f.toml:8:2: " + it + ": names " + (folder.path() / "a.pem").string() + " twice"});
+        Lines{"f.toml:8:2: " + it + ": names " + folder.file("a.pem") + " twice"});
 
   // The environment.
   REQUIRE(unsetenv("STARTTLS_TEST_UNSET") == 0);
@@ -731,7 +692,7 @@ TEST_CASE("load: each wrong certificate is told at its place", "[config]") {
 }
 
 TEST_CASE("load: a key's content where its name should be is not printed", "[config][security]") {
-  Folder folder;
+  TemporaryFolder folder;
   const auto pem = folder.write("a.pem", "-----BEGIN PRIVATE KEY-----\nTOPSECRET\n");
   for (const auto& key :
        {"\"${file:" + pem + "}\"", std::string(R"("-----BEGIN PRIVATE KEY-----\nTOPSECRET\n")")}) {
@@ -744,7 +705,7 @@ TEST_CASE("load: a key's content where its name should be is not printed", "[con
 }
 
 TEST_CASE("load: TLS with clients and a certificate go together", "[config][security]") {
-  Folder folder;
+  TemporaryFolder folder;
   const auto pem = folder.write("a.pem", "x");
   const auto pair = "[{ chain = '" + pem + "', key = '" + pem + "' }]";
   const auto missing = [](const std::string& mode) {
@@ -946,16 +907,15 @@ TEST_CASE("load: cut after any byte, a file gives problems or a configuration, n
 }
 
 TEST_CASE("load: a file that cannot be read says why", "[config]") {
-  Folder folder;
+  TemporaryFolder folder;
   const auto loading = [](const fs::path& path) {
     Config config;
     return lines(load_file(path.string(), kProtocols, config));
   };
-  const auto missing = folder.path() / "missing.toml";
+  const fs::path missing = folder.file("missing.toml");
   CHECK(loading(missing) ==
         Lines{missing.string() + ": cannot be read: No such file or directory"});
-  CHECK(loading(folder.path()) ==
-        Lines{folder.path().string() + ": cannot be read: Is a directory"});
+  CHECK(loading(folder.path) == Lines{folder.path + ": cannot be read: Is a directory"});
   CHECK(loading("") == Lines{": cannot be read: No such file or directory"});
   CHECK(loading("/dev/zero") == Lines{"/dev/zero: cannot be read: larger than 1 MiB"});
   const auto empty = folder.write("empty.toml", "");
@@ -968,7 +928,7 @@ TEST_CASE("load: a file that cannot be read says why", "[config]") {
 }
 
 TEST_CASE("load: strings may come from the environment and from files", "[config]") {
-  Folder folder;
+  TemporaryFolder folder;
   const auto host = folder.write("host", "mx.example.com\n");
   REQUIRE(setenv("STARTTLS_TEST_PORT", "587", 1) == 0);
   REQUIRE(setenv("STARTTLS_TEST_CRLF", "x\r\ny", 1) == 0);
@@ -1044,17 +1004,15 @@ TEST_CASE("reference.toml: has every key, each with its default, and no other", 
 
 TEST_CASE("examples: load as they are shipped, beside the certificate they name", "[config]") {
   constexpr std::string_view kAll[] = {"smtp", "lmtp", "imap", "pop3", "sieve", "nntp"};
-  Folder folder;
-  (void)folder.write("mail.example.com.pem", "x");
-  (void)folder.write("mail.example.com.key", "x");
+  TemporaryFolder folder;
+  folder.fill({"mail.example.com.pem", "mail.example.com.key"});
   REQUIRE(setenv("MAIL_SERVER", "smtp.example.com", 1) == 0);
   std::set<std::string> names;
   for (const auto& entry : fs::directory_iterator(fs::path(STARTTLS_CONF_DIR) / "examples")) {
     const auto name = entry.path().filename().string();
     CAPTURE(name);
     Config config;
-    CHECK(lines(load_text(content_of(entry.path()), (folder.path() / name).string(), kAll,
-                          config)) == Lines{});
+    CHECK(lines(load_text(content_of(entry.path()), folder.file(name), kAll, config)) == Lines{});
     const std::size_t expected = name == "scanner.toml" ? 1 : 0;  // of TLS 1.0
     for (const auto& service : config.services) CHECK(warnings(service).size() == expected);
     names.insert(name);
@@ -1119,7 +1077,7 @@ TEST_CASE("flags: are checked like a file, and named in what is said of them", "
 }
 
 TEST_CASE("flags: --chain and --key are one certificate, through the same checks", "[config]") {
-  Folder folder;
+  TemporaryFolder folder;
   const auto chain = folder.write("a.pem", "x");
   const auto key = folder.write("a.key", "x");
   Config config;

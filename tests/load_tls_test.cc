@@ -1,58 +1,27 @@
 // The keys about TLS: pins, certificates of clients, tickets, old versions.
 
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
 #include "lib/config/load.h"
 #include "tests/support/catch.h"
+#include "tests/support/loading.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace starttls;
 using config::Config;
 using config::Flag;
-namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view kProtocols[] = {"smtp", "lmtp"};
 const std::string kPin = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const std::string kOtherPin = "sha256:AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
-using Lines = std::vector<std::string>;
-
-Lines lines(const config::Problems& problems) {
-  Lines all;
-  for (const auto& problem : problems) all.push_back(problem.where + ": " + problem.text);
-  return all;
-}
-
-/// A folder with files that can be read, whatever they hold.
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "starttls-config-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-    for (const auto* file : {"a.pem", "a.key", "ca.pem", "tickets"}) {
-      std::ofstream(path_ / file) << "x";
-    }
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  [[nodiscard]] std::string path(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  fs::path path_;
-};
-
-/// One service in a file of that folder, which is called "/" in what is said.
+/// One service in a file of a folder, which is called "/" in what is said.
 struct Loaded {
-  Folder folder;
+  Loaded() { folder.fill({"a.pem", "a.key", "ca.pem", "tickets"}); }
+
+  TemporaryFolder folder;
   Config config;
 
   /// `more` stands on the lines 6 and on.
@@ -62,8 +31,8 @@ struct Loaded {
         "[[service]]\nname = 'office'\nprotocol = 'smtp'\nlisten = '127.0.0.1:2525'\n"
         "upstream.address = 'smtp.example.com:587'\n" +
             more,
-        folder.path("f.toml"), kProtocols, config));
-    const std::string prefix = folder.path("");
+        folder.file("f.toml"), kProtocols, config));
+    const std::string prefix = folder.file("");
     for (auto& line : all) {
       for (auto at = line.find(prefix); at != line.npos; at = line.find(prefix)) {
         line.replace(at, prefix.size(), "/");
@@ -89,13 +58,13 @@ TEST_CASE("load: the keys about TLS arrive where they belong", "[config]") {
       kPin + "', '" + kOtherPin + "']\nupstream.certificate = { chain = 'a.pem', key = 'a.key' }\n";
   REQUIRE(file.problems(with_tls("starttls", more)) == Lines{});
   const auto& down = file.service().downstream;
-  CHECK(down.client_ca == file.folder.path("ca.pem"));
+  CHECK(down.client_ca == file.folder.file("ca.pem"));
   CHECK(down.min_tls == config::MinTls::tls1_3);
-  CHECK(down.ticket_keys == file.folder.path("tickets"));
+  CHECK(down.ticket_keys == file.folder.file("tickets"));
   const auto& up = file.service().upstream;
   CHECK(up.pins == std::vector<Pin>{*parse_pin(kPin), *parse_pin(kOtherPin)});
   CHECK(up.certificate ==
-        config::ChainAndKey{file.folder.path("a.pem"), file.folder.path("a.key")});
+        config::ChainAndKey{file.folder.file("a.pem"), file.folder.file("a.key")});
 }
 
 TEST_CASE("load: without the keys about TLS the strict defaults hold", "[config][security]") {
@@ -161,7 +130,7 @@ TEST_CASE("load: our client certificate is a chain and its key", "[config]") {
   CHECK(problems("{ chain = 'a.pem', key = 'a.key' }") == Lines{});
   CHECK(file.problems("[service.upstream.certificate]\nchain = 'a.pem'\nkey = 'a.key'\n") ==
         Lines{});
-  CHECK(file.service().upstream.certificate.key == file.folder.path("a.key"));
+  CHECK(file.service().upstream.certificate.key == file.folder.file("a.key"));
   const std::string wanted = ": must be a table such as { chain = \"a.pem\", key = \"a.key\" }";
   CHECK(problems("'a.pem'") == Lines{"/f.toml:6:24: " + it + wanted + ", not a string"});
   CHECK(problems("[{ chain = 'a.pem', key = 'a.key' }]") ==
@@ -219,7 +188,8 @@ TEST_CASE("load: clients that may stay in the clear cannot be required to show a
 }
 
 TEST_CASE("flags: the keys about TLS have theirs", "[config]") {
-  const Folder folder;
+  const TemporaryFolder folder;
+  folder.fill({"a.pem", "a.key", "ca.pem", "tickets"});
   Config config;
   const auto loading = [&config](const std::vector<Flag>& more) {
     std::vector<Flag> flags = {
@@ -228,21 +198,21 @@ TEST_CASE("flags: the keys about TLS have theirs", "[config]") {
     config = {};
     return lines(config::load_flags(flags, kProtocols, config));
   };
-  const auto a = folder.path("a.pem");
-  const auto key = folder.path("a.key");
+  const auto a = folder.file("a.pem");
+  const auto key = folder.file("a.key");
   REQUIRE(loading({{"--downstream-tls", {"implicit"}},
                    {"--chain", {a}},
                    {"--key", {key}},
-                   {"--client-ca", {folder.path("ca.pem")}},
+                   {"--client-ca", {folder.file("ca.pem")}},
                    {"--downstream-min-tls", {"1.0"}},
-                   {"--ticket-keys", {folder.path("tickets")}},
+                   {"--ticket-keys", {folder.file("tickets")}},
                    {"--pin", {kPin, kOtherPin}},
                    {"--upstream-chain", {a}},
                    {"--upstream-key", {key}}}) == Lines{});
   const auto& service = config.services.at(0);
-  CHECK(service.downstream.client_ca == folder.path("ca.pem"));
+  CHECK(service.downstream.client_ca == folder.file("ca.pem"));
   CHECK(service.downstream.min_tls == config::MinTls::tls1_0);
-  CHECK(service.downstream.ticket_keys == folder.path("tickets"));
+  CHECK(service.downstream.ticket_keys == folder.file("tickets"));
   CHECK(service.upstream.pins.size() == 2);
   CHECK(service.upstream.certificate == config::ChainAndKey{a, key});
 
@@ -277,8 +247,8 @@ TEST_CASE("describe: says what a server must show, and what we show", "[config]"
              Contains("  verified          the server's key alone: " + kPin + "\n"));
   CHECK_THAT(said("upstream.verify = 'none'"), Contains("  verified          nothing\n"));
   CHECK_THAT(said("upstream.certificate = { chain = 'a.pem', key = 'a.key' }"),
-             Contains("  our certificate   " + file.folder.path("a.pem") + " with the key " +
-                      file.folder.path("a.key") + "\n"));
+             Contains("  our certificate   " + file.folder.file("a.pem") + " with the key " +
+                      file.folder.file("a.key") + "\n"));
 }
 
 TEST_CASE("warnings: old TLS is warned of, and a pin is a verification",

@@ -63,7 +63,7 @@ struct Piped {
   }
 
   TemporaryFolder folder;
-  NamedPipe pipe{std::filesystem::path{folder.path} / "log"};
+  NamedPipe pipe{folder.file("log")};
   log::Sink sink;
 };
 
@@ -106,7 +106,7 @@ TEST_CASE_METHOD(Piped, "log sink: a reader that comes back gets what waited", "
 
 TEST_CASE("log sink: a named pipe without a reader is an error, not a wait", "[base]") {
   const TemporaryFolder folder;
-  const NamedPipe pipe(std::filesystem::path{folder.path} / "log");
+  const NamedPipe pipe(folder.file("log"));
   log::Sink sink;
   const auto opened = sink.open(pipe.path());
   REQUIRE_FALSE(opened);
@@ -116,7 +116,7 @@ TEST_CASE("log sink: a named pipe without a reader is an error, not a wait", "[b
 TEST_CASE_METHOD(Piped, "log sink: what waits goes to the file that is opened next", "[base]") {
   pipe.close();
   CHECK(sink.write("one\n"));
-  const auto file = std::filesystem::path{folder.path} / "file";
+  const std::filesystem::path file = folder.file("file");
   REQUIRE(sink.open(file.string()));
   CHECK(sink.write("two\n"));
   CHECK(content(file) == "one\ntwo\n");
@@ -124,7 +124,7 @@ TEST_CASE_METHOD(Piped, "log sink: what waits goes to the file that is opened ne
 
 TEST_CASE("log: lost lines are counted and told", "[base]") {
   const TemporaryFolder folder;
-  NamedPipe pipe(std::filesystem::path{folder.path} / "log");
+  NamedPipe pipe(folder.file("log"));
   pipe.open();
   log::Logger log(log::Level::info, log::Format::text);
   REQUIRE(log.open(pipe.path()));
@@ -144,7 +144,7 @@ TEST_CASE("log: lost lines are counted and told", "[base]") {
 
 TEST_CASE("log: at its end the log tells what came again and was only counted", "[base]") {
   const TemporaryFolder folder;
-  const auto file = std::filesystem::path{folder.path} / "file";
+  const std::filesystem::path file = folder.file("file");
   const auto count = [&file](std::string_view wanted) {
     const std::string text = content(file);
     std::size_t found = 0;
@@ -181,14 +181,14 @@ TEST_CASE("log: last words are an error, and wait for nobody", "[base]") {
   const TemporaryFolder folder;
   log::Logger log(log::Level::error, log::Format::json);
   SECTION("where there is room") {
-    const auto file = std::filesystem::path{folder.path} / "file";
+    const std::filesystem::path file = folder.file("file");
     REQUIRE(log.open(file.string()));
     CHECK(log.last_words("it ends", "a \"reason\"\n"));
     CHECK(content(file).find(R"("level":"error","msg":"it ends","reason":"a \"reason\"\u000a"})") !=
           std::string::npos);
   }
   SECTION("who does not read will not see them") {
-    NamedPipe pipe(std::filesystem::path{folder.path} / "log");
+    NamedPipe pipe(folder.file("log"));
     pipe.open();
     REQUIRE(log.open(pipe.path()));
     for (int i = 0; i < 1000; ++i) log.error(line(i), {});

@@ -19,6 +19,7 @@
 #include "lib/tls/engine.h"
 #include "tests/support/catch.h"
 #include "tests/support/hand_keys.h"
+#include "tests/support/payload.h"
 #include "tests/support/tls_pair.h"
 
 namespace starttls {
@@ -28,7 +29,8 @@ using test::HandKeys;
 using test::LibraryEnd;
 using test::message;
 using test::new_session_ticket;
-using test::TempFolder;
+using test::payload;
+using test::PkiFolder;
 using test::test_pki;
 using tls::Context;
 using tls::Engine;
@@ -76,15 +78,6 @@ std::string from_hex(std::string_view hex) {
   const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
   for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
     out += static_cast<char>(digit(hex[i]) * 16 + digit(hex[i + 1]));
-  }
-  return out;
-}
-
-std::string payload(std::size_t size, std::uint32_t seed = 1) {
-  std::string out(size, '\0');
-  for (char& c : out) {
-    seed = seed * 1664525U + 1013904223U;
-    c = static_cast<char>(seed >> 24U);
   }
   return out;
 }
@@ -868,7 +861,7 @@ TEST_CASE("records: a connection is taken over only where nothing is pending", "
 // hand from there on.
 
 std::shared_ptr<const Context> client_context(RecordCodecChoice codec) {
-  const TempFolder folder;
+  const PkiFolder folder;
   auto context =
       Context::client({.ca_file = folder.write("ca.pem", test_pki().root.certificate_pem()),
                        .record_codec = codec});
@@ -877,7 +870,7 @@ std::shared_ptr<const Context> client_context(RecordCodecChoice codec) {
 }
 
 std::shared_ptr<const Context> server_context(RecordCodecChoice codec) {
-  const TempFolder folder;
+  const PkiFolder folder;
   auto context = Context::server(
       {.certificates = {folder.write("server", test_pki().server)}, .record_codec = codec});
   REQUIRE(context);

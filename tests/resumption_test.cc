@@ -54,8 +54,8 @@ bool client_resumes(const ContextPtr& context, std::uint16_t version,
 }
 
 /// A bare client's connection to our server, to be gone on with by another.
-std::unique_ptr<LibraryEnd> visit(const ContextPtr& context, LibraryOptions options,
-                                  const LibraryEnd* before = nullptr) {
+std::unique_ptr<LibraryEnd> call(const ContextPtr& context, LibraryOptions options,
+                                 const LibraryEnd* before = nullptr) {
   options.session = before != nullptr ? before->session() : nullptr;
   auto client = LibraryEnd::client(options);
   const auto server = server_end(context);
@@ -68,9 +68,9 @@ std::unique_ptr<LibraryEnd> visit(const ContextPtr& context, LibraryOptions opti
 /// Whether a session made with `first` is resumed with `second`.
 bool server_resumes(const ContextPtr& first, const ContextPtr& second,
                     const LibraryOptions& options) {
-  const auto before = visit(first, options);
+  const auto before = call(first, options);
   CHECK_FALSE(before->resumed());
-  return visit(second, options, before.get())->resumed();
+  return call(second, options, before.get())->resumed();
 }
 
 TEST_CASE("resumption: our client goes on where it was, with TLS 1.2 and 1.3", "[tls][L7]") {
@@ -83,10 +83,10 @@ TEST_CASE("resumption: our client goes on where it was, with TLS 1.2 and 1.3", "
 TEST_CASE("resumption: our server takes its tickets back, with TLS 1.2 and 1.3", "[tls][L5]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   const auto context = server_context({test_pki().server});
-  auto client = visit(context, only(version));
+  auto client = call(context, only(version));
   CHECK_FALSE(client->resumed());
   for (int i = 0; i < 3; ++i) {
-    client = visit(context, only(version), client.get());
+    client = call(context, only(version), client.get());
     CHECK(client->resumed());
   }
 }
@@ -154,7 +154,7 @@ TEST_CASE("resumption: a session holds for one policy towards servers", "[tls][s
   const std::string root = lasting_file(test_pki().root.certificate_pem());
   const std::string both =
       lasting_file(test_pki().root.certificate_pem() + test_pki().ca.certificate_pem());
-  const test::TempFolder folder;
+  const test::PkiFolder folder;
   const auto ours =
       folder.write("ours", test_pki().ca.issue({.common_name = "us", .usage = pki::Usage::client}));
   Pin pin;
@@ -264,7 +264,7 @@ TEST_CASE("resumption: a session made without a certificate does not get past cl
   const auto open = server_context({test_pki().server});
   const auto closed = server_context({test_pki().server},
                                      {.client_ca = lasting_file(test_pki().ca.certificate_pem())});
-  const auto before = visit(open, only(version));
+  const auto before = call(open, only(version));
   LibraryOptions options = only(version);
   options.session = before->session();
   const auto client = LibraryEnd::client(options);
@@ -283,16 +283,16 @@ TEST_CASE("resumption: a session is not carried to another name of the same serv
                       ca.issue({.common_name = "b", .dns_names = {"b.test", "c.test"}})});
   LibraryOptions options = only(version);
   options.server_name = "b.test";
-  const auto before = visit(context, options);
+  const auto before = call(context, options);
   CHECK(before->peer_common_name() == "b");
   options.server_name = "a.test";
-  const auto elsewhere = visit(context, options, before.get());
+  const auto elsewhere = call(context, options, before.get());
   CHECK_FALSE(elsewhere->resumed());
   CHECK(elsewhere->peer_common_name() == "a");
   options.server_name = "";
-  CHECK_FALSE(visit(context, options, before.get())->resumed());
+  CHECK_FALSE(call(context, options, before.get())->resumed());
   options.server_name = "b.test";
-  CHECK(visit(context, options, before.get())->resumed());
+  CHECK(call(context, options, before.get())->resumed());
 }
 
 TEST_CASE("resumption: outlives a renewal of the certificate, but not of its names",
@@ -335,11 +335,11 @@ TEST_CASE("resumption: replicas that share a key file resume each other's sessio
 
   // Rotated: old tickets are taken, and their sessions go on under the new key.
   const auto rotated = replica(key_line(2) + key_line(1));
-  const auto before = visit(one, only(version));
-  const auto during = visit(rotated, only(version), before.get());
+  const auto before = call(one, only(version));
+  const auto during = call(rotated, only(version), before.get());
   CHECK(during->resumed());
-  CHECK(visit(replica(key_line(2)), only(version), during.get())->resumed());
-  CHECK_FALSE(visit(replica(key_line(2)), only(version), before.get())->resumed());
+  CHECK(call(replica(key_line(2)), only(version), during.get())->resumed());
+  CHECK_FALSE(call(replica(key_line(2)), only(version), before.get())->resumed());
 }
 
 TEST_CASE("resumption: a ticket that was tampered with is no ticket", "[tls][security][L5]") {

@@ -11,7 +11,7 @@ namespace starttls {
 namespace {
 
 using namespace std::chrono_literals;
-using test::TempFolder;
+using test::PkiFolder;
 using tls::kTicketLifetime;
 using tls::TicketKey;
 using tls::TicketKeys;
@@ -40,7 +40,7 @@ Name name_of(char letter) {
 
 /// What is said of a file of that content, without its name.
 std::string failure(const std::string& text) {
-  const TempFolder folder;
+  const PkiFolder folder;
   const auto file = folder.write("keys", text);
   const auto keys = TicketKeys::read(file);
   if (keys) return "";
@@ -108,7 +108,7 @@ TEST_CASE("ticket keys: a name that is nobody's finds nothing", "[tls]") {
 
 TEST_CASE("ticket keys: of a file's keys the first encrypts and all decrypt, at any time",
           "[tls][L5]") {
-  const TempFolder folder;
+  const PkiFolder folder;
   const auto keys = TicketKeys::read(folder.write(
       "keys", "# ours\n\n" + line("abc") + "\n  " + line("def") + "  \n" + line("ghi")));
   REQUIRE(keys);
@@ -147,10 +147,10 @@ TEST_CASE("ticket keys: what is wrong with a file is said with its name and line
 }
 
 TEST_CASE("ticket keys: a file that is missing or open to others is refused", "[tls][security]") {
-  const TempFolder folder;
-  const auto missing = TicketKeys::read(folder.path("none"));
+  const PkiFolder folder;
+  const auto missing = TicketKeys::read(folder.file("none"));
   REQUIRE_FALSE(missing);
-  CHECK(missing.error().reason == folder.path("none") + ": No such file or directory");
+  CHECK(missing.error().reason == folder.file("none") + ": No such file or directory");
   for (const unsigned mode : {0640U, 0604U, 0644U, 0660U}) {
     CAPTURE(mode);
     const auto keys = TicketKeys::read(folder.write("open", line("abc"), mode));

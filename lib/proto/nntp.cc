@@ -13,7 +13,7 @@ namespace {
 using Kind = Action::Kind;
 
 /// Three digits of which the first is 1 to 5, then a space or the end of the line (RFC 3977 §3.2).
-std::optional<Status> read_status(std::string_view line) {
+std::optional<Status> read_code(std::string_view line) {
   const auto word = ascii::first_word(line);
   if (word.size() != 3 || !ascii::parse_number(word)) return std::nullopt;
   if (word.front() < '1' || word.front() > '5') return std::nullopt;
@@ -26,10 +26,10 @@ constexpr std::string_view kWelcomes[] = {kMayPost, "201"};
 constexpr std::string_view kClosing[] = {"205", "400"};
 constexpr std::string_view kLists[] = {"100", "101"};  // HELP, CAPABILITIES
 
-constexpr StatusDialect kDialect{
+constexpr StatusDialect kNntp{
     .service = "NNTP",
     .starttls = "STARTTLS",
-    .read_status = read_status,
+    .read_status = read_code,
     .welcomes = kWelcomes,
     .tls_status = "382",
     .closing = kClosing,
@@ -48,7 +48,7 @@ bool is_mode_reader(std::string_view verb, std::string_view arguments) noexcept 
 class NntpDownstream final : public StatusDownstream {
  public:
   explicit NntpDownstream(const RoleSettings& settings) noexcept
-      : StatusDownstream(settings, kDialect) {}
+      : StatusDownstream(settings, kNntp) {}
 
   [[nodiscard]] Result<Verdict> begin(std::string_view greeting, std::string& to_client) override {
     may_post_ = greeting.starts_with(kMayPost);
@@ -91,7 +91,7 @@ class NntpDownstream final : public StatusDownstream {
 }  // namespace
 
 std::unique_ptr<UpstreamRole> nntp_upstream(const RoleSettings& settings) {
-  return std::make_unique<StatusUpstream>(settings, kDialect);
+  return std::make_unique<StatusUpstream>(settings, kNntp);
 }
 
 std::unique_ptr<DownstreamRole> nntp_downstream(const RoleSettings& settings) {

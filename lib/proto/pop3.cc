@@ -12,7 +12,7 @@ namespace {
 using Kind = Action::Kind;
 
 /// The indicators are upper case, and a space or the end of the line follows them (RFC 1939 §3).
-std::optional<Status> read_status(std::string_view line) {
+std::optional<Status> read_indicator(std::string_view line) {
   const auto word = ascii::first_word(line);
   if (word != "+OK" && word != "-ERR") return std::nullopt;
   const auto text = line.size() > word.size() ? line.substr(word.size() + 1) : std::string_view{};
@@ -21,10 +21,10 @@ std::optional<Status> read_status(std::string_view line) {
 
 constexpr std::string_view kPositive[] = {"+OK"};
 
-constexpr StatusDialect kDialect{
+constexpr StatusDialect kPop3{
     .service = "POP3",
     .starttls = "STLS",
-    .read_status = read_status,
+    .read_status = read_indicator,
     // With its APOP stamp, which is part of the text: an old client that saw none would send its
     // password in the clear on its own leg instead.
     .welcomes = kPositive,
@@ -41,7 +41,7 @@ constexpr StatusDialect kDialect{
 class Pop3Downstream final : public StatusDownstream {
  public:
   explicit Pop3Downstream(const RoleSettings& settings) noexcept
-      : StatusDownstream(settings, kDialect) {}
+      : StatusDownstream(settings, kPop3) {}
 
  private:
   [[nodiscard]] Action on_command(std::string_view command) override {
@@ -89,7 +89,7 @@ class Pop3Downstream final : public StatusDownstream {
 }  // namespace
 
 std::unique_ptr<UpstreamRole> pop3_upstream(const RoleSettings& settings) {
-  return std::make_unique<StatusUpstream>(settings, kDialect);
+  return std::make_unique<StatusUpstream>(settings, kPop3);
 }
 
 std::unique_ptr<DownstreamRole> pop3_downstream(const RoleSettings& settings) {

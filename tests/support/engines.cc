@@ -6,8 +6,8 @@
 namespace starttls::test {
 namespace {
 
-const TempFolder& lasting_folder() {
-  static const TempFolder folder;
+const PkiFolder& lasting_folder() {
+  static const PkiFolder folder;
   return folder;
 }
 

@@ -1,8 +1,13 @@
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <initializer_list>
 #include <string>
+#include <string_view>
 
 #include "tests/support/catch.h"
 
@@ -16,6 +21,21 @@ struct TemporaryFolder {
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
   ~TemporaryFolder() { std::filesystem::remove_all(path); }
+
+  [[nodiscard]] std::string file(std::string_view name) const {
+    return path + "/" + std::string{name};
+  }
+  /// Returns the path of the file, which is made or replaced.
+  std::string write(std::string_view name, std::string_view content, ::mode_t mode = 0600) const {
+    std::string where = file(name);
+    std::ofstream(where, std::ios::binary) << content;
+    REQUIRE(::chmod(where.c_str(), mode) == 0);
+    return where;
+  }
+  /// Files that can be read, whatever they hold.
+  void fill(std::initializer_list<std::string_view> names) const {
+    for (const auto name : names) write(name, "x");
+  }
 
   std::string path;
 };

@@ -1,9 +1,5 @@
 #include "tests/support/tls_pair.h"
 
-#include <sys/stat.h>
-
-#include <cstdlib>
-#include <fstream>
 #include <stdexcept>
 #include <utility>
 
@@ -35,26 +31,7 @@ bssl::UniquePtr<BIO> reading(std::string_view pem) {
 
 }  // namespace
 
-TempFolder::TempFolder() {
-  std::string name = (std::filesystem::temp_directory_path() / "starttls-test-XXXXXX").string();
-  must(::mkdtemp(name.data()) != nullptr, "mkdtemp");
-  path_ = name;
-}
-
-TempFolder::~TempFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
-std::string TempFolder::write(const std::string& name, std::string_view contents,
-                              unsigned mode) const {
-  const std::string file = path(name);
-  std::ofstream(file, std::ios::binary) << contents;
-  must(::chmod(file.c_str(), mode) == 0, "chmod");
-  return file;
-}
-
-tls::ChainAndKey TempFolder::write(const std::string& name, const pki::Identity& id) const {
+tls::ChainAndKey PkiFolder::write(const std::string& name, const pki::Identity& id) const {
   return {write(name + ".pem", id.chain_pem(), 0644), write(name + ".key", id.key_pem(), 0600)};
 }
 

@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,25 +16,20 @@
 #include "lib/base/error.h"
 #include "lib/tls/boringssl.h"
 #include "lib/tls/engine.h"
+#include "tests/support/temporary_folder.h"
 
 namespace starttls::test {
 
-/// A folder of its own, gone at the end of the test.
-class TempFolder {
- public:
-  TempFolder();
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  ~TempFolder();
-
-  /// Writes a file and returns its path.
-  std::string write(const std::string& name, std::string_view text, unsigned mode = 0600) const;
-  [[nodiscard]] std::string path(const std::string& name) const { return (path_ / name).string(); }
+/// A folder for certificates and keys.
+struct PkiFolder : TemporaryFolder {
+  using TemporaryFolder::write;
+  /// NAME.pem and NAME.key.
   [[nodiscard]] tls::ChainAndKey write(const std::string& name, const pki::Identity& id) const;
-
- private:
-  std::filesystem::path path_;
 };
+
+inline bool has(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
 
 /// One end of a connection. `in` is what has arrived; what is used up is taken out of it.
 class TlsEnd {

@@ -1,8 +1,10 @@
-# Headers that most files read are parsed once, where clang builds with sanitizers: that halves the time to compile
-# there. Not so in the other builds, where an include that is missing must not go unseen, and where clang-tidy
-# reads the compile commands.
+# Where clang builds with sanitizers, headers that most files read are parsed once, and files of one target are
+# compiled as one, up to eight: together that takes a third of the time. Names without linkage must so be the only
+# ones of their kind in a target. Not so in the other builds, where an include that is missing must not go unseen,
+# and where clang-tidy and the mutants read the compile commands.
 if(STARTTLS_SANITIZE AND CMAKE_CXX_COMPILER_ID MATCHES Clang)
   set(STARTTLS_PRECOMPILED ON)
+  set(CMAKE_UNITY_BUILD ON)
   # What the manual of ccache asks for.
   add_compile_options("SHELL:-Xclang -fno-pch-timestamp")
   if(STARTTLS_CCACHE)
