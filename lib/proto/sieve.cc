@@ -10,104 +10,15 @@
 
 #include "lib/base/ascii.h"
 #include "lib/proto/line_negotiator.h"
+#include "lib/proto/sieve_strings.h"
 #include "lib/proto/words.h"
 
 namespace starttls::proto {
 namespace {
 
-// ---------------------------------------------------------------- strings and lines
-
-/// How the text before a line end goes on.
-struct Tail {
-  bool well_formed;
-  std::optional<std::uint64_t> literal = {};  ///< so many octets follow, which are no lines
-  bool plus = false;                          ///< as every literal of a client has it
-};
-
-/// "{5}" and "{5+}" are literals outside of quotes and at the end only; anywhere else outside of
-/// quotes a brace has no meaning (RFC 5804 §4).
-Tail tail_of(std::string_view text) noexcept {
-  constexpr auto kNone = std::string_view::npos;
-  bool quoted = false;
-  auto brace = kNone;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '"') {
-      quoted = !quoted;
-    } else if (quoted && text[i] == '\\') {
-      ++i;
-    } else if (!quoted && text[i] == '{' && brace == kNone) {
-      brace = i;
-    }
-  }
-  if (quoted) return {.well_formed = false};
-  if (brace == kNone) return {.well_formed = true};
-  auto size = text.substr(brace + 1);
-  if (!size.ends_with('}')) return {.well_formed = false};
-  size.remove_suffix(1);
-  const bool plus = size.ends_with('+');
-  if (plus) size.remove_suffix(1);
-  const auto octets = ascii::parse_number(size);
-  return {.well_formed = octets.has_value(), .literal = octets, .plus = plus};
-}
-
-/// `next_line` for lines that hold literals: one line with all of them, at most as long as any
-/// other line.
-Result<std::optional<Line>> next_whole_line(std::string_view input, LineRules rules) {
-  const auto limit = rules.limit;
-  std::size_t size = 0;
-  while (true) {
-    rules.limit = limit - size;
-    const auto line = next_line(input.substr(size), rules);
-    if (!line) return fail(line.error());
-    if (!line->has_value()) return std::nullopt;
-    const auto [text, raw] = **line;
-    const auto tail = tail_of(text);
-    if (!tail.well_formed) return violation(rules, "a malformed string", input);
-    if (!tail.literal)
-      return Line{input.substr(0, size + text.size()), input.substr(0, size + raw.size())};
-    // It would wait for a word of ours that ManageSieve does not have.
-    if (!tail.plus && rules.violation == Errc::client_protocol) {
-      return violation(rules, "a literal without +", input);
-    }
-    size += raw.size();
-    if (*tail.literal >= limit - size) return violation(rules, "a literal that is too long", input);
-    size += static_cast<std::size_t>(*tail.literal);
-    if (input.size() < size) return std::nullopt;
-  }
-}
-
-/// Cuts the string that `rest`, a part of a whole line, begins with off it, and decodes it; nothing
-/// where it does not begin with one.
-std::optional<std::string> take_string(std::string_view& rest) {
-  if (rest.starts_with('"')) {
-    std::string value;
-    std::size_t i = 1;
-    while (i < rest.size() && rest[i] != '"') {
-      if (rest[i] == '\\' && i + 1 < rest.size()) ++i;
-      value += rest[i++];
-    }
-    if (i == rest.size()) return std::nullopt;
-    rest.remove_prefix(i + 1);
-    return value;
-  }
-  const auto head = rest.substr(0, rest.find('\n') + 1);
-  if (!head.starts_with('{') || head.empty()) return std::nullopt;
-  const auto size = ascii::parse_number(head.substr(1, head.find_first_of("+}") - 1));
-  if (!size || *size > rest.size() - head.size()) return std::nullopt;
-  const auto octets = static_cast<std::size_t>(*size);
-  std::string value(rest.substr(head.size(), octets));
-  rest.remove_prefix(head.size() + octets);
-  return value;
-}
-
-std::string quoted(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + '"';
-}
+using sieve::next_whole_line;
+using sieve::quoted;
+using sieve::take_string;
 
 // ---------------------------------------------------------------- replies
 

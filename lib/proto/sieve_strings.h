@@ -1,0 +1,25 @@
+#pragma once
+
+// The strings of ManageSieve, quoted or literal, and the lines that hold them (RFC 5804 §4).
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lib/base/error.h"
+#include "lib/proto/line_negotiator.h"
+
+namespace starttls::proto::sieve {
+
+/// `next_line` for lines that hold literals: one line with all of them, at most as long as any
+/// other line.
+/// Errors: the one that the rules name.
+[[nodiscard]] Result<std::optional<Line>> next_whole_line(std::string_view input, LineRules rules);
+
+/// Cuts the string that `rest`, a part of a whole line, begins with off it, and decodes it; nothing
+/// where it does not begin with one.
+[[nodiscard]] std::optional<std::string> take_string(std::string_view& rest);
+
+[[nodiscard]] std::string quoted(std::string_view text);
+
+}  // namespace starttls::proto::sieve
