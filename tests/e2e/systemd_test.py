@@ -292,6 +292,7 @@ class Notify(Supervised):
 
     def test_the_number_of_sessions_is_told_when_it_changes(self):
         daemon = self.supervise()
+        self.notified.hears(lambda m: "READY" in m)  # which tells the number as well
         with daemon.connect() as client:
             client.reply()
             self.notified.hears(lambda m: m == {"STATUS": "1 session, 1 service"})
