@@ -33,6 +33,7 @@ UNKNOWN = "10.3.0.9"  # Postfix, under an address that no row is about
 
 CLIENT = ("10.1.0.2", "fd01::2")
 ROUTER = ("10.1.0.1", "fd01::1")
+CONVEYED = "10.1.0.55"  # nobody has it: a balancer speaks of it
 PORTS = {25: 10025, 587: 10587, 110: 10110, 143: 10143, 4190: 14190, 119: 10119}
 SECRET = "a-word-that-must-not-be-read"
 
@@ -373,14 +374,31 @@ upstream.address = "{MAIL[0]}:25"
 upstream.server_name = "mail.test"
 upstream.ca_file = {toml(pki().ca)}
 {own}
+
+[[service]]
+name = "balanced"
+protocol = "smtp"
+listen = "0.0.0.0:2526"
+downstream.proxy_protocol = "{CLIENT[0]}"
+downstream.allow = "{CONVEYED}"
+upstream.address = "{MAIL[0]}:25"
+upstream.server_name = "mail.test"
+upstream.ca_file = {toml(pki().ca)}
+upstream.source = "client"
 """
-        return cls.gateway, Daemon(text, listeners=14, wrapper=as_user("net_admin"))
+        return cls.gateway, Daemon(text, listeners=15, wrapper=as_user("net_admin"))
 
     def test_a_server_of_our_own_choice_sees_the_client_too(self):
         before = self.postfix.log().count(f"connect from unknown[{CLIENT[0]}]")
         client = self.dial(ROUTER[0], 2525)
         self.assertTrue(client.line().startswith(b"220 "))
         self.assertEqual(self.postfix.log().count(f"connect from unknown[{CLIENT[0]}]"), before + 1)
+
+    def test_a_server_sees_the_client_that_a_balancer_names(self):
+        client = self.dial(ROUTER[0], 2526)
+        client.send(f"PROXY TCP4 {CONVEYED} {ROUTER[0]} 40001 25\r\n".encode())
+        self.assertTrue(client.line().startswith(b"220 "))
+        self.assertIn(f"connect from unknown[{CONVEYED}]", self.postfix.log())
 
     def test_a_client_of_the_other_family_is_told(self):
         self.assert_told(self.dial(ROUTER[1], 2525),
