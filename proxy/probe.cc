@@ -126,7 +126,7 @@ class Probe final : session::LegEvents {
 };
 
 ProbeReport Probe::run() {
-  net::ignore_broken_pipes();
+  net::ignore_signals_of_writes();
   const auto& upstream = service_.config.upstream;
   report_.protocol = service_.config.protocol;
   report_.address = to_string(address());

@@ -128,7 +128,7 @@ class Server {
 };
 
 Result<int> Server::run() {
-  net::ignore_broken_pipes();
+  net::ignore_signals_of_writes();
   warn_of_policies(nullptr);
   warn_of_unused_sockets();
   if (auto started = start_workers(); !started) return fail(std::move(started.error()));

@@ -105,7 +105,7 @@ void raise_descriptor_limit() {
 }
 
 Result<> serve(const Options& options) {
-  net::ignore_broken_pipes();
+  net::ignore_signals_of_writes();
   raise_descriptor_limit();
   const auto settings = make_settings(options);
   if (!settings) return fail(settings.error());

@@ -41,8 +41,9 @@ void leave_signals_to_others() noexcept {
   ::pthread_sigmask(SIG_BLOCK, &others, nullptr);
 }
 
-void ignore_broken_pipes() noexcept {
+void ignore_signals_of_writes() noexcept {
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 }  // namespace starttls::net

@@ -2,6 +2,7 @@
 
 import base64
 import pathlib
+import resource
 import signal
 import subprocess
 import tempfile
@@ -257,6 +258,23 @@ class Reader(unittest.TestCase):
             started.process.stderr.close()
             for _ in range(3):
                 self.assertEqual(greeting_and_quit(port), b"221 2.0.0 bye\r\n")
+
+    def test_a_file_that_may_not_grow(self):
+        """As with a full disk: sessions go on, and the lines follow when there is room again."""
+        with tempfile.TemporaryDirectory() as folder, FakeServer(Smtp()) as server:
+            log = pathlib.Path(folder) / "proxy.log"
+            log.touch()
+            with Started(configuration(server.port, log={"file": str(log), "level": "info"})) as started:
+                wait.until(lambda: b"msg=ready" in log.read_bytes(), "not ready")
+                port = started.port_from(log.read_bytes().splitlines())
+                full, pid = log.stat().st_size + 20, started.process.pid
+                _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (full, hard))
+                for _ in range(3):
+                    self.assertEqual(greeting_and_quit(port), b"221 2.0.0 bye\r\n")
+                self.assertEqual(log.stat().st_size, full)
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+                wait.until(lambda: log.read_bytes().count(b" outcome=ok ") == 3, log.read_text)
 
 
 class Rotation(unittest.TestCase):
