@@ -63,6 +63,29 @@ TEST_CASE("pipe: a slow reader stops the other side's reading until all is taken
   CHECK(from.resumes == 1);
 }
 
+TEST_CASE("pipe: it begins as what waits already wants it", "[session][relay]") {
+  FakeEndpoint from;
+  FakeEndpoint to;
+  Pipe pipe{from, to};
+  to.stalled = true;
+  pipe.on_data(bytes("early"));
+  from.resume_reading();  // by somebody else
+  pipe.begin();
+  CHECK(from.pauses == 2);
+  CHECK(from.resumes == 1);
+  to.waiting = 0;
+  pipe.on_drained();
+  CHECK(from.resumes == 2);
+
+  FakeEndpoint idle;
+  Pipe other{idle, to};
+  other.begin();
+  CHECK(idle.pauses == 0);
+  CHECK(idle.resumes == 1);
+  other.on_data(bytes("more"));
+  CHECK(idle.pauses == 1);
+}
+
 TEST_CASE("pipe: an end travels once, and nothing passes behind it", "[session][relay]") {
   FakeEndpoint from;
   FakeEndpoint to;

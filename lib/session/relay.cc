@@ -2,6 +2,15 @@
 
 namespace starttls::session {
 
+void Pipe::begin() {
+  paused_ = to_.queued() > 0;
+  if (paused_) {
+    from_.pause_reading();
+  } else {
+    from_.resume_reading();
+  }
+}
+
 void Pipe::on_data(std::span<const std::byte> bytes) {
   if (bytes.empty() || state_ != State::open) return;
   octets_ += bytes.size();

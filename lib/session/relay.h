@@ -44,6 +44,8 @@ class Pipe {
  public:
   Pipe(Endpoint& from, Endpoint& to) noexcept : from_(from), to_(to) {}
 
+  /// From here on the pipe alone says when `from` reads; data may have passed before.
+  void begin();
   void on_data(std::span<const std::byte> bytes);
   /// `to` has drained.
   void on_drained();

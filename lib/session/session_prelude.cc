@@ -328,9 +328,8 @@ void Session::run_server_input() {
   if (!dialogue_goes_on(step->verdict)) return;
   if (step->verdict == proto::Verdict::relay) {
     downstream_role_.reset();
-    // From here on the pipes see to back-pressure.
-    client_.resume_reading();
-    server_->resume_reading();
+    to_server_->begin();
+    to_client_->begin();
     server_->start_relay();
   }
   balance();
