@@ -71,8 +71,17 @@ void put_number(std::string& out, std::size_t value) {
   put_octet(out, static_cast<unsigned>(value & 0xffU));
 }
 
-tl::unexpected<Error> malformed(std::string reason, std::string_view evidence) {
-  return fail(Errc::client_protocol, "PROXY header: " + std::move(reason), peer_words(evidence));
+/// What of a wrong header may stand in a log: a line that names no family may be a client's login.
+std::string_view without_login(std::string_view header) noexcept {
+  constexpr std::size_t kFamily = 5;
+  if (!header.starts_with(kLineStart)) return header;
+  const auto family = header.substr(kLineStart.size(), kFamily);
+  return family == "TCP4 " || family == "TCP6 " ? header : header.substr(0, kLineStart.size());
+}
+
+tl::unexpected<Error> malformed(std::string reason, std::string_view header) {
+  return fail(Errc::client_protocol, "PROXY header: " + std::move(reason),
+              peer_words(without_login(header)));
 }
 
 // ---------------------------------------------------------------- version 1

@@ -51,10 +51,10 @@ Result<std::size_t> ClientIdentity::look(std::string_view octets) {
       watch_.reset();
       break;
     case proto::ProxySignature::yes:
-      return fail(
-          Errc::not_allowed,
-          watch_->is_second ? "a second PROXY header" : "your address may not send a PROXY header",
-          peer_words(rest));
+      // Without the client's words: what it takes for a header may be a login.
+      return fail(Errc::not_allowed, watch_->is_second
+                                         ? "a second PROXY header"
+                                         : "your address may not send a PROXY header");
   }
   return consumed;
 }

@@ -9,7 +9,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from support import hello, main, peers, wait
+from support import canary, hello, main, peers, wait
 from support.client import FIN, Client, free_port
 from support.daemon import Daemon, configuration, run_to_end
 from support.dovecot import PASSWORD, Dovecot
@@ -267,6 +267,19 @@ class Believing(unittest.TestCase):
                                  (b"" if name == "strict_implicit" else b"421 ", FIN))
                 line = self.last(name, client.name)
                 self.assertEqual((line["outcome"], line["client"]), ("not_allowed", client.name))
+
+    def test_what_stands_behind_or_instead_of_a_header_is_not_logged(self):
+        """It may be a login: each daemon's log is searched for this one when it stops."""
+        login = b"EHLO a.test\r\nAUTH PLAIN " + canary.plain("user") + b"\r\n"
+        word = canary.PASSWORD.encode()
+        for name, header in (("strict", LINE + login), ("clear", binary() + LINE + login),
+                             ("strict", b"PROXY LOGIN user " + word + b"\r\n"),
+                             ("clear", b"PROXY LOGIN user " + word + b"\r\n"),
+                             ("clear", b"PROXY LOGIN user " + word + b"\n"),
+                             ("clear", b"PROXY LOGIN user " + word + 100 * b" ")):
+            client = self.connect(name)
+            client.send(header)
+            self.assertEqual(ending(client)[0].splitlines()[-1][:4], b"421 ")
 
     def test_others_need_no_header(self):
         self.serve(self.connect("strict"))
