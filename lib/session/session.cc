@@ -12,6 +12,12 @@ std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+/// Of the client or our own: no server has to do with it, even one that we talk to at that moment.
+bool is_no_servers(Errc code) noexcept {
+  return code == Errc::client_protocol || code == Errc::too_many_errors || code == Errc::limit ||
+         code == Errc::not_allowed || code == Errc::draining;
+}
+
 /// How often we look whether the kernel has delivered what a reset would destroy.
 constexpr std::chrono::milliseconds kDeliveryPoll{10};
 
@@ -49,6 +55,7 @@ void Session::refuse(const Error& error) {
 }
 
 void Session::stop() {
+  stopping_ = true;
   if (phase_ == Phase::finishing && to_reset_ != nullptr) {
     to_reset_->reset();
     end();
@@ -135,7 +142,7 @@ void Session::on_deadline() {
       return;
     case Phase::relay: {
       // Octets do not touch the timer; it asks, when it expires, how long it has been quiet.
-      const std::size_t unsent = client_.stream().unsent() + server_->stream().unsent();
+      const std::size_t unsent = waiting();
       if (std::exchange(last_unsent_, unsent) != unsent) last_activity_ = env_.loop.now();
       const auto quiet = env_.loop.now() - last_activity_;
       const auto idle = service_->config.timeouts.idle;
@@ -150,12 +157,18 @@ void Session::on_deadline() {
       if (to_reset_ != nullptr) {
         reset_when_delivered();
       } else {
-        end();
+        end_when_taken();
       }
       return;
     case Phase::ended:
       return;
   }
+}
+
+/// Octets for either peer that wait for the kernel; each that is taken changes it.
+std::size_t Session::waiting() const {
+  const auto of = [](const Leg& leg) { return leg.queued() + leg.stream().unsent(); };
+  return of(client_) + (server_ == nullptr ? 0 : of(*server_));
 }
 
 // --- Events of the legs --------------------------------------------------------------------------
@@ -183,6 +196,7 @@ void Session::on_leg_data(Leg& leg, std::span<const std::byte> plaintext) {
 }
 
 void Session::on_leg_drained(Leg& leg) {
+  if (phase_ == Phase::finishing && to_reset_ == nullptr) arm_deadline();  // for the peer's FIN
   if (phase_ >= Phase::finishing || !to_server_) return;
   pipe_to(leg).on_drained();
   balance();
@@ -266,7 +280,8 @@ void Session::finish_if_both_ended() {
 
 void Session::fail(const Error& error) {
   if (phase_ >= Phase::finishing) return;
-  const bool upstream = before_greeting() && phase_ >= Phase::connecting;
+  const bool upstream =
+      before_greeting() && phase_ >= Phase::connecting && !is_no_servers(error.code);
   const bool unserved = phase_ <= Phase::proxy_header;
   log_event(log::Level::warn, "session failed", error, upstream ? "upstream" : "downstream");
   // What is to be TLS from the first octet hears nothing in the clear.
@@ -290,6 +305,7 @@ void Session::finish(Outcome outcome, std::string reason) {
     Opened opened = opener_->take(*this);
     adopt(opened);
   }
+  last_activity_ = env_.loop.now();
   enter(Phase::finishing);
   client_.finish();
   if (server_ != nullptr) server_->finish();
@@ -308,6 +324,26 @@ void Session::reset_when_delivered() {
     return;
   }
   to_reset_->reset();
+  end();
+}
+
+/// Our FIN stands behind what waits for the kernel: of a session that was well that is still its
+/// reader's, as long as he would have had in the relay.
+void Session::end_when_taken() {
+  const std::size_t left = waiting();
+  if (left > 0 && outcome_ == Outcome::ok() && !stopping_) {
+    if (std::exchange(last_unsent_, left) != left) last_activity_ = env_.loop.now();
+    const auto quiet = env_.loop.now() - last_activity_;
+    const auto idle = service_->config.timeouts.idle;
+    if (quiet < idle) {
+      deadline_.start(std::min<std::chrono::milliseconds>(kLinger, idle - quiet));
+      return;
+    }
+  }
+  if (left > 0 && outcome_ == Outcome::ok()) {
+    outcome_ = Errc::timeout;
+    reason_ = "the last octets were not taken";
+  }
   end();
 }
 

@@ -189,6 +189,8 @@ class Session final : LegEvents, OpenerEvents {
   void fail(const Error& error);
   void finish(Outcome outcome, std::string reason);
   void reset_when_delivered();
+  void end_when_taken();
+  [[nodiscard]] std::size_t waiting() const;
   void end_if_finished();
   void end();
 
@@ -235,10 +237,11 @@ class Session final : LegEvents, OpenerEvents {
   Phase phase_ = Phase::accepted;
   std::size_t address_index_ = 0;
   bool client_ended_ = false;  // its direction is over; that travels behind its octets
+  bool stopping_ = false;      // has been told to
   Leg* to_reset_ = nullptr;    // with RST, once what it was sent is delivered
 
   std::chrono::milliseconds accepted_at_;    // the loop's clock, for deadlines
-  std::chrono::milliseconds last_activity_;  // relay
+  std::chrono::milliseconds last_activity_;  // relay, finishing
   std::size_t last_unsent_ = 0;              // a slow reader is not an idle one
   std::chrono::nanoseconds born_at_;         // for measuring
   std::chrono::nanoseconds connected_at_{};

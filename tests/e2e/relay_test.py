@@ -183,6 +183,76 @@ class BackPressure(Relay):
         wait.until(lambda: sent, "the server has sent all")
         self.assertEqual([digest], sent)
 
+    def test_the_server_stops_reading_before_it_has_answered(self):
+        """What waits for it by then still holds the client back when the relay begins."""
+        answer, read = threading.Event(), threading.Event()
+        said = b"EHLO legacy.test\r\nMAIL FROM:<a@legacy.test>\r\n"
+        digests = []
+
+        class Late(Smtp):
+            def secured(self, connection):
+                connection.line()
+                answer.wait(wait.DEADLINE)
+                connection.send(self.capabilities)
+                read.wait(wait.DEADLINE)
+                connection.line()
+                digest, size = Digest(), WAITING
+                while size:
+                    octets = connection.receive()
+                    digest.update(octets)
+                    size -= len(octets)
+                digests.append(digest.value)
+                connection.send(b"250 all of it\r\n")
+
+        server = self.enterContext(FakeServer(Late()))
+        daemon = self.enterContext(Daemon(configuration(server.port)))
+        client = self.enterContext(daemon.connect())
+        client.reply()
+        client.send(said)
+        before, progress, sent = daemon.resident_bytes(), [0], []
+        sender = threading.Thread(
+            target=lambda: sent.append(send_pieces(client.sock, WAITING, progress)))
+        sender.start()
+        try:
+            self.stalls(daemon, before, progress)
+            answer.set()
+            self.assertTrue(client.reply().startswith(b"250"))
+            self.stalls(daemon, before, progress)
+        finally:
+            answer.set()
+            read.set()
+            sender.join()
+        self.assertEqual(client.line(), b"250 all of it\r\n")
+        self.assertEqual(digests, sent)
+
+    def test_a_client_that_pauses_hears_all_after_both_have_ended(self):
+        """However much of it still waits here when the ends are known, and for longer than a peer
+        may take for its FIN."""
+        sizes = {}
+        over = threading.Event()
+
+        def pour(connection):
+            send_pieces(connection.sock, int(connection.line()))
+            connection.end_tls()
+            over.wait(wait.DEADLINE)
+
+        server = self.enterContext(FakeServer(Smtp(relay=pour)))
+        daemon = self.enterContext(Daemon(configuration(server.port)))
+        self.addCleanup(over.set)
+        for size in range(1 << 20, 6 << 20, 64 << 10):
+            client = self.enterContext(daemon.connect())
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            commit(client)
+            client.send(b"%d\r\n" % size)
+            client.finish()
+            sizes[client] = size
+        time.sleep(3)
+        for client, size in sizes.items():
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+            octets, end = client.rest()
+            self.assertEqual((len(octets), end), (size, FIN))
+        self.assertEqual({line["outcome"] for line in daemon.sessions(len(sizes))}, {"ok"})
+
     def test_a_slow_client_hears_all_that_a_cut_server_said(self):
         """The server's end is long past, and the client still takes a little now and then."""
         size = 3 << 20
