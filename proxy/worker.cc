@@ -160,13 +160,14 @@ void Worker::drain(std::chrono::milliseconds patience) {
 }
 
 void Worker::begin_drain(std::chrono::milliseconds patience) {
+  // Half of it: who comes last is to have some of it too.
+  end_listeners(std::exchange(listeners_, {}), patience / 2);
+  warm_.clear();
+  // Not before all listeners are among those that end, or the first could be taken for the last.
   drain_deadline_ = std::make_unique<net::Timer>(loop_, [this] {
     for (const auto& [key, session] : sessions_) session->stop();
   });
   drain_deadline_->start(patience);
-  // Half of it: who comes last is to have some of it too.
-  end_listeners(std::exchange(listeners_, {}), patience / 2);
-  warm_.clear();
   finish_drain_if_empty();
 }
 

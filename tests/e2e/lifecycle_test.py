@@ -5,6 +5,7 @@ import pathlib
 import signal
 import socket
 import tempfile
+import time
 import unittest
 
 from support import main, wait
@@ -106,6 +107,21 @@ class Stopping(unittest.TestCase):
             self.assertEqual(client.rest()[0], b"")
             daemon.expect_exit(0)
             self.assertEqual(daemon.session()["outcome"], "draining")
+
+    def test_who_is_coming_in_is_waited_for_whatever_else_has_ended(self):
+        """An idle daemon has sessions still to come until its last listener has ended."""
+        with tempfile.TemporaryDirectory() as folder:
+            first = configuration(self.server.port, proxy={"workers": 1, "sandbox": False})
+            service = first.partition("[[service]]")[2]
+            text = first.replace('"127.0.0.1:0"', f'"unix:{folder}/a.sock"') + "\n[[service]]" \
+                + service.replace('"office"', '"second"')
+            with Daemon(text, listeners=2) as daemon:
+                start = time.monotonic()
+                daemon.terminate()
+                daemon.expect_exit(0, deadline=5)
+                took = time.monotonic() - start
+                if "may be reset" not in daemon.text():  # where the kernel refuses to wait
+                    self.assertGreater(took, 0.045)
 
     def test_an_idle_daemon_stops_at_once(self):
         with Daemon(configuration(self.server.port)) as daemon:
