@@ -188,6 +188,7 @@ void Server::on_signal(int number) {
     }
     default:            // TERM, INT
       if (draining_) {  // asked twice: now
+        log_.warn("stopped at once", {{"sessions", std::uint64_t{shared_.sessions.load()}}});
         log_.finish(kLastLines);
         std::_Exit(EXIT_SUCCESS);
       }

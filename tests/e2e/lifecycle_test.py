@@ -10,7 +10,7 @@ import unittest
 
 from support import main, wait
 from support.client import FIN, Client
-from support.daemon import Daemon, configuration, run_to_end
+from support.daemon import Daemon, configuration, parse_line, run_to_end
 from support.fake_server import FakeServer, Smtp, tls_context
 from support.relay import commit
 
@@ -98,6 +98,8 @@ class Stopping(unittest.TestCase):
             wait.until(lambda: self.refuses_connections(daemon.port), "draining")
             daemon.terminate()
             daemon.expect_exit(0, deadline=5)
+            # Its sessions have no line of their own.
+            self.assertEqual(parse_line(daemon.text().splitlines()[-1])["msg"], "stopped at once")
 
     def test_a_session_that_does_not_finish_is_ended_after_the_drain_timeout(self):
         text = configuration(self.server.port, proxy={"drain_timeout": "500ms"})
