@@ -1,6 +1,7 @@
 """What the log says, and what it never says; and that nobody waits for who reads it."""
 
 import base64
+import contextlib
 import pathlib
 import resource
 import signal
@@ -78,6 +79,17 @@ def echo_server(connection):
 def certificates():
     chain, key = pki().pair()
     return f"\ndownstream.certificates = [{{ chain = {toml(chain)}, key = {toml(key)} }}]\n"
+
+
+@contextlib.contextmanager
+def logging_to_a_file():
+    """A daemon that is ready: the process, its log, its port."""
+    with tempfile.TemporaryDirectory() as folder, FakeServer(Smtp()) as server:
+        log = pathlib.Path(folder) / "proxy.log"
+        log.touch()
+        with Started(configuration(server.port, log={"file": str(log), "level": "info"})) as started:
+            wait.until(lambda: b"msg=ready" in log.read_bytes(), "not ready")
+            yield started.process, log, started.port_from(log.read_bytes().splitlines())
 
 
 def greeting_and_quit(port):
@@ -261,50 +273,39 @@ class Reader(unittest.TestCase):
 
     def test_a_file_that_may_not_grow(self):
         """As with a full disk: sessions go on, and the lines follow when there is room again."""
-        with tempfile.TemporaryDirectory() as folder, FakeServer(Smtp()) as server:
-            log = pathlib.Path(folder) / "proxy.log"
-            log.touch()
-            with Started(configuration(server.port, log={"file": str(log), "level": "info"})) as started:
-                wait.until(lambda: b"msg=ready" in log.read_bytes(), "not ready")
-                port = started.port_from(log.read_bytes().splitlines())
-                full, pid = log.stat().st_size + 20, started.process.pid
-                _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, (full, hard))
-                for _ in range(3):
-                    self.assertEqual(greeting_and_quit(port), b"221 2.0.0 bye\r\n")
-                self.assertEqual(log.stat().st_size, full)
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
-                wait.until(lambda: log.read_bytes().count(b" outcome=ok ") == 3, log.read_text)
+        with logging_to_a_file() as (process, log, port):
+            full = log.stat().st_size + 20
+            _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (full, hard))
+            for _ in range(3):
+                self.assertEqual(greeting_and_quit(port), b"221 2.0.0 bye\r\n")
+            self.assertEqual(log.stat().st_size, full)
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+            wait.until(lambda: log.read_bytes().count(b" outcome=ok ") == 3, log.read_text)
 
 
 class Rotation(unittest.TestCase):
     def test_no_line_is_lost_while_the_file_is_renamed(self):
         sessions = 120
-        with tempfile.TemporaryDirectory() as folder, FakeServer(Smtp()) as server:
-            log = pathlib.Path(folder) / "proxy.log"
-            log.touch()
-            with Started(configuration(server.port, log={"file": str(log), "level": "info"})) as started:
-                wait.until(lambda: b"msg=ready" in log.read_bytes(), "not ready")
-                port = started.port_from(log.read_bytes().splitlines())
+        with logging_to_a_file() as (process, log, port):
+            def work():
+                for _ in range(sessions // 2):
+                    greeting_and_quit(port)
 
-                def work():
-                    for _ in range(sessions // 2):
-                        greeting_and_quit(port)
-
-                workers = [threading.Thread(target=work) for _ in range(2)]
-                for worker in workers:
-                    worker.start()
-                files = [log]
-                while any(worker.is_alive() for worker in workers):
-                    files.append(log.with_name(f"proxy.log.{len(files)}"))
-                    log.rename(files[-1])
-                    started.process.send_signal(signal.SIGUSR1)
-                    wait.until(log.exists, "the log was not opened again")
-                for worker in workers:
-                    worker.join()
-                self.assertGreater(len(files), 2)
-                wait.until(lambda: sum(file.read_text().count("outcome=ok") for file in files) == sessions,
-                           "lines are lost")
+            workers = [threading.Thread(target=work) for _ in range(2)]
+            for worker in workers:
+                worker.start()
+            files = [log]
+            while any(worker.is_alive() for worker in workers):
+                files.append(log.with_name(f"proxy.log.{len(files)}"))
+                log.rename(files[-1])
+                process.send_signal(signal.SIGUSR1)
+                wait.until(log.exists, "the log was not opened again")
+            for worker in workers:
+                worker.join()
+            self.assertGreater(len(files), 2)
+            wait.until(lambda: sum(file.read_text().count("outcome=ok") for file in files) == sessions,
+                       "lines are lost")
 
 
 if __name__ == "__main__":
