@@ -106,6 +106,10 @@ void InheritedSockets::check(const config::Config& config, const config::Service
   if (passed.address.is_unix() && upstream.from_client) {
     add("upstream.source: clients of " + where + " have no address to connect from");
   }
+  // Where both are root's, the kernel may let them share the port.
+  if (const auto& admin = config.admin.listen; admin && config::overlap(passed.address, *admin)) {
+    add(where + " is in the way of admin.listen, " + to_string(*admin));
+  }
   for (const auto& other : config.services) {
     if (std::find(other.listen.begin(), other.listen.end(), passed.address) != other.listen.end()) {
       add(where + " is also where service " + other.name + " listens by itself");

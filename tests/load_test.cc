@@ -819,6 +819,20 @@ TEST_CASE("load: the admin endpoint is off, or has an address of its own", "[con
   CHECK(problem("[ '127.0.0.1:1' ]") == "f.toml:7:10: admin.listen: must be a string, not a list");
   CHECK(problem("'127.0.0.1:2525'") ==
         "f.toml:4:10: service.listen: 127.0.0.1:2525 belongs to admin.listen");
+  // All addresses of a port are that one's too, either way round.
+  CHECK(problem("'0.0.0.0:2525'") ==
+        "f.toml:4:10: service.listen: 127.0.0.1:2525 is in the way of admin.listen, 0.0.0.0:2525");
+  const auto everywhere = [](const std::string& listen, const std::string& admin) {
+    std::string text = whole_office_and("[admin]\nlisten = " + admin);
+    const std::string written = "'127.0.0.1:2525'";
+    return problems_of(text.replace(text.find(written), written.size(), listen));
+  };
+  CHECK(everywhere("'[::]:2525'", "'[::1]:2525'").at(0) ==
+        "f.toml:4:10: service.listen: [::]:2525 is in the way of admin.listen, [::1]:2525");
+  // What has nothing to do with each other.
+  CHECK(problems_of(whole_office_and("[admin]\nlisten = '127.0.0.2:2525'")) == Lines{});
+  CHECK(problems_of(whole_office_and("[admin]\nlisten = '0.0.0.0:2526'")) == Lines{});
+  CHECK(problems_of(whole_office_and("[admin]\nlisten = '[::]:2525'")) == Lines{});
 }
 
 TEST_CASE("load: what a service must have and has not is missed at its place", "[config]") {

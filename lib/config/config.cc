@@ -160,6 +160,17 @@ bool is_local(const Address& address) noexcept {
   return ip->bytes == kLoopback;
 }
 
+bool overlap(const Address& one, const Address& other) noexcept {
+  const auto is_tcp = [](const Address& each) { return !each.is_unix() && !each.is_inherited(); };
+  if (!is_tcp(one) || !is_tcp(other)) return one == other;
+  const auto has_all = [](const Address& each) {
+    return each.host == "0.0.0.0" || each.host == "::";
+  };
+  const auto is_v6 = [](const Address& each) { return each.host.find(':') != std::string::npos; };
+  if (one.port == 0 || one.port != other.port || is_v6(one) != is_v6(other)) return false;
+  return one.host == other.host || has_all(one) || has_all(other);
+}
+
 Result<Network> parse_network(std::string_view text) {
   const auto slash = text.find('/');
   const auto ip = parse_ip(std::string(text.substr(0, slash)));

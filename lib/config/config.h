@@ -44,6 +44,10 @@ using starttls::Address;
 /// an inherited socket listens is not known here: false.
 [[nodiscard]] bool is_local(const Address& address) noexcept;
 
+/// Whether who listens at one is in the way of who listens at the other: they are the same, or one
+/// has all addresses of the port. Never where the system chooses the port.
+[[nodiscard]] bool overlap(const Address& one, const Address& other) noexcept;
+
 /// An IPv4 or IPv6 network; IPv4 is kept as ::ffff:a.b.c.d, its prefix + 96.
 struct Network {
   std::uint8_t bytes[16] = {};

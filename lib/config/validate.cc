@@ -110,12 +110,17 @@ class Validator {
     }
   }
 
+  /// Nor beside it on one port, where clients would find the one or the other, by their way.
   void not_where_admin_is(std::size_t i) {
     const auto& admin = config_.admin.listen;
-    if (!admin || (!admin->is_unix() && admin->port == 0)) return;
-    const auto& listen = service(i).listen;
-    if (std::find(listen.begin(), listen.end(), *admin) == listen.end()) return;
-    add(i, kListen, to_string(*admin) + " belongs to " + written(kAdminListen));
+    if (!admin) return;
+    for (const auto& address : service(i).listen) {
+      if (!overlap(address, *admin)) continue;
+      add(i, kListen,
+          to_string(address) + (address == *admin ? " belongs to " + written(kAdminListen)
+                                                  : " is in the way of " + written(kAdminListen) +
+                                                        ", " + to_string(*admin)));
+    }
   }
 
   /// Of the pair on a command line; in a file the halves are members of one table.
