@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "lib/net/stream.h"
-#include "lib/net/timer.h"
 
 namespace starttls {
 
@@ -70,14 +69,33 @@ class AdminServer::Connection final : net::StreamEvents {
 };
 
 AdminServer::AdminServer(net::Loop& loop, log::Logger& log, MakePage make_page)
-    : loop_(loop), log_(log), make_page_(std::move(make_page)) {}
+    : loop_(loop),
+      log_(log),
+      make_page_(std::move(make_page)),
+      look_(loop, [this] { on_draining(); }),
+      last_call_(loop, [this] { give_way(); }) {}
 
 AdminServer::~AdminServer() = default;
 
-Result<AdminServer::Plan> AdminServer::plan(const std::optional<Address>& address) const {
-  Plan plan{address, std::nullopt};
+Result<AdminServer::Plan> AdminServer::plan(const std::optional<Address>& address,
+                                            const std::optional<net::Owner>& owner) const {
+  Plan plan{.address = address, .socket = {}, .takeover = {}};
   if (!address || address == address_) return plan;
-  auto socket = net::bind_listener(*address, net::Taking::alone);
+  if (address->is_unix()) {
+    auto takeover = net::Takeover::prepare(*address, owner);
+    if (!takeover) return fail(std::move(takeover.error()));
+    if (*takeover) {
+      plan.takeover.emplace(std::move(**takeover));
+      plan.socket = std::move(plan.takeover->socket());
+      plan.is_shared = true;
+      return plan;
+    }
+  } else {
+    // Another address of our own port may be: of all of this machine's, for one.
+    const bool is_ours = address_ && address_->port == address->port;
+    plan.is_shared = address->port != 0 && !is_ours && net::is_taken(*address);
+  }
+  auto socket = net::bind_listener(*address, net::Taking::ours, owner);
   if (!socket) return fail(std::move(socket.error()));
   plan.socket = std::move(*socket);
   return plan;
@@ -85,19 +103,46 @@ Result<AdminServer::Plan> AdminServer::plan(const std::optional<Address>& addres
 
 Result<> AdminServer::commit(Plan plan) {
   if (plan.address == address_) return {};
-  address_ = std::move(plan.address);
-  listener_.reset();
   if (!plan.socket) {
+    address_.reset();
+    listener_.reset();
     log_.info("admin closed", {});
     return {};
   }
-  const std::string where = net::local_name(*plan.socket);
-  listener_ = std::make_unique<net::Listener>(
-      loop_, address_->is_unix() ? net::Stream::Kind::unix_socket : net::Stream::Kind::tcp,
+  const bool is_unix = plan.address->is_unix();
+  // What has been taken over was bound under another name.
+  const std::string where = is_unix ? to_string(*plan.address) : net::local_name(*plan.socket);
+  auto listener = std::make_unique<net::Listener>(
+      loop_, is_unix ? net::Stream::Kind::unix_socket : net::Stream::Kind::tcp,
       [this](net::Listener::Connection client) { on_connection(std::move(client.stream)); });
-  if (auto opened = listener_->open(std::move(*plan.socket)); !opened) return opened;
+  if (auto opened = listener->open(std::move(*plan.socket)); !opened) return opened;
+  address_ = std::move(plan.address);
+  listener_ = std::move(listener);
   log_.info("admin listening", {{"address", where}});
+  if (plan.is_shared) {
+    log_.warn(is_unix
+                  ? "another process listened here, and gets no new connection any more: end it"
+                  : "another process listens here too, and gets a part of the connections: end it",
+              {{"address", where}});
+  }
   return {};
+}
+
+void AdminServer::on_draining() {
+  // A unix socket's path leads to one process anyway.
+  if (listener_ == nullptr || address_->is_unix()) return;
+  if (!listener_->is_shared()) {
+    look_.start(kLook);
+    return;
+  }
+  // Where the kernel lets nobody in peace a question is asked again, as whoever asks here does.
+  last_call_.start(listener_->begin_end().patience);
+}
+
+void AdminServer::give_way() {
+  listener_->accept_queued();
+  listener_.reset();
+  log_.info("admin closed: another process answers", {});
 }
 
 void AdminServer::on_connection(net::Stream::Ptr stream) {

@@ -26,6 +26,8 @@
 #include "lib/base/log.h"
 #include "lib/net/listener.h"
 #include "lib/net/loop.h"
+#include "lib/net/takeover.h"
+#include "lib/net/timer.h"
 #include "lib/proto/admin_http.h"
 
 namespace starttls {
@@ -50,19 +52,33 @@ class AdminServer {
   ~AdminServer();
 
   /// What is to be done so that it listens at `address` (nothing: nowhere). Binds it where that is
-  /// new, and changes nothing else. Errors: system, with the address.
+  /// new, for `owner` where he is given, and changes nothing else. Errors: system, with the
+  /// address.
   struct Plan {
     std::optional<Address> address;
     std::optional<net::Socket> socket;  ///< none: as it is
+    /// To be completed before the plan is carried out.
+    std::optional<net::Takeover> takeover;
+    /// Another process listened there when we came, and may be about to end.
+    bool is_shared = false;
   };
-  [[nodiscard]] Result<Plan> plan(const std::optional<Address>& address) const;
-  /// Carries it out; connections stay. Errors: system.
+  [[nodiscard]] Result<Plan> plan(const std::optional<Address>& address,
+                                  const std::optional<net::Owner>& owner = {}) const;
+  /// Carries it out; connections stay. Errors: system; all is as it was then.
   [[nodiscard]] Result<> commit(Plan plan);
+  /// We are about to end: as soon as another process shares the port, it has it alone. Half of the
+  /// questions would be answered by one, half by the other, with counters and a readiness of its
+  /// own.
+  void on_draining();
 
  private:
   class Connection;
 
+  /// How often we look for another process while we drain.
+  static constexpr std::chrono::seconds kLook{1};
+
   void on_connection(net::Stream::Ptr stream);
+  void give_way();
   void on_request(Connection& connection);
   void answer(std::uint64_t id, const proto::AdminResponse& response);
   void drop(std::uint64_t id);
@@ -72,6 +88,8 @@ class AdminServer {
   MakePage make_page_;
   std::optional<Address> address_;  // as configured
   std::unique_ptr<net::Listener> listener_;
+  net::Timer look_;
+  net::Timer last_call_;
   std::map<std::uint64_t, std::unique_ptr<Connection>> connections_;  // the oldest first
   std::uint64_t next_id_ = 0;
 };

@@ -33,7 +33,9 @@ Result<std::vector<net::Socket>> duplicates(const net::Socket& socket, std::size
 }  // namespace
 
 Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t workers,
-                                        std::optional<uid_t> owner) {
+                                        const std::optional<net::Owner>& owner,
+                                        std::uint16_t admin_port) {
+  admin_port_ = admin_port;
   planned_.clear();
   takeovers_.clear();
   Plan plan;
@@ -109,7 +111,7 @@ Result<> Listeners::add(Plan& plan, const std::shared_ptr<const session::Service
     if (!sockets) return fail(std::move(sockets.error()));
     const net::Socket& first = sockets->front();
     entry.id = next_id_++;
-    entry.address = net::local_name(first);
+    if (entry.address.empty()) entry.address = net::local_name(first);
     entry.port = net::local_port(first);
     entry.without_tproxy = service->config.upstream.original_destination &&
                            !config::is_local(net::listening_address(first)) &&
@@ -128,16 +130,18 @@ Result<> Listeners::add(Plan& plan, const std::shared_ptr<const session::Service
 
 Result<std::vector<net::Socket>> Listeners::bind_all(const Address& wanted, net::Taking taking,
                                                      std::size_t workers,
-                                                     std::optional<uid_t> owner, Entry& entry) {
+                                                     const std::optional<net::Owner>& owner,
+                                                     Entry& entry) {
   if (wanted.is_unix()) {
-    auto takeover = net::Takeover::prepare(wanted);
+    auto takeover = net::Takeover::prepare(wanted, owner);
     if (!takeover) return fail(std::move(takeover.error()));
     if (*takeover) {
       entry.is_shared = true;
+      entry.address = to_string(wanted);  // it is bound under another name
       takeovers_.push_back(std::move(**takeover));
       return duplicates(takeovers_.back().socket(), workers);
     }
-    auto socket = net::bind_listener(wanted);
+    auto socket = net::bind_listener(wanted, taking, owner);
     if (!socket) return fail(std::move(socket.error()));
     return duplicates(*socket, workers);
   }
@@ -156,7 +160,8 @@ Result<std::vector<net::Socket>> Listeners::bind_all(const Address& wanted, net:
 /// Another address of the same port may be: of all of this machine's, for one.
 bool Listeners::is_ours(std::uint16_t port) const {
   const auto has_port = [port](const Entry& entry) { return entry.port == port; };
-  return std::any_of(current_.begin(), current_.end(), has_port) ||
+  return (port != 0 && port == admin_port_) ||
+         std::any_of(current_.begin(), current_.end(), has_port) ||
          std::any_of(planned_.begin(), planned_.end(), has_port);
 }
 

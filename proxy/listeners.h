@@ -10,10 +10,9 @@
 #include <string>
 #include <vector>
 
-#include <sys/types.h>
-
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/net/listener.h"
 #include "lib/net/takeover.h"
 #include "lib/session/loop_guard.h"
 #include "proxy/inherited.h"
@@ -35,10 +34,14 @@ class Listeners {
     std::size_t opened = 0;
     std::size_t closed = 0;
   };
-  /// Binds what is new, on every worker, or nothing at all. What is kept keeps its sockets. TCP
-  /// sockets are `owner`'s, where it is given. Errors: system, with the address.
+  /// Binds what is new, on every worker, or nothing at all. What is kept keeps its sockets. They
+  /// are `owner`'s, where he is given. `admin_port` is one that this process has beside these (0:
+  /// none). Errors: system, with the address.
   [[nodiscard]] Result<Plan> plan(const Services& services, std::size_t workers,
-                                  std::optional<uid_t> owner = {});
+                                  const std::optional<net::Owner>& owner = {},
+                                  std::uint16_t admin_port = 0);
+  /// Whether a socket of ours has the port, or is going to.
+  [[nodiscard]] bool is_ours(std::uint16_t port) const;
   /// The plan is carried out: remembers it, and logs where is listened.
   void commit();
 
@@ -66,8 +69,8 @@ class Listeners {
   /// A socket a worker, sharing one port, or one path.
   [[nodiscard]] Result<std::vector<net::Socket>> bind_all(const Address& wanted, net::Taking taking,
                                                           std::size_t workers,
-                                                          std::optional<uid_t> owner, Entry& entry);
-  [[nodiscard]] bool is_ours(std::uint16_t port) const;
+                                                          const std::optional<net::Owner>& owner,
+                                                          Entry& entry);
   void tell_guard();
 
   log::Logger& log_;
@@ -76,6 +79,7 @@ class Listeners {
   std::vector<Entry> current_;
   std::vector<Entry> planned_;
   std::vector<net::Takeover> takeovers_;  // of the plan
+  std::uint16_t admin_port_ = 0;
   std::uint64_t next_id_ = 0;
 };
 

@@ -84,6 +84,13 @@ class Server {
 
  private:
   Result<> start_workers();
+  /// What the listeners of a state are to become, and the admin endpoint.
+  struct ListenPlan {
+    Listeners::Plan services;
+    AdminServer::Plan admin;
+  };
+  [[nodiscard]] Result<ListenPlan> plan_listening(const State& state,
+                                                  const std::optional<net::Owner>& owner);
   void on_signal(int number);
   void reopen_log();
   void tend_log();
@@ -161,18 +168,39 @@ Result<> Server::start_workers() {
     }));
   }
   // As what a reload will bind, and the next start beside us: ports are shared within one user.
-  const auto owner = state_.user ? std::optional(state_.user->uid) : std::nullopt;
-  auto plan = listeners_.plan(state_.services, workers_.size(), owner);
+  std::optional<net::Owner> owner;
+  if (state_.user) owner = net::Owner{state_.user->uid, state_.user->gid};
+  auto plan = plan_listening(state_, owner);
   if (!plan) return fail(std::move(plan.error()));
-  auto admin = admin_.plan(state_.config.admin.listen);
-  if (!admin) return fail(std::move(admin.error()));
   // Sessions, and what is kept warm for them, resolve names: libuv has threads for that.
   if (auto confined = confine_(); !confined) return confined;
   for (std::size_t i = 0; i < workers_.size(); ++i) {
-    if (auto result = workers_[i]->listen(std::move(plan->changes[i])); !result) return result;
+    if (auto result = workers_[i]->listen(std::move(plan->services.changes[i])); !result) {
+      return result;
+    }
   }
   listeners_.commit();
-  return admin_.commit(std::move(*admin));
+  return admin_.commit(std::move(plan->admin));
+}
+
+/// All that can be refused is, before anything is taken from a process that listens there now.
+Result<Server::ListenPlan> Server::plan_listening(const State& state,
+                                                  const std::optional<net::Owner>& owner) {
+  auto admin = admin_.plan(state.config.admin.listen, owner);
+  if (!admin) return fail(std::move(admin.error()));
+  if (admin->is_shared && !admin->takeover && listeners_.is_ours(admin->address->port)) {
+    admin->is_shared = false;
+  }
+  const auto& old = state_.config.admin.listen;
+  auto services =
+      listeners_.plan(state.services, workers_.size(), owner, old ? old->port : std::uint16_t{0});
+  if (!services) return fail(std::move(services.error()));
+  if (admin->takeover) {
+    if (auto completed = admin->takeover->complete(); !completed) {
+      return fail(std::move(completed.error()));
+    }
+  }
+  return ListenPlan{std::move(*services), std::move(*admin)};
 }
 
 void Server::on_signal(int number) {
@@ -209,6 +237,7 @@ void Server::tend_log() {
 void Server::drain() {
   draining_ = true;
   pages_.on_draining();
+  admin_.on_draining();
   watch_timer_.stop();
   log_.info("draining", {{"sessions", std::uint64_t{shared_.sessions.load()}}});
   notifier_.stopping(state_.config.proxy.drain_timeout, status());
@@ -273,14 +302,9 @@ bool Server::replace_state(std::vector<std::string>& problems) {
   static_cast<void>(watch_.changed());  // what changes from now on is for the next time
   auto fresh = load_(state_, problems);
   if (!fresh) return false;
-  auto plan = listeners_.plan(fresh->services, workers_.size());
+  auto plan = plan_listening(*fresh, {});
   if (!plan) {
     problems.push_back(plan.error().reason);
-    return false;
-  }
-  auto admin = admin_.plan(fresh->config.admin.listen);
-  if (!admin) {
-    problems.push_back(admin.error().reason);
     return false;
   }
   const auto& log_config = fresh->config.log;
@@ -302,20 +326,20 @@ bool Server::replace_state(std::vector<std::string>& problems) {
     log_.warn("proxy.sandbox has changed: that takes a restart", {});
   }
   for (std::size_t i = 0; i < workers_.size(); ++i) {
-    workers_[i]->change_listeners(std::move(plan->changes[i]));
+    workers_[i]->change_listeners(std::move(plan->services.changes[i]));
   }
   const State old = std::exchange(state_, std::move(*fresh));
   apply_limits();
   listeners_.commit();
-  if (auto moved = admin_.commit(std::move(*admin)); !moved) {
+  if (auto moved = admin_.commit(std::move(plan->admin)); !moved) {
     log_.error("admin not listening", {{"reason", moved.error().reason}});
   }
   pages_.on_reloaded();
   watch_.follow(watched_files(state_.config), loaded_at);
   waiting_.clear();
   log_.info("reloaded", {{"services", std::uint64_t{state_.services.size()}},
-                         {"opened", std::uint64_t{plan->opened}},
-                         {"closed", std::uint64_t{plan->closed}}});
+                         {"opened", std::uint64_t{plan->services.opened}},
+                         {"closed", std::uint64_t{plan->services.closed}}});
   warn_of_policies(&old);
   warn_of_unused_sockets();
   return true;

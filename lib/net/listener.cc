@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "lib/net/address.h"
+#include "lib/net/takeover.h"
 
 namespace starttls::net {
 namespace {
@@ -30,7 +31,47 @@ tl::unexpected<Error> system_error(const Address& address, const char* what) {
                                 ": " + std::generic_category().message(errno));
 }
 
-Result<Socket> bind_unix(const Address& address) {
+/// Gives the path of a socket that root has just bound to its user. What is there has to be that
+/// socket: who may write to the folder could put something of root's in its place. False: errno
+/// says why not.
+bool give_path(const char* path, const Owner& owner) noexcept {
+  const Descriptor file{::open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC)};
+  struct stat status {};
+  if (file.get() < 0 || ::fstat(file.get(), &status) != 0) return false;
+  if (S_ISSOCK(status.st_mode) && status.st_uid == owner.uid) return true;
+  if (!S_ISSOCK(status.st_mode) || status.st_uid != ::geteuid() || status.st_nlink != 1) {
+    errno = EEXIST;
+    return false;
+  }
+  // A folder may have given it a group (setgid), as it will when that user binds here. Root without
+  // CAP_CHOWN keeps it, as it keeps ports.
+  const gid_t group = status.st_gid == ::getegid() ? owner.gid : static_cast<gid_t>(-1);
+  return ::fchownat(file.get(), "", owner.uid, group, AT_EMPTY_PATH) == 0 || errno == EPERM;
+}
+
+/// Makes room where a process that is gone has left its socket. Only a connection attempt tells:
+/// who listens and does not accept is there too (EAGAIN), and not waited for.
+Result<> remove_stale(const Address& address, const sockaddr_un& name) {
+  const Socket probe{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+  if (probe.get() < 0) return system_error(address, "socket");
+  struct stat status {};
+  const bool is_socket = ::stat(name.sun_path, &status) == 0 && S_ISSOCK(status.st_mode);
+  const bool refused = is_socket && ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&name),
+                                              sizeof(name)) != 0;
+  if (refused && errno == EACCES) {
+    return fail(Errc::system, "cannot listen on " + starttls::to_string(address) +
+                                  ": there is a socket of another user, who does not let us ask "
+                                  "whether somebody listens there");
+  }
+  if (!refused || errno != ECONNREFUSED) {
+    errno = EADDRINUSE;
+    return system_error(address, "bind");
+  }
+  if (::unlink(name.sun_path) != 0) return system_error(address, "unlink what is left over");
+  return {};
+}
+
+Result<Socket> bind_unix(const Address& address, const std::optional<Owner>& owner) {
   sockaddr_un name{};
   name.sun_family = AF_UNIX;
   if (address.path.size() >= sizeof(name.sun_path)) {
@@ -44,18 +85,11 @@ Result<Socket> bind_unix(const Address& address) {
   if (socket.get() < 0) return system_error(address, "socket");
   if (::bind(socket.get(), generic, sizeof(name)) != 0) {
     if (errno != EADDRINUSE) return system_error(address, "bind");
-    // Left behind by a process that is gone? Only a connection attempt tells.
-    struct stat status {};
-    // Who listens and does not accept is there too (EAGAIN), and not waited for.
-    const Socket probe{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-    const bool stale = ::stat(name.sun_path, &status) == 0 && S_ISSOCK(status.st_mode) &&
-                       probe.get() >= 0 && ::connect(probe.get(), generic, sizeof(name)) != 0 &&
-                       errno == ECONNREFUSED;
-    errno = EADDRINUSE;
-    if (!stale || ::unlink(name.sun_path) != 0 ||
-        ::bind(socket.get(), generic, sizeof(name)) != 0) {
-      return system_error(address, "bind");
-    }
+    if (auto removed = remove_stale(address, name); !removed) return fail(removed.error());
+    if (::bind(socket.get(), generic, sizeof(name)) != 0) return system_error(address, "bind");
+  }
+  if (owner && ::geteuid() == 0 && !give_path(name.sun_path, *owner)) {
+    return system_error(address, "chown");
   }
   if (::listen(socket.get(), kBacklog) != 0) return system_error(address, "listen");
   return socket;
@@ -79,7 +113,7 @@ bool is_loopback(const SocketAddress& address) noexcept {
   return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
-Result<Socket> bind_tcp(const Address& address, Taking taking, std::optional<uid_t> owner) {
+Result<Socket> bind_tcp(const Address& address, Taking taking, const std::optional<Owner>& owner) {
   const auto where = parse_ip(address.host, address.port);
   if (!where) return fail(where.error());
   Socket socket{::socket(where->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
@@ -87,12 +121,11 @@ Result<Socket> bind_tcp(const Address& address, Taking taking, std::optional<uid
   // Before it is bound, which is when the kernel looks. Root without CAP_CHOWN keeps it: then a
   // port that came with a reload is not shared with the root of the next start.
   if (owner) {
-    [[maybe_unused]] const int kept = ::fchown(socket.get(), *owner, static_cast<gid_t>(-1));
+    [[maybe_unused]] const int kept = ::fchown(socket.get(), owner->uid, static_cast<gid_t>(-1));
   }
   const int on = 1;
   if (::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-      (taking != Taking::alone &&
-       ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0)) {
+      ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0) {
     return system_error(address, "setsockopt");
   }
   if (where->storage.ss_family == AF_INET6 &&
@@ -133,8 +166,16 @@ bool drop_new_handshakes(int fd) noexcept {
 
 }  // namespace
 
-Result<Socket> bind_listener(const Address& address, Taking taking, std::optional<uid_t> owner) {
-  return address.is_unix() ? bind_unix(address) : bind_tcp(address, taking, owner);
+Result<Socket> bind_listener(const Address& address, Taking taking,
+                             const std::optional<Owner>& owner) {
+  return address.is_unix() ? bind_unix(address, owner) : bind_tcp(address, taking, owner);
+}
+
+Result<> begin_listening(const Socket& socket) {
+  // Connections inherit what it has when they come.
+  if (!listening_address(socket).is_unix()) set_tcp_options(socket.get());
+  if (::listen(socket.get(), kBacklog) == 0) return {};
+  return system_error(listening_address(socket), "listen");
 }
 
 bool make_transparent(const Socket& socket) noexcept {
@@ -219,20 +260,22 @@ Listener::~Listener() {
 
 Result<> Listener::open(Socket socket, Holder holder) {
   holder_ = holder;
-  if (kind_ == Stream::Kind::tcp) set_tcp_options(socket.get());
-  if (::listen(socket.get(), kBacklog) != 0) {
-    return fail(Errc::system, "cannot listen: " + std::generic_category().message(errno));
-  }
+  if (auto listening = begin_listening(socket); !listening) return listening;
   auto* const poll = new uv_poll_t{};
   if (const int status = uv_poll_init(loop_.raw(), poll, socket.get()); status != 0) {
     delete poll;  // libuv does not know it
-    return fail(Errc::system, "cannot listen: " + error_text(status));
+    return fail(Errc::system, "cannot listen on " + starttls::to_string(listening_address(socket)) +
+                                  ": " + error_text(status));
   }
   poll_ = poll;
   poll_->data = this;
   socket_ = std::move(socket);
   resume();
   return {};
+}
+
+bool Listener::is_shared() const {
+  return net::is_shared(socket_);
 }
 
 Listener::Ending Listener::begin_end() noexcept {

@@ -26,18 +26,26 @@ enum class Taking : std::uint8_t {
   /// And, where the process may (CAP_NET_ADMIN), those to addresses of others that TPROXY hands to
   /// it. Never on loopback: who listens there counts on being reached from this machine only.
   others_too,
-  /// As `ours`, on a port that no other socket shares: an error where somebody has it already.
-  alone,
+};
+
+/// Who root binds for: the user that it is going to become.
+struct Owner {
+  uid_t uid = 0;
+  gid_t gid = 0;
 };
 
 /// Binds; a unix socket also listens, TCP does when a Listener opens it: a process that does not
 /// come to serve has then taken no connection from one beside it. TCP sockets of several workers
 /// share the port by SO_REUSEPORT (the kernel spreads connections over them); pass the port the
 /// first one got. Such a port is shared by the sockets of one user: of `owner`, where root binds
-/// for whom it will become, else of who we are. A stale unix socket is replaced, one that is in use
-/// is an error. Errors: system, with the address.
+/// for whom it will become, else of who we are. A unix socket's path is his too. A stale unix
+/// socket is replaced, one that is in use is an error. Errors: system, with the address.
 [[nodiscard]] Result<Socket> bind_listener(const Address& address, Taking taking = Taking::ours,
-                                           std::optional<uid_t> owner = {});
+                                           const std::optional<Owner>& owner = {});
+/// Others may connect from now on, and wait until a Listener accepts them. For who wants to know
+/// beforehand whether that one can open the socket: another may have been quicker to listen there.
+/// Errors: system, with the address.
+[[nodiscard]] Result<> begin_listening(const Socket& socket);
 /// From now on the socket may have addresses that are not this machine's (IP_TRANSPARENT). False:
 /// errno says why not; EPERM is the lack of CAP_NET_ADMIN.
 [[nodiscard]] bool make_transparent(const Socket& socket) noexcept;
@@ -96,6 +104,9 @@ class Listener {
 
   /// Takes the socket. Errors: system.
   [[nodiscard]] Result<> open(Socket socket, Holder holder = Holder::us);
+
+  /// Whether another socket listens where this TCP listener does.
+  [[nodiscard]] bool is_shared() const;
 
   struct Ending {
     std::chrono::milliseconds patience{};  ///< how long who has begun to come in may take

@@ -1,12 +1,18 @@
 #include "lib/net/takeover.h"
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <memory>
+#include <sstream>
+#include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -26,6 +32,31 @@ std::string program_of(const std::string& process) {
   std::array<char, 64> text{};
   if (!file || std::fgets(text.data(), text.size(), file.get()) == nullptr) return {};
   return text.data();
+}
+
+struct ListeningSocket {
+  std::string local;  // address:port in hexadecimal digits
+  ino_t inode = 0;
+};
+
+/// Of /proc/self/net/tcp, where they come first; none where it cannot be read.
+std::vector<ListeningSocket> listening_sockets(const char* file_name) {
+  constexpr std::string_view kListen = "0A";
+  std::ifstream file(file_name);
+  std::string text;
+  std::getline(file, text);  // the heading
+  std::vector<ListeningSocket> found;
+  while (std::getline(file, text)) {
+    std::istringstream line(text);
+    ListeningSocket socket;
+    std::string other;
+    std::string state;
+    line >> other >> socket.local >> other >> state;
+    for (int i = 0; i < 5; ++i) line >> other;  // queues, timer, retransmits, uid, time-out
+    if (!(line >> socket.inode) || state != kListen) break;
+    found.push_back(std::move(socket));
+  }
+  return found;
 }
 
 /// Whether a process like this one listens at the path. A connection is the only way to know: it
@@ -64,12 +95,35 @@ bool is_taken(const Address& address) {
   return ::bind(socket.get(), where->get(), where->size) != 0 && errno == EADDRINUSE;
 }
 
-Result<std::optional<Takeover>> Takeover::prepare(const Address& address) {
+bool is_shared(const Socket& listening) {
+  struct stat status {};
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  if (::fstat(listening.get(), &status) != 0 ||
+      ::getsockname(listening.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    return false;
+  }
+  const auto all = listening_sockets(address.ss_family == AF_INET6 ? "/proc/self/net/tcp6"
+                                                                   : "/proc/self/net/tcp");
+  const auto ours = std::find_if(all.begin(), all.end(), [&status](const ListeningSocket& each) {
+    return each.inode == status.st_ino;
+  });
+  if (ours == all.end()) return false;
+  const auto colon = ours->local.find(':');
+  const std::string everywhere = std::string(colon, '0') + ours->local.substr(colon);
+  return std::any_of(all.begin(), all.end(), [&](const ListeningSocket& each) {
+    return each.inode != ours->inode && (each.local == ours->local || each.local == everywhere);
+  });
+}
+
+Result<std::optional<Takeover>> Takeover::prepare(const Address& address,
+                                                  const std::optional<Owner>& owner) {
   if (!is_of_our_kind(address.path)) return std::optional<Takeover>{};
+  static std::atomic<unsigned> number{0};  // several may be in one folder
   Address beside;
-  beside.path =
-      address.path.substr(0, address.path.rfind('/') + 1) + ".new-" + std::to_string(::getpid());
-  auto socket = bind_listener(beside);
+  beside.path = address.path.substr(0, address.path.rfind('/') + 1) + ".new-" +
+                std::to_string(::getpid()) + "-" + std::to_string(++number);
+  auto socket = bind_listener(beside, Taking::ours, owner);
   if (!socket) return fail(std::move(socket.error()));
   return std::optional<Takeover>{
       Takeover(std::move(*socket), address.path, std::move(beside.path))};

@@ -19,14 +19,18 @@ namespace starttls::net {
 
 /// Whether somebody listens on the TCP address already; also one with whom it can be shared.
 [[nodiscard]] bool is_taken(const Address& address);
+/// Whether another TCP socket listens where this one does, or on all addresses of its port. False
+/// where that cannot be found out.
+[[nodiscard]] bool is_shared(const Socket& listening);
 
 /// A unix listener that is to take the place of another process's. Until `complete` nobody finds
 /// it.
 class Takeover {
  public:
   /// Nothing where no other process of this program and this user (root: of any) listens at the
-  /// path. Errors: system.
-  [[nodiscard]] static Result<std::optional<Takeover>> prepare(const Address& address);
+  /// path. It will be `owner`'s, as in bind_listener. Errors: system.
+  [[nodiscard]] static Result<std::optional<Takeover>> prepare(
+      const Address& address, const std::optional<Owner>& owner = {});
   Takeover(Takeover&& other) noexcept;
   Takeover& operator=(Takeover&&) = delete;
   /// What was not completed leaves no trace.

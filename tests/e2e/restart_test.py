@@ -10,7 +10,7 @@ import tempfile
 import threading
 import unittest
 
-from support import main, wait
+from support import admin, main, wait
 from support.client import FIN, Client, free_port
 from support.daemon import SANDBOX, Daemon, run_to_end, toml
 from support.environment import SANITIZED
@@ -100,13 +100,14 @@ class Restart(unittest.TestCase):
         self.server = self.enterContext(FakeServer(taker, backlog=1024))
         self.file = self.folder / "proxy.toml"
 
-    def write(self, listen, **proxy):
+    def write(self, listen, admin_listen="", **proxy):
         settings = {"name": "one", "protocol": "smtp", "listen": listen,
                     "downstream.allow": ["127.0.0.0/8"], "upstream.tls": "none",
                     "upstream.address": f"127.0.0.1:{self.server.port}"}
         proxy = {"hostname": "proxy.test", "workers": 2, "sandbox": SANDBOX, **proxy}
         self.file.write_text("\n".join(
-            ["[proxy]", *(f"{key} = {toml(value)}" for key, value in proxy.items()), "[[service]]",
+            [f"[admin]\nlisten = {toml(admin_listen)}",
+             "[proxy]", *(f"{key} = {toml(value)}" for key, value in proxy.items()), "[[service]]",
              *(f"{key} = {toml(value)}" for key, value in settings.items())]), encoding="utf-8")
 
     def daemon(self, listeners, **options):
@@ -175,14 +176,15 @@ class Restart(unittest.TestCase):
         if SANITIZED:
             return  # whose search for leaks is not let into a process that has changed its user
         self.folder.chmod(0o755)
-        one, two = free_port(), free_port()
-        self.write(f"127.0.0.1:{one}", user="nobody")
+        one, two, three = free_port(), free_port(), free_port()
+        endpoint = f"127.0.0.1:{three}"
+        self.write(f"127.0.0.1:{one}", endpoint, user="nobody")
         with self.daemon(1) as old:
-            self.write([f"127.0.0.1:{one}", f"127.0.0.1:{two}"], user="nobody")
+            self.write([f"127.0.0.1:{one}", f"127.0.0.1:{two}"], endpoint, user="nobody")
             old.process.send_signal(signal.SIGHUP)
             old.lines(lambda f: f.get("msg") == "reloaded")
             with Load(("127.0.0.1", one), ("127.0.0.1", two)) as load, self.daemon(2) as new:
-                new.lines(lambda f: "another process listen" in f.get("msg", ""), 2)
+                new.lines(lambda f: "another process listen" in f.get("msg", ""), 3)
                 load.goes_on()
                 load.stop()
                 old.terminate()
@@ -190,6 +192,57 @@ class Restart(unittest.TestCase):
                 for port in (one, two):
                     send_mail(("127.0.0.1", port))
         self.assert_nothing_was_lost(load)
+
+    def hand_over_the_endpoint(self, endpoint, listen, begin):
+        """One process serves a session when another comes beside it (`begin` says what is first) and
+        has the endpoint alone, for as long as the session lasts."""
+        self.write(listen, endpoint)
+        address = listen.removeprefix("unix:")
+        if address == listen:
+            address = ("127.0.0.1", int(listen.rpartition(":")[2]))
+        shared = not endpoint.startswith("unix:")
+        with self.daemon(1) as old, Guest(address) as client:
+            client.reply()
+            self.assertEqual(admin.get(endpoint, "/readyz").status, 200)
+
+            def drain():
+                old.terminate()
+                old.lines(lambda f: f.get("msg") == "draining")
+
+            if begin == "drain":
+                drain()
+                self.assertEqual(admin.get(endpoint, "/readyz").status, 503)
+            with self.daemon(1) as new:
+                # Who drains has given up his services' sockets.
+                taken = [listen, endpoint][begin == "drain":]
+                told = new.lines(lambda f: "another process listen" in f.get("msg", ""), len(taken))
+                self.assertEqual([line["address"] for line in told], taken)
+                if begin == "start":
+                    for _ in range(10):
+                        self.assertEqual(admin.get(endpoint, "/readyz").status, 200)
+                    drain()
+                if shared:
+                    old.lines(lambda f: f.get("msg", "").startswith("admin closed: another"))
+                for _ in range(20):
+                    self.assertEqual(admin.get(endpoint, "/readyz").status, 200)
+                self.assertEqual(admin.get(endpoint, "/sessions").json["open"], 0)
+                self.assertTrue(client.command(b"QUIT").startswith(b"221 "))
+                client.rest()
+                client.close()
+                old.expect_exit(0)
+                self.assertEqual(admin.get(endpoint, "/readyz").status, 200)
+        self.assertEqual([name for name in os.listdir(self.folder) if name.startswith(".new")], [])
+
+    def test_the_admin_endpoint_on_a_port(self):
+        """The old one still says that it drains, until somebody else can answer."""
+        for host, begin in (("127.0.0.1", "start"), ("[::1]", "drain"), ("127.0.0.1", "drain")):
+            with self.subTest(host=host, begin=begin):
+                self.hand_over_the_endpoint(f"{host}:{free_port()}", f"127.0.0.1:{free_port()}", begin)
+
+    def test_the_admin_endpoint_on_a_unix_socket(self):
+        """In the folder of another, which is taken over too."""
+        self.hand_over_the_endpoint(f"unix:{self.folder}/admin.sock", f"unix:{self.folder}/mail.sock",
+                                    "start")
 
     def test_a_unix_socket_whose_owner_does_not_accept(self):
         """It is taken, and nobody waits for a place in its queue."""
@@ -274,8 +327,8 @@ class Restart(unittest.TestCase):
         with self.daemon(2), Load(("127.0.0.1", port), path) as load:
             inode = os.stat(path).st_ino
             taken = self.enterContext(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-            self.write([f"127.0.0.1:{port}", f"unix:{path}", f"127.0.0.1:{taken}"])
-            for _ in range(3):
+            for listen, endpoint in (([f"127.0.0.1:{taken}"], ""), ([], f"127.0.0.1:{taken}")) * 2:
+                self.write([f"127.0.0.1:{port}", f"unix:{path}", *listen], endpoint)
                 load.goes_on(5)
                 self.assertEqual(run_to_end("--config", self.file).returncode, 69)
             load.goes_on(5)

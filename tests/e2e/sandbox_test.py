@@ -434,6 +434,61 @@ class User(Sandbox):
         self.assertEqual(self.hang_up(daemon, 1)["opened"], "1")
         self.session(port)
 
+    def test_unix_sockets_are_the_users(self):
+        """Bound by root at the start; by the user when a reload brings them back; by a second root."""
+        run, others = self.folder / "run", self.folder / "others"
+        for folder, group in ((run, self.gid), (others, 8)):
+            folder.mkdir()
+            os.chown(folder, self.uid, group)
+        others.chmod(0o2750)  # gives its group to what is in it
+        paths = [run / "mail.sock", others / "admin.sock"]
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            tcp = f"127.0.0.1:{free.getsockname()[1]}"
+
+        def write(*listen, admin):
+            self.write_for_user([tcp, *listen])
+            text = self.file.read_text(encoding="utf-8")
+            self.file.write_text(f'[admin]\nlisten = "{admin}"\n{text}', encoding="utf-8")
+
+        def look():
+            for path, group in zip(paths, (self.gid, 8)):
+                status = path.stat()
+                self.assertEqual((status.st_uid, status.st_gid), (self.uid, group), path)
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.connect(str(path))
+
+        def write_all():
+            write(f"unix:{paths[0]}", admin=f"unix:{paths[1]}")
+
+        write_all()
+        daemon = self.start(2)
+        look()
+        write(admin="")
+        self.assertEqual(self.hang_up(daemon, 1)["closed"], "1")
+        write_all()
+        self.assertEqual(self.hang_up(daemon, 2)["opened"], "1")
+        look()
+        inodes = [path.stat().st_ino for path in paths]
+        self.start(2)
+        look()
+        self.assertFalse(set(inodes) & {path.stat().st_ino for path in paths})
+
+    def test_a_socket_that_root_has_left_is_told_as_such(self):
+        run = self.folder / "run"
+        run.mkdir()
+        os.chown(run, self.uid, self.gid)
+        path = run / "mail.sock"
+        self.write_for_user(f"unix:{run}/other.sock")
+        daemon = self.start()
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(path))
+            path.chmod(0o755)
+        self.write_for_user(f"unix:{path}")
+        daemon.process.send_signal(signal.SIGHUP)
+        reason = daemon.lines(lambda f: f.get("msg", "").startswith("not reloaded"))[0]["reason"]
+        self.assertRegex(reason, f"cannot listen on unix:{path}: .*of another user")
+        self.assertNotIn("(the sandbox", reason)
+
     def test_the_log_is_the_users(self):
         logs = self.folder / "logs"
         logs.mkdir()
