@@ -91,6 +91,7 @@ class Server {
   };
   [[nodiscard]] Result<ListenPlan> plan_listening(const State& state,
                                                   const std::optional<net::Owner>& owner);
+  [[nodiscard]] static Result<> listen_all(const ListenPlan& plan);
   void on_signal(int number);
   void reopen_log();
   void tend_log();
@@ -203,6 +204,16 @@ Result<Server::ListenPlan> Server::plan_listening(const State& state,
   return ListenPlan{std::move(*services), std::move(*admin)};
 }
 
+/// Of two that have bound a port the first to listen gets it, and workers would tell too late.
+Result<> Server::listen_all(const ListenPlan& plan) {
+  for (const auto& change : plan.services.changes) {
+    for (const auto& opened : change.opened) {
+      if (auto listening = net::begin_listening(opened.socket); !listening) return listening;
+    }
+  }
+  return plan.admin.socket ? net::begin_listening(*plan.admin.socket) : Result<>{};
+}
+
 void Server::on_signal(int number) {
   switch (number) {
     case SIGUSR1:
@@ -305,6 +316,10 @@ bool Server::replace_state(std::vector<std::string>& problems) {
   auto plan = plan_listening(*fresh, {});
   if (!plan) {
     problems.push_back(plan.error().reason);
+    return false;
+  }
+  if (auto listening = listen_all(*plan); !listening) {
+    problems.push_back(listening.error().reason);
     return false;
   }
   const auto& log_config = fresh->config.log;

@@ -299,6 +299,22 @@ class Restart(unittest.TestCase):
                 client.close()
                 old.expect_exit(0)
 
+    def test_a_reload_is_done_when_new_ports_are_ours(self):
+        """Not yet when they are bound: of two that have bound one the first to listen gets it."""
+        one, two = free_port(), free_port()
+        self.write(f"127.0.0.1:{one}")
+        other = self.enterContext(socket.socket())
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", two))
+        with self.daemon(1) as daemon:
+            self.write([f"127.0.0.1:{one}", f"127.0.0.1:{two}"])
+            with frozen_workers(daemon.process.pid):
+                daemon.process.send_signal(signal.SIGHUP)
+                daemon.lines(lambda f: f.get("msg") == "reloaded")
+                with self.assertRaisesRegex(OSError, "Address already in use"):
+                    other.listen()
+            send_mail(("127.0.0.1", two))
+
     def test_a_service_that_a_reload_takes_away_serves_who_has_connected(self):
         one, two = free_port(), free_port()
         self.write([f"127.0.0.1:{one}", f"127.0.0.1:{two}"])
