@@ -62,6 +62,7 @@ void expand_all(Value& value, const std::string& path, const Source& source, Fin
                 std::vector<std::string>& files) {
   if (value.kind == Kind::text) {
     if (auto text = expand(value.text, source.folder, files)) {
+      if (value.text.find("${") != std::string::npos) value.written = value.text;
       value.text = std::move(*text);
     } else {
       findings.add(value.place, path + ": " + text.error().reason);

@@ -51,8 +51,9 @@ std::string ip_to_string(const std::uint8_t* bytes, bool v4) {
   return text;
 }
 
-auto wrong(std::string_view text, std::string_view what) {
-  return fail(Errc::config, "'" + ascii::escape(text) + "': " + std::string(what));
+auto wrong(std::string_view text, std::string_view what, const std::string& instead = {}) {
+  return fail(Errc::config, "'" + ascii::escape(text) + "': " + std::string(what) + instead,
+              std::string(what));
 }
 
 bool is_host_character(char c) noexcept {
@@ -192,7 +193,7 @@ Result<Network> parse_network(std::string_view text) {
     masked.bytes[bit / 8] &= static_cast<std::uint8_t>(~(0x80U >> bit % 8));
   }
   if (masked != network) {
-    return wrong(text, "bits are set behind the prefix: write " + to_string(masked));
+    return wrong(text, "bits are set behind the prefix", ": write " + to_string(masked));
   }
   return network;
 }

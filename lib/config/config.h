@@ -30,7 +30,8 @@ using starttls::Address;
 
 /// "HOST:PORT", "[::1]:PORT" or "unix:PATH". IP literals come out in one spelling, so that equal
 /// addresses compare equal; to_string gives the notation back. Errors: config, and what is wrong
-/// with `text` in words that follow it ("'x': the port is missing").
+/// with `text` in words that follow it ("'x': the port is missing"); the evidence is these words
+/// alone, for a text that must not be told.
 [[nodiscard]] Result<Address> parse_address(std::string_view text);
 
 /// A host's name (letters, digits, '-', '_' and dots; RFC 1035 §2.3.4 limits) or an IP literal.

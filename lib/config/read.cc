@@ -31,6 +31,11 @@ std::optional<std::string> in_brackets(std::string_view text) {
   return std::string(text.substr(1, text.size() - 2));
 }
 
+/// What a parser says of the value, which it quotes.
+void reject_unparsed(const Input& input, const Error& error) {
+  reject(input, input.value.written ? quoted(input.value) + ": " + error.evidence : error.reason);
+}
+
 /// An address literal of SMTP, without brackets: "192.0.2.1" or "IPv6:2001:db8::1".
 bool is_address_literal(std::string_view text) {
   constexpr std::string_view kIpv6 = "IPv6:";
@@ -56,7 +61,7 @@ std::optional<Address> read_address(const Input& input) {
   if (!read_text(input, text)) return std::nullopt;
   auto address = parse_address(text);
   if (!address) {
-    reject(input, address.error().reason);
+    reject_unparsed(input, address.error());
     return std::nullopt;
   }
   if (address->is_unix()) {
@@ -64,7 +69,7 @@ std::optional<Address> read_address(const Input& input) {
     // Made absolute it may have become too long, and is checked again for that.
     address = parse_address("unix:" + path);
     if (!address) {
-      reject(input, address.error().reason);
+      reject_unparsed(input, address.error());
       return std::nullopt;
     }
   }
@@ -81,7 +86,8 @@ std::optional<Address> read_own_address(const Input& input) {
   auto address = read_address(input);
   if (address && !address->is_unix() && !is_ip_literal(address->host)) {
     // A name may stand for several addresses, and for others tomorrow.
-    reject(input, "'" + text + "': a name is no address to listen on: write the IP address" +
+    reject(input, quoted(input.value) +
+                      ": a name is no address to listen on: write the IP address" +
                       (ascii::iequals(address->host, "localhost") ? ", 127.0.0.1 or [::1]" : ""));
     return std::nullopt;
   }
@@ -98,8 +104,8 @@ std::optional<Address> read_inherited(const Input& input) {
   const std::string name = text.substr(kInherited.size());
   const auto fits = [](char c) { return c >= ' ' && c < '\x7f' && c != ':'; };
   if (name.empty() || name.size() > kMaxName || !std::all_of(name.begin(), name.end(), fits)) {
-    reject(input, "'" + ascii::escape(text) +
-                      "': write systemd:NAME, with the name that FileDescriptorName= gives the "
+    reject(input, quoted(input.value) +
+                      ": write systemd:NAME, with the name that FileDescriptorName= gives the "
                       "socket (ASCII, no ':')");
     return std::nullopt;
   }
@@ -111,7 +117,7 @@ std::optional<Address> read_inherited(const Input& input) {
 template <class Element>
 void reject_repeated(const Input& input, const std::vector<Element>& all, const Element& one) {
   if (std::find(all.begin(), all.end(), one) != all.end()) {
-    reject(input, "names " + to_string(one) + " twice");
+    reject(input, "names " + shown(input.value, to_string(one)) + " twice");
   }
 }
 
@@ -177,7 +183,7 @@ void read_duration(const Input& input, std::chrono::milliseconds& out) {
   if (const auto duration = parse_duration(text)) {
     out = *duration;
   } else {
-    reject(input, duration.error().reason);
+    reject_unparsed(input, duration.error());
   }
 }
 
@@ -189,7 +195,7 @@ bool read_text(const Input& input, std::string& out) {
   }
   // CR and LF would start a line of their own in a dialogue or a log, NUL ends a C string.
   if (std::any_of(value.text.begin(), value.text.end(), is_control)) {
-    reject(input, "contains a control character: '" + ascii::escape(value.text) + "'");
+    reject(input, "contains a control character: " + quoted(value));
     return false;
   }
   out = value.text;
@@ -204,7 +210,7 @@ void read_label(const Input& input, std::string& out) {
   } else if (text.size() > kMaxLabel ||
              !std::all_of(text.begin(), text.end(), is_label_character)) {
     reject(input, "must be at most " + std::to_string(kMaxLabel) +
-                      " letters, digits, '.', '_' or '-', not '" + ascii::escape(text) + "'");
+                      " letters, digits, '.', '_' or '-', not " + quoted(input.value));
   } else {
     out = std::move(text);
   }
@@ -222,18 +228,18 @@ void read_helo_name(const Input& input, std::string& out) {
     if (is_address_literal(*literal)) {
       out = std::move(text);
     } else {
-      reject(input, "'" + ascii::escape(text) +
-                        "': not an address literal such as [192.0.2.1] or [IPv6:::1]");
+      reject(input,
+             quoted(input.value) + ": not an address literal such as [192.0.2.1] or [IPv6:::1]");
     }
     return;
   }
   if (!text.empty()) {
     if (is_ip_literal(text)) {
-      reject(input, "'" + text + "': an IP address stands in brackets here: [192.0.2.1]");
+      reject(input, quoted(input.value) + ": an IP address stands in brackets here: [192.0.2.1]");
       return;
     }
     if (const auto valid = check_host(text); !valid) {
-      reject(input, valid.error().reason);
+      reject_unparsed(input, valid.error());
       return;
     }
   }
@@ -245,7 +251,7 @@ void read_server_name(const Input& input, std::string& out) {
   if (!read_text(input, text)) return;
   if (!text.empty()) {
     if (const auto valid = check_host(text); !valid) {
-      reject(input, valid.error().reason);
+      reject_unparsed(input, valid.error());
       return;
     }
   }
@@ -267,7 +273,8 @@ void read_readable_file(const Input& input, std::string& out) {
                                                                &std::fclose);
     // A folder opens well and fails at its first byte.
     if (!file || (std::fgetc(file.get()) == EOF && std::ferror(file.get()) != 0)) {
-      reject(input, "'" + ascii::escape(path) + "': " + std::strerror(errno));
+      reject(input,
+             shown(input.value, "'" + ascii::escape(path) + "'") + ": " + std::strerror(errno));
       return;
     }
   }
@@ -336,7 +343,7 @@ void read_upstream(const Input& input, Upstream& out) {
     const auto address = read_address(one);
     if (!address) return;
     if (!address->is_unix() && address->port == 0) {
-      reject(one, "'" + one.value.text + "': no server listens on port 0");
+      reject(one, quoted(one.value) + ": no server listens on port 0");
       return;
     }
     reject_repeated(one, addresses, *address);
@@ -354,7 +361,7 @@ void read_source(const Input& input, bool& from_client) {
   std::string text;
   if (!read_text(input, text)) return;
   if (!text.empty() && text != "client") {
-    reject(input, R"(must be "client" or "", not ')" + ascii::escape(text) + "'");
+    reject(input, R"(must be "client" or "", not )" + quoted(input.value));
     return;
   }
   from_client = !text.empty();
@@ -368,7 +375,7 @@ void read_networks(const Input& input, std::vector<Network>& out) {
     if (const auto network = parse_network(text)) {
       networks.push_back(*network);
     } else {
-      reject(one, network.error().reason);
+      reject_unparsed(one, network.error());
     }
   };
   read_each(input, read_one);
@@ -382,8 +389,8 @@ void read_pins(const Input& input, std::vector<Pin>& out) {
     if (!read_text(one, text)) return;
     const auto pin = parse_pin(text);
     if (!pin) {
-      reject(one, "must be \"sha256:\" and the base64 of 32 octets, not '" + ascii::escape(text) +
-                      "'; `starttls-proxy probe` prints a server's");
+      reject(one, "must be \"sha256:\" and the base64 of 32 octets, not " + quoted(one.value) +
+                      "; `starttls-proxy probe` prints a server's");
       return;
     }
     reject_repeated(one, pins, *pin);
@@ -401,7 +408,7 @@ std::size_t read_word(const Input& input, std::span<const std::string_view> word
   const auto found = std::find(words.begin(), words.end(), text);
   if (found == words.end()) {
     const std::string one_of = words.size() == 1 ? "must be " : "must be one of ";
-    reject(input, one_of + allowed + ", not '" + ascii::escape(text) + "'");
+    reject(input, one_of + allowed + ", not " + quoted(input.value));
   }
   return static_cast<std::size_t>(found - words.begin());
 }

@@ -77,7 +77,11 @@ void read_certificate(const Input& input, Target& target) {
   const auto earlier = std::find_if(all.begin(), all.end() - 1, [&chain](const ChainAndKey& each) {
     return each.chain == chain;
   });
-  if (!chain.empty() && earlier != all.end() - 1) reject(input, "names " + chain + " twice");
+  if (chain.empty() || earlier == all.end() - 1) return;
+  const auto& members = input.value.elements;
+  const auto written = std::find_if(members.begin(), members.end(),
+                                    [](const Value& each) { return each.key == "chain"; });
+  reject(input, "names " + shown(*written, chain) + " twice");
 }
 
 void read_certificates(const Input& input, Target& target) {

@@ -76,6 +76,24 @@ class Validator {
     findings_.add(place, from_file() ? std::string(path) + ": " + text : text);
   }
 
+  /// How messages call the value of a key that is given: as what it means, or, where it holds
+  /// "${...}", as written.
+  [[nodiscard]] std::string shown_name(std::size_t i) const {
+    return shown(section(i).find(kName)->value, "'" + service(i).name + "'");
+  }
+  [[nodiscard]] std::string shown_address(std::size_t i, std::string_view path,
+                                          const std::vector<Address>& all,
+                                          const Address& one) const {
+    const auto index = static_cast<std::size_t>(&one - all.data());
+    return shown(section(i).find(path)->value, index, all.size(), to_string(one));
+  }
+  [[nodiscard]] std::string shown_listen(std::size_t i, const Address& one) const {
+    return shown_address(i, kListen, service(i).listen, one);
+  }
+  [[nodiscard]] std::string shown_upstream(std::size_t i, const Address& one) const {
+    return shown_address(i, kAddress, service(i).upstream.address, one);
+  }
+
   void required_keys(std::size_t i) {
     for (const auto& key : keys()) {
       if (!key.required || section(i).find(key.path) != nullptr) continue;
@@ -92,7 +110,7 @@ class Validator {
     if (name.empty()) return;
     for (std::size_t j = 0; j < i; ++j) {
       if (service(j).name != name) continue;
-      add(i, kName, "'" + name + "' is the name of the service at " + section(j).place.where);
+      add(i, kName, shown_name(i) + " is the name of the service at " + section(j).place.where);
       return;
     }
   }
@@ -105,7 +123,7 @@ class Validator {
         const auto& others = service(j).listen;
         if (std::find(others.begin(), others.end(), address) == others.end()) continue;
         add(i, kListen,
-            to_string(address) + " belongs to the service at " + section(j).place.where);
+            shown_listen(i, address) + " belongs to the service at " + section(j).place.where);
       }
     }
   }
@@ -117,9 +135,8 @@ class Validator {
     for (const auto& address : service(i).listen) {
       if (!overlap(address, *admin)) continue;
       add(i, kListen,
-          to_string(address) + (address == *admin ? " belongs to " + written(kAdminListen)
-                                                  : " is in the way of " + written(kAdminListen) +
-                                                        ", " + to_string(*admin)));
+          shown_listen(i, address) + (address == *admin ? " belongs to " : " is in the way of ") +
+              written(kAdminListen));
     }
   }
 
@@ -193,7 +210,8 @@ class Validator {
     });
     if (open == listen.end()) return;
     add(i, kListen,
-        "anyone who reaches " + to_string(*open) + " could use this service: say who may with " +
+        "anyone who reaches " + shown_listen(i, *open) +
+            " could use this service: say who may with " +
             (from_file() ? "downstream.allow = [\"192.168.1.0/24\"]" : "--allow 192.168.1.0/24"));
   }
 
@@ -208,7 +226,7 @@ class Validator {
     for (const auto& address : upstream.address) {
       if (!address.is_unix()) continue;
       add(i, kAddress,
-          to_string(address) + " gives no name to verify: set " + written(kServerName));
+          shown_upstream(i, address) + " gives no name to verify: set " + written(kServerName));
     }
     // With rows, what none of them is about is refused while it runs; without, nothing is left.
     if (upstream.original_destination && service(i).destinations.empty() &&
@@ -247,7 +265,7 @@ class Validator {
     const auto& listen = service(i).listen;
     for (const auto& address : service(i).upstream.address) {
       if (std::find(listen.begin(), listen.end(), address) == listen.end()) continue;
-      add(i, kAddress, to_string(address) + " is where this service itself listens");
+      add(i, kAddress, shown_upstream(i, address) + " is where this service itself listens");
     }
   }
 
@@ -259,9 +277,9 @@ class Validator {
                                     [](const Address& each) { return each.is_unix(); });
     if (local == listen.end()) return;
     if (upstream.original_destination) {
-      add(i, kListen, "nothing is redirected to " + to_string(*local) + ": listen on a port");
+      add(i, kListen, "nothing is redirected to " + shown_listen(i, *local) + ": listen on a port");
     } else if (upstream.from_client) {
-      add(i, kSource, "clients of " + to_string(*local) + " have no address to connect from");
+      add(i, kSource, "clients of " + shown_listen(i, *local) + " have no address to connect from");
     }
   }
 
@@ -298,10 +316,13 @@ class Validator {
   /// Each rule of the server leg, for one row.
   void destination(std::size_t i, std::size_t row, const Value& written_row) {
     const auto& one = service(i).destinations[row];
+    const auto& members = written_row.elements;
+    const auto find_member = [&members](std::string_view member) {
+      return std::find_if(members.begin(), members.end(),
+                          [member](const Value& each) { return each.key == member; });
+    };
     const auto add_here = [&](std::string_view member, const std::string& text) {
-      const auto& members = written_row.elements;
-      const auto found = std::find_if(members.begin(), members.end(),
-                                      [member](const Value& each) { return each.key == member; });
+      const auto found = find_member(member);
       findings_.add(found == members.end() ? written_row.place : found->place,
                     std::string(kDestination) + "." + std::string(member) + ": " + text);
     };
@@ -310,7 +331,10 @@ class Validator {
       for (std::size_t j = 0; j < row; ++j) {
         const auto& others = service(i).destinations[j].networks;
         if (std::find(others.begin(), others.end(), network) == others.end()) continue;
-        add_here("networks", to_string(network) + " is in an earlier row already");
+        const auto index = static_cast<std::size_t>(&network - one.networks.data());
+        add_here("networks",
+                 shown(*find_member("networks"), index, one.networks.size(), to_string(network)) +
+                     " is in an earlier row already");
       }
     }
     const Upstream upstream = upstream_at(service(i).upstream, one);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "lib/base/ascii.h"
+
 namespace starttls::config {
 
 std::string_view kind_name(const Value& value) noexcept {
@@ -21,6 +23,24 @@ std::string_view kind_name(const Value& value) noexcept {
       return value.text;
   }
   return "something else";
+}
+
+std::string quoted(const Value& value) {
+  return "'" + ascii::escape(value.written.value_or(value.text)) + "'";
+}
+
+std::string shown(const Value& value, std::string name) {
+  return value.written ? quoted(value) : std::move(name);
+}
+
+std::string shown(const Value& value, std::size_t index, std::size_t count, std::string name) {
+  if (value.kind != Value::Kind::list) return shown(value, std::move(name));
+  if (value.elements.size() == count) return shown(value.elements[index], std::move(name));
+  // Some of them were no good: which this is has been lost.
+  const auto& all = value.elements;
+  const auto found = std::find_if(all.begin(), all.end(),
+                                  [](const Value& each) { return each.written.has_value(); });
+  return found == all.end() ? name : quoted(*found);
 }
 
 Problems Findings::sorted() const {

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -34,6 +35,9 @@ struct Value {
   Kind kind = Kind::other;
   Place place;
   std::string text;
+  /// `text` before its "${...}" were replaced; nothing where it had none. What took their place may
+  /// be a secret, so this is what messages quote.
+  std::optional<std::string> written;
   std::int64_t number = 0;
   bool boolean = false;
   std::vector<Value> elements;  ///< of a list, or the members of a table
@@ -45,6 +49,15 @@ struct Value {
 
 /// "a string", "a list": for people.
 [[nodiscard]] std::string_view kind_name(const Value& value) noexcept;
+
+/// The text in quotes, as written and fit to print.
+[[nodiscard]] std::string quoted(const Value& value);
+/// How messages call what `value` was read as: `name`, or the text as written where that holds
+/// "${...}".
+[[nodiscard]] std::string shown(const Value& value, std::string name);
+/// The same for what was read as the one at `index` of `count` things that `value` names.
+[[nodiscard]] std::string shown(const Value& value, std::size_t index, std::size_t count,
+                                std::string name);
 
 /// Collects problems in any order.
 class Findings {
