@@ -972,6 +972,54 @@ TEST_CASE("load: strings may come from the environment and from files", "[config
   CHECK(server_name("a$b").size() == 1);
 }
 
+TEST_CASE("load: a secret's file may stand in a folder that the environment names", "[config]") {
+  TemporaryFolder folder;
+  const auto host = folder.write("host", "mx.example.com\n");
+  REQUIRE(setenv("STARTTLS_TEST_FOLDER", folder.path.c_str(), 1) == 0);
+  REQUIRE(setenv("STARTTLS_TEST_PART", "ho", 1) == 0);
+  REQUIRE(setenv("STARTTLS_TEST_AGAIN", "${STARTTLS_TEST_PART}", 1) == 0);
+  REQUIRE(unsetenv("STARTTLS_TEST_UNSET") == 0);
+  const auto server_name = [](const std::string& value, Config& config) {
+    return lines(load_text(whole_office_and("upstream.server_name = '" + value + "'"), "f.toml",
+                           kProtocols, config));
+  };
+  for (const std::string value : {"${file:${STARTTLS_TEST_FOLDER}/host}",
+                                  "${file:${STARTTLS_TEST_FOLDER}/${STARTTLS_TEST_PART}st}"}) {
+    CAPTURE(value);
+    Config config;
+    CHECK(server_name(value, config) == Lines{});
+    CHECK(config.services[0].upstream.server_name == "mx.example.com");
+    CHECK(config.secret_files == std::vector{host});
+  }
+  Config config;
+  CHECK(server_name("a.${file:${STARTTLS_TEST_FOLDER}/host}.b", config) == Lines{});
+  CHECK(config.services[0].upstream.server_name == "a.mx.example.com.b");
+
+  const auto problem = [&](const std::string& value) {
+    const auto found = server_name(value, config);
+    REQUIRE(found.size() == 1);
+    const std::string prefix = "f.toml:6:24: service.upstream.server_name: ";
+    CHECK(found[0].starts_with(prefix));
+    return found[0].substr(prefix.size());
+  };
+  CHECK(problem("${file:${STARTTLS_TEST_FOLDER}/none}") ==
+        "'${STARTTLS_TEST_FOLDER}/none': No such file or directory");
+  CHECK(problem("${file:${STARTTLS_TEST_FOLDER}/${STARTTLS_TEST_AGAIN}}") ==
+        "'${STARTTLS_TEST_FOLDER}/${STARTTLS_TEST_AGAIN}': No such file or directory");
+  CHECK(problem("${file:${STARTTLS_TEST_UNSET}/host}") ==
+        "the environment has no variable 'STARTTLS_TEST_UNSET'");
+  for (const std::string open :
+       {"${file:${STARTTLS_TEST_FOLDER}/host", "${file:${STARTTLS_TEST_FOLDER", "${file:${", "${",
+        "${file:x", "${STARTTLS_TEST_PART}${"}) {
+    CAPTURE(open);
+    CHECK(problem(open) == "'${' has no '}'");
+  }
+  const std::string only = "nothing but ${NAME} may stand within '${file:...}'";
+  CHECK(problem("${file:${file:" + host + "}}") == only);
+  CHECK(problem("${file:${STARTTLS_${STARTTLS_TEST_PART}}}") == only);
+  CHECK(problem("${STARTTLS_${STARTTLS_TEST_PART}}") == "'${' may stand within '${file:...}' only");
+}
+
 TEST_CASE("load: what comes in from a file or the environment is in no message",
           "[config][security]") {
   TemporaryFolder folder;

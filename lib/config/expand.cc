@@ -14,16 +14,8 @@ namespace {
 
 constexpr std::size_t kMaxFile = std::size_t{1} << 20U;
 
-Result<std::string> secret(std::string_view path, const std::filesystem::path& folder,
-                           std::vector<std::string>& files) {
-  files.push_back((folder / path).lexically_normal().string());
-  auto content = read_file(folder / path);
-  if (!content) {
-    return fail(Errc::config, "'" + ascii::escape(path) + "': " + content.error().reason);
-  }
-  if (content->ends_with('\n')) content->pop_back();
-  return content;
-}
+constexpr std::string_view kOpen = "${";
+constexpr std::string_view kFile = "file:";
 
 Result<std::string> variable(std::string_view name) {
   const char* const value = std::getenv(std::string(name).c_str());
@@ -33,12 +25,9 @@ Result<std::string> variable(std::string_view name) {
   return std::string(value);
 }
 
-}  // namespace
-
-Result<std::string> expand(std::string_view text, const std::filesystem::path& folder,
-                           std::vector<std::string>& files) {
-  constexpr std::string_view kOpen = "${";
-  constexpr std::string_view kFile = "file:";
+/// `text` with what `value_of` gives for each "${...}". One that stands in another is a part of it.
+template <class ValueOf>
+Result<std::string> replace_all(std::string_view text, ValueOf value_of) {
   std::string out;
   while (true) {
     const auto open = text.find(kOpen);
@@ -46,16 +35,51 @@ Result<std::string> expand(std::string_view text, const std::filesystem::path& f
     if (open == std::string_view::npos) return out;
     text.remove_prefix(open + kOpen.size());
 
-    const auto close = text.find('}');
+    auto close = text.find('}');
+    for (auto inner = text.find(kOpen); inner < close && close != std::string_view::npos;
+         inner = text.find(kOpen, inner + kOpen.size())) {
+      close = text.find('}', close + 1);
+    }
     if (close == std::string_view::npos) return fail(Errc::config, "'${' has no '}'");
-    const auto what = text.substr(0, close);
-    text.remove_prefix(close + 1);
-
-    auto value =
-        what.starts_with(kFile) ? secret(what.substr(kFile.size()), folder, files) : variable(what);
+    auto value = value_of(text.substr(0, close));
     if (!value) return value;
     out += *value;
+    text.remove_prefix(close + 1);
   }
+}
+
+/// What stands in the path of a "${file:...}".
+Result<std::string> variable_in_path(std::string_view name) {
+  if (name.starts_with(kFile) || name.find(kOpen) != std::string_view::npos) {
+    return fail(Errc::config, "nothing but ${NAME} may stand within '${file:...}'");
+  }
+  return variable(name);
+}
+
+Result<std::string> secret(std::string_view written, const std::filesystem::path& folder,
+                           std::vector<std::string>& files) {
+  const auto path = replace_all(written, variable_in_path);
+  if (!path) return path;
+  files.push_back((folder / *path).lexically_normal().string());
+  auto content = read_file(folder / *path);
+  if (!content) {
+    return fail(Errc::config, "'" + ascii::escape(written) + "': " + content.error().reason);
+  }
+  if (content->ends_with('\n')) content->pop_back();
+  return content;
+}
+
+}  // namespace
+
+Result<std::string> expand(std::string_view text, const std::filesystem::path& folder,
+                           std::vector<std::string>& files) {
+  return replace_all(text, [&](std::string_view what) -> Result<std::string> {
+    if (what.starts_with(kFile)) return secret(what.substr(kFile.size()), folder, files);
+    if (what.find(kOpen) != std::string_view::npos) {
+      return fail(Errc::config, "'${' may stand within '${file:...}' only");
+    }
+    return variable(what);
+  });
 }
 
 Result<std::string> read_file(const std::filesystem::path& path) {
