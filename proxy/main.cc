@@ -156,7 +156,7 @@ int run(const CommandLine& command) {
   // As the one who opens it again at USR1; and no root follows what that one has put there.
   const auto open_log = [&] { return log.open(config.log.file); };
   if (const auto opened = user ? act_as(*user, open_log) : open_log(); !opened) {
-    print_error(opened.error().reason + (user ? " (as the user " + user->name + ")" : ""));
+    print_error(log_file_problem(*state, opened.error()));
     return kExitConfig;
   }
   if (!notifier) {

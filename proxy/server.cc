@@ -325,7 +325,7 @@ bool Server::replace_state(std::vector<std::string>& problems) {
   const auto& log_config = fresh->config.log;
   if (log_config.file != state_.config.log.file) {
     if (auto opened = log_.open(log_config.file); !opened) {
-      problems.push_back(opened.error().reason);
+      problems.push_back(log_file_problem(*fresh, opened.error()));
       return false;
     }
   }

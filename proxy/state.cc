@@ -13,7 +13,9 @@
 #include "lib/net/address.h"
 #include "lib/net/loop.h"
 #include "lib/proto/protocols.h"
+#include "lib/session/service_files.h"
 #include "lib/tls/context.h"
+#include "proxy/log_file.h"
 
 namespace starttls {
 namespace {
@@ -41,29 +43,56 @@ std::shared_ptr<metrics::Registry> new_registry(unsigned workers) {
                          .boringssl = tls::library_version()});
 }
 
-}  // namespace
+constexpr config::ValueName kUser{std::nullopt, "proxy.user"};
+constexpr config::ValueName kLogFile{std::nullopt, "log.file"};
 
-std::optional<State> load_state(const CommandLine& command, const State* previous,
-                                std::vector<std::string>& problems) {
-  std::vector<std::string_view> protocols;
-  for (const auto& protocol : proto::protocols()) protocols.push_back(protocol.name);
+/// The loader's words for it.
+config::Problem unusable_log(const State& state, const std::string& why) {
+  return state.places.problem(kLogFile,
+                              state.places.shown(kLogFile, state.config.log.file) + ": " + why +
+                                  (state.user ? " (as the user " + state.user->name + ")" : ""));
+}
 
-  State state;
-  const auto right = problems.size();
-  const auto found = command.config_file.empty()
-                         ? config::load_flags(command.flags, protocols, state.config)
-                         : config::load_file(command.config_file, protocols, state.config);
-  for (const auto& problem : found) problems.push_back(problem.where + ": " + problem.text);
-  if (!found.empty()) return std::nullopt;
+Result<> may_log(const State& state) {
+  const auto check = [&state] { return check_log_file(state.config.log.file); };
+  return state.user ? act_as(*state.user, check) : check();
+}
 
-  if (previous == nullptr && !state.config.proxy.user.empty()) {
-    if (auto user = find_user(state.config.proxy.user)) {
+/// Who the process is to become, and whether it may log: in this order.
+void check_process(const CommandLine& command, const State* previous, State& state,
+                   config::Problems& problems) {
+  const auto& name = state.config.proxy.user;
+  if (previous == nullptr && !name.empty()) {
+    if (auto user = find_user(name)) {
       take_groups(*user);  // before secrets are read: a reload is to find what the start finds
       state.user = std::move(*user);
     } else {
-      problems.push_back(user.error().reason);
+      const auto shown = state.places.shown(kUser, "'" + ascii::escape(name) + "'");
+      problems.push_back(state.places.problem(kUser, shown + ": " + user.error().reason));
     }
   }
+  // A probe has no log; and one that is open stays so.
+  const auto& log = state.config.log.file;
+  const bool opens = command.action != CommandLine::Action::probe && !log.empty() &&
+                     (previous == nullptr || previous->config.log.file != log);
+  if (!opens) return;
+  if (const auto may = may_log(state); !may) {
+    problems.push_back(unusable_log(state, may.error().reason));
+  }
+}
+
+void check_service_files(const State& state, std::size_t i, bool loaded,
+                         config::Problems& problems) {
+  const auto& service = state.config.services[i];
+  for (const auto& [key, row, reason] : session::check_files(service)) {
+    // Where the loader has refused the CA file, the system's is not meant.
+    if (!loaded && key == "service.upstream.ca_file" && service.upstream.ca_file.empty()) continue;
+    problems.push_back(state.places.problem({i, key, row}, reason));
+  }
+}
+
+/// The services of a right configuration; whatever keeps one from being made is a problem.
+void make_services(const State* previous, State& state, config::Problems& problems) {
   state.metrics =
       previous != nullptr ? previous->metrics : new_registry(state.config.proxy.workers);
   const std::string& configured = state.config.proxy.hostname;
@@ -73,16 +102,51 @@ std::optional<State> load_state(const CommandLine& command, const State* previou
                           ? tls::RecordCodecChoice::library
                           : tls::RecordCodecChoice::automatic,
       .metrics = state.metrics.get()};
-  for (const auto& service : state.config.services) {
+  for (std::size_t i = 0; i < state.config.services.size(); ++i) {
+    const auto& service = state.config.services[i];
     auto made = session::make_service(service, common, find_service(previous, service.name));
     if (made) {
       state.services.push_back(std::move(*made));
-    } else {
-      problems.push_back(made.error().reason);
+      continue;
+    }
+    const auto right = problems.size();
+    check_service_files(state, i, true, problems);
+    if (problems.size() > right) continue;
+    // It is no file's fault, or no longer.
+    problems.push_back(state.places.problem({i, "service.protocol"}, made.error().reason));
+  }
+}
+
+}  // namespace
+
+std::optional<State> load_state(const CommandLine& command, const State* previous,
+                                std::vector<std::string>& problems) {
+  std::vector<std::string_view> protocols;
+  for (const auto& protocol : proto::protocols()) protocols.push_back(protocol.name);
+
+  State state;
+  auto found = command.config_file.empty()
+                   ? config::load_flags(command.flags, protocols, state.config, &state.places)
+                   : config::load_file(command.config_file, protocols, state.config, &state.places);
+  const bool loaded = found.empty();
+  check_process(command, previous, state, found);
+  if (loaded) {
+    make_services(previous, state, found);
+  } else {
+    for (std::size_t i = 0; i < state.config.services.size(); ++i) {
+      check_service_files(state, i, false, found);
     }
   }
-  if (problems.size() > right) return std::nullopt;
-  return state;
+  if (found.empty()) return state;
+  config::sort(found);
+  for (const auto& problem : found) problems.push_back(problem.where + ": " + problem.text);
+  return std::nullopt;
+}
+
+std::string log_file_problem(const State& state, const Error& error) {
+  if (error.evidence.empty()) return error.reason;
+  const auto problem = unusable_log(state, error.evidence);
+  return problem.where + ": " + problem.text;
 }
 
 std::vector<std::string> watched_files(const config::Config& config) {

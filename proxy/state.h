@@ -10,6 +10,7 @@
 
 #include "lib/base/metrics.h"
 #include "lib/config/config.h"
+#include "lib/config/places.h"
 #include "lib/session/service.h"
 #include "proxy/cli.h"
 #include "proxy/user.h"
@@ -20,6 +21,7 @@ using Services = std::vector<std::shared_ptr<const session::Service>>;
 
 struct State {
   config::Config config;
+  config::Places places;                       ///< of `config`
   Services services;                           ///< not empty
   std::shared_ptr<metrics::Registry> metrics;  ///< of the first state; those that replace it go on
   std::optional<User> user;                    ///< proxy.user; only of the first state
@@ -31,6 +33,9 @@ struct State {
 /// each; nothing is returned then.
 [[nodiscard]] std::optional<State> load_state(const CommandLine& command, const State* previous,
                                               std::vector<std::string>& problems);
+
+/// What Logger::open says of `log.file`, as a problem of the configuration.
+[[nodiscard]] std::string log_file_problem(const State& state, const Error& error);
 
 /// Certificates, keys, CA and ticket files: what is replaced on disk without anybody's telling us.
 /// Not the configuration itself, which is read when it is meant to be (HUP).

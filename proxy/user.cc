@@ -13,8 +13,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "lib/base/ascii.h"
-
 namespace starttls {
 namespace {
 
@@ -81,12 +79,10 @@ Result<User> find_user(const std::string& name) {
     if (buffer.size() >= kMaxEntry) break;
     buffer.resize(buffer.size() * 2);
   }
-  const std::string shown = "proxy.user: '" + ascii::escape(name) + "': ";
   if (found == nullptr) {
-    return fail(Errc::config,
-                shown + (status == 0 ? "there is no such user" : system_text(status)));
+    return fail(Errc::config, status == 0 ? "there is no such user" : system_text(status));
   }
-  if (entry.pw_uid == 0) return fail(Errc::config, shown + "is root: name a user without rights");
+  if (entry.pw_uid == 0) return fail(Errc::config, "is root: name a user without rights");
   return User{name, entry.pw_uid, entry.pw_gid};
 }
 

@@ -18,7 +18,7 @@ struct User {
   gid_t gid = 0;
 };
 
-/// Errors: config, where there is no such user or it is root.
+/// Errors: config, where there is no such user or it is root, in words that follow the name.
 [[nodiscard]] Result<User> find_user(const std::string& name);
 
 /// Whether this process may become `user`: it is root, or that user already. Errors: config.

@@ -28,7 +28,7 @@ struct Converted {
     if (conversion.services == 0) return;
     const TemporaryFolder folder;
     folder.fill({"a.pem", "a.key", "b.pem", "b.key", "ca.pem", "stunnel.pem"});
-    for (const auto& [where, problem] :
+    for (const auto& [where, problem, rank] :
          config::load_text(conversion.toml, folder.file("x.toml"), kProtocols, config)) {
       problems.push_back(where.substr(where.find(':')) + ": " + problem);
     }

@@ -53,7 +53,7 @@ class Logger {
   Logger& operator=(const Logger&) = delete;
 
   /// Opens (or opens again, after a rotation) the file; "" = standard error. On an error the old
-  /// destination stays. Errors: system.
+  /// destination stays. Errors: system, its words alone as evidence.
   [[nodiscard]] Result<> open(const std::string& file);
 
   /// From the next line on.

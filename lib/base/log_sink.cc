@@ -34,8 +34,8 @@ Result<> Sink::open(const std::string& file) {
     constexpr int kFlags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     fd = ::open(file.c_str(), kFlags, 0640);
     if (fd < 0) {
-      return fail(Errc::system,
-                  "cannot open the log: " + file + ": " + std::generic_category().message(errno));
+      const auto why = std::generic_category().message(errno);
+      return fail(Errc::system, "cannot open the log: " + file + ": " + why, why);
     }
   }
   if (const int old = std::exchange(fd_, fd); old != STDERR_FILENO) ::close(old);

@@ -109,7 +109,8 @@ Settings assign(const Value& root, Findings& findings) {
   return settings;
 }
 
-void build(Settings settings, const Source& source, Findings& findings, Config& config) {
+void build(Settings settings, const Source& source, Findings& findings, Config& config,
+           Places* places) {
   config = {};
   Service model;  // takes the file's own timeouts
   read(settings.global, source, findings, {config, model});
@@ -119,6 +120,7 @@ void build(Settings settings, const Source& source, Findings& findings, Config& 
     config.services.push_back(std::move(service));
   }
   validate(config, settings, source, findings);
+  if (places != nullptr) *places = Places(settings, source.kind == Source::Kind::file);
 }
 
 }  // namespace starttls::config

@@ -9,6 +9,7 @@
 
 #include "lib/config/config.h"
 #include "lib/config/load.h"
+#include "lib/config/places.h"
 #include "lib/config/schema.h"
 #include "lib/config/value.h"
 
@@ -40,8 +41,9 @@ struct Settings {
 /// Finds each value's key; what has none is a finding.
 [[nodiscard]] Settings assign(const Value& root, Findings& findings);
 
-/// Reads all settings into `config` and checks the whole.
-void build(Settings settings, const Source& source, Findings& findings, Config& config);
+/// Reads all settings into `config` and checks the whole. `places` may be null.
+void build(Settings settings, const Source& source, Findings& findings, Config& config,
+           Places* places);
 
 /// The rules that no key can check alone. `settings` say what was written where; service i of
 /// `config` is section i.

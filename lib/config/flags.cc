@@ -26,7 +26,7 @@ Value value_of(const Flag& flag, const Place& place) {
 }  // namespace
 
 Problems load_flags(std::span<const Flag> flags, std::span<const std::string_view> protocols,
-                    Config& config) {
+                    Config& config, Places* places) {
   Findings findings;
   Settings settings;
   auto& service = settings.services.emplace_back();
@@ -45,7 +45,7 @@ Problems load_flags(std::span<const Flag> flags, std::span<const std::string_vie
 
   std::error_code error;
   const auto folder = std::filesystem::current_path(error);  // empty on error: paths stay relative
-  build(std::move(settings), {Source::Kind::flags, folder, protocols}, findings, config);
+  build(std::move(settings), {Source::Kind::flags, folder, protocols}, findings, config, places);
   auto& only = config.services.front();
   only.name = only.protocol;
   return findings.sorted();

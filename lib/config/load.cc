@@ -78,21 +78,21 @@ std::optional<Value> parse(std::string_view toml, const std::string& path, Findi
 }  // namespace
 
 Problems load_file(const std::string& path, std::span<const std::string_view> protocols,
-                   Config& config) {
+                   Config& config, Places* places) {
   const auto text = read_file(path);
   if (!text) return {{path, "cannot be read: " + text.error().reason}};
-  return load_text(*text, path, protocols, config);
+  return load_text(*text, path, protocols, config, places);
 }
 
 Problems load_text(std::string_view toml, const std::string& path,
-                   std::span<const std::string_view> protocols, Config& config) {
+                   std::span<const std::string_view> protocols, Config& config, Places* places) {
   Findings findings;
   const auto root = parse(toml, path, findings);
   if (!root) return findings.sorted();
 
   std::error_code error;
   const auto folder = fs::absolute(path, error).parent_path();  // on error "": paths stay relative
-  build(assign(*root, findings), {Source::Kind::file, folder, protocols}, findings, config);
+  build(assign(*root, findings), {Source::Kind::file, folder, protocols}, findings, config, places);
   return findings.sorted();
 }
 

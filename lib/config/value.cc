@@ -43,12 +43,14 @@ std::string shown(const Value& value, std::size_t index, std::size_t count, std:
   return found == all.end() ? name : quoted(*found);
 }
 
+void sort(Problems& problems) {
+  std::stable_sort(problems.begin(), problems.end(),
+                   [](const Problem& a, const Problem& b) { return a.rank < b.rank; });
+}
+
 Problems Findings::sorted() const {
-  auto found = found_;
-  std::stable_sort(found.begin(), found.end(),
-                   [](const Found& a, const Found& b) { return a.rank < b.rank; });
-  Problems problems;
-  for (auto& each : found) problems.push_back(std::move(each.problem));
+  auto problems = found_;
+  sort(problems);
   return problems;
 }
 

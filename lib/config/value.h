@@ -63,18 +63,14 @@ struct Value {
 class Findings {
  public:
   void add(const Place& place, std::string text) {
-    found_.push_back({place.rank, {place.where, std::move(text)}});
+    found_.push_back({place.where, std::move(text), place.rank});
   }
   [[nodiscard]] std::size_t size() const noexcept { return found_.size(); }
   /// All of them, in the order of the source.
   [[nodiscard]] Problems sorted() const;
 
  private:
-  struct Found {
-    std::uint64_t rank;
-    Problem problem;
-  };
-  std::vector<Found> found_;
+  Problems found_;
 };
 
 }  // namespace starttls::config

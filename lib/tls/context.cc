@@ -106,16 +106,22 @@ std::optional<std::uint16_t> ecdsa_scheme(const EVP_PKEY* key) {
   }
 }
 
+Result<std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>> read_chain(const std::string& file) {
+  auto chain = read_certificates(file);
+  if (!chain) return chain;
+  std::size_t octets = 0;
+  for (const auto& buffer : *chain) octets += CRYPTO_BUFFER_len(buffer.get());
+  if (octets > kMaxChain) {
+    return fail(Errc::config, file + ": the chain is too large for a handshake");
+  }
+  return chain;
+}
+
 Result<ServerCertificate> read_certificate_and_key(const ChainAndKey& files) {
   ServerCertificate out;
-  auto chain = read_certificates(files.chain);
+  auto chain = read_chain(files.chain);
   if (!chain) return fail(chain.error());
   out.chain = std::move(*chain);
-  std::size_t octets = 0;
-  for (const auto& buffer : out.chain) octets += CRYPTO_BUFFER_len(buffer.get());
-  if (octets > kMaxChain) {
-    return fail(Errc::config, files.chain + ": the chain is too large for a handshake");
-  }
   auto key = read_private_key(files.key);
   if (!key) return fail(key.error());
   out.key = std::move(*key);
@@ -413,6 +419,30 @@ Result<std::shared_ptr<const Context>> Context::server(const ServerOptions& opti
   if (!impl->alpn.empty()) SSL_CTX_set_alpn_select_cb(ctx, &Impl::on_alpn, nullptr);
   SSL_CTX_set_select_certificate_cb(ctx, &Impl::on_client_hello);
   return std::shared_ptr<const Context>(new Context(std::move(impl)));
+}
+
+Result<> check_chain(const std::string& chain) {
+  if (const auto read = read_chain(chain); !read) return fail(read.error());
+  return {};
+}
+
+Result<> check_key(const ChainAndKey& files) {
+  if (!read_chain(files.chain)) {
+    if (const auto key = read_private_key(files.key); !key) return fail(key.error());
+    return {};
+  }
+  if (const auto both = read_certificate_and_key(files); !both) return fail(both.error());
+  return {};
+}
+
+Result<> check_trust_store(const std::string& ca_file) {
+  if (const auto read = read_trust_store(ca_file); !read) return fail(read.error());
+  return {};
+}
+
+Result<> check_ticket_keys(const std::string& file) {
+  if (const auto read = TicketKeys::read(file); !read) return fail(read.error());
+  return {};
 }
 
 bool Context::same_policy(const Context& other) const noexcept {

@@ -92,6 +92,16 @@ class Context {
   std::unique_ptr<Impl> impl_;
 };
 
+// What is wrong with one of the files that a context is made of, where it could not be made.
+// Errors: config, as the context's own.
+
+[[nodiscard]] Result<> check_chain(const std::string& chain);
+/// Its key: by itself, and with a chain that is right whether it belongs to that.
+[[nodiscard]] Result<> check_key(const ChainAndKey& files);
+/// "" = the system's trust store.
+[[nodiscard]] Result<> check_trust_store(const std::string& ca_file);
+[[nodiscard]] Result<> check_ticket_keys(const std::string& file);
+
 /// Where the system's trust store is; "" where there is none.
 [[nodiscard]] std::string system_trust_store();
 

@@ -1,7 +1,9 @@
 """Start, stop, exit status, and what the log may and may not say."""
 
 import base64
+import os
 import pathlib
+import shutil
 import signal
 import socket
 import tempfile
@@ -11,6 +13,7 @@ import unittest
 from support import main, wait
 from support.client import FIN, Client
 from support.daemon import Daemon, configuration, parse_line, run_to_end
+from support.environment import pki
 from support.fake_server import FakeServer, Smtp, tls_context
 from support.relay import commit
 
@@ -64,6 +67,165 @@ class CommandLine(unittest.TestCase):
             result = run_to_end("--config", path, "--check")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertRegex(result.stdout, r"(?s)office.*starttls")
+
+
+class WhatIsWrong(unittest.TestCase):
+    """All of it at once, each with its place and its key."""
+
+    SERVICE = ["[[service]]", 'name = "one"', 'protocol = "smtp"', 'listen = "127.0.0.1:0"']
+
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.file = self.folder / "proxy.toml"
+        for name in ("server", "server-rsa"):
+            for path in pki().pair(name):
+                shutil.copy(path, self.folder)
+        shutil.copy(pki().ca, self.folder)
+        (self.folder / "junk").write_text("nothing\n", encoding="ascii")
+        (self.folder / "junk").chmod(0o600)
+        shutil.copy(self.folder / "server.key", self.folder / "open.key")
+        (self.folder / "open.key").chmod(0o644)
+
+    def told(self, lines):
+        """What is said of a file, without its name; the same by all who look."""
+        self.file.write_text("\n".join(lines) + "\n", encoding="ascii")
+        found = []
+        for arguments in (["--check"], []):
+            result = run_to_end("--config", self.file, *arguments)
+            self.assertEqual((result.returncode, result.stdout), (78, ""), result.stderr)
+            found.append([line.removeprefix(f"starttls-proxy: {self.file}:")
+                          for line in result.stderr.splitlines()])
+        self.assertEqual(found[0], found[1])
+        return found[0]
+
+    def at(self, name):
+        return self.folder / name
+
+    def test_certificates_and_keys_are_told_with_the_rest(self):
+        rows = ['  { chain = "server.pem", key = "server-rsa.key" },',
+                '  { chain = "junk", key = "open.key" },',
+                '  { chain = "server-rsa.pem", key = "server-rsa.key" }]']
+        lines = self.SERVICE + ['upstream.address = "a.test:25"', "downstream.certificates = ["] + \
+            rows + ['downstream.tls = "implicit"', 'downstream.client_ca = "junk"',
+                    'downstream.ticket_keys = "junk"', 'upstream.ca_file = "junk"',
+                    'upstream.certificate = { chain = "server.pem", key = "open.key" }']
+        others = self.SERVICE[:1] + ['name = "two"'] + self.SERVICE[2:] + [
+            'upstream = { address = "a.test:25", ca_file = "server.key" }']
+        down, up = "service.downstream", "service.upstream"
+        of_files = [
+            f"7:33: {down}.certificates.key: {self.at('server-rsa.key')}: the key does not belong "
+            f"to the first certificate of {self.at('server.pem')}",
+            f"8:13: {down}.certificates.chain: {self.at('junk')}: holds no certificate",
+            f"8:27: {down}.certificates.key: {self.at('open.key')}: a secret that is open to group "
+            "or others (mode 0644), it must be its owner's alone (0600)",
+            f"11:24: {down}.client_ca: {self.at('junk')}: holds no certificate",
+            f"12:26: {down}.ticket_keys: {self.at('junk')}: line 1 is not base64 of 48 octets",
+            f"13:20: {up}.ca_file: {self.at('junk')}: holds no certificate",
+            f"14:54: {up}.certificate.key: {self.at('open.key')}: a secret that is open to group "
+            "or others (mode 0644), it must be its owner's alone (0600)",
+            f"19:47: {up}.ca_file: {self.at('server.key')}: holds no certificate"]
+        self.assertEqual(self.told(lines + others), of_files)
+
+        # Behind, between and before it are findings of other kinds.
+        unknown = "unknown key"
+        found = self.told(lines + ["nonsense = 1"] + others + [
+            "[proxy]", 'user = "no-such-user"', "[log]", 'file = "nowhere/x.log"', 'level = "x"'])
+        self.assertEqual(found[:7], of_files[:7])
+        self.assertTrue(found[7].startswith(f"15:1: {unknown} 'service.nonsense'"), found[7])
+        self.assertEqual(found[8:], [
+            of_files[7].replace("19:", "20:"),
+            "22:8: proxy.user: 'no-such-user': there is no such user",
+            f"24:8: log.file: {self.at('nowhere/x.log')}: No such file or directory",
+            "25:9: log.level: must be one of error, warn, info, debug, not 'x'"])
+        # A CA file that is not there is no system's trust store.
+        self.assertEqual(
+            self.told(self.SERVICE + ['upstream.address = "a.test:25"',
+                                      'upstream.ca_file = "none"']),
+            [f"6:20: {up}.ca_file: '{self.at('none')}': No such file or directory"])
+
+    def test_a_command_line_names_its_flags(self):
+        result = run_to_end(
+            "--protocol", "smtp", "--listen", "127.0.0.1:0", "--upstream", "a.test:25", "--check",
+            "--downstream-tls", "implicit", "--key", self.at("server-rsa.key"), "--ca-file",
+            self.at("junk"), "--chain", self.at("server.pem"), "--log-file", self.folder,
+            "--user", "no-such-user")
+        self.assertEqual(result.returncode, 78)
+        self.assertEqual(sorted(result.stderr.splitlines()), [f"starttls-proxy: {text}" for text in (
+            f"--ca-file: {self.at('junk')}: holds no certificate",
+            f"--key: {self.at('server-rsa.key')}: the key does not belong to the first certificate "
+            f"of {self.at('server.pem')}",
+            f"--log-file: {self.folder}: Is a directory",
+            "--user: 'no-such-user': there is no such user")])
+
+    def test_what_came_in_from_a_file_or_the_environment_is_not_shown(self):
+        self.at("secret").write_text("c4Nary", encoding="ascii")
+        self.at("x").mkdir(mode=0o700)
+        rest = ['upstream = { address = "a.test:25", ca_file = "ca.pem" }',
+                'downstream.tls = "implicit"',
+                'downstream.certificates = [{ chain = "server.pem", key = "server.key" }]']
+        found = self.told(["[proxy]", 'user = "${file:secret}"', "[log]",
+                           'file = "none/${file:secret}"', *self.SERVICE, *rest,
+                           'downstream.ticket_keys = "${file:secret}"'])
+        self.assertEqual(found, [
+            "2:8: proxy.user: '${file:secret}': there is no such user",
+            "4:8: log.file: 'none/${file:secret}': No such file or directory",
+            "12:26: service.downstream.ticket_keys: '${file:secret}': No such file or directory"])
+
+    def test_a_log_that_cannot_be_written(self):
+        service = self.SERVICE + ['upstream = { address = "a.test:25", ca_file = "ca.pem" }']
+        logs = self.at("logs")
+        logs.mkdir()
+        logs.joinpath("full").symlink_to("/dev/full")
+        for file, why in (("none/x.log", "No such file or directory"), ("logs", "Is a directory"),
+                          ("junk/x.log", "Not a directory"), ("logs/", "Is a directory")):
+            with self.subTest(file):
+                shown = os.path.normpath(self.at(file)) + ("/" if file.endswith("/") else "")
+                self.assertEqual(self.told(["[log]", f'file = "{file}"', *service]),
+                                 [f"2:8: log.file: {shown}: {why}"])
+        # One that can be is not made by looking.
+        for file in ("logs/x.log", "logs/full", "/dev/stderr"):
+            with self.subTest(file):
+                self.file.write_text("\n".join(["[log]", f'file = "{file}"', *service]),
+                                     encoding="ascii")
+                result = run_to_end("--config", self.file, "--check")
+                self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual([path.name for path in logs.iterdir()], ["full"])
+
+    def test_a_log_that_only_opening_shows_to_be_none(self):
+        """A pipe that nobody reads."""
+        self.at("secret").write_text("c4Nary", encoding="ascii")
+        os.mkfifo(self.at("c4Nary"))
+        self.file.write_text("\n".join(["[log]", 'file = "${file:secret}"', *self.SERVICE,
+                                        'upstream = { address = "a:25", ca_file = "ca.pem" }']),
+                             encoding="ascii")
+        result = run_to_end("--config", self.file)
+        self.assertEqual(result.returncode, 78)
+        self.assertEqual(result.stderr, f"starttls-proxy: {self.file}:2:8: log.file: "
+                                        "'${file:secret}': No such device or address\n")
+
+    def test_a_reload_tells_the_places_and_no_secret(self):
+        service = self.SERVICE + ['upstream = { address = "a.test:25", ca_file = "ca.pem" }']
+        self.at("secret").write_text("c4Nary", encoding="ascii")
+        os.mkfifo(self.at("c4Nary"))
+        self.file.write_text("\n".join(service), encoding="ascii")
+        with Daemon(arguments=["--config", self.file]) as daemon:
+            for count, (lines, reason) in enumerate((
+                    (["[log]", 'file = "none/x.log"', *service],
+                     f"2:8: log.file: {self.at('none/x.log')}: No such file or directory"),
+                    # Nobody reads that pipe, nor is it in the sandbox.
+                    (["[log]", 'file = "${file:secret}"', *service],
+                     "2:8: log.file: '${file:secret}': "),
+                    (service + ['downstream.client_ca = "x${file:secret}"'],
+                     "6:24: service.downstream.client_ca: 'x${file:secret}': No such file or "
+                     "directory"),
+                    (service[:-1] + ['upstream = { address = "a.test:25", ca_file = "junk" }'],
+                     f"5:47: service.upstream.ca_file: {self.at('junk')}: holds no certificate")),
+                    1):
+                self.file.write_text("\n".join(lines), encoding="ascii")
+                daemon.process.send_signal(signal.SIGHUP)
+                found = daemon.lines(lambda f: f.get("msg", "").startswith("not reloaded"), count)
+                self.assertTrue(found[-1]["reason"].startswith(f"{self.file}:{reason}"), found[-1])
+            self.assertNotIn("c4Nary", daemon.text())
 
 
 class Stopping(unittest.TestCase):

@@ -185,7 +185,8 @@ class Sockets(Supervised):
         self.assertIn(f"127.0.0.1:{port} (systemd:mail) is also where service two", text)
         for host in ("127.0.0.1", "0.0.0.0"):
             self.write(["[admin]", f'listen = "{host}:{port}"'], self.service("one", "systemd:mail"))
-            self.assertIn(f"127.0.0.1:{port} (systemd:mail) is in the way of admin.listen", self.refused([("mail", sock)]))
+            self.assertIn(f"127.0.0.1:{port} (systemd:mail) is in the way of admin.listen",
+                          self.refused([("mail", sock)]))
 
     def test_a_reload_keeps_them_also_while_no_service_does(self):
         one, two = self.tcp(), self.tcp()
