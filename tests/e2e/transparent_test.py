@@ -4,16 +4,20 @@ handed over by a router with their address kept; between network namespaces, wit
     client 10.1.0.2, fd01::2  --  gateway 10.x.0.1, fd0x::1  --  server 10.2.0.2, fd02::2
 """
 
+import contextlib
 import os
 import pathlib
 import random
 import re
 import shlex
 import signal
+import socket
+import struct
 import subprocess
 import tempfile
 import textwrap
 import unittest
+import unittest.mock
 
 from support import children, main, peers, wait
 from support.client import FIN, Client
@@ -425,14 +429,123 @@ class Loops(Machines):
                    daemon.descriptor_list)
 
 
+class ProxyDown(Machines):
+    """With the shipped rules and without the proxy no mail port of a server hears anything: what is not
+    redirected would be in the clear."""
+
+    BEACON = 2000  # no mail: what crosses after a packet tells that this one has crossed, or never will
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        with cls.server.entered():
+            cls.listeners = [socket.create_server(("::", port), family=socket.AF_INET6, backlog=20,
+                                                  dualstack_ipv6=True)
+                             for port in (*PORTS, cls.BEACON)]
+        for listener in cls.listeners:
+            cls.addClassCleanup(listener.close)
+
+    def mail_heard(self, capture):
+        """The connections to mail ports of which the server's wire has seen anything."""
+        sock = self.client.connect(MAIL[0], self.BEACON)
+        port = sock.getsockname()[1]
+        sock.close()
+        wait.until(lambda: any(key[1] == port for key in list(capture.begun())), "the beacon")
+        return sorted(key for key in capture.talk() if key[3] in PORTS)
+
+    def try_all(self):
+        """A connection to each mail port; nobody waits for what comes of it."""
+        with self.client.entered():
+            for address in MAIL:
+                for port in PORTS:
+                    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+                    sock = self.enterContext(socket.socket(family))
+                    sock.setblocking(False)
+                    sock.connect_ex((address, port))
+
+    def send_untracked(self):
+        """A segment that connection tracking makes nothing of: without any flag."""
+        header = struct.pack("!HHIIBBHHH", 40001, 25, 1, 1, 5 << 4, 0, 1024, 0, 0)
+        with self.client.entered(), \
+                socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw, \
+                contextlib.suppress(PermissionError):  # it is not let out
+            raw.sendto(header + SECRET.encode(), (MAIL[0], 0))
+
+    def check(self, machine, listen, load, rights=()):
+        """`load` loads the rules; `machine` is where, and where the proxy would be."""
+        self.addCleanup(machine.rules, "flush ruleset\n")
+        mail = self.listeners[0]
+        # What was open before the rules stays out, too.
+        with self.client.connect(MAIL[0], 25) as early, mail.accept()[0]:
+            load()
+            with Capture(self.server, "gateway") as capture:
+                early.sendall(SECRET.encode())
+                self.try_all()
+                self.send_untracked()
+                self.assertEqual(self.mail_heard(capture), [])
+
+        allow = f"downstream.allow = {toml(CLIENT)}" if "0.0.0.0:" in listen else ""
+        with machine.entered():
+            daemon = Daemon(f"""[[service]]
+name = "plain"
+protocol = "smtp"
+listen = {toml([address + "10025" for address in listen])}
+upstream.address = "original-destination"
+upstream.tls = "none"
+{allow}
+""", listeners=len(listen), wrapper=as_user(*rights))
+            daemon.__enter__()  # and left by a crash
+        try:
+            client = self.dial(MAIL[0])
+            with mail.accept()[0] as served:
+                served.sendall(b"220 mail.test\r\n")
+                self.assertEqual(client.line(), b"220 mail.test\r\n")
+        finally:
+            daemon.process.kill()
+            daemon.expect_exit(-signal.SIGKILL)
+        with Capture(self.server, "gateway") as capture:
+            client.send(SECRET.encode())
+            self.try_all()
+            self.send_untracked()
+            self.assertEqual(self.mail_heard(capture), [])
+
+    def test_on_the_clients_host(self):
+        self.check(self.client, ("127.0.0.1:", "[::1]:"),
+                   lambda: self.client.rules(rules("sidecar", proxy_user=USER)))
+
+    def test_in_its_pod(self):
+        """The same but for the ports: the manifest has one, and so the others must not be looked at."""
+        text = pods_rules().replace("20025", str(USER)).replace("587 : 10587", "25 : 10025")
+        text = text.replace("{ 587 }", "{ 25 }")
+        with unittest.mock.patch.dict(PORTS, {25: 10025}, clear=True):
+            self.check(self.client, ("127.0.0.1:", "[::1]:"), lambda: self.client.rules(text))
+
+    def test_redirected_by_a_router(self):
+        self.check(self.gateway, ("0.0.0.0:", "[::]:"),
+                   lambda: self.gateway.rules(rules("gateway-redirect", clients='{ "client" }')))
+
+    def test_handed_over_by_a_router(self):
+        def load():
+            self.gateway.rules(rules("gateway-tproxy", clients='{ "client" }'))
+            with self.gateway.entered():
+                run_script(CONF / "nftables" / "gateway-routes")
+
+        self.check(self.gateway, ("0.0.0.0:", "[::]:"), load, ("net_admin",))
+
+
+def pods_rules():
+    """The rules that the pod of conf/kubernetes loads."""
+    text = (CONF / "kubernetes" / "transparent-sidecar.yaml").read_text(encoding="utf-8")
+    return textwrap.dedent(re.search(r"(?s)<<'RULES'\n(.*?)\n *RULES\n", text)[1]) + "\n"
+
+
 class Shipped(unittest.TestCase):
     def test_the_pods_configuration_and_rules_are_right(self):
         require()
         machine = Namespace("pod")
         self.addCleanup(machine.close)
         text = (CONF / "kubernetes" / "transparent-sidecar.yaml").read_text(encoding="utf-8")
-        block = textwrap.dedent(re.search(r"(?s)<<'RULES'\n(.*?)\n *RULES\n", text)[1])
-        machine.rules(block + "\n")
+        machine.rules(pods_rules())
         self.assertIn("skuid 20025", machine.run("/usr/sbin/nft", "list", "ruleset").decode())
         settings = textwrap.dedent(re.search(r"(?s)proxy\.toml: \|\n(.*?)\n  #", text)[1])
         with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:

@@ -153,6 +153,15 @@ class Capture:
             streams[key] = bytes(octets)
         return streams
 
+    def begun(self):
+        """The connections of which a SYN was seen until now, as in `streams`."""
+        return self._begun.keys()
+
+    def talk(self):
+        """Ends the capture: the connections of which a SYN or an octet was seen, as in `streams`."""
+        self._stop()
+        return self._begun.keys() | self._segments.keys()
+
     def _read(self):
         while True:
             try:
