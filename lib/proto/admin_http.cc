@@ -99,8 +99,7 @@ void AdminRequest::on_octet(char octet) {
       refuse(HttpStatus::bad_request);  // a CR by itself (RFC 9112 §2.2)
       return;
     }
-    on_line(line_);
-    line_.clear();
+    end_line();
     return;
   }
   if (!in_fields_ && size_ > kMaxRequestLine) {
@@ -115,6 +114,10 @@ void AdminRequest::on_octet(char octet) {
     cr_ = true;
     return;
   }
+  if (octet == '\n') {
+    end_line();
+    return;
+  }
   // Said at once, not at the end of a line that may never come: TLS, and other protocols. Octets
   // beyond ASCII may stand in the value of a field, which is not looked at (RFC 9110 §5.5).
   const bool allowed = ascii::is_printable(octet) ||
@@ -126,8 +129,15 @@ void AdminRequest::on_octet(char octet) {
   line_ += octet;
 }
 
+void AdminRequest::end_line() {
+  on_line(line_);
+  line_.clear();
+}
+
 void AdminRequest::on_line(std::string_view line) {
   if (!in_fields_) {
+    // What some leave behind an earlier request; the octets count.
+    if (line.empty()) return;
     in_fields_ = true;
     on_request_line(line);
   } else if (line.empty()) {

@@ -6,9 +6,11 @@
 // Theory of operation.
 //
 // The reader is strict, because whoever has a reason to ask here (Prometheus, a kubelet, curl) is
-// too: lines end in CRLF and in nothing else; no line is folded; no space stands before a colon; a
-// request has no content. What lies behind its end is not looked at, for no second request is
-// answered. All of a request has 8 KiB, the request line 4 of them.
+// too. What it takes besides is what a person types into nc: a line may end in LF alone, and empty
+// lines may stand before the request (RFC 9112 §2.2). A CR stands before LF only; no line is
+// folded; no space stands before a colon; a request has no content. What lies behind its end is not
+// looked at, for no second request is answered. All of a request has 8 KiB, the request line 4 of
+// them.
 //
 // A page is known by its path, as it is written: a query is ignored, %XX is not decoded. The
 // absolute form of a target, which a proxy uses, is understood too.
@@ -58,6 +60,7 @@ class AdminRequest {
   enum class Method : std::uint8_t { get, head, other };
 
   void on_octet(char octet);
+  void end_line();
   void on_line(std::string_view line);
   void on_request_line(std::string_view line);
   void on_version(std::string_view version);
