@@ -96,8 +96,12 @@ void make_services(const State* previous, State& state, config::Problems& proble
   state.metrics =
       previous != nullptr ? previous->metrics : new_registry(state.config.proxy.workers);
   const std::string& configured = state.config.proxy.hostname;
+  if (previous != nullptr) state.system_hostname = previous->system_hostname;
+  if (configured.empty() && state.system_hostname.empty()) {
+    state.system_hostname = net::default_hostname();
+  }
   const session::Common common{
-      .hostname = configured.empty() ? net::default_hostname() : configured,
+      .hostname = configured.empty() ? state.system_hostname : configured,
       .record_codec = state.config.proxy.record_codec == config::RecordCodec::ssl
                           ? tls::RecordCodecChoice::library
                           : tls::RecordCodecChoice::automatic,

@@ -24,7 +24,10 @@ struct State {
   config::Places places;                       ///< of `config`
   Services services;                           ///< not empty
   std::shared_ptr<metrics::Registry> metrics;  ///< of the first state; those that replace it go on
-  std::optional<User> user;                    ///< proxy.user; only of the first state
+  /// What the system calls this machine, once somebody has asked: that may take a resolver's time,
+  /// which a reload has not.
+  std::string system_hostname;
+  std::optional<User> user;  ///< proxy.user; only of the first state
 };
 
 /// Reads the configuration and all files that it names. `previous` (or null) is the state that this

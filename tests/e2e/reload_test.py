@@ -14,9 +14,9 @@ import unittest
 
 from support import main, wait
 from support.client import Client
-from support.daemon import Daemon, toml
+from support.daemon import Daemon, configuration, toml
 from support.environment import MAKE_PKI, SANITIZED, pki
-from support.fake_server import FakeServer, Gone, tls_context
+from support.fake_server import FakeServer, Gone, Smtp, tls_context
 
 # Files are looked at every 2 s; a pair that does not match is told of one look later.
 LOOK = 15
@@ -300,6 +300,24 @@ class Reload(unittest.TestCase):
                     return client.line().startswith(b"421 4.7.5 ")
 
             wait.until(refused, "the server's CA is trusted no more")
+
+
+class SystemName(unittest.TestCase):
+    def test_it_is_asked_for_once(self):
+        """A resolver that says nothing would stop the loop that health checks are answered by."""
+        if os.geteuid() != 0:
+            self.skipTest("a name of its own wants root")
+        wrapper = ["unshare", "--uts", "sh", "-c", 'hostname one.example && exec "$0" "$@"']
+        with FakeServer(Smtp()) as server, \
+                Daemon(configuration(server.port, proxy={"hostname": ""}), wrapper=wrapper) as daemon:
+            subprocess.run(["nsenter", "--uts", f"--target={daemon.process.pid}", "hostname",
+                            "two.example"], check=True)
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.lines(lambda fields: fields.get("msg") == "reloaded")
+            with daemon.connect() as client:
+                client.reply()
+                client.command(b"QUIT")
+            self.assertIn(b"EHLO one.example\r\n", server.heard())
 
 
 if __name__ == "__main__":
