@@ -223,8 +223,10 @@ std::string help_text() {
   append_option(out, "-h, --help", "print this");
   for (const auto& group : kGroups) append_group(out, group);
   out +=
-      "\nExit status: 0 after TERM or INT, 64 for a wrong command line, 78 for a wrong "
-      "configuration.\nOf probe: 0 the server is acceptable, 69 it cannot be reached, 76 it does "
+      "\nExit status: 0 after TERM or INT, 64 for a wrong command line, 69 where an address cannot "
+      "be\nbound, 70 where memory is out or the program is wrong, 71 where the system refuses "
+      "something\nelse, 74 where what was to be printed cannot be, 78 for a wrong configuration.\n"
+      "Of probe: 0 the server is acceptable, 69 it cannot be reached, 76 it does "
       "not do what the\nprotocol and the settings want, 77 its TLS or its certificate is not "
       "acceptable.\n";
   return out;

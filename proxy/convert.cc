@@ -13,6 +13,7 @@
 #include "lib/config/expand.h"
 #include "lib/proto/protocols.h"
 #include "proxy/cli.h"
+#include "proxy/output.h"
 #include "proxy/stunnel_conf.h"
 #include "proxy/stunnel_options.h"
 
@@ -661,14 +662,14 @@ int convert_file(const std::string& path) {
     return kExitConfig;
   }
   const auto result = convert_stunnel(*text);
-  std::fputs(result.toml.c_str(), stdout);
+  const int printed = print_output(result.toml, 0);
   for (const auto& note : result.notes) {
     std::fprintf(stderr, "%s: %s\n", path.c_str(), note.c_str());
   }
   if (result.services == 0) {
     std::fprintf(stderr, "starttls-proxy: %s: no service could be converted\n", path.c_str());
   }
-  return result.services == 0 ? kExitConfig : 0;
+  return result.services == 0 ? kExitConfig : printed;
 }
 
 }  // namespace starttls

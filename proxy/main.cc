@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@
 #include "proxy/convert.h"
 #include "proxy/inherited.h"
 #include "proxy/last_words.h"
+#include "proxy/output.h"
 #include "proxy/probe.h"
 #include "proxy/sandbox.h"
 #include "proxy/server.h"
@@ -35,6 +37,16 @@ constexpr int kExitSystem = 71;       // EX_OSERR: what the system refuses other
 
 void print_error(std::string_view text) {
   fmt::print(stderr, "starttls-proxy: {}\n", text);
+}
+
+/// Where 0, 1 and 2 are closed, sockets of ours would take their numbers, and hear what is meant
+/// for people.
+bool open_standard_descriptors() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (::fcntl(fd, F_GETFD) >= 0) continue;
+    if (::open("/dev/null", O_RDWR) != fd) return false;  // the lowest that is free
+  }
+  return true;
 }
 
 /// What the configuration and its reload read. Paths are absolute.
@@ -133,15 +145,12 @@ int run(const CommandLine& command) {
   const config::Config config = state->config;
   const std::optional<User> user = state->user;
   if (command.action == CommandLine::Action::check) {
-    fmt::print("{}", config::describe(config));
-    return 0;
+    return print_output(config::describe(config), 0);
   }
 
   if (command.action == CommandLine::Action::probe) {
     const ProbeReport report = probe(*state->services.front());
-    // fmt::print throws where a reader has had enough (| head), and the probe ignores SIGPIPE.
-    std::fputs((command.json ? to_json(report) : to_text(report)).c_str(), stdout);
-    return exit_status(report);
+    return print_output(command.json ? to_json(report) : to_text(report), exit_status(report));
   }
 
   if (user) {
@@ -186,6 +195,7 @@ int run(const CommandLine& command) {
 
 int main(int argc, char** argv) {
   using namespace starttls;
+  if (!open_standard_descriptors()) return kExitSystem;
   end_with_last_words();
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   const auto command = parse_command_line(arguments);
@@ -195,12 +205,11 @@ int main(int argc, char** argv) {
   }
   switch (command->action) {
     case CommandLine::Action::help:
-      fmt::print("{}", help_text());
-      return 0;
+      return print_output(help_text(), 0);
     case CommandLine::Action::version:
-      fmt::print("starttls-proxy {}\n{}\n{}\n", STARTTLS_VERSION, net::library_version(),
-                 tls::library_version());
-      return 0;
+      return print_output(fmt::format("starttls-proxy {}\n{}\n{}\n", STARTTLS_VERSION,
+                                      net::library_version(), tls::library_version()),
+                          0);
     case CommandLine::Action::convert:
       return convert_file(command->config_file);
     case CommandLine::Action::check:

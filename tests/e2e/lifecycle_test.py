@@ -3,17 +3,19 @@
 import base64
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 import unittest
 
-from support import main, wait
+from support import children, main, wait
 from support.client import FIN, Client
 from support.daemon import Daemon, configuration, parse_line, run_to_end
-from support.environment import pki
+from support.environment import PROXY, pki
 from support.fake_server import FakeServer, Smtp, tls_context
 from support.relay import commit
 
@@ -226,6 +228,47 @@ class WhatIsWrong(unittest.TestCase):
                 found = daemon.lines(lambda f: f.get("msg", "").startswith("not reloaded"), count)
                 self.assertTrue(found[-1]["reason"].startswith(f"{self.file}:{reason}"), found[-1])
             self.assertNotIn("c4Nary", daemon.text())
+    def test_output_that_is_lost_is_told(self):
+        with tempfile.TemporaryDirectory() as folder, open("/dev/full", "wb") as full:
+            path = pathlib.Path(folder) / "proxy.toml"
+            path.write_text(configuration(25), encoding="utf-8")
+            stunnel = pathlib.Path(folder) / "stunnel.conf"
+            stunnel.write_text("[smtp]\nclient = yes\naccept = 127.0.0.1:2525\n"
+                               "connect = mail.test:465\n", encoding="utf-8")
+            for arguments in (["--help"], ["--version"], ["--config", path, "--check"],
+                              ["convert", stunnel]):
+                with self.subTest(arguments):
+                    result = subprocess.run([PROXY, *arguments], stdout=full, text=True,
+                                            stderr=subprocess.PIPE, timeout=30, check=False)
+                    self.assertEqual(result.returncode, 74, result.stderr)
+                    self.assertIn("cannot be printed: No space left on device", result.stderr)
+                    shown = subprocess.run([PROXY, *arguments], capture_output=True, timeout=30,
+                                           check=False)
+                    self.assertEqual(shown.returncode, 0, shown.stderr)
+
+
+class ClosedDescriptors(unittest.TestCase):
+    """Started with standard descriptors closed, which others than people's shells do."""
+
+    def test_no_socket_takes_their_place(self):
+        with FakeServer(Smtp()) as server, tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "proxy.toml"
+            log = pathlib.Path(folder) / "log"
+            path.write_text(configuration(server.port, log={"file": str(log)}), encoding="utf-8")
+            process = children.start(
+                ["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', PROXY, "--config", path])
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            wait.until(lambda: log.exists() and "msg=ready" in log.read_text(encoding="utf-8"), "ready")
+            self.assertEqual([os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in range(3)],
+                             ["/dev/null"] * 3)
+            [port] = re.findall(r"msg=listening .*address=127\.0\.0\.1:(\d+)",
+                                log.read_text(encoding="utf-8"))
+            with Client(int(port)) as client:
+                commit(client)
+                client.command(b"QUIT")
+            process.send_signal(signal.SIGTERM)
+            self.assertEqual(process.wait(wait.DEADLINE), 0)
 
 
 class Stopping(unittest.TestCase):
