@@ -19,6 +19,10 @@ install(FILES ${STARTTLS_CONF}/systemd/starttls-proxy.tmpfiles
         DESTINATION lib/tmpfiles.d RENAME starttls-proxy.conf)
 install(DIRECTORY ${STARTTLS_CONF}/examples DESTINATION ${STARTTLS_DOC_DIR})
 install(FILES ${STARTTLS_CONF}/reference.toml DESTINATION ${STARTTLS_DOC_DIR}/examples)
+# What the examples and the manual speak of. A script is to be copied, and made a program there.
+foreach(folder nftables kubernetes prometheus grafana systemd/starttls-proxy.service.d)
+  install(DIRECTORY ${STARTTLS_CONF}/${folder} DESTINATION ${STARTTLS_DOC_DIR})
+endforeach()
 install(FILES ${STARTTLS_CONF}/debian/copyright DESTINATION ${STARTTLS_DOC_DIR})
 install(FILES ${STARTTLS_CONF}/debian/changelog DESTINATION ${STARTTLS_DOC_DIR})
 install(FILES ${STARTTLS_CONF}/debian/lintian-overrides

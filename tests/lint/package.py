@@ -67,6 +67,13 @@ class Package(unittest.TestCase):
     def test_it_has_what_it_should_and_no_more(self):
         expected = set(FILES) | {f"{EXAMPLES}/reference.toml"}
         expected |= {f"{EXAMPLES}/{path.name}" for path in (ROOT / "conf/examples").iterdir()}
+        # What examples, manual and units speak of; nothing of it works by itself.
+        documents = pathlib.Path(EXAMPLES).parent
+        for folder in ("nftables", "kubernetes", "prometheus", "grafana",
+                       "systemd/starttls-proxy.service.d"):
+            files = list((ROOT / "conf" / folder).iterdir())
+            self.assertTrue(files, folder)
+            expected |= {str(documents / path.parent.name / path.name) for path in files}
         self.assertEqual({str(path.relative_to(self.root)) for path in self.root.rglob("*")
                           if path.is_file()}, expected)
         for path in self.root.rglob("*"):
@@ -107,6 +114,18 @@ class Package(unittest.TestCase):
         version = run("dpkg-deb", "--field", DEB, "Version").strip()
         self.assertTrue(changelog.startswith(f"starttls-proxy ({version}) "), changelog)
         self.assertIn(version, run(self.program, "--version"))
+
+    def test_its_service_tries_again_and_sees_its_addresses(self):
+        text = (self.root / "usr/lib/systemd/system/starttls-proxy.service").read_text(
+            encoding="utf-8")
+        unit, _, service = text.partition("[Service]\n")
+        # Five starts within ten seconds would be the end of it: an address may come later.
+        self.assertIn("\nStartLimitIntervalSec=0\n", unit)
+        self.assertIn("\nRestart=on-failure\n", service)
+        self.assertIn("\nRestartSec=1s\n", service)
+        # getifaddrs(3): without it nobody knows the host's own address.
+        [families] = re.findall(r"(?m)^RestrictAddressFamilies=(.*)$", service)
+        self.assertIn("AF_NETLINK", families.split())
 
     def test_its_scripts_are_well_formed(self):
         for name in ("postinst", "prerm", "postrm"):
