@@ -70,6 +70,25 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertRegex(result.stdout, r"(?s)office.*starttls")
 
+    def test_output_that_is_lost_is_told(self):
+        with tempfile.TemporaryDirectory() as folder, open("/dev/full", "wb") as full:
+            path = pathlib.Path(folder) / "proxy.toml"
+            path.write_text(configuration(25), encoding="utf-8")
+            stunnel = pathlib.Path(folder) / "stunnel.conf"
+            stunnel.write_text("[smtp]\nclient = yes\naccept = 127.0.0.1:2525\n"
+                               "connect = mail.test:465\n", encoding="utf-8")
+            for arguments in (["--help"], ["--version"], ["--config", path, "--check"],
+                              ["convert", stunnel]):
+                with self.subTest(arguments):
+                    result = subprocess.run([PROXY, *arguments], stdout=full, text=True,
+                                            stderr=subprocess.PIPE, timeout=30, check=False)
+                    self.assertEqual(result.returncode, 74, result.stderr)
+                    self.assertIn("cannot be printed: No space left on device", result.stderr)
+                    shown = subprocess.run([PROXY, *arguments], capture_output=True, timeout=30,
+                                           check=False)
+                    self.assertEqual(shown.returncode, 0, shown.stderr)
+
+
 
 class WhatIsWrong(unittest.TestCase):
     """All of it at once, each with its place and its key."""
@@ -228,23 +247,6 @@ class WhatIsWrong(unittest.TestCase):
                 found = daemon.lines(lambda f: f.get("msg", "").startswith("not reloaded"), count)
                 self.assertTrue(found[-1]["reason"].startswith(f"{self.file}:{reason}"), found[-1])
             self.assertNotIn("c4Nary", daemon.text())
-    def test_output_that_is_lost_is_told(self):
-        with tempfile.TemporaryDirectory() as folder, open("/dev/full", "wb") as full:
-            path = pathlib.Path(folder) / "proxy.toml"
-            path.write_text(configuration(25), encoding="utf-8")
-            stunnel = pathlib.Path(folder) / "stunnel.conf"
-            stunnel.write_text("[smtp]\nclient = yes\naccept = 127.0.0.1:2525\n"
-                               "connect = mail.test:465\n", encoding="utf-8")
-            for arguments in (["--help"], ["--version"], ["--config", path, "--check"],
-                              ["convert", stunnel]):
-                with self.subTest(arguments):
-                    result = subprocess.run([PROXY, *arguments], stdout=full, text=True,
-                                            stderr=subprocess.PIPE, timeout=30, check=False)
-                    self.assertEqual(result.returncode, 74, result.stderr)
-                    self.assertIn("cannot be printed: No space left on device", result.stderr)
-                    shown = subprocess.run([PROXY, *arguments], capture_output=True, timeout=30,
-                                           check=False)
-                    self.assertEqual(shown.returncode, 0, shown.stderr)
 
 
 class ClosedDescriptors(unittest.TestCase):
