@@ -27,8 +27,8 @@ class Signals {
 /// threads that they begin.
 void leave_signals_to_others() noexcept;
 
-/// A write to a closed connection, or to a log file that may not grow (setrlimit(2)), is an error of
-/// that write, not a signal.
+/// A write to a closed connection, or to a log file that may not grow (setrlimit(2)), is an error
+/// of that write, not a signal.
 void ignore_signals_of_writes() noexcept;
 
 }  // namespace starttls::net
