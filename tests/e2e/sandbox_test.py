@@ -270,6 +270,27 @@ class Intruder(Sandbox):
                 self.assertEqual((last["level"], last["msg"], last["reason"]),
                                  ("error", "ended by what nobody foresaw", "std::bad_alloc"))
 
+    def test_who_is_quicker_to_listen_stops_a_reload_and_a_start(self):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        reason = f"cannot listen on 127.0.0.1:{port}: listen: Address already in use"
+        daemon = self.intrude("", INTRUDER_PORT=str(port))
+        text = self.file.read_text(encoding="utf-8")
+        both = toml(["127.0.0.1:0", f"127.0.0.1:{port}"])
+        for count, changed in enumerate((text.replace(toml("127.0.0.1:0"), both),
+                                         f'[admin]\nlisten = "127.0.0.1:{port}"\n{text}'), 1):
+            self.file.write_text(changed, encoding="utf-8")
+            daemon.process.send_signal(signal.SIGHUP)
+            lines = daemon.lines(lambda f: f.get("msg", "").startswith("not reloaded"), count)
+            self.assertEqual(lines[-1]["reason"], reason)
+            with mock.patch.dict(os.environ, {"LD_PRELOAD": str(self.library),
+                                              "INTRUDER_PORT": str(port)}):
+                result = run_to_end("--config", self.file)
+            self.assertEqual(result.returncode, 69)
+            self.assertIn(reason, result.stderr)
+        self.session(daemon.port)
+        self.assertNotIn("msg=reloaded", daemon.text())
+
     def test_a_kernel_without_is_warned_of_in_one_line(self):
         daemon = self.intrude("", INTRUDER_KERNEL="old")
         self.session(daemon.port)

@@ -4,6 +4,7 @@
 // ("throw").
 //
 // INTRUDER_KERNEL=old: the kernel has neither Landlock nor seccomp filters.
+// INTRUDER_PORT: on this port somebody else is always the quicker one to listen.
 
 #include <atomic>
 #include <cerrno>
@@ -16,6 +17,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -83,6 +85,18 @@ int accept4(int fd, sockaddr* address, socklen_t* size, int flags) {
       real<int (*)(int, sockaddr*, socklen_t*, int)>("accept4")(fd, address, size, flags);
   if (accepted >= 0) intrude();
   return accepted;
+}
+
+int listen(int fd, int backlog) {
+  sockaddr_in address{};
+  socklen_t size = sizeof(address);
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0 &&
+      address.sin_family == AF_INET &&
+      std::to_string(ntohs(address.sin_port)) == variable("INTRUDER_PORT")) {
+    errno = EADDRINUSE;
+    return -1;
+  }
+  return real<int (*)(int, int)>("listen")(fd, backlog);
 }
 
 long syscall(long number, ...) {
