@@ -58,7 +58,7 @@ Result<std::string> variable_in_path(std::string_view name) {
 
 Result<std::string> secret(std::string_view written, const std::filesystem::path& folder,
                            std::vector<std::string>& files) {
-  const auto path = replace_all(written, variable_in_path);
+  auto path = replace_all(written, variable_in_path);
   if (!path) return path;
   files.push_back((folder / *path).lexically_normal().string());
   auto content = read_file(folder / *path);

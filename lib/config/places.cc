@@ -1,7 +1,6 @@
 #include "lib/config/places.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "lib/config/build.h"
 #include "lib/config/schema.h"
@@ -70,7 +69,8 @@ Problem Places::problem(const ValueName& value, std::string_view text) const {
 
 std::string Places::shown(const ValueName& value, std::string name) const {
   const auto* const written = find(value);
-  return written != nullptr && written->quoted ? *written->quoted : std::move(name);
+  if (written != nullptr && written->quoted) return *written->quoted;
+  return name;
 }
 
 }  // namespace starttls::config

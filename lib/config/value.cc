@@ -1,6 +1,7 @@
 #include "lib/config/value.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "lib/base/ascii.h"
 

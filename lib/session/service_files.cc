@@ -1,6 +1,7 @@
 #include "lib/session/service_files.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "lib/session/policy.h"
 #include "lib/tls/context.h"
