@@ -429,6 +429,55 @@ TEST_CASE("load: an upstream address says its port", "[config]") {
               "listens"});
 }
 
+TEST_CASE("load: a service whose server is itself, under whatever name, is refused", "[config]") {
+  const auto loops = [](const std::string& listen, const std::string& server) {
+    const auto problems = problems_of(
+        "[[service]]\nname = 'a'\nprotocol = 'smtp'\ndownstream.allow = '127.0.0.1'\nlisten = '" +
+        listen + "'\nupstream.address = '" + server + "'\n");
+    if (!problems.empty()) {
+      CHECK(problems == Lines{"f.toml:6:20: service.upstream.address: " + server +
+                              " is where this service itself listens"});
+    }
+    return !problems.empty();
+  };
+  CHECK(loops("0.0.0.0:25", "localhost:25"));
+  CHECK(loops("[::]:25", "LocalHost:25"));
+  CHECK(loops("0.0.0.0:25", "127.0.0.1:25"));
+  CHECK(loops("0.0.0.0:25", "127.0.0.2:25"));
+  CHECK(loops("0.0.0.0:25", "0.0.0.0:25"));
+  CHECK(loops("[::]:25", "[::1]:25"));
+  CHECK(loops("127.0.0.1:25", "localhost:25"));
+  CHECK(loops("[::1]:25", "localhost:25"));
+  CHECK(loops("127.0.0.1:25", "0.0.0.0:25"));
+  CHECK(loops("[::1]:25", "[::]:25"));
+  // Others may be there.
+  CHECK_FALSE(loops("0.0.0.0:25", "localhost:26"));
+  CHECK_FALSE(loops("0.0.0.0:25", "mail.example.com:25"));
+  CHECK_FALSE(loops("0.0.0.0:25", "192.0.2.1:25"));
+  CHECK_FALSE(loops("0.0.0.0:25", "[::1]:25"));
+  CHECK_FALSE(loops("[::]:25", "127.0.0.1:25"));
+  CHECK_FALSE(loops("127.0.0.1:25", "127.0.0.2:25"));
+  CHECK_FALSE(loops("127.0.0.2:25", "localhost:25"));
+  CHECK_FALSE(loops("127.0.0.1:25", "[::1]:25"));
+  CHECK_FALSE(loops("192.0.2.1:25", "localhost:25"));
+}
+
+TEST_CASE("load: services may be each other's servers, but not in a circle", "[config]") {
+  const auto service = [](const std::string& name, int listen, int server) {
+    return "[[service]]\nname = '" + name +
+           "'\nprotocol = 'smtp'\nlisten = '127.0.0.1:" + std::to_string(listen) +
+           "'\nupstream.address = 'localhost:" + std::to_string(server) + "'\n";
+  };
+  CHECK(problems_of(service("a", 1000, 1001) + service("b", 1001, 1002) + service("c", 1002, 25)) ==
+        Lines{});
+  CHECK(problems_of(service("c", 1002, 25) + service("b", 1001, 1002) + service("a", 1000, 1001)) ==
+        Lines{});
+  CHECK(
+      problems_of(service("a", 1000, 1001) + service("b", 1001, 1002) + service("c", 1002, 1000)) ==
+      Lines{"f.toml:15:20: service.upstream.address: localhost:1000 leads back to this service, by "
+            "way of the service at f.toml:1:1"});
+}
+
 TEST_CASE("load: a unix upstream with verified TLS must say the name", "[config][security]") {
   const auto unix_and = [](const std::string& more) {
     return problems_of(office_and("upstream.address = 'unix:/run/x'\n" + more));

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <vector>
 
+#include "lib/base/ascii.h"
 #include "lib/config/build.h"
 
 namespace starttls::config {
@@ -29,6 +31,25 @@ constexpr std::string_view kDestination = "service.destination";
 constexpr std::string_view kClientCertificate = "service.upstream.certificate";
 constexpr std::string_view kClientChain = "service.upstream.certificate.chain";
 constexpr std::string_view kClientKey = "service.upstream.certificate.key";
+
+/// Whether who connects to `server` may come to a listener at `listen`.
+bool reaches(const Address& server, const Address& listen) {
+  if (server.is_unix() || listen.is_unix() || listen.is_inherited()) return server == listen;
+  if (server.port != listen.port || server.port == 0) return false;
+  if (server == listen) return true;
+  const bool by_name = ascii::iequals(server.host, "localhost");
+  const auto is_any = [](const Address& each) {
+    return each.host == "0.0.0.0" || each.host == "::";
+  };
+  // A listener at all addresses has those of its family only (IPV6_V6ONLY); as a server's, the
+  // address that stands for all of them is this machine.
+  const auto is_v6 = [](const Address& each) { return each.host.find(':') != std::string::npos; };
+  const bool here = by_name || is_local(server) || is_any(server);
+  if (!here || (!by_name && is_v6(server) != is_v6(listen))) return false;
+  if (is_any(listen)) return true;
+  const bool usual = by_name || is_any(server);  // and not another of 127/8
+  return usual && (listen.host == "127.0.0.1" || listen.host == "::1");
+}
 
 /// The rules, service by service in the order of the source: what is said of two services is said
 /// at the second.
@@ -261,12 +282,43 @@ class Validator {
             " are both 'none': a plain relay has nothing to do ahead; leave this out");
   }
 
+  /// As far as it can be seen here. What names and the machine's own addresses come to is found out
+  /// while it runs (session::LoopGuard).
   void no_loop(std::size_t i) {
-    const auto& listen = service(i).listen;
     for (const auto& address : service(i).upstream.address) {
-      if (std::find(listen.begin(), listen.end(), address) == listen.end()) continue;
-      add(i, kAddress, shown_upstream(i, address) + " is where this service itself listens");
+      if (is_served_by(address, i)) {
+        add(i, kAddress, shown_upstream(i, address) + " is where this service itself listens");
+        continue;
+      }
+      std::vector<bool> seen(i);
+      for (std::size_t j = 0; j < i; ++j) {
+        if (!is_served_by(address, j) || !leads_to(j, i, seen)) continue;
+        add(i, kAddress,
+            shown_upstream(i, address) + " leads back to this service, by way of the service at " +
+                section(j).place.where);
+        break;
+      }
     }
+  }
+
+  [[nodiscard]] bool is_served_by(const Address& address, std::size_t i) const {
+    const auto& listen = service(i).listen;
+    return std::any_of(listen.begin(), listen.end(),
+                       [&address](const Address& each) { return reaches(address, each); });
+  }
+
+  /// Whether clients of service `from` come to service `to`, through services before that one.
+  [[nodiscard]] bool leads_to(std::size_t from, std::size_t to, std::vector<bool>& seen) const {
+    if (seen[from]) return false;
+    seen[from] = true;
+    const auto& addresses = service(from).upstream.address;
+    return std::any_of(addresses.begin(), addresses.end(), [&](const Address& address) {
+      if (is_served_by(address, to)) return true;
+      for (std::size_t next = 0; next < to; ++next) {
+        if (is_served_by(address, next) && leads_to(next, to, seen)) return true;
+      }
+      return false;
+    });
   }
 
   /// Whoever comes over a unix socket comes from no address and meant to go nowhere else.

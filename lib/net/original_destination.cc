@@ -76,7 +76,7 @@ Result<SocketAddress> original_destination(Stream& client) {
               "no telling where the client meant to go: " + std::generic_category().message(errno));
 }
 
-bool is_own_address(const SocketAddress& address) {
+Result<bool> is_own_address(const SocketAddress& address) {
   const auto wanted = ip_bytes(unmapped(address));
   if (!wanted) return true;
   constexpr std::array<std::uint8_t, 12> kMapped = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
@@ -86,7 +86,10 @@ bool is_own_address(const SocketAddress& address) {
     return true;  // :: and ::1
 
   ifaddrs* all = nullptr;
-  if (::getifaddrs(&all) != 0) return true;
+  if (::getifaddrs(&all) != 0) {
+    return fail(Errc::system,
+                "no telling our own addresses: " + std::generic_category().message(errno));
+  }
   const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner{all, &::freeifaddrs};
   for (const ifaddrs* one = all; one != nullptr; one = one->ifa_next) {
     if (one->ifa_addr == nullptr) continue;

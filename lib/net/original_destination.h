@@ -20,9 +20,9 @@ namespace starttls::net {
 [[nodiscard]] Result<SocketAddress> original_destination(Stream& client);
 
 /// Whether this machine itself is reached at `address` (its port is not looked at): an address of
-/// an interface, loopback, or the unspecified one. Reads the system's interfaces; true where they
-/// cannot be read.
-[[nodiscard]] bool is_own_address(const SocketAddress& address);
+/// an interface, loopback, or the unspecified one. Reads the system's interfaces. Errors: system,
+/// where they cannot be read.
+[[nodiscard]] Result<bool> is_own_address(const SocketAddress& address);
 
 /// The address at our end. Nothing (size 0) where the connection is gone.
 [[nodiscard]] SocketAddress local_address(Stream& stream) noexcept;

@@ -23,8 +23,13 @@ Result<std::unique_ptr<Interception>> Interception::of(const Service& service, n
   if (!to) return fail(to.error());
   const auto ip = net::ip_bytes(*to);
   if (!ip) return refused("no address tells where this connection was to go", *to);
-  if (guard.listens_on(net::port_of(*to)) && net::is_own_address(*to)) {
-    return refused("this is the proxy itself: connect to the mail server, and be redirected", *to);
+  if (guard.listens_on(net::port_of(*to))) {
+    const auto own = net::is_own_address(*to);
+    if (!own) return fail(own.error());
+    if (*own) {
+      return refused("this is the proxy itself: connect to the mail server, and be redirected",
+                     *to);
+    }
   }
 
   std::unique_ptr<Interception> found{new Interception};
