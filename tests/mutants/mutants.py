@@ -83,9 +83,12 @@ MUTANTS = [
     Mutant("octets read before the handshake are used after it", "lib/session/leg.cc",
            [("    case Security::handshaking:\n      step_handshake(bytes);",
              "    case Security::handshaking:\n"
-             "      if (bytes.front() > std::byte{0x17}) {\n"
-             "        input_ += as_text(bytes);\n"
-             "        return;\n"
+             "      if (bytes.front() > std::byte{0x17}) {\n"  # a record may come in the same read
+             "        const auto record = std::find(bytes.begin(), bytes.end(), std::byte{0x16});\n"
+             "        const auto size = static_cast<std::size_t>(record - bytes.begin());\n"
+             "        input_ += as_text(bytes.first(size));\n"
+             "        bytes = bytes.subspan(size);\n"
+             "        if (bytes.empty()) return;\n"
              "      }\n"
              "      step_handshake(bytes);")],
            [ATTACKS + "test_b9_plaintext_on_an_implicit_leg",
