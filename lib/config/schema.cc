@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::uint64_t kMaxWorkers = 1024;
 constexpr std::uint64_t kMaxSessions = 10'000'000;
-constexpr std::uint64_t kMaxPerClient = 1'000'000;
+constexpr std::uint64_t kMostPerClient = 1'000'000;
 constexpr std::uint64_t kMaxWarm = 1000;
 
 constexpr Choice<LogLevel> kLevels[] = {{"error", LogLevel::error},
@@ -25,16 +25,16 @@ constexpr Choice<TlsMode> kTlsModes[] = {{"none", TlsMode::none},
                                          {"opportunistic", TlsMode::opportunistic},
                                          {"starttls", TlsMode::starttls},
                                          {"implicit", TlsMode::implicit}};
-constexpr Choice<Verify> kVerify[] = {{"full", Verify::full}, {"none", Verify::none}};
-constexpr Choice<SendProxy> kSendProxy[] = {
+constexpr Choice<Verify> kVerifyWords[] = {{"full", Verify::full}, {"none", Verify::none}};
+constexpr Choice<SendProxy> kSendProxyWords[] = {
     {"", SendProxy::no}, {"v1", SendProxy::v1}, {"v2", SendProxy::v2}};
 constexpr Choice<RecordCodec> kRecordCodecs[] = {{"auto", RecordCodec::automatic},
                                                  {"ssl", RecordCodec::ssl}};
-constexpr Choice<MinTls> kUpstreamTls[] = {{"1.2", MinTls::tls1_2}, {"1.3", MinTls::tls1_3}};
-constexpr Choice<MinTls> kDownstreamTls[] = {{"1.0", MinTls::tls1_0},
-                                             {"1.1", MinTls::tls1_1},
-                                             {"1.2", MinTls::tls1_2},
-                                             {"1.3", MinTls::tls1_3}};
+constexpr Choice<MinTls> kUpstreamVersions[] = {{"1.2", MinTls::tls1_2}, {"1.3", MinTls::tls1_3}};
+constexpr Choice<MinTls> kDownstreamVersions[] = {{"1.0", MinTls::tls1_0},
+                                                  {"1.1", MinTls::tls1_1},
+                                                  {"1.2", MinTls::tls1_2},
+                                                  {"1.3", MinTls::tls1_3}};
 
 /// Where a member of `certificates` goes: into the pair of the list that is being read, or into the
 /// only one of a command line.
@@ -267,7 +267,7 @@ constexpr Key kKeys[] = {
      .operand = "VERSION",
      .help = "1.2 or 1.3; 1.0 or 1.1 for an old device [1.2]",
      .read = [](const Input& in,
-                Target& t) { read_choice(in, kDownstreamTls, t.service.downstream.min_tls); }},
+                Target& t) { read_choice(in, kDownstreamVersions, t.service.downstream.min_tls); }},
     {.path = "service.downstream.ticket_keys",
      .flag = "--ticket-keys",
      .operand = "FILE",
@@ -291,7 +291,7 @@ constexpr Key kKeys[] = {
      .help = "sessions of one client address at once; 0 = no limit",
      .read =
          [](const Input& in, Target& t) {
-           read_number(in, 0, kMaxPerClient, t.service.downstream.max_per_client);
+           read_number(in, 0, kMostPerClient, t.service.downstream.max_per_client);
          }},
 
     {.path = "service.upstream.address",
@@ -311,7 +311,7 @@ constexpr Key kKeys[] = {
      .operand = "HOW",
      .help = "full (chain and name) or none [full]",
      .read = [](const Input& in,
-                Target& t) { read_choice(in, kVerify, t.service.upstream.verify); }},
+                Target& t) { read_choice(in, kVerifyWords, t.service.upstream.verify); }},
     {.path = "service.upstream.server_name",
      .flag = "--server-name",
      .operand = "NAME",
@@ -351,13 +351,13 @@ constexpr Key kKeys[] = {
      .operand = "VERSION",
      .help = "1.2 or 1.3 [1.2]",
      .read = [](const Input& in,
-                Target& t) { read_choice(in, kUpstreamTls, t.service.upstream.min_tls); }},
+                Target& t) { read_choice(in, kUpstreamVersions, t.service.upstream.min_tls); }},
     {.path = "service.upstream.send_proxy",
      .flag = "--send-proxy",
      .operand = "VERSION",
      .help = "v1 or v2: a PROXY header tells the server who the client is",
      .read = [](const Input& in,
-                Target& t) { read_choice(in, kSendProxy, t.service.upstream.send_proxy); }},
+                Target& t) { read_choice(in, kSendProxyWords, t.service.upstream.send_proxy); }},
     {.path = "service.upstream.source",
      .flag = "--source",
      .operand = "WHOSE",
@@ -401,7 +401,7 @@ constexpr Key kKeys[] = {
      .help = "full or none",
      .read =
          [](const Input& in, Target& t) {
-           read_choice(in, kVerify, t.service.destinations.back().verify.emplace());
+           read_choice(in, kVerifyWords, t.service.destinations.back().verify.emplace());
          }},
     {.path = "service.destination.pins",
      .flag = "",

@@ -10,8 +10,6 @@
 namespace starttls::proto {
 namespace {
 
-using Kind = Action::Kind;
-
 /// Three digits of which the first is 1 to 5, then a space or the end of the line (RFC 3977 §3.2).
 std::optional<Status> read_code(std::string_view line) {
   const auto word = ascii::first_word(line);
@@ -46,6 +44,8 @@ bool is_mode_reader(std::string_view verb, std::string_view arguments) noexcept 
 }
 
 class NntpDownstream final : public StatusDownstream {
+  using Kind = Action::Kind;
+
  public:
   explicit NntpDownstream(const RoleSettings& settings) noexcept
       : StatusDownstream(settings, kNntp) {}

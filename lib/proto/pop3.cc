@@ -9,8 +9,6 @@
 namespace starttls::proto {
 namespace {
 
-using Kind = Action::Kind;
-
 /// The indicators are upper case, and a space or the end of the line follows them (RFC 1939 §3).
 std::optional<Status> read_indicator(std::string_view line) {
   const auto word = ascii::first_word(line);
@@ -39,6 +37,8 @@ constexpr StatusDialect kPop3{
 };
 
 class Pop3Downstream final : public StatusDownstream {
+  using Kind = Action::Kind;
+
  public:
   explicit Pop3Downstream(const RoleSettings& settings) noexcept
       : StatusDownstream(settings, kPop3) {}

@@ -23,15 +23,15 @@ using sieve::take_string;
 // ---------------------------------------------------------------- replies
 
 /// A reply is a list, which may be empty, and one of the other three (RFC 5804 §1.2).
-enum class Kind : std::uint8_t { capability, ok, no, bye };
+enum class ReplyKind : std::uint8_t { capability, ok, no, bye };
 
 /// Errors: protocol.
-Result<Kind> kind_of(const Line& line) {
-  if (line.text.starts_with('"') || line.text.starts_with('{')) return Kind::capability;
+Result<ReplyKind> kind_of(const Line& line) {
+  if (line.text.starts_with('"') || line.text.starts_with('{')) return ReplyKind::capability;
   const auto word = ascii::first_word(line.text);
-  if (ascii::iequals(word, "OK")) return Kind::ok;
-  if (ascii::iequals(word, "NO")) return Kind::no;
-  if (ascii::iequals(word, "BYE")) return Kind::bye;
+  if (ascii::iequals(word, "OK")) return ReplyKind::ok;
+  if (ascii::iequals(word, "NO")) return ReplyKind::no;
+  if (ascii::iequals(word, "BYE")) return ReplyKind::bye;
   return fail(Errc::protocol, "server sent no reply", peer_words(line.text));
 }
 
@@ -121,17 +121,17 @@ class SieveUpstream final : public LineUpstream {
     return unasked(line);
   }
 
-  Result<Verdict> on_greeting(const Line& line, Kind kind, std::string& to_server) {
+  Result<Verdict> on_greeting(const Line& line, ReplyKind kind, std::string& to_server) {
     list_ += line.raw;
     switch (kind) {
-      case Kind::capability:
+      case ReplyKind::capability:
         offered_ |= is_starttls(line);
         return Verdict::need_more;
-      case Kind::no:
-      case Kind::bye:
+      case ReplyKind::no:
+      case ReplyKind::bye:
         if (!upgrades(mode_)) greeting_ = std::move(list_);
         return refused(line);
-      case Kind::ok:
+      case ReplyKind::ok:
         break;
     }
     if (!upgrades(mode_)) return greet();
@@ -144,28 +144,28 @@ class SieveUpstream final : public LineUpstream {
     return Verdict::need_more;
   }
 
-  Result<Verdict> on_starttls(const Line& line, Kind kind) {
+  Result<Verdict> on_starttls(const Line& line, ReplyKind kind) {
     Error refused{Errc::tls_refused, "server refused STARTTLS", peer_words(line.text)};
     switch (kind) {
-      case Kind::capability:
+      case ReplyKind::capability:
         return unasked(line);
-      case Kind::ok:
+      case ReplyKind::ok:
         state_ = State::tls;
         return Verdict::start_tls;
-      case Kind::no:
+      case ReplyKind::no:
         return stay_in_clear(std::move(refused));
-      case Kind::bye:
+      case ReplyKind::bye:
         return fail(std::move(refused));
     }
     return unasked(line);
   }
 
   /// The first list is the client's greeting. A reply without one is the answer to NOOP.
-  Result<Verdict> on_list(const Line& line, Kind kind) {
+  Result<Verdict> on_list(const Line& line, ReplyKind kind) {
     const bool list_before = !list_.empty();
     list_ += line.raw;
-    if (kind == Kind::capability) return Verdict::need_more;
-    if (kind == Kind::bye || (kind == Kind::no && list_before)) return refused(line);
+    if (kind == ReplyKind::capability) return Verdict::need_more;
+    if (kind == ReplyKind::bye || (kind == ReplyKind::no && list_before)) return refused(line);
     if (list_before) {
       if (state_ == State::list) return greet();
       if (greeting_.empty()) greeting_ = list_;  // a second list says the same again
@@ -476,15 +476,15 @@ Result<> SieveDownstream::on_server_line(const Line& line, std::string& to_clien
   if (const auto size = meter_.add(line); !size) return fail(size.error());
   const auto kind = kind_of(line);
   if (!kind) return fail(kind.error());
-  if (*kind == Kind::capability) {
+  if (*kind == ReplyKind::capability) {
     inside_list_ = true;
     to_client += edit_capability(line, external_).value_or("");
     return {};
   }
-  if (*kind == Kind::no) {
+  if (*kind == ReplyKind::no) {
     if (auto counted = refusals_.add(); !counted) return counted;
   }
-  if (*kind == Kind::ok && inside_list_ && offers_starttls()) to_client += "\"STARTTLS\"\r\n";
+  if (*kind == ReplyKind::ok && inside_list_ && offers_starttls()) to_client += "\"STARTTLS\"\r\n";
   to_client += line.raw;
   inside_list_ = false;
   meter_.reset();

@@ -4,13 +4,6 @@
 #include <utility>
 
 namespace starttls::session {
-namespace {
-
-std::string_view as_text(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-}  // namespace
 
 Leg::Leg(net::Stream::Ptr stream, LegEvents& events) noexcept
     : stream_(std::move(stream)), events_(&events) {

@@ -36,6 +36,10 @@
 
 namespace starttls::session {
 
+inline std::string_view as_text(std::span<const std::byte> bytes) noexcept {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 class Leg;
 
 enum class LegEnd : std::uint8_t {

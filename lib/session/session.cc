@@ -8,10 +8,6 @@
 namespace starttls::session {
 namespace {
 
-std::string_view as_text(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 /// Of the client or our own: no server has to do with it, even one that we talk to at that moment.
 bool is_no_servers(Errc code) noexcept {
   return code == Errc::client_protocol || code == Errc::too_many_errors || code == Errc::limit ||
