@@ -208,6 +208,9 @@ Result<Server::ListenPlan> Server::plan_listening(const State& state,
 Result<> Server::listen_all(const ListenPlan& plan) {
   for (const auto& change : plan.services.changes) {
     for (const auto& opened : change.opened) {
+      // A supervisor's does already, and so does what has a path.
+      if (opened.holder == net::Holder::supervisor) continue;
+      if (net::listening_address(opened.socket).is_unix()) continue;
       if (auto listening = net::begin_listening(opened.socket); !listening) return listening;
     }
   }
