@@ -1,5 +1,8 @@
 """Plain clients: octets out, octets in, and how the connection ended."""
 
+import errno
+import pathlib
+import random
 import socket
 
 from .wait import DEADLINE
@@ -7,12 +10,28 @@ from .wait import DEADLINE
 FIN = "fin"
 RESET = "reset"
 
+_given = set()  # ports
+
 
 def free_port():
-    """A loopback TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A TCP port that was free a moment ago, on all addresses; another each time. None of those that the
+    kernel gives to connections: any program's next one may get it."""
+    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.SystemRandom().randrange(min(10240, first // 2), first)
+        if port in _given:
+            continue
+        try:
+            for family, everywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+                with socket.socket(family) as probe:
+                    probe.bind((everywhere, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                continue
+            if family == socket.AF_INET:
+                raise  # else: there is no IPv6
+        _given.add(port)
+        return port
 
 
 class Client:
