@@ -15,8 +15,8 @@ namespace fs = std::filesystem;
 /// As the kernel: what has more links leads nowhere.
 constexpr int kMaxLinks = 40;
 
-/// Libraries that the resolver loads when it is first asked, and what malloc and the TLS library
-/// look at.
+/// Libraries that are loaded late (an unwinder, character sets), and what malloc and the TLS
+/// library look at.
 constexpr std::string_view kSystemFiles[] = {
     "/lib",        "/lib32",         "/lib64",           "/usr/lib",   "/usr/lib32",
     "/usr/lib64",  "/usr/local/lib", "/etc/ld.so.cache", "/proc/self", "/sys/devices/system/cpu",
@@ -90,12 +90,9 @@ std::vector<FileRule> file_rules(const FilesInUse& files, const ReadLink& read_l
   rules.add("/dev/null", FileUse::device);
   for (const auto file : kSystemFiles) rules.add(std::string(file), FileUse::read);
 
-  if (files.as_root) {
-    // Root would read all of /etc, its secrets too. What is replaced there is then out of reach.
-    for (const auto file : kResolverFiles) rules.add(std::string(file), FileUse::read);
-  } else {
-    rules.add("/etc", FileUse::read);
-  }
+  // By folder: a DHCP client, a VPN or an editor replaces these files. Threads that serve sessions
+  // give even this up (see restrict_worker).
+  rules.add("/etc", FileUse::read);
   for (const auto file : kResolverFiles) {
     rules.add_folders_behind(std::string(file), FileUse::read);
   }
@@ -126,7 +123,6 @@ Capabilities capabilities_to_keep(const config::Config& config) {
   }
   const auto& admin = config.admin.listen;
   if (admin && admin->port != 0 && admin->port < kFirstFreePort) kept |= bit(CAP_NET_BIND_SERVICE);
-  if (config.proxy.user.empty()) kept |= bit(CAP_DAC_OVERRIDE) | bit(CAP_DAC_READ_SEARCH);
   return kept;
 }
 

@@ -35,7 +35,6 @@ struct FilesInUse {
   std::string log;                   ///< "" = standard error, which is open
   bool log_is_device = false;        ///< or a pipe: not made anew when it is reopened
   std::vector<std::string> sockets;  ///< unix sockets that are listened on
-  bool as_root = false;              ///< whom no file mode keeps out
 };
 
 /// Where a symlink leads, as it is written; nothing where `path` is none.
@@ -50,9 +49,9 @@ using ReadLink = std::function<std::optional<std::string>(const std::string& pat
 /// A set of capabilities: bit N is capability number N (linux/capability.h).
 using Capabilities = std::uint64_t;
 
-/// Those that are kept where the process has them: CAP_NET_ADMIN to use addresses of others and
-/// CAP_NET_BIND_SERVICE to listen on ports below 1024, where the configuration does either, so that
-/// a reload may; and where it has no `user` of its own, the right to read its files as before.
+/// Those that are kept if the process has them: CAP_NET_ADMIN to use addresses of others and
+/// CAP_NET_BIND_SERVICE to listen on ports below 1024, if the configuration does either, so that a
+/// reload may. Never those that override file permissions: all of /etc is within reach.
 [[nodiscard]] Capabilities capabilities_to_keep(const config::Config& config);
 
 }  // namespace starttls

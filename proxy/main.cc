@@ -83,7 +83,6 @@ FilesInUse files_in_use(const CommandLine& command, const config::Config& config
   }
   const auto& admin = config.admin.listen;
   if (admin && admin->is_unix()) files.sockets.push_back(admin->path);
-  files.as_root = ::geteuid() == 0;
   return files;
 }
 
@@ -101,13 +100,13 @@ Result<> confine(const CommandLine& command, const config::Config& config,
   if (user) {
     if (auto became = become(*user, kept); !became) return became;
     log.info("became", {{"user", user->name}});
-    for (const auto& file : files_to_read(command, config)) {
-      if (::access(file.c_str(), R_OK) == 0) continue;
-      log.warn("no reload will succeed: the user may not read what root has read",
-               {{"user", user->name}, {"file", file}});
-    }
   } else if (config.proxy.sandbox) {
     if (auto limited = keep_capabilities(kept); !limited) return limited;
+  }
+  for (const auto& file : files_to_read(command, config)) {
+    if (::access(file.c_str(), R_OK) == 0) continue;
+    log.warn("a reload will fail: this user cannot read the file",
+             {{"user", user ? user->name : std::to_string(::geteuid())}, {"file", file}});
   }
   if (!config.proxy.sandbox) return forbid_core_files();
   auto lacking = enter_sandbox(file_rules(files_in_use(command, config), read_link));

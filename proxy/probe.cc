@@ -12,6 +12,7 @@
 #include "lib/net/connector.h"
 #include "lib/net/loop.h"
 #include "lib/net/original_destination.h"
+#include "lib/net/resolver.h"
 #include "lib/net/signals.h"
 #include "lib/net/timer.h"
 #include "lib/proto/proxy_header.h"
@@ -112,6 +113,7 @@ class Probe final : session::LegEvents {
   const proto::CapabilityQuery& query_;
   ProbeReport report_;
   net::Loop loop_;
+  net::Resolver resolver_{loop_};
   net::Timer deadline_;
   net::Timer quiet_;
   std::unique_ptr<net::Connector> connector_;
@@ -139,7 +141,7 @@ ProbeReport Probe::run() {
   began_at_ = loop_.now();
   deadline_.start(prelude_left());
   connector_ = std::make_unique<net::Connector>(
-      loop_, address(), service_.config.timeouts.connect,
+      loop_, resolver_, address(), service_.config.timeouts.connect,
       [this](Result<net::Stream::Ptr> stream) { on_connected(std::move(stream)); });
   connector_->start();
   loop_.run();
@@ -183,7 +185,7 @@ void Probe::start_role() {
   stage_ = Stage::role;
   role_ = service_.protocol->upstream({.downstream = TlsMode::none,
                                        .upstream = mode(),
-                                       .hostname = service_.hostname,
+                                       .hostname = service_.own_name->text(),
                                        .tag = random_token()});
   std::string out;
   const auto verdict = role_->begin(out);
@@ -298,7 +300,7 @@ void Probe::ask(Stage stage) {
   // The server has done all that a session waits for.
   if (stage == Stage::query) deadline_.start(service_.config.timeouts.prelude);
   std::string command(query_.command);
-  if (query_.says_hostname) command += ' ' + service_.hostname;
+  if (query_.says_hostname) command += ' ' + service_.own_name->text();
   leg_->write(command + "\r\n");
 }
 

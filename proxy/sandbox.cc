@@ -107,10 +107,13 @@ Result<> add_rule(int ruleset, const FileRule& rule) {
   return {};
 }
 
+long landlock_version() noexcept {
+  return ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
 /// Nothing where all went well, else what the kernel lacks.
 Result<std::string> restrict_files(const std::vector<FileRule>& rules) {
-  const long version =
-      ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
+  const long version = landlock_version();
   // Not built in, switched off, or refused by the container's own filter.
   if (version < 1) return "Landlock (" + std::generic_category().message(errno) + ")";
 
@@ -158,7 +161,8 @@ constexpr const char* kAllowed[] = {
     "clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time",
     "times", "getrandom", "getpid", "getppid", "gettid", "getuid", "getuid32", "geteuid",
     "geteuid32", "getgid", "getgid32", "getegid", "getegid32", "getgroups", "getgroups32",
-    "getresuid", "getresgid", "capget", "getrlimit", "ugetrlimit", "getrusage", "uname", "sysinfo"};
+    "getresuid", "getresgid", "landlock_create_ruleset", "landlock_restrict_self", "capget",
+    "getrlimit", "ugetrlimit", "getrusage", "uname", "sysinfo"};
 
 /// What nobody calls by mistake.
 constexpr const char* kFatal[] = {"execve",
@@ -295,6 +299,19 @@ Result<std::vector<std::string>> enter_sandbox(const std::vector<FileRule>& rule
   if (!lack) return fail(std::move(lack.error()));
   if (!lack->empty()) lacking.push_back(std::move(*lack));
   return lacking;
+}
+
+void give_up_files() noexcept {
+  if (kSanitized) return;
+  const long version = landlock_version();
+  if (version < 1) return;
+  Ruleset attributes = refused(static_cast<int>(version));
+  attributes.scoped = 0;
+  const Descriptor ruleset{static_cast<int>(::syscall(
+      SYS_landlock_create_ruleset, &attributes, size_of_ruleset(static_cast<int>(version)), 0))};
+  if (ruleset.get() >= 0) {
+    static_cast<void>(::syscall(SYS_landlock_restrict_self, ruleset.get(), 0));
+  }
 }
 
 }  // namespace starttls

@@ -27,4 +27,9 @@ namespace starttls {
 /// Errors: system; the process must end then.
 [[nodiscard]] Result<std::vector<std::string>> enter_sandbox(const std::vector<FileRule>& rules);
 
+/// Takes all files from the calling thread, for threads that serve sessions: they only use sockets,
+/// and most of what is hostile reaches the process through them. After enter_sandbox. A kernel that
+/// cannot do it has been named there.
+void give_up_files() noexcept;
+
 }  // namespace starttls

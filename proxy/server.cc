@@ -12,23 +12,27 @@
 
 #include <sys/resource.h>
 
+#include "lib/net/address.h"
+#include "lib/net/connector.h"
 #include "lib/net/loop.h"
+#include "lib/net/resolver.h"
 #include "lib/net/signals.h"
 #include "lib/net/timer.h"
 #include "proxy/admin.h"
 #include "proxy/admin_pages.h"
 #include "proxy/file_watch.h"
 #include "proxy/listeners.h"
+#include "proxy/system_name.h"
 #include "proxy/worker.h"
 
 namespace starttls {
 namespace {
 
-/// Descriptors that are not sessions': listeners, loops, log, resolver, connection attempts; and of
-/// clients that are refused.
-constexpr std::size_t kReservedDescriptors = 128 + kMaxLingering;
-/// A session has two connections, and a third while it tries another address.
-constexpr std::size_t kDescriptorsPerSession = 2;
+/// Descriptors that are not sessions': the log, the admin endpoint, queries to name servers, files
+/// that are read at a reload; and clients that are refused.
+constexpr std::size_t kReservedDescriptors = 96 + kMaxLingering;
+/// A loop's own, its spare one included.
+constexpr std::size_t kDescriptorsPerLoop = 8;
 
 /// How often we look at certificates, keys, CA and ticket files.
 constexpr std::chrono::seconds kWatchInterval{2};
@@ -40,17 +44,27 @@ constexpr std::chrono::milliseconds kLastLines{500};
 /// How often the supervisor is told how many sessions there are.
 constexpr std::chrono::seconds kStatusInterval{5};
 
-/// Sessions that the descriptor limit allows; the soft limit is raised to the hard one first.
-std::size_t sessions_within_limits() {
+/// Descriptors that the process may have; the soft limit is raised to the hard one first.
+std::size_t possible_descriptors() {
+  constexpr std::size_t kUnknown = 1024;
   rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 256;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return kUnknown;
   limit.rlim_cur = limit.rlim_max;
   static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));  // if not, the old limit counts
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 256;
-  const auto descriptors = static_cast<std::size_t>(limit.rlim_cur);
-  const auto usable =
-      descriptors > 2 * kReservedDescriptors ? descriptors - kReservedDescriptors : descriptors / 2;
-  return std::max<std::size_t>(1, usable / kDescriptorsPerSession);
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return kUnknown;
+  return static_cast<std::size_t>(limit.rlim_cur);
+}
+
+/// Descriptors that a connection to the service's server may take while it is being made: attempts
+/// to reach the addresses of a name run beside each other, and the server of the address before may
+/// still be hearing our goodbye.
+std::size_t descriptors_while_connecting(const config::Upstream& upstream) {
+  const auto is_name = [](const Address& address) {
+    return !address.is_unix() && !net::parse_ip(address.host, address.port);
+  };
+  const auto& all = upstream.address;
+  const bool some_name = std::any_of(all.begin(), all.end(), is_name);
+  return (some_name ? net::Connector::kMaxAtOnce : 1) + (all.size() > 1 ? 1 : 0);
 }
 
 /// The control loop's side of the process: workers, listeners, signals, reload.
@@ -65,8 +79,14 @@ class Server {
         inherited_(inherited),
         notifier_(notifier),
         log_(log),
-        shared_{.log = log, .run_id = std::random_device{}()},
-        possible_sessions_(sessions_within_limits()),
+        resolver_(control_),
+        system_name_(control_, state_.system_name,
+                     [this](const std::string& name) { on_system_name(name); }),
+        shared_{.log = log,
+                .resolver = resolver_,
+                .sandboxed = state_.config.proxy.sandbox,
+                .run_id = std::random_device{}()},
+        descriptors_(possible_descriptors()),
         listeners_(log, shared_.loop_guard, inherited),
         watch_timer_(control_, [this] { look_at_files(); }),
         log_timer_(control_, [this] { tend_log(); }),
@@ -106,6 +126,8 @@ class Server {
   void report(const std::vector<std::string>& problems);
   void warn_of_policies(const State* previous);
   void warn_of_unused_sockets();
+  void look_for_system_name();
+  void on_system_name(const std::string& name);
   void apply_limits();
 
   State state_;
@@ -114,9 +136,11 @@ class Server {
   const InheritedSockets& inherited_;
   Notifier& notifier_;
   log::Logger& log_;
-  Shared shared_;
-  std::size_t possible_sessions_;
   net::Loop control_;
+  net::Resolver resolver_;
+  SystemName system_name_;
+  Shared shared_;
+  std::size_t descriptors_;  // that the process may have
   Listeners listeners_;
   FileWatch watch_;
   net::Timer watch_timer_;
@@ -148,9 +172,10 @@ Result<int> Server::run() {
   log_timer_.start(kLogInterval);
   for (const auto& worker : workers_) worker->start();
   log_.info("ready", {{"workers", std::uint64_t{workers_.size()}},
-                      {"hostname", state_.services.front()->hostname},
+                      {"hostname", state_.services.front()->own_name->text()},
                       {"max_sessions", std::uint64_t{shared_.max_sessions.load()}}});
   begin_telling();
+  look_for_system_name();
   control_.run();
   workers_.clear();  // joins
   log_.info("stopped", {});
@@ -173,7 +198,6 @@ Result<> Server::start_workers() {
   if (state_.user) owner = net::Owner{state_.user->uid, state_.user->gid};
   auto plan = plan_listening(state_, owner);
   if (!plan) return fail(std::move(plan.error()));
-  // Sessions, and what is kept warm for them, resolve names: libuv has threads for that.
   if (auto confined = confine_(); !confined) return confined;
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     if (auto result = workers_[i]->listen(std::move(plan->services.changes[i])); !result) {
@@ -358,6 +382,7 @@ bool Server::replace_state(std::vector<std::string>& problems) {
   log_.info("reloaded", {{"services", std::uint64_t{state_.services.size()}},
                          {"opened", std::uint64_t{plan->services.opened}},
                          {"closed", std::uint64_t{plan->services.closed}}});
+  look_for_system_name();
   warn_of_policies(&old);
   warn_of_unused_sockets();
   return true;
@@ -404,14 +429,39 @@ void Server::warn_of_unused_sockets() {
   unused_sockets_ = std::move(unused);
 }
 
-void Server::apply_limits() {
-  const std::size_t wanted = state_.config.proxy.max_sessions;
-  std::size_t warm = 0;  // descriptors of connections that are nobody's session
-  for (const auto& service : state_.config.services) {
-    warm += service.upstream.warm * workers_.size();
+/// A silent name server must delay neither the start nor a reload, so this goes on beside them.
+void Server::look_for_system_name() {
+  if (state_.config.proxy.hostname.empty()) {
+    system_name_.look();
+  } else {
+    system_name_.stop();
   }
-  const std::size_t less = std::min(possible_sessions_ - 1, warm / kDescriptorsPerSession);
-  const std::size_t possible = possible_sessions_ - less;
+}
+
+void Server::on_system_name(const std::string& name) {
+  log_.info("hostname known", {{"hostname", name}});
+}
+
+/// What may be open at once counts, so that no session takes a descriptor that another one needs.
+void Server::apply_limits() {
+  std::size_t per_session = 2;
+  std::size_t reserved = kReservedDescriptors + kDescriptorsPerLoop * workers_.size();
+  std::size_t warm = 0;  // connections that belong to no session
+  for (const auto& service : state_.config.services) {
+    reserved += service.listen.size() * workers_.size();
+    const auto connecting = descriptors_while_connecting(service.upstream);
+    per_session = std::max(per_session, 1 + connecting);
+    warm += service.upstream.warm * workers_.size();
+    // Few are opened at a time (WarmPlan::kAtOnce).
+    if (service.upstream.warm > 0) {
+      warm += (connecting - 1) * session::WarmPlan::kAtOnce * workers_.size();
+    }
+  }
+  const std::size_t usable =
+      descriptors_ > 2 * reserved ? descriptors_ - reserved : descriptors_ / 2;
+  const std::size_t left = usable > warm ? usable - warm : 0;
+  const std::size_t possible = std::max<std::size_t>(1, left / per_session);
+  const std::size_t wanted = state_.config.proxy.max_sessions;
   shared_.max_sessions = wanted == 0 ? possible : std::min(wanted, possible);
 }
 

@@ -10,12 +10,12 @@
 #include "lib/base/ascii.h"
 #include "lib/base/tls_mode.h"
 #include "lib/config/load.h"
-#include "lib/net/address.h"
 #include "lib/net/loop.h"
 #include "lib/proto/protocols.h"
 #include "lib/session/service_files.h"
 #include "lib/tls/context.h"
 #include "proxy/log_file.h"
+#include "proxy/system_name.h"
 
 namespace starttls {
 namespace {
@@ -96,12 +96,12 @@ void make_services(const State* previous, State& state, config::Problems& proble
   state.metrics =
       previous != nullptr ? previous->metrics : new_registry(state.config.proxy.workers);
   const std::string& configured = state.config.proxy.hostname;
-  if (previous != nullptr) state.system_hostname = previous->system_hostname;
-  if (configured.empty() && state.system_hostname.empty()) {
-    state.system_hostname = net::default_hostname();
-  }
+  state.system_name = previous != nullptr
+                          ? previous->system_name
+                          : std::make_shared<session::OwnName>(immediate_system_name());
   const session::Common common{
-      .hostname = configured.empty() ? state.system_hostname : configured,
+      .own_name =
+          configured.empty() ? state.system_name : std::make_shared<session::OwnName>(configured),
       .record_codec = state.config.proxy.record_codec == config::RecordCodec::ssl
                           ? tls::RecordCodecChoice::library
                           : tls::RecordCodecChoice::automatic,

@@ -24,9 +24,9 @@ struct State {
   config::Places places;                       ///< of `config`
   Services services;                           ///< not empty
   std::shared_ptr<metrics::Registry> metrics;  ///< of the first state; those that replace it go on
-  /// What the system calls this machine, once somebody has asked: that may take a resolver's time,
-  /// which a reload has not.
-  std::string system_hostname;
+  /// The system's name for this machine. One object for the process: it may become better known
+  /// while sessions run (see system_name.h).
+  std::shared_ptr<session::OwnName> system_name;
   std::optional<User> user;  ///< proxy.user; only of the first state
 };
 

@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "lib/net/signals.h"
+#include "proxy/sandbox.h"
 
 namespace starttls {
 namespace {
@@ -32,6 +33,7 @@ void Worker::start() {
     // For those who look at the process's threads; a name has 15 characters.
     static_cast<void>(
         ::pthread_setname_np(::pthread_self(), fmt::format("worker {}", index_).c_str()));
+    if (shared_.sandboxed) give_up_files();
     begun.count_down();
     loop_.run();
   });
@@ -93,7 +95,8 @@ void Worker::keep_warm() {
     });
     if (old == before.end()) {
       pool = std::make_unique<session::WarmPool>(
-          session::Workplace{loop_, service->metrics->of_worker(index_)}, shared_.log, service);
+          session::Workplace{loop_, shared_.resolver, service->metrics->of_worker(index_)},
+          shared_.log, service);
     } else {
       pool = std::move(old->second);
       pool->rename(service);
@@ -110,8 +113,8 @@ std::optional<session::Opened> Worker::take_warm(const session::Service& service
 void Worker::on_client(net::Listener::Connection client,
                        const std::shared_ptr<const session::Service>& service) {
   auto session = std::make_unique<session::Session>(
-      session::Environment{loop_, shared_.log, *this, shared_.loop_guard, shared_.clients,
-                           service->metrics->of_worker(index_)},
+      session::Environment{loop_, shared_.resolver, shared_.log, *this, shared_.loop_guard,
+                           shared_.clients, service->metrics->of_worker(index_)},
       service, std::move(client.stream), client.peer,
       fmt::format("{:08x}.{}.{}", shared_.run_id, index_, next_session_++));
   session::Session& born = *session;

@@ -17,6 +17,7 @@
 #include "lib/base/log.h"
 #include "lib/net/listener.h"
 #include "lib/net/loop.h"
+#include "lib/net/resolver.h"
 #include "lib/net/timer.h"
 #include "lib/session/service.h"
 #include "lib/session/session.h"
@@ -31,7 +32,9 @@ inline constexpr std::size_t kMaxLingering = 64;
 /// What all workers of a process share. Everything is set before they start.
 struct Shared {
   log::Logger& log;
+  net::Resolver& resolver;
   std::atomic<std::size_t> max_sessions{0};
+  bool sandboxed = false;                 ///< workers give up all files
   std::uint32_t run_id = 0;               ///< distinguishes the session ids of two runs
   std::atomic<std::size_t> sessions{0};   ///< but for those that are refused
   std::atomic<std::size_t> lingering{0};  ///< refused ones, until the client has left

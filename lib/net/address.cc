@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include <arpa/inet.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -133,26 +132,11 @@ std::string error_text(int uv_status) {
   return uv_strerror(uv_status);
 }
 
-namespace {
-
-bool is_qualified(std::string_view name) {
-  return name.find('.') != std::string_view::npos && name != "localhost.localdomain";
+std::string kernel_hostname() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
 }
 
-/// What the resolver calls the machine; "" where it does not know.
-std::string canonical_name(const char* name) {
-  addrinfo hints{};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_CANONNAME;
-  addrinfo* found = nullptr;
-  if (::getaddrinfo(name, nullptr, &hints, &found) != 0) return {};
-  std::string out = found->ai_canonname != nullptr ? found->ai_canonname : "";
-  ::freeaddrinfo(found);
-  return out;
-}
-
-/// The first address that is not loopback, as a literal.
 std::string address_literal() {
   std::string out = "[127.0.0.1]";
   uv_interface_address_t* interfaces = nullptr;
@@ -168,16 +152,6 @@ std::string address_literal() {
   }
   uv_free_interface_addresses(interfaces, count);
   return out;
-}
-
-}  // namespace
-
-std::string default_hostname() {
-  std::array<char, 256> name{};
-  if (::gethostname(name.data(), name.size() - 1) != 0) return address_literal();
-  if (is_qualified(name.data())) return name.data();
-  const std::string canonical = canonical_name(name.data());
-  return is_qualified(canonical) ? canonical : address_literal();
 }
 
 }  // namespace starttls::net

@@ -51,8 +51,11 @@ struct SocketAddress {
 /// The library's text for a libuv status: "connection refused".
 [[nodiscard]] std::string error_text(int uv_status);
 
-/// This machine's fully qualified name, else an address literal ("[192.0.2.1]", RFC 5321 §4.1.3).
-/// Blocks on the resolver: for start-up.
-[[nodiscard]] std::string default_hostname();
+/// The machine's name as the kernel has it, qualified or not; "" if it has none.
+[[nodiscard]] std::string kernel_hostname();
+
+/// The first address of this machine that is not loopback, as a literal: "[192.0.2.1]" (RFC 5321
+/// §4.1.3).
+[[nodiscard]] std::string address_literal();
 
 }  // namespace starttls::net

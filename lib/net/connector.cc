@@ -1,21 +1,15 @@
 #include "lib/net/connector.h"
 
 #include <algorithm>
-#include <cstring>
+#include <span>
 #include <utility>
 
-#include <netdb.h>
 #include <sys/un.h>
 
 #include "lib/net/address.h"
 #include "lib/net/original_destination.h"
 
 namespace starttls::net {
-
-struct Connector::Lookup {
-  uv_getaddrinfo_t request{};
-  Connector* owner = nullptr;  // nullptr: nobody waits any more
-};
 
 struct Connector::Attempt {
   Attempt(Connector& owner, const SocketAddress& where)
@@ -41,17 +35,21 @@ struct Connector::Attempt {
 
 namespace {
 
+SocketAddress with_port(SocketAddress address, std::uint16_t port) {
+  auto* v4 = reinterpret_cast<sockaddr_in*>(&address.storage);
+  auto* v6 = reinterpret_cast<sockaddr_in6*>(&address.storage);
+  (address.storage.ss_family == AF_INET ? v4->sin_port : v6->sin6_port) = htons(port);
+  return address;
+}
+
 /// The families in turn, beginning with the one the system prefers (RFC 8305 §4).
-std::deque<SocketAddress> interleave(const addrinfo* found, std::size_t limit) {
+std::deque<SocketAddress> interleave(std::span<const SocketAddress> found, std::uint16_t port,
+                                     std::size_t limit) {
   std::deque<SocketAddress> first;
   std::deque<SocketAddress> second;
-  for (const addrinfo* info = found; info != nullptr; info = info->ai_next) {
-    if (info->ai_family != AF_INET && info->ai_family != AF_INET6) continue;
-    SocketAddress address;
-    std::memcpy(&address.storage, info->ai_addr, info->ai_addrlen);
-    address.size = info->ai_addrlen;
-    const bool same = first.empty() || first.front().storage.ss_family == info->ai_family;
-    (same ? first : second).push_back(address);
+  for (const SocketAddress& each : found) {
+    const bool same = first.empty() || first.front().storage.ss_family == each.storage.ss_family;
+    (same ? first : second).push_back(with_port(each, port));
   }
   std::deque<SocketAddress> out;
   while (out.size() < limit && !(first.empty() && second.empty())) {
@@ -75,25 +73,23 @@ SocketAddress unix_address(const std::string& path) {
 
 }  // namespace
 
-Connector::Connector(Loop& loop, Address address, std::chrono::milliseconds per_address,
-                     OnDone done)
+Connector::Connector(Loop& loop, Resolver& resolver, Address address,
+                     std::chrono::milliseconds per_address, OnDone done)
     : loop_(loop),
+      resolver_(resolver),
       address_(std::move(address)),
       per_address_(per_address),
       done_(std::move(done)),
       next_attempt_(loop, [this] { try_next(); }) {}
 
-Connector::Connector(Loop& loop, Address address, std::chrono::milliseconds per_address,
-                     const SocketAddress& source, OnDone done)
-    : Connector(loop, std::move(address), per_address, std::move(done)) {
+Connector::Connector(Loop& loop, Resolver& resolver, Address address,
+                     std::chrono::milliseconds per_address, const SocketAddress& source,
+                     OnDone done)
+    : Connector(loop, resolver, std::move(address), per_address, std::move(done)) {
   source_ = std::make_unique<const SocketAddress>(source);
 }
 
-Connector::~Connector() {
-  if (lookup_ == nullptr) return;
-  lookup_->owner = nullptr;
-  uv_cancel(reinterpret_cast<uv_req_t*>(&lookup_->request));  // too late is fine
-}
+Connector::~Connector() = default;
 
 void Connector::start() {
   if (address_.is_unix()) {
@@ -108,38 +104,22 @@ void Connector::start() {
 }
 
 void Connector::resolve() {
-  addrinfo hints{};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV;
-  lookup_ = new Lookup{};
-  lookup_->owner = this;
-  lookup_->request.data = lookup_;
-  const auto report = [](uv_getaddrinfo_t* request, int status, addrinfo* found) noexcept {
-    const std::unique_ptr<Lookup> lookup{static_cast<Lookup*>(request->data)};
-    if (lookup->owner != nullptr) {
-      lookup->owner->lookup_ = nullptr;
-      lookup->owner->on_resolved(status, found);
-    }
-    uv_freeaddrinfo(found);
-  };
-  const int status = uv_getaddrinfo(loop_.raw(), &lookup_->request, report, address_.host.c_str(),
-                                    std::to_string(address_.port).c_str(), &hints);
-  if (status != 0) {
-    delete std::exchange(lookup_, nullptr);
-    last_error_ = Error{Errc::unreachable, "cannot resolve the name"};
-    evidence_ = address_.host + ": " + error_text(status);
-    next_attempt_.start(std::chrono::milliseconds{0});  // report from the loop
+  if (const auto answer = resolver_.known(address_.host)) {
+    on_resolved(*answer);
+    return;
   }
+  lookup_ = resolver_.find(loop_, address_.host,
+                           [this](const NameAnswer& answer) { on_resolved(answer); });
 }
 
-void Connector::on_resolved(int status, const addrinfo* found) {
-  if (status != 0) {
-    last_error_ = Error{Errc::unreachable, "cannot resolve the name of the server"};
-    evidence_ = address_.host + ": " + error_text(status);
-  } else {
-    left_ = interleave(found, kMaxAddresses);
+void Connector::on_resolved(const NameAnswer& answer) {
+  if (!answer) {
+    last_error_ = Error{answer.error().code, answer.error().reason};
+    evidence_ = answer.error().evidence;
+    next_attempt_.start(std::chrono::milliseconds{0});  // report from the loop
+    return;
   }
+  left_ = interleave(**answer, address_.port, kMaxAddresses);
   try_next();
 }
 
@@ -148,6 +128,7 @@ void Connector::try_next() {
     if (attempts_.empty()) give_up();
     return;
   }
+  if (attempts_.size() == kMaxAtOnce) return;  // the next one that fails makes room
   const SocketAddress address = left_.front();
   left_.pop_front();
   auto attempt = std::make_unique<Attempt>(*this, address);

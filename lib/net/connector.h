@@ -10,14 +10,15 @@
 #include "lib/base/address.h"
 #include "lib/base/error.h"
 #include "lib/net/loop.h"
+#include "lib/net/resolver.h"
 #include "lib/net/stream.h"
 #include "lib/net/timer.h"
 
 namespace starttls::net {
 
-/// Connects to one configured address: resolves its name off the loop's thread and tries what it
-/// stands for, IPv6 and IPv4 in turn, the next one after 250 ms or as soon as one fails (RFC 8305
-/// §5). The first that stands is handed over, the others are dropped.
+/// Connects to one configured address: resolves its name and tries the addresses, IPv6 and IPv4 in
+/// turn, the next one after 250 ms or as soon as one fails (RFC 8305 §5). The first that is
+/// established is handed over, the others are dropped.
 ///
 /// May be destroyed at any time on the loop's thread; nothing is reported then.
 class Connector {
@@ -28,13 +29,17 @@ class Connector {
   static constexpr std::chrono::milliseconds kAttemptDelay{250};
   /// Attempts at the most: a name with more addresses is a fault or an attack.
   static constexpr std::size_t kMaxAddresses = 16;
+  /// Attempts at once. Each takes a descriptor, and a name with many silent addresses must not take
+  /// all that the process has.
+  static constexpr std::size_t kMaxAtOnce = 3;
 
   /// `per_address`: how long one address may take. Errors: unreachable, timeout; evidence: each
   /// address with the system's words.
-  Connector(Loop& loop, Address address, std::chrono::milliseconds per_address, OnDone done);
+  Connector(Loop& loop, Resolver& resolver, Address address, std::chrono::milliseconds per_address,
+            OnDone done);
   /// The same from an address that is not ours (see `socket_of_another`). Only addresses of its
   /// family are tried.
-  Connector(Loop& loop, Address address, std::chrono::milliseconds per_address,
+  Connector(Loop& loop, Resolver& resolver, Address address, std::chrono::milliseconds per_address,
             const SocketAddress& source, OnDone done);
   Connector(const Connector&) = delete;
   Connector& operator=(const Connector&) = delete;
@@ -44,11 +49,10 @@ class Connector {
   void start();
 
  private:
-  struct Lookup;
   struct Attempt;
 
   void resolve();
-  void on_resolved(int status, const addrinfo* found);
+  void on_resolved(const NameAnswer& answer);
   void try_next();
   [[nodiscard]] Result<> take_source(Attempt& attempt) const;
   void note_failure(const SocketAddress& address, Error error);
@@ -56,11 +60,12 @@ class Connector {
   void give_up();
 
   Loop& loop_;
+  Resolver& resolver_;
   Address address_;
   std::chrono::milliseconds per_address_;
   OnDone done_;
   std::unique_ptr<const SocketAddress> source_;  // null: the system's choice
-  Lookup* lookup_ = nullptr;                     // owned by libuv while it runs
+  std::unique_ptr<Resolver::Lookup> lookup_;     // under way
   std::deque<SocketAddress> left_;
   std::vector<std::unique_ptr<Attempt>> attempts_;
   Timer next_attempt_;

@@ -114,7 +114,7 @@ Result<std::shared_ptr<const Service>> make_service(const config::Service& confi
                                                     const Common& common, const Service* previous) {
   auto service = std::make_shared<Service>();
   service->config = config;
-  service->hostname = common.hostname;
+  service->own_name = common.own_name;
   service->protocol = proto::find_protocol(config.protocol);
   const auto failed = [&config](const std::string& reason, std::string evidence = {}) {
     return fail(Errc::config, "service " + config.name + ": " + reason, std::move(evidence));

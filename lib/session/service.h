@@ -8,6 +8,7 @@
 #include "lib/base/metrics.h"
 #include "lib/config/config.h"
 #include "lib/proto/protocols.h"
+#include "lib/session/own_name.h"
 #include "lib/tls/context.h"
 
 namespace starttls::session {
@@ -23,7 +24,7 @@ struct ServerPolicy {
 struct Service {
   config::Service config;
   const proto::Protocol* protocol = nullptr;
-  std::string hostname;                                ///< our own name, never empty
+  std::shared_ptr<const OwnName> own_name;             ///< never null
   std::shared_ptr<const tls::Context> upstream_tls;    ///< nullptr where the mode is none
   std::shared_ptr<const tls::Context> downstream_tls;  ///< the same
   std::vector<ServerPolicy> destinations;              ///< of config.destinations, in their order
@@ -32,7 +33,7 @@ struct Service {
 
 /// What services have in common.
 struct Common {
-  std::string hostname;  ///< our own name, never empty
+  std::shared_ptr<const OwnName> own_name;  ///< never null
   tls::RecordCodecChoice record_codec = tls::RecordCodecChoice::automatic;
   metrics::Registry* metrics = nullptr;  ///< null: nobody asks what the services count
 };

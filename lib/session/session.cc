@@ -255,7 +255,7 @@ void Session::on_leg_failed(Leg& leg, Error error) {
   log_event(log::Level::warn, "TLS failed", error, is_client(leg) ? "downstream" : "upstream");
   if (!is_client(leg) && phase_ == Phase::dialogue) {
     // With TLS 1.3 a server that wants a certificate of us says so only now (RFC 8446 §4.4.2.4).
-    send_to_client(proto::failure_reply(*service_->protocol, error, service_->hostname));
+    send_to_client(proto::failure_reply(*service_->protocol, error, service_->own_name->text()));
     finish(error.code, error.reason);
     return;
   }
@@ -287,7 +287,7 @@ void Session::fail(const Error& error) {
     const bool verbatim =
         error.code == Errc::greeting_refused && opener_ != nullptr && !opener_->refusal().empty();
     send_to_client(verbatim ? std::string{opener_->refusal()}
-                            : proto::failure_reply(*service_->protocol, error, service_->hostname));
+                            : proto::failure_reply(*service_->protocol, error, service_->own_name->text()));
   }
   finish(error.code, error.reason);
   if (unserved && phase_ == Phase::finishing && !env_.owner.may_linger(*this)) end();

@@ -85,6 +85,7 @@ class SessionOwner {
 
 struct Environment {
   net::Loop& loop;
+  net::Resolver& resolver;
   log::Logger& log;
   SessionOwner& owner;
   LoopGuard& loop_guard;

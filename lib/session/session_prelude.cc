@@ -106,7 +106,7 @@ void Session::connect() {
     return;
   }
   const auto give_up_at = accepted_at_ + service_->config.timeouts.prelude;
-  opener_ = std::make_unique<UpstreamOpener>(Workplace{env_.loop, env_.metrics}, target_,
+  opener_ = std::make_unique<UpstreamOpener>(Workplace{env_.loop, env_.resolver, env_.metrics}, target_,
                                              give_up_at, static_cast<OpenerEvents&>(*this));
   if (target_.upstream().send_proxy != config::SendProxy::no) {
     opener_->begin_with(proxy_header(target_, identity_, client_));

@@ -12,7 +12,7 @@ proto::RoleSettings role_settings(const Target& target, TlsMode upstream) {
   const auto& settings = target.upstream();
   return {.downstream = target.service().config.downstream.tls,
           .upstream = upstream,
-          .hostname = target.service().hostname,
+          .hostname = target.service().own_name->text(),
           .greeting_text = settings.greeting_text,
           .client_certificate = !settings.certificate.chain.empty() && uses_tls(settings.tls),
           .tag = random_token()};
@@ -25,6 +25,7 @@ UpstreamOpener::UpstreamOpener(Workplace workplace, Target& target,
       target_(target),
       give_up_at_(give_up_at),
       events_(events),
+      resolver_(workplace.resolver),
       deadline_(loop_, [this] { on_deadline(); }) {}
 
 void UpstreamOpener::start() {
@@ -99,9 +100,9 @@ void UpstreamOpener::connect() {
   const auto patience = target_.service().config.timeouts.connect;
   const auto done = [this](Result<net::Stream::Ptr> stream) { on_connected(std::move(stream)); };
   if (const auto* source = target_.source()) {
-    connector_ = std::make_unique<net::Connector>(loop_, address(), patience, *source, done);
+    connector_ = std::make_unique<net::Connector>(loop_, resolver_, address(), patience, *source, done);
   } else {
-    connector_ = std::make_unique<net::Connector>(loop_, address(), patience, done);
+    connector_ = std::make_unique<net::Connector>(loop_, resolver_, address(), patience, done);
   }
   connector_->start();
 }

@@ -54,6 +54,7 @@ class OpenerEvents {
 /// Where it is done: on this loop, and counted there.
 struct Workplace {
   net::Loop& loop;
+  net::Resolver& resolver;
   metrics::Tally& metrics;
 };
 
@@ -123,6 +124,7 @@ class UpstreamOpener final : LegEvents {
   Target& target_;
   std::chrono::milliseconds give_up_at_;
   OpenerEvents& events_;
+  net::Resolver& resolver_;
   net::Timer deadline_;
   std::unique_ptr<net::Connector> connector_;
   std::unique_ptr<Leg> leg_;

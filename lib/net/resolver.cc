@@ -1,0 +1,109 @@
+#include "lib/net/resolver.h"
+
+#include <utility>
+
+#include <ares.h>
+
+namespace starttls::net {
+
+Resolver::Resolver(Loop& home) : home_(home) {
+  // On this system it does nothing that could fail; other versions of the library want it.
+  static_cast<void>(ares_library_init(ARES_LIB_INIT_ALL));
+}
+
+Resolver::~Resolver() {
+  asking_.clear();
+  ares_library_cleanup();
+}
+
+NameCache::Time Resolver::now() noexcept {
+  return std::chrono::duration_cast<NameCache::Time>(Loop::precise_now());
+}
+
+std::optional<NameAnswer> Resolver::known(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  return cache_.look(name, now()).answer;
+}
+
+std::unique_ptr<Resolver::Lookup> Resolver::find(Loop& loop, const std::string& name,
+                                                 OnFound found) {
+  const std::shared_ptr<Waiter> waiter(new Waiter{loop, std::move(found)});
+  bool must_ask = false;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto at = now();
+    const auto look = cache_.look(name, at);
+    must_ask = look.must_ask;
+    if (must_ask) cache_.on_asked(name, at);
+    if (look.answer) {
+      tell({waiter}, *look.answer);
+    } else {
+      waiters_[name].push_back(waiter);
+    }
+  }
+  if (must_ask) home_.post([this, name] { ask(name); });
+  return std::unique_ptr<Lookup>(new Lookup(*this, name, waiter));
+}
+
+Resolver::Lookup::~Lookup() {
+  waiter_->found = nullptr;
+  resolver_.forget(name_, waiter_);
+}
+
+void Resolver::forget(const std::string& name, const std::shared_ptr<Waiter>& waiter) {
+  const std::lock_guard lock(mutex_);
+  const auto found = waiters_.find(name);
+  if (found == waiters_.end()) return;
+  std::erase(found->second, waiter);
+  if (found->second.empty()) waiters_.erase(found);
+}
+
+void Resolver::ask(const std::string& name) {
+  Asking& asking = asking_[name];
+  asking.patience = std::make_unique<Timer>(home_, [this, name] { on_impatient(name); });
+  asking.patience->start(NameCache::kPatience);
+  asking.query = std::make_unique<NameQuery>(home_, name, [this, name](NameQuery::Outcome outcome) {
+    on_outcome(name, std::move(outcome));
+  });
+  asking.query->start();
+}
+
+/// Of the askers that wait. Later ones get the old answer at once.
+void Resolver::on_impatient(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  const auto answer = cache_.look(name, now()).answer;
+  const auto waiting = waiters_.find(name);
+  if (!answer || waiting == waiters_.end()) return;
+  tell(waiting->second, *answer);
+  waiters_.erase(waiting);
+}
+
+void Resolver::on_outcome(const std::string& name, NameQuery::Outcome outcome) {
+  const std::string key = name;  // `name` goes with the query
+  {
+    const std::lock_guard lock(mutex_);
+    const auto answer =
+        outcome.kind == NameQuery::Outcome::Kind::found
+            ? cache_.on_found(key, std::move(outcome.addresses), outcome.ttl, now())
+            : cache_.on_failed(key,
+                               Error{Errc::unreachable, "cannot resolve the name of the server",
+                                     key + ": " + outcome.words},
+                               outcome.kind == NameQuery::Outcome::Kind::no_such_name, now());
+    if (const auto waiting = waiters_.find(key); waiting != waiters_.end()) {
+      tell(waiting->second, answer);
+      waiters_.erase(waiting);
+    }
+  }
+  asking_.erase(key);
+}
+
+/// Each on its own loop, later.
+void Resolver::tell(const Waiters& waiters, const NameAnswer& answer) {
+  for (const auto& waiter : waiters) {
+    waiter->loop.post([waiter, answer] {
+      if (const auto found = std::exchange(waiter->found, nullptr)) found(answer);
+    });
+  }
+}
+
+}  // namespace starttls::net

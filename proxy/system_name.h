@@ -1,0 +1,56 @@
+#pragma once
+
+// The name that the system gives this machine, for `proxy.hostname = ""`.
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "lib/net/loop.h"
+#include "lib/net/name_query.h"
+#include "lib/net/timer.h"
+#include "lib/session/own_name.h"
+
+namespace starttls {
+
+/// True if `name` can be sent as our own: a host's name with a dot in it (RFC 5321 §4.1.2). The
+/// system is not trusted to have one.
+[[nodiscard]] bool is_qualified_name(const std::string& name);
+
+/// The name as far as it is known without asking a name server: the kernel's if it is qualified,
+/// otherwise an address literal.
+[[nodiscard]] std::string immediate_system_name();
+
+/// Asks the resolver for the fully qualified name, in the background: at once, at each reload, and
+/// again and again while there is only an address literal. Lives on its loop's thread.
+class SystemName {
+ public:
+  /// Between two questions without an answer; doubled each time.
+  static constexpr std::chrono::seconds kFirstPause{30};
+  static constexpr std::chrono::seconds kLastPause{600};
+
+  /// `on_changed` is called from the loop with a name that `own` has just been set to.
+  SystemName(net::Loop& loop, std::shared_ptr<session::OwnName> own,
+             std::function<void(const std::string& name)> on_changed);
+  SystemName(const SystemName&) = delete;
+  SystemName& operator=(const SystemName&) = delete;
+
+  /// Looks now, unless it does already.
+  void look();
+  /// Gives up what is under way, and looks no more.
+  void stop();
+
+ private:
+  void on_outcome(const net::NameQuery::Outcome& outcome);
+  void settle(std::string name);
+
+  net::Loop& loop_;
+  std::shared_ptr<session::OwnName> own_;
+  std::function<void(const std::string& name)> on_changed_;
+  std::unique_ptr<net::NameQuery> query_;
+  net::Timer again_;
+  std::chrono::seconds pause_ = kFirstPause;
+};
+
+}  // namespace starttls
