@@ -234,21 +234,21 @@ TEST_CASE("flags: the keys about TLS have theirs", "[config]") {
 
 TEST_CASE("describe: says what a server must show, and what we show", "[config]") {
   Loaded file;
-  using Catch::Matchers::Contains;
+  using Catch::Matchers::ContainsSubstring;
   const auto said = [&file](const std::string& more) {
     REQUIRE(file.problems(more) == Lines{});
     return describe(file.config);
   };
   CHECK_THAT(said("upstream.pins = '" + kPin + "'"),
-             Contains("the name smtp.example.com, and the key: " + kPin + "\n"));
+             ContainsSubstring("the name smtp.example.com, and the key: " + kPin + "\n"));
   CHECK_THAT(said("upstream.pins = ['" + kPin + "', '" + kOtherPin + "']"),
-             Contains(", and the key: one of " + kPin + ", " + kOtherPin + "\n"));
+             ContainsSubstring(", and the key: one of " + kPin + ", " + kOtherPin + "\n"));
   CHECK_THAT(said("upstream.verify = 'none'\nupstream.pins = '" + kPin + "'"),
-             Contains("  verified          the server's key alone: " + kPin + "\n"));
-  CHECK_THAT(said("upstream.verify = 'none'"), Contains("  verified          nothing\n"));
+             ContainsSubstring("  verified          the server's key alone: " + kPin + "\n"));
+  CHECK_THAT(said("upstream.verify = 'none'"), ContainsSubstring("  verified          nothing\n"));
   CHECK_THAT(said("upstream.certificate = { chain = 'a.pem', key = 'a.key' }"),
-             Contains("  our certificate   " + file.folder.file("a.pem") + " with the key " +
-                      file.folder.file("a.key") + "\n"));
+             ContainsSubstring("  our certificate   " + file.folder.file("a.pem") +
+                               " with the key " + file.folder.file("a.key") + "\n"));
 }
 
 TEST_CASE("warnings: old TLS is warned of, and a pin is a verification",
