@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 
 #include "lib/base/log.h"
 #include "lib/config/config.h"
+#include "lib/net/descriptor_limit.h"
 #include "lib/net/loop.h"
 #include "lib/tls/context.h"
 #include "proxy/cli.h"
@@ -118,6 +120,22 @@ Result<> confine(const CommandLine& command, const config::Config& config,
   return {};
 }
 
+/// Makes all loops of the process. Errors: system.
+Result<Loops> make_loops(std::size_t count) {
+  const std::size_t limit = net::raise_descriptor_limit();
+  Loops loops;
+  while (loops.size() < count) {
+    auto loop = net::Loop::create();
+    if (!loop) {
+      return fail(loop.error().code,
+                  fmt::format("{} (number {} of {}; the limit is {} open descriptors)",
+                              loop.error().reason, loops.size() + 1, count, limit));
+    }
+    loops.push_back(std::move(*loop));
+  }
+  return loops;
+}
+
 int run(const CommandLine& command) {
   const auto inherited = InheritedSockets::take();
   if (!inherited) {
@@ -148,7 +166,12 @@ int run(const CommandLine& command) {
   }
 
   if (command.action == CommandLine::Action::probe) {
-    const ProbeReport report = probe(*state->services.front());
+    const auto loops = make_loops(1);
+    if (!loops) {
+      print_error(loops.error().reason);
+      return kExitSystem;
+    }
+    const ProbeReport report = probe(*loops->front(), *state->services.front());
     return print_output(command.json ? to_json(report) : to_text(report), exit_status(report));
   }
 
@@ -174,6 +197,11 @@ int run(const CommandLine& command) {
   const auto reload = [&load](const State& previous, std::vector<std::string>& wrong) {
     return load(&previous, wrong);
   };
+  const auto loops = make_loops(state->metrics->workers() + 1);
+  if (!loops) {
+    print_error(loops.error().reason);
+    return kExitSystem;
+  }
   int status = kExitUnavailable;
   const auto confining = [&] {
     auto confined = confine(command, config, user, log);
@@ -181,7 +209,7 @@ int run(const CommandLine& command) {
     return confined;
   };
   const auto served =
-      serve(std::move(*state), loaded_at, reload, confining, *inherited, *notifier, log);
+      serve(std::move(*state), loaded_at, *loops, reload, confining, *inherited, *notifier, log);
   if (!served) {
     print_error(served.error().reason);
     return status;

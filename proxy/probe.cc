@@ -59,9 +59,10 @@ std::vector<std::string> lines_of(std::string_view text) {
 /// One connection, from connect to goodbye.
 class Probe final : session::LegEvents {
  public:
-  explicit Probe(const session::Service& service)
+  Probe(net::Loop& loop, const session::Service& service)
       : service_(service),
         query_(service.protocol->capabilities),
+        loop_(loop),
         deadline_(loop_, [this] { on_deadline(); }),
         quiet_(loop_, [this] { on_quiet(); }) {}
 
@@ -112,7 +113,7 @@ class Probe final : session::LegEvents {
   const session::Service& service_;
   const proto::CapabilityQuery& query_;
   ProbeReport report_;
-  net::Loop loop_;
+  net::Loop& loop_;
   net::Resolver resolver_{loop_};
   net::Timer deadline_;
   net::Timer quiet_;
@@ -412,8 +413,8 @@ void Probe::fail(Error error) {
 
 }  // namespace
 
-ProbeReport probe(const session::Service& service) {
-  return Probe(service).run();
+ProbeReport probe(net::Loop& loop, const session::Service& service) {
+  return Probe(loop, service).run();
 }
 
 }  // namespace starttls

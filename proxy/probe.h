@@ -3,13 +3,15 @@
 // `starttls-proxy probe`: conducts a service's prelude with its server once, as a session would,
 // and tells what was seen.
 
+#include "lib/net/loop.h"
 #include "lib/session/service.h"
 #include "proxy/probe_report.h"
 
 namespace starttls {
 
-/// Probes the only address of the service, on a loop of its own. The prelude has the time that a
-/// session gives it, and so has the question for the server's capabilities behind it.
-[[nodiscard]] ProbeReport probe(const session::Service& service);
+/// Probes the only address of the service, and runs the loop until that is done. The prelude has
+/// the time that a session gives it, and so has the question for the server's capabilities behind
+/// it.
+[[nodiscard]] ProbeReport probe(net::Loop& loop, const session::Service& service);
 
 }  // namespace starttls

@@ -10,10 +10,9 @@
 #include <utility>
 #include <vector>
 
-#include <sys/resource.h>
-
 #include "lib/net/address.h"
 #include "lib/net/connector.h"
+#include "lib/net/descriptor_limit.h"
 #include "lib/net/loop.h"
 #include "lib/net/resolver.h"
 #include "lib/net/signals.h"
@@ -44,17 +43,6 @@ constexpr std::chrono::milliseconds kLastLines{500};
 /// How often the supervisor is told how many sessions there are.
 constexpr std::chrono::seconds kStatusInterval{5};
 
-/// Descriptors that the process may have; the soft limit is raised to the hard one first.
-std::size_t possible_descriptors() {
-  constexpr std::size_t kUnknown = 1024;
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return kUnknown;
-  limit.rlim_cur = limit.rlim_max;
-  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));  // if not, the old limit counts
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return kUnknown;
-  return static_cast<std::size_t>(limit.rlim_cur);
-}
-
 /// Descriptors that a connection to the service's server may take while it is being made: attempts
 /// to reach the addresses of a name run beside each other, and the server of the address before may
 /// still be hearing our goodbye.
@@ -70,15 +58,17 @@ std::size_t descriptors_while_connecting(const config::Upstream& upstream) {
 /// The control loop's side of the process: workers, listeners, signals, reload.
 class Server {
  public:
-  Server(State state, FileWatch::Clock::time_point loaded_at, const LoadState& load,
-         const Confine& confine, const InheritedSockets& inherited, Notifier& notifier,
-         log::Logger& log)
+  Server(State state, FileWatch::Clock::time_point loaded_at, const Loops& loops,
+         const LoadState& load, const Confine& confine, const InheritedSockets& inherited,
+         Notifier& notifier, log::Logger& log)
       : state_(std::move(state)),
         load_(load),
         confine_(confine),
         inherited_(inherited),
         notifier_(notifier),
         log_(log),
+        loops_(loops),
+        control_(*loops.front()),
         resolver_(control_),
         system_name_(control_, state_.system_name,
                      [this](const std::string& name) { on_system_name(name); }),
@@ -86,7 +76,7 @@ class Server {
                 .resolver = resolver_,
                 .sandboxed = state_.config.proxy.sandbox,
                 .run_id = std::random_device{}()},
-        descriptors_(possible_descriptors()),
+        descriptors_(net::raise_descriptor_limit()),
         listeners_(log, shared_.loop_guard, inherited),
         watch_timer_(control_, [this] { look_at_files(); }),
         log_timer_(control_, [this] { tend_log(); }),
@@ -136,7 +126,8 @@ class Server {
   const InheritedSockets& inherited_;
   Notifier& notifier_;
   log::Logger& log_;
-  net::Loop control_;
+  const Loops& loops_;
+  net::Loop& control_;
   net::Resolver resolver_;
   SystemName system_name_;
   Shared shared_;
@@ -186,7 +177,7 @@ Result<int> Server::run() {
 Result<> Server::start_workers() {
   running_ = state_.metrics->workers();
   for (unsigned i = 0; i < running_; ++i) {
-    workers_.push_back(std::make_unique<Worker>(shared_, i, [this, i] {
+    workers_.push_back(std::make_unique<Worker>(shared_, *loops_[i + 1], i, [this, i] {
       control_.post([this, i] {
         pages_.on_worker_drained(i);
         if (--running_ == 0) control_.stop();
@@ -467,10 +458,10 @@ void Server::apply_limits() {
 
 }  // namespace
 
-Result<int> serve(State state, FileWatch::Clock::time_point loaded_at, const LoadState& load,
-                  const Confine& confine, const InheritedSockets& inherited, Notifier& notifier,
-                  log::Logger& log) {
-  return Server(std::move(state), loaded_at, load, confine, inherited, notifier, log).run();
+Result<int> serve(State state, FileWatch::Clock::time_point loaded_at, const Loops& loops,
+                  const LoadState& load, const Confine& confine, const InheritedSockets& inherited,
+                  Notifier& notifier, log::Logger& log) {
+  return Server(std::move(state), loaded_at, loops, load, confine, inherited, notifier, log).run();
 }
 
 }  // namespace starttls

@@ -19,8 +19,8 @@ constexpr std::chrono::seconds kHandshakesInReload{1};
 
 }  // namespace
 
-Worker::Worker(Shared& shared, unsigned index, std::function<void()> on_drained)
-    : shared_(shared), index_(index), on_drained_(std::move(on_drained)) {}
+Worker::Worker(Shared& shared, net::Loop& loop, unsigned index, std::function<void()> on_drained)
+    : shared_(shared), index_(index), on_drained_(std::move(on_drained)), loop_(loop) {}
 
 Worker::~Worker() {
   if (thread_.joinable()) thread_.join();

@@ -42,11 +42,11 @@ struct Shared {
   session::ClientTable clients{};
 };
 
-/// A loop, its thread, its listeners and its sessions.
+/// A loop's thread, its listeners and its sessions.
 class Worker final : session::SessionOwner {
  public:
   /// `on_drained` is called on the worker's thread, once, when `drain` has come to its end.
-  Worker(Shared& shared, unsigned index, std::function<void()> on_drained);
+  Worker(Shared& shared, net::Loop& loop, unsigned index, std::function<void()> on_drained);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
   /// Joins the thread.
@@ -106,7 +106,7 @@ class Worker final : session::SessionOwner {
   Shared& shared_;
   unsigned index_;
   std::function<void()> on_drained_;
-  net::Loop loop_;
+  net::Loop& loop_;
   Listenings listeners_;
   Listenings ending_;  // nobody new comes in
   std::unordered_map<session::Session*, std::unique_ptr<session::Session>> sessions_;

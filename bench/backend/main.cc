@@ -13,12 +13,13 @@
 #include <utility>
 #include <vector>
 
-#include <sys/resource.h>
 #include <CLI/CLI.hpp>
 
 #include "bench/backend/connection.h"
 #include "lib/config/config.h"
+#include "lib/net/descriptor_limit.h"
 #include "lib/net/listener.h"
+#include "lib/net/loop.h"
 #include "lib/net/signals.h"
 
 namespace {
@@ -39,15 +40,16 @@ struct Options {
 /// A loop on its thread, its listener and its connections.
 class Worker {
  public:
-  explicit Worker(const bench::Settings& settings) : settings_(settings) {}
+  Worker(const bench::Settings& settings, std::unique_ptr<net::Loop> loop)
+      : settings_(settings), loop_(std::move(loop)) {}
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
   /// Ends all connections.
   ~Worker() {
-    loop_.post([this] {
+    loop_->post([this] {
       listener_.reset();
       for (const auto& [key, connection] : connections_) connection->stop();
-      loop_.stop();
+      loop_->stop();
     });
     if (thread_.joinable()) thread_.join();
   }
@@ -56,20 +58,20 @@ class Worker {
     const auto kind =
         net::local_port(socket) == 0 ? net::Stream::Kind::unix_socket : net::Stream::Kind::tcp;
     listener_ = std::make_unique<net::Listener>(
-        loop_, kind,
+        *loop_, kind,
         [this](net::Listener::Connection client) { on_client(std::move(client.stream)); });
     return listener_->open(std::move(socket));
   }
 
   void start() {
-    thread_ = std::thread([this] { loop_.run(); });
+    thread_ = std::thread([this] { loop_->run(); });
   }
 
  private:
   void on_client(net::Stream::Ptr stream) {
     auto connection = std::make_unique<bench::Connection>(
         settings_, std::move(stream), [this](bench::Connection& ended) {
-          loop_.defer([this, key = &ended] { connections_.erase(key); });
+          loop_->defer([this, key = &ended] { connections_.erase(key); });
         });
     bench::Connection& born = *connection;
     connections_.emplace(&born, std::move(connection));
@@ -77,7 +79,7 @@ class Worker {
   }
 
   const bench::Settings& settings_;
-  net::Loop loop_;
+  std::unique_ptr<net::Loop> loop_;
   std::unique_ptr<net::Listener> listener_;
   std::unordered_map<bench::Connection*, std::unique_ptr<bench::Connection>> connections_;
   std::thread thread_;
@@ -96,24 +98,18 @@ Result<bench::Settings> make_settings(const Options& options) {
   return settings;
 }
 
-/// As many connections as the system lets us have.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));  // if not, the old limit counts
-}
-
 Result<> serve(const Options& options) {
   net::ignore_signals_of_writes();
-  raise_descriptor_limit();
+  net::raise_descriptor_limit();
   const auto settings = make_settings(options);
   if (!settings) return fail(settings.error());
   auto address = config::parse_address(options.listen);
   if (!address) return fail(Errc::config, "--listen: " + address.error().reason);
 
-  net::Loop control;
-  const net::Signals signals(control, {SIGTERM, SIGINT}, [&control](int) { control.stop(); });
+  const auto control = net::Loop::create();
+  if (!control) return fail(control.error());
+  const net::Signals signals(**control, {SIGTERM, SIGINT},
+                             [&loop = **control](int) { loop.stop(); });
   std::vector<std::unique_ptr<Worker>> workers;
   for (unsigned i = 0; i < options.workers; ++i) {
     auto socket = net::bind_listener(*address);
@@ -122,12 +118,14 @@ Result<> serve(const Options& options) {
       if (!address->is_unix()) address->port = net::local_port(*socket);
       std::printf("listening %s\n", net::local_name(*socket).c_str());
     }
-    workers.push_back(std::make_unique<Worker>(*settings));
+    auto loop = net::Loop::create();
+    if (!loop) return fail(std::move(loop.error()));
+    workers.push_back(std::make_unique<Worker>(*settings, std::move(*loop)));
     if (auto result = workers.back()->listen(std::move(*socket)); !result) return result;
   }
   for (const auto& worker : workers) worker->start();
   std::fflush(stdout);
-  control.run();
+  (*control)->run();
   return {};
 }
 

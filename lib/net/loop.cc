@@ -1,38 +1,80 @@
 #include "lib/net/loop.h"
 
+#include <array>
 #include <cassert>
+#include <cerrno>
+#include <stdexcept>
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/eventfd.h>
 
+#include "lib/net/address.h"
 #include "lib/net/stream.h"
 
 namespace starttls::net {
+namespace {
+
+/// What the first loop of a process opens (epoll, eventfd, two pipes for signals, /dev/null), and
+/// one for its owner. Later loops open two less.
+constexpr std::size_t kDescriptors = 8;
+
+/// 0 if the process may open so many more descriptors, otherwise libuv's status. libuv itself ends
+/// the process if there is none left for its pipes.
+int look_for_descriptors() {
+  std::array<Descriptor, kDescriptors> opened;
+  for (auto& each : opened) {
+    each = Descriptor{::eventfd(0, EFD_CLOEXEC)};
+    if (each.get() < 0) return uv_translate_sys_error(errno);
+  }
+  return 0;
+}
+
+}  // namespace
 
 Loop::Loop()
     : read_slab_(new std::byte[kReadSlab]),  // uninitialised: pages are touched when used
       plain_slab_(new std::byte[kPlainSlab]),
-      wire_slab_(new std::byte[kWireSlab]) {
-  uv_loop_init(&loop_);
+      wire_slab_(new std::byte[kWireSlab]) {}
+
+Result<std::unique_ptr<Loop>> Loop::create() {
+  int status = look_for_descriptors();
+  std::unique_ptr<Loop> loop(new Loop);
+  if (status == 0) status = loop->open();
+  if (status != 0) return fail(Errc::system, "cannot make an event loop: " + error_text(status));
+  return loop;
+}
+
+/// Returns libuv's status.
+int Loop::open() {
+  if (const int status = uv_loop_init(&loop_); status != 0) return status;
   async_.data = this;
   idle_.data = this;
   check_.data = this;
-  uv_async_init(&loop_, &async_,
-                [](uv_async_t* handle) noexcept { static_cast<Loop*>(handle->data)->on_async(); });
-  uv_idle_init(&loop_, &idle_);
-  uv_check_init(&loop_, &check_);
-  uv_check_start(&check_,
-                 [](uv_check_t* handle) noexcept { ++static_cast<Loop*>(handle->data)->turn_; });
+  if (const int status = uv_async_init(
+          &loop_, &async_,
+          [](uv_async_t* handle) noexcept { static_cast<Loop*>(handle->data)->on_async(); });
+      status != 0) {
+    uv_loop_close(&loop_);
+    return status;
+  }
+  expect_success(uv_idle_init(&loop_, &idle_));
+  expect_success(uv_check_init(&loop_, &check_));
+  is_open_ = true;
+  expect_success(uv_check_start(
+      &check_, [](uv_check_t* handle) noexcept { ++static_cast<Loop*>(handle->data)->turn_; }));
   uv_unref(reinterpret_cast<uv_handle_t*>(&check_));
   // libuv opens /dev/null with a loop's first stream, for as long as the loop lives: now, while the
   // process may open what it likes.
   uv_tcp_t first{};
-  uv_tcp_init(&loop_, &first);
+  expect_success(uv_tcp_init(&loop_, &first));
   uv_close(reinterpret_cast<uv_handle_t*>(&first), nullptr);
   uv_run(&loop_, UV_RUN_NOWAIT);
+  return 0;
 }
 
 Loop::~Loop() {
+  if (!is_open_) return;
   uv_close(reinterpret_cast<uv_handle_t*>(&async_), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&idle_), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&check_), nullptr);
@@ -113,6 +155,10 @@ void Loop::on_idle() {
   tasks.swap(deferred_);
   for (auto& task : tasks) task();
   steps_.on_turn(turn_);
+}
+
+void expect_success(int status) {
+  if (status != 0) throw std::runtime_error("libuv: " + error_text(status));
 }
 
 std::string library_version() {

@@ -15,6 +15,7 @@
 
 #include "lib/base/buffer.h"
 #include "lib/base/descriptor.h"
+#include "lib/base/error.h"
 #include "lib/net/steps.h"
 
 namespace starttls::net {
@@ -31,7 +32,8 @@ inline constexpr std::size_t kWireSlab = kPlainSlab + 16UL * 1024;
 /// Not thread-safe but for `post` and `stop`.
 class Loop {
  public:
-  Loop();
+  /// Makes a loop. Errors: system, if the process may not open as many descriptors as a loop needs.
+  [[nodiscard]] static Result<std::unique_ptr<Loop>> create();
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
   /// All handles of others must be closed before.
@@ -76,10 +78,13 @@ class Loop {
   [[nodiscard]] uv_loop_t* raw() noexcept { return &loop_; }
 
  private:
+  Loop();
+  [[nodiscard]] int open();
   void on_async();
   void on_idle();
   void wake_next_turn();
 
+  bool is_open_ = false;  // the handles below are initialised
   uv_loop_t loop_{};
   uv_async_t async_{};
   uv_idle_t idle_{};    // active only while something waits for the next turn
@@ -96,6 +101,10 @@ class Loop {
   std::mutex mutex_;  // guards tasks_
   std::vector<std::function<void()>> tasks_;
 };
+
+/// For calls of libuv that initialise a handle and need no memory and no descriptor: throws if one
+/// fails all the same.
+void expect_success(int status);
 
 /// "libuv 1.44.2".
 [[nodiscard]] std::string library_version();

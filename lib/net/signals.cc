@@ -9,14 +9,14 @@ Signals::Signals(Loop& loop, std::initializer_list<int> numbers, std::function<v
     : on_signal_(std::move(on_signal)) {
   for (const int number : numbers) {
     auto* handle = handles_.emplace_back(new uv_signal_t{});
-    uv_signal_init(loop.raw(), handle);
+    expect_success(uv_signal_init(loop.raw(), handle));
     handle->data = this;
-    uv_signal_start(
+    expect_success(uv_signal_start(
         handle,
         [](uv_signal_t* signal, int received) noexcept {
           static_cast<Signals*>(signal->data)->on_signal_(received);
         },
-        number);
+        number));
   }
 }
 

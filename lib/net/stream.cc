@@ -43,9 +43,9 @@ void set_tcp_options(int fd) noexcept {
 
 Stream::Stream(Loop& loop, Kind kind) : loop_(loop), queue_(loop.pool()), kind_(kind) {
   if (kind == Kind::tcp) {
-    uv_tcp_init(loop.raw(), &handle_.tcp);
+    expect_success(uv_tcp_init(loop.raw(), &handle_.tcp));
   } else {
-    uv_pipe_init(loop.raw(), &handle_.pipe, 0);
+    expect_success(uv_pipe_init(loop.raw(), &handle_.pipe, 0));
   }
   handle_.any.data = this;
 }

@@ -8,7 +8,7 @@ namespace starttls::net {
 Timer::Timer(Loop& loop, std::function<void()> on_expired)
     : handle_(new uv_timer_t{}), on_expired_(std::move(on_expired)) {
   handle_->data = this;
-  uv_timer_init(loop.raw(), handle_);
+  expect_success(uv_timer_init(loop.raw(), handle_));
 }
 
 Timer::~Timer() {

@@ -13,7 +13,7 @@ import unittest
 from backend_test import Backend
 from support import hello, main, wait
 from support.client import FIN, Client
-from support.daemon import Daemon, configuration
+from support.daemon import Daemon, configuration, run_to_end
 from support.environment import SANITIZED, pki
 from support.fake_server import FakeServer, Smtp
 
@@ -264,6 +264,39 @@ def after(prelude, octets):
             connection.line()
         slowly(octets)(connection)
     return script
+
+
+class TooFewDescriptors(unittest.TestCase):
+    """A process that may open too few descriptors says so and ends with status 71."""
+
+    WORDS = (r"starttls-proxy: cannot make an event loop: too many open files "
+             r"\(number {} of {}; the limit is {} open descriptors\)\n")
+
+    def assert_refused(self, limit, number, count, *arguments):
+        result = run_to_end(*arguments, wrapper=["prlimit", f"--nofile={limit}:{limit}"])
+        self.assertEqual(result.returncode, 71, result.stderr)
+        self.assertRegex(result.stderr, self.WORDS.format(number, count, limit))
+
+    def daemon(self, workers):
+        return ["--protocol", "smtp", "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:9",
+                "--upstream-tls", "none", "--workers", workers]
+
+    @unittest.skipIf(SANITIZED, "a sanitizer opens descriptors of its own")
+    def test_r9_two_workers(self):
+        for limit in range(6, 22):
+            with self.subTest(limit=limit):
+                self.assert_refused(limit, "[123]", 3, *self.daemon(2))
+
+    def test_r9_many_workers(self):
+        self.assert_refused(256, r"\d\d", 65, *self.daemon(64))
+
+    def test_r9_a_soft_limit_is_raised(self):
+        with Daemon(arguments=self.daemon(8), wrapper=["prlimit", "--nofile=30:256"]):
+            pass
+
+    def test_r9_probe(self):
+        self.assert_refused(6, 1, 1, "probe", "--protocol", "smtp", "--upstream", "127.0.0.1:9",
+                            "--upstream-tls", "none")
 
 
 class Slow(unittest.TestCase):
