@@ -121,7 +121,10 @@ Result<> confine(const CommandLine& command, const config::Config& config,
 }
 
 /// Makes all loops of the process. Errors: system.
-Result<Loops> make_loops(std::size_t count) {
+Result<Loops> make_loops(std::size_t count, const config::Config& config) {
+  if (config.proxy.sandbox) {
+    if (auto forbidden = forbid_io_uring(); !forbidden) return fail(std::move(forbidden.error()));
+  }
   const std::size_t limit = net::raise_descriptor_limit();
   Loops loops;
   while (loops.size() < count) {
@@ -166,7 +169,7 @@ int run(const CommandLine& command) {
   }
 
   if (command.action == CommandLine::Action::probe) {
-    const auto loops = make_loops(1);
+    const auto loops = make_loops(1, config);
     if (!loops) {
       print_error(loops.error().reason);
       return kExitSystem;
@@ -197,7 +200,7 @@ int run(const CommandLine& command) {
   const auto reload = [&load](const State& previous, std::vector<std::string>& wrong) {
     return load(&previous, wrong);
   };
-  const auto loops = make_loops(state->metrics->workers() + 1);
+  const auto loops = make_loops(state->metrics->workers() + 1, config);
   if (!loops) {
     print_error(loops.error().reason);
     return kExitSystem;

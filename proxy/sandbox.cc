@@ -282,6 +282,20 @@ Result<> forbid_core_files() {
   return fail(Errc::system, "cannot forbid core files: " + std::generic_category().message(errno));
 }
 
+Result<> forbid_io_uring() {
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return failed("no new privileges", errno);
+  const Filter filter(::seccomp_init(SCMP_ACT_ALLOW), &::seccomp_release);
+  if (filter == nullptr) return failed("seccomp", ENOMEM);
+  static_cast<void>(::seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_SSB, 1));
+  if (const int result = add(filter, SCMP_ACT_ERRNO(ENOSYS), "io_uring_setup"); result != 0) {
+    return failed("seccomp", -result);
+  }
+  // If this fails, the sandbox's own filter fails too, and that is reported. A ring does no harm
+  // then.
+  static_cast<void>(::seccomp_load(filter.get()));
+  return {};
+}
+
 Result<std::vector<std::string>> enter_sandbox(const std::vector<FileRule>& rules) {
   if (auto forbidden = forbid_core_files(); !forbidden) return fail(std::move(forbidden.error()));
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return failed("no new privileges", errno);

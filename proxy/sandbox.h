@@ -15,6 +15,15 @@ namespace starttls {
 /// either. Errors: system.
 [[nodiscard]] Result<> forbid_core_files();
 
+/// From now on the kernel refuses this process every new io_uring, as a kernel without io_uring
+/// does (ENOSYS). Gives up new privileges, too. Call it before the first event loop is made and
+/// before there are threads. A kernel without seccomp filters refuses nothing. Errors: system.
+///
+/// libuv from 1.50 on makes an io_uring for each loop, no variable prevents that, and it ends the
+/// process if the ring fails later. Inside the sandbox it would fail: operations of a ring are not
+/// seen by a filter of system calls, so the sandbox never allows one.
+[[nodiscard]] Result<> forbid_io_uring();
+
 /// Gives up, for good: new privileges (setuid programs, file capabilities), all files but those in
 /// `rules` (Landlock), all system calls that a running proxy has no use for (seccomp), core dumps,
 /// and being looked into by other processes of the same user.

@@ -1,8 +1,11 @@
 """What a running daemon may not do any more, what it still does, and who it is."""
 
+import ctypes
+import errno
 import os
 import pathlib
 import pwd
+import re
 import resource
 import shutil
 import signal
@@ -16,7 +19,7 @@ from unittest import mock
 from support import children, main, wait
 from support.client import Client
 from support.daemon import Daemon, configuration, parse_line, run_to_end, toml
-from support.environment import PROXY, pki
+from support.environment import NEWER_LIBUV, PROXY, SANITIZED, pki
 from support.fake_server import FakeServer, Smtp, tls_context
 from support.relay import commit
 
@@ -24,16 +27,30 @@ INTRUDER = pathlib.Path(__file__).parent / "support" / "intruder.cc"
 USER = "nobody"
 LOOK = 15  # files are looked at every 2 s
 NET_ADMIN, NET_BIND_SERVICE = 1 << 12, 1 << 10
+IO_URING_SETUP = 425  # on every architecture
+ATTEMPTS = 12  # of the intruder
+
+
+def status_of(task):
+    """/proc/TASK/status, as a dict."""
+    lines = pathlib.Path(f"/proc/{task}/status").read_text(encoding="ascii").splitlines()
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
 def statuses(daemon):
-    """/proc/PID/task/TID/status of every thread, as dicts."""
-    found = []
-    for task in pathlib.Path(f"/proc/{daemon.process.pid}/task").iterdir():
-        lines = (task / "status").read_text(encoding="ascii").splitlines()
-        found.append(dict((key, value.strip()) for key, _, value in
-                          (line.partition(":") for line in lines)))
-    return found
+    """The status of every thread."""
+    return [status_of(f"{daemon.process.pid}/task/{task}")
+            for task in os.listdir(f"/proc/{daemon.process.pid}/task")]
+
+
+def rings_of(daemon):
+    return [each for each in daemon.descriptor_list() if "anon_inode:[io_uring]" in each]
+
+
+def kernel_has_rings():
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall(IO_URING_SETUP, 1, None)
+    return ctypes.get_errno() == errno.EFAULT
 
 
 def trusting_client(port):
@@ -84,13 +101,17 @@ class Sandbox(unittest.TestCase):
         """Every thread is, those that resolve names too."""
         wait.until(lambda: len(statuses(daemon)) > 2, "the workers run")
         threads = statuses(daemon)
+        filters = int(status_of("self")["Seccomp_filters"])  # of a container
         for status in threads:
             with self.subTest(thread=status["Name"], pid=status["Pid"]):
                 self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
+                self.assertEqual(status["Seccomp_filters"], str(filters + 2))
                 for name in ("CapPrm", "CapEff", "CapInh", "CapAmb"):
                     self.assertEqual(int(status[name], 16) & ~capabilities, 0, name)
         limits = pathlib.Path(f"/proc/{daemon.process.pid}/limits").read_text(encoding="ascii")
         self.assertRegex(limits, r"Max core file size +0 +0 ")
+        if os.geteuid() == 0:
+            self.assertEqual(rings_of(daemon), [])
         # Not dumpable: the kernel takes the process's folder away from its user.
         self.assertEqual(os.stat(f"/proc/{daemon.process.pid}/mem").st_uid, 0)
 
@@ -238,18 +259,19 @@ class Intruder(Sandbox):
         return {line["attempt"]: line["result"] for line in lines}
 
     def test_finds_other_files_calls_and_processes_closed(self):
-        found = self.attempts(self.intrude("look"), 11)
+        found = self.attempts(self.intrude("look"), ATTEMPTS)
         self.assertEqual(found, {
             "spare": "EACCES",
             "shadow": "EACCES", "read": "EACCES", "write": "EACCES", "create": "EACCES",
             "remove": "EACCES", "configuration": "EACCES", "packets": "ENOSYS",
-            "dumpable": "ENOSYS", "signal": "ENOSYS", "fork": "ENOSYS"})
+            "dumpable": "ENOSYS", "signal": "ENOSYS", "ring": "ENOSYS", "fork": "ENOSYS"})
 
     def test_finds_them_open_without_a_sandbox(self):
         """The attempts are such as can succeed."""
         if os.geteuid() != 0:
             self.skipTest("root alone may all of it")
-        found = self.attempts(self.intrude("look", sandbox=False), 11)
+        found = self.attempts(self.intrude("look", sandbox=False), ATTEMPTS)
+        found.pop("ring")  # for the kernel's owner to allow
         self.assertEqual(set(found.values()), {"success"}, found)
 
     def test_executes_nothing(self):
@@ -298,6 +320,43 @@ class Intruder(Sandbox):
                          [("the sandbox is not whole: this kernel lacks a part of it",
                            "Landlock (Function not implemented), seccomp filters")])
         self.assertEqual({status["NoNewPrivs"] for status in statuses(daemon)}, {"1"})
+
+
+@unittest.skipIf(SANITIZED, "a sanitizer's runtime belongs to the system's C library")
+class NewerLibuv(Sandbox):
+    """P1: libuv from 1.50 on makes an io_uring for every loop, if the kernel lets it."""
+
+    def start(self, **options):
+        return super().start(wrapper=[NEWER_LIBUV], **options)
+
+    def test_p1_its_version(self):
+        version = run_to_end("--version", wrapper=[NEWER_LIBUV]).stdout
+        major, minor = re.search(r"libuv (\d+)\.(\d+)\.", version).groups()
+        self.assertGreaterEqual((int(major), int(minor)), (1, 50))
+
+    def test_p1_sessions_and_reloads_in_the_sandbox(self):
+        self.write()
+        daemon = self.start()
+        for count in (1, 2):
+            self.session(daemon.port)
+            self.hang_up(daemon, count)
+        self.assert_confined(daemon, FILES)
+        self.assertNotIn("level=warn msg=\"the sandbox", daemon.text())
+
+    def test_p1_after_root_has_become_a_user(self):
+        if os.geteuid() != 0:
+            self.skipTest("root alone becomes somebody else")
+        self.write(proxy={"user": USER})
+        daemon = self.start()
+        self.session(daemon.port)
+        self.assert_confined(daemon, 0)
+
+    def test_p1_without_the_sandbox_the_ring_is_used(self):
+        """So that the other tests can fail."""
+        self.write(proxy={"sandbox": False})
+        daemon = self.start()
+        self.session(daemon.port)
+        self.assertEqual(bool(rings_of(daemon)), kernel_has_rings())
 
 
 class OutOfMemory(Sandbox):

@@ -17,6 +17,9 @@ MAKE_PKI = _program("STARTTLS_MAKE_PKI", "bench/pki/make-pki")
 BACKEND = _program("STARTTLS_BACKEND", "bench/backend/backend")
 PEERS = pathlib.Path(os.environ.get("STARTTLS_PEERS") or ROOT / "build" / "peers") / "root"
 
+# A program that runs another one with a libuv that makes an io_uring for every loop.
+NEWER_LIBUV = pathlib.Path(os.environ.get("STARTTLS_LIBUV") or ROOT / "build" / "libuv") / "run"
+
 # Set in builds with a sanitizer: there speed and memory mean nothing, and sizes shrink.
 SANITIZED = bool(os.environ.get("STARTTLS_SANITIZED"))
 
