@@ -85,8 +85,6 @@ constexpr Capabilities bit(int capability) noexcept {
 
 std::vector<FileRule> file_rules(const FilesInUse& files, const ReadLink& read_link) {
   Rules rules(read_link);
-  // Out of descriptors libuv accepts and drops with a spare one, which it then opens again on "/".
-  rules.add("/", FileUse::list);
   rules.add("/dev/null", FileUse::device);
   for (const auto file : kSystemFiles) rules.add(std::string(file), FileUse::read);
 

@@ -15,7 +15,6 @@ namespace starttls {
 
 /// What stays possible with a file, or with a folder and all beneath it.
 enum class FileUse : std::uint8_t {
-  list,    ///< names only
   read,    ///< names and content
   device,  ///< reading and writing what is there
   append,  ///< writing files, and making new ones
@@ -42,8 +41,8 @@ using ReadLink = std::function<std::optional<std::string>(const std::string& pat
 
 /// The files that a running proxy needs, those of the system's resolver included. Of what is read
 /// again the folders are allowed, for a file that is replaced is another one to the kernel; and
-/// those behind symlinks, link by link, for these are swapped. "/" is never allowed but for its
-/// names, so of a file that stands there only the present one is.
+/// those behind symlinks, link by link, for these are swapped. "/" is never allowed, so of a file
+/// there only the present one is.
 [[nodiscard]] std::vector<FileRule> file_rules(const FilesInUse& files, const ReadLink& read_link);
 
 /// A set of capabilities: bit N is capability number N (linux/capability.h).

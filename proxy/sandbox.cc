@@ -70,11 +70,6 @@ std::size_t size_of_ruleset(int version) noexcept {
 
 std::uint64_t allowed(FileUse use) noexcept {
   switch (use) {
-    case FileUse::list:
-      // The sanitizers' reports read symbols, and run a program that does.
-      return kSanitized ? LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_READ_FILE |
-                              LANDLOCK_ACCESS_FS_EXECUTE
-                        : LANDLOCK_ACCESS_FS_READ_DIR;
     case FileUse::read:
       return LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
     case FileUse::device:
@@ -87,22 +82,22 @@ std::uint64_t allowed(FileUse use) noexcept {
   return 0;
 }
 
-Result<> add_rule(int ruleset, const FileRule& rule) {
-  const Descriptor path{::open(rule.path.c_str(), O_PATH | O_CLOEXEC)};
+Result<> add_rule(int ruleset, const std::string& file, std::uint64_t access) {
+  const Descriptor path{::open(file.c_str(), O_PATH | O_CLOEXEC)};
   if (path.get() < 0) return {};  // not there, or not for us: nothing to allow
-  struct stat status {};
-  if (::fstat(path.get(), &status) != 0) return failed(rule.path, errno);
+  struct stat status = {};
+  if (::fstat(path.get(), &status) != 0) return failed(file, errno);
   constexpr std::uint64_t kOfFiles =
       LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE;
   landlock_path_beneath_attr beneath{};
-  beneath.allowed_access = allowed(rule.use);
+  beneath.allowed_access = access;
   if (!S_ISDIR(status.st_mode)) beneath.allowed_access &= kOfFiles;
   beneath.parent_fd = path.get();
   if (beneath.allowed_access == 0) return {};
   // Pipes and sockets are on no file system, and are not restricted: EBADFD.
   if (::syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0) != 0 &&
       errno != EBADFD) {
-    return failed("landlock_add_rule: " + rule.path, errno);
+    return failed("landlock_add_rule: " + file, errno);
   }
   return {};
 }
@@ -122,7 +117,16 @@ Result<std::string> restrict_files(const std::vector<FileRule>& rules) {
       SYS_landlock_create_ruleset, &attributes, size_of_ruleset(static_cast<int>(version)), 0))};
   if (ruleset.get() < 0) return failed("landlock_create_ruleset", errno);
   for (const auto& rule : rules) {
-    if (auto added = add_rule(ruleset.get(), rule); !added) return fail(std::move(added.error()));
+    auto added = add_rule(ruleset.get(), rule.path, allowed(rule.use));
+    if (!added) return fail(std::move(added.error()));
+  }
+  if (kSanitized) {
+    // The sanitizers' reports read symbols, and run a program that does.
+    constexpr std::uint64_t kReading =
+        LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE;
+    if (auto added = add_rule(ruleset.get(), "/", kReading); !added) {
+      return fail(std::move(added.error()));
+    }
   }
   // The rule for our folder in /proc holds as long as the kernel keeps that folder in memory.
   static const Descriptor own{::open("/proc/self", O_PATH | O_CLOEXEC)};

@@ -280,6 +280,10 @@ MUTANTS = [
     Mutant("the sandbox has no rules for files", "proxy/sandbox.cc",
            [("if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0) {", "if (false) {")],
            [INTRUDER], because=r"'shadow': 'success'"),
+    Mutant("the sandbox lets every folder be read", "proxy/confinement.cc",
+           [('  rules.add("/dev/null", FileUse::device);\n',
+             '  rules.add("/dev/null", FileUse::device);\n  rules.add("/", FileUse::read);\n')],
+           [INTRUDER], because=r"'list': 'success'"),
     Mutant("a user keeps root's groups", "proxy/user.cc",
            [('  if (::initgroups(user.name.c_str(), user.gid) != 0) '
              'return failed(user, "initgroups");\n  if (::setresgid', "  if (::setresgid"),

@@ -46,7 +46,8 @@ void tell(const char* attempt, long result) {
 
 void look() {
   const std::string folder = variable("INTRUDER_FOLDER");
-  tell("spare", ::open("/", O_RDONLY | O_CLOEXEC));  // libuv's, when it is out of descriptors
+  tell("list", ::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  tell("homes", ::open("/home", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   tell("shadow", ::open("/etc/shadow", O_RDONLY | O_CLOEXEC));
   tell("read", ::open((folder + "/there").c_str(), O_RDONLY | O_CLOEXEC));
   tell("write", ::open((folder + "/there").c_str(), O_WRONLY | O_CLOEXEC));
