@@ -37,6 +37,9 @@ namespace {
 constexpr int kExitUnavailable = 69;  // EX_UNAVAILABLE: an address cannot be bound
 constexpr int kExitSystem = 71;       // EX_OSERR: what the system refuses otherwise
 
+constexpr std::string_view kSandboxNotWhole =
+    "the sandbox is not whole: this kernel lacks a part of it";
+
 void print_error(std::string_view text) {
   fmt::print(stderr, "starttls-proxy: {}\n", text);
 }
@@ -114,8 +117,20 @@ Result<> confine(const CommandLine& command, const config::Config& config,
   auto lacking = enter_sandbox(file_rules(files_in_use(command, config), read_link));
   if (!lacking) return fail(std::move(lacking.error()));
   if (!lacking->empty()) {
-    log.warn("the sandbox is not whole: this kernel lacks a part of it",
-             {{"lacking", fmt::format("{}", fmt::join(*lacking, ", "))}});
+    log.warn(kSandboxNotWhole, {{"lacking", fmt::format("{}", fmt::join(*lacking, ", "))}});
+  }
+  return {};
+}
+
+/// Confines a probe as a serving process without `proxy.user` is confined. What it needs is loaded,
+/// so only the resolver's files are left to read. Errors: system.
+Result<> confine_probe(const config::Config& config) {
+  if (!config.proxy.sandbox) return forbid_core_files();
+  if (auto limited = keep_capabilities(capabilities_to_keep(config)); !limited) return limited;
+  auto lacking = enter_sandbox(file_rules({}, read_link));
+  if (!lacking) return fail(std::move(lacking.error()));
+  if (!lacking->empty()) {
+    print_error(fmt::format("{}: {}", kSandboxNotWhole, fmt::join(*lacking, ", ")));
   }
   return {};
 }
@@ -170,8 +185,10 @@ int run(const CommandLine& command) {
 
   if (command.action == CommandLine::Action::probe) {
     const auto loops = make_loops(1, config);
-    if (!loops) {
-      print_error(loops.error().reason);
+    // The server may be anyone's: rights are given up before its first byte is read.
+    const auto confined = loops ? confine_probe(config) : Result<>(fail(loops.error()));
+    if (!confined) {
+      print_error(confined.error().reason);
       return kExitSystem;
     }
     const ProbeReport report = probe(*loops->front(), *state->services.front());

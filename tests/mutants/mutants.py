@@ -284,6 +284,11 @@ MUTANTS = [
            [('  rules.add("/dev/null", FileUse::device);\n',
              '  rules.add("/dev/null", FileUse::device);\n  rules.add("/", FileUse::read);\n')],
            [INTRUDER], because=r"'list': 'success'"),
+    Mutant("a probe is not sandboxed", "proxy/main.cc",
+           [("loops ? confine_probe(config) :", "loops ? Result<>() :")],
+           ["probe_test.Confined.test_s9_sandboxed_before_the_server_speaks",
+            "probe_test.Confined.test_s9_no_core_file_without_a_sandbox"],
+           because=r"'1' != '2'|Max core file size"),
     Mutant("a user keeps root's groups", "proxy/user.cc",
            [('  if (::initgroups(user.name.c_str(), user.gid) != 0) '
              'return failed(user, "initgroups");\n  if (::setresgid', "  if (::setresgid"),
