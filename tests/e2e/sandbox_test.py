@@ -16,7 +16,7 @@ import tempfile
 import unittest
 from unittest import mock
 
-from support import children, main, rights, wait
+from support import admin, children, main, rights, wait
 from support.client import Client
 from support.daemon import Daemon, configuration, parse_line, run_to_end, toml
 from support.environment import NEWER_LIBUV, PROXY, SANITIZED, pki
@@ -215,6 +215,9 @@ class Intruder(Sandbox):
         other.mkdir(exist_ok=True)
         (other / "there").touch()
         self.write(proxy={"sandbox": sandbox}, log=log)
+        if what == "look":  # on either kind of thread
+            text = self.file.read_text(encoding="utf-8")
+            self.file.write_text(admin.configured(text), encoding="utf-8")
         with mock.patch.dict(os.environ, {
                 "LD_PRELOAD": str(self.library), "INTRUDER": what, "INTRUDER_FOLDER": str(other),
                 "INTRUDER_CONFIG": str(self.file), **environment}):
@@ -224,8 +227,9 @@ class Intruder(Sandbox):
             self.addCleanup(daemon.__exit__, None, None, None)
         return daemon
 
-    def attempts(self, daemon, count):
-        with Client(daemon.port):
+    def attempts(self, daemon, count, port=None):
+        """What the intruder found on the thread that accepts at the port: a worker's by default."""
+        with Client(port or daemon.port):
             lines = daemon.lines(lambda f: f.get("msg") == "intruder", count)
         return {line["attempt"]: line["result"] for line in lines}
 
@@ -234,6 +238,17 @@ class Intruder(Sandbox):
         self.assertEqual(found, {
             "list": "EACCES", "homes": "EACCES",  # S8
             "shadow": "EACCES", "read": "EACCES", "write": "EACCES", "create": "EACCES",
+            "remove": "EACCES", "configuration": "EACCES", "packets": "ENOSYS",
+            "dumpable": "ENOSYS", "signal": "ENOSYS", "ring": "ENOSYS", "fork": "ENOSYS"})
+
+    def test_finds_them_closed_on_the_control_thread_too(self):
+        """This one reads /etc as far as file permissions allow: what is root's is root's."""
+        daemon = self.intrude("look")
+        found = self.attempts(daemon, ATTEMPTS, int(admin.address(daemon).rpartition(":")[2]))
+        self.assertEqual(found.pop("shadow"), "success" if os.geteuid() == 0 else "EACCES")
+        self.assertEqual(found, {
+            "list": "EACCES", "homes": "EACCES",  # S8
+            "read": "EACCES", "write": "EACCES", "create": "EACCES",
             "remove": "EACCES", "configuration": "EACCES", "packets": "ENOSYS",
             "dumpable": "ENOSYS", "signal": "ENOSYS", "ring": "ENOSYS", "fork": "ENOSYS"})
 

@@ -40,6 +40,7 @@ CLIENTS = "prelude_attacks_test.Clients."
 WARM = "warm_test.Warm."
 BELIEVING = "proxy_protocol_test.Believing."
 INTRUDER = "sandbox_test.Intruder.test_finds_other_files_calls_and_processes_closed"
+INTRUDER_ON_CONTROL = "sandbox_test.Intruder.test_finds_them_closed_on_the_control_thread_too"
 
 # What was read ahead of a handshake is no part of it, and still there afterwards.
 KEEPS_THEM = ("  security_ = Security::handshaking;\n"
@@ -279,11 +280,14 @@ MUTANTS = [
            because=r"io_uring_enter|'1' != '2'"),
     Mutant("the sandbox has no rules for files", "proxy/sandbox.cc",
            [("if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0) {", "if (false) {")],
+           [INTRUDER_ON_CONTROL], because=r"'read': 'success'"),
+    Mutant("threads that serve sessions may open files", "proxy/worker.cc",
+           [("    if (shared_.sandboxed) give_up_files();\n", "")],
            [INTRUDER], because=r"'shadow': 'success'"),
     Mutant("the sandbox lets every folder be read", "proxy/confinement.cc",
            [('  rules.add("/dev/null", FileUse::device);\n',
              '  rules.add("/dev/null", FileUse::device);\n  rules.add("/", FileUse::read);\n')],
-           [INTRUDER], because=r"'list': 'success'"),
+           [INTRUDER_ON_CONTROL], because=r"'list': 'success'"),
     Mutant("a probe is not sandboxed", "proxy/main.cc",
            [("loops ? confine_probe(config) :", "loops ? Result<>() :")],
            ["probe_test.Confined.test_s9_sandboxed_before_the_server_speaks",
