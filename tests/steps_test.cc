@@ -27,8 +27,9 @@ struct Fixture {
     });
   }
   /// Waits for a turn, then takes that long.
-  std::unique_ptr<Steps::Place> wait(int name, std::chrono::nanoseconds takes) {
-    return std::make_unique<Steps::Place>(steps, [this, name, takes] {
+  std::unique_ptr<Steps::Place> wait(int name, std::chrono::nanoseconds takes,
+                                     Steps::Lane lane = {}) {
+    return std::make_unique<Steps::Place>(steps, lane, [this, name, takes] {
       order.push_back(name);
       spend(takes);
     });
@@ -84,17 +85,17 @@ TEST_CASE("steps: in a storm no turn is longer than the budget and a step, and a
   CHECK(std::is_sorted(loop.order.begin(), loop.order.end()));
 }
 
-TEST_CASE("steps: nobody overtakes those who wait", "[net][steps]") {
+TEST_CASE("steps: a new step does not overtake one that waits", "[net][steps]") {
   Fixture loop;
   CHECK(loop.step(1ms));
   const auto place = loop.wait(1, 1us);
   ++loop.turn;
-  CHECK_FALSE(loop.step(1us));  // there is time, but somebody is before us
+  CHECK_FALSE(loop.step(1us));  // there is time, but another one waits
   CHECK(loop.next_turn() == 1);
   CHECK(loop.step(1us));
 }
 
-TEST_CASE("steps: who is slow to send takes no room", "[net][steps]") {
+TEST_CASE("steps: a peer that is slow to send takes no room", "[net][steps]") {
   Fixture loop;
   std::vector<std::unique_ptr<Steps::Place>> places;
   CHECK(loop.step(1ms));
@@ -114,12 +115,65 @@ TEST_CASE("steps: a place that is let go is given up, also from inside a turn", 
   first.reset();
 
   std::unique_ptr<Steps::Place> victim;
-  auto killer = std::make_unique<Steps::Place>(loop.steps, [&] { victim.reset(); });
+  auto killer = std::make_unique<Steps::Place>(loop.steps, Steps::Lane{}, [&] { victim.reset(); });
   victim = loop.wait(4, 1us);
   CHECK(loop.next_turn() == 0);
   CHECK(loop.steps.waiting() == 0);
 
   std::unique_ptr<Steps::Place> own;
-  own = std::make_unique<Steps::Place>(loop.steps, [&] { own.reset(); });
+  own = std::make_unique<Steps::Place>(loop.steps, Steps::Lane{}, [&] { own.reset(); });
   CHECK(loop.next_turn() == 0);
+}
+
+TEST_CASE("steps: R4: a flood in one lane delays another lane by one step", "[net][steps][R4]") {
+  const int services[2] = {};
+  const Steps::Lane flooded{.service = &services[0]};
+  const Steps::Lane quiet{.service = &services[1]};
+  const Steps::Lane servers{.service = &services[0], .upstream = true};
+  Fixture loop;
+  std::vector<std::unique_ptr<Steps::Place>> places;
+  CHECK(loop.step(5ms));
+  for (int i = 0; i < 500; ++i) places.push_back(loop.wait(i, 6ms, flooded));
+  CHECK(loop.next_turn() == 1);
+
+  places.push_back(loop.wait(1001, 200us, quiet));
+  places.push_back(loop.wait(1002, 200us, servers));
+  places.push_back(loop.wait(1003, 200us, quiet));
+  while (loop.steps.waiting(quiet) + loop.steps.waiting(servers) > 0) {
+    REQUIRE(loop.next_turn() > 0);
+  }
+  // One step of the flood was done before they came, and at most one more is done before the last.
+  const auto last =
+      std::find_if(loop.order.rbegin(), loop.order.rend(), [](int name) { return name > 1000; });
+  CHECK(std::distance(last, loop.order.rend()) <= 5);
+}
+
+TEST_CASE("steps: R4: lanes share the time, however long their steps are", "[net][steps][R4]") {
+  const int services[2] = {};
+  Fixture loop;
+  std::vector<std::unique_ptr<Steps::Place>> places;
+  for (int i = 0; i < 100; ++i) {
+    places.push_back(loop.wait(0, 5ms, {.service = &services[0]}));
+    places.push_back(loop.wait(1, 500us, {.service = &services[1]}));
+  }
+  while (loop.order.size() < 55) loop.next_turn();
+  const auto cheap = std::count(loop.order.begin(), loop.order.end(), 1);
+  CHECK(cheap >= 45);
+  CHECK(cheap <= 51);
+}
+
+TEST_CASE("steps: R4: a lane is full when too many wait in it", "[net][steps][R4]") {
+  const int services[2] = {};
+  const Steps::Lane flooded{.service = &services[0]};
+  Fixture loop;
+  std::vector<std::unique_ptr<Steps::Place>> places;
+  for (std::size_t i = 0; i < Steps::kMaxWaiting; ++i) {
+    CHECK_FALSE(loop.steps.is_full(flooded));
+    places.push_back(loop.wait(0, 1ms, flooded));
+  }
+  CHECK(loop.steps.is_full(flooded));
+  CHECK_FALSE(loop.steps.is_full({.service = &services[1]}));
+  CHECK_FALSE(loop.steps.is_full({.service = &services[0], .upstream = true}));
+  places.pop_back();
+  CHECK_FALSE(loop.steps.is_full(flooded));
 }

@@ -78,11 +78,11 @@ void Connection::start_tls() {
     return;
   }
   if (settings_.tls == TlsMode::implicit) {
-    leg_.start_implicit_tls(std::move(*engine));
+    leg_.start_implicit_tls(std::move(*engine), {});
     return;
   }
   const std::string go_ahead = std::exchange(reply_, {});
-  if (!leg_.start_tls(go_ahead, std::move(*engine))) {
+  if (!leg_.start_tls(go_ahead, std::move(*engine), {})) {
     protocol_->refuse_injection(reply_);
     leg_.write(reply_);
     finish();

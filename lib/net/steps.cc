@@ -1,5 +1,6 @@
 #include "lib/net/steps.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace starttls::net {
@@ -12,30 +13,68 @@ void Steps::begin(std::uint64_t turn) noexcept {
 
 bool Steps::has_room(std::uint64_t turn) noexcept {
   begin(turn);
-  return waiting_.empty() && spent_ < kBudget;
+  return waiting_ == 0 && spent_ < kBudget;
+}
+
+Steps::Queues::iterator Steps::next_lane() {
+  return std::min_element(queues_.begin(), queues_.end(), [](const auto& a, const auto& b) {
+    return a.second.used < b.second.used;
+  });
 }
 
 void Steps::on_turn(std::uint64_t turn) {
   begin(turn);
-  while (!waiting_.empty() && spent_ < kBudget) {
-    Place& first = *waiting_.front();
-    waiting_.pop_front();
-    first.waits_ = false;
+  serving_ = true;
+  while (waiting_ > 0 && spent_ < kBudget) {
+    const auto queue = next_lane();
+    const Lane lane = queue->first;
+    Place& first = *queue->second.places.front();
     const auto call = std::move(first.on_turn_);  // it may let go of the place
+    // The lane keeps its account until the call is over, even if this was its last step.
+    const auto used_before = queue->second.used;
+    remove(first);
+    const auto start = clock_();
     call();
+    const auto took = clock_() - start;
+    spent_ += took;
+    if (const auto still = queues_.find(lane); still != queues_.end()) {
+      still->second.used = std::max(still->second.used, used_before) + took;
+    }
   }
-  if (!waiting_.empty()) wake_();
+  serving_ = false;
+  if (waiting_ > 0) wake_();
 }
 
-Steps::Place::Place(Steps& steps, std::function<void()> on_turn)
-    : steps_(steps),
-      on_turn_(std::move(on_turn)),
-      at_(steps.waiting_.insert(steps.waiting_.end(), this)) {
-  steps_.wake_();
+std::size_t Steps::waiting(Lane lane) const noexcept {
+  const auto queue = queues_.find(lane);
+  return queue == queues_.end() ? 0 : queue->second.places.size();
+}
+
+void Steps::remove(Place& place) {
+  const auto queue = queues_.find(place.lane_);
+  queue->second.places.erase(place.at_);
+  if (queue->second.places.empty()) queues_.erase(queue);
+  place.waits_ = false;
+  --waiting_;
+}
+
+Steps::Place::Place(Steps& steps, Lane lane, std::function<void()> on_turn)
+    : steps_(steps), lane_(lane), on_turn_(std::move(on_turn)) {
+  auto queue = steps.queues_.find(lane);
+  if (queue == steps.queues_.end()) {
+    const auto least = steps.next_lane();
+    const auto used =
+        least == steps.queues_.end() ? std::chrono::nanoseconds{} : least->second.used;
+    queue = steps.queues_.emplace(lane, Queue{.places = {}, .used = used}).first;
+  }
+  auto& places = queue->second.places;
+  at_ = places.insert(places.end(), this);
+  ++steps.waiting_;
+  steps.wake_();
 }
 
 Steps::Place::~Place() {
-  if (waits_) steps_.waiting_.erase(at_);
+  if (waits_) steps_.remove(*this);
 }
 
 }  // namespace starttls::net

@@ -266,6 +266,12 @@ bool Stream::is_quiet() const noexcept {
   return ::recv(fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
+bool Stream::is_over() const noexcept {
+  char byte = 0;
+  const auto count = ::recv(fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR);
+}
+
 /// libuv takes a reset that comes together with octets for the end of file (1.44: POLLHUP behind a
 /// short read); the kernel still knows better.
 int Stream::pending_error() const noexcept {

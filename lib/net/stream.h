@@ -93,6 +93,8 @@ class Stream {
   [[nodiscard]] bool has_pending_input() const noexcept;
   /// That nothing waits there: neither octets nor the connection's end or failure.
   [[nodiscard]] bool is_quiet() const noexcept;
+  /// True if the peer's direction is over, by FIN or reset, and nothing of it is left to read.
+  [[nodiscard]] bool is_over() const noexcept;
   /// Octets that the peer's kernel has not acknowledged yet (TCP; 0 else).
   [[nodiscard]] std::size_t unacknowledged() const noexcept;
 

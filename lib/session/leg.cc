@@ -45,20 +45,22 @@ void Leg::start_relay() {
   if (!peer_ended_) read();  // with the larger slab
 }
 
-void Leg::start_implicit_tls(std::unique_ptr<tls::Engine> engine) {
+void Leg::start_implicit_tls(std::unique_ptr<tls::Engine> engine, net::Steps::Lane lane) {
   engine_ = std::move(engine);
+  lane_ = lane;
   security_ = Security::handshaking;
   const std::string waiting = std::exchange(input_, {});
   input_full_ = false;
   step_handshake(std::as_bytes(std::span{waiting}));
 }
 
-Result<> Leg::start_tls(std::string_view go_ahead, std::unique_ptr<tls::Engine> engine) {
+Result<> Leg::start_tls(std::string_view go_ahead, std::unique_ptr<tls::Engine> engine,
+                        net::Steps::Lane lane) {
   if (!input_.empty() || stream_->has_pending_input()) {
     return fail(Errc::attack, "data in the clear behind STARTTLS", peer_words(input_));
   }
   write(go_ahead);
-  start_implicit_tls(std::move(engine));
+  start_implicit_tls(std::move(engine), lane);
   return {};
 }
 
@@ -75,13 +77,26 @@ void Leg::step_handshake(std::span<const std::byte> wire) {
     advance_handshake(std::as_bytes(std::span{step->wire}));
     read();
   };
-  waiting_step_.reset(new WaitingStep{std::string{as_text(wire)}, {loop.steps(), on_turn}});
+  waiting_step_.reset(new WaitingStep{std::string{as_text(wire)}, {loop.steps(), lane_, on_turn}});
+}
+
+/// True if the client has left after its hello, which takes a signature to answer: the most that a
+/// flood can make us compute. A later step is cheap, and may hold an alert that says why.
+bool Leg::is_client_gone() const noexcept {
+  return !lane_.upstream && !hello_answered_ && stream_->is_over();
 }
 
 void Leg::advance_handshake(std::span<const std::byte> wire) {
+  if (!wire.empty() && is_client_gone()) {
+    peer_ended_ = true;
+    fail_tls(Error{Errc::handshake, "connection closed during the TLS handshake",
+                   "the client left after its hello"});
+    return;
+  }
   tls::WireOut out{stream_->loop().wire_slab()};
   const auto progress = stream_->loop().steps().run([&] { return engine_->handshake(wire, out); });
   stream_->write(out.written());
+  if (!out.written().empty()) hello_answered_ = true;
   if (!progress) {
     fail_tls(progress.error());
     return;

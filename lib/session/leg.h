@@ -99,12 +99,13 @@ class Leg final : public Endpoint, net::StreamEvents {
   /// From here on what arrives is handed on; what waits in `input()` first, from inside this call.
   void start_relay();
 
-  /// TLS from the first octet, those in `input()` included. Errors of the handshake come by
-  /// `on_leg_failed`.
-  void start_implicit_tls(std::unique_ptr<tls::Engine> engine);
+  /// TLS from the first byte, those in `input()` included. Steps of the handshake wait in `lane`.
+  /// Errors of the handshake come by `on_leg_failed`.
+  void start_implicit_tls(std::unique_ptr<tls::Engine> engine, net::Steps::Lane lane);
   /// STARTTLS: writes `go_ahead` (may be empty) and begins the handshake. Errors: attack, and then
   /// nothing was written.
-  [[nodiscard]] Result<> start_tls(std::string_view go_ahead, std::unique_ptr<tls::Engine> engine);
+  [[nodiscard]] Result<> start_tls(std::string_view go_ahead, std::unique_ptr<tls::Engine> engine,
+                                   net::Steps::Lane lane);
 
   void write(std::span<const std::byte> plaintext) override;
   void write(std::string_view text) { write(std::as_bytes(std::span{text})); }
@@ -153,6 +154,7 @@ class Leg final : public Endpoint, net::StreamEvents {
   void on_stream_write_failed(Error error) override;
 
   void step_handshake(std::span<const std::byte> wire);
+  [[nodiscard]] bool is_client_gone() const noexcept;
   void advance_handshake(std::span<const std::byte> wire);
   void open(std::span<const std::byte> wire);
   void deliver(std::span<const std::byte> plaintext);
@@ -173,6 +175,8 @@ class Leg final : public Endpoint, net::StreamEvents {
     net::Steps::Place place;
   };
   std::unique_ptr<WaitingStep> waiting_step_;
+  net::Steps::Lane lane_;        // of the handshake's steps
+  bool hello_answered_ = false;  // something of the handshake has been written
   Security security_ = Security::clear;
   Delivery delivery_ = Delivery::collect;
   bool paused_ = false;      // by the session: the other leg is full

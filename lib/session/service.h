@@ -7,6 +7,7 @@
 #include "lib/base/error.h"
 #include "lib/base/metrics.h"
 #include "lib/config/config.h"
+#include "lib/net/steps.h"
 #include "lib/proto/protocols.h"
 #include "lib/session/own_name.h"
 #include "lib/tls/context.h"
@@ -29,6 +30,11 @@ struct Service {
   std::shared_ptr<const tls::Context> downstream_tls;  ///< the same
   std::vector<ServerPolicy> destinations;              ///< of config.destinations, in their order
   std::shared_ptr<metrics::Service> metrics;           ///< never null: each worker its own tally
+
+  /// Where the handshakes of a leg wait; the same one after a reload.
+  [[nodiscard]] net::Steps::Lane lane(bool of_upstream) const noexcept {
+    return {.service = metrics.get(), .upstream = of_upstream};
+  }
 };
 
 /// What services have in common.

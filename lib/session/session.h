@@ -165,6 +165,7 @@ class Session final : LegEvents, OpenerEvents {
   [[nodiscard]] bool may_begin() const noexcept;
   [[nodiscard]] bool look_for_header(std::string_view news);
   [[nodiscard]] bool admit();
+  [[nodiscard]] bool may_handshake();
   void begin();
   void connect();
   void adopt(Opened& opened);

@@ -77,7 +77,15 @@ bool Session::admit() {
   return true;
 }
 
+/// More handshakes wait than this loop can do in time. False: the client has been refused.
+bool Session::may_handshake() {
+  if (!env_.loop.steps().is_full(service_->lane(/*upstream=*/false))) return true;
+  fail(Error{Errc::limit, "too many TLS handshakes are waiting"});
+  return false;
+}
+
 void Session::begin() {
+  if (uses_tls(service_->config.downstream.tls) && !may_handshake()) return;
   if (service_->config.downstream.tls != TlsMode::implicit) {
     connect();
     return;
@@ -90,7 +98,7 @@ void Session::begin() {
   if (service_->config.upstream.send_proxy == config::SendProxy::v2) (*engine)->keep_client_facts();
   enter(Phase::downstream_handshake);
   handshake_at_ = net::Loop::precise_now();
-  client_.start_implicit_tls(std::move(*engine));
+  client_.start_implicit_tls(std::move(*engine), service_->lane(/*upstream=*/false));
 }
 
 void Session::connect() {
@@ -106,8 +114,9 @@ void Session::connect() {
     return;
   }
   const auto give_up_at = accepted_at_ + service_->config.timeouts.prelude;
-  opener_ = std::make_unique<UpstreamOpener>(Workplace{env_.loop, env_.resolver, env_.metrics}, target_,
-                                             give_up_at, static_cast<OpenerEvents&>(*this));
+  opener_ =
+      std::make_unique<UpstreamOpener>(Workplace{env_.loop, env_.resolver, env_.metrics}, target_,
+                                       give_up_at, static_cast<OpenerEvents&>(*this));
   if (target_.upstream().send_proxy != config::SendProxy::no) {
     opener_->begin_with(proxy_header(target_, identity_, client_));
   }
@@ -246,6 +255,7 @@ bool Session::dialogue_goes_on(proto::Verdict verdict) {
 }
 
 void Session::start_downstream_tls() {
+  if (!may_handshake()) return;
   auto engine = tls::Engine::server(service_->downstream_tls, env_.loop.pool());
   if (!engine) {
     fail(engine.error());
@@ -254,7 +264,8 @@ void Session::start_downstream_tls() {
   const std::string go_ahead = downstream_role_->go_ahead();
   enter(Phase::downstream_starttls);
   handshake_at_ = net::Loop::precise_now();
-  auto started = client_.start_tls(go_ahead, std::move(*engine));
+  auto started =
+      client_.start_tls(go_ahead, std::move(*engine), service_->lane(/*upstream=*/false));
   if (started) {
     prelude_bytes_to_client_ += go_ahead.size();
     env_.metrics.bytes(metrics::Direction::to_client, go_ahead.size());

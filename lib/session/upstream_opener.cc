@@ -100,7 +100,8 @@ void UpstreamOpener::connect() {
   const auto patience = target_.service().config.timeouts.connect;
   const auto done = [this](Result<net::Stream::Ptr> stream) { on_connected(std::move(stream)); };
   if (const auto* source = target_.source()) {
-    connector_ = std::make_unique<net::Connector>(loop_, resolver_, address(), patience, *source, done);
+    connector_ =
+        std::make_unique<net::Connector>(loop_, resolver_, address(), patience, *source, done);
   } else {
     connector_ = std::make_unique<net::Connector>(loop_, resolver_, address(), patience, done);
   }
@@ -184,14 +185,15 @@ void UpstreamOpener::start_tls() {
     attempt_failed(engine.error());
     return;
   }
+  const auto lane = target_.service().lane(/*upstream=*/true);
   enter(OpeningStage::handshake);
   handshake_at_ = net::Loop::precise_now();
   if (role_ == nullptr) {
-    leg_->start_implicit_tls(std::move(*engine));
+    leg_->start_implicit_tls(std::move(*engine), lane);
     if (!over_ && stage_ == OpeningStage::handshake) leg_->start();
     return;
   }
-  auto started = leg_->start_tls({}, std::move(*engine));
+  auto started = leg_->start_tls({}, std::move(*engine), lane);
   if (!started) attempt_failed(started.error());
 }
 

@@ -1,5 +1,5 @@
-"""A storm of new clients with TLS, on one worker: all are served, and who is there already is not
-made to wait for the handshakes of all of them."""
+"""A storm of new clients with TLS, on one worker: all are served, a session that is there already does
+not wait for the handshakes of all of them, and nothing is computed for clients that are gone."""
 
 import pathlib
 import select
@@ -69,6 +69,112 @@ class Storm(unittest.TestCase):
             self.assertRegex(client.line(), rb"^220 ")
             client.close()
         return answered
+
+
+class HelloAndReset(unittest.TestCase):
+    """R4: clients that send a hello and reset, at one of two services."""
+
+    CLIENTS = 100 if SANITIZED else 300
+
+    def setUp(self):
+        self.context = ssl.create_default_context(cafile=pki().ca)
+        backend = self.enterContext(Backend("smtp", "none"))
+        chain, key = pki().pair("server-rsa")
+        pair = f"[{{ chain = {toml(chain)}, key = {toml(key)} }}]"
+        text = configuration(backend.port, upstream={"tls": "none"},
+                             downstream={"tls": "implicit"}, proxy={"workers": 1},
+                             timeouts={"handshake": "2m", "prelude": "2m"})
+        text += f"""
+downstream.certificates = {pair}
+[[service]]
+name = "other"
+protocol = "smtp"
+listen = "127.0.0.1:0"
+downstream.tls = "implicit"
+downstream.certificates = {pair}
+upstream.address = "127.0.0.1:{backend.port}"
+upstream.tls = "none"
+"""
+        self.daemon = self.enterContext(Daemon(text, listeners=2))
+        self.begun = 0
+
+    def accepted(self, *counts):
+        """So many clients at each service, all accepted; then the daemon stands still."""
+        clients = [Client(port) for port, count in zip(self.daemon.ports, counts)
+                   for _ in range(count)]
+        self.begun += len(clients)
+        self.daemon.lines(lambda line: line.get("to") == "downstream_handshake", self.begun)
+        self.daemon.process.send_signal(signal.SIGSTOP)
+        state = pathlib.Path(f"/proc/{self.daemon.process.pid}/stat")
+        wait.until(lambda: state.read_text().rpartition(") ")[2][0] == "T", "it stands still")
+        return clients
+
+    def go_on(self):
+        self.daemon.process.send_signal(signal.SIGCONT)
+
+    def say_hello(self, client):
+        client.sock.setblocking(False)
+        client.sock = self.context.wrap_socket(client.sock, server_hostname="mail.test",
+                                               do_handshake_on_connect=False)
+        self.assertRaises(ssl.SSLWantReadError, client.sock.do_handshake)
+
+    def finish(self, client):
+        client.sock.settimeout(wait.DEADLINE)
+        client.sock.do_handshake()
+        self.assertRegex(client.line(), rb"^220 ")
+        client.close()
+
+    def spent(self, then):
+        """The daemon's CPU seconds for the hellos of clients with which `then` is done."""
+        before = self.daemon.cpu_seconds()
+        clients = self.accepted(self.CLIENTS)
+        for client in clients:
+            self.say_hello(client)
+        then(clients)
+        self.daemon.sessions(self.begun)
+        return self.daemon.cpu_seconds() - before
+
+    def test_r4_nothing_is_computed_for_clients_that_are_gone(self):
+        def live(clients):
+            self.go_on()
+            for client in clients:
+                self.finish(client)
+
+        def leave(clients):
+            for client in clients:
+                client.close()
+            self.go_on()
+
+        full = self.spent(live)
+        nothing = self.spent(leave)
+        print(f"CPU for {self.CLIENTS} handshakes {full:.2f} s, for as many dead clients {nothing:.2f} s")
+        self.assertLess(nothing, full / 2)
+        ended = [line for line in self.daemon.sessions(self.begun) if line["outcome"] != "ok"]
+        self.assertEqual([(line["outcome"], line["reason"]) for line in ended],
+                         [("handshake", "connection closed during the TLS handshake")]
+                         * self.CLIENTS)
+
+    def test_r4_the_other_service_waits_for_one_of_them(self):
+        """They live, and are many: services are served in turns."""
+        rounds = []
+        for _ in range(ROUNDS):
+            *flood, other = self.accepted(self.CLIENTS, 1)
+            poll = select.poll()
+            for client in (*flood, other):
+                self.say_hello(client)
+                if client is not other:
+                    poll.register(client.sock, select.POLLIN)
+            self.go_on()
+            other.sock.settimeout(wait.DEADLINE)
+            other.sock.do_handshake()
+            rounds.append(len(poll.poll(0)))
+            for client in flood:
+                self.finish(client)
+            other.close()
+            if rounds[-1] < self.CLIENTS / 4:
+                break
+        print(f"answered before the other service's client was: {rounds} of {self.CLIENTS}")
+        self.assertLess(min(rounds), self.CLIENTS / 4)
 
 
 if __name__ == "__main__":
