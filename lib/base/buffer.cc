@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <utility>
 
 namespace starttls {
 
@@ -30,6 +31,32 @@ void BufferPool::give_back(std::byte* block) noexcept {
   } else {
     delete[] block;
   }
+}
+
+void PooledText::append(std::string_view bytes) {
+  const auto before = static_cast<std::ptrdiff_t>(text_.capacity());
+  text_ += bytes;
+  pool_.charge(static_cast<std::ptrdiff_t>(text_.capacity()) - before);
+}
+
+void PooledText::consume(std::size_t count) {
+  assert(count <= text_.size());
+  if (count == text_.size()) {
+    clear();
+  } else {
+    text_.erase(0, count);
+  }
+}
+
+void PooledText::clear() noexcept {
+  static_cast<void>(take());
+}
+
+std::string PooledText::take() noexcept {
+  const auto before = static_cast<std::ptrdiff_t>(text_.capacity());
+  std::string out = std::exchange(text_, {});
+  pool_.charge(static_cast<std::ptrdiff_t>(text_.capacity()) - before);
+  return out;
 }
 
 void ByteQueue::append(std::span<const std::byte> bytes) {

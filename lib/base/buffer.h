@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/base/counter.h"
@@ -32,16 +34,44 @@ class BufferPool {
   ~BufferPool();
 
   [[nodiscard]] Block take();
-  /// Octets in use, free blocks not counted. From any thread.
+  /// Counts memory that was taken elsewhere (negative: given back).
+  void charge(std::ptrdiff_t bytes) noexcept { charged_.add(bytes); }
+  /// Bytes in use, free blocks not counted. From any thread.
   [[nodiscard]] std::size_t used_bytes() const noexcept {
-    return static_cast<std::size_t>(used_.value()) * kBlockSize;
+    return static_cast<std::size_t>(used_.value()) * kBlockSize +
+           static_cast<std::size_t>(charged_.value());
   }
 
  private:
   void give_back(std::byte* block) noexcept;
 
   std::vector<std::byte*> free_;
-  Gauge used_;  // blocks
+  Gauge used_;     // blocks
+  Gauge charged_;  // bytes
+};
+
+/// Bytes of a peer that wait to be understood: in one piece, which blocks are not. Their memory
+/// counts as the pool's, and is given back when nothing waits.
+class PooledText {
+ public:
+  explicit PooledText(BufferPool& pool) noexcept : pool_(pool) {}
+  PooledText(const PooledText&) = delete;
+  PooledText& operator=(const PooledText&) = delete;
+  ~PooledText() { clear(); }
+
+  [[nodiscard]] std::string_view view() const noexcept { return text_; }
+  [[nodiscard]] std::size_t size() const noexcept { return text_.size(); }
+  [[nodiscard]] bool empty() const noexcept { return text_.empty(); }
+  void append(std::string_view bytes);
+  /// Drops the first `count` bytes (at most `size()`).
+  void consume(std::size_t count);
+  void clear() noexcept;
+  /// Hands all of it over; nothing waits from then on.
+  [[nodiscard]] std::string take() noexcept;
+
+ private:
+  BufferPool& pool_;
+  std::string text_;
 };
 
 /// Octets that wait, first in first out, in pooled blocks.

@@ -6,7 +6,7 @@
 namespace starttls::session {
 
 Leg::Leg(net::Stream::Ptr stream, LegEvents& events) noexcept
-    : stream_(std::move(stream)), events_(&events) {
+    : stream_(std::move(stream)), events_(&events), input_(stream_->loop().pool()) {
   stream_->set_events(this);
 }
 
@@ -16,7 +16,12 @@ void Leg::start() {
 
 void Leg::read() {
   if (paused_ || input_full_ || waiting_step_ != nullptr) return;
-  stream_->start_reading(delivery_ == Delivery::relay ? net::kReadSlab : kPreludeRead);
+  std::size_t size = delivery_ == Delivery::relay ? net::kReadSlab : kPreludeRead;
+  // Of ciphertext a whole record is needed.
+  if (delivery_ == Delivery::collect && security_ == Security::clear) {
+    size = std::min(size, input_limit_ - input_.size());
+  }
+  stream_->start_reading(size);
 }
 
 void Leg::pause_reading() noexcept {
@@ -30,16 +35,28 @@ void Leg::resume_reading() {
 }
 
 void Leg::consume(std::size_t octets) {
-  input_.erase(0, octets);
-  if (input_full_ && input_.size() < kMaxInput) {
-    input_full_ = false;
+  input_.consume(octets);
+  read_as_limited();
+}
+
+void Leg::limit_input(std::size_t bytes) {
+  input_limit_ = bytes;
+  read_as_limited();
+}
+
+/// Stops reading at the limit, and goes on below it.
+void Leg::read_as_limited() {
+  const bool was_full = std::exchange(input_full_, input_.size() >= input_limit_);
+  if (input_full_) {
+    stream_->stop_reading();
+  } else if (was_full) {
     read();
   }
 }
 
 void Leg::start_relay() {
   delivery_ = Delivery::relay;
-  const std::string waiting = std::exchange(input_, {});
+  const std::string waiting = input_.take();
   input_full_ = false;
   if (!waiting.empty()) events_->on_leg_data(*this, std::as_bytes(std::span{waiting}));
   if (!peer_ended_) read();  // with the larger slab
@@ -49,7 +66,7 @@ void Leg::start_implicit_tls(std::unique_ptr<tls::Engine> engine, net::Steps::La
   engine_ = std::move(engine);
   lane_ = lane;
   security_ = Security::handshaking;
-  const std::string waiting = std::exchange(input_, {});
+  const std::string waiting = input_.take();
   input_full_ = false;
   step_handshake(std::as_bytes(std::span{waiting}));
 }
@@ -57,7 +74,7 @@ void Leg::start_implicit_tls(std::unique_ptr<tls::Engine> engine, net::Steps::La
 Result<> Leg::start_tls(std::string_view go_ahead, std::unique_ptr<tls::Engine> engine,
                         net::Steps::Lane lane) {
   if (!input_.empty() || stream_->has_pending_input()) {
-    return fail(Errc::attack, "data in the clear behind STARTTLS", peer_words(input_));
+    return fail(Errc::attack, "data in the clear behind STARTTLS", peer_words(input_.view()));
   }
   write(go_ahead);
   start_implicit_tls(std::move(engine), lane);
@@ -74,10 +91,11 @@ void Leg::step_handshake(std::span<const std::byte> wire) {
   stream_->stop_reading();
   const auto on_turn = [this] {
     const auto step = std::move(waiting_step_);
-    advance_handshake(std::as_bytes(std::span{step->wire}));
+    advance_handshake(std::as_bytes(std::span{step->wire.view()}));
     read();
   };
-  waiting_step_.reset(new WaitingStep{std::string{as_text(wire)}, {loop.steps(), lane_, on_turn}});
+  waiting_step_.reset(new WaitingStep{PooledText{loop.pool()}, {loop.steps(), lane_, on_turn}});
+  waiting_step_->wire.append(as_text(wire));
 }
 
 /// True if the client has left after its hello, which takes a signature to answer: the most that a
@@ -155,11 +173,12 @@ void Leg::deliver(std::span<const std::byte> plaintext) {
     events_->on_leg_data(*this, plaintext);
     return;
   }
-  input_ += as_text(plaintext);
+  input_.append(as_text(plaintext));
   news_size_ = plaintext.size();
-  if (input_.size() >= kMaxInput) {
-    input_full_ = true;
-    stream_->stop_reading();
+  if (input_.size() >= input_limit_) {
+    read_as_limited();
+  } else {
+    read();  // less, from now on
   }
   events_->on_leg_input(*this);
 }

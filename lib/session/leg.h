@@ -74,8 +74,11 @@ class LegEvents {
 
 class Leg final : public Endpoint, net::StreamEvents {
  public:
-  /// Clear text or plaintext that may wait for a negotiator; then the peer is not read.
+  /// Clear text or plaintext that may wait for a role; then the peer is not read.
   static constexpr std::size_t kMaxInput = 64UL * 1024;
+  /// The same for a client before it is greeted: the longest line (SMTP AUTH, RFC 4954 §4.5.2).
+  /// What it sends ahead of time waits in the kernel.
+  static constexpr std::size_t kMaxEarlyInput = 12UL * 1024;
   /// One read during a prelude.
   static constexpr std::size_t kPreludeRead = 16UL * 1024;
 
@@ -90,12 +93,15 @@ class Leg final : public Endpoint, net::StreamEvents {
   /// Begins to read, into `input()`.
   void start();
 
-  [[nodiscard]] std::string_view input() const noexcept { return input_; }
+  [[nodiscard]] std::string_view input() const noexcept { return input_.view(); }
   /// Inside `on_leg_input`: the end of `input()` that has just come.
   [[nodiscard]] std::string_view news() const noexcept {
-    return std::string_view{input_}.substr(input_.size() - news_size_);
+    return input_.view().substr(input_.size() - news_size_);
   }
   void consume(std::size_t octets);
+  /// How much `input()` may hold before the peer is not read any more: `kMaxInput` at first. Under
+  /// TLS a whole record may come on top.
+  void limit_input(std::size_t bytes);
   /// From here on what arrives is handed on; what waits in `input()` first, from inside this call.
   void start_relay();
 
@@ -162,16 +168,18 @@ class Leg final : public Endpoint, net::StreamEvents {
   void send_close_notify();
   void report_if_finished();
   void read();
+  void read_as_limited();
 
   net::Stream::Ptr stream_;
   LegEvents* events_;
   std::unique_ptr<tls::Engine> engine_;
-  std::string input_;
+  PooledText input_;
+  std::size_t input_limit_ = kMaxInput;
   std::size_t news_size_ = 0;
   /// A step of the handshake that waits for the loop's turn, and the ciphertext for it. The stream
   /// is not read meanwhile.
   struct WaitingStep {
-    std::string wire;
+    PooledText wire;
     net::Steps::Place place;
   };
   std::unique_ptr<WaitingStep> waiting_step_;

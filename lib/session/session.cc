@@ -17,6 +17,11 @@ bool is_no_servers(Errc code) noexcept {
 /// How often we look whether the kernel has delivered what a reset would destroy.
 constexpr std::chrono::milliseconds kDeliveryPoll{10};
 
+/// How long a client may take to end once the server has, and everything is delivered.
+constexpr std::chrono::seconds kClientsEnd{60};
+/// How often we look whether everything is.
+constexpr std::chrono::milliseconds kEndPoll{1000};
+
 }  // namespace
 
 Session::Session(Environment environment, std::shared_ptr<const Service> service,
@@ -32,6 +37,7 @@ Session::Session(Environment environment, std::shared_ptr<const Service> service
       accepted_at_(env_.loop.now()),
       last_activity_(accepted_at_),
       born_at_(net::Loop::precise_now()) {
+  client_.limit_input(Leg::kMaxEarlyInput);
   env_.metrics.session_opened();
 }
 
@@ -100,7 +106,8 @@ void Session::arm_deadline() {
       deadline_.start(timeouts.handshake);
       return;
     case Phase::dialogue:
-      deadline_.start(timeouts.command);
+      deadline_.start(awaits_client_tls() ? std::min(timeouts.command, client_tls_left())
+                                          : timeouts.command);
       return;
     case Phase::relay:
       last_activity_ = env_.loop.now();
@@ -134,21 +141,17 @@ void Session::on_deadline() {
     case Phase::upstream_prelude:
       return;
     case Phase::dialogue:
-      fail(Error{Errc::timeout, "no command in time"});
+      fail(Error{Errc::timeout, awaits_client_tls() && client_tls_left().count() == 0
+                                    ? "the client did not begin TLS in time"
+                                    : "no command in time"});
       return;
-    case Phase::relay: {
-      // Octets do not touch the timer; it asks, when it expires, how long it has been quiet.
-      const std::size_t unsent = waiting();
-      if (std::exchange(last_unsent_, unsent) != unsent) last_activity_ = env_.loop.now();
-      const auto quiet = env_.loop.now() - last_activity_;
-      const auto idle = service_->config.timeouts.idle;
-      if (quiet < idle) {
-        deadline_.start(idle - quiet);
+    case Phase::relay:
+      if (server_has_ended()) {
+        wait_for_clients_end();
       } else {
-        finish(Errc::timeout, "idle");
+        end_if_idle();
       }
       return;
-    }
     case Phase::finishing:
       if (to_reset_ != nullptr) {
         reset_when_delivered();
@@ -161,7 +164,53 @@ void Session::on_deadline() {
   }
 }
 
-/// Octets for either peer that wait for the kernel; each that is taken changes it.
+/// In mode starttls nothing of the client has reached the server yet, so no server ends a client
+/// that only says NOOP.
+bool Session::awaits_client_tls() const noexcept {
+  return service_->config.downstream.tls == TlsMode::starttls && !client_.secured();
+}
+
+std::chrono::milliseconds Session::client_tls_left() const {
+  const auto since =
+      std::chrono::duration_cast<std::chrono::milliseconds>(net::Loop::precise_now() - greeted_at_);
+  return std::max(std::chrono::milliseconds{0}, service_->config.timeouts.command - since);
+}
+
+/// Bytes do not touch the timer: when it expires, it asks how long it has been quiet.
+void Session::end_if_idle() {
+  const auto quiet = quiet_for(waiting());
+  const auto idle = service_->config.timeouts.idle;
+  if (quiet < idle) {
+    deadline_.start(idle - quiet);
+  } else {
+    finish(Errc::timeout, "idle");
+  }
+}
+
+/// How long neither peer has sent anything or taken anything of what is `left`.
+std::chrono::milliseconds Session::quiet_for(std::size_t left) {
+  if (std::exchange(last_unsent_, left) != left) last_activity_ = env_.loop.now();
+  return env_.loop.now() - last_activity_;
+}
+
+/// The server has ended, and nothing but the client's own end is missing. A slow reader first gets
+/// everything; then the client has a fixed time, whatever it still says.
+void Session::wait_for_clients_end() {
+  const std::size_t left = waiting() + client_.stream().unacknowledged();
+  const auto quiet = quiet_for(left);
+  if (left > 0 && quiet >= service_->config.timeouts.idle) {
+    finish(Errc::timeout, "idle");
+    return;
+  }
+  if (left == 0 && !delivered_at_) delivered_at_ = env_.loop.now();
+  if (delivered_at_ && env_.loop.now() - *delivered_at_ >= kClientsEnd) {
+    finish(Outcome::ok(), "");
+    return;
+  }
+  deadline_.start(kEndPoll);
+}
+
+/// Bytes for either peer that wait for the kernel; each that is taken changes it.
 std::size_t Session::waiting() const {
   const auto of = [](const Leg& leg) { return leg.queued() + leg.stream().unsent(); };
   return of(client_) + (server_ == nullptr ? 0 : of(*server_));
@@ -217,6 +266,7 @@ void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
   // A server that leaves in the middle of a dialogue leaves nothing to talk about.
   if (!is_client(leg) && phase_ < Phase::relay) finish(Outcome::ok(), "");
   finish_if_both_ended();
+  if (phase_ == Phase::relay && server_has_ended()) wait_for_clients_end();
 }
 
 /// `outcome`: what it is called where nothing was lost in the middle of a line.
@@ -286,8 +336,9 @@ void Session::fail(const Error& error) {
     // Where nothing was to be secured, or all of the leg is, the server's own refusal may pass.
     const bool verbatim =
         error.code == Errc::greeting_refused && opener_ != nullptr && !opener_->refusal().empty();
-    send_to_client(verbatim ? std::string{opener_->refusal()}
-                            : proto::failure_reply(*service_->protocol, error, service_->own_name->text()));
+    send_to_client(
+        verbatim ? std::string{opener_->refusal()}
+                 : proto::failure_reply(*service_->protocol, error, service_->own_name->text()));
   }
   finish(error.code, error.reason);
   if (unserved && phase_ == Phase::finishing && !env_.owner.may_linger(*this)) end();

@@ -160,6 +160,12 @@ class Session final : LegEvents, OpenerEvents {
   void arm_deadline();
   void on_deadline();
   [[nodiscard]] std::chrono::milliseconds prelude_left() const;
+  [[nodiscard]] bool awaits_client_tls() const noexcept;
+  [[nodiscard]] std::chrono::milliseconds client_tls_left() const;
+  void end_if_idle();
+  [[nodiscard]] std::chrono::milliseconds quiet_for(std::size_t left);
+  [[nodiscard]] bool server_has_ended() const noexcept { return to_client_->finished(); }
+  void wait_for_clients_end();
 
   // Until the client is greeted.
   [[nodiscard]] bool may_begin() const noexcept;
@@ -245,7 +251,9 @@ class Session final : LegEvents, OpenerEvents {
   std::chrono::milliseconds accepted_at_;    // the loop's clock, for deadlines
   std::chrono::milliseconds last_activity_;  // relay, finishing
   std::size_t last_unsent_ = 0;              // a slow reader is not an idle one
-  std::chrono::nanoseconds born_at_;         // for measuring
+  std::optional<std::chrono::milliseconds>
+      delivered_at_;                  // all that the server said before its end
+  std::chrono::nanoseconds born_at_;  // for measuring
   std::chrono::nanoseconds connected_at_{};
   std::chrono::nanoseconds greeted_at_{};
   std::chrono::nanoseconds handshake_at_{};  // the client's began

@@ -171,6 +171,7 @@ void Session::go_on_with(Opened opened) {
 
 void Session::greet_client(const Opened& opened) {
   greeted_at_ = net::Loop::precise_now();
+  client_.limit_input(Leg::kMaxInput);
   env_.metrics.prelude_ended(greeted_at_ - born_at_);
   if (!opened.fallback_reason.empty()) {
     env_.metrics.plaintext_fallback(metrics::Leg::upstream);
@@ -201,6 +202,7 @@ void Session::start_plain_relay() {
   to_client_.emplace(*server_, client_);
   // Before the relay, so that nothing is looked at twice.
   const std::string waiting{client_.input()};
+  client_.limit_input(Leg::kMaxInput);
   client_.consume(waiting.size());
   enter(Phase::relay);
   server_->start_relay();
