@@ -45,13 +45,15 @@ def library_slug(version):
     return re.sub(r"[^a-z0-9]+", "-", version.rpartition(", ")[2].lower()).strip("-")
 
 
-def verdict_lines(measured):
+def verdict_lines(measured, busy):
     lines = ["| scenario | figure | wanted | seen | beside | verdict |", "|---|---|---|---|---|---|"]
     for scenario in SCENARIOS:
         if scenario.name not in measured:
             continue
         result = measured[scenario.name]
         for target in scenario.targets:
+            if target.busy != busy:
+                continue
             verdict = judge(scenario, result["figures"] if result else {}, target)
             seen = spread(verdict.values) if verdict.values else "-"
             word = verdict.word if verdict.word == "met" else f"**{verdict.word}**"
@@ -72,16 +74,23 @@ def negotiated_lines(negotiated):
     return lines
 
 
-def scenario_lines(scenario, result):
+def table_lines(scenario, result):
+    """All figures of a scenario beside each other; no line if it was not measured."""
+    if not result:
+        return []
     names = [each.name for each in SUBJECTS[scenario.direction]
              if result["figures"].get(each.name)]
-    lines = [f"### {scenario.title}", "", f"`--only {scenario.name}`, size {result['size']:g}. "
-             f"{scenario.note}".rstrip(), "",
-             "| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    lines = [f"| {scenario.title} | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for key in scenario.figures:
         cells = [spread(values) if (values := result["figures"][name].get(key)) else "-"
                  for name in names]
         lines.append(f"| {key} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def scenario_lines(scenario, result):
+    lines = [f"### {scenario.title}", "", f"`--only {scenario.name}`, size {result['size']:g}. "
+             f"{scenario.note}".rstrip(), "", *table_lines(scenario, result)]
     lines += ["", f"![{scenario.title}]({CHARTS}/{scenario.name}.svg)"]
     if len(result["quantiles"]) > 1:
         lines += ["", f"![latency]({CHARTS}/{scenario.name}-latency.svg)"]
@@ -133,11 +142,11 @@ def write(folder, run, measured):
     lines += [f"- {name}: {version}" for name, version in run["versions"].items()]
     if run["quick"]:
         lines += ["- **a test of the harness: too small for any figure to mean anything**"]
-    lines += ["", "## Targets", "", *verdict_lines(measured), "", "## What was negotiated", "",
+    lines += ["", "## Targets", "", *verdict_lines(measured, run["busy"]), "", "## What was negotiated", "",
               *negotiated_lines(run["negotiated"]), "", "## Figures", ""]
     for scenario in SCENARIOS:
         if result := measured.get(scenario.name):
             lines += scenario_lines(scenario, result)
             draw(folder / CHARTS, scenario, result)
     (folder / "report.md").write_text("\n".join(lines), encoding="utf-8")
-    return "\n".join(verdict_lines(measured)), measured, run
+    return "\n".join(verdict_lines(measured, run["busy"])), measured, run

@@ -6,6 +6,8 @@ import statistics
 from .scenarios import ABSOLUTE, OVERHEAD
 from .subjects import DIRECT, OURS, SUBJECTS
 
+EVENT_LOOPS = ("nginx mail", "nginx stream", "HAProxy")
+
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
@@ -31,15 +33,17 @@ class Verdict:
             return f"{sign} {self.target.limit:g}"
         if self.target.against == OVERHEAD:
             return f"{sign} {self.target.limit:g} over direct"
-        best = {"all": "the best rival", "data path": "the best data-path rival"}
+        best = {"all": "the best rival", "data path": "the best data-path rival",
+                "event loops": "the best of nginx and HAProxy"}
         return f"{sign} {self.target.limit:.2f} of {best.get(self.target.against, self.target.against)}"
 
 
 def best_rival(scenario, figures, target):
     """The rival with the lowest median among those that the target names; None: there is none."""
     kinds = {"all": ("job", "data path"), "data path": ("data path",)}.get(target.against)
+    named = EVENT_LOOPS if target.against == "event loops" else (target.against,)
     names = [each.name for each in SUBJECTS[scenario.direction]
-             if (each.kind in kinds if kinds else each.name == target.against)]
+             if (each.kind in kinds if kinds else each.name in named)]
     measured = [name for name in names if figures.get(name, {}).get(target.figure)]
     return min(measured, default=None,
                key=lambda name: statistics.median(figures[name][target.figure]))
