@@ -22,19 +22,6 @@ class BenchError(Exception):
     """Something did not run, or not all arrived."""
 
 
-def free_ports(count):
-    """Different ones. Whoever needs them takes them at once: what else is to get a port from the kernel
-    has it already, for two listeners with SO_REUSEPORT would share one."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-                   for _ in range(count)]
-        return [sock.getsockname()[1] for sock in sockets]
-
-
-def free_port():
-    return free_ports(1)[0]
-
-
 def descriptor_limit():
     """How many a child may have: what we may, and root may have more."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

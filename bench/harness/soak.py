@@ -13,7 +13,8 @@ import time
 
 from . import charts
 from .measure import say
-from .programs import BenchError, Program, free_ports
+from .ports import free_port
+from .programs import BenchError, Program
 from .subjects import PROTOCOLS, SUBJECTS
 
 ALLOWED = 0.05  # growth from the first to the last quarter
@@ -61,7 +62,8 @@ class Soak:
                 subject = next(each for each in SUBJECTS[direction] if each.kind == "ours")
                 wanted.append((protocol, subject, speaking, speaking.backend(subject.server)))
         services, self._ends = [], []  # the latter: protocol, subject, port, field of the protocol
-        for port, (protocol, subject, speaking, upstream) in zip(free_ports(len(wanted)), wanted):
+        for protocol, subject, speaking, upstream in wanted:
+            port = free_port()
             services.append((protocol, subject, port, upstream))
             self._ends.append((protocol, subject, port, speaking))
         path = field.folder / "soak.toml"

@@ -9,7 +9,8 @@ import re
 import subprocess
 import time
 
-from .programs import BenchError, Program, descriptor_limit, free_port
+from .ports import free_port
+from .programs import BenchError, Program, descriptor_limit
 from .tap import Tap
 
 RIVALS = pathlib.Path(__file__).resolve().parents[1] / "rivals"

@@ -17,7 +17,7 @@ import unittest
 from unittest import mock
 
 from support import admin, children, main, rights, wait
-from support.client import Client
+from support.client import Client, claimed_port, free_port
 from support.daemon import Daemon, configuration, parse_line, run_to_end, toml
 from support.environment import NEWER_LIBUV, PROXY, SANITIZED, pki
 from support.fake_server import FakeServer, Smtp, tls_context
@@ -278,8 +278,7 @@ class Intruder(Sandbox):
                                  ("error", "ended by what nobody foresaw", "std::bad_alloc"))
 
     def test_who_is_quicker_to_listen_stops_a_reload_and_a_start(self):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         reason = f"cannot listen on 127.0.0.1:{port}: listen: Address already in use"
         daemon = self.intrude("", INTRUDER_PORT=str(port))
         text = self.file.read_text(encoding="utf-8")
@@ -409,15 +408,10 @@ class User(Sandbox):
                    upstream={"ca_file": str(self.keys / "ca.pem")})
 
     def low_port(self):
-        for port in range(1023, 600, -1):
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind(("127.0.0.1", port))
-                    return port
-                except OSError:
-                    continue
-        self.skipTest("no port below 1024 is free")
+        port = claimed_port(range(1023, 600, -1))
+        if port is None:
+            self.skipTest("no port below 1024 is free")
+        return port
 
     def assert_became(self, daemon, capabilities):
         self.assert_confined(daemon, capabilities)
@@ -491,8 +485,7 @@ class User(Sandbox):
                 self.assertIn("open to group or others", result.stderr)
 
     def test_a_reload_may_take_a_port_of_the_start_on_all_addresses(self):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         self.write_for_user(f"127.0.0.1:{port}")
         daemon = self.start()
         self.write_for_user(f"0.0.0.0:{port}")
@@ -507,8 +500,7 @@ class User(Sandbox):
             os.chown(folder, self.uid, group)
         others.chmod(0o2750)  # gives its group to what is in it
         paths = [run / "mail.sock", others / "admin.sock"]
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            tcp = f"127.0.0.1:{free.getsockname()[1]}"
+        tcp = f"127.0.0.1:{free_port()}"
 
         def write(*listen, admin):
             self.write_for_user([tcp, *listen])

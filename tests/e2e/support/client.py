@@ -1,37 +1,16 @@
 """Plain clients: octets out, octets in, and how the connection ended."""
 
-import errno
-import pathlib
-import random
 import socket
+import sys
 
+from .environment import ROOT
 from .wait import DEADLINE
+
+sys.path.append(str(ROOT / "bench"))
+from harness.ports import claimed_port, free_port  # noqa: E402,F401  for the tests
 
 FIN = "fin"
 RESET = "reset"
-
-_given = set()  # ports
-
-
-def free_port():
-    """A TCP port that was free a moment ago, on all addresses; another each time. None of those that the
-    kernel gives to connections: any program's next one may get it."""
-    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = random.SystemRandom().randrange(min(10240, first // 2), first)
-        if port in _given:
-            continue
-        try:
-            for family, everywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-                with socket.socket(family) as probe:
-                    probe.bind((everywhere, port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                continue
-            if family == socket.AF_INET:
-                raise  # else: there is no IPv6
-        _given.add(port)
-        return port
 
 
 class Client:
