@@ -21,7 +21,7 @@ from support.environment import SANITIZED, pki
 from support.fake_server import FakeServer, Gone, tls_context
 from support.gateway import Gateway
 
-SHORT = "800ms"
+SHORT = "2s"  # not so short that a busy machine could miss it before the test has come so far
 
 
 class Words:
@@ -266,12 +266,15 @@ class Injection(Cases):
         client = self.greeted()
         client.send(self.dialect.starttls + b"\r\n")
         client.send(self.words.unknown + b" XXXXX\r\n" + client_hello())
-        told, _ = client.rest()
+        told, end = client.rest()
         client.close()
-        # In time it is refused; later it is no TLS record.
-        self.assertIn(self.gateway.session(client)["outcome"], ("attack", "handshake"))
-        self.assertNotIn(b"XXXXX", told)
-        self.assertLessEqual(told.count(b"\r\n"), 3)
+        # In time it is refused; later it is no TLS record. Which one, the log and the client agree on.
+        go_ahead = self.dialect.go_ahead.replace(b"%s", self.dialect.starttls.split()[0]).split()[0]
+        outcome, pattern = ("handshake", re.escape(go_ahead) + rb"[ -~]*\r\n(?s:\x15\x03...\x02.)") if (
+            told.startswith(go_ahead)) else (
+            "attack", re.escape(self.words.refused) + rb"[ -~]*\r\n(\* BYE [ -~]*\r\n)?")
+        self.assertRegex(told, rb"\A" + pattern + rb"\Z")
+        self.assertEqual((end, self.gateway.session(client)["outcome"]), (FIN, outcome))
         self.assertNotIn(b"XXXXX", self.connection(client).clear)
 
     @each(("starttls", "none"), ("opportunistic", "none"))
@@ -725,8 +728,11 @@ class ServersThatFail(Cases):
                 client.send(self.dialect.commit + b" CANARY\r\n")
                 told, end = client.rest()
                 client.close()
-                self.assertTrue(told.startswith((self.words.down, self.words.shaken)), told)
+                self.assertTrue(told.startswith(self.words.down), told)
                 self.assertEqual((told.count(b"\r\n"), end), (1, FIN))
+                # A reset may overtake the news that the connection stands.
+                early = {"unreachable"} if reset and step == 0 else set()
+                self.assertIn(self.gateway.session(client)["outcome"], {"closed"} | early)
                 connection = self.connection(client)
                 self.assertNotIn(b"CANARY", connection.clear + connection.secure)
 
@@ -769,7 +775,7 @@ class ServersThatFail(Cases):
         client.send(dialect.commit + b"\r\n")
         self.assertEqual(client.rest(), (dialect.committed, FIN))  # drained, then closed
         client.close()
-        self.gateway.session(client)
+        self.assertEqual(self.gateway.session(client)["outcome"], "ok")
 
     def serve_until(self, protocol, connection, command, then):
         """The usual server up to `command`."""

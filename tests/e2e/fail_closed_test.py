@@ -19,7 +19,7 @@ class FailClosed(unittest.TestCase):
         """A session with a server that runs `script`: all that is promised when it fails."""
         with FakeServer(script) as server:
             session = self.fails_at(server.port, status, outcome, reason, **settings)
-            self.assertGreater(len(server.connections), 0, "the server was never reached")
+            server.connection()  # it was reached
             self.assertNotIn(CANARY, server.heard())
         return session
 
@@ -73,7 +73,7 @@ class TimeOuts(FailClosed):
                 filler.connect_ex(("127.0.0.1", port))
                 fillers.append(filler)
             try:
-                self.fails_at(port, "4.4.1", "timeout|unreachable", "connect|time",
+                self.fails_at(port, "4.4.1", "timeout", "connection timed out",
                               timeouts={"connect": "500ms"})
             finally:
                 for filler in fillers:
@@ -109,7 +109,7 @@ class TimeOuts(FailClosed):
                 self.prelude(connection)
                 connection.wait_for_end()
 
-        self.fails(Silent(), "4.4.1", "timeout", "handshake|silen|time",
+        self.fails(Silent(), "4.4.1", "timeout", "the TLS handshake with the server timed out",
                    timeouts={"handshake": "500ms"})
 
     def test_a_client_that_says_nothing(self):
@@ -120,8 +120,8 @@ class TimeOuts(FailClosed):
                     told, end = client.rest()
                 session = daemon.session()
             server.heard()
-        self.assertRegex(told, rb"\A421 4\.4\.[12] [ -~]+\r\n\Z")
-        self.assertEqual((end, session["outcome"]), (FIN, "timeout"))
+        self.assertEqual((told, end, session["outcome"]),
+                         (b"421 4.4.1 proxy.test no command in time\r\n", FIN, "timeout"))
 
     def test_an_idle_relay_is_closed_without_a_word_of_ours(self):
         with FakeServer(Smtp()) as server:
@@ -130,10 +130,10 @@ class TimeOuts(FailClosed):
                     client.reply()
                     client.command(b"EHLO legacy.test")
                     client.command(b"MAIL FROM:<a@legacy.test>")
-                    told, _ = client.rest()
+                    told, end = client.rest()
                 session = daemon.session()
             server.heard()
-        self.assertEqual((told, session["outcome"]), (b"", "timeout"))
+        self.assertEqual((told, end, session["outcome"]), (b"", FIN, "timeout"))
 
 
 class Greeting(FailClosed):
@@ -151,16 +151,14 @@ class Greeting(FailClosed):
         self.assertNotIn(b"\x1b", told)
 
     def test_anything_but_220_is_no_welcome(self):
-        for code in (b"221", b"354", b"500", b"501", b"530", b"250"):
+        for code in (b"221", b"354", b"250"):
             with self.subTest(code=code):
-                with FakeServer(Smtp(greeting=code + b" hello\r\n")) as server:
-                    with Daemon(configuration(server.port)) as daemon:
-                        with daemon.connect() as client:
-                            client.send(BLAST)
-                            told, end = client.rest()
-                        self.assertRegex(told, rb"\A421 4\.(3\.2|7\.0) [ -~]+\r\n\Z")
-                        self.assertEqual(end, FIN)
-                    self.assertNotIn(CANARY, server.heard())
+                self.fails(Smtp(greeting=code + b" hello\r\n"), "4.7.0", "protocol",
+                           "server greeted with neither 220 nor a refusal")
+        for code in (b"500", b"501", b"530"):
+            with self.subTest(code=code):
+                self.fails(Smtp(greeting=code + b" hello\r\n"), "4.3.2", "greeting_refused",
+                           f"server says: {code.decode()} hello")
 
 
 class StarttlsMissing(FailClosed):
@@ -172,7 +170,7 @@ class StarttlsMissing(FailClosed):
         for code in (b"500", b"501", b"502", b"504", b"550", b"530", b"221", b"354", b"421", b"220"):
             with self.subTest(code=code):
                 self.fails(Smtp(clear_capabilities=code + b" no\r\n"), "4.7.0",
-                           "tls_not_offered|tls_refused|protocol")
+                           "tls_not_offered", "server refused EHLO")
 
     def test_a_keyword_that_only_looks_like_it(self):
         for line in (b"X-STARTTLS", b"STARTTLSX"):
@@ -200,10 +198,10 @@ class Attacks(FailClosed):
     def test_a_refusal_with_a_whole_session_behind_it(self):
         self.fails(Smtp(go_ahead=b"454 currently unavailable\r\n235 Authenticated\r\n"
                                  b"250 2.1.0 ok\r\n250 ok\r\n354 go\r\n250 2.0.0 Accepted\r\n"),
-                   "4.7.0", "tls_refused|attack")
+                   "4.7.0", "tls_refused", "server refused STARTTLS")
 
     def test_replies_to_commands_that_were_never_sent(self):
-        self.fails(Smtp(greeting=b"220 hi\r\n220 ok\r\n220 ok\r\n"), "4.7.0", "attack|protocol")
+        self.fails(Smtp(greeting=b"220 hi\r\n220 ok\r\n220 ok\r\n"), "4.7.0", "attack")
 
     def test_plaintext_instead_of_a_server_hello(self):
         class Plain(Smtp):
@@ -248,10 +246,10 @@ class Certificates(FailClosed):
         self.refuses("wrong-name", "name mismatch: wanted mail.test, got ")
 
     def test_self_signed(self):
-        self.refuses("self-signed", "self.?signed")
+        self.refuses("self-signed", "self-signed certificate")
 
     def test_unknown_authority(self):
-        self.refuses("unknown-ca", "issuer|authority|unknown CA")
+        self.refuses("unknown-ca", "unknown CA")
 
     def test_a_server_that_speaks_nothing_newer_than_tls_1_1(self):
         self.fails(Smtp(context=obsolete_context()), "4.7.5", "handshake")
@@ -287,14 +285,15 @@ class ServerDisappears(FailClosed):
         return Leaving()
 
     def test_in_every_state(self):
-        # A reset may overtake the news that the connection stands; behind the go-ahead it is the
-        # handshake that fails.
-        outcomes = ("closed|unreachable", "closed", "closed", "handshake")
+        # After the go-ahead it is the handshake that fails.
+        outcomes = ("closed", "closed", "closed", "handshake")
         for steps, outcome in enumerate(outcomes):
             status = "4.7.5" if outcome == "handshake" else "4.4.1"
             for reset in (False, True):
+                # A reset may overtake the news that the connection stands.
+                early = "|unreachable" if reset and steps == 0 else ""
                 with self.subTest(steps=steps, reset=reset):
-                    self.fails(self.leaves_after(steps, reset), status, outcome)
+                    self.fails(self.leaves_after(steps, reset), status, outcome + early)
 
 
 if __name__ == "__main__":

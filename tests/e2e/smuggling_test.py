@@ -281,14 +281,25 @@ class Mail(unittest.TestCase):
                                 break
                             self.client.line()
                         told, end = self.client.rest()
+                        end = self.really(end)
                         self.client.close()
                         # Nothing but the server's own octets, and no end that passes for a whole one.
-                        self.assertTrue(words.startswith(told), told)
-                        self.assertIn(end, (FIN, RESET))
-                        if words.endswith(b"\r\n"):
-                            self.assertEqual(told, words)
-                        self.assertIn(self.gateway.session(self.client)["outcome"],
-                                      ("ok", "truncated"))
+                        # A FIN inside a line is a cut where TLS has another word for the end.
+                        cut = not words.endswith(b"\r\n") and words and name != "terminate"
+                        # A reset may overtake octets that the client has not read yet.
+                        self.assertTrue(told == words or cut and words.startswith(told), told)
+                        self.assertEqual(end, RESET if cut else FIN)
+                        self.assertEqual(self.gateway.session(self.client)["outcome"],
+                                         "truncated" if cut else "ok")
+
+    def really(self, end):
+        """How the client's connection ended; Python's ssl may take a reset for an end of file. After a
+        reset there is no peer any more."""
+        try:
+            self.client.sock.getpeername()
+        except OSError:
+            return RESET
+        return end
 
     def test_m5_replies_to_a_pipelined_transaction(self):
         group = (b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nRCPT TO:<e@f.test>\r\nDATA\r\n"

@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import tempfile
+import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -24,6 +25,7 @@ NEWER_LIBUV = pathlib.Path(os.environ.get("STARTTLS_LIBUV") or ROOT / "build" / 
 SANITIZED = bool(os.environ.get("STARTTLS_SANITIZED"))
 
 _pki = None
+_making = threading.Lock()
 
 
 class Pki:
@@ -41,9 +43,10 @@ class Pki:
 def pki():
     """One set of certificates a test program."""
     global _pki
-    if _pki is None:
-        folder = tempfile.TemporaryDirectory(prefix="starttls-pki-")
-        subprocess.run([MAKE_PKI, folder.name], check=True, stdout=subprocess.DEVNULL)
-        _pki = Pki(folder.name)
-        _pki.keep = folder  # removed with the program
-    return _pki
+    with _making:
+        if _pki is None:
+            folder = tempfile.TemporaryDirectory(prefix="starttls-pki-")
+            subprocess.run([MAKE_PKI, folder.name], check=True, stdout=subprocess.DEVNULL)
+            _pki = Pki(folder.name)
+            _pki.keep = folder  # removed with the program
+        return _pki
