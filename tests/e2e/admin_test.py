@@ -318,7 +318,8 @@ class Moves(unittest.TestCase):
             # At start it is an error. (Another proxy's endpoint is shared: restart_test.)
             self.write(other)
             result = subprocess.run([PROXY, "--config", self.file],
-                                    capture_output=True, text=True, timeout=30, check=False)
+                                    capture_output=True, text=True, timeout=wait.DEADLINE,
+                                    check=False)
             self.assertEqual(result.returncode, 69)
             self.assertIn(f"cannot listen on {other}", result.stderr)
 
@@ -478,7 +479,7 @@ class Counters(unittest.TestCase):
     def test_handshakes_that_clients_break_off_or_forget(self):
         server = self.enterContext(FakeServer(Smtp()))
         daemon, address = self.daemon(server, extra=downstream("implicit"),
-                                      timeouts={"handshake": "300ms"})
+                                      timeouts={"handshake": "2s"})
         with daemon.connect() as client:
             client.send(b"EHLO no TLS\r\n")
             client.rest()
@@ -546,11 +547,15 @@ class Counters(unittest.TestCase):
             client.reply()
             client.command(b"EHLO client.test")
             client.command(b"MAIL FROM:<a@client.test>")
-            client.sock.settimeout(0.2)
-            with contextlib.suppress(TimeoutError):
-                for _ in range(10_000):
-                    client.send(b"y" * 65536)
-            self.assertGreater(admin.metrics(address)("starttls_buffer_bytes"), 0)
+            client.sock.setblocking(False)
+
+            def waits():
+                with contextlib.suppress(BlockingIOError):
+                    for _ in range(1000):
+                        client.sock.send(b"y" * 65536)
+                return admin.metrics(address)("starttls_buffer_bytes") > 0
+
+            wait.until(waits, "octets that the server does not take wait in a buffer")
             reads.set()
             wait.until(lambda: admin.metrics(address)("starttls_buffer_bytes") == 0, "empty buffers")
         wait.until(lambda: admin.metrics(address)("starttls_warm_connections") == 2, "a new one")

@@ -12,7 +12,7 @@ import threading
 import unittest
 import xml.etree.ElementTree
 
-from support import children, main
+from support import children, main, wait
 from support.environment import BACKEND, PROXY, ROOT, pki
 
 sys.path.insert(0, str(ROOT / "bench"))
@@ -30,7 +30,7 @@ PROTOCOLS = ("smtp", "lmtp", "imap", "pop3", "sieve", "nntp")
 def run(*arguments):
     """bench/run to its end; what it printed."""
     done = subprocess.run([RUN, *arguments], check=False, capture_output=True, text=True,
-                          timeout=120)
+                          timeout=10 * wait.DEADLINE)
     if done.returncode != 0:
         raise AssertionError(f"exit status {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -59,7 +59,7 @@ def load(port, protocol, tls, *arguments):
     done = subprocess.run(
         [LOAD, *arguments, "--connect", f"127.0.0.1:{port}", "--protocol", protocol, "--tls", tls,
          "--ca-file", pki().ca, "--server-name", "mail.test", "--record", "1400"],
-        check=False, capture_output=True, text=True, timeout=60)
+        check=False, capture_output=True, text=True, timeout=2 * wait.DEADLINE)
     return done.returncode, json.loads(done.stdout.splitlines()[-1])
 
 
@@ -109,13 +109,13 @@ class Load(unittest.TestCase):
                 pass_on(server, client, 500_000)
                 with contextlib.suppress(OSError):
                     client.shutdown(socket.SHUT_RDWR)
-                up.join(10)
+                up.join(wait.DEADLINE)
 
         relay = threading.Thread(target=spoil)
         relay.start()
         status, result = load(listener.getsockname()[1], "smtp", "none", "fetch", "--octets",
                               "1000000")
-        relay.join(20)
+        relay.join(wait.DEADLINE)
         self.assertEqual((status, result["errors"]), (1, 1))
         self.assertIn("not what was sent", result["first_error"])
 
@@ -167,7 +167,7 @@ class BenchSmoke(unittest.TestCase):
 
     def test_an_unknown_scenario_is_refused(self):
         done = subprocess.run([RUN, "--only", "nothing"], check=False, capture_output=True,
-                              text=True, timeout=60)
+                              text=True, timeout=wait.DEADLINE)
         self.assertEqual(done.returncode, 2)
         self.assertIn("bulk-send-upgrade", done.stderr)
 

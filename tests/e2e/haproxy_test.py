@@ -19,7 +19,8 @@ defaults
   timeout client 60s
   timeout server 60s
   timeout check 10s
-  default-server inter 100ms fall 2 rise 1
+  # A check's connection has no longer than the time to the next one.
+  default-server inter 1s fall 2 rise 1
 """
 
 SERVICE = """
@@ -154,7 +155,7 @@ class Before(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
         self.assertEqual(self.line_of(daemon, "v2", "127.0.0.6:")["outcome"], "ok")
 
-        self.assertEqual({state for state, _ in haproxy.states().values()}, {"UP"})
+        wait.until(lambda: {state for state, _ in haproxy.states().values()} == {"UP"}, haproxy.states)
         daemon.terminate()
         daemon.expect_exit(0)
         wait.until(lambda: {state for state, _ in haproxy.states().values()} == {"DOWN"},

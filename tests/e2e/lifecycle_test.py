@@ -19,6 +19,8 @@ from support.environment import PROXY, pki
 from support.fake_server import FakeServer, Smtp, tls_context
 from support.relay import commit
 
+SOON = 15  # seconds: less than the 20 that daemons wait for sessions here
+
 
 class CommandLine(unittest.TestCase):
     def test_no_arguments_are_a_usage_error(self):
@@ -81,10 +83,10 @@ class CommandLine(unittest.TestCase):
                               ["convert", stunnel]):
                 with self.subTest(arguments):
                     result = subprocess.run([PROXY, *arguments], stdout=full, text=True,
-                                            stderr=subprocess.PIPE, timeout=30, check=False)
+                                            stderr=subprocess.PIPE, timeout=wait.DEADLINE, check=False)
                     self.assertEqual(result.returncode, 74, result.stderr)
                     self.assertIn("cannot be printed: No space left on device", result.stderr)
-                    shown = subprocess.run([PROXY, *arguments], capture_output=True, timeout=30,
+                    shown = subprocess.run([PROXY, *arguments], capture_output=True, timeout=wait.DEADLINE,
                                            check=False)
                     self.assertEqual(shown.returncode, 0, shown.stderr)
 
@@ -304,7 +306,7 @@ class Stopping(unittest.TestCase):
             daemon.terminate()
             wait.until(lambda: self.refuses_connections(daemon.port), "draining")
             daemon.terminate()
-            daemon.expect_exit(0, deadline=5)
+            daemon.expect_exit(0, deadline=SOON)
             # Its sessions have no line of their own.
             self.assertEqual(parse_line(daemon.text().splitlines()[-1])["msg"], "stopped at once")
 
@@ -327,7 +329,7 @@ class Stopping(unittest.TestCase):
             with Daemon(text, listeners=2) as daemon:
                 start = time.monotonic()
                 daemon.terminate()
-                daemon.expect_exit(0, deadline=5)
+                daemon.expect_exit(0, deadline=SOON)
                 took = time.monotonic() - start
                 if "may be reset" not in daemon.text():  # where the kernel refuses to wait
                     self.assertGreater(took, 0.045)
@@ -335,7 +337,7 @@ class Stopping(unittest.TestCase):
     def test_an_idle_daemon_stops_at_once(self):
         with Daemon(configuration(self.server.port)) as daemon:
             daemon.terminate()
-            daemon.expect_exit(0, deadline=5)
+            daemon.expect_exit(0, deadline=SOON)
 
 
 if __name__ == "__main__":

@@ -279,32 +279,38 @@ class Reader(unittest.TestCase):
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (full, hard))
             for _ in range(3):
                 self.assertEqual(greeting_and_quit(port), b"221 2.0.0 bye\r\n")
-            self.assertEqual(log.stat().st_size, full)
+            wait.until(lambda: log.stat().st_size == full, "the file is full")
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
             wait.until(lambda: log.read_bytes().count(b" outcome=ok ") == 3, log.read_text)
 
 
 class Rotation(unittest.TestCase):
     def test_no_line_is_lost_while_the_file_is_renamed(self):
-        sessions = 120
+        done = [0, 0]
+        over = threading.Event()
         with logging_to_a_file() as (process, log, port):
-            def work():
-                for _ in range(sessions // 2):
+            def work(number):
+                while done[number] < 60 or not over.is_set():
                     greeting_and_quit(port)
+                    done[number] += 1
 
-            workers = [threading.Thread(target=work) for _ in range(2)]
+            workers = [threading.Thread(target=work, args=(number,)) for number in range(2)]
             for worker in workers:
                 worker.start()
             files = [log]
-            while any(worker.is_alive() for worker in workers):
-                files.append(log.with_name(f"proxy.log.{len(files)}"))
-                log.rename(files[-1])
-                process.send_signal(signal.SIGUSR1)
-                wait.until(log.exists, "the log was not opened again")
-            for worker in workers:
-                worker.join()
-            self.assertGreater(len(files), 2)
-            wait.until(lambda: sum(file.read_text().count("outcome=ok") for file in files) == sessions,
+            try:
+                for number in range(1, 11):
+                    files.append(log.with_name(f"proxy.log.{number}"))
+                    log.rename(files[-1])
+                    process.send_signal(signal.SIGUSR1)
+                    wait.until(log.exists, "the log was not opened again")
+                    # Each file gets lines: sessions go on between the renames.
+                    wait.until(lambda: "outcome=ok" in log.read_text(), "no session ends any more")
+            finally:
+                over.set()
+                for worker in workers:
+                    worker.join()
+            wait.until(lambda: sum(file.read_text().count("outcome=ok") for file in files) == sum(done),
                        "lines are lost")
 
 

@@ -3,7 +3,7 @@
 import itertools
 import unittest
 
-from support import dialects, main
+from support import dialects, main, wait
 from support.client import Client
 from support.daemon import Daemon, toml
 from support.dialects import PROTOCOLS, answer, start_tls
@@ -131,7 +131,7 @@ class Matrix(unittest.TestCase):
                         session = daemon.sessions(number + 1)[-1]
                         connection = server.connection(counts[id(server)])
                         counts[id(server)] += 1
-                        connection.ended.wait(10)
+                        self.assertTrue(connection.ended.wait(wait.DEADLINE))
                         if plain:
                             self.check_plain_server(dialect, connection)
                             self.check_plain_log(daemon, session)

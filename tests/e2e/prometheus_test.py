@@ -22,12 +22,12 @@ from support.fake_server import FakeServer, Smtp
 ALERTS = ROOT / "conf" / "prometheus" / "alerts.yml"
 DASHBOARD = ROOT / "conf" / "grafana" / "starttls-proxy.json"
 RULE_TESTS = pathlib.Path(__file__).parent / "alerts_test.yml"
-# A rate needs two scrapes in its range.
-WINDOW = "3s"
+# A rate needs two scrapes in its range, and on a busy machine one may fail.
+WINDOW = "5s"
 VARIABLES = {"$__rate_interval": WINDOW, "$instance": ".*", "$service": ".*", "$job": "starttls-proxy"}
 
 CONFIG = """\
-global: {{scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}}
+global: {{scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms}}
 rule_files: [alerts.yml]
 scrape_configs:
   - job_name: starttls-proxy
@@ -65,7 +65,7 @@ class Prometheus:
         if self._process.poll() is None:
             subprocess.run(peers.as_root("/bin/kill", "-TERM", self._process.pid), check=False)
         try:
-            self._process.wait(10)
+            self._process.wait(wait.DEADLINE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -179,17 +179,18 @@ class Scraped(unittest.TestCase):
             wait.until(flows, "octets a second")
             self.assertEqual(load.errors, [])
             with self.subTest("queries"):
-                self.assertEqual(prometheus.value("up"), 1)
-                self.assertLess(prometheus.value(
+                wait.until(lambda: prometheus.value("up") == 1, "the proxy is up")
+                # No number, or not a number, is not below it either.
+                wait.until(lambda: (prometheus.value(
                     "histogram_quantile(0.95, sum by (le) (rate("
-                    f"starttls_prelude_duration_seconds_bucket[{WINDOW}])))"), 30)
+                    f"starttls_prelude_duration_seconds_bucket[{WINDOW}])))") or 30) < 30, "preludes")
             self.dashboard(prometheus)
+            wait.until(lambda: load.errors or sum(load.sent) > 10, "more than ten messages")
         self.assertEqual(load.errors, [])
         total = sum(load.sent)
-        self.assertGreater(total, 10)
         wait.until(lambda: prometheus.value('sum(starttls_sessions_total{outcome="ok"})') == total,
                    f"{total} sessions")
-        self.assertEqual(prometheus.value("sum(starttls_sessions_open)"), 0)
+        wait.until(lambda: prometheus.value("sum(starttls_sessions_open)") == 0, "no session is open")
         self.rules(prometheus)
 
     def dashboard(self, prometheus):
@@ -203,18 +204,21 @@ class Scraped(unittest.TestCase):
                 def answered(query=query):
                     found = prometheus.query(query)
                     return found and all(value == value for _, value in found)  # no NaN
-                wait.until(answered, lambda query=query: prometheus.query(query), deadline=5)
+                wait.until(answered, lambda query=query: prometheus.query(query))
 
     def rules(self, prometheus):
         """Prometheus has evaluated them all, and of a proxy that is well none speaks."""
         names = re.findall(r"- alert: (\w+)", ALERTS.read_text(encoding="utf-8"))
-        found = wait.until(lambda: {name: rule for name, rule in prometheus.rules().items()
-                                    if rule["health"] != "unknown"}, "rules")
+        found = wait.until(
+            lambda: (rules := prometheus.rules()) and all(
+                rule["health"] != "unknown" for rule in rules.values()) and rules, "all rules")
         self.assertEqual(set(found), set(names))
         for name, rule in found.items():
             self.assertEqual((name, rule["health"], rule.get("lastError")), (name, "ok", None))
-        self.assertEqual([name for name, rule in found.items() if rule["state"] != "inactive"],
-                         ["StarttlsCertificateExpiresSoon"] if self.short_lived() else [])
+        expected = ["StarttlsCertificateExpiresSoon"] if self.short_lived() else []
+        # A scrape that failed under load makes one wait, to see whether it comes again.
+        wait.until(lambda: [name for name, rule in prometheus.rules().items()
+                            if rule["state"] != "inactive"] == expected, prometheus.rules)
 
     @staticmethod
     def short_lived():

@@ -244,7 +244,7 @@ class Believing(unittest.TestCase):
                              "no PROXY header in time")
             line = self.last("hasty", client.name)
             self.assertEqual(line["outcome"], "timeout")
-            self.assertLess(int(line["total_ms"]), 3000)
+            self.assertLess(int(line["total_ms"]), 10_000)  # of the 30 s that others have
 
     def test_a_second_header_ends_the_session(self):
         for second in (LINE, binary(), LOCAL):

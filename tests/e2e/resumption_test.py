@@ -1,6 +1,7 @@
 """Resumption on both legs: how many handshakes are spared, and which ones must not be."""
 
 import base64
+import itertools
 import os
 import pathlib
 import shutil
@@ -9,7 +10,7 @@ import ssl
 import tempfile
 import unittest
 
-from support import main
+from support import main, wait
 from support.client import Client
 from support.daemon import Daemon, toml
 from support.environment import SANITIZED, pki
@@ -148,9 +149,16 @@ class Resumption(unittest.TestCase):
             _, session = self.downstream_session(daemon.port, context)
             daemon.process.send_signal(signal.SIGHUP)
             daemon.lines(lambda f: f.get("msg") == "reloaded", 2)
-            again, _ = self.downstream_session(daemon.port, context, session)
-            self.assertFalse(again)
-            self.assertEqual(daemon.sessions(4)[3]["upstream_resumed"], "false")
+            count = itertools.count(4)
+
+            # The workers are told, and each in its own time.
+            def afresh():
+                again, _ = self.downstream_session(daemon.port, context, session)
+                line = daemon.sessions(next(count))[-1]
+                self.assertEqual(line["upstream_resumed"], str(again).lower())
+                return not again
+
+            wait.until(afresh, "a session is not resumed")
 
     def test_replicas_that_share_ticket_keys(self):
         keys = self.folder / "tickets"
@@ -182,8 +190,14 @@ class Resumption(unittest.TestCase):
             self.assertTrue(again)
             write_keys(second)
             two.lines(lambda f: f.get("msg") == "reloaded")
-            again, _ = self.downstream_session(two.port, context, session)
-            self.assertTrue(again)
+
+            # The workers are told, and each in its own time: the first may have sealed with the old
+            # key, and the other not have the new one.
+            def opened():
+                again, fresh = self.downstream_session(one.port, context, session)
+                return again and self.downstream_session(two.port, context, fresh)[0]
+
+            wait.until(opened, "the new key opens the ticket")
 
     def test_wrong_ticket_keys_are_refused(self):
         keys = self.folder / "tickets"

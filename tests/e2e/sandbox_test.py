@@ -26,7 +26,6 @@ from support.rights import rings_of, statuses
 
 INTRUDER = pathlib.Path(__file__).parent / "support" / "intruder.cc"
 USER = "nobody"
-LOOK = 15  # files are looked at every 2 s
 NET_ADMIN, NET_BIND_SERVICE = 1 << 12, 1 << 10
 IO_URING_SETUP = 425  # on every architecture
 ATTEMPTS = 13  # of the intruder
@@ -120,7 +119,7 @@ class Serving(Sandbox):
                 with Daemon(arguments=["--config", self.file]) as daemon:
                     (mount / layout).with_name("next").symlink_to("version1")
                     os.replace((mount / layout).with_name("next"), mount / layout)
-                    daemon.lines(lambda f: f.get("msg") == "reloaded", deadline=LOOK)
+                    daemon.lines(lambda f: f.get("msg") == "reloaded")
                     self.session(daemon.port)
 
     def test_a_reload_brings_listeners(self):
@@ -577,7 +576,7 @@ class User(Sandbox):
         result = subprocess.run(
             ["setpriv", f"--reuid={self.uid}", "--clear-groups", "--inh-caps=+dac_read_search",
              "--ambient-caps=+dac_read_search", PROXY, "--config", self.file],
-            capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
+            capture_output=True, text=True, timeout=wait.DEADLINE, check=False, stdin=subprocess.DEVNULL)
         self.assertEqual(result.returncode, 78, result.stderr)
         self.assertIn("only root can become 'mail'", result.stderr)
 

@@ -64,7 +64,7 @@ class Relay:
         done = subprocess.run(
             [LOAD, command, "--octets", str(SIZE), "--connect", f"127.0.0.1:{self.daemon.port}",
              "--protocol", "smtp", "--tls", self._down, "--server-name", "mail.test", "--ca-file",
-             pki().ca], check=False, capture_output=True, text=True, timeout=120)
+             pki().ca], check=False, capture_output=True, text=True, timeout=4 * wait.DEADLINE)
         result = json.loads(done.stdout.splitlines()[-1])
         if done.returncode != 0 or result["octets"] < SIZE:
             raise AssertionError(done.stdout + done.stderr)
@@ -88,7 +88,7 @@ def traced(pid, folder):
         yield counts
     finally:
         strace.send_signal(signal.SIGINT)
-        strace.communicate(timeout=20)
+        strace.communicate(timeout=wait.DEADLINE)
     for line in path.read_text(encoding="utf-8").splitlines():
         words = line.split()
         # % time, seconds, usecs/call, calls, errors (may be missing), system call

@@ -198,10 +198,26 @@ class Intercepted:
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
         return result.stdout
 
-    def session_to(self, address, port=25):
-        """The line of the last session that went there."""
+    def sessions_so_far(self):
+        """Of which anything is in the log."""
+        return {line["session"] for line in self.daemon.lines(lambda line: "session" in line, 0)}
+
+    def session_to(self, address, port, earlier):
+        """The line at the end of the session that went there and is none of the earlier ones."""
         where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-        return self.daemon.lines(lambda line: line.get("server") == where)[-1]
+        [line] = self.daemon.lines(lambda line: "outcome" in line and line["server"] == where
+                                   and line["session"] not in earlier)
+        return line
+
+    def settled_log(self):
+        """Postfix's, when all that it has accepted until now is in it: the file is another process's
+        to write. Connections are logged in the order of their greetings."""
+        mark = f"connect from unknown[{MAIL[0]}]"
+        before = self.postfix.log().count(mark)
+        with Dialled(self.server.connect(MAIL[0], 25)) as client:
+            self.assertTrue(client.line().startswith(b"220 "))
+        wait.until(lambda: self.postfix.log().count(mark) > before, mark)
+        return self.postfix.log()
 
     def assert_only_tls(self, capture):
         """Everything on the wire is TLS, but for the words that lead to it."""
@@ -218,40 +234,43 @@ class Intercepted:
 
     def test_swaks_to_postfix(self):
         for address, seen in zip(MAIL, self.seen_as):
+            earlier = self.sessions_so_far()
             with self.subTest(address), Capture(self.server, "gateway") as capture:
                 self.run_client("/usr/bin/swaks", "--server", address, "--port", "25", "--helo",
                                 "legacy.test", "--from", "a@legacy.test", "--to", "box@mail.test",
                                 "--body", SECRET)
                 self.assertIn(SECRET.encode(), self.postfix.new_mail()[0])
-                session = self.session_to(address)
+                session = self.session_to(address, 25, earlier)
                 self.assert_only_tls(capture)
                 self.assertEqual((session["upstream_tls"], session["upstream_verify"],
                                   session["outcome"]), ("TLSv1.3", "full", "ok"))
-                self.assertIn(f"connect from unknown[{seen}]", self.postfix.log())
+                self.assertIn(f"connect from unknown[{seen}]", self.settled_log())
 
     def test_curl_to_dovecot(self):
         for number, (address, seen) in enumerate(zip(MAIL, self.seen_as), 1):
             host = f"[{address}]" if ":" in address else address
             for scheme in ("imap", "pop3"):
+                earlier = self.sessions_so_far()
                 with self.subTest(address, scheme=scheme), \
                         Capture(self.server, "gateway") as capture:
                     self.run_client("/usr/bin/curl", "--silent", "--show-error", "--max-time", "30",
                                     "--user", f"box:{PASSWORD}", f"{scheme}://{host}/")
                     login = self.dovecot.logins(scheme, number)[-1]
-                    self.session_to(address, {"imap": 143, "pop3": 110}[scheme])
+                    self.session_to(address, {"imap": 143, "pop3": 110}[scheme], earlier)
                     self.assert_only_tls(capture)
                     self.assertIn(f"rip={seen},", login)
                     self.assertIn("TLSv1.3", login)
 
     def test_the_other_ports(self):
         for port, greeting in ((587, b"220 "), (4190, b'"IMPLEMENTATION"')):
+            earlier = self.sessions_so_far()
             with self.subTest(port):
                 client = self.dial(MAIL[0], port)
                 self.assertTrue(client.line().startswith(greeting))
                 client.send(b"QUIT\r\n" if port == 587 else b"LOGOUT\r\n")
                 client.rest()
                 client.close()  # or its FIN is waited for
-                self.assertEqual(self.session_to(MAIL[0], port)["upstream_tls"], "TLSv1.3")
+                self.assertEqual(self.session_to(MAIL[0], port, earlier)["upstream_tls"], "TLSv1.3")
 
     def test_twenty_megabytes(self):
         size = 2_000_000 if SANITIZED else 20_000_000
@@ -393,16 +412,17 @@ upstream.source = "client"
         return cls.gateway, Daemon(text, listeners=15, wrapper=as_user("net_admin"))
 
     def test_a_server_of_our_own_choice_sees_the_client_too(self):
-        before = self.postfix.log().count(f"connect from unknown[{CLIENT[0]}]")
+        mark = f"connect from unknown[{CLIENT[0]}]"
+        before = self.settled_log().count(mark)
         client = self.dial(ROUTER[0], 2525)
         self.assertTrue(client.line().startswith(b"220 "))
-        self.assertEqual(self.postfix.log().count(f"connect from unknown[{CLIENT[0]}]"), before + 1)
+        self.assertEqual(self.settled_log().count(mark), before + 1)
 
     def test_a_server_sees_the_client_that_a_balancer_names(self):
         client = self.dial(ROUTER[0], 2526)
         client.send(f"PROXY TCP4 {CONVEYED} {ROUTER[0]} 40001 25\r\n".encode())
         self.assertTrue(client.line().startswith(b"220 "))
-        self.assertIn(f"connect from unknown[{CONVEYED}]", self.postfix.log())
+        self.assertIn(f"connect from unknown[{CONVEYED}]", self.settled_log())
 
     def test_a_client_of_the_other_family_is_told(self):
         self.assert_told(self.dial(ROUTER[1], 2525),
@@ -443,6 +463,7 @@ class ProxyDown(Machines):
                                                   dualstack_ipv6=True)
                              for port in (*PORTS, cls.BEACON)]
         for listener in cls.listeners:
+            listener.settimeout(wait.DEADLINE)
             cls.addClassCleanup(listener.close)
 
     def mail_heard(self, capture):
@@ -568,7 +589,7 @@ class Privileges(unittest.TestCase):
             file.flush()
             with machine.entered():
                 result = subprocess.run([*as_user(), PROXY, "--config", file.name], check=False,
-                                        capture_output=True, text=True, timeout=30)
+                                        capture_output=True, text=True, timeout=wait.DEADLINE)
         self.assertEqual(result.returncode, 69, result.stderr)
         self.assertEqual(result.stderr.splitlines()[-1],
                          "starttls-proxy: service smtp: connecting from the client's address: "

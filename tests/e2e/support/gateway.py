@@ -66,4 +66,4 @@ class Gateway:
     def settles(self, descriptors):
         """Waits until no more than so many are open: nothing was left behind."""
         wait.until(lambda: self.daemon.descriptors() <= descriptors,
-                   lambda: f"{descriptors} descriptors: {self.daemon.descriptor_list()}", 5)
+                   lambda: f"{descriptors} descriptors: {self.daemon.descriptor_list()}")

@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import signal
+import ssl
 import subprocess
 import tempfile
 
@@ -90,6 +91,7 @@ class Inn:
             self._wait_for(self.port)
             if self._tls:
                 self._start("nnrpd", *common, "-S", "-p", self.implicit)
+                self._wait_for(self.implicit, self._tls_greets)
         except BaseException:
             self.__exit__()
             raise
@@ -99,7 +101,7 @@ class Inn:
         for process in self._started:
             # innd takes TERM seriously only when something happens; nothing here is to be kept.
             subprocess.run(peers.as_root("/bin/kill", "-KILL", self._pid(process)), check=False)
-            process.wait(10)
+            process.wait(wait.DEADLINE)
             process.stderr.close()
         subprocess.run(peers.as_root("/bin/rm", "-rf", self._outside), check=False)
 
@@ -148,7 +150,8 @@ class Inn:
                              environment=(f"INNCONF={self._inside}/etc/inn.conf",))
 
     def _run(self, *argv):
-        subprocess.run(self._command(*argv), check=True, capture_output=True, timeout=60)
+        subprocess.run(self._command(*argv), check=True, capture_output=True,
+                       timeout=2 * wait.DEADLINE)
 
     def _start(self, *argv):
         self._started.append(children.start(self._command(*argv), death=signal.SIGTERM,
@@ -161,16 +164,26 @@ class Inn:
         below = children_file.read_text().split() if os.geteuid() else []
         return below[0] if below else process.pid
 
-    def _wait_for(self, port):
-        process = self._started[-1]
+    @staticmethod
+    def _greets(client):
+        return client.line().startswith(b"200 ")
 
-        def greets():
+    @classmethod
+    def _tls_greets(cls, client):
+        client.start_tls(ssl.create_default_context(cafile=pki().ca), "mail.test")
+        return cls._greets(client)
+
+    def _wait_for(self, port, greets=None):
+        process = self._started[-1]
+        greets = greets or self._greets
+
+        def listens():
             if process.poll() is not None:
                 raise AssertionError(f"INN ended: {process.stderr.read()!r}")
             try:
                 with Client(port) as client:
-                    return client.line().startswith(b"200 ")
+                    return greets(client)
             except OSError:
                 return False
 
-        wait.until(greets, "INN listens")
+        wait.until(listens, "INN listens")

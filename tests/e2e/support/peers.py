@@ -39,7 +39,7 @@ def command(*argv, uid=0, environment=()):
                    "/usr/sbin/chroot", f"--userspec={uid}:{uid}", PEERS, *argv)
 
 
-def run(*argv, timeout=60, **options):
+def run(*argv, timeout=2 * wait.DEADLINE, **options):
     """Runs a peer to its end; never raises for its exit status."""
     return subprocess.run(command(*argv), capture_output=True, timeout=timeout, check=False,
                           **options)
@@ -101,10 +101,10 @@ def stop(process, pid_file):
         pid = int(pid_file.read_text()) if pid_file.exists() else process.pid
         subprocess.run(as_root("/bin/kill", "-TERM", pid), check=False)
         try:
-            process.wait(10)
+            process.wait(wait.DEADLINE)
         except subprocess.TimeoutExpired:
             subprocess.run(as_root("/bin/kill", "-KILL", pid), check=False)
-            process.wait(10)
+            process.wait(wait.DEADLINE)
     process.stderr.close()
 
 
