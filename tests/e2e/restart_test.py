@@ -12,7 +12,7 @@ import unittest
 
 from support import admin, main, wait
 from support.client import FIN, Client, free_port
-from support.daemon import SANDBOX, Daemon, run_to_end, toml
+from support.daemon import SANDBOX, Daemon, run_to_end, toml, try_to_start
 from support.environment import SANITIZED
 from support.fake_server import FakeServer, taker
 from support.freeze import frozen_workers
@@ -335,6 +335,27 @@ class Restart(unittest.TestCase):
         self.assertEqual(result.returncode, 69)
         self.assertIn("Address already in use", result.stderr)
         self.assertEqual(os.stat(path).st_ino, inode)
+
+    @unittest.skipUnless(os.geteuid() == 0, "root alone becomes somebody else")
+    @unittest.skipIf(SANITIZED, "a sanitizer cannot look into a process that has changed its user")
+    def test_s11_the_same_program_of_another_user_keeps_its_socket(self):
+        """Where files would let it be taken: both may write to the folder, and connect."""
+        path = f"{self.folder}/proxy.sock"
+        self.write(f"unix:{path}", sandbox=False)
+        self.folder.chmod(0o777)
+
+        def somebody(uid):  # who may read programs and files that are in others' folders
+            return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups",
+                    "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+
+        with self.daemon(1, wrapper=somebody(20896)):
+            os.chmod(path, 0o777)
+            inode = os.stat(path).st_ino
+            ended = try_to_start("--config", self.file, wrapper=somebody(20897))
+            self.assertEqual(os.stat(path).st_ino, inode)
+            self.assertEqual(ended, (69, f"starttls-proxy: cannot listen on unix:{path}: bind: "
+                                         "Address already in use"))
+            send_mail(path)
 
     def test_s12_a_start_that_fails_takes_nothing(self):
         """Neither a path nor connections of the one that serves."""

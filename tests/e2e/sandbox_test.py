@@ -18,7 +18,7 @@ from unittest import mock
 
 from support import admin, children, main, rights, wait
 from support.client import Client, claimed_port, free_port
-from support.daemon import Daemon, configuration, parse_line, run_to_end, toml
+from support.daemon import Daemon, configuration, parse_line, run_to_end, toml, try_to_start
 from support.environment import NEWER_LIBUV, PROXY, SANITIZED, pki
 from support.fake_server import FakeServer, Smtp, tls_context
 from support.relay import commit
@@ -43,6 +43,23 @@ def trusting_client(port):
     context.load_verify_locations(pki().ca)
     client.start_tls(context, "mail.test")
     return client
+
+
+_intruder = None
+
+
+def intruder():
+    """The library to preload, made once."""
+    global _intruder  # pylint: disable=global-statement
+    if _intruder is None:
+        compiler = shutil.which(os.environ.get("CXX", "g++"))
+        if compiler is None:
+            raise unittest.SkipTest("no compiler")
+        folder = tempfile.TemporaryDirectory(prefix="starttls-intruder-")
+        subprocess.run([compiler, "-std=c++20", "-shared", "-fPIC", "-o", f"{folder.name}/intruder.so",
+                        INTRUDER], check=True)
+        _intruder = folder  # removed with the program
+    return pathlib.Path(_intruder.name) / "intruder.so"
 
 
 class Sandbox(unittest.TestCase):
@@ -199,13 +216,7 @@ class Intruder(Sandbox):
 
     @classmethod
     def setUpClass(cls):
-        compiler = shutil.which(os.environ.get("CXX", "g++"))
-        if compiler is None:
-            raise unittest.SkipTest("no compiler")
-        folder = cls.enterClassContext(tempfile.TemporaryDirectory(prefix="starttls-intruder-"))
-        cls.library = pathlib.Path(folder) / "intruder.so"
-        subprocess.run([compiler, "-std=c++20", "-shared", "-fPIC", "-o", cls.library, INTRUDER],
-                       check=True)
+        cls.library = intruder()
 
     def intrude(self, what, sandbox=True, log=None, **environment):
         """A daemon with the intruder in it. Whether one that executes something ends well is up to
@@ -562,6 +573,50 @@ class User(Sandbox):
         finally:
             process.send_signal(signal.SIGTERM)
             self.assertEqual(process.wait(wait.DEADLINE), 0)
+
+    def with_intruder(self, **environment):
+        """Starts with the intruder in it, who ends what serves: (exit status, the last line)."""
+        with mock.patch.dict(os.environ, {"LD_PRELOAD": str(intruder()), **environment}):
+            return try_to_start("--config", self.file)
+
+    @unittest.skipIf(SANITIZED, "a sanitizer cannot look into a process that has changed its user")
+    def test_s11_root_that_could_be_had_back_does_not_serve(self):
+        self.write_for_user()
+        self.assertEqual(self.with_intruder(INTRUDER_USER="stays"), (
+            71, f"starttls-proxy: cannot become the user {USER}: root could be had back"))
+
+    @unittest.skipIf(SANITIZED, "a sanitizer cannot look into a process that has changed its user")
+    def test_s11_root_gives_away_nothing_but_the_socket_it_has_made(self):
+        """Whoever may write to the socket's folder may put another file in its place meanwhile."""
+        run, secret = self.folder / "run", self.folder / "secret"
+        run.mkdir()
+        os.chown(run, self.uid, self.gid)
+        path = run / "mail.sock"
+        self.write_for_user(f"unix:{path}")
+
+        def socket_of(uid):
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.bind(str(secret))
+            os.chown(secret, uid, 0)
+
+        def second_name():
+            socket_of(0)
+            os.link(secret, self.folder / "other-name")
+
+        for kind, make in (("a file", lambda: secret.write_text("root's", encoding="ascii")),
+                           ("a link", lambda: secret.symlink_to("/etc/passwd")),
+                           ("somebody's socket", lambda: socket_of(self.uid - 1)),
+                           ("a socket with two names", second_name)):
+            with self.subTest(kind):
+                make()
+                there = os.open(secret, os.O_PATH | os.O_NOFOLLOW)
+                self.addCleanup(os.close, there)
+                owner = os.fstat(there).st_uid
+                ended = self.with_intruder(INTRUDER_SWAP=str(secret))
+                self.assertEqual(os.fstat(there).st_uid, owner)
+                self.assertEqual(ended, (69, f"starttls-proxy: cannot listen on unix:{path}: chown: "
+                                             "File exists"))
+                path.unlink(missing_ok=True)
 
     def test_users_that_cannot_be_had(self):
         for user, words in (("no-such-user", "there is no such user"), ("root", "is root")):

@@ -309,6 +309,19 @@ MUTANTS = [
              "  static_cast<void>(user);\n")],
            ["sandbox_test.User.test_root_becomes_somebody_without_rights"],
            because=r"unexpectedly found|Lists differ"),
+    Mutant("it is not checked that root is gone for good", "proxy/user.cc",
+           [("  if (!is_for_good(user)) {\n", "  if (false && is_for_good(user)) {\n")],
+           ["sandbox_test.User.test_s11_root_that_could_be_had_back_does_not_serve"],
+           because=r"\(0, .* != \(71, "),
+    Mutant("root gives away whatever is at a socket's path", "lib/net/listener.cc",
+           [("  if (!S_ISSOCK(status.st_mode) || status.st_uid != ::geteuid() || status.st_nlink != 1) {\n",
+             "  if (false) {\n")],
+           ["sandbox_test.User.test_s11_root_gives_away_nothing_but_the_socket_it_has_made"],
+           because=r"\d+ != \d+"),
+    Mutant("a socket of another user's process is taken over", "lib/net/takeover.cc",
+           [("  if (who.uid != ::geteuid() && ::geteuid() != 0) return false;\n", "")],
+           ["restart_test.Restart.test_s11_the_same_program_of_another_user_keeps_its_socket"],
+           because=r"\d+ != \d+"),
 ]
 
 

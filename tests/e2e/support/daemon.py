@@ -218,6 +218,23 @@ class Daemon:
             self._news.notify_all()
 
 
+def try_to_start(*arguments, wrapper=()):
+    """The daemon, which is expected not to start; ended at once if it does. (exit status, the last
+    line that it said)"""
+    said = [""]
+    with children.start([*wrapper, PROXY, *arguments], stdout=subprocess.DEVNULL,
+                        stderr=subprocess.PIPE, text=True) as process:
+        killer = threading.Timer(wait.DEADLINE, process.kill)
+        killer.start()
+        for line in process.stderr:
+            said.append(line.rstrip("\n"))
+            if "msg=ready" in line:
+                process.terminate()
+        status = process.wait()
+        killer.cancel()
+    return status, said[-1]
+
+
 def run_to_end(*arguments, timeout=wait.DEADLINE, wrapper=(), **options):
     """The daemon with arguments that let it end by itself."""
     return subprocess.run([*wrapper, PROXY, *map(str, arguments)], capture_output=True, text=True,

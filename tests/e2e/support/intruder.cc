@@ -5,6 +5,8 @@
 //
 // INTRUDER_KERNEL=old: the kernel has neither Landlock nor seccomp filters.
 // INTRUDER_PORT: on this port somebody else is always the quicker one to listen.
+// INTRUDER_USER=stays: the system says that it has changed the user, and has not.
+// INTRUDER_SWAP: this file takes the place of a unix socket as soon as that is bound.
 
 #include <atomic>
 #include <cerrno>
@@ -22,6 +24,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -88,6 +91,21 @@ int accept4(int fd, sockaddr* address, socklen_t* size, int flags) {
       real<int (*)(int, sockaddr*, socklen_t*, int)>("accept4")(fd, address, size, flags);
   if (accepted >= 0) intrude();
   return accepted;
+}
+
+int setresuid(uid_t user, uid_t effective, uid_t saved) {
+  if (variable("INTRUDER_USER") == "stays") return 0;
+  return real<int (*)(uid_t, uid_t, uid_t)>("setresuid")(user, effective, saved);
+}
+
+int bind(int fd, const sockaddr* address, socklen_t size) {
+  const int bound = real<int (*)(int, const sockaddr*, socklen_t)>("bind")(fd, address, size);
+  const std::string file = variable("INTRUDER_SWAP");
+  if (bound == 0 && address->sa_family == AF_UNIX && !file.empty()) {
+    const char* path = reinterpret_cast<const sockaddr_un*>(address)->sun_path;
+    if (::rename(file.c_str(), path) != 0) std::abort();
+  }
+  return bound;
 }
 
 int listen(int fd, int backlog) {
