@@ -8,10 +8,12 @@
 
 namespace starttls {
 
-AdminPages::AdminPages(net::Loop& loop, const State& state, const Workers& workers)
+AdminPages::AdminPages(net::Loop& loop, const State& state, const Workers& workers,
+                       const log::Logger& log)
     : loop_(loop),
       state_(state),
       workers_(workers),
+      log_(log),
       drained_(state.metrics->workers()),
       last_reload_(std::chrono::system_clock::now()) {
   for (const auto question : {Question::turning, Question::sessions}) {
@@ -40,7 +42,8 @@ void AdminPages::make(proto::AdminPage page, Reply reply) {
 }
 
 proto::AdminResponse AdminPages::metrics() {
-  metrics::Facts facts{.last_reload_successful = last_reload_successful_,
+  metrics::Facts facts{.lost_log_lines = log_.lost_lines(),
+                       .last_reload_successful = last_reload_successful_,
                        .last_reload = last_reload_,
                        .process = process_.read()};
   for (const auto& worker : workers_) facts.buffer_bytes += worker->buffer_bytes();

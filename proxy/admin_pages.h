@@ -14,6 +14,7 @@
 #include <memory>
 #include <vector>
 
+#include "lib/base/log.h"
 #include "lib/net/loop.h"
 #include "lib/net/timer.h"
 #include "lib/proto/admin_http.h"
@@ -35,7 +36,7 @@ class AdminPages {
   using Reply = std::function<void(proto::AdminResponse)>;
 
   /// `state` is the one in use, and `workers` those there are, whenever a request comes.
-  AdminPages(net::Loop& loop, const State& state, const Workers& workers);
+  AdminPages(net::Loop& loop, const State& state, const Workers& workers, const log::Logger& log);
   AdminPages(const AdminPages&) = delete;
   AdminPages& operator=(const AdminPages&) = delete;
 
@@ -70,6 +71,7 @@ class AdminPages {
   net::Loop& loop_;
   const State& state_;
   const Workers& workers_;
+  const log::Logger& log_;
   ProcessReader process_;
   std::array<Round, 2> rounds_;
   std::vector<bool> drained_;  // by worker; shorter than there are workers: not yet

@@ -82,7 +82,7 @@ class Server {
         log_timer_(control_, [this] { tend_log(); }),
         status_timer_(control_, [this] { tell_status(); }),
         watchdog_timer_(control_, [this] { tell_alive(); }),
-        pages_(control_, state_, workers_),
+        pages_(control_, state_, workers_, log_),
         admin_(control_, log_, [this](proto::AdminPage page, AdminServer::Reply reply) {
           pages_.make(page, std::move(reply));
         }) {

@@ -29,6 +29,7 @@ metrics::BuildInfo build() {
 metrics::Facts facts() {
   metrics::Facts facts;
   facts.buffer_bytes = 65536;
+  facts.lost_log_lines = 12;
   facts.last_reload = std::chrono::system_clock::time_point{1'700'000'000'500ms};
   facts.process = {.cpu_seconds = 1.25,
                    .start_time_seconds = 1.7e9,
@@ -51,6 +52,7 @@ TEST_CASE("metrics: a page without services is whole", "[base][metrics]") {
   CHECK(shown.value("starttls_build_info",
                     {{"version", "0.1.0"}, {"libuv", "1.44.2"}, {"boringssl", "API 17"}}) == 1);
   CHECK(shown.value("starttls_buffer_bytes") == 65536);
+  CHECK(shown.value("starttls_log_lines_lost_total") == 12);
   CHECK(shown.value("starttls_config_last_reload_successful") == 1);
   CHECK(shown.value("starttls_config_last_reload_timestamp_seconds") == 1'700'000'000.5);
   CHECK(shown.value("process_cpu_seconds_total") == 1.25);

@@ -198,6 +198,9 @@ std::string Registry::text(const Facts& facts) const {
   add_certificates(page, facts.certificates);
   page.add("starttls_buffer_bytes", Type::gauge, "Octets of buffers for payload that are in use.",
            std::optional{facts.buffer_bytes});
+  page.add("starttls_log_lines_lost_total", Type::counter,
+           "Lines of the log that were lost because its reader was too slow or its disk was full.",
+           std::optional{facts.lost_log_lines});
   page.add("starttls_config_last_reload_successful", Type::gauge,
            "Whether the last attempt to load the configuration succeeded.",
            std::optional{std::uint64_t{facts.last_reload_successful}});

@@ -270,7 +270,8 @@ struct CertificateExpiry {
 
 /// What is true when a page is asked for, and is nobody's to count.
 struct Facts {
-  std::uint64_t buffer_bytes = 0;  ///< BufferPool::used_bytes of all workers
+  std::uint64_t buffer_bytes = 0;    ///< BufferPool::used_bytes of all workers
+  std::uint64_t lost_log_lines = 0;  ///< Logger::lost_lines
   bool last_reload_successful = true;
   /// When the configuration in use was loaded; the start counts.
   std::chrono::system_clock::time_point last_reload = {};

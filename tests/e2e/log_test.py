@@ -11,7 +11,7 @@ import threading
 import unittest
 
 from matrix_test import serve
-from support import canary, children, main, wait
+from support import admin, canary, children, main, wait
 from support.client import Client, free_port
 from support.daemon import Daemon, configuration, parse_line, toml
 from support.dialects import PROTOCOLS, greeted
@@ -251,15 +251,21 @@ class Repetition(unittest.TestCase):
 
 
 class Reader(unittest.TestCase):
-    def test_nobody_waits_for_one_that_has_stopped(self):
-        """More lines than a pipe holds, and than wait for it: sessions go on, and the loss is told."""
-        with Daemon(configuration(free_port())) as daemon:
+    def test_s10_nobody_waits_for_one_that_has_stopped(self):
+        """More lines than a pipe holds, and than wait for it: sessions go on, and the loss is told, in
+        the log and in the metrics."""
+        with Daemon(admin.configured(configuration(free_port()))) as daemon:
+            where = admin.address(daemon)
+            self.assertEqual(admin.metrics(where)("starttls_log_lines_lost_total"), 0)
             with daemon.unread():
                 for _ in range(1500):
                     with daemon.connect() as client:
                         self.assertTrue(client.line().startswith(b"421 4.4.1 "))
             lost = daemon.lines(lambda line: line.get("msg") == "lines of the log are lost")
             self.assertGreater(int(lost[0]["lines"]), 100)
+            wait.until(lambda: admin.metrics(where)("starttls_log_lines_lost_total") == sum(
+                int(line["lines"]) for line in daemon.lines(
+                    lambda line: line.get("msg") == "lines of the log are lost")), "both say the same")
             self.assertLess(len(daemon.sessions(1)), 1500)
             for line in daemon.text().splitlines():
                 self.assertRegex(line, r"\A20\d\d-\S+Z level=\w+ msg=")
