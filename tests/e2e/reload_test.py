@@ -303,21 +303,24 @@ class Reload(unittest.TestCase):
 
 
 class SystemName(unittest.TestCase):
-    def test_it_is_asked_for_once(self):
-        """A resolver that says nothing would stop the loop that health checks are answered by."""
+    def test_r3_it_is_asked_for_again(self):
+        """In the background: sessions do not wait for it."""
         if os.geteuid() != 0:
             self.skipTest("a name of its own wants root")
         wrapper = ["unshare", "--uts", "sh", "-c", 'hostname one.example && exec "$0" "$@"']
         with FakeServer(Smtp()) as server, \
                 Daemon(configuration(server.port, proxy={"hostname": ""}), wrapper=wrapper) as daemon:
+            def says(name):
+                with daemon.connect() as client:
+                    client.reply()
+                    client.command(b"QUIT")
+                return server.connections[-1].clear.startswith(b"EHLO " + name + b"\r\n")
+
+            wait.until(lambda: says(b"one.example"), "the name at the start")
             subprocess.run(["nsenter", "--uts", f"--target={daemon.process.pid}", "hostname",
                             "two.example"], check=True)
             daemon.process.send_signal(signal.SIGHUP)
-            daemon.lines(lambda fields: fields.get("msg") == "reloaded")
-            with daemon.connect() as client:
-                client.reply()
-                client.command(b"QUIT")
-            self.assertIn(b"EHLO one.example\r\n", server.heard())
+            wait.until(lambda: says(b"two.example"), "the name after a reload")
 
 
 if __name__ == "__main__":

@@ -484,6 +484,11 @@ class ProxyDown(Machines):
                     sock.setblocking(False)
                     sock.connect_ex((address, port))
 
+    @staticmethod
+    def forget(sock):
+        """At its end nothing of it may be left, or the kernel sends that again in the next test."""
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
     def send_untracked(self):
         """A segment that connection tracking makes nothing of: without any flag."""
         header = struct.pack("!HHIIBBHHH", 40001, 25, 1, 1, 5 << 4, 0, 1024, 0, 0)
@@ -498,6 +503,7 @@ class ProxyDown(Machines):
         mail = self.listeners[0]
         # What was open before the rules stays out, too.
         with self.client.connect(MAIL[0], 25) as early, mail.accept()[0]:
+            self.forget(early)
             load()
             with Capture(self.server, "gateway") as capture:
                 early.sendall(SECRET.encode())
@@ -518,6 +524,7 @@ upstream.tls = "none"
             daemon.__enter__()  # and left by a crash
         try:
             client = self.dial(MAIL[0])
+            self.forget(client.sock)
             with mail.accept()[0] as served:
                 served.sendall(b"220 mail.test\r\n")
                 self.assertEqual(client.line(), b"220 mail.test\r\n")
