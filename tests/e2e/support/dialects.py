@@ -145,7 +145,10 @@ def serve(dialect, connection, implicit, context, committed=None):
     """
     def start_tls():
         connection.start_tls(context)
-        connection.peer_certificate = connection.tls.getpeercert()
+        try:
+            connection.peer_certificate = connection.tls.getpeercert()
+        except OSError as error:  # the peer has left already
+            raise Gone from error
 
     if implicit:
         start_tls()
