@@ -40,6 +40,7 @@ bindaddress: 127.0.0.1
 port: {innd}
 nnrpdpostport: {innd}
 initialtimeout: 60
+nnrpdloadlimit: 0
 tlscertfile: {inside}/etc/server.pem
 tlskeyfile: {inside}/etc/server.key
 """
