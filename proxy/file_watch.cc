@@ -41,7 +41,7 @@ bool FileWatch::changed() {
 }
 
 FileWatch::Version FileWatch::look_at(const std::string& file) noexcept {
-  struct stat status {};
+  struct stat status = {};
   if (::stat(file.c_str(), &status) != 0) return {};
   return {.device = status.st_dev,
           .inode = status.st_ino,

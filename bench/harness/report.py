@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 from . import charts
@@ -31,7 +32,10 @@ def machine():
 
 
 def commit(root):
-    """The last one that changed what is measured, as far as git knows."""
+    """The last one that changed what is measured, as far as git knows, if there is git."""
+    if shutil.which("git") is None:
+        return "unknown"
+
     def git(*words):
         return subprocess.run(["git", "-C", str(root), *words, "--", *_MEASURED], check=False,
                               capture_output=True, text=True).stdout.strip()

@@ -21,7 +21,7 @@ Sink::~Sink() {
 }
 
 Sink::Kind Sink::kind_of(int fd) noexcept {
-  struct stat status {};
+  struct stat status = {};
   if (::fstat(fd, &status) != 0) return Kind::other;
   if (S_ISREG(status.st_mode)) return Kind::regular;
   return S_ISSOCK(status.st_mode) ? Kind::socket : Kind::other;

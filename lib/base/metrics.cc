@@ -51,6 +51,9 @@ constexpr Type type_of(const Histogram<kBounds>*) {
   return Type::histogram;
 }
 
+template <class T>
+using MemberOfTables = T Tables::*;
+
 /// A page under way.
 class Page {
  public:
@@ -58,7 +61,8 @@ class Page {
 
   /// The family of one table: a series for each of its cells and each service.
   template <class Cell, class... Labels>
-  void add(std::string_view name, std::string_view help, Table<Cell, Labels...> Tables::*table) {
+  void add(std::string_view name, std::string_view help,
+           MemberOfTables<Table<Cell, Labels...>> table) {
     out_.begin(name, type_of(static_cast<const Cell*>(nullptr)), help);
     for (const auto& [service_name, service] : services_) {
       for (std::size_t i = 0; i < Table<Cell, Labels...>::kSize; ++i) {

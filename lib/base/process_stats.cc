@@ -49,7 +49,7 @@ std::optional<double> boot_time() {
 
 /// Newer kernels (6.2) say it without listing them.
 std::optional<std::uint64_t> count_descriptors(int folder) {
-  struct stat about {};
+  struct stat about = {};
   if (::fstat(folder, &about) == 0 && about.st_size > 0) {
     return static_cast<std::uint64_t>(about.st_size);
   }

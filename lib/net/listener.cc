@@ -36,7 +36,7 @@ tl::unexpected<Error> system_error(const Address& address, const char* what) {
 /// says why not.
 bool give_path(const char* path, const Owner& owner) noexcept {
   const Descriptor file{::open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC)};
-  struct stat status {};
+  struct stat status = {};
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0) return false;
   if (S_ISSOCK(status.st_mode) && status.st_uid == owner.uid) return true;
   if (!S_ISSOCK(status.st_mode) || status.st_uid != ::geteuid() || status.st_nlink != 1) {
@@ -54,7 +54,7 @@ bool give_path(const char* path, const Owner& owner) noexcept {
 Result<> remove_stale(const Address& address, const sockaddr_un& name) {
   const Socket probe{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
   if (probe.get() < 0) return system_error(address, "socket");
-  struct stat status {};
+  struct stat status = {};
   const bool is_socket = ::stat(name.sun_path, &status) == 0 && S_ISSOCK(status.st_mode);
   const bool refused = is_socket && ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&name),
                                               sizeof(name)) != 0;

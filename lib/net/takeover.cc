@@ -96,7 +96,7 @@ bool is_taken(const Address& address) {
 }
 
 bool is_shared(const Socket& listening) {
-  struct stat status {};
+  struct stat status = {};
   sockaddr_storage address{};
   socklen_t size = sizeof(address);
   if (::fstat(listening.get(), &status) != 0 ||

@@ -17,7 +17,7 @@ namespace starttls::proto {
 namespace {
 
 using sieve::next_whole_line;
-using sieve::quoted;
+using sieve::quoted_string;
 using sieve::take_string;
 
 // ---------------------------------------------------------------- replies
@@ -54,7 +54,7 @@ std::optional<std::string> edit_capability(const Line& line, bool external) {
   if (!mechanisms) return std::string(line.raw);
   const auto kept = filter_mechanisms(*mechanisms, external);
   if (!kept) return std::string(line.raw);
-  return std::string(head) + ' ' + quoted(*kept) + std::string(end);
+  return std::string(head) + ' ' + quoted_string(*kept) + std::string(end);
 }
 
 // ---------------------------------------------------------------- upstream

@@ -88,7 +88,7 @@ std::optional<std::string> take_string(std::string_view& rest) {
   return value;
 }
 
-std::string quoted(std::string_view text) {
+std::string quoted_string(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') out += '\\';

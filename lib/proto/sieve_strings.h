@@ -20,6 +20,8 @@ namespace starttls::proto::sieve {
 /// where it does not begin with one.
 [[nodiscard]] std::optional<std::string> take_string(std::string_view& rest);
 
-[[nodiscard]] std::string quoted(std::string_view text);
+/// `text` as a quoted string of ManageSieve (RFC 5804 §4). Not "quoted": argument-dependent lookup
+/// would find std::quoted as well.
+[[nodiscard]] std::string quoted_string(std::string_view text);
 
 }  // namespace starttls::proto::sieve

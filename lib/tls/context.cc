@@ -252,6 +252,7 @@ ssl_select_cert_result_t Context::Impl::on_client_hello(const SSL_CLIENT_HELLO* 
   const ClientOffer offer(*hello);
   const ServerCertificate& certificate = choose_certificate(self.certificates, offer);
   std::vector<CRYPTO_BUFFER*> chain;
+  chain.reserve(certificate.chain.size());
   for (const auto& buffer : certificate.chain) chain.push_back(buffer.get());
   const Digest& context = certificate.session_context;
   if (SSL_set_chain_and_key(hello->ssl, chain.data(), chain.size(), certificate.key.get(),
