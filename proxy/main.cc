@@ -54,6 +54,10 @@ bool open_standard_descriptors() {
   return true;
 }
 
+config::StartedBy started_by() noexcept {
+  return ::geteuid() == 0 ? config::StartedBy::root : config::StartedBy::user;
+}
+
 /// What the configuration and its reload read. Paths are absolute.
 std::vector<std::string> files_to_read(const CommandLine& command, const config::Config& config) {
   auto files = watched_files(config);
@@ -180,7 +184,7 @@ int run(const CommandLine& command) {
   const config::Config config = state->config;
   const std::optional<User> user = state->user;
   if (command.action == CommandLine::Action::check) {
-    return print_output(config::describe(config), 0);
+    return print_output(config::describe(config, started_by()), 0);
   }
 
   if (command.action == CommandLine::Action::probe) {
@@ -213,6 +217,9 @@ int run(const CommandLine& command) {
   if (!notifier) {
     log.warn("the supervisor is told nothing", {{"reason", notifier.error().reason}});
     notifier = Notifier{};
+  }
+  for (const auto& warning : config::warnings(config.proxy, started_by())) {
+    log.warn("policy", {{"warning", warning}});
   }
   const auto reload = [&load](const State& previous, std::vector<std::string>& wrong) {
     return load(&previous, wrong);

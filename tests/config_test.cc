@@ -392,6 +392,22 @@ TEST_CASE("destinations: the most specific network counts, wherever its row stan
   CHECK(config::most_specific({}, config::parse_network("10.1.2.3")->bytes) == std::nullopt);
 }
 
+TEST_CASE("warnings and --check: a process that stays root is told of", "[config][P3]") {
+  constexpr auto* kWarning =
+      "started by root, the process stays root: set proxy.user, or start it as a user without "
+      "rights";
+  using config::StartedBy;
+  config::Config config;
+  CHECK(warnings(config.proxy, StartedBy::root) == std::vector<std::string>{kWarning});
+  CHECK(warnings(config.proxy, StartedBy::user).empty());
+  CHECK(describe(config, StartedBy::user).empty());
+  CHECK_THAT(describe(config, StartedBy::root),
+             Catch::Matchers::ContainsSubstring("process\n") &&
+                 Catch::Matchers::ContainsSubstring(std::string(kWarning) + "\n"));
+  config.proxy.user = "mail";
+  CHECK(warnings(config.proxy, StartedBy::root).empty());
+}
+
 TEST_CASE("warnings and --check: each row of an intercepting service is told apart",
           "[config][security]") {
   auto service = office();

@@ -210,8 +210,12 @@ struct Config {
 [[nodiscard]] std::vector<std::string> warnings(const Service& service);
 /// The same of the admin endpoint.
 [[nodiscard]] std::vector<std::string> warnings(const Admin& admin);
+/// Who has started the process.
+enum class StartedBy : std::uint8_t { user, root };
+/// The same of the process.
+[[nodiscard]] std::vector<std::string> warnings(const Proxy& proxy, StartedBy started_by);
 
 /// The effective policy of each service in plain words, as `--check` prints it: lines, each ended.
-[[nodiscard]] std::string describe(const Config& config);
+[[nodiscard]] std::string describe(const Config& config, StartedBy started_by = StartedBy::user);
 
 }  // namespace starttls::config

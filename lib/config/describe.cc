@@ -267,14 +267,23 @@ std::vector<std::string> warnings(const Admin& admin) {
           "(admin.listen)"};
 }
 
-std::string describe(const Config& config) {
+std::vector<std::string> warnings(const Proxy& proxy, StartedBy started_by) {
+  if (started_by != StartedBy::root || !proxy.user.empty()) return {};
+  return {
+      "started by root, the process stays root: set proxy.user, or start it as a user without "
+      "rights"};
+}
+
+std::string describe(const Config& config, StartedBy started_by) {
   std::string out;
-  if (!config.proxy.user.empty() || !config.proxy.sandbox) {
+  const auto of_process = warnings(config.proxy, started_by);
+  if (!config.proxy.user.empty() || !config.proxy.sandbox || !of_process.empty()) {
     out += "process\n";
     if (!config.proxy.user.empty()) line(out, "becomes", "the user " + config.proxy.user);
     if (!config.proxy.sandbox) {
       line(out, "WARNING", "keeps rights that it does not need (proxy.sandbox = false)");
     }
+    for (const auto& warning : of_process) line(out, "WARNING", warning);
   }
   if (config.admin.listen) {
     if (!out.empty()) out += "\n";

@@ -310,7 +310,7 @@ class Intruder(Sandbox):
     def test_a_kernel_without_is_warned_of_in_one_line(self):
         daemon = self.intrude("", INTRUDER_KERNEL="old")
         self.session(daemon.port)
-        warnings = daemon.lines(lambda f: f.get("level") == "warn")
+        warnings = daemon.warnings(1)
         self.assertEqual([(line["msg"], line["lacking"]) for line in warnings],
                          [("the sandbox is not whole: this kernel lacks a part of it",
                            "Landlock (Function not implemented), seccomp filters")])
@@ -440,7 +440,7 @@ class User(Sandbox):
         groups = sorted(os.getgrouplist(USER, self.gid))
         for status in statuses(daemon.process.pid):
             self.assertEqual(sorted(map(int, status["Groups"].split())), groups)
-        self.assertNotIn("level=warn", daemon.text())
+        self.assertEqual(daemon.warnings(), [])
         self.hang_up(daemon, 1)  # who may read all that it takes
 
     def test_ports_below_1024_stay_possible_where_there_is_one(self):
@@ -457,6 +457,28 @@ class User(Sandbox):
                                                    "ca_file": str(self.keys / "ca.pem")})
         self.assert_became(self.start(), NET_ADMIN)
 
+    def test_p3_root_that_stays_root_is_warned(self):
+        words = ("started by root, the process stays root: set proxy.user, or start it as a user "
+                 "without rights")
+        for proxy, warned in (({}, 1), ({"sandbox": False}, 1), ({"user": USER}, 0)):
+            with self.subTest(proxy):
+                self.write(proxy=proxy, upstream={"ca_file": str(self.keys / "ca.pem")})
+                daemon = self.start()
+                self.hang_up(daemon, 1)
+                told = daemon.lines(lambda f: f.get("warning") == words, 0)
+                self.assertEqual([line["level"] for line in told], ["warn"] * warned)
+                check = run_to_end("--config", self.file, "--check")
+                self.assertEqual(check.stdout.count(words), warned)
+
+    def test_p3_a_user_is_not_warned(self):
+        self.write_for_user(user="")
+        for path in (self.folder, self.conf):
+            path.chmod(0o755)
+        wrapper = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups",
+                   "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+        daemon = self.start(wrapper=wrapper)
+        self.assertEqual(daemon.text().count("stays root"), 0)
+
     def test_without_a_sandbox_too(self):
         self.write_for_user(sandbox=False)
         daemon = self.start()
@@ -470,8 +492,7 @@ class User(Sandbox):
         os.chown(self.keys / "server.key", 0, 0)
         daemon = self.start()
         self.session(daemon.port)  # root has read it
-        self.assertEqual([line["file"] for line in daemon.lines(
-            lambda f: f.get("level") == "warn")], [str(self.keys / "server.key")])
+        self.assertEqual([line["file"] for line in daemon.warnings(1)], [str(self.keys / "server.key")])
 
     def test_a_secret_of_its_group_is_one_at_start_and_at_reload(self):
         """Mounted as root's, with the right for one group to read it."""
@@ -481,7 +502,7 @@ class User(Sandbox):
         daemon = self.start()
         self.session(daemon.port)
         self.hang_up(daemon, 1)
-        self.assertNotIn("level=warn", daemon.text())
+        self.assertEqual(daemon.warnings(), [])
 
     def test_a_group_that_only_the_starting_root_has_does_not_count(self):
         self.write_for_user()

@@ -98,7 +98,7 @@ class Sockets(Supervised):
         self.assertIn(f"127.0.0.1:{sockets[0][1].getsockname()[1]}", addresses)
         self.assertIn(f"unix:{self.folder}/a.sock", addresses)
         self.assertIn(f"unix:@starttls-{os.getpid()}", addresses)
-        self.assertNotIn("level=warn", daemon.text())
+        self.assertEqual(daemon.warnings(), [])
 
     def test_every_worker_serves(self):
         sock = self.tcp()
@@ -132,7 +132,7 @@ class Sockets(Supervised):
     def test_a_name_that_no_service_uses_is_warned_of(self):
         self.write(self.service("one", "systemd:mail"))
         daemon = self.start([("mail", self.tcp()), ("extra", self.tcp())], 1)
-        [warning] = daemon.lines(lambda f: f.get("level") == "warn")
+        [warning] = daemon.warnings(1)
         self.assertEqual(warning["name"], "extra")
         self.assertIn("no service listens", warning["msg"])
 
@@ -201,7 +201,7 @@ class Sockets(Supervised):
         self.write(self.service("one", "systemd:one"))
         self.assertEqual(hang_up(1), (0, 1))
         self.session(one)
-        self.assertEqual(daemon.lines(lambda f: f.get("level") == "warn")[0]["name"], "two")
+        self.assertEqual(daemon.warnings(1)[0]["name"], "two")
         waiting = self.enterContext(Client(two.getsockname()[1]))  # the supervisor's: not refused
         self.write(self.service("one", "systemd:one"), self.service("two", "systemd:two"))
         self.assertEqual(hang_up(2), (1, 0))
@@ -373,7 +373,7 @@ class Notify(Supervised):
         for address, reason in ((f"{self.folder}/nobody", "No such file or directory"),
                                 ("vsock:2:1", "neither a path nor"), ("/" + "x" * 200, "too long")):
             self.notified.address = address
-            [warning] = self.supervise().lines(lambda f: f.get("level") == "warn")
+            [warning] = self.supervise().warnings(1)
             self.assertIn("told nothing", warning["msg"])
             self.assertIn(reason, warning["reason"])
 

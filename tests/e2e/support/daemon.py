@@ -142,6 +142,14 @@ class Daemon:
                                          + "\n".join(self._lines[-60:]))
             return found
 
+    def warnings(self, count=0):
+        """Waits until there are `count` warnings, except the one of tests that root runs; all there are."""
+        def matches(fields):
+            return (fields.get("level") == "warn"
+                    and not fields.get("warning", "").startswith("started by root"))
+
+        return self.lines(matches, count)
+
     def sessions(self, count=1, deadline=wait.DEADLINE):
         """The lines at the end of sessions, once there are `count`."""
         return self.lines(lambda fields: "outcome" in fields, count, deadline)

@@ -1,5 +1,6 @@
 """What a process may still do, as /proc shows it."""
 
+import contextlib
 import os
 import pathlib
 
@@ -17,9 +18,12 @@ def statuses(pid):
 
 def rings_of(pid):
     """The io_urings of a process: descriptors of it."""
-    folder = pathlib.Path(f"/proc/{pid}/fd")
-    return [name for name in os.listdir(folder)
-            if "io_uring" in os.readlink(folder / name)]
+    found = []
+    for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            if "io_uring" in os.readlink(entry):
+                found.append(entry.name)
+    return found
 
 
 def assert_confined(test, pid, capabilities):
