@@ -213,7 +213,9 @@ class Pop3(dovecot.DovecotTest):
             for pair in TERMINATE:
                 with self.subTest(pair):
                     client = self.poplib(pair, directions)
-                    with self.assertRaisesRegex(poplib.error_proto, "Plaintext authentication"):
+                    # Dovecot 2.3 and 2.4.
+                    with self.assertRaisesRegex(poplib.error_proto,
+                                                "(Plaintext|Cleartext) authentication disallowed"):
                         client.user("box")
                     client.quit()
 

@@ -1,18 +1,13 @@
 """NNTP to a real INN in all directions: reading, posting, logins, and why a session was refused."""
 
-import io
 import unittest
-import warnings
 
 from support import main, peers
 from support.client import free_port
 from support.daemon import Daemon, configuration
 from support.directions import TERMINATE, TO_TLS, UPGRADE, Directions, in_pairs, tls_client
 from support.inn import GROUP, PASSWORD, USER, Inn
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of Python 3.13, which has none
-    import nntplib
+from support.nntp import NntpClient, NntpError
 
 _numbers = iter(range(1, 1000))
 
@@ -42,22 +37,17 @@ class Nntp(unittest.TestCase):
         return self.clear if pair[1] == "none" else self.secured
 
     def reader(self, pair):
-        """nntplib, past its TLS."""
-        port = self.directions.ports[pair]
-        if pair[0] == "implicit":
-            client = nntplib.NNTP_SSL("127.0.0.1", port, ssl_context=tls_client(), timeout=30)
-        else:
-            client = nntplib.NNTP("127.0.0.1", port, timeout=30)
-        self.addCleanup(client.file.close)
+        """A client of the proxy, past its TLS."""
+        client = self.enterContext(NntpClient(self.directions.ports[pair],
+                                              tls_client() if pair[0] == "implicit" else None))
         if pair[0] == "starttls":
-            self.assertIn("STARTTLS", client.getcapabilities())
+            self.assertIn("STARTTLS", client.capabilities())
             client.starttls(tls_client())
         return client
 
     def direct(self, pair):
-        """nntplib at the server itself."""
-        client = nntplib.NNTP("127.0.0.1", self.server(pair).port, timeout=30)
-        self.addCleanup(client.file.close)
+        """A client of the server itself."""
+        client = self.enterContext(NntpClient(self.server(pair).port))
         if pair[1] != "none":
             client.starttls(tls_client())
         return client
@@ -66,29 +56,28 @@ class Nntp(unittest.TestCase):
     def test_reads_and_posts_after_logging_in(self, pair):
         client = self.reader(pair)
         address = client.sock.getsockname()
-        self.assertNotIn("STARTTLS", client.getcapabilities())
-        client.login(USER, PASSWORD, usenetrc=False)
-        client.date()
-        self.assertIn(GROUP, [info.group for info in client.list()[1]])
+        self.assertNotIn("STARTTLS", client.capabilities())
+        client.login(USER, PASSWORD)
+        client.command("DATE")
+        self.assertIn(GROUP, client.groups())
         name, octets = article()
-        self.assertTrue(client.post(io.BytesIO(octets)).startswith("240"))
-        client.group(GROUP)
-        proxied = client.article(name)
+        self.assertTrue(client.post(octets).startswith("240"))
+        client.command("GROUP", GROUP)
+        proxied = client.lines("ARTICLE", name)
         client.quit()
         self.directions.assert_legs(pair, address)
 
         direct = self.direct(pair)
-        direct.login(USER, PASSWORD, usenetrc=False)
-        direct.group(GROUP)
-        self.assertEqual(direct.article(name)[1].lines, proxied[1].lines)
+        direct.login(USER, PASSWORD)
+        direct.command("GROUP", GROUP)
+        self.assertEqual(direct.lines("ARTICLE", name), proxied)
         direct.quit()
-        body = proxied[1].lines[proxied[1].lines.index(b"") + 1:]
-        self.assertEqual(body, BODY.split(b"\r\n")[:-1])
+        self.assertEqual(proxied[proxied.index(b"") + 1:], BODY.split(b"\r\n")[:-1])
 
     @in_pairs()
     def test_the_list_keeps_all_but_starttls(self, pair):
         client, direct = self.reader(pair), self.direct(pair)
-        seen, expected = client.getcapabilities(), direct.getcapabilities()
+        seen, expected = client.capabilities(), direct.capabilities()
         expected.pop("STARTTLS", None)
         self.assertEqual(seen, expected)
         client.quit()
@@ -97,8 +86,8 @@ class Nntp(unittest.TestCase):
     @in_pairs()
     def test_a_wrong_password_is_the_servers_refusal(self, pair):
         client = self.reader(pair)
-        with self.assertRaisesRegex(nntplib.NNTPTemporaryError, "^481 "):
-            client.login(USER, "wrong", usenetrc=False)
+        with self.assertRaisesRegex(NntpError, "^481 "):
+            client.login(USER, "wrong")
         client.quit()
 
     @in_pairs(TO_TLS)
@@ -122,14 +111,14 @@ class Nntp(unittest.TestCase):
     @in_pairs(UPGRADE)
     def test_a_client_in_the_clear_cannot_ask_for_tls_itself(self, pair):
         client = self.reader(pair)
-        with self.assertRaisesRegex(nntplib.NNTPError, "^502"):
-            client._shortcmd("STARTTLS")  # pylint: disable=protected-access
+        with self.assertRaisesRegex(NntpError, "^502"):
+            client.command("STARTTLS")
         client.quit()
 
     def test_the_password_is_in_no_line_of_the_log(self):
         with Daemon(configuration(self.secured.port, protocol="nntp")) as daemon:
-            client = nntplib.NNTP("127.0.0.1", daemon.port, timeout=30)
-            client.login(USER, PASSWORD, usenetrc=False)
+            client = self.enterContext(NntpClient(daemon.port))
+            client.login(USER, PASSWORD)
             client.quit()
             self.assertEqual(daemon.session()["outcome"], "ok")
             self.assertNotIn(PASSWORD, daemon.text())
@@ -138,11 +127,11 @@ class Nntp(unittest.TestCase):
 class Refused(unittest.TestCase):
     def assert_refused(self, config, outcome, words):
         with Daemon(config) as daemon:
-            with self.assertRaisesRegex(nntplib.NNTPTemporaryError, "^400 .*" + words):
-                nntplib.NNTP("127.0.0.1", daemon.port, timeout=30)
+            with self.assertRaisesRegex(NntpError, "^400 .*" + words):
+                NntpClient(daemon.port)
             self.assertEqual(daemon.session()["outcome"], outcome)
 
-    def test_nntplib_shows_why(self):
+    def test_a_client_sees_why(self):
         with Inn() as inn:
             self.assert_refused(configuration(inn.port, protocol="nntp",
                                               upstream={"server_name": "other.test"}),

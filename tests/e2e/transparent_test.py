@@ -108,7 +108,7 @@ def as_user(*capabilities):
 def run_script(path):
     """A script of conf/ with the peers' `ip`, in the network of the calling thread."""
     with tempfile.TemporaryDirectory(prefix="starttls-bin-") as folder:
-        words = peers.command("/usr/sbin/ip")
+        words = peers.command("/usr/sbin/ip", proc=True)
         wrapper = pathlib.Path(folder) / "ip"
         wrapper.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
         wrapper.chmod(0o755)

@@ -1,5 +1,6 @@
 """A Dovecot of its own: IMAP, POP3, ManageSieve, LMTP and submission, from the peers folder."""
 
+import functools
 import os
 import pathlib
 import shutil
@@ -30,31 +31,42 @@ LISTENERS = {"imap": "imaps", "pop3": "pop3s", "submission": "submissions", "sie
 SERVICES = {"imap": "imap-login", "pop3": "pop3-login", "submission": "submission-login",
             "sieve": "managesieve-login", "lmtp": "lmtp"}
 
-CONF = """\
+# What is the same in all versions.
+COMMON = """\
 base_dir = {inside}/run
 state_dir = {inside}/run
 log_path = {inside}/log
-login_log_format_elements = user=<%u> method=%m rip=%r lip=%l %c %k
 listen = {own}, {strange}
 protocols = {protocols}
 hostname = mail.test
 postmaster_address = postmaster@mail.test
 ssl = {ssl}
-ssl_cert = <{inside}/etc/server.pem
-ssl_key = <{inside}/etc/server.key
-disable_plaintext_auth = {disable_plaintext}
 auth_mechanisms = plain login scram-sha-256 apop
-auth_username_format = %n
 auth_verbose = yes
 auth_failure_delay = 0
 first_valid_uid = 1
-mail_location = maildir:~/Maildir
-mail_plugins = zlib
 maildir_very_dirty_syncs = yes
 mail_max_userip_connections = 100
-lmtp_rcpt_check_quota = no
 submission_relay_host = 127.0.0.1
 submission_relay_port = {relay_port}
+service anvil {{
+  # Failed logins would be answered later and later.
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+"""
+
+# Debian 12.
+CONF_2_3 = COMMON + """\
+login_log_format_elements = user=<%u> method=%m rip=%r lip=%l %c %k
+ssl_cert = <{inside}/etc/server.pem
+ssl_key = <{inside}/etc/server.key
+disable_plaintext_auth = {not_plaintext}
+auth_username_format = %n
+mail_location = maildir:~/Maildir
+mail_plugins = zlib
+lmtp_rcpt_check_quota = no
 passdb {{
   driver = passwd-file
   args = scheme=PLAIN username_format=%n {inside}/etc/users
@@ -69,11 +81,35 @@ protocol imap {{
 plugin {{
   sieve = file:~/sieve;active=~/active.sieve
 }}
-service anvil {{
-  # Failed logins would be answered later and later.
-  unix_listener anvil-auth-penalty {{
-    mode = 0
+"""
+
+# Debian 13. The versions must come first.
+CONF_2_4 = """\
+dovecot_config_version = 2.4.1
+dovecot_storage_version = 2.4.1
+""" + COMMON + """\
+login_log_format_elements = user=<%{{user}}> method=%{{mechanism}} rip=%{{remote_ip}} lip=%{{local_ip}} \
+%{{secured}} %{{ssl_security}}
+ssl_server_cert_file = {inside}/etc/server.pem
+ssl_server_key_file = {inside}/etc/server.key
+auth_allow_cleartext = {plaintext}
+auth_username_format = %{{user | username}}
+mail_driver = maildir
+mail_path = ~/Maildir
+passdb passwd-file {{
+  default_password_scheme = PLAIN
+  passwd_file_path = {inside}/etc/users
+}}
+userdb static {{
+  fields {{
+    uid = {uid}
+    gid = {uid}
+    home = {inside}/mail/%{{user | username}}
   }}
+}}
+sieve_script personal {{
+  path = ~/sieve
+  active_path = ~/active.sieve
 }}
 """
 
@@ -88,6 +124,13 @@ service {service} {{
   }}
 }}
 """
+
+
+@functools.cache
+def version():
+    """Major and minor number of the peers' Dovecot."""
+    said = peers.run("/usr/sbin/dovecot", "--version").stdout.decode()
+    return tuple(int(number) for number in said.split(".")[:2])
 
 
 class Dovecot:
@@ -152,8 +195,9 @@ class Dovecot:
         return (self._outside / "log").read_text(errors="replace")
 
     def logins(self, service, count=0):
-        """Waits for `count` "Login:" lines of imap, pop3, sieve or submission; all there are."""
-        mark = f"{SERVICES[service]}: Info: Login: "
+        """Waits for `count` lines about logins to imap, pop3, sieve or submission; all there are."""
+        words = "Logged in" if version() >= (2, 4) else "Login"
+        mark = f"{SERVICES[service]}: Info: {words}: "
 
         def found():
             lines = [line for line in self.log().splitlines() if mark in line]
@@ -175,9 +219,11 @@ class Dovecot:
                                capture_output=True).stdout for name in names]
 
     def _configuration(self, inside):
-        text = CONF.format(inside=inside, own=OWN, strange=STRANGE, protocols=" ".join(LISTENERS),
-                           ssl=self._ssl, disable_plaintext="no" if self._plaintext else "yes",
-                           relay_port=self._relay_port, uid=VMAIL_UID)
+        no_yes = ("no", "yes")
+        text = (CONF_2_4 if version() >= (2, 4) else CONF_2_3).format(
+            inside=inside, own=OWN, strange=STRANGE, protocols=" ".join(LISTENERS), ssl=self._ssl,
+            plaintext=no_yes[self._plaintext], not_plaintext=no_yes[not self._plaintext],
+            relay_port=self._relay_port, uid=VMAIL_UID)
         for plain, implicit in LISTENERS.items():
             text += LISTENER.format(service=SERVICES[plain], plain=plain, port=self.ports[plain],
                                     implicit=implicit, implicit_port=self.implicit[plain])

@@ -81,8 +81,8 @@ class Namespace:
         return result.stdout
 
     def ip(self, words):
-        """`ip` with these words."""
-        return self.run("/usr/sbin/ip", *words.split())
+        """`ip` with these words. From iproute2 6.15 on it finds a process's network by /proc."""
+        return self.run("/usr/sbin/ip", *words.split(), proc=True)
 
     def rules(self, text):
         """Loads a file of nftables, given as its text."""
