@@ -102,9 +102,13 @@ class Tap:
 
 
 class Program:
-    """A child that says where it listens; ended with the context."""
+    """A child that says where it listens; ended with the context.
+
+    If the child has ended by itself, the demo ends with what it said and its exit status.
+    """
 
     def __init__(self, arguments, stream, pattern):
+        self._said = []
         self._process = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, text=True, errors="replace",
             stdout=subprocess.PIPE if stream == "stdout" else subprocess.DEVNULL,
@@ -115,7 +119,11 @@ class Program:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        if kind is not None and kind is not SystemExit:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(1)
+                self._has_ended()
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(DEADLINE)
@@ -125,12 +133,17 @@ class Program:
 
     def line(self, pattern):
         """The next line of its output that matches."""
-        said = []
         for line in self._stream:
-            said.append(line)
+            self._said.append(line)
             if found := re.search(pattern, line):
                 return found
-        raise RuntimeError(f"{self._process.args[0]} has ended:\n{''.join(said)}")
+        return self._has_ended()
+
+    def _has_ended(self):
+        self._said += self._stream.readlines()
+        status = self._process.wait(DEADLINE)
+        how = f"exit status {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"
+        sys.exit(f"{self._process.args[0]} has ended ({how}). It said:\n{''.join(self._said)}")
 
 
 def send(screen, port):
