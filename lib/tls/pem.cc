@@ -12,8 +12,10 @@
 #include <system_error>
 #include <utility>
 
+#include "lib/base/ascii.h"
 #include "lib/base/descriptor.h"
 #include "lib/tls/context_impl.h"
+#include "lib/tls/pem_blocks.h"
 
 namespace starttls::tls {
 namespace {
@@ -74,7 +76,7 @@ Result<std::string> read_file(const std::string& path, Access access) {
   return text;
 }
 
-bssl::UniquePtr<BIO> read_only(const std::string& text) {
+bssl::UniquePtr<BIO> read_only(std::string_view text) {
   return bssl::UniquePtr<BIO>(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
 }
 
@@ -85,79 +87,161 @@ std::string library_text() {
   return reason != nullptr ? reason : "";
 }
 
-/// The next PEM block that holds a certificate; null at the end of the text or on a bad block, told
-/// apart by `bad`.
-bssl::UniquePtr<CRYPTO_BUFFER> next_certificate(BIO* bio, bool& bad) {
-  bad = false;
-  for (;;) {
-    char* raw_name = nullptr;
-    char* raw_header = nullptr;
-    unsigned char* raw_data = nullptr;
-    long size = 0;
-    if (PEM_read_bio(bio, &raw_name, &raw_header, &raw_data, &size) == 0) {
-      const std::uint32_t code = ERR_peek_last_error();
-      bad = !(ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE);
-      if (!bad) ERR_clear_error();
-      return nullptr;
+/// What a block holds, decoded; null if it does not decode, or is not of its label alone.
+bssl::UniquePtr<CRYPTO_BUFFER> decode(const PemBlock& block) {
+  const auto bio = read_only(block.text);
+  char* raw_name = nullptr;
+  char* raw_header = nullptr;
+  unsigned char* raw_data = nullptr;
+  long size = 0;
+  if (!bio || PEM_read_bio(bio.get(), &raw_name, &raw_header, &raw_data, &size) == 0) {
+    return nullptr;
+  }
+  const bssl::UniquePtr<char> name(raw_name);
+  const bssl::UniquePtr<char> header(raw_header);
+  const bssl::UniquePtr<unsigned char> data(raw_data);
+  if (name.get() != block.label) return nullptr;
+  return bssl::UniquePtr<CRYPTO_BUFFER>(
+      CRYPTO_BUFFER_new(data.get(), static_cast<std::size_t>(size), buffer_pool()));
+}
+
+/// A TRUSTED CERTIFICATE may list what it is trusted for. The library does not hold a certificate
+/// of the store to that list, but to the one of what it is rejected for.
+void reject_unlisted(CBS after_certificate, X509* certificate) {
+  CBS aux;
+  CBS list;
+  if (CBS_get_asn1(&after_certificate, &aux, CBS_ASN1_SEQUENCE) == 0 ||
+      CBS_get_asn1(&aux, &list, CBS_ASN1_SEQUENCE) == 0) {
+    return;
+  }
+  for (const int purpose : {NID_server_auth, NID_client_auth}) {
+    bool listed = false;
+    CBS rest = list;
+    CBS object;
+    while (CBS_get_asn1(&rest, &object, CBS_ASN1_OBJECT) == 1) {
+      const int nid = OBJ_cbs2nid(&object);
+      listed = listed || nid == purpose || nid == NID_anyExtendedKeyUsage;
     }
-    const bssl::UniquePtr<char> name(raw_name);
-    const bssl::UniquePtr<char> header(raw_header);
-    const bssl::UniquePtr<unsigned char> data(raw_data);
-    if (std::string_view(name.get()) != PEM_STRING_X509) continue;
-    return bssl::UniquePtr<CRYPTO_BUFFER>(
-        CRYPTO_BUFFER_new(data.get(), static_cast<std::size_t>(size), buffer_pool()));
+    if (!listed) X509_add1_reject_object(certificate, OBJ_nid2obj(purpose));
   }
 }
 
+/// Its certificate, with what a TRUSTED CERTIFICATE says besides: for what it is trusted.
+bssl::UniquePtr<X509> parse(std::string_view label, CRYPTO_BUFFER* der) {
+  if (label != PEM_STRING_X509_TRUSTED) {
+    return bssl::UniquePtr<X509>(X509_parse_from_buffer(der));
+  }
+  const std::uint8_t* at = CRYPTO_BUFFER_data(der);
+  const std::uint8_t* const end = at + CRYPTO_BUFFER_len(der);
+  bssl::UniquePtr<X509> out(d2i_X509_AUX(nullptr, &at, static_cast<long>(CRYPTO_BUFFER_len(der))));
+  if (!out || at != end) return nullptr;
+  CBS rest;
+  CRYPTO_BUFFER_init_CBS(der, &rest);
+  CBS certificate;
+  if (CBS_get_asn1(&rest, &certificate, CBS_ASN1_SEQUENCE) == 0) return nullptr;
+  reject_unlisted(rest, out.get());
+  return out;
+}
+
+std::string at_line(const std::string& path, const PemBlock& block) {
+  return path + ": line " + std::to_string(block.line) + ": ";
+}
+
+/// The error of a block that is not whole, or that is neither a certificate nor a key.
+Result<> check_block(const std::string& path, const PemBlock& block) {
+  if (!block.fault.empty()) {
+    return fail(Errc::config, at_line(path, block) + std::string(block.fault));
+  }
+  if (is_certificate(block.label) || is_key_or_parameters(block.label)) return {};
+  return fail(Errc::config, at_line(path, block) + ascii::escape(block.label, 40) +
+                                ": not a certificate and not a key");
+}
+
+struct ReadCertificate {
+  bssl::UniquePtr<CRYPTO_BUFFER> contents;  ///< as in the file
+  bssl::UniquePtr<X509> parsed;
+};
+
 enum class Unparsable : std::uint8_t { refuse, leave_out };
 
-Result<TrustStore> read_store(const std::string& path, Unparsable unparsable) {
+/// All certificates of a file, at least one.
+Result<std::vector<ReadCertificate>> read_all(const std::string& path, Unparsable unparsable) {
   const auto text = read_file(path, Access::any);
   if (!text) return fail(text.error());
-  bssl::UniquePtr<X509_STORE> store(X509_STORE_new());
-  const auto bio = read_only(*text);
-  if (!store || !bio) return fail(Errc::system, "out of memory");
-
-  std::size_t count = 0;
-  bool bad = false;
-  Fingerprint contents;
-  while (const auto der = next_certificate(bio.get(), bad)) {
-    contents.add(der.get());
-    const bssl::UniquePtr<X509> certificate(X509_parse_from_buffer(der.get()));
-    if (certificate && X509_STORE_add_cert(store.get(), certificate.get()) == 1) {
-      ++count;
+  std::vector<ReadCertificate> out;
+  for (const PemBlock& block : find_pem_blocks(*text)) {
+    if (const auto good = check_block(path, block); !good) {
+      if (unparsable == Unparsable::leave_out) continue;
+      return fail(good.error());
+    }
+    if (!is_certificate(block.label)) continue;
+    ReadCertificate certificate{.contents = decode(block), .parsed = nullptr};
+    if (certificate.contents) {
+      certificate.parsed = parse(block.label, certificate.contents.get());
+    }
+    if (certificate.parsed) {
+      out.push_back(std::move(certificate));
     } else if (unparsable == Unparsable::refuse) {
-      return fail(Errc::config, path + ": certificate " + std::to_string(count + 1) +
-                                    " cannot be read: " + library_text());
+      return fail(Errc::config,
+                  at_line(path, block) + "the certificate cannot be read: " + library_text());
     }
     ERR_clear_error();
   }
-  if (bad && unparsable == Unparsable::refuse) {
-    return fail(Errc::config, path + ": not PEM after " + std::to_string(count) +
-                                  " certificates: " + library_text());
+  if (out.empty()) return fail(Errc::config, path + ": holds no certificate");
+  return out;
+}
+
+Result<TrustStore> read_store(const std::string& path, Unparsable unparsable) {
+  const auto certificates = read_all(path, unparsable);
+  if (!certificates) return fail(certificates.error());
+  bssl::UniquePtr<X509_STORE> store(X509_STORE_new());
+  if (!store) return fail(Errc::system, "out of memory");
+  Fingerprint contents;
+  for (const auto& [der, certificate] : *certificates) {
+    contents.add(der.get());
+    if (X509_STORE_add_cert(store.get(), certificate.get()) != 1) {
+      return fail(Errc::system, path + ": " + library_text());
+    }
   }
-  ERR_clear_error();
-  if (count == 0) return fail(Errc::config, path + ": holds no certificate");
   return TrustStore{std::move(store), contents.finish()};
+}
+
+/// The first private key of a file; every other block must be whole, too.
+Result<bssl::UniquePtr<EVP_PKEY>> find_private_key(const std::string& path, std::string_view text) {
+  constexpr std::string_view kNone = "holds no unencrypted private key";
+  bssl::UniquePtr<EVP_PKEY> key;
+  for (const PemBlock& block : find_pem_blocks(text)) {
+    if (const auto good = check_block(path, block); !good) return fail(good.error());
+    if (key || !block.label.ends_with("PRIVATE KEY")) continue;
+    const auto bio = read_only(block.text);
+    // No pass phrase: there is nobody to type one.
+    key.reset(PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr));
+    if (!key) {
+      return fail(Errc::config, at_line(path, block) + std::string(kNone) + ": " + library_text());
+    }
+  }
+  if (!key) return fail(Errc::config, path + ": " + std::string(kNone));
+  return key;
 }
 
 }  // namespace
 
 Result<std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>> read_certificates(const std::string& path) {
-  const auto text = read_file(path, Access::any);
-  if (!text) return fail(text.error());
-  const auto bio = read_only(*text);
+  auto certificates = read_all(path, Unparsable::refuse);
+  if (!certificates) return fail(certificates.error());
   std::vector<bssl::UniquePtr<CRYPTO_BUFFER>> out;
-  bool bad = false;
-  while (auto der = next_certificate(bio.get(), bad)) {
-    if (!bssl::UniquePtr<X509>(X509_parse_from_buffer(der.get()))) {
-      return fail(Errc::config, path + ": certificate " + std::to_string(out.size() + 1) +
-                                    " cannot be read: " + library_text());
+  for (auto& [der, certificate] : *certificates) {
+    CBS rest;
+    CBS alone;
+    CRYPTO_BUFFER_init_CBS(der.get(), &rest);
+    // Peers get it without what follows in a TRUSTED CERTIFICATE.
+    if (CBS_get_asn1_element(&rest, &alone, CBS_ASN1_SEQUENCE) == 0) {
+      return fail(Errc::config, path + ": a certificate cannot be read");
     }
-    out.push_back(std::move(der));
+    out.push_back(CBS_len(&rest) == 0 ? std::move(der)
+                                      : bssl::UniquePtr<CRYPTO_BUFFER>(
+                                            CRYPTO_BUFFER_new_from_CBS(&alone, buffer_pool())));
   }
-  if (bad) return fail(Errc::config, path + ": not PEM: " + library_text());
-  if (out.empty()) return fail(Errc::config, path + ": holds no certificate");
   return out;
 }
 
@@ -172,13 +256,8 @@ bool is_kept_secret(mode_t mode, uid_t owner, gid_t group,
 Result<bssl::UniquePtr<EVP_PKEY>> read_private_key(const std::string& path) {
   auto file = read_file(path, Access::owner_only);
   if (!file) return fail(file.error());
-  std::string& text = *file;
-  const auto bio = read_only(text);
-  // No pass phrase: there is nobody to type one.
-  bssl::UniquePtr<EVP_PKEY> key(PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr));
-  const std::string why = key ? std::string() : library_text();
-  OPENSSL_cleanse(text.data(), text.size());
-  if (!key) return fail(Errc::config, path + ": holds no unencrypted private key: " + why);
+  auto key = find_private_key(path, *file);
+  OPENSSL_cleanse(file->data(), file->size());
   return key;
 }
 

@@ -13,7 +13,8 @@
 
 namespace starttls::tls {
 
-/// The certificates of a PEM file, in its order, at least one; other blocks (a key) are skipped.
+/// The certificates of a PEM file, in its order, at least one. Keys and parameters are skipped;
+/// every other "-----BEGIN" that gives no certificate is an error with its line.
 [[nodiscard]] Result<std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>> read_certificates(
     const std::string& path);
 
@@ -26,7 +27,7 @@ namespace starttls::tls {
 [[nodiscard]] bool is_kept_secret(mode_t mode, uid_t owner, gid_t group,
                                   const std::vector<gid_t>& own_groups) noexcept;
 
-/// An unencrypted private key, whose file is_kept_secret.
+/// The first private key of a PEM file that is_kept_secret; it must not be encrypted.
 [[nodiscard]] Result<bssl::UniquePtr<EVP_PKEY>> read_private_key(const std::string& path);
 
 /// A file that is_kept_secret, as a private key's; the caller wipes the text.
