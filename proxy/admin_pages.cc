@@ -33,7 +33,7 @@ void AdminPages::make(proto::AdminPage page, Reply reply) {
       return;
     case proto::AdminPage::readyz:
       reply(verdict("ready", obstacles(draining_, certificates_of(state_.services),
-                                       std::chrono::system_clock::now())));
+                                       UnixTime::of(std::chrono::system_clock::now()))));
       return;
     case proto::AdminPage::sessions:
       ask(Question::sessions, std::move(reply));

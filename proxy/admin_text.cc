@@ -11,7 +11,7 @@
 namespace starttls {
 namespace {
 
-std::string as_text(std::chrono::system_clock::time_point time) {
+std::string as_text(UnixTime time) {
   return utc(time, "%Y-%m-%d %H:%M:%S UTC");
 }
 
@@ -35,7 +35,7 @@ std::vector<CertificateInUse> certificates_of(const Services& services) {
 }
 
 std::vector<std::string> obstacles(bool draining, const std::vector<CertificateInUse>& certificates,
-                                   std::chrono::system_clock::time_point now) {
+                                   UnixTime now) {
   std::vector<std::string> found;
   if (draining) found.emplace_back("draining");
   for (const auto& each : certificates) {

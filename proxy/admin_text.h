@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lib/base/metrics.h"
+#include "lib/base/utc.h"
 #include "lib/proto/admin_http.h"
 #include "lib/session/session.h"
 #include "proxy/state.h"
@@ -19,8 +20,8 @@ struct CertificateInUse {
   std::string service;
   metrics::Leg leg;
   std::string file;  ///< of its chain
-  std::chrono::system_clock::time_point not_before;
-  std::chrono::system_clock::time_point not_after;
+  UnixTime not_before;
+  UnixTime not_after;
 };
 /// Service by service, the clients' leg first.
 [[nodiscard]] std::vector<CertificateInUse> certificates_of(const Services& services);
@@ -29,7 +30,7 @@ struct CertificateInUse {
 /// at `now`. Empty: ready.
 [[nodiscard]] std::vector<std::string> obstacles(bool draining,
                                                  const std::vector<CertificateInUse>& certificates,
-                                                 std::chrono::system_clock::time_point now);
+                                                 UnixTime now);
 
 /// `ok` and "WORD", or unavailable and "not WORD: ..., ...", each a line.
 [[nodiscard]] proto::AdminResponse verdict(std::string_view word,

@@ -9,10 +9,13 @@ using namespace starttls;
 
 namespace {
 
-constexpr std::chrono::system_clock::time_point kNow{1'700'000'000s};  // 2023-11-14 22:13:20
+constexpr UnixTime kNow{1'700'000'000s};  // 2023-11-14 22:13:20
 
-CertificateInUse certificate(std::chrono::system_clock::time_point from,
-                             std::chrono::system_clock::time_point to) {
+constexpr UnixTime later(std::chrono::seconds by) {
+  return {kNow.since_1970 + by};
+}
+
+CertificateInUse certificate(UnixTime from, UnixTime to) {
   return {"office", metrics::Leg::downstream, "/etc/a.pem", from, to};
 }
 
@@ -27,8 +30,8 @@ TEST_CASE("admin text: ready without certificates, and with valid ones", "[proxy
 }
 
 TEST_CASE("admin text: all that is in the way is said", "[proxy][admin]") {
-  const auto found =
-      obstacles(true, {certificate(kNow - 2s, kNow - 1s), certificate(kNow + 1s, kNow + 2s)}, kNow);
+  const auto found = obstacles(
+      true, {certificate(later(-2s), later(-1s)), certificate(later(1s), later(2s))}, kNow);
   REQUIRE(found.size() == 3);
   CHECK(found[0] == "draining");
   CHECK(found[1] ==
@@ -38,6 +41,21 @@ TEST_CASE("admin text: all that is in the way is said", "[proxy][admin]") {
   const auto response = verdict("ready", {"draining", "late"});
   CHECK(response.status == proto::HttpStatus::unavailable);
   CHECK(response.body == "not ready: draining\nnot ready: late\n");
+}
+
+TEST_CASE("admin text: a date of any year is right", "[proxy][admin][T1]") {
+  constexpr UnixTime kEndOf9999{253'402'300'799s};
+  constexpr UnixTime k2263{9'246'182'400s};
+  constexpr UnixTime kOld{-86'400s};
+  CHECK(obstacles(false, {certificate(kOld, kEndOf9999), certificate(kOld, k2263)}, kNow).empty());
+  const auto found = obstacles(
+      false,
+      {certificate(kEndOf9999, kEndOf9999), certificate(kOld, kOld), certificate(k2263, k2263)},
+      kNow);
+  REQUIRE(found.size() == 3);
+  CHECK(found[0].ends_with(" is valid from 9999-12-31 23:59:59 UTC"));
+  CHECK(found[1].ends_with(" has expired on 1969-12-31 00:00:00 UTC"));
+  CHECK(found[2].ends_with(" is valid from 2263-01-01 00:00:00 UTC"));
 }
 
 TEST_CASE("admin text: sessions are JSON, whatever is in a name", "[proxy][admin]") {

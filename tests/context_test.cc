@@ -98,7 +98,7 @@ TEST_CASE("context: chain and key are read from PEM, ECDSA and RSA", "[tls]") {
 
 TEST_CASE("context: knows when its own certificates end", "[tls]") {
   const PkiFolder folder;
-  const auto now = std::chrono::system_clock::now();
+  const auto now = UnixTime::of(std::chrono::system_clock::now());
   auto options = test::server_options();
   options.not_before = std::chrono::hours{-48};
   options.not_after = std::chrono::hours{-24};
@@ -113,8 +113,8 @@ TEST_CASE("context: knows when its own certificates end", "[tls]") {
   CHECK(own[0].not_before < now);
   CHECK(own[0].not_after > now);
   CHECK(own[1].chain == past.chain);
-  CHECK(own[1].not_after - own[1].not_before == std::chrono::hours{24});
-  const auto ago = now - own[1].not_after;
+  CHECK(own[1].not_after.since_1970 - own[1].not_before.since_1970 == std::chrono::hours{24});
+  const auto ago = now.since_1970 - own[1].not_after.since_1970;
   CHECK(ago > std::chrono::hours{23});
   CHECK(ago < std::chrono::hours{25});
 
@@ -126,6 +126,26 @@ TEST_CASE("context: knows when its own certificates end", "[tls]") {
   const auto anonymous = Context::client({.verification = tls::Verification::none});
   REQUIRE(anonymous);
   CHECK((*anonymous)->own_certificates().empty());
+}
+
+TEST_CASE("context: knows dates of any year", "[tls][T1]") {
+  using std::chrono::seconds;
+  const PkiFolder folder;
+  // The border between UTCTime and GeneralizedTime; the last year that a signed 64-bit number of
+  // nanoseconds holds, and the next; the date of RFC 5280 §4.1.2.5 for no known end.
+  for (const std::int64_t wanted : {2'524'607'999LL, 2'524'608'000LL, 9'223'372'036LL,
+                                    9'223'372'037LL, 9'246'182'400LL, 253'402'300'799LL}) {
+    CAPTURE(wanted);
+    auto options = test::server_options();
+    options.begins = seconds{-631'152'000};  // 1950, the first year of UTCTime
+    options.ends = seconds{wanted};
+    const auto server =
+        Context::server({.certificates = {folder.write("far", test_pki().ca.issue(options))}});
+    REQUIRE(server);
+    const auto& own = (*server)->own_certificates().front();
+    CHECK(own.not_after.since_1970.count() == wanted);
+    CHECK(own.not_before.since_1970.count() == -631'152'000);
+  }
 }
 
 TEST_CASE("context: a key of another certificate is refused", "[tls][security]") {

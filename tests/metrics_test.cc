@@ -245,9 +245,7 @@ TEST_CASE("metrics: a service that is removed goes with its last session", "[bas
 
 TEST_CASE("metrics: certificates are told apart, and the page has no sample twice",
           "[base][metrics]") {
-  const auto at = [](std::int64_t seconds) {
-    return std::chrono::system_clock::time_point{std::chrono::seconds{seconds}};
-  };
+  const auto at = [](std::int64_t seconds) { return UnixTime{std::chrono::seconds{seconds}}; };
   const Registry registry{kWorkers, build()};
   auto all = facts();
   all.certificates = {{"office", Leg::downstream, "mail.test", at(2000)},
@@ -256,7 +254,8 @@ TEST_CASE("metrics: certificates are told apart, and the page has no sample twic
                       {"office", Leg::downstream, "mail.test", at(1000)},
                       {"office", Leg::downstream, "a\xFF", at(5000)},
                       {"office", Leg::downstream, "a\xFE", at(6000)},
-                      {"office", Leg::downstream, "old", at(-5)}};
+                      {"office", Leg::downstream, "old", at(-5)},
+                      {"office", Leg::downstream, "endless", at(253'402'300'799)}};
   const Page shown{registry.text(all)};
   const std::string name = "starttls_certificate_expiry_timestamp_seconds";
   const auto end = [&](const char* service, const char* leg, const char* cert) {
@@ -267,6 +266,7 @@ TEST_CASE("metrics: certificates are told apart, and the page has no sample twic
   CHECK(end("archive", "downstream", "mail.test") == 4000);
   CHECK(end("office", "downstream", "a\xEF\xBF\xBD") == 5000);
   CHECK(end("office", "downstream", "old") == -5);
+  CHECK(end("office", "downstream", "endless") == 253'402'300'799);  // T1: the year 9999
 }
 
 TEST_CASE("metrics: no name can forge a series", "[base][metrics][security]") {

@@ -138,6 +138,11 @@ void write_odd_servers(const std::string& folder, const Identity& root, const Id
   named("wildcard", "*.example.test");
   named("partial-wildcard", "m*.example.test");
 
+  // RFC 5280 §4.1.2.5: no end that is known.
+  CertificateOptions endless = server_options();
+  endless.ends = std::chrono::seconds{253'402'300'799};  // 9999-12-31 23:59:59
+  write_identity(folder, "year-9999", ca.issue(endless));
+
   write_file(folder + "/leaf-only.pem", server.certificate_pem(), 0644);
   write_file(folder + "/leaf-only.key", server.key_pem(), 0600);
 }

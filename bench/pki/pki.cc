@@ -211,11 +211,12 @@ void set_serial_number(X509* certificate) {
 }
 
 void set_validity(X509* certificate, const CertificateOptions& options) {
-  const std::time_t now = std::time(nullptr);
-  const bssl::UniquePtr<ASN1_TIME> from(
-      checked(ASN1_TIME_set(nullptr, now + options.not_before.count()), "validity"));
-  const bssl::UniquePtr<ASN1_TIME> to(
-      checked(ASN1_TIME_set(nullptr, now + options.not_after.count()), "validity"));
+  const std::chrono::seconds now{std::time(nullptr)};
+  const auto make = [](std::chrono::seconds at) {
+    return bssl::UniquePtr<ASN1_TIME>(checked(ASN1_TIME_set(nullptr, at.count()), "validity"));
+  };
+  const auto from = make(options.begins.value_or(now + options.not_before));
+  const auto to = make(options.ends.value_or(now + options.not_after));
   check(X509_set1_notBefore(certificate, from.get()) == 1 &&
             X509_set1_notAfter(certificate, to.get()) == 1,
         "validity");

@@ -22,6 +22,8 @@ struct CertificateOptions {
   KeyType key = KeyType::ecdsa_p256;
   std::chrono::seconds not_before = std::chrono::hours{-1};      ///< from now
   std::chrono::seconds not_after = std::chrono::hours{24 * 30};  ///< from now
+  std::optional<std::chrono::seconds> begins = std::nullopt;  ///< since 1970; replaces not_before
+  std::optional<std::chrono::seconds> ends = std::nullopt;    ///< since 1970; replaces not_after
   Usage usage = Usage::server;
   bool ca = false;
   std::optional<int> path_length = std::nullopt;  ///< of a CA

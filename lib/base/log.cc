@@ -71,7 +71,7 @@ std::string timestamp() {
   const auto now = std::chrono::system_clock::now();
   const auto ms =
       std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
-  return fmt::format("{}.{:03}Z", utc(now, "%Y-%m-%dT%H:%M:%S"), ms);
+  return fmt::format("{}.{:03}Z", utc(UnixTime::of(now), "%Y-%m-%dT%H:%M:%S"), ms);
 }
 
 }  // namespace

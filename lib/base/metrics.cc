@@ -136,7 +136,7 @@ void add_certificates(Page& page, const std::vector<CertificateExpiry>& certific
   // Prometheus refuses a page with two samples of equal labels. Equal as they are written.
   std::map<std::tuple<std::string, Leg, std::string>, double> ends;
   for (const auto& [service, leg, name, not_after] : certificates) {
-    const double end = as_seconds(not_after);
+    const auto end = static_cast<double>(not_after.since_1970.count());
     const auto [known, is_new] =
         ends.try_emplace({as_label_value(service), leg, as_label_value(name)}, end);
     if (!is_new) known->second = std::min(known->second, end);

@@ -61,6 +61,7 @@
 #include "lib/base/outcome.h"
 #include "lib/base/process_stats.h"
 #include "lib/base/tls_version.h"
+#include "lib/base/utc.h"
 
 namespace starttls::metrics {
 
@@ -265,7 +266,7 @@ struct CertificateExpiry {
   std::string service;
   Leg leg;
   std::string name;  ///< which of the leg's certificates
-  std::chrono::system_clock::time_point not_after;
+  UnixTime not_after;
 };
 
 /// What is true when a page is asked for, and is nobody's to count.

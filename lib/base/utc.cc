@@ -4,8 +4,8 @@
 
 namespace starttls {
 
-std::string utc(std::chrono::system_clock::time_point time, const char* format) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
+std::string utc(UnixTime time, const char* format) {
+  const std::time_t seconds = time.since_1970.count();
   std::tm parts{};
   char text[64];
   if (::gmtime_r(&seconds, &parts) == nullptr) return "";

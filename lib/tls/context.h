@@ -14,6 +14,7 @@
 #include "lib/base/error.h"
 #include "lib/base/pin.h"
 #include "lib/base/tls_version.h"
+#include "lib/base/utc.h"
 
 namespace starttls::tls {
 
@@ -62,8 +63,8 @@ struct ServerOptions {
 /// A certificate of ours, the chain's first.
 struct OwnCertificate {
   std::string chain;  ///< the file that it was read from
-  std::chrono::system_clock::time_point not_before;
-  std::chrono::system_clock::time_point not_after;
+  UnixTime not_before;
+  UnixTime not_after;
 };
 
 /// Settings of one leg's TLS, made once from configuration. Thread-safe after creation.

@@ -274,7 +274,7 @@ std::string leaf_subject(const STACK_OF(CRYPTO_BUFFER) * chain) {
   return leaf ? name_text(X509_get_subject_name(leaf.get())) : std::string();
 }
 
-std::chrono::system_clock::time_point time_of(const ASN1_TIME* time) {
+UnixTime time_of(const ASN1_TIME* time) {
   const bssl::UniquePtr<ASN1_TIME> epoch(ASN1_TIME_set(nullptr, 0));
   int days = 0;
   int seconds = 0;
@@ -282,8 +282,7 @@ std::chrono::system_clock::time_point time_of(const ASN1_TIME* time) {
     ERR_clear_error();
     return {};
   }
-  return std::chrono::system_clock::time_point{std::chrono::hours{24} * days +
-                                               std::chrono::seconds{seconds}};
+  return {std::chrono::seconds{std::chrono::hours{24}} * days + std::chrono::seconds{seconds}};
 }
 
 std::string leaf_common_name(const STACK_OF(CRYPTO_BUFFER) * chain) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "lib/base/error.h"
+#include "lib/base/utc.h"
 #include "lib/tls/boringssl.h"
 #include "lib/tls/engine.h"
 #include "lib/tls/name_match.h"
@@ -50,8 +51,8 @@ using Verified = tl::expected<std::chrono::seconds, Rejection>;
 /// Leaf first, as the peer sent them; what does not parse is left out.
 [[nodiscard]] std::vector<CertificateInfo> describe_chain(const STACK_OF(CRYPTO_BUFFER) * chain);
 
-/// 1970 where it does not parse.
-[[nodiscard]] std::chrono::system_clock::time_point time_of(const ASN1_TIME* time);
+/// 1970 if it does not parse.
+[[nodiscard]] UnixTime time_of(const ASN1_TIME* time);
 
 [[nodiscard]] PresentedNames presented_names(const X509* certificate);
 

@@ -217,6 +217,15 @@ class Pages(unittest.TestCase):
                                         leg="downstream", name=name)
         self.assertAlmostEqual(expiry, time.time() - 86400, delta=3600)
 
+    def test_t1_a_certificate_without_a_known_end(self):
+        _, address = self.daemon(extra=downstream(certificate="year-9999"))
+        response = admin.get(address, "/readyz")
+        self.assertEqual((response.status, response.text), (200, "ready\n"))
+        expiry = admin.metrics(address)("starttls_certificate_expiry_timestamp_seconds",
+                                        service="office", leg="downstream",
+                                        name=pki().pair("year-9999")[0])
+        self.assertEqual(expiry, 253_402_300_799)
+
     def test_our_client_certificate_is_watched_too(self):
         chain, key = pki().pair("client-expired")
         _, address = self.daemon(
