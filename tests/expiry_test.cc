@@ -135,6 +135,33 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("expiry: an authority that was renewed in time goes on, though a chain was found good",
+          "[tls][T2]") {
+  const auto first = GENERATE(0, 1);
+  pki::CertificateOptions options{.common_name = "renewed", .not_after = 30min, .ca = true};
+  const auto old = Identity::self_signed(options);
+  options.not_after = 24h;
+  const auto renewed = old.issue_for(old, options);
+  const std::string both[] = {old.certificate_pem() + renewed.certificate_pem(),
+                              renewed.certificate_pem() + old.certificate_pem()};
+  const auto context = client_context({.ca_file = test::lasting_file(both[first])});
+  const auto identity = old.issue(server_options());
+  const auto failure = [&] {
+    const auto client = client_end(context, "mail.test", "");
+    const auto server = LibraryEnd::server(identity, {});
+    const auto outcome = shake_hands(*client, *server);
+    return outcome.client_error ? outcome.client_error->reason : "";
+  };
+  CHECK(failure() == "");
+  {
+    const Later later(31min);
+    CHECK(failure() == "");
+  }
+  CHECK(failure() == "");  // the clock was set back
+  const Later later(25h);
+  CHECK(failure() == "certificate has expired");
+}
+
 TEST_CASE("expiry: a client's certificate ends for its sessions too", "[tls][security][X15][L6]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   const auto context = server_context(

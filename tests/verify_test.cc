@@ -24,12 +24,17 @@ bssl::UniquePtr<BIO> reading(const std::string& pem) {
   return bssl::UniquePtr<BIO>(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
 }
 
-bssl::UniquePtr<X509_STORE> store_of(const std::string& pem) {
-  bssl::UniquePtr<X509_STORE> out(X509_STORE_new());
+std::unique_ptr<tls::TrustStore> store_of(const std::string& pem) {
+  auto out = std::make_unique<tls::TrustStore>();
   const auto bio = reading(pem);
   while (
       bssl::UniquePtr<X509> certificate{PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)}) {
-    X509_STORE_add_cert(out.get(), certificate.get());
+    unsigned char* der = nullptr;
+    const int size = i2d_X509(certificate.get(), &der);
+    const bssl::UniquePtr<unsigned char> owned(der);
+    const bssl::UniquePtr<CRYPTO_BUFFER> buffer(
+        CRYPTO_BUFFER_new(der, static_cast<std::size_t>(size), nullptr));
+    REQUIRE(out->add(buffer.get(), std::move(certificate)));
   }
   ERR_clear_error();
   return out;
@@ -50,7 +55,7 @@ bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> chain_of(const std::string& pem) {
   return out;
 }
 
-std::optional<Rejection> verify(X509_STORE* roots, const STACK_OF(CRYPTO_BUFFER) * chain,
+std::optional<Rejection> verify(const tls::TrustStore& roots, const STACK_OF(CRYPTO_BUFFER) * chain,
                                 std::string_view reference) {
   const auto verified = tls::verify_server(roots, chain, {.reference = reference});
   if (verified) return std::nullopt;
@@ -59,7 +64,7 @@ std::optional<Rejection> verify(X509_STORE* roots, const STACK_OF(CRYPTO_BUFFER)
 
 std::optional<Rejection> verify(const std::string& roots, const std::string& chain,
                                 std::string_view reference) {
-  return verify(store_of(roots).get(), chain_of(chain).get(), reference);
+  return verify(*store_of(roots), chain_of(chain).get(), reference);
 }
 
 std::optional<Rejection> verify(const Identity& server, std::string_view reference = "mail.test") {
@@ -307,15 +312,100 @@ TEST_CASE("verify: a signature with SHA-1 is refused, of the server and of its C
   CHECK(reason(verify(weak.issue(server_options()))) == "certificate is signed with SHA-1");
 }
 
+/// An authority that has expired and its renewal, of one name and key.
+struct Renewed {
+  explicit Renewed(const Identity* issuer = nullptr)
+      : old(issuer != nullptr ? issuer->issue(expired()) : Identity::self_signed(expired())),
+        renewed((issuer != nullptr ? *issuer : old).issue_for(old, fresh())) {}
+
+  static pki::CertificateOptions fresh() { return {.common_name = "renewed", .ca = true}; }
+  static pki::CertificateOptions expired() {
+    auto options = fresh();
+    options.not_before = hours{-48};
+    options.not_after = hours{-1};
+    return options;
+  }
+
+  Identity old;
+  Identity renewed;
+};
+
+TEST_CASE("verify: an expired and a renewed authority are in any order in the store", "[tls][T2]") {
+  const Renewed ca;
+  const auto server = ca.old.issue(server_options());
+  const std::string old = ca.old.certificate_pem();
+  const std::string renewed = ca.renewed.certificate_pem();
+  const std::string chain = server.certificate_pem();
+  CHECK(reason(verify(renewed, chain, "mail.test")) == "");
+  CHECK(reason(verify(old + renewed, chain, "mail.test")) == "");
+  CHECK(reason(verify(renewed + old, chain, "mail.test")) == "");
+  // Sent along, too.
+  CHECK(reason(verify(old + renewed, chain + old, "mail.test")) == "");
+  CHECK(reason(verify(old, chain, "mail.test")) == "certificate has expired");
+  CHECK(reason(verify(old, chain + renewed, "mail.test")) == "certificate has expired");
+  auto tomorrow = Renewed::fresh();
+  tomorrow.not_before = hours{24};
+  const std::string next = ca.old.issue_for(ca.old, tomorrow).certificate_pem();
+  CHECK(reason(verify(next + renewed, chain, "mail.test")) == "");
+  CHECK(reason(verify(old + next + renewed, chain, "mail.test")) == "");
+  CHECK(reason(verify(next, chain, "mail.test")) == "certificate is not yet valid");
+  CHECK(ERR_peek_error() == 0);
+}
+
+TEST_CASE("verify: an expired and a renewed authority are in any order in what a server sends",
+          "[tls][T2]") {
+  const auto& root = test_pki().root;
+  const Renewed ca(&root);
+  const std::string leaf = ca.old.issue(server_options()).certificate_pem();
+  const std::string old = ca.old.certificate_pem();
+  const std::string renewed = ca.renewed.certificate_pem();
+  const auto failure = [](const std::string& store, const std::string& chain) {
+    return reason(verify(store, chain, "mail.test"));
+  };
+  const std::string trusted = root.certificate_pem();
+  CHECK(failure(trusted, leaf + old + renewed) == "");
+  CHECK(failure(trusted, leaf + renewed + old) == "");
+  CHECK(failure(trusted, leaf + old) == "certificate has expired");
+  // The old one is trusted, the new one only sent.
+  CHECK(failure(old + trusted, leaf + renewed) == "");
+  CHECK(failure(old + trusted, leaf) == "certificate has expired");
+}
+
+TEST_CASE("verify: of two issuers of one name the one that leads to a root is found", "[tls][T2]") {
+  const auto stranger = Identity::self_signed({.common_name = "stranger", .ca = true});
+  const pki::CertificateOptions options{.common_name = "crossed", .ca = true};
+  const auto ours = test_pki().root.issue(options);
+  const auto theirs = stranger.issue_for(ours, options);
+  auto with_sha1 = options;
+  with_sha1.digest = pki::Digest::sha1;
+  const auto weak = test_pki().root.issue_for(ours, with_sha1);
+  const auto server = ours.issue(server_options());
+  const auto failure = [&](const std::vector<Identity>& above) {
+    std::string chain = server.certificate_pem();
+    for (const auto& each : above) chain += each.certificate_pem();
+    return reason(verify(test_pki().root.certificate_pem(), chain, "mail.test"));
+  };
+  CHECK(failure({ours, theirs}) == "");
+  CHECK(failure({theirs, ours}) == "");
+  CHECK(failure({theirs, stranger, ours}) == "");
+  CHECK(failure({weak, ours}) == "");
+  CHECK(failure({theirs, weak, ours}) == "");
+  CHECK(failure({theirs}) == "unknown CA");
+  CHECK(failure({theirs, weak}) == "unknown CA");
+  CHECK(failure({weak}) == "certificate is signed with SHA-1");
+  // A server cannot make us look for long.
+  CHECK(failure(std::vector<Identity>(40, theirs)) == "unknown CA");
+}
+
 TEST_CASE("verify: what is no certificate is refused", "[tls][security]") {
   bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> chain(sk_CRYPTO_BUFFER_new_null());
   const auto roots = store_of(test_pki().root.certificate_pem());
-  CHECK(verify(roots.get(), nullptr, "mail.test"));
-  CHECK(verify(roots.get(), chain.get(), "mail.test"));
+  CHECK(verify(*roots, nullptr, "mail.test"));
+  CHECK(verify(*roots, chain.get(), "mail.test"));
   const std::uint8_t junk[] = {0x30, 0x03, 0x02, 0x01, 0x00};
   bssl::PushToStack(chain.get(),
                     bssl::UniquePtr<CRYPTO_BUFFER>(CRYPTO_BUFFER_new(junk, sizeof(junk), nullptr)));
-  CHECK(reason(verify(roots.get(), chain.get(), "mail.test")) == "certificate cannot be read");
+  CHECK(reason(verify(*roots, chain.get(), "mail.test")) == "certificate cannot be read");
   CHECK(ERR_peek_error() == 0);
 }
 
@@ -325,7 +415,7 @@ TEST_CASE("verify: junk among the intermediates does no harm", "[tls]") {
   bssl::PushToStack(chain.get(),
                     bssl::UniquePtr<CRYPTO_BUFFER>(CRYPTO_BUFFER_new(junk, sizeof(junk), nullptr)));
   const auto roots = store_of(test_pki().root.certificate_pem());
-  CHECK_FALSE(verify(roots.get(), chain.get(), "mail.test"));
+  CHECK_FALSE(verify(*roots, chain.get(), "mail.test"));
 }
 
 TEST_CASE("verify: nothing is left in the error queue", "[tls]") {

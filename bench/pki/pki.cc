@@ -276,6 +276,15 @@ Identity Identity::issue(const CertificateOptions& options) const {
   return Identity(std::move(impl));
 }
 
+Identity Identity::issue_for(const Identity& subject, const CertificateOptions& options) const {
+  auto impl = std::make_shared<Impl>();
+  impl->key = bssl::UpRef(subject.impl_->key);
+  impl->certificate =
+      make_certificate(options, impl->key.get(), impl_->certificate.get(), impl_->key.get());
+  impl->issuer = impl_;
+  return Identity(std::move(impl));
+}
+
 std::string Identity::certificate_pem() const {
   return to_pem([this](BIO* bio) { return PEM_write_bio_X509(bio, impl_->certificate.get()); });
 }

@@ -38,6 +38,9 @@ class Identity {
   [[nodiscard]] static Identity self_signed(const CertificateOptions& options);
   /// A certificate of a fresh key, signed by this one (whether or not that is a CA).
   [[nodiscard]] Identity issue(const CertificateOptions& options) const;
+  /// A certificate of the key of `subject`, signed by this one: a renewal, or a cross-signature.
+  [[nodiscard]] Identity issue_for(const Identity& subject,
+                                   const CertificateOptions& options) const;
 
   [[nodiscard]] std::string certificate_pem() const;
   /// As a server sends it: itself and what is above it, without a self-signed root (but a

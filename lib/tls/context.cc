@@ -162,14 +162,12 @@ Digest session_context(const Digest& policy, const PresentedNames& names) noexce
 
 /// Subjects of a store, by which a client chooses among its certificates (RFC 8446 §4.2.4). Null
 /// when out of memory.
-bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> ca_names(X509_STORE* store) {
+bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> ca_names(const TrustStore& store) {
   bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> out(sk_CRYPTO_BUFFER_new_null());
-  const STACK_OF(X509_OBJECT)* objects = X509_STORE_get0_objects(store);
-  for (std::size_t i = 0; out && i < sk_X509_OBJECT_num(objects); ++i) {
-    const X509* certificate = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
-    if (certificate == nullptr) continue;
+  for (const auto& certificate : store.certificates()) {
+    if (!out) break;
     std::uint8_t* der = nullptr;
-    const int size = i2d_X509_NAME(X509_get_subject_name(certificate), &der);
+    const int size = i2d_X509_NAME(X509_get_subject_name(certificate.get()), &der);
     const bssl::UniquePtr<std::uint8_t> owner(der);
     if (size <= 0) return nullptr;
     bssl::UniquePtr<CRYPTO_BUFFER> name(
@@ -219,7 +217,7 @@ std::optional<Rejection> Context::Impl::check_server(const STACK_OF(CRYPTO_BUFFE
       const auto now = VerifiedChains::Clock::now();
       const Digest checked = digest_of(chain, reference);
       if (verified.contains(checked, now)) return std::nullopt;
-      const auto result = verify_server(roots.get(), chain, {.reference = reference, .pins = pins});
+      const auto result = verify_server(*roots, chain, {.reference = reference, .pins = pins});
       if (!result) return result.error();
       verified.add(checked, now, *result);
       return std::nullopt;
@@ -241,7 +239,7 @@ std::optional<Rejection> Context::Impl::check_client(const SSL* ssl) const {
   const auto now = VerifiedChains::Clock::now();
   const Digest checked = digest_of(chain, {});
   if (verified.contains(checked, now)) return std::nullopt;
-  const auto result = verify_client(roots.get(), chain);
+  const auto result = verify_client(*roots, chain);
   if (!result) return result.error();
   verified.add(checked, now, *result);
   return std::nullopt;
@@ -333,8 +331,8 @@ Result<std::shared_ptr<const Context>> Context::client(const ClientOptions& opti
     case Verification::full: {
       auto roots = read_trust_store(options.ca_file);
       if (!roots) return fail(roots.error());
-      policy.add(roots->contents);
-      impl->roots = std::move(roots->store);
+      impl->roots = std::move(*roots);
+      policy.add(impl->roots->contents());
       break;
     }
   }
@@ -392,9 +390,9 @@ Result<std::shared_ptr<const Context>> Context::server(const ServerOptions& opti
   if (!options.client_ca.empty()) {
     auto roots = read_trust_store(options.client_ca);
     if (!roots) return fail(roots.error());
-    policy.add(roots->contents);
-    impl->roots = std::move(roots->store);
-    auto names = ca_names(impl->roots.get());
+    impl->roots = std::move(*roots);
+    policy.add(impl->roots->contents());
+    auto names = ca_names(*impl->roots);
     if (!names) return library_failure();
     SSL_CTX_set0_client_CAs(ctx, names.release());
     SSL_CTX_set_max_cert_list(ctx, kMaxClientChain);

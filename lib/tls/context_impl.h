@@ -15,6 +15,7 @@
 #include "lib/tls/fingerprint.h"
 #include "lib/tls/session_cache.h"
 #include "lib/tls/ticket_keys.h"
+#include "lib/tls/trust_store.h"
 #include "lib/tls/verified_chains.h"
 #include "lib/tls/verify.h"
 
@@ -43,7 +44,7 @@ struct Context::Impl {
   RecordCodecChoice record_codec = RecordCodecChoice::automatic;
   Verification verification = Verification::full;
   std::vector<Pin> pins;
-  bssl::UniquePtr<X509_STORE> roots;            ///< client role with Verification::full; client_ca
+  std::unique_ptr<TrustStore> roots;            ///< client role with Verification::full; client_ca
   std::vector<ServerCertificate> certificates;  ///< server role, not empty
   std::vector<OwnCertificate> own;              ///< both roles
   std::shared_ptr<TicketKeys> ticket_keys;      ///< server role

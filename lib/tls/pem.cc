@@ -191,19 +191,16 @@ Result<std::vector<ReadCertificate>> read_all(const std::string& path, Unparsabl
   return out;
 }
 
-Result<TrustStore> read_store(const std::string& path, Unparsable unparsable) {
-  const auto certificates = read_all(path, unparsable);
+Result<std::unique_ptr<TrustStore>> read_store(const std::string& path, Unparsable unparsable) {
+  auto certificates = read_all(path, unparsable);
   if (!certificates) return fail(certificates.error());
-  bssl::UniquePtr<X509_STORE> store(X509_STORE_new());
-  if (!store) return fail(Errc::system, "out of memory");
-  Fingerprint contents;
-  for (const auto& [der, certificate] : *certificates) {
-    contents.add(der.get());
-    if (X509_STORE_add_cert(store.get(), certificate.get()) != 1) {
+  auto store = std::make_unique<TrustStore>();
+  for (auto& [der, certificate] : *certificates) {
+    if (!store->add(der.get(), std::move(certificate))) {
       return fail(Errc::system, path + ": " + library_text());
     }
   }
-  return TrustStore{std::move(store), contents.finish()};
+  return store;
 }
 
 /// The first private key of a file; every other block must be whole, too.
@@ -272,7 +269,7 @@ std::string system_trust_store() {
   return {};
 }
 
-Result<TrustStore> read_trust_store(const std::string& ca_file) {
+Result<std::unique_ptr<TrustStore>> read_trust_store(const std::string& ca_file) {
   if (!ca_file.empty()) return read_store(ca_file, Unparsable::refuse);
   if (const auto path = system_trust_store(); !path.empty()) {
     return read_store(path, Unparsable::leave_out);

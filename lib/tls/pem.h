@@ -2,6 +2,7 @@
 
 // Certificates, keys and trust stores from files. Every error is Errc::config and names the file.
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -9,7 +10,7 @@
 
 #include "lib/base/error.h"
 #include "lib/tls/boringssl.h"
-#include "lib/tls/fingerprint.h"
+#include "lib/tls/trust_store.h"
 
 namespace starttls::tls {
 
@@ -33,13 +34,8 @@ namespace starttls::tls {
 /// A file that is_kept_secret, as a private key's; the caller wipes the text.
 [[nodiscard]] Result<std::string> read_secret(const std::string& path);
 
-struct TrustStore {
-  bssl::UniquePtr<X509_STORE> store;
-  Digest contents;  ///< of all certificates in it
-};
-
 /// A store of the certificates in `ca_file`, all of which must parse. "" = the system's trust
 /// store; of that, certificates which the library does not take are left out.
-[[nodiscard]] Result<TrustStore> read_trust_store(const std::string& ca_file);
+[[nodiscard]] Result<std::unique_ptr<TrustStore>> read_trust_store(const std::string& ca_file);
 
 }  // namespace starttls::tls

@@ -9,7 +9,8 @@
 namespace starttls::tls {
 namespace {
 
-constexpr int kMaxDepth = 10;  // certificates between leaf and root; public chains have one or two
+constexpr int kMaxDepth = 10;   // certificates between leaf and root; public chains have one or two
+constexpr int kMaxDetours = 8;  // paths that are tried after the first
 constexpr unsigned kMinRsaBits = 2048;
 constexpr unsigned kMinEcBits = 256;
 constexpr std::size_t kMaxReference = 100;  // octets of our own name told to the client
@@ -36,8 +37,8 @@ bssl::UniquePtr<X509> parse_leaf(const STACK_OF(CRYPTO_BUFFER) * chain) {
   return bssl::UniquePtr<X509>(X509_parse_from_buffer(sk_CRYPTO_BUFFER_value(chain, 0)));
 }
 
-/// What the peer sent behind its leaf. What does not parse is left out: if it was needed there is
-/// no path, else it does no harm.
+/// What the peer sent after its leaf. What does not parse is left out: if it was needed there is no
+/// path, otherwise it does no harm.
 bssl::UniquePtr<STACK_OF(X509)> parse_intermediates(const STACK_OF(CRYPTO_BUFFER) * chain) {
   bssl::UniquePtr<STACK_OF(X509)> out(sk_X509_new_null());
   for (std::size_t i = 1; out && i < sk_CRYPTO_BUFFER_num(chain); ++i) {
@@ -45,6 +46,20 @@ bssl::UniquePtr<STACK_OF(X509)> parse_intermediates(const STACK_OF(CRYPTO_BUFFER
     if (parsed && !bssl::PushToStack(out.get(), std::move(parsed))) return nullptr;
   }
   ERR_clear_error();
+  return out;
+}
+
+bool is_valid_at(const X509* certificate, UnixTime now) {
+  return time_of(X509_get0_notBefore(certificate)) <= now &&
+         now <= time_of(X509_get0_notAfter(certificate));
+}
+
+bssl::UniquePtr<STACK_OF(X509)> valid_at(UnixTime now, const STACK_OF(X509) * certificates) {
+  bssl::UniquePtr<STACK_OF(X509)> out(sk_X509_new_null());
+  for (std::size_t i = 0; out && i < sk_X509_num(certificates); ++i) {
+    X509* const each = sk_X509_value(certificates, i);
+    if (is_valid_at(each, now) && !bssl::PushToStack(out.get(), bssl::UpRef(each))) return nullptr;
+  }
   return out;
 }
 
@@ -134,18 +149,28 @@ tl::unexpected<Rejection> unreadable() {
   return tl::unexpected(reject("certificate cannot be read", SSL_AD_BAD_CERTIFICATE, {}));
 }
 
-/// A path from `leaf` to one of `roots`, and every key and signature on it strong enough. `purpose`
-/// is "ssl_server" or "ssl_client": purpose and trust in one, without which a client's certificate
-/// would do for a server. Afterwards `ctx` holds the path.
-std::optional<Rejection> verify_path(X509_STORE_CTX* ctx, X509_STORE* roots, X509* leaf,
-                                     const STACK_OF(CRYPTO_BUFFER) * chain, const char* purpose) {
-  // They must live as long as the verification, not as its result, which holds references.
-  const auto intermediates = parse_intermediates(chain);
-  if (ctx == nullptr || !intermediates ||
-      X509_STORE_CTX_init(ctx, roots, leaf, intermediates.get()) != 1 ||
-      X509_STORE_CTX_set_default(ctx, purpose) != 1) {
-    ERR_clear_error();
-    return reject("certificate cannot be checked", SSL_AD_INTERNAL_ERROR, {});
+/// What a path is made of.
+struct Material {
+  X509* leaf;
+  X509_STORE* roots;
+  STACK_OF(X509) * intermediates;
+  const char*
+      purpose;  ///< "ssl_server" or "ssl_client": without it a client's would do for a server
+};
+
+Rejection cannot_check() {
+  ERR_clear_error();
+  return reject("certificate cannot be checked", SSL_AD_INTERNAL_ERROR, {});
+}
+
+/// The path that the library finds first, if every key and signature on it is strong enough.
+/// Afterwards `ctx` holds it, or as much of it as there was.
+std::optional<Rejection> try_path(X509_STORE_CTX* ctx, const Material& material) {
+  X509* const leaf = material.leaf;
+  X509_STORE_CTX_cleanup(ctx);
+  if (X509_STORE_CTX_init(ctx, material.roots, leaf, material.intermediates) != 1 ||
+      X509_STORE_CTX_set_default(ctx, material.purpose) != 1) {
+    return cannot_check();
   }
   X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(ctx);
   X509_VERIFY_PARAM_set_depth(param, kMaxDepth);
@@ -169,6 +194,53 @@ std::optional<Rejection> verify_path(X509_STORE_CTX* ctx, X509_STORE* roots, X50
     return reject(std::move(why), SSL_AD_BAD_CERTIFICATE, std::move(told));
   }
   return std::nullopt;
+}
+
+/// Takes from `intermediates` the highest certificate of a path that led nowhere, if there is
+/// another of the same name to go on with. False if there is none.
+bool take_out_dead_end(const STACK_OF(X509) * path, STACK_OF(X509) * intermediates) {
+  for (std::size_t above = sk_X509_num(path); above > 1; --above) {
+    X509* const tried = sk_X509_value(path, above - 1);
+    bool is_here = false;
+    bool has_twin = false;
+    for (std::size_t i = 0; i < sk_X509_num(intermediates); ++i) {
+      X509* const other = sk_X509_value(intermediates, i);
+      is_here = is_here || other == tried;
+      has_twin = has_twin || (other != tried && X509_NAME_cmp(X509_get_subject_name(other),
+                                                              X509_get_subject_name(tried)) == 0);
+    }
+    if (!is_here || !has_twin) continue;
+    X509_free(sk_X509_delete_ptr(intermediates, tried));
+    return true;
+  }
+  return false;
+}
+
+/// A path, whichever certificate of a name it needs (openssl/openssl#10716). `material`'s
+/// intermediates are used up. A refusal is the first one.
+std::optional<Rejection> find_path(X509_STORE_CTX* ctx, const Material& material) {
+  auto rejection = try_path(ctx, material);
+  for (int detours = 0; rejection && detours < kMaxDetours; ++detours) {
+    if (!take_out_dead_end(X509_STORE_CTX_get0_chain(ctx), material.intermediates)) break;
+    if (!try_path(ctx, material)) return std::nullopt;
+  }
+  return rejection;
+}
+
+/// A path from `leaf` to one of `roots`; see try_path.
+std::optional<Rejection> verify_path(X509_STORE_CTX* ctx, const TrustStore& roots, X509* leaf,
+                                     const STACK_OF(CRYPTO_BUFFER) * chain, const char* purpose) {
+  const UnixTime now = UnixTime::of(std::chrono::system_clock::now());
+  const auto valid_roots = roots.valid_at(now);
+  // They must live as long as the verification, not as its result, which holds references.
+  const auto all = parse_intermediates(chain);
+  const auto valid = all ? valid_at(now, all.get()) : nullptr;
+  if (ctx == nullptr || !valid) return cannot_check();
+  const bool some_are_left_out =
+      valid_roots.get() != roots.all() || sk_X509_num(valid.get()) != sk_X509_num(all.get());
+  auto rejection = find_path(ctx, {leaf, valid_roots.get(), valid.get(), purpose});
+  if (!rejection || !some_are_left_out) return rejection;
+  return find_path(ctx, {leaf, roots.all(), all.get(), purpose});
 }
 
 /// Nothing where the key cannot be written down.
@@ -325,7 +397,7 @@ std::vector<CertificateInfo> describe_chain(const STACK_OF(CRYPTO_BUFFER) * chai
   return out;
 }
 
-Verified verify_server(X509_STORE* roots, const STACK_OF(CRYPTO_BUFFER) * chain,
+Verified verify_server(const TrustStore& roots, const STACK_OF(CRYPTO_BUFFER) * chain,
                        const ServerRule& rule) {
   const auto leaf = parse_leaf(chain);
   if (!leaf) return unreadable();
@@ -355,7 +427,7 @@ std::optional<Rejection> verify_pin(const STACK_OF(CRYPTO_BUFFER) * chain,
   return pin_mismatch(leaf.get(), presented_names(leaf.get()), pins);
 }
 
-Verified verify_client(X509_STORE* roots, const STACK_OF(CRYPTO_BUFFER) * chain) {
+Verified verify_client(const TrustStore& roots, const STACK_OF(CRYPTO_BUFFER) * chain) {
   if (chain == nullptr || sk_CRYPTO_BUFFER_num(chain) == 0) {
     return tl::unexpected(
         reject("a client certificate is required", SSL_AD_CERTIFICATE_REQUIRED, {}));

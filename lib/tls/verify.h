@@ -16,6 +16,7 @@
 #include "lib/tls/boringssl.h"
 #include "lib/tls/engine.h"
 #include "lib/tls/name_match.h"
+#include "lib/tls/trust_store.h"
 
 namespace starttls::tls {
 
@@ -37,8 +38,10 @@ using Verified = tl::expected<std::chrono::seconds, Rejection>;
 /// Checks the chain as sent by the peer, leaf first: a path to one of `roots` (any certificate in
 /// there is an anchor, a leaf or an intermediate too), valid now, fit for a TLS server, no RSA key
 /// below 2048 bits nor SHA-1 signature on the way (RFC 9155), the wanted name among the leaf's
-/// names, and a wanted pin on the path, whether of the leaf or of a CA.
-[[nodiscard]] Verified verify_server(X509_STORE* roots, const STACK_OF(CRYPTO_BUFFER) * chain,
+/// names, and a wanted pin on the path, whether of the leaf or of a CA. Of several certificates for
+/// one issuer, in the store or sent by the peer, the order does not matter: one that works is
+/// found.
+[[nodiscard]] Verified verify_server(const TrustStore& roots, const STACK_OF(CRYPTO_BUFFER) * chain,
                                      const ServerRule& rule);
 
 /// The pins alone decide: the leaf's key, since nothing ties what else was sent to it.
@@ -46,7 +49,8 @@ using Verified = tl::expected<std::chrono::seconds, Rejection>;
                                                   std::span<const Pin> pins);
 
 /// A client's chain, in the same way as a server's but for names. No chain at all is refused.
-[[nodiscard]] Verified verify_client(X509_STORE* roots, const STACK_OF(CRYPTO_BUFFER) * chain);
+[[nodiscard]] Verified verify_client(const TrustStore& roots,
+                                     const STACK_OF(CRYPTO_BUFFER) * chain);
 
 /// Leaf first, as the peer sent them; what does not parse is left out.
 [[nodiscard]] std::vector<CertificateInfo> describe_chain(const STACK_OF(CRYPTO_BUFFER) * chain);
