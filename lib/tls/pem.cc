@@ -59,8 +59,9 @@ Result<std::string> read_file(const std::string& path, Access access) {
   // Asked of the open file, not of the name: what was checked is what is read.
   if (access == Access::owner_only &&
       !is_kept_secret(status.st_mode, status.st_uid, status.st_gid, own_groups())) {
-    return fail(Errc::config, path + ": a secret that is open to group or others (mode " +
-                                  octal(status.st_mode) + "), it must be its owner's alone (0600)");
+    return fail(Errc::config,
+                path + ": a secret that is open to group or others (mode " + octal(status.st_mode) +
+                    "): set 0600, or 0640 with owner root and a group of this process");
   }
   std::string text;
   char chunk[16384];
@@ -245,8 +246,8 @@ Result<std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>> read_certificates(const std:
 bool is_kept_secret(mode_t mode, uid_t owner, gid_t group,
                     const std::vector<gid_t>& own_groups) noexcept {
   if ((mode & 077U) == 0) return true;
-  constexpr mode_t kReadByOwnerAndGroup = 0440;
-  if ((mode & 0777U & ~kReadByOwnerAndGroup) != 0 || owner != 0) return false;
+  constexpr mode_t kReadByOneGroup = 0640;
+  if ((mode & 0777U & ~kReadByOneGroup) != 0 || owner != 0) return false;
   return group == 0 || std::find(own_groups.begin(), own_groups.end(), group) != own_groups.end();
 }
 

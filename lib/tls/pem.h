@@ -19,12 +19,11 @@ namespace starttls::tls {
 [[nodiscard]] Result<std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>> read_certificates(
     const std::string& path);
 
-/// Whether a file of this mode, owner and group is open to nobody whom the owner does not mean to
-/// read it: it is his alone; or it is root's, who alone may change it, and whoever mounted it there
-/// lets one group read it (0440): one of `own_groups` (the fsGroup of a Kubernetes Secret), or
-/// root's own (a credential of systemd: it is ours by an access control list, whose mask shows as a
-/// right of the group). A key that people share through a group (Debian's ssl-cert, 0640) is not
-/// one.
+/// True if a file of this mode, owner and group can be read only by processes that its owner means.
+/// Either it is open to its owner alone. Or it is root's, and one group may read it (0440 or 0640):
+/// one of `own_groups` (Debian's ssl-cert, the fsGroup of a Kubernetes Secret), or root's own (a
+/// credential of systemd: an access control list lets us read it, and its mask shows as a right of
+/// the group).
 [[nodiscard]] bool is_kept_secret(mode_t mode, uid_t owner, gid_t group,
                                   const std::vector<gid_t>& own_groups) noexcept;
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import itertools
 import os
 import pathlib
 import pwd
@@ -495,22 +496,24 @@ class User(Sandbox):
         self.assertEqual([line["file"] for line in daemon.warnings(1)], [str(self.keys / "server.key")])
 
     def test_a_secret_of_its_group_is_one_at_start_and_at_reload(self):
-        """Mounted as root's, with the right for one group to read it."""
+        """Mounted as root's, with the right for one group to read it; or as Debian's ssl-cert (T7)."""
         self.write_for_user()
         os.chown(self.keys / "server.key", 0, self.gid)
-        os.chmod(self.keys / "server.key", 0o440)
-        daemon = self.start()
-        self.session(daemon.port)
-        self.hang_up(daemon, 1)
-        self.assertEqual(daemon.warnings(), [])
+        for mode in (0o440, 0o640):
+            with self.subTest(oct(mode)):
+                os.chmod(self.keys / "server.key", mode)
+                daemon = self.start()
+                self.session(daemon.port)
+                self.hang_up(daemon, 1)
+                self.assertEqual(daemon.warnings(), [])
 
     def test_a_group_that_only_the_starting_root_has_does_not_count(self):
         self.write_for_user()
         other = self.gid - 1
         os.chown(self.keys / "server.key", 0, other)
-        os.chmod(self.keys / "server.key", 0o440)
-        for arguments in ([], ["--check"]):
-            with self.subTest(arguments):
+        for mode, arguments in itertools.product((0o440, 0o640), ([], ["--check"])):
+            with self.subTest(mode=oct(mode), arguments=arguments):
+                os.chmod(self.keys / "server.key", mode)
                 result = run_to_end("--config", self.file, *arguments, extra_groups=[other])
                 self.assertEqual(result.returncode, 78)
                 self.assertIn("open to group or others", result.stderr)
