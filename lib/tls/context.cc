@@ -18,10 +18,11 @@ namespace {
 constexpr char kCiphers[] =
     "[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "[ECDHE-RSA-AES128-GCM-SHA256|ECDHE-RSA-CHACHA20-POLY1305]:ECDHE-RSA-AES256-GCM-SHA384";
-/// For a client that cannot do TLS 1.2, on a service that lets it: TLS 1.0 and 1.1 know no AEAD.
+/// For a client that cannot do TLS 1.2, on a service that lets it: TLS 1.0 and 1.1 know no AEAD. No
+/// RSA key transport: it has no forward secrecy, and its padding has been an oracle again and
+/// again.
 constexpr char kLegacyCiphers[] =
-    "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA:"
-    "AES128-SHA:AES256-SHA";
+    "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA";
 
 /// Octets of a server's chain: the flight that carries it fits into `kHandshakeRoom` with all its
 /// frames.
