@@ -58,18 +58,35 @@ bssl::UniquePtr<EVP_PKEY> make_rsa_key(int bits) {
   return key;
 }
 
-bssl::UniquePtr<EVP_PKEY> make_ecdsa_key() {
+bssl::UniquePtr<EVP_PKEY> make_ecdsa_key(int curve) {
   bssl::UniquePtr<EVP_PKEY> key(checked(EVP_PKEY_new(), "key"));
-  const bssl::UniquePtr<EC_KEY> ec(checked(EC_KEY_new_by_curve_name(NID_X9_62_prime256v1), "key"));
+  const bssl::UniquePtr<EC_KEY> ec(checked(EC_KEY_new_by_curve_name(curve), "key"));
   check(EC_KEY_generate_key(ec.get()) == 1 && EVP_PKEY_set1_EC_KEY(key.get(), ec.get()) == 1,
         "ECDSA key");
   return key;
 }
 
+bssl::UniquePtr<EVP_PKEY> make_ed25519_key() {
+  unsigned char seed[32];
+  RAND_bytes(seed, sizeof(seed));
+  return bssl::UniquePtr<EVP_PKEY>(checked(
+      EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr, seed, sizeof(seed)), "Ed25519 key"));
+}
+
+bool is_rsa(KeyType type) {
+  return type == KeyType::rsa_2048 || type == KeyType::rsa_1024;
+}
+
 bssl::UniquePtr<EVP_PKEY> make_key(KeyType type) {
   switch (type) {
     case KeyType::ecdsa_p256:
-      return make_ecdsa_key();
+      return make_ecdsa_key(NID_X9_62_prime256v1);
+    case KeyType::ecdsa_p384:
+      return make_ecdsa_key(NID_secp384r1);
+    case KeyType::ecdsa_p521:
+      return make_ecdsa_key(NID_secp521r1);
+    case KeyType::ed25519:
+      return make_ed25519_key();
     case KeyType::rsa_2048:
       return make_rsa_key(2048);
     case KeyType::rsa_1024:
@@ -138,7 +155,7 @@ void add_key_usage(X509* certificate, const CertificateOptions& options) {
   } else {
     check(ASN1_BIT_STRING_set_bit(bits.get(), 0, 1) == 1, "key usage");
     // RSA key exchange of TLS 1.2 and older.
-    if (options.key != KeyType::ecdsa_p256) {
+    if (is_rsa(options.key)) {
       check(ASN1_BIT_STRING_set_bit(bits.get(), 2, 1) == 1, "key usage");
     }
   }
@@ -242,6 +259,7 @@ bssl::UniquePtr<X509> make_certificate(const CertificateOptions& options, EVP_PK
   add_name_constraints(certificate, options);
   add_key_identifiers(certificate, key, issuer_key);
   const EVP_MD* digest = options.digest == Digest::sha1 ? EVP_sha1() : EVP_sha256();
+  if (EVP_PKEY_id(issuer_key) == EVP_PKEY_ED25519) digest = nullptr;  // it has its own
   check(X509_sign(certificate, issuer_key, digest) > 0, "signature");
   return out;
 }

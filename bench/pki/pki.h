@@ -11,7 +11,14 @@
 
 namespace starttls::pki {
 
-enum class KeyType : std::uint8_t { ecdsa_p256, rsa_2048, rsa_1024 };
+enum class KeyType : std::uint8_t {
+  ecdsa_p256,
+  ecdsa_p384,
+  ecdsa_p521,
+  ed25519,
+  rsa_2048,
+  rsa_1024,
+};
 enum class Usage : std::uint8_t { server, client, unspecified };  ///< extended key usage
 enum class Digest : std::uint8_t { sha256, sha1 };
 

@@ -32,11 +32,18 @@ constexpr std::size_t kMaxChain = kHandshakeRoom / 2;
 /// fit too.
 constexpr std::size_t kMaxClientChain = kHandshakeRoom / 4;
 
-/// What a server may sign its handshake with: no SHA-1 (RFC 9155).
-constexpr std::uint16_t kVerifySchemes[] = {
-    SSL_SIGN_ECDSA_SECP256R1_SHA256, SSL_SIGN_RSA_PSS_RSAE_SHA256, SSL_SIGN_RSA_PKCS1_SHA256,
-    SSL_SIGN_ECDSA_SECP384R1_SHA384, SSL_SIGN_RSA_PSS_RSAE_SHA384, SSL_SIGN_RSA_PKCS1_SHA384,
-    SSL_SIGN_RSA_PSS_RSAE_SHA512,    SSL_SIGN_RSA_PKCS1_SHA512};
+/// What a peer may sign its handshake with, by the kinds of keys that are accepted: no SHA-1 (RFC
+/// 9155), which is among the library's own. TLS 1.0 and 1.1 have no such choice.
+constexpr std::uint16_t kVerifySchemes[] = {SSL_SIGN_ECDSA_SECP256R1_SHA256,
+                                            SSL_SIGN_RSA_PSS_RSAE_SHA256,
+                                            SSL_SIGN_RSA_PKCS1_SHA256,
+                                            SSL_SIGN_ECDSA_SECP384R1_SHA384,
+                                            SSL_SIGN_RSA_PSS_RSAE_SHA384,
+                                            SSL_SIGN_RSA_PKCS1_SHA384,
+                                            SSL_SIGN_ED25519,
+                                            SSL_SIGN_ECDSA_SECP521R1_SHA512,
+                                            SSL_SIGN_RSA_PSS_RSAE_SHA512,
+                                            SSL_SIGN_RSA_PKCS1_SHA512};
 
 std::uint16_t wire_version(Version version) noexcept {
   switch (version) {
@@ -53,23 +60,29 @@ std::uint16_t wire_version(Version version) noexcept {
 }
 
 /// P-256 and P-384 stay in the list: without them no certificate on these curves works in TLS 1.2.
-bool set_groups(SSL_CTX* ctx) {
+/// P-521 is in a client's list for the same reason, and last, because it is slow.
+bool set_groups(SSL_CTX* ctx, Role role) {
+  const bool client = role == Role::client;
 #ifdef SSL_GROUP_X25519_MLKEM768
   constexpr std::uint16_t kGroups[] = {SSL_GROUP_X25519_MLKEM768, SSL_GROUP_X25519,
-                                       SSL_GROUP_SECP256R1, SSL_GROUP_SECP384R1};
-  return SSL_CTX_set1_group_ids(ctx, kGroups, std::size(kGroups)) == 1;
+                                       SSL_GROUP_SECP256R1, SSL_GROUP_SECP384R1,
+                                       SSL_GROUP_SECP521R1};
+  return SSL_CTX_set1_group_ids(ctx, kGroups, std::size(kGroups) - (client ? 0 : 1)) == 1;
 #else
-  return SSL_CTX_set1_curves_list(ctx, "X25519:P-256:P-384") == 1;
+  return SSL_CTX_set1_curves_list(ctx,
+                                  client ? "X25519:P-256:P-384:P-521" : "X25519:P-256:P-384") == 1;
 #endif
 }
 
 /// What both roles have in common. The library's defaults that we rely on: no renegotiation, no
 /// early data; 32 empty records, 32 KeyUpdates or 4 warning alerts in a row end the connection.
-bssl::UniquePtr<SSL_CTX> new_ssl_ctx(Version min_version) {
+bssl::UniquePtr<SSL_CTX> new_ssl_ctx(Role role, Version min_version) {
   bssl::UniquePtr<SSL_CTX> ctx(SSL_CTX_new(TLS_with_buffers_method()));
   if (!ctx || SSL_CTX_set_min_proto_version(ctx.get(), wire_version(min_version)) != 1 ||
       SSL_CTX_set_max_proto_version(ctx.get(), TLS1_3_VERSION) != 1 ||
-      SSL_CTX_set_strict_cipher_list(ctx.get(), kCiphers) != 1 || !set_groups(ctx.get())) {
+      SSL_CTX_set_strict_cipher_list(ctx.get(), kCiphers) != 1 || !set_groups(ctx.get(), role) ||
+      SSL_CTX_set_verify_algorithm_prefs(ctx.get(), kVerifySchemes, std::size(kVerifySchemes)) !=
+          1) {
     return nullptr;
   }
   SSL_CTX_set0_buffer_pool(ctx.get(), buffer_pool());
@@ -337,11 +350,10 @@ Result<std::shared_ptr<const Context>> Context::client(const ClientOptions& opti
       break;
     }
   }
-  impl->ssl_ctx = new_ssl_ctx(options.min_version);
+  impl->ssl_ctx = new_ssl_ctx(Role::client, options.min_version);
   SSL_CTX* ctx = impl->ssl_ctx.get();
   if (ctx == nullptr ||
       SSL_CTX_set_max_proto_version(ctx, wire_version(options.max_version)) != 1 ||
-      SSL_CTX_set_verify_algorithm_prefs(ctx, kVerifySchemes, std::size(kVerifySchemes)) != 1 ||
       SSL_CTX_set_app_data(ctx, impl.get()) != 1) {
     return library_failure();
   }
@@ -385,7 +397,7 @@ Result<std::shared_ptr<const Context>> Context::server(const ServerOptions& opti
     impl->own.push_back(certificate->own);
     impl->certificates.push_back(std::move(*certificate));
   }
-  impl->ssl_ctx = new_ssl_ctx(options.min_version);
+  impl->ssl_ctx = new_ssl_ctx(Role::server, options.min_version);
   SSL_CTX* ctx = impl->ssl_ctx.get();
   if (ctx == nullptr || SSL_CTX_set_app_data(ctx, impl.get()) != 1) return library_failure();
   if (!options.client_ca.empty()) {

@@ -105,8 +105,10 @@ std::string key_weakness(X509* certificate) {
     case EVP_PKEY_EC:
       if (bits >= kMinEcBits) return {};
       return "certificate key is too weak: EC with " + std::to_string(bits) + " bits";
-    default:
+    case EVP_PKEY_ED25519:
       return {};
+    default:
+      return "certificate has a key of an unknown kind";
   }
 }
 

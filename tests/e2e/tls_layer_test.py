@@ -27,6 +27,8 @@ MODES = ("implicit", "starttls")
 UNEXPECTED_MESSAGE, BAD_RECORD_MAC, RECORD_OVERFLOW, HANDSHAKE_FAILURE = 10, 20, 22, 40
 ILLEGAL_PARAMETER, DECODE_ERROR, PROTOCOL_VERSION, USER_CANCELED = 47, 50, 70, 90
 NO_RENEGOTIATION = 100
+# What peers may sign with: ECDSA, Ed25519, RSA-PSS, RSA, none of them with SHA-1 (RFC 9155).
+SIGNATURES = (0x403, 0x503, 0x603, 0x807, 0x804, 0x805, 0x806, 0x401, 0x501, 0x601)
 MIB = 1 << 20
 MAX_HELLO = 16384  # BoringSSL's limit for a ClientHello
 FLOOD = 20000  # records: what a connection may cost in CPU and memory shows
@@ -1090,13 +1092,20 @@ class OurHello(Layer):
                 # RFC 5746: a server that renegotiates in the old way is known by its silence.
                 self.assertIn(hello.RENEGOTIATION_INFO, said.extensions)
 
+    def test_s11_no_signature_with_sha_1_is_offered(self):
+        for name in self.ports:
+            with self.subTest(name):
+                offered = self.heard(name).numbers(hello.SIGNATURES)
+                self.assertEqual(sorted(offered), sorted(SIGNATURES))
+
     def test_what_is_offered(self):
         said = self.heard("implicit-0")
         is_real = lambda number: number & 0x0f0f != 0x0a0a  # RFC 8701: GREASE
         self.assertEqual({number for number in said.suites if is_real(number)},
                          {0x1301, 0x1302, 0x1303, 0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9})
         groups = [number for number in said.numbers(hello.GROUPS) if is_real(number)]
-        self.assertEqual(groups[-3:], [hello.X25519, hello.P256, hello.P384])
+        # P-521 is for certificates: TLS 1.2 takes none of a curve that is not in the list (T8).
+        self.assertEqual(groups[-4:], [hello.X25519, hello.P256, hello.P384, hello.P521])
         self.assertEqual({number for number in said.numbers(hello.VERSIONS, 1) if is_real(number)},
                          {0x303, 0x304})
         new = self.heard("new")
@@ -1136,7 +1145,7 @@ class ServersPolicy(Layer):
     def test_suites_and_groups_that_are_taken(self):
         for certificate, kind in (("server", "ECDSA"), ("server-rsa", "RSA")):
             for suite in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"):
-                for group in ("X25519", "prime256v1", "secp384r1"):
+                for group in ("X25519", "prime256v1", "secp384r1", "secp521r1"):
                     with self.subTest(kind, suite=suite, group=group):
                         context = server_context("TLSv1.2", certificate)
                         context.set_ciphers(f"ECDHE-{kind}-{suite}")
@@ -1145,7 +1154,7 @@ class ServersPolicy(Layer):
                         self.assertTrue(line.startswith(b"220 "), line)
                         self.assertEqual(session["upstream_tls"], "TLSv1.2")
                         self.assertRegex(session["upstream_cipher"], "_(GCM|CHACHA20)_")
-        for group in ("X25519", "prime256v1", "secp384r1"):
+        for group in ("X25519", "prime256v1", "secp384r1", "secp521r1"):
             for certificate in ("server", "server-rsa"):
                 context = server_context("TLSv1.3", certificate)
                 context.set_ecdh_curve(group)
@@ -1163,10 +1172,78 @@ class ServersPolicy(Layer):
                 self.assertTrue(line.startswith(b"421 4.7.5 "), line)
                 self.assertEqual(session["outcome"], "handshake")
         context = server_context("TLSv1.3")
-        context.set_ecdh_curve("secp521r1")
+        context.set_ecdh_curve("X448")
         self.assertTrue(self.session(context)[0].startswith(b"421 4.7.5 "))
         line, _ = self.session(server_context("TLSv1.2"), "new")
         self.assertRegex(line, rb"\A421 4\.7\.5 .*only speaks TLS 1\.2 or older")
+
+
+class OldClients(Layer):
+    """Old devices at a service that lets them in."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = cls.enterClassContext(FakeServer(serve))
+        cls.start(service("one", cls.server.port, "implicit", certificates=("server", "server-rsa"),
+                          downstream__min_tls="1.0"))
+
+    def test_t10_no_rsa_key_transport(self):
+        for version in (0x301, 0x302, 0x303):
+            for suites in ((0x2f, 0x35, 0x0a), (0x3c, 0x9c, 0x2f)):
+                with self.subTest(version=version, suites=suites):
+                    with self.client("one") as client:
+                        client.send(hello.records(hello.message(version=version, suites=suites))[0])
+                        self.assertEqual(client.rest()[0][5:], bytes((FATAL, HANDSHAKE_FAILURE)))
+                    self.assertIn("no shared cipher", self.session_of(client)["reason"])
+        # ECDHE with AES-CBC, for those versions only.
+        for version, first in ((0x301, HANDSHAKE), (0x302, HANDSHAKE), (0x303, ALERT)):
+            for suite in (0xc009, 0xc00a, 0xc013, 0xc014):
+                with self.subTest(version=version, suite=suite):
+                    client = self.enterContext(self.client("one"))
+                    client.send(hello.records(hello.message(version=version, suites=(suite,)))[0])
+                    self.assertEqual(client.exactly(1)[0], first)
+
+
+class AskedClients(Layer):
+    """What a client that must show a certificate hears first."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = cls.enterClassContext(FakeServer(serve))
+        cls.start(service("one", cls.server.port, "implicit", downstream__client_ca=pki().ca))
+
+    def request(self, name):
+        """(signature schemes, names of CAs) of a CertificateRequest of TLS 1.2 (RFC 5246 7.4.4)."""
+        client = self.enterContext(self.client(name))
+        client.send(hello.records(hello.message())[0])
+        messages = b""
+        while True:
+            while len(messages) >= 4 and len(messages) >= 4 + int.from_bytes(messages[1:4], "big"):
+                end = 4 + int.from_bytes(messages[1:4], "big")
+                kind, body, messages = messages[0], messages[4:end], messages[end:]
+                if kind == 13:
+                    return certificate_request(body)
+            head = client.exactly(5)
+            self.assertEqual(head[0], HANDSHAKE)
+            messages += client.exactly(int.from_bytes(head[3:], "big"))
+
+    def test_s11_no_signature_with_sha_1_is_accepted(self):
+        schemes, names = self.request("one")
+        self.assertEqual(sorted(schemes), sorted(SIGNATURES))
+        self.assertEqual(len(names), 1)
+        self.assertIn(b"starttls-proxy test root", names[0])
+
+
+def certificate_request(body):
+    at = 1 + body[0]
+    end = at + 2 + int.from_bytes(body[at:at + 2], "big")
+    schemes = [int.from_bytes(body[i:i + 2], "big") for i in range(at + 2, end, 2)]
+    names, at = [], end + 2
+    while at < len(body):
+        size = int.from_bytes(body[at:at + 2], "big")
+        names.append(body[at + 2:at + 2 + size])
+        at += 2 + size
+    return schemes, names
 
 
 class Reloads(unittest.TestCase):

@@ -97,6 +97,11 @@ LibraryEnd::LibraryEnd(const LibraryOptions& options) : ctx_(SSL_CTX_new(TLS_met
                                             options.verify_schemes.size()) == 1,
          "schemes");
   }
+  if (!options.signing_schemes.empty()) {
+    must(SSL_CTX_set_signing_algorithm_prefs(ctx, options.signing_schemes.data(),
+                                             options.signing_schemes.size()) == 1,
+         "schemes");
+  }
 }
 
 void LibraryEnd::use(const pki::Identity& identity) {

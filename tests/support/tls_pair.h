@@ -78,9 +78,11 @@ struct LibraryOptions {
   std::uint16_t max_version = TLS1_3_VERSION;
   std::string ciphers = {};                        ///< "" = the library's own
   std::vector<std::uint16_t> verify_schemes = {};  ///< signature_algorithms of a client
-  std::string server_name = {};                    ///< SNI of a client
-  std::vector<std::string> alpn = {};              ///< what a client offers
-  SSL_SESSION* session = nullptr;  ///< that a client offers to resume; not taken over
+  std::vector<std::uint16_t> signing_schemes =
+      {};                              ///< what it signs with; empty: the library's own
+  std::string server_name = {};        ///< SNI of a client
+  std::vector<std::string> alpn = {};  ///< what a client offers
+  SSL_SESSION* session = nullptr;      ///< that a client offers to resume; not taken over
   std::optional<pki::Identity> certificate = {};  ///< of a client
   bool asks_for_certificate = false;              ///< a server that refuses clients without one
 };
