@@ -103,7 +103,8 @@ class Context {
 [[nodiscard]] Result<> check_trust_store(const std::string& ca_file);
 [[nodiscard]] Result<> check_ticket_keys(const std::string& file);
 
-/// Where the system's trust store is; "" where there is none.
+/// Where the system's trust store is: the file that SSL_CERT_FILE names, otherwise the first of the
+/// usual ones that can be read; "" if there is none.
 [[nodiscard]] std::string system_trust_store();
 
 /// "BoringSSL (API 17)" or what the library at hand says of itself.

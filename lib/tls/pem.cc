@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <string_view>
 #include <system_error>
@@ -23,9 +24,17 @@ namespace {
 constexpr std::size_t kMaxFile = std::size_t{16}
                                  << 20U;  // a system's trust store has 0.2 MiB; fits an int
 
-/// Debian and Alpine, Fedora, BSD.
-constexpr const char* kSystemStores[] = {"/etc/ssl/certs/ca-certificates.crt",
-                                         "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"};
+constexpr const char* kSystemStores[] = {
+    "/etc/ssl/certs/ca-certificates.crt",                 // Debian, Arch, Alpine
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  // Fedora, RHEL
+    "/etc/pki/tls/certs/ca-bundle.crt",                   // Fedora and RHEL of old
+    "/var/lib/ca-certificates/ca-bundle.pem",             // SUSE
+    "/etc/ssl/ca-bundle.pem",                             // SUSE of old
+    "/etc/ssl/cert.pem",                                  // Alpine of old, BSD
+};
+
+/// As OpenSSL and Go take it: instead of all of the above.
+constexpr const char* kStoreVariable = "SSL_CERT_FILE";
 
 enum class Access : std::uint8_t { any, owner_only };
 
@@ -192,6 +201,13 @@ Result<std::vector<ReadCertificate>> read_all(const std::string& path, Unparsabl
   return out;
 }
 
+/// "" if the environment names none. Not asked if the file system gives this program more rights
+/// than the user has that starts it.
+std::string named_store() {
+  const char* const path = ::secure_getenv(kStoreVariable);
+  return path != nullptr ? path : "";
+}
+
 Result<std::unique_ptr<TrustStore>> read_store(const std::string& path, Unparsable unparsable) {
   auto certificates = read_all(path, unparsable);
   if (!certificates) return fail(certificates.error());
@@ -264,6 +280,7 @@ Result<std::string> read_secret(const std::string& path) {
 }
 
 std::string system_trust_store() {
+  if (auto named = named_store(); !named.empty()) return named;
   for (const char* path : kSystemStores) {
     if (::access(path, R_OK) == 0) return path;
   }
@@ -273,7 +290,9 @@ std::string system_trust_store() {
 Result<std::unique_ptr<TrustStore>> read_trust_store(const std::string& ca_file) {
   if (!ca_file.empty()) return read_store(ca_file, Unparsable::refuse);
   if (const auto path = system_trust_store(); !path.empty()) {
-    return read_store(path, Unparsable::leave_out);
+    auto store = read_store(path, Unparsable::leave_out);
+    if (store || named_store().empty()) return store;
+    return fail(Errc::config, store.error().reason + " (named by " + kStoreVariable + ")");
   }
   return fail(Errc::config, std::string(kSystemStores[0]) +
                                 ": the system's trust store is missing; install ca-certificates or "

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import itertools
+import os
 import pathlib
 import re
 import socket
@@ -12,7 +13,7 @@ import warnings
 
 from support import main, wait
 from support.client import FIN, Client
-from support.daemon import Daemon, toml
+from support.daemon import Daemon, configuration, run_to_end, toml
 from support.dialects import PROTOCOLS, greeted, serve
 from support.environment import pki
 from support.fake_server import FakeServer
@@ -318,6 +319,52 @@ class Servers(Certificates):
         self.assertIn("certificate is not checked", daemon.text())
         session = daemon.session()
         self.assertEqual((session["level"], session["upstream_verify"]), ("warn", "none"))
+
+
+class TrustStores(unittest.TestCase):
+    """Where the system's trust store is looked for."""
+
+    def greeting(self, **options):
+        """What a client of a verified server hears."""
+        server = self.enterContext(FakeServer(Script("smtp", True, server_context("server"))))
+        text = configuration(server.port, upstream={"tls": "implicit", "ca_file": ""})
+        with Daemon(text, **options) as daemon, daemon.connect() as client:
+            return client.line()
+
+    @staticmethod
+    def environment(file=None):
+        others = {name: value for name, value in os.environ.items() if name != "SSL_CERT_FILE"}
+        return {"env": others | ({"SSL_CERT_FILE": file} if file else {})}
+
+    def check(self, file):
+        return run_to_end("--check", "--protocol", "smtp", "--listen", "127.0.0.1:1", "--upstream",
+                          "127.0.0.1:2", **self.environment(file))
+
+    def test_t12_stores_of_distributions(self):
+        if os.geteuid() != 0:
+            self.skipTest("folders of its own want root")
+        script = ("mount -t tmpfs none /etc && mount -t tmpfs none /var/lib && "
+                  'mkdir -p "$(dirname "$0")" && cp "$1" "$0" && shift && exec "$@"')
+        for path in ("/etc/ssl/certs/ca-certificates.crt",
+                     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+                     "/etc/pki/tls/certs/ca-bundle.crt", "/var/lib/ca-certificates/ca-bundle.pem",
+                     "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"):
+            with self.subTest(path):
+                wrapper = ["unshare", "--mount", "sh", "-c", script, path, pki().ca]
+                greeting = self.greeting(wrapper=wrapper, options=self.environment())
+                self.assertRegex(greeting, rb"\A220 ")
+
+    def test_t12_the_environment_names_one(self):
+        self.assertRegex(self.greeting(options=self.environment(pki().ca)), rb"\A220 ")
+        other = self.environment(pki().pair("self-signed")[0])
+        self.assertRegex(self.greeting(options=other), rb"\A421 4\.7\.5 .*unknown CA")
+
+    def test_t12_a_file_that_cannot_be_read_is_not_replaced_by_another(self):
+        self.assertEqual(self.check(pki().ca).returncode, 0)
+        result = self.check("/nowhere/ca.pem")
+        self.assertEqual(result.returncode, 78)
+        self.assertIn("/nowhere/ca.pem: No such file or directory (named by SSL_CERT_FILE)",
+                      result.stderr)
 
 
 class OurCertificate(Certificates):
