@@ -138,6 +138,14 @@ void write_odd_servers(const std::string& folder, const Identity& root, const Id
   named("wildcard", "*.example.test");
   named("partial-wildcard", "m*.example.test");
 
+  // Names of CAs that exceed what a CertificateRequest can hold (RFC 8446 §4.2.4): 64 KiB.
+  std::string many = root.certificate_pem();
+  for (int i = 1000; i < 1900; ++i) {
+    const auto name = std::to_string(i) + std::string(60, 'x');  // 64 is the most
+    many += root.issue_for(ca, {.common_name = name, .ca = true}).certificate_pem();
+  }
+  write_file(folder + "/many-ca.pem", many, 0644);
+
   // RFC 5280 §4.1.2.5: no end that is known.
   CertificateOptions endless = server_options();
   endless.ends = std::chrono::seconds{253'402'300'799};  // 9999-12-31 23:59:59

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -31,6 +32,11 @@ constexpr std::size_t kMaxChain = kHandshakeRoom / 2;
 /// Octets of a client's chain. The ticket of a session carries it, and the flight with it has to
 /// fit too.
 constexpr std::size_t kMaxClientChain = kHandshakeRoom / 4;
+
+/// Bytes of the names of CAs from which clients may have a certificate. A CertificateRequest holds
+/// 64 KiB of them, but it shares its flight with the chain. A longer list is left out: then a
+/// client shows the certificate that it has.
+constexpr std::size_t kMaxCaNames = kHandshakeRoom / 4;
 
 /// What a peer may sign its handshake with, by the kinds of keys that are accepted: no SHA-1 (RFC
 /// 9155), which is among the library's own. TLS 1.0 and 1.1 have no such choice.
@@ -174,10 +180,12 @@ Digest session_context(const Digest& policy, const PresentedNames& names) noexce
   return all.finish();
 }
 
-/// Subjects of a store, by which a client chooses among its certificates (RFC 8446 §4.2.4). Null
-/// when out of memory.
+/// Subjects of a store, by which a client chooses among its certificates (RFC 8446 §4.2.4); none if
+/// there are too many. Null when out of memory.
 bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> ca_names(const TrustStore& store) {
   bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> out(sk_CRYPTO_BUFFER_new_null());
+  std::set<const CRYPTO_BUFFER*> known;  // equal names are one buffer of the pool
+  std::size_t bytes = 0;
   for (const auto& certificate : store.certificates()) {
     if (!out) break;
     std::uint8_t* der = nullptr;
@@ -186,7 +194,14 @@ bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> ca_names(const TrustStore& store) {
     if (size <= 0) return nullptr;
     bssl::UniquePtr<CRYPTO_BUFFER> name(
         CRYPTO_BUFFER_new(der, static_cast<std::size_t>(size), buffer_pool()));
-    if (!name || !bssl::PushToStack(out.get(), std::move(name))) return nullptr;
+    if (!name) return nullptr;
+    if (!known.insert(name.get()).second) continue;
+    bytes += sizeof(std::uint16_t) + static_cast<std::size_t>(size);
+    if (bytes > kMaxCaNames) {
+      out.reset(sk_CRYPTO_BUFFER_new_null());
+      break;
+    }
+    if (!bssl::PushToStack(out.get(), std::move(name))) return nullptr;
   }
   return out;
 }

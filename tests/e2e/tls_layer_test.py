@@ -1210,7 +1210,18 @@ class AskedClients(Layer):
     @classmethod
     def setUpClass(cls):
         cls.server = cls.enterClassContext(FakeServer(serve))
-        cls.start(service("one", cls.server.port, "implicit", downstream__client_ca=pki().ca))
+        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        blocks = (pki().folder / "many-ca.pem").read_text().split("-----BEGIN")[1:]
+        # How many names of 84 bytes; 16 KiB are told.
+        cls.counts = {"few": 100, "most": 185, "more": 215, "64k": 775, "all": len(blocks)}
+        services = []
+        for name, count in cls.counts.items():
+            file = cls.folder / f"{name}.pem"
+            file.write_text("".join("-----BEGIN" + block for block in blocks[:count]))
+            services.append(service(name, cls.server.port, "implicit",
+                                    downstream__client_ca=str(file)))
+        cls.start(service("one", cls.server.port, "implicit", downstream__client_ca=pki().ca),
+                  *services)
 
     def request(self, name):
         """(signature schemes, names of CAs) of a CertificateRequest of TLS 1.2 (RFC 5246 7.4.4)."""
@@ -1232,6 +1243,25 @@ class AskedClients(Layer):
         self.assertEqual(sorted(schemes), sorted(SIGNATURES))
         self.assertEqual(len(names), 1)
         self.assertIn(b"starttls-proxy test root", names[0])
+
+
+    def test_t5_a_list_of_names_that_is_too_long_is_left_out(self):
+        for name, count in self.counts.items():
+            with self.subTest(name):
+                _, names = self.request(name)
+                self.assertEqual(len(names), count if name in ("few", "most") else 0)
+
+    def test_t5_clients_come_in_whatever_the_length(self):
+        for name in self.counts:
+            for version in VERSIONS:
+                with self.subTest(name, version=version), self.client(name) as client:
+                    context = client_context(version)
+                    context.load_cert_chain(*pki().pair("client"))
+                    client.start_tls(context, "mail.test")
+                    self.assertRegex(client.line(), rb"\A220 ")
+        with self.client("all") as client:
+            client.start_tls(client_context(), "mail.test")
+            self.assertRegex(client.line(), rb"\A421 4\.7\.5 .*certificate is required")
 
 
 def certificate_request(body):
