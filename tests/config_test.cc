@@ -29,7 +29,8 @@ std::array<std::uint8_t, 16> ip(const std::string& text) {
 TEST_CASE("address: what is written comes back from to_string", "[config]") {
   const auto* const text = GENERATE("smtp.example.com:587", "127.0.0.1:0", "[::1]:65535",
                                     "[2001:db8::1]:25", "unix:/run/x.sock", "localhost:25",
-                                    "a_b.example.com.:25", "xn--bcher-kva.example:25");
+                                    "a_b.example.com.:25", "xn--bcher-kva.example:25",
+                                    "[fe80::1%eth0]:25", "[fe80::1%2]:25", "[febf::1%br-0.1@x]:25");
   CAPTURE(text);
   const auto address = parse_address(text);
   REQUIRE(address);
@@ -57,6 +58,32 @@ TEST_CASE("address: what is no address is refused in words", "[config]") {
       {"[127.0.0.1]:25", "'[127.0.0.1]:25': no IPv6 address stands in the brackets"},
       {"[mail.example.com]:25", "'[mail.example.com]:25': no IPv6 address stands in the brackets"},
       {"::1:25", "'::1:25': an IPv6 address stands in brackets: [::1]:PORT"},
+      // T6: no connection can have these.
+      {"[::ffff:127.0.0.1]:25",
+       "'[::ffff:127.0.0.1]:25': this is an IPv4 address: write 127.0.0.1:25"},
+      {"[::FFFF:7f00:1]:0", "'[::FFFF:7f00:1]:0': this is an IPv4 address: write 127.0.0.1:0"},
+      {"[::ffff:0:0]:25", "'[::ffff:0:0]:25': this is an IPv4 address: write 0.0.0.0:25"},
+      {"224.0.0.1:25", "'224.0.0.1:25': a multicast address has no TCP connections"},
+      {"239.255.255.255:25", "'239.255.255.255:25': a multicast address has no TCP connections"},
+      {"[ff02::1]:25", "'[ff02::1]:25': a multicast address has no TCP connections"},
+      {"[ff02::1%eth0]:25", "'[ff02::1%eth0]:25': a multicast address has no TCP connections"},
+      {"255.255.255.255:25", "'255.255.255.255:25': the broadcast address has no TCP connections"},
+      {"[fe80::1]:25",
+       "'[fe80::1]:25': a link-local address needs its interface: write [fe80::1%eth0]:PORT"},
+      // T9
+      {"[::1%lo]:25", "'[::1%lo]:25': only a link-local address (fe80::1%eth0) has an interface"},
+      {"[2001:db8::1%1]:25",
+       "'[2001:db8::1%1]:25': only a link-local address (fe80::1%eth0) has an interface"},
+      {"[fe80::1%]:25", "'[fe80::1%]:25': no interface is called like that"},
+      {"[fe80::1%a/b]:25", "'[fe80::1%a/b]:25': no interface is called like that"},
+      {"[fe80::1%a b]:25", "'[fe80::1%a b]:25': no interface is called like that"},
+      {"[fe80::1%%25]:25", "'[fe80::1%%25]:25': no interface is called like that"},
+      {"[fe80::1%1234567890123456]:25",
+       "'[fe80::1%1234567890123456]:25': no interface is called like that"},
+      {"[127.0.0.1%lo]:25", "'[127.0.0.1%lo]:25': no IPv6 address stands in the brackets"},
+      {"127.0.0.1%lo:25",
+       "'127.0.0.1%lo': not a host's name (letters, digits, '-' and dots) or IP address"},
+      {"fe80::1%eth0:25", "'fe80::1%eth0:25': an IPv6 address stands in brackets: [::1]:PORT"},
       {"a:65536", "'a:65536': the port is not a number from 0 to 65535"},
       {"a:-1", "'a:-1': the port is not a number from 0 to 65535"},
       {"a:smtp", "'a:smtp': the port is not a number from 0 to 65535"},
@@ -77,6 +104,18 @@ TEST_CASE("address: what is no address is refused in words", "[config]") {
   REQUIRE_FALSE(address);
   CHECK(address.error().code == Errc::config);
   CHECK(address.error().reason == row.reason);
+}
+
+TEST_CASE("address: an interface is no part of the name that is verified",
+          "[config][security][T9]") {
+  config::Upstream upstream;
+  CHECK(peer_name(upstream, *parse_address("[fe80::1%eth0]:25")) == "fe80::1");
+  CHECK_FALSE(config::is_local(*parse_address("[fe80::1%lo]:25")));
+  CHECK_FALSE(
+      config::overlap(*parse_address("[fe80::1%eth0]:25"), *parse_address("[fe80::1%eth1]:25")));
+  CHECK(config::overlap(*parse_address("[fe80::1%eth0]:25"), *parse_address("[::]:25")));
+  CHECK_FALSE(config::check_host("fe80::1%eth0"));
+  CHECK_FALSE(config::parse_network("fe80::1%eth0"));
 }
 
 TEST_CASE("address: a NUL does not cut it short", "[config][security]") {

@@ -76,6 +76,44 @@ std::string_view take(std::string_view& rest, Predicate is) {
   return head;
 }
 
+bool is_link_local(const IpBytes& bytes) noexcept {
+  return bytes[0] == 0xfe && (bytes[1] & 0xc0U) == 0x80;
+}
+
+/// What keeps a TCP connection from having this address (RFC 1122 §3.2.1.3, RFC 4291 §2.7); "" if
+/// nothing does.
+std::string unusable(const Ip& ip, const std::string& port) {
+  constexpr auto kFirst = sizeof(kMappedPrefix);
+  if (!ip.v4 && is_mapped(ip.bytes)) {
+    return "this is an IPv4 address: write " + ip_to_string(ip.bytes.data(), true) + port;
+  }
+  const bool multicast = ip.v4 ? (ip.bytes[kFirst] & 0xf0U) == 0xe0 : ip.bytes[0] == 0xff;
+  if (multicast) return "a multicast address has no TCP connections";
+  const bool broadcast = ip.v4 && std::all_of(ip.bytes.begin() + kFirst, ip.bytes.end(),
+                                              [](std::uint8_t byte) { return byte == 0xff; });
+  if (broadcast) return "the broadcast address has no TCP connections";
+  return {};
+}
+
+/// What is wrong with the interface of an IPv6 literal, "" for none; "" if nothing is.
+std::string wrong_interface(const Ip& ip, std::optional<std::string_view> interface) {
+  if (!interface) {
+    if (!is_link_local(ip.bytes)) return {};
+    return "a link-local address needs its interface: write [" +
+           ip_to_string(ip.bytes.data(), false) + "%eth0]:PORT";
+  }
+  if (!is_link_local(ip.bytes)) return "only a link-local address (fe80::1%eth0) has an interface";
+  constexpr std::size_t kMaxInterface = 15;  // IFNAMSIZ of Linux, without the NUL
+  const auto fits = [](char c) {
+    return c > ' ' && c < '\x7f' && c != '/' && c != '%' && c != ':';
+  };
+  if (interface->empty() || interface->size() > kMaxInterface ||
+      !std::all_of(interface->begin(), interface->end(), fits)) {
+    return "no interface is called like that";
+  }
+  return {};
+}
+
 Result<Address> parse_unix(std::string_view text, std::string_view path) {
   if (path.empty()) return wrong(text, "the path is missing");
   if (path.find('\0') != std::string_view::npos) return wrong(text, "no path contains a NUL");
@@ -134,11 +172,19 @@ Result<Address> parse_address(std::string_view text) {
   }
 
   Address address;
-  address.host = host;
+  address.host = bracketed ? without_interface(host) : host;
   const auto ip = parse_ip(address.host);
   if (bracketed && (!ip || ip->v4)) return wrong(text, "no IPv6 address stands in the brackets");
-  if (ip) address.host = ip_to_string(ip->bytes.data(), ip->v4);
-  if (auto valid = check_host(address.host); !valid) return fail(std::move(valid.error()));
+  if (ip) {
+    std::optional<std::string_view> interface;
+    if (address.host.size() < host.size()) interface = host.substr(address.host.size() + 1);
+    if (const auto why = unusable(*ip, std::string(rest)); !why.empty()) return wrong(text, why);
+    if (const auto why = wrong_interface(*ip, interface); !why.empty()) return wrong(text, why);
+    address.host = ip_to_string(ip->bytes.data(), ip->v4);
+    if (interface) address.host += "%" + std::string(*interface);
+  } else if (auto valid = check_host(address.host); !valid) {
+    return fail(std::move(valid.error()));
+  }
   if (!rest.starts_with(':') || rest.size() == 1) {
     return wrong(text, "the port is missing: write HOST:PORT");
   }
@@ -304,7 +350,8 @@ bool lacks_name(const Upstream& upstream) noexcept {
 }
 
 std::string peer_name(const Upstream& upstream, const Address& address) {
-  std::string peer = upstream.server_name.empty() ? address.host : upstream.server_name;
+  std::string peer = upstream.server_name.empty() ? std::string(without_interface(address.host))
+                                                  : upstream.server_name;
   if (peer.ends_with('.')) peer.pop_back();
   return peer;
 }

@@ -28,10 +28,11 @@ enum class MinTls : std::uint8_t { tls1_0, tls1_1, tls1_2, tls1_3 };
 
 using starttls::Address;
 
-/// "HOST:PORT", "[::1]:PORT" or "unix:PATH". IP literals come out in one spelling, so that equal
-/// addresses compare equal; to_string gives the notation back. Errors: config, and what is wrong
-/// with `text` in words that follow it ("'x': the port is missing"); the evidence is these words
-/// alone, for a text that must not be told.
+/// "HOST:PORT", "[::1]:PORT", "[fe80::1%eth0]:PORT" or "unix:PATH". IP literals come out in one
+/// spelling, so that equal addresses compare equal; to_string gives the notation back. Refuses what
+/// no TCP connection can have: IPv4 written as IPv6, multicast, a link-local address without its
+/// interface. Errors: config, and what is wrong with `text` in words that follow it ("'x': the port
+/// is missing"); the evidence is these words alone, for a text that must not be told.
 [[nodiscard]] Result<Address> parse_address(std::string_view text);
 
 /// A host's name (letters, digits, '-', '_' and dots; RFC 1035 §2.3.4 limits) or an IP literal.
@@ -185,8 +186,8 @@ struct Config {
 };
 
 /// The name sent as SNI and verified where `upstream` connects to `address`: `server_name`, else
-/// the host, without the dot that may end it (RFC 6066 §3). Never a name heard from the server or
-/// from DNS.
+/// the host, without the dot that may end it (RFC 6066 §3) and without an interface. Never a name
+/// heard from the server or from DNS.
 [[nodiscard]] std::string peer_name(const Upstream& upstream, const Address& address);
 
 /// The settings of the server leg where `destination` says what is expected.

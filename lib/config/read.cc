@@ -84,7 +84,8 @@ std::optional<Address> read_own_address(const Input& input) {
     return std::nullopt;
   }
   auto address = read_address(input);
-  if (address && !address->is_unix() && !is_ip_literal(address->host)) {
+  if (address && !address->is_unix() &&
+      !is_ip_literal(std::string(without_interface(address->host)))) {
     // A name may stand for several addresses, and for others tomorrow.
     reject(input, quoted(input.value) +
                       ": a name is no address to listen on: write the IP address" +

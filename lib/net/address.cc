@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -12,6 +13,27 @@
 #include "lib/base/ascii.h"
 
 namespace starttls::net {
+namespace {
+
+/// "%eth0" for a link-local address, "" for others.
+std::string interface_of(const sockaddr_in6& address) {
+  if (address.sin6_scope_id == 0) return {};
+  std::array<char, IF_NAMESIZE> name{};
+  if (::if_indextoname(address.sin6_scope_id, name.data()) == nullptr) {
+    return "%" + std::to_string(address.sin6_scope_id);
+  }
+  return "%" + std::string{name.data()};
+}
+
+/// Its number; one that no interface has if there is none of that name.
+std::uint32_t interface_number(const std::string& name) {
+  if (const auto number = ::if_nametoindex(name.c_str()); number != 0) return number;
+  const auto number = ascii::parse_number(name);
+  return number && *number > 0 && *number <= INT32_MAX ? static_cast<std::uint32_t>(*number)
+                                                       : UINT32_MAX;
+}
+
+}  // namespace
 
 std::string to_string(const SocketAddress& address) {
   std::array<char, INET6_ADDRSTRLEN> text{};
@@ -24,7 +46,8 @@ std::string to_string(const SocketAddress& address) {
     case AF_INET6: {
       const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address.storage);
       inet_ntop(AF_INET6, &v6->sin6_addr, text.data(), text.size());
-      return "[" + std::string{text.data()} + "]:" + std::to_string(ntohs(v6->sin6_port));
+      return "[" + std::string{text.data()} + interface_of(*v6) +
+             "]:" + std::to_string(ntohs(v6->sin6_port));
     }
     case AF_UNIX: {
       const auto* local = reinterpret_cast<const sockaddr_un*>(&address.storage);
@@ -121,7 +144,12 @@ Result<SocketAddress> parse_ip(const std::string& host, std::uint16_t port) {
     out.size = sizeof(sockaddr_in);
     return out;
   }
-  if (uv_ip6_addr(host.c_str(), port, reinterpret_cast<sockaddr_in6*>(&out.storage)) == 0) {
+  const std::string literal{without_interface(host)};
+  auto* v6 = reinterpret_cast<sockaddr_in6*>(&out.storage);
+  if (uv_ip6_addr(literal.c_str(), port, v6) == 0) {
+    if (literal.size() < host.size()) {
+      v6->sin6_scope_id = interface_number(host.substr(literal.size() + 1));
+    }
     out.size = sizeof(sockaddr_in6);
     return out;
   }

@@ -24,8 +24,8 @@ struct SocketAddress {
   [[nodiscard]] sockaddr* get() noexcept { return reinterpret_cast<sockaddr*>(&storage); }
 };
 
-/// "192.0.2.1:25", "[2001:db8::1]:25", "unix:PATH", "unix:@NAME" (abstract); "unix:" for an unnamed
-/// socket.
+/// "192.0.2.1:25", "[2001:db8::1]:25", "[fe80::1%eth0]:25", "unix:PATH", "unix:@NAME" (abstract);
+/// "unix:" for an unnamed socket.
 [[nodiscard]] std::string to_string(const SocketAddress& address);
 
 /// The IP address in network order, IPv4 as ::ffff:a.b.c.d; nothing for a unix socket.
@@ -45,7 +45,8 @@ struct SocketAddress {
 /// IPv4 as IPv4 where it comes over a socket of both families (::ffff:a.b.c.d); all else as it is.
 [[nodiscard]] SocketAddress unmapped(const SocketAddress& address) noexcept;
 
-/// An IP literal and port, no lookup; nothing where `host` is a name.
+/// An IP literal and port, no lookup; nothing if `host` is a name. An interface ("fe80::1%eth0", or
+/// its number) is looked up each time; bind and connect report one that does not exist (ENODEV).
 [[nodiscard]] Result<SocketAddress> parse_ip(const std::string& host, std::uint16_t port);
 
 /// The library's text for a libuv status: "connection refused".

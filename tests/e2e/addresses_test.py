@@ -1,0 +1,85 @@
+"""Addresses in a configuration: those that can work do, and --check refuses the others."""
+
+import socket
+import unittest
+
+from support import main
+from support.client import Client
+from support.daemon import Daemon, configuration, run_to_end
+from support.fake_server import FakeServer, Smtp
+from support.namespaces import Namespace, require
+
+
+class Checked(unittest.TestCase):
+    def check(self, listen="127.0.0.1:0", upstream="127.0.0.1:25", more=()):
+        return run_to_end("--check", "--protocol", "smtp", "--listen", listen, "--upstream", upstream,
+                          "--server-name", "mail.test", *more)
+
+    def test_t6_what_no_connection_can_have_is_refused(self):
+        cases = {"[::ffff:127.0.0.1]:25": "this is an IPv4 address: write 127.0.0.1:25",
+                 "[::ffff:192.0.2.1]:587": "this is an IPv4 address: write 192.0.2.1:587",
+                 "224.0.0.1:25": "a multicast address has no TCP connections",
+                 "[ff02::1]:25": "a multicast address has no TCP connections",
+                 "255.255.255.255:25": "the broadcast address has no TCP connections",
+                 "[fe80::1]:25": "a link-local address needs its interface: "
+                                 "write [fe80::1%eth0]:PORT"}
+        for address, words in cases.items():
+            for flag in ("--listen", "--upstream", "--admin"):
+                with self.subTest(address, flag=flag):
+                    more = ("--admin", address) if flag == "--admin" else ()
+                    result = self.check(**({} if more else {flag[2:]: address}), more=more)
+                    self.assertEqual(result.returncode, 78)
+                    self.assertEqual(result.stderr,
+                                     f"starttls-proxy: {flag}: '{address}': {words}\n")
+
+    def test_t9_an_interface_that_is_not_there(self):
+        address = "[fe80::1%nowhere0]:25"
+        self.assertEqual(self.check(listen=address, more=("--allow", "::/0")).returncode, 0)
+        result = run_to_end("--protocol", "smtp", "--listen", address, "--allow", "::/0",
+                            "--upstream", "127.0.0.1:25", "--verify", "none")
+        self.assertEqual(result.returncode, 69)
+        self.assertIn(f"cannot listen on {address}: bind: No such device", result.stderr)
+
+
+class LinkLocal(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        require()
+        cls.home = Namespace("home")
+        cls.addClassCleanup(cls.home.close)
+        other = Namespace("other")
+        cls.addClassCleanup(other.close)
+        cls.home.ip("link set lo up")
+        cls.home.wire(other, ["fe80::5/64"], ["fe80::6/64"])
+        cls.enterClassContext(cls.home.entered())
+
+    def relay(self, interface):
+        """One daemon that listens on the interface's own address, and one that connects to it."""
+        server = self.enterContext(FakeServer(Smtp()))
+        allowed = {"allow": ["fe80::/10"]}
+        text = configuration(server.port, downstream=allowed)
+        text = text.replace('"127.0.0.1:0"', f'"[fe80::5%{interface}]:0"')
+        near = self.enterContext(Daemon(text))
+        line, = near.lines(lambda fields: fields.get("msg") == "listening")
+        far = self.enterContext(Daemon(configuration(
+            0, address=f"[fe80::5%{interface}]:{line['address'].rpartition(':')[2]}",
+            upstream={"tls": "none"})))
+        return near, far, line
+
+    def test_t9_listening_and_connecting(self):
+        number = socket.if_nametoindex("other")
+        for interface in ("other", number):
+            with self.subTest(interface):
+                near, far, line = self.relay(interface)
+                self.assertRegex(line["address"], r"\A\[fe80::5%other\]:\d+\Z")
+                with Client(far.port) as client:
+                    client.reply()
+                    self.assertRegex(client.command(b"QUIT"), rb"\A221 ")
+                session = far.session()
+                self.assertEqual(session["server"], line["address"])
+                self.assertEqual(session["outcome"], "ok")
+                self.assertRegex(near.session()["client"], r"\A\[fe80::5%other\]:\d+\Z")
+
+
+if __name__ == "__main__":
+    main.main()
