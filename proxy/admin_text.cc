@@ -5,43 +5,17 @@
 
 #include <nlohmann/json.hpp>
 
-#include "lib/base/utc.h"
-#include "lib/tls/context.h"
-
 namespace starttls {
-namespace {
-
-std::string as_text(UnixTime time) {
-  return utc(time, "%Y-%m-%d %H:%M:%S UTC");
-}
-
-void add(std::vector<CertificateInUse>& all, const std::string& service, metrics::Leg leg,
-         const std::shared_ptr<const tls::Context>& context) {
-  if (context == nullptr) return;
-  for (const auto& own : context->own_certificates()) {
-    all.push_back({service, leg, own.chain, own.not_before, own.not_after});
-  }
-}
-
-}  // namespace
-
-std::vector<CertificateInUse> certificates_of(const Services& services) {
-  std::vector<CertificateInUse> all;
-  for (const auto& service : services) {
-    add(all, service->config.name, metrics::Leg::downstream, service->downstream_tls);
-    add(all, service->config.name, metrics::Leg::upstream, service->upstream_tls);
-  }
-  return all;
-}
-
 std::vector<std::string> obstacles(bool draining, const std::vector<CertificateInUse>& certificates,
                                    UnixTime now) {
   std::vector<std::string> found;
   if (draining) found.emplace_back("draining");
   for (const auto& each : certificates) {
-    const std::string what = "service " + each.service + ": the certificate in " + each.file;
-    if (now < each.not_before) found.push_back(what + " is valid from " + as_text(each.not_before));
-    if (now > each.not_after) found.push_back(what + " has expired on " + as_text(each.not_after));
+    for (const auto& finding : look_at(each, now)) {
+      if (!finding.is_error()) continue;
+      found.push_back("service " + each.service + ": the certificate in " + each.file + " " +
+                      finding.text);
+    }
   }
   return found;
 }

@@ -7,24 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "lib/base/metrics.h"
 #include "lib/base/utc.h"
 #include "lib/proto/admin_http.h"
 #include "lib/session/session.h"
-#include "proxy/state.h"
+#include "proxy/certificates.h"
 
 namespace starttls {
-
-/// A certificate that the configuration names.
-struct CertificateInUse {
-  std::string service;
-  metrics::Leg leg;
-  std::string file;  ///< of its chain
-  UnixTime not_before;
-  UnixTime not_after;
-};
-/// Service by service, the clients' leg first.
-[[nodiscard]] std::vector<CertificateInUse> certificates_of(const Services& services);
 
 /// What keeps us from serving, in a few words each: draining, and certificates that are not valid
 /// at `now`. Empty: ready.

@@ -1,5 +1,6 @@
 // starttls-proxy: see README.md.
 
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -19,6 +20,7 @@
 #include "lib/net/descriptor_limit.h"
 #include "lib/net/loop.h"
 #include "lib/tls/context.h"
+#include "proxy/certificates.h"
 #include "proxy/cli.h"
 #include "proxy/confinement.h"
 #include "proxy/convert.h"
@@ -93,6 +95,18 @@ FilesInUse files_in_use(const CommandLine& command, const config::Config& config
   const auto& admin = config.admin.listen;
   if (admin && admin->is_unix()) files.sockets.push_back(admin->path);
   return files;
+}
+
+/// Prints what the configuration amounts to, our certificates included. The exit status.
+int check_certificates(const State& state) {
+  const UnixTime now = UnixTime::of(std::chrono::system_clock::now());
+  const auto certificates = certificates_of(state.services);
+  const auto problems = certificate_problems(state, now);
+  for (const auto& problem : problems) print_error(problem.where + ": " + problem.text);
+  const auto about = [&](const std::string& chain) {
+    return describe_chain(chain, certificates, now);
+  };
+  return print_output(config::describe(state.config, started_by(), about), problems.empty() ? 0 : kExitConfig);
 }
 
 std::optional<std::string> read_link(const std::string& path) {
@@ -184,7 +198,7 @@ int run(const CommandLine& command) {
   const config::Config config = state->config;
   const std::optional<User> user = state->user;
   if (command.action == CommandLine::Action::check) {
-    return print_output(config::describe(config, started_by()), 0);
+    return check_certificates(*state);
   }
 
   if (command.action == CommandLine::Action::probe) {

@@ -19,6 +19,7 @@
 #include "lib/net/timer.h"
 #include "proxy/admin.h"
 #include "proxy/admin_pages.h"
+#include "proxy/certificate_watch.h"
 #include "proxy/file_watch.h"
 #include "proxy/listeners.h"
 #include "proxy/system_name.h"
@@ -82,6 +83,7 @@ class Server {
         log_timer_(control_, [this] { tend_log(); }),
         status_timer_(control_, [this] { tell_status(); }),
         watchdog_timer_(control_, [this] { tell_alive(); }),
+        certificates_(control_, log_),
         pages_(control_, state_, workers_, log_),
         admin_(control_, log_, [this](proto::AdminPage page, AdminServer::Reply reply) {
           pages_.make(page, std::move(reply));
@@ -138,6 +140,7 @@ class Server {
   net::Timer log_timer_;
   net::Timer status_timer_;
   net::Timer watchdog_timer_;
+  CertificateWatch certificates_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::size_t running_ = 0;  // workers that have not drained
   AdminPages pages_;
@@ -153,6 +156,7 @@ class Server {
 Result<int> Server::run() {
   net::ignore_signals_of_writes();
   warn_of_policies(nullptr);
+  certificates_.follow(state_.services);
   warn_of_unused_sockets();
   if (auto started = start_workers(); !started) return fail(std::move(started.error()));
   apply_limits();
@@ -375,6 +379,7 @@ bool Server::replace_state(std::vector<std::string>& problems) {
                          {"closed", std::uint64_t{plan->services.closed}}});
   look_for_system_name();
   warn_of_policies(&old);
+  certificates_.follow(state_.services);
   warn_of_unused_sockets();
   return true;
 }

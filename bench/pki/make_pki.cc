@@ -25,7 +25,7 @@ using starttls::pki::Usage;
 using std::chrono::hours;
 
 constexpr char kHelp[] =
-    R"(usage: make-pki DIR
+    R"(usage: make-pki DIR [SECONDS]
 
 Makes throw-away certificates for tests and the demo; existing files are replaced. DIR is made if it
 is missing. A chain file is NAME.pem (leaf first, then the intermediate), its key NAME.key (mode 0600).
@@ -48,6 +48,10 @@ is missing. A chain file is NAME.pem (leaf first, then the intermediate), its ke
   address-as-name   127.0.0.1 as DNS name
   wildcard          *.example.test; partial-wildcard: m*.example.test
   leaf-only         server without the intermediate
+  brief             as server, but it ends in SECONDS (60 if not given)
+  ends-soon         as server, but it ends in ten days
+  year-9999         as server, but it ends as late as a certificate can
+  many-ca.pem       ca.pem and 900 more CAs, with 70 KiB of names
   client            good, of a client; client-expired, client-unknown-ca, client-self-signed
 
 Exit status: 0, or 1 with a message on standard error. Never use these outside of a test.
@@ -155,7 +159,7 @@ void write_odd_servers(const std::string& folder, const Identity& root, const Id
   write_file(folder + "/leaf-only.key", server.key_pem(), 0600);
 }
 
-void make_pki(const std::string& folder) {
+void make_pki(const std::string& folder, std::chrono::seconds brief) {
   if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) system_failure(folder);
   const auto root = Identity::self_signed({.common_name = "starttls-proxy test root", .ca = true});
   const auto ca =
@@ -173,6 +177,12 @@ void make_pki(const std::string& folder) {
   expired.not_before = hours{-48};
   expired.not_after = hours{-24};
   write_identity(folder, "expired", ca.issue(expired));
+
+  CertificateOptions ending = server_options();
+  ending.not_after = brief;
+  write_identity(folder, "brief", ca.issue(ending));
+  ending.not_after = hours{24 * 10};
+  write_identity(folder, "ends-soon", ca.issue(ending));
 
   CertificateOptions not_yet_valid = server_options();
   not_yet_valid.not_before = hours{24};
@@ -193,7 +203,7 @@ void make_pki(const std::string& folder) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string_view argument = argc == 2 ? argv[1] : "";
+  const std::string_view argument = argc == 2 || argc == 3 ? argv[1] : "";
   if (argument == "--help" || argument == "-h") {
     std::fputs(kHelp, stdout);
     return 0;
@@ -203,7 +213,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   try {
-    make_pki(std::string(argument));
+    make_pki(std::string(argument), std::chrono::seconds{argc == 3 ? std::stoi(argv[2]) : 60});
   } catch (const std::exception& error) {
     std::fprintf(stderr, "make-pki: %s\n", error.what());
     return 1;

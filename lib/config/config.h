@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -216,7 +217,17 @@ enum class StartedBy : std::uint8_t { user, root };
 /// The same of the process.
 [[nodiscard]] std::vector<std::string> warnings(const Proxy& proxy, StartedBy started_by);
 
+/// A line of `describe`: a label and a text.
+struct DescribedLine {
+  std::string label;
+  std::string text;
+};
+/// What there is to say of a certificate chain, by its file.
+using DescribeChain = std::function<std::vector<DescribedLine>(const std::string& chain)>;
+
 /// The effective policy of each service in plain words, as `--check` prints it: lines, each ended.
-[[nodiscard]] std::string describe(const Config& config, StartedBy started_by = StartedBy::user);
+/// What `describe_chain` says of a chain comes after its name.
+[[nodiscard]] std::string describe(const Config& config, StartedBy started_by = StartedBy::user,
+                                   const DescribeChain& describe_chain = {});
 
 }  // namespace starttls::config

@@ -122,7 +122,13 @@ std::string listens_on(const Service& service) {
   return text;
 }
 
-void describe(const Downstream& downstream, std::string& out) {
+void describe_chain_of(const std::string& chain, const DescribeChain& describe_chain,
+                       std::string& out) {
+  if (!describe_chain) return;
+  for (const auto& [label, text] : describe_chain(chain)) line(out, label, text);
+}
+
+void describe(const Downstream& downstream, const DescribeChain& describe_chain, std::string& out) {
   const auto& certificates = downstream.certificates;
   for (std::size_t i = 0; i < certificates.size(); ++i) {
     std::string text = certificates[i].chain + " with the key " + certificates[i].key;
@@ -132,6 +138,7 @@ void describe(const Downstream& downstream, std::string& out) {
       text += ", the default";
     }
     line(out, "certificate", text);
+    describe_chain_of(certificates[i].chain, describe_chain, out);
   }
   if (downstream.tls == TlsMode::none) return;
   line(out, "minimum version", "TLS " + std::string(name(downstream.min_tls)));
@@ -141,13 +148,14 @@ void describe(const Downstream& downstream, std::string& out) {
   if (!downstream.ticket_keys.empty()) line(out, "ticket keys", downstream.ticket_keys);
 }
 
-void describe_tls(const Upstream& up, std::string& out) {
+void describe_tls(const Upstream& up, const DescribeChain& describe_chain, std::string& out) {
   line(out, "TLS with server", upstream_tls(up.tls));
   if (up.tls == TlsMode::none) return;
   line(out, "minimum version", "TLS " + std::string(name(up.min_tls)));
   line(out, "verified", verification(up));
   if (!up.certificate.chain.empty()) {
     line(out, "our certificate", up.certificate.chain + " with the key " + up.certificate.key);
+    describe_chain_of(up.certificate.chain, describe_chain, out);
   }
 }
 
@@ -156,7 +164,7 @@ std::string server(const Upstream& upstream) {
                                        : joined(upstream.address, ", then ");
 }
 
-void describe(const Service& service, std::string& out) {
+void describe(const Service& service, const DescribeChain& describe_chain, std::string& out) {
   const auto& up = service.upstream;
   out += "service " + service.name + " (" + service.protocol + ")\n";
   line(out, "listens on", listens_on(service));
@@ -170,14 +178,14 @@ void describe(const Service& service, std::string& out) {
          "required of " + joined(service.downstream.proxy_protocol, ", ") + ", refused of others");
   }
   line(out, "TLS with clients", downstream_tls(service.downstream.tls));
-  describe(service.downstream, out);
+  describe(service.downstream, describe_chain, out);
   for (const auto& row : service.destinations) {
     line(out, "server in", joined(row.networks, ", "));
-    describe_tls(upstream_at(up, row), out);
+    describe_tls(upstream_at(up, row), describe_chain, out);
   }
   line(out, service.destinations.empty() ? "server" : "server elsewhere", server(up));
   if (service.destinations.empty() || !lacks_name(up)) {
-    describe_tls(up, out);
+    describe_tls(up, describe_chain, out);
   } else {
     line(out, "", "refused, for no name to verify is known");
   }
@@ -274,7 +282,8 @@ std::vector<std::string> warnings(const Proxy& proxy, StartedBy started_by) {
       "rights"};
 }
 
-std::string describe(const Config& config, StartedBy started_by) {
+std::string describe(const Config& config, StartedBy started_by,
+                     const DescribeChain& describe_chain) {
   std::string out;
   const auto of_process = warnings(config.proxy, started_by);
   if (!config.proxy.user.empty() || !config.proxy.sandbox || !of_process.empty()) {
@@ -293,7 +302,7 @@ std::string describe(const Config& config, StartedBy started_by) {
   }
   for (const auto& service : config.services) {
     if (!out.empty()) out += "\n";
-    describe(service, out);
+    describe(service, describe_chain, out);
   }
   return out;
 }

@@ -158,7 +158,12 @@ Result<ServerCertificate> read_certificate_and_key(const ChainAndKey& files) {
   out.names = presented_names(leaf.get());
   out.own = {.chain = files.chain,
              .not_before = time_of(X509_get0_notBefore(leaf.get())),
-             .not_after = time_of(X509_get0_notAfter(leaf.get()))};
+             .not_after = time_of(X509_get0_notAfter(leaf.get())),
+             .names = describe(out.names),
+             .issuer = issuer_text(leaf.get()),
+             .rsa_bits = EVP_PKEY_id(out.key.get()) == EVP_PKEY_RSA
+                             ? static_cast<unsigned>(EVP_PKEY_bits(out.key.get()))
+                             : 0};
   return out;
 }
 

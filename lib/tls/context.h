@@ -65,6 +65,9 @@ struct OwnCertificate {
   std::string chain;  ///< the file that it was read from
   UnixTime not_before;
   UnixTime not_after;
+  std::string names;      ///< "a.example, 192.0.2.1": printable ASCII, bounded
+  std::string issuer;     ///< escaped
+  unsigned rsa_bits = 0;  ///< of an RSA key, 0 for others
 };
 
 /// Settings of one leg's TLS, made once from configuration. Thread-safe after creation.

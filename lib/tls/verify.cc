@@ -342,6 +342,10 @@ PresentedNames presented_names(const X509* certificate) {
   return out;
 }
 
+std::string issuer_text(const X509* certificate) {
+  return name_text(X509_get_issuer_name(certificate));
+}
+
 std::string leaf_subject(const STACK_OF(CRYPTO_BUFFER) * chain) {
   const auto leaf = parse_leaf(chain);
   ERR_clear_error();

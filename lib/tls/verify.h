@@ -58,6 +58,9 @@ using Verified = tl::expected<std::chrono::seconds, Rejection>;
 /// 1970 if it does not parse.
 [[nodiscard]] UnixTime time_of(const ASN1_TIME* time);
 
+/// Escaped for logs.
+[[nodiscard]] std::string issuer_text(const X509* certificate);
+
 [[nodiscard]] PresentedNames presented_names(const X509* certificate);
 
 /// The common name of the leaf's subject, UTF-8 and as it is; empty unless there is exactly one.

@@ -1,13 +1,17 @@
 """Certificates, right and wrong in every way, on both legs of every protocol (cases X1 to X20)."""
 
 import base64
+import datetime
 import hashlib
 import itertools
 import os
 import pathlib
 import re
+import signal
 import socket
 import ssl
+import subprocess
+import tempfile
 import unittest
 import warnings
 
@@ -15,7 +19,7 @@ from support import main, wait
 from support.client import FIN, Client
 from support.daemon import Daemon, configuration, run_to_end, toml
 from support.dialects import PROTOCOLS, greeted, serve
-from support.environment import pki
+from support.environment import MAKE_PKI, Pki, pki
 from support.fake_server import FakeServer
 
 MODES = ("starttls", "implicit")
@@ -319,6 +323,96 @@ class Servers(Certificates):
         self.assertIn("certificate is not checked", daemon.text())
         session = daemon.session()
         self.assertEqual((session["level"], session["upstream_verify"]), ("warn", "none"))
+
+
+class OwnCertificates(unittest.TestCase):
+    """What is said of our certificates at start, at reload and by --check."""
+
+    def arguments(self, name, leg="downstream"):
+        chain, key = pki().pair(name)
+        more = (["--downstream-tls", "implicit", "--chain", chain, "--key", key]
+                if leg == "downstream" else ["--upstream-chain", chain, "--upstream-key", key])
+        return ["--protocol", "smtp", "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1",
+                "--ca-file", pki().ca, *more]
+
+    def check(self, name, leg="downstream"):
+        return run_to_end("--check", *self.arguments(name, leg))
+
+    def start(self, name, leg="downstream"):
+        return self.enterContext(Daemon(arguments=["--log-format", "json",
+                                                   *self.arguments(name, leg)]))
+
+    def told(self, daemon, count=1):
+        return daemon.lines(lambda f: f.get("msg") == "own certificate", count)
+
+    def test_t4_check_prints_names_issuer_and_days_left(self):
+        for leg, name, names in (("downstream", "server", "localhost, mail.test, 127.0.0.1, ::1"),
+                                 ("upstream", "client", "no name")):
+            with self.subTest(leg):
+                result = self.check(name, leg)
+                self.assertEqual((result.returncode, result.stderr), (0, ""))
+                self.assertRegex(result.stdout, rf"(?m)^    names +{re.escape(names)}$")
+                self.assertRegex(result.stdout, r"(?m)^    issuer +CN=starttls-proxy test CA$")
+                self.assertRegex(result.stdout,
+                                 r"(?m)^    ends +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC, 29 days left$")
+                self.assertNotIn("WARNING", result.stdout)
+
+    def test_t4_check_refuses_what_peers_refuse(self):
+        for leg, flag, name, words in (
+                ("downstream", "--chain", "expired", "has expired on 20"),
+                ("downstream", "--chain", "not-yet-valid", "is valid from 20"),
+                ("upstream", "--upstream-chain", "client-expired", "has expired on 20")):
+            with self.subTest(leg, name=name):
+                result = self.check(name, leg)
+                self.assertEqual(result.returncode, 78)
+                self.assertRegex(result.stderr,
+                                 rf"\Astarttls-proxy: {flag}: {re.escape(pki().pair(name)[0])}: "
+                                 rf"the certificate {words}[\d :-]+ UTC\n\Z")
+                self.assertIn("service smtp (smtp)\n", result.stdout)
+
+    def test_t4_check_warns_of_what_they_will_refuse(self):
+        for name, words in (("ends-soon", r"it ends on 20[\d :-]+ UTC: renew it"),
+                            ("rsa-1024", "it has an RSA key of 1024 bits: peers refuse less than 2048")):
+            with self.subTest(name):
+                result = self.check(name)
+                self.assertEqual((result.returncode, result.stderr), (0, ""))
+                self.assertRegex(result.stdout, rf"(?m)^    WARNING +{words}$")
+
+    def test_t4_a_line_at_start_and_at_reload(self):
+        for leg, name, level, words in (
+                ("downstream", "expired", "error", "has expired on 20"),
+                ("downstream", "not-yet-valid", "error", "is valid from 20"),
+                ("upstream", "client-expired", "error", "has expired on 20"),
+                ("downstream", "ends-soon", "warn", "ends on 20"),
+                ("downstream", "rsa-1024", "warn", "has an RSA key of 1024 bits")):
+            with self.subTest(leg, name=name):
+                daemon = self.start(name, leg)  # it serves all the same
+                daemon.process.send_signal(signal.SIGHUP)
+                for line in self.told(daemon, 2):
+                    self.assertEqual((line["level"], line["service"], line["leg"]),
+                                     (level, "smtp", leg))
+                    self.assertIn(f"the certificate in {pki().pair(name)[0]} {words}",
+                                  line["reason"])
+        daemon = self.start("server")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.lines(lambda f: f.get("msg") == "reloaded")
+        self.assertNotIn("own certificate", daemon.text())
+
+    def test_t4_a_line_at_the_moment_it_ends(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix="starttls-brief-"))
+        subprocess.run([MAKE_PKI, folder, "4"], check=True, stdout=subprocess.DEVNULL)
+        chain, key = Pki(folder).pair("brief")
+        daemon = self.enterContext(Daemon(arguments=[
+            "--log-format", "json", *self.arguments("client", "upstream"),
+            "--downstream-tls", "implicit", "--chain", chain, "--key", key]))
+        soon, ended = self.told(daemon, 2)
+        self.assertEqual((soon["level"], ended["level"]), ("warn", "error"))
+        end = re.search(r"has expired on (20\S+ \S+) UTC", ended["reason"])[1]
+        moment = datetime.datetime.fromisoformat(ended["time"].replace("Z", "+00:00"))
+        late = moment - datetime.datetime.fromisoformat(end + "+00:00")
+        # The last second is within; then at once.
+        self.assertGreaterEqual(late.total_seconds(), 1)
+        self.assertLess(late.total_seconds(), 3)
 
 
 class TrustStores(unittest.TestCase):

@@ -1,0 +1,37 @@
+#include "proxy/certificate_watch.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace starttls {
+
+void CertificateWatch::follow(const Services& services) {
+  certificates_ = certificates_of(services);
+  told_.clear();
+  look();
+}
+
+void CertificateWatch::look() {
+  using std::chrono::milliseconds;
+  const auto clock = std::chrono::system_clock::now();
+  const UnixTime now = UnixTime::of(clock);
+  for (std::size_t i = 0; i < certificates_.size(); ++i) {
+    const auto& each = certificates_[i];
+    for (const auto& finding : look_at(each, now)) {
+      if (!told_.emplace(i, finding.kind).second) continue;
+      log_.write(finding.is_error() ? log::Level::error : log::Level::warn, "own certificate",
+                 {{"service", each.service},
+                  {"leg", each.leg == metrics::Leg::downstream ? "downstream" : "upstream"},
+                  {"reason", "the certificate in " + each.file + " " + finding.text}});
+    }
+  }
+  const auto next = next_change(certificates_, now);
+  if (!next) return;
+  // A date of any year, so seconds first.
+  const auto wait = std::min<std::chrono::seconds>(next->since_1970 - now.since_1970, kLongestWait);
+  const auto into_second =
+      std::chrono::duration_cast<milliseconds>(clock.time_since_epoch()) - now.since_1970;
+  timer_.start(milliseconds{wait} - into_second + milliseconds{1});
+}
+
+}  // namespace starttls

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "lib/base/log.h"
+#include "lib/net/loop.h"
+#include "lib/net/timer.h"
+#include "proxy/certificates.h"
+
+namespace starttls {
+
+/// Logs what is wrong with our own certificates: at once, and at the moment when one ends or begins
+/// to need renewal. Lives on the control loop's thread.
+class CertificateWatch {
+ public:
+  CertificateWatch(net::Loop& loop, log::Logger& log)
+      : log_(log), timer_(loop, [this] { look(); }) {}
+
+  /// From now on these; all that is wrong with them is logged again.
+  void follow(const Services& services);
+
+ private:
+  /// The clock may be set, and a machine may sleep: then a timer ends late.
+  static constexpr std::chrono::minutes kLongestWait{1};
+
+  void look();
+
+  log::Logger& log_;
+  net::Timer timer_;
+  std::vector<CertificateInUse> certificates_;
+  /// What has been logged: the certificate's index and the kind.
+  std::set<std::pair<std::size_t, CertificateFinding::Kind>> told_;
+};
+
+}  // namespace starttls

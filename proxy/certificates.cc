@@ -1,0 +1,136 @@
+#include "proxy/certificates.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+
+#include "lib/tls/context.h"
+
+namespace starttls {
+namespace {
+
+using Kind = CertificateFinding::Kind;
+
+constexpr unsigned kMinRsaBits = 2048;
+constexpr std::chrono::seconds kDay{std::chrono::hours{24}};
+
+void add(std::vector<CertificateInUse>& all, const std::string& service, metrics::Leg leg,
+         const std::shared_ptr<const tls::Context>& context) {
+  if (context == nullptr) return;
+  std::size_t row = 0;
+  for (const auto& own : context->own_certificates()) {
+    all.push_back({.service = service,
+                   .leg = leg,
+                   .file = own.chain,
+                   .not_before = own.not_before,
+                   .not_after = own.not_after,
+                   .names = own.names,
+                   .issuer = own.issuer,
+                   .rsa_bits = own.rsa_bits,
+                   .row = row++});
+  }
+}
+
+std::string days(std::chrono::seconds span) {
+  const auto count = span / kDay;
+  if (count == 0) return "less than a day";
+  return std::to_string(count) + (count == 1 ? " day" : " days");
+}
+
+/// From this second on it is one to renew.
+UnixTime renewal_of(const CertificateInUse& certificate) {
+  return {certificate.not_after.since_1970 - kRenewal};
+}
+
+/// The last second is within (RFC 5280 §4.1.2.5).
+UnixTime end_of(const CertificateInUse& certificate) {
+  return {certificate.not_after.since_1970 + std::chrono::seconds{1}};
+}
+
+}  // namespace
+
+std::vector<CertificateInUse> certificates_of(const Services& services) {
+  std::vector<CertificateInUse> all;
+  for (const auto& service : services) {
+    add(all, service->config.name, metrics::Leg::downstream, service->downstream_tls);
+    add(all, service->config.name, metrics::Leg::upstream, service->upstream_tls);
+  }
+  return all;
+}
+
+std::string date_text(UnixTime time) {
+  return utc(time, "%Y-%m-%d %H:%M:%S UTC");
+}
+
+std::vector<CertificateFinding> look_at(const CertificateInUse& certificate, UnixTime now) {
+  std::vector<CertificateFinding> found;
+  const std::string end = date_text(certificate.not_after);
+  if (now < certificate.not_before) {
+    found.push_back({Kind::not_yet_valid, "is valid from " + date_text(certificate.not_before)});
+  }
+  if (now >= end_of(certificate)) {
+    found.push_back({Kind::expired, "has expired on " + end});
+  } else if (now >= renewal_of(certificate)) {
+    found.push_back({Kind::ends_soon, "ends on " + end + ": renew it"});
+  }
+  if (certificate.rsa_bits != 0 && certificate.rsa_bits < kMinRsaBits) {
+    found.push_back({Kind::weak_key, "has an RSA key of " + std::to_string(certificate.rsa_bits) +
+                                         " bits: peers refuse less than " +
+                                         std::to_string(kMinRsaBits)});
+  }
+  return found;
+}
+
+std::optional<UnixTime> next_change(std::span<const CertificateInUse> certificates, UnixTime now) {
+  std::optional<UnixTime> next;
+  for (const auto& each : certificates) {
+    for (const UnixTime moment : {each.not_before, renewal_of(each), end_of(each)}) {
+      if (moment > now && (!next || moment < *next)) next = moment;
+    }
+  }
+  return next;
+}
+
+std::string time_left(const CertificateInUse& certificate, UnixTime now) {
+  const auto left = certificate.not_after.since_1970 - now.since_1970;
+  if (left < std::chrono::seconds{0}) return "ended " + days(-left) + " ago";
+  return days(left) + " left";
+}
+
+std::vector<config::DescribedLine> describe_chain(const std::string& chain,
+                                                  std::span<const CertificateInUse> certificates,
+                                                  UnixTime now) {
+  const auto found =
+      std::find_if(certificates.begin(), certificates.end(),
+                   [&chain](const CertificateInUse& each) { return each.file == chain; });
+  if (found == certificates.end()) return {};
+  std::vector<config::DescribedLine> lines = {
+      {"  names", found->names},
+      {"  issuer", found->issuer},
+      {"  ends", date_text(found->not_after) + ", " + time_left(*found, now)}};
+  for (const auto& finding : look_at(*found, now)) {
+    if (!finding.is_error()) lines.push_back({"  WARNING", "it " + finding.text});
+  }
+  return lines;
+}
+
+config::Problems certificate_problems(const State& state, UnixTime now) {
+  config::Problems problems;
+  for (std::size_t i = 0; i < state.services.size(); ++i) {
+    for (const auto& each : certificates_of({state.services[i]})) {
+      const bool down = each.leg == metrics::Leg::downstream;
+      const config::ValueName name{
+          i, down ? "service.downstream.certificates.chain" : "service.upstream.certificate.chain",
+          each.row};
+      for (const auto& finding : look_at(each, now)) {
+        if (!finding.is_error()) continue;
+        problems.push_back(
+            state.places.problem(name, each.file + ": the certificate " + finding.text));
+      }
+    }
+  }
+  config::sort(problems);
+  return problems;
+}
+
+}  // namespace starttls

@@ -1,0 +1,106 @@
+#include "proxy/certificates.h"
+
+#include <string>
+#include <vector>
+
+#include "tests/support/catch.h"
+
+using namespace std::chrono_literals;
+using namespace starttls;
+
+namespace {
+
+constexpr UnixTime kNow{1'700'000'000s};  // 2023-11-14 22:13:20
+constexpr std::chrono::seconds kDay = 24h;
+
+constexpr UnixTime later(std::chrono::seconds by) {
+  return {kNow.since_1970 + by};
+}
+
+CertificateInUse certificate(UnixTime from, UnixTime to, unsigned rsa_bits = 0) {
+  return {.service = "office",
+          .leg = metrics::Leg::downstream,
+          .file = "/etc/a.pem",
+          .not_before = from,
+          .not_after = to,
+          .names = "a.test, b.test",
+          .issuer = "CN=some CA",
+          .rsa_bits = rsa_bits};
+}
+
+/// Errors begin with "!".
+std::vector<std::string> found(const CertificateInUse& each, UnixTime now = kNow) {
+  std::vector<std::string> out;
+  for (const auto& finding : look_at(each, now)) {
+    out.push_back((finding.is_error() ? "!" : "") + finding.text);
+  }
+  return out;
+}
+using Lines = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("certificates: a good one has nothing to be said of", "[proxy][T4]") {
+  CHECK(found(certificate(kNow, later(14 * kDay + 1s))) == Lines{});
+  CHECK(found(certificate(kNow, later(400 * kDay), 2048)) == Lines{});
+  CHECK(found(certificate(kNow, UnixTime{253'402'300'799s})) == Lines{});
+}
+
+TEST_CASE("certificates: what peers refuse is an error, what they will is a warning",
+          "[proxy][T4]") {
+  CHECK(found(certificate(later(1s), later(400 * kDay))) ==
+        Lines{"!is valid from 2023-11-14 22:13:21 UTC"});
+  CHECK(found(certificate(later(-kDay), later(-1s))) ==
+        Lines{"!has expired on 2023-11-14 22:13:19 UTC"});
+  // The last second is within.
+  CHECK(found(certificate(later(-kDay), kNow)) ==
+        Lines{"ends on 2023-11-14 22:13:20 UTC: renew it"});
+  CHECK(found(certificate(later(-kDay), later(14 * kDay))) ==
+        Lines{"ends on 2023-11-28 22:13:20 UTC: renew it"});
+  CHECK(found(certificate(later(-kDay), later(400 * kDay), 2047)) ==
+        Lines{"has an RSA key of 2047 bits: peers refuse less than 2048"});
+  CHECK(found(certificate(later(-kDay), later(-1s), 1024)).size() == 2);
+}
+
+TEST_CASE("certificates: the next moment to look is when something changes", "[proxy][T4]") {
+  const auto next = [](const std::vector<CertificateInUse>& all) { return next_change(all, kNow); };
+  CHECK_FALSE(next({}));
+  CHECK_FALSE(next({certificate(later(-2 * kDay), later(-kDay))}));
+  CHECK(next({certificate(later(5s), later(400 * kDay))}) == later(5s));
+  CHECK(next({certificate(kNow, later(10 * kDay))}) == later(10 * kDay + 1s));
+  CHECK(next({certificate(kNow, later(20 * kDay))}) == later(6 * kDay));
+  CHECK(next({certificate(kNow, later(20 * kDay)), certificate(kNow, later(3s))}) == later(4s));
+  CHECK(next({certificate(kNow, kNow)}) == later(1s));
+  // At that moment there is something new.
+  for (const auto& each : {certificate(later(5s), later(400 * kDay)), certificate(kNow, later(3s)),
+                           certificate(kNow, later(20 * kDay))}) {
+    const auto moment = next({each});
+    REQUIRE(moment);
+    CHECK(found(each, *moment) != found(each));
+    CHECK(found(each, {moment->since_1970 - 1s}) == found(each));
+  }
+}
+
+TEST_CASE("certificates: days left are whole ones", "[proxy][T4]") {
+  const auto left = [](std::chrono::seconds by) {
+    return time_left(certificate(kNow, later(by)), kNow);
+  };
+  CHECK(left(29 * kDay + 23h) == "29 days left");
+  CHECK(left(kDay) == "1 day left");
+  CHECK(left(kDay - 1s) == "less than a day left");
+  CHECK(left(0s) == "less than a day left");
+  CHECK(left(-1s) == "ended less than a day ago");
+  CHECK(left(-3 * kDay) == "ended 3 days ago");
+}
+
+TEST_CASE("certificates: a chain is described by names, issuer and end", "[proxy][T4]") {
+  const std::vector<CertificateInUse> all = {certificate(kNow, later(10 * kDay), 1024)};
+  const auto lines = describe_chain("/etc/a.pem", all, kNow);
+  std::vector<std::string> said;
+  for (const auto& [label, text] : lines) said.push_back(label + "|" + text);
+  CHECK(said == Lines{"  names|a.test, b.test", "  issuer|CN=some CA",
+                      "  ends|2023-11-24 22:13:20 UTC, 10 days left",
+                      "  WARNING|it ends on 2023-11-24 22:13:20 UTC: renew it",
+                      "  WARNING|it has an RSA key of 1024 bits: peers refuse less than 2048"});
+  CHECK(describe_chain("/etc/b.pem", all, kNow).empty());
+}
