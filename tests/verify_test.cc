@@ -261,6 +261,20 @@ TEST_CASE("verify: a missing intermediate is an unknown CA, unless it is trusted
   CHECK(reason(verify(pki.ca.certificate_pem(), pki.server.certificate_pem(), "mail.test")) == "");
 }
 
+TEST_CASE("verify: a chain has a limit", "[tls][security][S11]") {
+  Identity above = test_pki().root;
+  for (int i = 1; i <= 40; ++i) {
+    above = above.issue({.common_name = std::to_string(i), .ca = true});
+    if (i != 9 && i != 12 && i != 40) continue;
+    CAPTURE(i);
+    CHECK(reason(verify(above.issue(server_options()))) ==
+          (i == 9 ? "" : "certificate chain is too long"));
+  }
+  // Certificates that are sent and not needed do not count.
+  const std::string chain = test_pki().server.chain_pem() + above.chain_pem();
+  CHECK(reason(verify(test_pki().root.certificate_pem(), chain, "mail.test")) == "");
+}
+
 TEST_CASE("verify: who is no CA cannot issue", "[tls][security][X5]") {
   const auto rejection = verify(test_pki().server.issue(server_options()));
   REQUIRE(rejection);

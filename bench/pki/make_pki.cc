@@ -48,6 +48,7 @@ is missing. A chain file is NAME.pem (leaf first, then the intermediate), its ke
   address-as-name   127.0.0.1 as DNS name
   wildcard          *.example.test; partial-wildcard: m*.example.test
   leaf-only         server without the intermediate
+  deep, too-deep    as server, but with nine, or twelve, CAs below the root
   brief             as server, but it ends in SECONDS (60 if not given)
   ends-soon         as server, but it ends in ten days
   year-9999         as server, but it ends as late as a certificate can
@@ -120,6 +121,13 @@ void write_odd_servers(const std::string& folder, const Identity& root, const Id
       folder, "name-constraints",
       root.issue({.common_name = "good.test only", .ca = true, .permitted_dns = {"good.test"}})
           .issue(server_options()));
+
+  Identity above = root;
+  for (int i = 1; i <= 12; ++i) {
+    above = above.issue({.common_name = "CA " + std::to_string(i), .ca = true});
+    if (i == 9) write_identity(folder, "deep", above.issue(server_options()));
+  }
+  write_identity(folder, "too-deep", above.issue(server_options()));
 
   CertificateOptions client_usage = server_options();
   client_usage.usage = Usage::client;

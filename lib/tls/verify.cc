@@ -9,7 +9,9 @@
 namespace starttls::tls {
 namespace {
 
-constexpr int kMaxDepth = 10;   // certificates between leaf and root; public chains have one or two
+/// Certificates above the leaf, the root included (some versions of the library do not count it).
+/// Public chains have two or three.
+constexpr int kMaxDepth = 10;
 constexpr int kMaxDetours = 8;  // paths that are tried after the first
 constexpr unsigned kMinRsaBits = 2048;
 constexpr unsigned kMinEcBits = 256;
@@ -73,8 +75,12 @@ bool is_self_signed(X509* certificate) {
   return verified;
 }
 
-std::string reason_text(int error, X509* leaf) {
+/// `tried`: certificates of the path when it failed.
+std::string reason_text(int error, X509* leaf, std::size_t tried) {
+  constexpr auto kTooLong = "certificate chain is too long";
   switch (error) {
+    case X509_V_ERR_CERT_CHAIN_TOO_LONG:
+      return kTooLong;
     case X509_V_ERR_CERT_HAS_EXPIRED:
       return "certificate has expired";
     case X509_V_ERR_CERT_NOT_YET_VALID:
@@ -85,6 +91,8 @@ std::string reason_text(int error, X509* leaf) {
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+      // Some versions of the library stop at the limit as if there were no more certificates.
+      if (tried > kMaxDepth) return kTooLong;
       // To the library, a certificate whose key usage says that it cannot sign has not signed
       // itself.
       return is_self_signed(leaf) ? "self-signed certificate" : "unknown CA";
@@ -189,7 +197,9 @@ std::optional<Rejection> try_path(X509_STORE_CTX* ctx, const Material& material)
     if (depth > 0 && at != nullptr) {
       told += " at=\"" + name_text(X509_get_subject_name(at)) + '"';
     }
-    return reject(reason_text(error, leaf), SSL_alert_from_verify_result(error), std::move(told));
+    const std::size_t tried = sk_X509_num(X509_STORE_CTX_get0_chain(ctx));
+    return reject(reason_text(error, leaf, tried), SSL_alert_from_verify_result(error),
+                  std::move(told));
   }
   if (auto why = chain_weakness(X509_STORE_CTX_get0_chain(ctx)); !why.empty()) {
     std::string told = evidence(leaf, names, why);

@@ -195,6 +195,7 @@ REFUSED = (
      ('issuer="CN=too deep"',)),
     ("name-constraints", "mail.test", "certificate is not acceptable: permitted subtree",
      ('issuer="CN=good.test only"',)),
+    ("too-deep", "mail.test", "certificate chain is too long", ('issuer="CN=CA 12"',)),
     ("client-usage", "mail.test", "certificate is not acceptable: .*purpose", (CA,)),
     ("rsa-1024", "mail.test", "certificate key is too weak: RSA with 1024 bits", (CA,)),
     ("sha-1", "mail.test", "certificate is signed with SHA-1", (CA,)),
@@ -212,6 +213,7 @@ REFUSED = (
 ACCEPTED = (
     ("server", "mail.test"), ("server-rsa", "mail.test"), ("server", "MAIL.Test"),
     ("server", "mail.test."), ("server", "127.0.0.1"), ("wildcard", "mail.example.test"),
+    ("deep", "mail.test"),
 )
 
 
@@ -243,6 +245,17 @@ class Servers(Certificates):
                 with self.subTest(label):
                     script.context = contexts[certificate]
                     self.accepted(f"{protocol}-{mode}-{names.index(name)}", script.dialect, label)
+        self.check_log(daemon)
+
+    def test_s11_a_chain_has_a_limit(self):
+        server, script = self.server("smtp", "implicit")
+        self.service("one", "smtp", server.port, upstream__tls="implicit")
+        daemon = self.start()
+        script.context = server_context("deep")
+        self.accepted("one", script.dialect, "nine CAs")
+        script.context = server_context("too-deep")
+        self.refused("one", script.dialect, "twelve CAs", "certificate",
+                     "certificate chain is too long")
         self.check_log(daemon)
 
     def test_servers_of_old_tls_and_bad_cipher_suites(self):
