@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import textwrap
 import unittest
 import warnings
 
@@ -426,6 +427,51 @@ class OwnCertificates(unittest.TestCase):
         # The last second is within; then at once.
         self.assertGreaterEqual(late.total_seconds(), 1)
         self.assertLess(late.total_seconds(), 3)
+
+
+class PemFiles(unittest.TestCase):
+    """No block of a PEM file is skipped without a word."""
+
+    def test_t3_a_block_that_gives_nothing_is_an_error(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        server = pathlib.Path(pki().pair()[0]).read_text(encoding="ascii")
+        leaf, _, intermediate = server.partition("-----END CERTIFICATE-----\n")
+        leaf += "-----END CERTIFICATE-----\n"
+        first = leaf.count("\n") + 1
+        start = "a block must begin at the start of a line"
+        cases = {
+            "indented": (textwrap.indent(intermediate, "  "), first, start),
+            "joined": ("\b" + intermediate, first - 1, start),
+            "quoted": (f'ca = "{intermediate}"', first, start),
+            "PKCS7": (intermediate.replace("CERTIFICATE", "PKCS7"), first,
+                      "PKCS7: not a certificate and not a key"),
+            "cut": (intermediate[:200], first, "the block that begins here has no end"),
+        }
+        good = {"old label": intermediate.replace("CERTIFICATE", "X509 CERTIFICATE"),
+                "trusted": intermediate.replace("CERTIFICATE", "TRUSTED CERTIFICATE"),
+                "BOM": "\ufeff" + intermediate, "comment": "# ours\n\n" + intermediate}
+        chain, key = folder / "chain.pem", pki().pair()[1]
+        roles = {"--chain": ("--downstream-tls", "implicit", "--chain", chain, "--key", key),
+                 "--ca-file": ("--ca-file", chain),
+                 "--client-ca": ("--downstream-tls", "implicit", "--chain", pki().pair()[0], "--key",
+                                 key, "--client-ca", chain)}
+        for flag, arguments in roles.items():
+            check = lambda: run_to_end(
+                "--check", "--protocol", "smtp", "--listen", "127.0.0.1:0", "--upstream",
+                "127.0.0.1:1", *([] if "--ca-file" in arguments else ["--ca-file", pki().ca]),
+                *arguments)  # pylint: disable=cell-var-from-loop
+            for name, (second, line, words) in cases.items():
+                with self.subTest(flag, name=name):
+                    text = leaf + second
+                    chain.write_text(text.replace("\n\b", ""), encoding="utf-8")
+                    result = check()
+                    self.assertEqual(result.returncode, 78)
+                    self.assertEqual(result.stderr, f"starttls-proxy: {flag}: {chain}: "
+                                                    f"line {line}: {words}\n")
+            for name, second in good.items():
+                with self.subTest(flag, name=name):
+                    chain.write_text(leaf + second, encoding="utf-8")
+                    self.assertEqual((check().returncode, check().stderr), (0, ""))
 
 
 class TrustStores(unittest.TestCase):

@@ -511,7 +511,7 @@ class User(Sandbox):
         self.write_for_user()
         other = self.gid - 1
         os.chown(self.keys / "server.key", 0, other)
-        for mode, arguments in itertools.product((0o440, 0o640), ([], ["--check"])):
+        for mode, arguments in itertools.product((0o440, 0o640), (["--check"], [])):
             with self.subTest(mode=oct(mode), arguments=arguments):
                 os.chmod(self.keys / "server.key", mode)
                 result = run_to_end("--config", self.file, *arguments, extra_groups=[other])
