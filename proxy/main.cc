@@ -106,7 +106,8 @@ int check_certificates(const State& state) {
   const auto about = [&](const std::string& chain) {
     return describe_chain(chain, certificates, now);
   };
-  return print_output(config::describe(state.config, started_by(), about), problems.empty() ? 0 : kExitConfig);
+  return print_output(config::describe(state.config, started_by(), about),
+                      problems.empty() ? 0 : kExitConfig);
 }
 
 std::optional<std::string> read_link(const std::string& path) {

@@ -19,8 +19,9 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
 
   explicit Entry(WarmPool& pool) : pool_(pool), target_(pool.service_) {
     const auto give_up_at = pool.loop_.now() + pool.service_->config.timeouts.prelude;
-    opener_ = std::make_unique<UpstreamOpener>(Workplace{pool.loop_, pool.resolver_, pool.metrics_}, target_,
-                                               give_up_at, static_cast<OpenerEvents&>(*this));
+    opener_ =
+        std::make_unique<UpstreamOpener>(Workplace{pool.loop_, pool.resolver_, pool.metrics_},
+                                         target_, give_up_at, static_cast<OpenerEvents&>(*this));
   }
 
   Entry(const Entry&) = delete;
@@ -166,7 +167,8 @@ std::optional<Opened> WarmPool::take(LegEvents& events) {
 
 bool WarmPool::suits(const Service& service) const noexcept {
   // A context is kept over a reload where policy and files are the same.
-  return service.config == service_->config && service.own_name->text() == service_->own_name->text() &&
+  return service.config == service_->config &&
+         service.own_name->text() == service_->own_name->text() &&
          service.upstream_tls == service_->upstream_tls;
 }
 
