@@ -106,8 +106,8 @@ void Session::arm_deadline() {
       deadline_.start(timeouts.handshake);
       return;
     case Phase::dialogue:
-      deadline_.start(awaits_client_tls() ? std::min(timeouts.command, client_tls_left())
-                                          : timeouts.command);
+      // It is as long as that of a command, and began earlier.
+      deadline_.start(awaits_client_tls() ? client_tls_left() : timeouts.command);
       return;
     case Phase::relay:
       last_activity_ = env_.loop.now();
@@ -141,9 +141,8 @@ void Session::on_deadline() {
     case Phase::upstream_prelude:
       return;
     case Phase::dialogue:
-      fail(Error{Errc::timeout, awaits_client_tls() && client_tls_left().count() == 0
-                                    ? "the client did not begin TLS in time"
-                                    : "no command in time"});
+      fail(Error{Errc::timeout, awaits_client_tls() ? "the client did not begin TLS in time"
+                                                    : "no command in time"});
       return;
     case Phase::relay:
       if (server_has_ended()) {

@@ -318,7 +318,8 @@ class Slow(unittest.TestCase):
     def test_slow_clients(self):
         timeouts = {"handshake": "1s", "prelude": "20s", "command": "1s"}
         octets = b"".join(hello.records(hello.message()))
-        late = b"421 4.4.1 proxy.test no command in time\r\n"
+        late = {"none": b"421 4.4.1 proxy.test no command in time\r\n",
+                "starttls": b"421 4.4.1 proxy.test the client did not begin TLS in time\r\n"}
         with FakeServer(Smtp()) as server:
             for tls in ("none", "implicit", "starttls"):
                 text = configuration(server.port, timeouts=timeouts, downstream={"tls": tls})
@@ -333,7 +334,7 @@ class Slow(unittest.TestCase):
                         greeted(client)
                         client.dribble(b"EHLO " + 500 * b"a", 0.1)
 
-                    self.measured(daemon.port, slow_command, late)
+                    self.measured(daemon.port, slow_command, late[tls])
                     if tls == "starttls":
                         def slow_handshake(client):
                             greeted(client)
