@@ -11,6 +11,7 @@
 #include "lib/base/ascii.h"
 #include "lib/config/config.h"
 #include "lib/config/expand.h"
+#include "lib/config/exposure.h"
 #include "lib/proto/protocols.h"
 #include "proxy/cli.h"
 #include "proxy/output.h"
@@ -117,6 +118,12 @@ class Converter {
     const Option* level = nullptr;
   };
   [[nodiscard]] Verified verified(const Section& section) const;
+  /// True if clients must show a certificate (server mode).
+  [[nodiscard]] bool demands_certificates(const Section& section) const {
+    const auto [chain, peer, level] = verified(section);
+    return chain || peer;
+  }
+  [[nodiscard]] std::string demand(const Section& section) const;
 
   void convert_log();
   void collect_certificates_by_name();
@@ -124,6 +131,7 @@ class Converter {
   [[nodiscard]] bool read_addresses(Service& service);
   [[nodiscard]] bool read_protocol(Service& service);
   [[nodiscard]] bool downstream(const Service& service, Table& out);
+  void fence(const Service& service, const config::Downstream& downstream, Table& out);
   [[nodiscard]] bool client_certificates(const Service& service, Table& out);
   [[nodiscard]] bool upstream(const Service& service, Table& out);
   void verification(const Service& service, const std::string& name);
@@ -378,14 +386,7 @@ bool Converter::client_certificates(const Service& service, Table& out) {
 bool Converter::downstream(const Service& service, Table& out) {
   const auto& section = service.section;
   if (service.client) {
-    const auto listen = config::parse_address(service.listen);
-    if (listen && !config::is_local(*listen)) {
-      const bool v6 = listen->host.find(':') != std::string::npos;
-      out.set("downstream.allow", v6 ? R"(["::1", "127.0.0.1"])" : R"(["127.0.0.1"])");
-      note(section, last(section, "accept"),
-           "stunnel let anyone in; here downstream.allow has this machine only: add the networks "
-           "of your clients");
-    }
+    fence(service, {}, out);
     return true;
   }
 
@@ -400,7 +401,26 @@ bool Converter::downstream(const Service& service, Table& out) {
   }
   out.set("downstream.tls", toml(service.negotiation.empty() ? "implicit" : "starttls"));
   out.set("downstream.certificates", list + "]");
-  return client_certificates(service, out);
+  if (!client_certificates(service, out)) return false;
+  config::Downstream downstream;
+  downstream.tls = service.negotiation.empty() ? TlsMode::implicit : TlsMode::starttls;
+  if (demands_certificates(section)) downstream.client_ca = last(section, "CAfile")->value;
+  fence(service, downstream, out);
+  return true;
+}
+
+/// stunnel lets everyone in; here the file must say which clients may connect.
+void Converter::fence(const Service& service, const config::Downstream& downstream, Table& out) {
+  const auto listen = config::parse_address(service.listen);
+  if (!listen || config::is_local(*listen)) return;
+  config::Service converted;
+  converted.protocol = service.protocol;
+  converted.downstream = downstream;
+  if (config::exposure(converted) == config::Exposure::none) return;
+  out.set("downstream.allow", R"(["127.0.0.1", "::1"])");
+  note(service.section, last(service.section, "accept"),
+       "stunnel let anyone in; here downstream.allow has this machine only: add the networks of "
+       "your clients");
 }
 
 /// Client mode: what stunnel made sure of, beside what we do.

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "lib/base/ascii.h"
+#include "lib/config/exposure.h"
 #include "proxy/systemd.h"
 
 namespace starttls {
@@ -92,9 +93,9 @@ void InheritedSockets::check(const config::Config& config, const config::Service
   }
   const std::string where = to_string(passed.address) + " (" + name + ")";
   const auto& upstream = service.upstream;
-  if (config::lets_anyone_in(service.downstream) && !config::is_local(passed.address)) {
-    add("anyone who reaches " + where +
-        " could use this service: say who may with downstream.allow = [\"192.168.1.0/24\"]");
+  const auto risk = config::exposure(service);
+  if (risk != config::Exposure::none && !config::is_local(passed.address)) {
+    add(config::exposure_error(risk, where, config::Spelling::keys));
   }
   if (std::find(upstream.address.begin(), upstream.address.end(), passed.address) !=
       upstream.address.end()) {

@@ -47,6 +47,12 @@ struct Converted {
   Lines problems;
 };
 
+Lines to_strings(const std::vector<config::Network>& networks) {
+  Lines all;
+  for (const auto& network : networks) all.push_back(to_string(network));
+  return all;
+}
+
 Lines notes(std::string_view text) {
   return convert_stunnel(text).notes;
 }
@@ -124,7 +130,8 @@ TEST_CASE("convert: a protocol means STARTTLS with the client in server mode", "
     REQUIRE(service.downstream.certificates.size() == 1);
     CHECK(service.upstream.tls == TlsMode::none);
     CHECK(to_string(service.upstream.address.front()) == "unix:/run/mail.sock");
-    CHECK(converted.conversion.notes == Lines{});
+    // See S1.
+    CHECK(converted.conversion.notes.size() == (protocol == "smtp" ? 1 : 0));
   }
 }
 
@@ -161,7 +168,7 @@ TEST_CASE("convert: whoever could connect in the clear has to be named", "[conve
   const Converted open(
       "[mail]\nclient = yes\naccept = 2525\nconnect = smtp.example.com:465\n"
       "verifyChain = yes\ncheckHost = smtp.example.com\n");
-  CHECK(open.only().downstream.allow.size() == 1);
+  CHECK(to_strings(open.only().downstream.allow) == Lines{"127.0.0.1", "::1"});
   REQUIRE(open.conversion.notes.size() == 1);
   CHECK_THAT(open.conversion.notes.front(),
              ContainsSubstring("line 3: [mail] accept: stunnel let anyone"));
@@ -171,6 +178,35 @@ TEST_CASE("convert: whoever could connect in the clear has to be named", "[conve
       "verifyChain = yes\ncheckHost = smtp.example.com\n");
   CHECK(to_string(named.only().listen.front()) == "127.0.0.1:25");
   CHECK_THAT(named.conversion.notes.front(), ContainsSubstring("gate.example.com"));
+}
+
+TEST_CASE("convert: S1: mail that anyone could send through a server has to be named",
+          "[convert][security][S1]") {
+  const std::string note =
+      ": stunnel let anyone in; here downstream.allow has this machine only: add the networks of "
+      "your clients";
+  for (const std::string text :
+       {"[smtps]\naccept = 465\nconnect = 25\ncert = a.pem\n",
+        "[smtp]\naccept = :::587\nconnect = 25\ncert = a.pem\nprotocol = smtp\n",
+        "[lmtp]\naccept = 192.0.2.1:2424\nconnect = 24\ncert = a.pem\n",
+        "[smtp]\nclient = yes\naccept = :::25\nconnect = a.test:465\nverifyChain = yes\n"
+        "checkHost = a.test\n"}) {
+    CAPTURE(text);
+    const Converted converted(text);
+    CHECK(to_strings(converted.only().downstream.allow) == Lines{"127.0.0.1", "::1"});
+    REQUIRE(converted.conversion.notes.size() == 1);
+    CHECK_THAT(converted.conversion.notes[0], ContainsSubstring("accept" + note));
+  }
+  for (const std::string text :
+       {"[smtps]\naccept = 127.0.0.1:465\nconnect = 25\ncert = a.pem\n",
+        "[smtps]\naccept = /run/x.sock\nconnect = 25\ncert = a.pem\n",
+        "[smtps]\naccept = 465\nconnect = 25\ncert = a.pem\nverifyChain = yes\nCAfile = ca.pem\n",
+        "[imaps]\naccept = 993\nconnect = 143\ncert = a.pem\n"}) {
+    CAPTURE(text);
+    const Converted converted(text);
+    CHECK(converted.only().downstream.allow.empty());
+    CHECK(converted.conversion.notes == Lines{});
+  }
 }
 
 TEST_CASE("convert: clients' certificates are asked for, or the service is left out",

@@ -338,12 +338,6 @@ std::optional<std::size_t> most_specific(std::span<const Destination> destinatio
   return best;
 }
 
-bool lets_anyone_in(const Downstream& downstream) noexcept {
-  const bool in_the_clear =
-      downstream.tls == TlsMode::none || downstream.tls == TlsMode::opportunistic;
-  return in_the_clear && downstream.allow.empty();
-}
-
 bool lacks_name(const Upstream& upstream) noexcept {
   return upstream.tls != TlsMode::none && upstream.verify == Verify::full &&
          upstream.server_name.empty();

@@ -203,10 +203,6 @@ struct Config {
 /// name: who sits on the way may hold a certificate for it, or for any other.
 [[nodiscard]] bool lacks_name(const Upstream& upstream) noexcept;
 
-/// Whether clients may speak in the clear and nothing is said about who they may be: then the
-/// service must not listen where others than this machine reach it.
-[[nodiscard]] bool lets_anyone_in(const Downstream& downstream) noexcept;
-
 /// What a person should know before relying on the service: verification switched off, a leg that
 /// is or may stay in the clear. One sentence each, for the log at start and for `--check`.
 [[nodiscard]] std::vector<std::string> warnings(const Service& service);

@@ -2,6 +2,7 @@
 
 #include "lib/base/ascii.h"
 #include "lib/config/config.h"
+#include "lib/config/exposure.h"
 
 namespace starttls::config {
 namespace {
@@ -108,7 +109,7 @@ std::string allowed(const Service& service) {
   if (std::all_of(listen.begin(), listen.end(), is_local)) return "anyone on this machine";
   const bool known = std::none_of(listen.begin(), listen.end(),
                                   [](const Address& each) { return each.is_inherited(); });
-  if (known || !lets_anyone_in(service.downstream)) return "anyone";
+  if (known || exposure(service) == Exposure::none) return "anyone";
   return "anyone on this machine (no start with an inherited socket that others can reach)";
 }
 
@@ -236,8 +237,8 @@ std::vector<std::string> warnings(const Service& service) {
   std::vector<std::string> found;
   // No start with inherited sockets that others can reach, unless it is said who may.
   const bool local =
-      std::all_of(service.listen.begin(), service.listen.end(), [&down](const Address& each) {
-        return is_local(each) || (each.is_inherited() && lets_anyone_in(down));
+      std::all_of(service.listen.begin(), service.listen.end(), [&service](const Address& each) {
+        return is_local(each) || (each.is_inherited() && exposure(service) != Exposure::none);
       });
   if (down.tls == TlsMode::opportunistic && !local) {
     found.emplace_back(

@@ -3,6 +3,7 @@
 
 #include "lib/base/ascii.h"
 #include "lib/config/build.h"
+#include "lib/config/exposure.h"
 
 namespace starttls::config {
 namespace {
@@ -219,11 +220,14 @@ class Validator {
             " to 'starttls'");
   }
 
-  /// Whoever connects appears to the server as us, which may trust our address to send mail
-  /// anywhere. An inherited socket is looked at when it is there, by the same rule.
+  /// Every client appears to the server as this machine, or as the owner of our certificate. An
+  /// inherited socket is checked by the same rule at start (InheritedSockets::check).
   void no_open_relay(std::size_t i) {
-    if (!lets_anyone_in(service(i).downstream)) return;
-    if (section(i).is_bad(kAllow) || section(i).is_bad(kDownstreamTls)) return;
+    const Exposure risk = exposure(service(i));
+    if (risk == Exposure::none) return;
+    for (const auto key : {kAllow, kDownstreamTls, kClientCa, kSendProxy, kSource}) {
+      if (section(i).is_bad(key)) return;
+    }
 
     const auto& listen = service(i).listen;
     const auto open = std::find_if(listen.begin(), listen.end(), [](const Address& each) {
@@ -231,9 +235,8 @@ class Validator {
     });
     if (open == listen.end()) return;
     add(i, kListen,
-        "anyone who reaches " + shown_listen(i, *open) +
-            " could use this service: say who may with " +
-            (from_file() ? "downstream.allow = [\"192.168.1.0/24\"]" : "--allow 192.168.1.0/24"));
+        exposure_error(risk, shown_listen(i, *open),
+                       from_file() ? Spelling::keys : Spelling::flags));
   }
 
   void verifiable_name(std::size_t i) {

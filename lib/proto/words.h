@@ -44,8 +44,9 @@ constexpr bool is_any_of(std::string_view word,
   return false;
 }
 
-/// May a mechanism not be offered through the proxy? `external`: EXTERNAL must not be either, since
-/// our own certificate would speak for any client (RFC 4422 appendix A).
+/// May a mechanism not be offered through the proxy? `external`: EXTERNAL must not be either, so
+/// that no client logs in with our own certificate by accident (RFC 4422 appendix A). This protects
+/// nothing: a client that has committed can ask for it unseen (config::Exposure::certificate).
 [[nodiscard]] constexpr bool is_barred_mechanism(std::string_view name, bool external) noexcept {
   // Channel binding ties the login to one TLS connection; here are two (RFC 5929, RFC 9266).
   return ascii::iends_with(name, "-PLUS") || (external && ascii::iequals(name, "EXTERNAL"));

@@ -8,6 +8,7 @@ import unittest
 from support import main, wait
 from support.client import FIN, RESET
 from support.daemon import Daemon, configuration, run_to_end
+from support.environment import pki
 from support.fake_server import FakeServer, Smtp
 from support.relay import commit
 
@@ -15,11 +16,11 @@ CONFIG_ERROR = 78
 
 
 class Configuration(unittest.TestCase):
-    def refused(self, text):
+    def refused(self, text, *more):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "proxy.toml"
             path.write_bytes(text)
-            result = run_to_end("--config", path)
+            result = run_to_end("--config", path, *more)
             self.assertEqual(result.returncode, CONFIG_ERROR, result.stderr)
             self.assertNotIn("listening", result.stderr)
             return result.stderr.replace(str(path), "FILE")
@@ -61,6 +62,39 @@ class Configuration(unittest.TestCase):
         said = self.refused(b'[[service]]\nname = "a"\nprotocol = "smtp"\nlisten = "0.0.0.0:0"\n'
                             b'upstream.address = "mail.test:25"\n')
         self.assertIn("downstream.allow", said)
+
+    def test_s1_an_open_relay_under_tls_is_refused_too(self):
+        chain, key = pki().pair()
+        for tls in ("starttls", "implicit"):
+            for protocol in ("smtp", "lmtp"):
+                said = self.refused(f"""\
+[[service]]
+name = "a"
+protocol = "{protocol}"
+listen = "0.0.0.0:0"
+downstream.tls = "{tls}"
+downstream.certificates = [{{ chain = "{chain}", key = "{key}" }}]
+upstream.address = "127.0.0.1:25"
+upstream.tls = "none"
+""".encode(), "--check")
+                self.assertRegex(said, r"FILE:4:10: .*anyone who reaches 0\.0\.0\.0:0 could send mail")
+
+    def test_s2_a_certificate_that_anyone_could_use_is_refused(self):
+        chain, key = pki().pair()
+        pair = f'{{ chain = "{chain}", key = "{key}" }}'
+        for protocol in ("smtp", "lmtp", "imap", "pop3", "sieve", "nntp"):
+            said = self.refused(f"""\
+[[service]]
+name = "a"
+protocol = "{protocol}"
+listen = "0.0.0.0:0"
+downstream.tls = "implicit"
+downstream.certificates = [{pair}]
+upstream.address = "mail.test:25"
+upstream.certificate = {pair}
+upstream.send_proxy = "v2"
+""".encode(), "--check")
+            self.assertRegex(said, r"FILE:4:10: .*anyone who reaches 0\.0\.0\.0:0 could use our certificate")
 
     def test_an_address_in_use(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -77,7 +77,7 @@ class Sandbox(unittest.TestCase):
         """A service with TLS on both legs, whose server has a name to resolve."""
         chain, key = self.pair()
         text = configuration(self.server.port, address=f"localhost:{self.server.port}",
-                             downstream={"tls": "implicit"},
+                             downstream={"tls": "implicit", "allow": ["127.0.0.0/8", "::1"]},
                              proxy={"sandbox": True, **(proxy or {})}, **options)
         text = text.replace(toml("127.0.0.1:0"), toml(listen))
         text += f'\ndownstream.certificates = [{{ chain = "{chain}", key = "{key}" }}]\n'

@@ -169,6 +169,26 @@ class Sockets(Supervised):
         self.start([("mail", sock)])
         self.session(sock)
 
+    def test_s1_and_s2_are_seen_at_start_under_tls_too(self):
+        sock = self.tcp("0.0.0.0")
+        chain, key = pki().pair()
+        pair = f'{{ chain = "{chain}", key = "{key}" }}'
+        where = f"anyone who reaches 0.0.0.0:{sock.getsockname()[1]} (systemd:mail) could "
+
+        def write(*more, protocol="smtp"):
+            self.write([*self.service("one", "systemd:mail", protocol=protocol,
+                                      upstream__tls="implicit", upstream__server_name="mail.test",
+                                      downstream__tls="implicit"),
+                        f"downstream.certificates = [{pair}]", *more])
+
+        write()
+        self.assertIn(where + "send mail", self.refused([("mail", sock)]))
+        own = f"upstream.certificate = {pair}"
+        write(own, protocol="imap")
+        self.assertIn(where + "use our certificate", self.refused([("mail", sock)]))
+        write(f"downstream.client_ca = {toml(pki().ca)}", own)
+        self.start([("mail", sock)])
+
     def test_a_check_needs_no_sockets_and_says_what_it_does_not_know(self):
         self.write(self.service("one", "systemd:mail"))
         result = run_to_end("--config", self.file, "--check")

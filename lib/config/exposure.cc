@@ -1,0 +1,50 @@
+#include "lib/config/exposure.h"
+
+namespace starttls::config {
+namespace {
+
+/// Only these protocols hand mail to a server that may send it on.
+bool relays_mail(const std::string& protocol) noexcept {
+  return protocol == "smtp" || protocol == "lmtp";
+}
+
+}  // namespace
+
+Exposure exposure(const Service& service) noexcept {
+  const auto& down = service.downstream;
+  const auto& up = service.upstream;
+  if (!down.allow.empty()) return Exposure::none;
+  if (down.tls == TlsMode::none || down.tls == TlsMode::opportunistic) return Exposure::clear_text;
+  if (!down.client_ca.empty()) return Exposure::none;
+  if (!up.certificate.chain.empty()) return Exposure::certificate;
+  const bool server_knows_client = up.send_proxy != SendProxy::no || up.from_client;
+  return relays_mail(service.protocol) && !server_knows_client ? Exposure::relay : Exposure::none;
+}
+
+std::string exposure_error(Exposure exposure, const std::string& where, Spelling spelling) {
+  const bool flags = spelling == Spelling::flags;
+  const std::string start = "anyone who reaches " + where + " could ";
+  const std::string allow =
+      std::string(": say who may with ") +
+      (flags ? "--allow 192.168.1.0/24" : "downstream.allow = [\"192.168.1.0/24\"]");
+  const std::string everyone = flags ? " (everyone: --allow 0.0.0.0/0 --allow ::/0)"
+                                     : " (everyone: [\"0.0.0.0/0\", \"::/0\"])";
+  const std::string client_ca = flags ? "--client-ca" : "downstream.client_ca";
+  switch (exposure) {
+    case Exposure::none:
+      return {};
+    case Exposure::clear_text:
+      return start + "use this service" + allow;
+    case Exposure::certificate:
+      return start + "use our certificate at the server (" +
+             (flags ? "--upstream-chain" : "upstream.certificate") + ")" + allow + everyone +
+             ", or set " + client_ca;
+    case Exposure::relay:
+      return start + "send mail through this service, which the server takes for this machine's" +
+             allow + everyone + ", or set " + client_ca + ", " +
+             (flags ? "--send-proxy or --source" : "upstream.send_proxy or upstream.source");
+  }
+  return {};
+}
+
+}  // namespace starttls::config

@@ -1,0 +1,36 @@
+#pragma once
+
+// No accidental open relay: a listener that others can reach must say which clients may connect, if
+// a stranger could misuse the service. One rule for the loader, for inherited sockets at start, and
+// for `convert`.
+
+#include <cstdint>
+#include <string>
+
+#include "lib/config/config.h"
+
+namespace starttls::config {
+
+/// What a stranger could misuse.
+enum class Exposure : std::uint8_t {
+  none,         ///< nothing, or the service says which clients may connect
+  clear_text,   ///< clients may speak in the clear, so nothing about them is proved
+  certificate,  ///< the server takes every client for the owner of `upstream.certificate`
+  relay,        ///< mail: the server takes every client for this machine, and may relay for it
+};
+
+/// Returns what a stranger could misuse if a listener of `service` could be reached from other
+/// machines. `downstream.allow` is an answer in all cases, `client_ca` where TLS is required, and
+/// telling the server who the client is (`send_proxy`, `source`) where mail is all there is to
+/// lose.
+[[nodiscard]] Exposure exposure(const Service& service) noexcept;
+
+/// How the keys that answer an exposure are written: in a file, or on the command line.
+enum class Spelling : std::uint8_t { keys, flags };
+
+/// Returns the error for a listener at `where` that others can reach: what is at risk, and what to
+/// add. `exposure` is not `none`.
+[[nodiscard]] std::string exposure_error(Exposure exposure, const std::string& where,
+                                         Spelling spelling);
+
+}  // namespace starttls::config
