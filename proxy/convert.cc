@@ -205,6 +205,25 @@ Converter::Verified Converter::verified(const Section& section) const {
           yes(section, "verifyPeer") || is("3") || is("4"), level};
 }
 
+/// Returns all that decides which clients pass; "" if every client does. Two services that demand
+/// the same give the same text.
+std::string Converter::demand(const Section& section) const {
+  const auto [chain, peer, level] = verified(section);
+  std::string text = std::string(chain ? "chain " : "") + (peer ? "peer " : "");
+  for (const auto* const name : {"checkHost", "checkIP", "checkEmail", "PSKsecrets"}) {
+    for (const auto* const option : all(section, name)) {
+      text += std::string(name) + "=" + option->value + "\n";
+    }
+  }
+  if (text.empty()) return text;
+  for (const auto* const name : {"CAfile", "CApath"}) {
+    if (const auto* const option = last(section, name)) {
+      text += std::string(name) + "=" + option->value + "\n";
+    }
+  }
+  return text;
+}
+
 void Converter::convert_log() {
   const auto& global = file_.global;
   if (const auto* const debug = last(global, "debug")) {
@@ -238,9 +257,24 @@ void Converter::collect_certificates_by_name() {
     // With a protocol, stunnel has connected to the primary's server before it knows the name.
     const bool one_server = own == nullptr || (its != nullptr && own->value == its->value) ||
                             last(*primary->second, "protocol") != nullptr;
+    const std::string of_primary = "[" + ascii::escape(primary->second->name) + "]";
+    const auto demanded = demand(section);
+    const auto by_primary = demand(*primary->second);
     if (!one_server) {
       leave_out(section, sni, "the certificate is chosen by name, the server is not");
+    } else if (!demanded.empty() && demanded != by_primary) {
+      leave_out(section, sni,
+                "its clients had to show a certificate that " + of_primary +
+                    " does not demand, and one service has one rule for all its names");
     } else if (auto pair = certificate(section)) {
+      if (demanded.empty() && !by_primary.empty()) {
+        note(section, sni, "its clients must show a certificate here, as those of " + of_primary);
+      }
+      for (const auto* const name : {"sslVersion", "sslVersionMin", "sslVersionMax", "options"}) {
+        for (const auto* const option : section.all(name)) {
+          note(section, option, "is the same for all names here: what " + of_primary + " has");
+        }
+      }
       auto& more = more_certificates_[primary->second];
       const bool known = pair == certificate(*primary->second) ||
                          std::find(more.begin(), more.end(), *pair) != more.end();

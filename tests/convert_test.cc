@@ -343,6 +343,46 @@ TEST_CASE("convert: names that share a service become its certificates", "[conve
              ContainsSubstring("no service of that name"));
 }
 
+TEST_CASE("convert: S7: a demand for certificates is not lost where services become one",
+          "[convert][security][S7]") {
+  const std::string second = "[other]\nsni = imaps:mail.example.org\ncert = b.pem\nkey = b.key\n";
+  const std::string demand = "verifyChain = yes\nCAfile = ca.pem\n";
+  for (const std::string& more :
+       {demand, std::string("verify = 2\nCAfile = ca.pem\n"),
+        std::string("verifyPeer = yes\nCAfile = ca.pem\n"), demand + "checkEmail = a@b.test\n",
+        std::string("PSKsecrets = secrets\n")}) {
+    CAPTURE(more);
+    const Converted converted(kImaps + second + more);
+    CHECK(converted.only().downstream.certificates.size() == 1);
+    CHECK(converted.only().downstream.client_ca.empty());
+    REQUIRE(converted.conversion.notes.size() == 1);
+    CHECK(
+        converted.conversion.notes[0] ==
+        "line 7: [other] sni: its clients had to show a certificate that [imaps] does not demand, "
+        "and one service has one rule for all its names; the service is left out");
+  }
+  // Of another authority.
+  CHECK(Converted(kImaps + demand + second + "verifyChain = yes\nCAfile = b.pem\n")
+            .only()
+            .downstream.certificates.size() == 1);
+
+  const Converted both(kImaps + demand + second + demand);
+  CHECK(both.only().downstream.certificates.size() == 2);
+  CHECK(both.only().downstream.client_ca.ends_with("/ca.pem"));
+  CHECK(both.conversion.notes == Lines{});
+  CHECK(Converted(demand + kImaps + second).conversion.notes == Lines{});
+
+  const Converted primary(kImaps + demand + second);
+  CHECK(primary.only().downstream.certificates.size() == 2);
+  REQUIRE(primary.conversion.notes.size() == 1);
+  CHECK_THAT(primary.conversion.notes[0],
+             ContainsSubstring("line 9: [other] sni: its clients must show a certificate here"));
+  // Nor is another rule that a name had of its own.
+  CHECK_THAT(note(kImaps + second + "sslVersionMin = TLSv1.3\n"),
+             ContainsSubstring("line 10: [other] sslVersionMin: is the same for all names here: "
+                               "what [imaps] has"));
+}
+
 TEST_CASE("convert: names of services fit their labels and differ", "[convert]") {
   const Converted converted(
       "[my mail/1]\naccept = 993\nconnect = 143\ncert = a.pem\n"
