@@ -79,7 +79,8 @@ AdminServer::~AdminServer() = default;
 
 Result<AdminServer::Plan> AdminServer::plan(const std::optional<Address>& address,
                                             const std::optional<net::Owner>& owner) const {
-  Plan plan{.address = address, .socket = {}, .takeover = {}};
+  Plan plan;
+  plan.address = address;
   if (!address || address == address_) return plan;
   if (address->is_unix()) {
     auto takeover = net::Takeover::prepare(*address, owner);
@@ -101,31 +102,32 @@ Result<AdminServer::Plan> AdminServer::plan(const std::optional<Address>& addres
   return plan;
 }
 
-Result<> AdminServer::commit(Plan plan) {
-  if (plan.address == address_) return {};
-  if (!plan.socket) {
-    address_.reset();
-    listener_.reset();
-    log_.info("admin closed", {});
-    return {};
-  }
+Result<> AdminServer::listen(Plan& plan) {
+  if (!plan.socket) return {};
   const bool is_unix = plan.address->is_unix();
   // What has been taken over was bound under another name.
-  const std::string where = is_unix ? to_string(*plan.address) : net::local_name(*plan.socket);
-  auto listener = std::make_unique<net::Listener>(
+  plan.where = is_unix ? to_string(*plan.address) : net::local_name(*plan.socket);
+  plan.listener = std::make_unique<net::Listener>(
       loop_, is_unix ? net::Stream::Kind::unix_socket : net::Stream::Kind::tcp,
       [this](net::Listener::Connection client) { on_connection(std::move(client.stream)); });
-  if (auto opened = listener->open(std::move(*plan.socket)); !opened) return opened;
+  return plan.listener->open(std::move(*plan.socket));
+}
+
+void AdminServer::commit(Plan plan) {
+  if (plan.address == address_) return;
   address_ = std::move(plan.address);
-  listener_ = std::move(listener);
-  log_.info("admin listening", {{"address", where}});
+  listener_ = std::move(plan.listener);
+  if (listener_ == nullptr) {
+    log_.info("admin closed", {});
+    return;
+  }
+  log_.info("admin listening", {{"address", plan.where}});
   if (plan.is_shared) {
-    log_.warn(is_unix
+    log_.warn(address_->is_unix()
                   ? "another process listened here, and gets no new connection any more: end it"
                   : "another process listens here too, and gets a part of the connections: end it",
-              {{"address", where}});
+              {{"address", plan.where}});
   }
-  return {};
 }
 
 void AdminServer::on_draining() {

@@ -20,6 +20,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "lib/base/address.h"
 #include "lib/base/error.h"
@@ -56,7 +57,9 @@ class AdminServer {
   /// address.
   struct Plan {
     std::optional<Address> address;
-    std::optional<net::Socket> socket;  ///< none: as it is
+    std::optional<net::Socket> socket;        ///< bound, until `listen`; none: as it is
+    std::unique_ptr<net::Listener> listener;  ///< from `listen` on
+    std::string where;                        ///< the address with its real port
     /// To be completed before the plan is carried out.
     std::optional<net::Takeover> takeover;
     /// Another process listened there when we came, and may be about to end.
@@ -64,8 +67,11 @@ class AdminServer {
   };
   [[nodiscard]] Result<Plan> plan(const std::optional<Address>& address,
                                   const std::optional<net::Owner>& owner = {}) const;
-  /// Carries it out; connections stay. Errors: system; all is as it was then.
-  [[nodiscard]] Result<> commit(Plan plan);
+  /// Listens on the socket that the plan has bound, beside the present one. After this nothing of
+  /// the plan can fail, except its takeover. Errors: system.
+  [[nodiscard]] Result<> listen(Plan& plan);
+  /// Carries out a plan that listens; connections stay.
+  void commit(Plan plan);
   /// We are about to end: as soon as another process shares the port, it has it alone. Half of the
   /// questions would be answered by one, half by the other, with counters and a readiness of its
   /// own.

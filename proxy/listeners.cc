@@ -37,7 +37,6 @@ Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t wo
                                         std::uint16_t admin_port) {
   admin_port_ = admin_port;
   planned_.clear();
-  takeovers_.clear();
   Plan plan;
   plan.changes.resize(workers);
   for (const auto& service : services) {
@@ -58,17 +57,10 @@ Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t wo
       }
       const auto taking =
           config.upstream.original_destination ? net::Taking::others_too : net::Taking::ours;
-      const auto bind = [&](Entry& entry) {
-        return bind_all(address, taking, workers, owner, entry);
-      };
+      const auto bind = [&](Entry& entry) { return bind_all(address, taking, owner, entry, plan); };
       auto added = add(plan, service, {.wanted = identity_of(config, index)}, bind);
       if (!added) return fail(std::move(added.error()));
     }
-  }
-  // All that can be refused was not: who listened there until now is left alone with those that he
-  // has.
-  for (auto& takeover : takeovers_) {
-    if (auto completed = takeover.complete(); !completed) return fail(std::move(completed.error()));
   }
   tell_guard();
   plan.closed = current_.size() + plan.opened - planned_.size();
@@ -129,17 +121,17 @@ Result<> Listeners::add(Plan& plan, const std::shared_ptr<const session::Service
 }
 
 Result<std::vector<net::Socket>> Listeners::bind_all(const Address& wanted, net::Taking taking,
-                                                     std::size_t workers,
                                                      const std::optional<net::Owner>& owner,
-                                                     Entry& entry) {
+                                                     Entry& entry, Plan& plan) {
+  const std::size_t workers = plan.changes.size();
   if (wanted.is_unix()) {
     auto takeover = net::Takeover::prepare(wanted, owner);
     if (!takeover) return fail(std::move(takeover.error()));
     if (*takeover) {
       entry.is_shared = true;
       entry.address = to_string(wanted);  // it is bound under another name
-      takeovers_.push_back(std::move(**takeover));
-      return duplicates(takeovers_.back().socket(), workers);
+      plan.takeovers.push_back(std::move(**takeover));
+      return duplicates(plan.takeovers.back().socket(), workers);
     }
     auto socket = net::bind_listener(wanted, taking, owner);
     if (!socket) return fail(std::move(socket.error()));
@@ -173,7 +165,6 @@ void Listeners::commit() {
   }
   current_ = std::move(planned_);
   planned_.clear();
-  takeovers_.clear();
   tell_guard();
   for (auto& entry : current_) {
     if (!std::exchange(entry.is_new, false)) continue;

@@ -31,6 +31,9 @@ class Listeners {
   /// What is to be done to the workers so that `services` are listened for.
   struct Plan {
     std::vector<Worker::ListenerChange> changes;  ///< one a worker
+    /// Paths that lead to another process, until `complete`, which comes last: an abandoned plan
+    /// leaves them to that process.
+    std::vector<net::Takeover> takeovers;
     std::size_t opened = 0;
     std::size_t closed = 0;
   };
@@ -68,9 +71,8 @@ class Listeners {
                              const std::function<Result<std::vector<net::Socket>>(Entry&)>& open);
   /// A socket a worker, sharing one port, or one path.
   [[nodiscard]] Result<std::vector<net::Socket>> bind_all(const Address& wanted, net::Taking taking,
-                                                          std::size_t workers,
                                                           const std::optional<net::Owner>& owner,
-                                                          Entry& entry);
+                                                          Entry& entry, Plan& plan);
   void tell_guard();
 
   log::Logger& log_;
@@ -78,7 +80,6 @@ class Listeners {
   const InheritedSockets& inherited_;
   std::vector<Entry> current_;
   std::vector<Entry> planned_;
-  std::vector<net::Takeover> takeovers_;  // of the plan
   std::uint16_t admin_port_ = 0;
   std::uint64_t next_id_ = 0;
 };

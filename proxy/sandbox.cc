@@ -146,7 +146,8 @@ constexpr const char* kAllowed[] = {
     "fcntl64", "pipe", "pipe2", "open", "openat", "openat2", "access", "faccessat", "faccessat2",
     "stat", "stat64", "lstat", "lstat64", "fstat", "fstat64", "newfstatat", "fstatat64", "statx",
     "statfs", "statfs64", "fstatfs", "fstatfs64", "readlink", "readlinkat", "getdents",
-    "getdents64", "getcwd", "umask", "unlink", "unlinkat", "fadvise64", "fsync", "fdatasync",
+    "getdents64", "getcwd", "umask", "unlink", "unlinkat", "rename", "renameat", "fadvise64",
+    "fsync", "fdatasync",
     // Sockets and waiting.
     "bind", "listen", "accept", "accept4", "connect", "getsockname", "getpeername", "getsockopt",
     "setsockopt", "shutdown", "send", "sendto", "sendmsg", "sendmmsg", "recv", "recvfrom",
@@ -237,6 +238,9 @@ int add_conditional(const Filter& filter) {
                                      std::uint64_t{PR_GET_DUMPABLE}, kPrSetVma}) {
     allow("prctl", {equal(0, option)});
   }
+  // A socket takes another one's path (net::Takeover); Landlock lets nothing else be moved. Some C
+  // libraries have no other call for it.
+  allow("renameat2", {equal(4, 0)});
   const auto self = static_cast<std::uint64_t>(::getpid());
   allow("tgkill", {equal(0, self)});  // abort
   allow("prlimit64", {equal(0, 0)});

@@ -23,6 +23,7 @@
 #include "proxy/file_watch.h"
 #include "proxy/listeners.h"
 #include "proxy/system_name.h"
+#include "proxy/user.h"
 #include "proxy/worker.h"
 
 namespace starttls {
@@ -103,7 +104,9 @@ class Server {
   };
   [[nodiscard]] Result<ListenPlan> plan_listening(const State& state,
                                                   const std::optional<net::Owner>& owner);
-  [[nodiscard]] static Result<> listen_all(const ListenPlan& plan);
+  [[nodiscard]] Result<> listen_all(ListenPlan& plan);
+  [[nodiscard]] static Result<> may_take_over(const ListenPlan& plan);
+  [[nodiscard]] static Result<> take_over(ListenPlan& plan);
   void on_signal(int number);
   void reopen_log();
   void tend_log();
@@ -193,17 +196,24 @@ Result<> Server::start_workers() {
   if (state_.user) owner = net::Owner{state_.user->uid, state_.user->gid};
   auto plan = plan_listening(state_, owner);
   if (!plan) return fail(std::move(plan.error()));
+  if (state_.user) {
+    // Root still removes what it has bound, if that user could not go on with it.
+    auto may = act_as(*state_.user, [&plan] { return may_take_over(*plan); });
+    if (!may) return may;
+  }
   if (auto confined = confine_(); !confined) return confined;
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     if (auto result = workers_[i]->listen(std::move(plan->services.changes[i])); !result) {
       return result;
     }
   }
+  if (auto listening = admin_.listen(plan->admin); !listening) return listening;
+  if (auto taken = take_over(*plan); !taken) return taken;
   listeners_.commit();
-  return admin_.commit(std::move(plan->admin));
+  admin_.commit(std::move(plan->admin));
+  return {};
 }
 
-/// All that can be refused is, before anything is taken from a process that listens there now.
 Result<Server::ListenPlan> Server::plan_listening(const State& state,
                                                   const std::optional<net::Owner>& owner) {
   auto admin = admin_.plan(state.config.admin.listen, owner);
@@ -215,16 +225,11 @@ Result<Server::ListenPlan> Server::plan_listening(const State& state,
   auto services =
       listeners_.plan(state.services, workers_.size(), owner, old ? old->port : std::uint16_t{0});
   if (!services) return fail(std::move(services.error()));
-  if (admin->takeover) {
-    if (auto completed = admin->takeover->complete(); !completed) {
-      return fail(std::move(completed.error()));
-    }
-  }
   return ListenPlan{std::move(*services), std::move(*admin)};
 }
 
 /// Of two that have bound a port the first to listen gets it, and workers would tell too late.
-Result<> Server::listen_all(const ListenPlan& plan) {
+Result<> Server::listen_all(ListenPlan& plan) {
   for (const auto& change : plan.services.changes) {
     for (const auto& opened : change.opened) {
       // A supervisor's does already, and so does what has a path.
@@ -233,7 +238,23 @@ Result<> Server::listen_all(const ListenPlan& plan) {
       if (auto listening = net::begin_listening(opened.socket); !listening) return listening;
     }
   }
-  return plan.admin.socket ? net::begin_listening(*plan.admin.socket) : Result<>{};
+  return admin_.listen(plan.admin);
+}
+
+Result<> Server::may_take_over(const ListenPlan& plan) {
+  for (const auto& takeover : plan.services.takeovers) {
+    if (auto may = takeover.may_complete(); !may) return may;
+  }
+  return plan.admin.takeover ? plan.admin.takeover->may_complete() : Result<>{};
+}
+
+/// The last step of a start and of a reload that can fail. Nobody finds the socket of a process
+/// whose path was taken any more, so a path is taken only when all else has succeeded.
+Result<> Server::take_over(ListenPlan& plan) {
+  for (auto& takeover : plan.services.takeovers) {
+    if (auto completed = takeover.complete(); !completed) return completed;
+  }
+  return plan.admin.takeover ? plan.admin.takeover->complete() : Result<>{};
 }
 
 void Server::on_signal(int number) {
@@ -351,6 +372,11 @@ bool Server::replace_state(std::vector<std::string>& problems) {
       return false;
     }
   }
+  if (auto taken = take_over(*plan); !taken) {
+    problems.push_back(taken.error().reason);
+    if (log_config.file != state_.config.log.file) reopen_log();
+    return false;
+  }
 
   log_.set(log_config.level, log_config.format);
   if (fresh->config.proxy.workers != state_.config.proxy.workers) {
@@ -368,9 +394,7 @@ bool Server::replace_state(std::vector<std::string>& problems) {
   const State old = std::exchange(state_, std::move(*fresh));
   apply_limits();
   listeners_.commit();
-  if (auto moved = admin_.commit(std::move(plan->admin)); !moved) {
-    log_.error("admin not listening", {{"reason", moved.error().reason}});
-  }
+  admin_.commit(std::move(plan->admin));
   pages_.on_reloaded();
   watch_.follow(watched_files(state_.config), loaded_at);
   waiting_.clear();

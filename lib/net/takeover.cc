@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -136,6 +137,14 @@ Takeover::Takeover(Takeover&& other) noexcept
 
 Takeover::~Takeover() {
   if (!beside_.empty()) ::unlink(beside_.c_str());
+}
+
+Result<> Takeover::may_complete() const {
+  const std::string folder = beside_.substr(0, beside_.rfind('/') + 1) + ".";
+  if (::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return {};
+  return fail(Errc::system, "cannot take over unix:" + path_ +
+                                ": its folder: " + std::generic_category().message(errno) +
+                                ": end the other process first");
 }
 
 Result<> Takeover::complete() {

@@ -38,7 +38,12 @@ class Takeover {
 
   /// The listener, once; others by duplicate().
   [[nodiscard]] Socket& socket() noexcept { return socket_; }
-  /// From now on the path leads to it, with no moment in between. Errors: system.
+  /// Checks that the process's present user may move sockets in the folder: root prepares, and the
+  /// user that it becomes completes. Errors: system.
+  [[nodiscard]] Result<> may_complete() const;
+  /// From now on the path leads to it, with no moment in between, and the socket of the other
+  /// process cannot be found any more. So this comes after everything else that can fail. Errors:
+  /// system.
   [[nodiscard]] Result<> complete();
 
  private:

@@ -18,7 +18,7 @@ import tempfile
 import unittest
 from unittest import mock
 
-from support import admin, children, main, rights, wait
+from support import admin, children, intruder, main, rights, wait
 from support.client import Client, claimed_port, free_port
 from support.daemon import Daemon, configuration, parse_line, run_to_end, toml, try_to_start
 from support.environment import NEWER_LIBUV, PROXY, SANITIZED, pki
@@ -26,11 +26,10 @@ from support.fake_server import FakeServer, Smtp, tls_context
 from support.relay import commit
 from support.rights import rings_of, statuses
 
-INTRUDER = pathlib.Path(__file__).parent / "support" / "intruder.cc"
 USER = "nobody"
 NET_ADMIN, NET_BIND_SERVICE = 1 << 12, 1 << 10
 IO_URING_SETUP = 425  # on every architecture
-ATTEMPTS = 13  # of the intruder
+ATTEMPTS = 14  # of the intruder
 
 
 def kernel_has_rings():
@@ -45,23 +44,6 @@ def trusting_client(port):
     context.load_verify_locations(pki().ca)
     client.start_tls(context, "mail.test")
     return client
-
-
-_intruder = None
-
-
-def intruder():
-    """The library to preload, made once."""
-    global _intruder  # pylint: disable=global-statement
-    if _intruder is None:
-        compiler = shutil.which(os.environ.get("CXX", "g++"))
-        if compiler is None:
-            raise unittest.SkipTest("no compiler")
-        folder = tempfile.TemporaryDirectory(prefix="starttls-intruder-")
-        subprocess.run([compiler, "-std=c++20", "-shared", "-fPIC", "-o", f"{folder.name}/intruder.so",
-                        INTRUDER], check=True)
-        _intruder = folder  # removed with the program
-    return pathlib.Path(_intruder.name) / "intruder.so"
 
 
 class Sandbox(unittest.TestCase):
@@ -218,7 +200,7 @@ class Intruder(Sandbox):
 
     @classmethod
     def setUpClass(cls):
-        cls.library = intruder()
+        cls.library = intruder.library()
 
     def intrude(self, what, sandbox=True, log=None, **environment):
         """A daemon with the intruder in it. Whether one that executes something ends well is up to
@@ -250,7 +232,7 @@ class Intruder(Sandbox):
         self.assertEqual(found, {
             "list": "EACCES", "homes": "EACCES",  # S8
             "shadow": "EACCES", "read": "EACCES", "write": "EACCES", "create": "EACCES",
-            "remove": "EACCES", "configuration": "EACCES", "packets": "ENOSYS",
+            "rename": "EACCES", "remove": "EACCES", "configuration": "EACCES", "packets": "ENOSYS",
             "dumpable": "ENOSYS", "signal": "ENOSYS", "ring": "ENOSYS", "fork": "ENOSYS"})
 
     def test_finds_them_closed_on_the_control_thread_too(self):
@@ -261,7 +243,7 @@ class Intruder(Sandbox):
         self.assertEqual(found, {
             "list": "EACCES", "homes": "EACCES",  # S8
             "read": "EACCES", "write": "EACCES", "create": "EACCES",
-            "remove": "EACCES", "configuration": "EACCES", "packets": "ENOSYS",
+            "rename": "EACCES", "remove": "EACCES", "configuration": "EACCES", "packets": "ENOSYS",
             "dumpable": "ENOSYS", "signal": "ENOSYS", "ring": "ENOSYS", "fork": "ENOSYS"})
 
     def test_finds_them_open_without_a_sandbox(self):
@@ -603,7 +585,7 @@ class User(Sandbox):
 
     def with_intruder(self, **environment):
         """Starts with the intruder in it, who ends what serves: (exit status, the last line)."""
-        with mock.patch.dict(os.environ, {"LD_PRELOAD": str(intruder()), **environment}):
+        with mock.patch.dict(os.environ, {"LD_PRELOAD": str(intruder.library()), **environment}):
             return try_to_start("--config", self.file)
 
     @unittest.skipIf(SANITIZED, "a sanitizer cannot look into a process that has changed its user")

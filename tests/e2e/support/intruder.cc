@@ -7,6 +7,8 @@
 // INTRUDER_PORT: on this port somebody else is always the quicker one to listen.
 // INTRUDER_USER=stays: the system says that it has changed the user, and has not.
 // INTRUDER_SWAP: this file takes the place of a unix socket as soon as that is bound.
+// INTRUDER_REFUSES=sandbox: the sandbox cannot be entered. INTRUDER_REFUSES=rename: nothing can be
+// renamed.
 
 #include <atomic>
 #include <cerrno>
@@ -55,6 +57,7 @@ void look() {
   tell("read", ::open((folder + "/there").c_str(), O_RDONLY | O_CLOEXEC));
   tell("write", ::open((folder + "/there").c_str(), O_WRONLY | O_CLOEXEC));
   tell("create", ::open((folder + "/new").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  tell("rename", ::rename((folder + "/there").c_str(), (folder + "/there").c_str()));
   tell("remove", ::unlink((folder + "/there").c_str()));
   tell("configuration", ::open(variable("INTRUDER_CONFIG").c_str(), O_WRONLY | O_CLOEXEC));
   tell("packets", ::socket(AF_PACKET, SOCK_RAW, 0));
@@ -125,6 +128,10 @@ long syscall(long number, ...) {
     errno = ENOSYS;
     return -1;
   }
+  if (number == SYS_landlock_restrict_self && variable("INTRUDER_REFUSES") == "sandbox") {
+    errno = EPERM;
+    return -1;
+  }
   long arguments[6];
   va_list list;
   va_start(list, number);
@@ -132,6 +139,14 @@ long syscall(long number, ...) {
   va_end(list);
   return real<long (*)(long, ...)>("syscall")(number, arguments[0], arguments[1], arguments[2],
                                               arguments[3], arguments[4], arguments[5]);
+}
+
+int rename(const char* from, const char* to) {
+  if (variable("INTRUDER_REFUSES") == "rename") {
+    errno = EPERM;
+    return -1;
+  }
+  return real<int (*)(const char*, const char*)>("rename")(from, to);
 }
 
 int seccomp_load(void* filter) {
