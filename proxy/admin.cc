@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "lib/config/config.h"
 #include "lib/net/stream.h"
 
 namespace starttls {
@@ -14,7 +15,8 @@ class AdminServer::Connection final : net::StreamEvents {
       : server_(server),
         id_(id),
         stream_(std::move(stream)),
-        deadline_(server.loop_, [this] { server_.drop(id_); }) {
+        deadline_(server.loop_, [this] { server_.drop(id_); }),
+        request_(server.hosts()) {
     stream_->set_events(this);
     deadline_.start(kRequestTime);
     stream_->start_reading(kRead);
@@ -128,6 +130,13 @@ void AdminServer::commit(Plan plan) {
                   : "another process listens here too, and gets a part of the connections: end it",
               {{"address", plan.where}});
   }
+}
+
+/// A browser on this machine reaches a loopback listener, and may ask it in the name of a web page.
+/// It reaches no unix socket.
+proto::AdminHosts AdminServer::hosts() const noexcept {
+  const bool is_loopback = address_ && !address_->is_unix() && config::is_local(*address_);
+  return is_loopback ? proto::AdminHosts::literals : proto::AdminHosts::any;
 }
 
 void AdminServer::on_draining() {

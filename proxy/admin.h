@@ -83,6 +83,7 @@ class AdminServer {
   /// How often we look for another process while we drain.
   static constexpr std::chrono::seconds kLook{1};
 
+  [[nodiscard]] proto::AdminHosts hosts() const noexcept;
   void on_connection(net::Stream::Ptr stream);
   void give_way();
   void on_request(Connection& connection);

@@ -28,16 +28,16 @@ std::optional<Answer> answer(const AdminRequest& request, bool decided) {
 
 /// What is answered to `text`, however it arrives: whole, cut in two at every octet, octet by
 /// octet. Nothing: it waits for more.
-std::optional<Answer> ask(std::string_view text) {
-  AdminRequest whole;
+std::optional<Answer> ask(std::string_view text, AdminHosts hosts = AdminHosts::any) {
+  AdminRequest whole{hosts};
   const auto expected = answer(whole, whole.feed(text));
   for (std::size_t cut = 0; cut <= text.size(); ++cut) {
-    AdminRequest request;
+    AdminRequest request{hosts};
     request.feed(text.substr(0, cut));
     const auto got = answer(request, request.feed(text.substr(cut)));
     if (got != expected) FAIL("cut at " << cut << ": another answer to " << text);
   }
-  AdminRequest slow;
+  AdminRequest slow{hosts};
   bool decided = false;
   for (const char octet : text) decided = slow.feed({&octet, 1});
   if (answer(slow, decided) != expected) FAIL("octet by octet: another answer to " << text);
@@ -176,7 +176,7 @@ TEST_CASE("admin http: empty lines before the request are ignored", "[proto][htt
   CHECK(ask("\n\r\n\nGET /healthz HTTP/1.0\r\n\r\n") == found(AdminPage::healthz));
   CHECK(!ask("\r\n\r\n\r\n"));
   CHECK(refused("\r\n GET /healthz HTTP/1.0\r\n") == HttpStatus::bad_request);
-  AdminRequest request;  // they are part of what a request line may have
+  AdminRequest request{AdminHosts::any};  // they are part of what a request line may have
   CHECK(!request.feed(std::string(AdminRequest::kMaxRequestLine, '\n')));
   CHECK(request.feed("\n"));
   CHECK(request.status() == HttpStatus::uri_too_long);
@@ -207,10 +207,65 @@ TEST_CASE("admin http: HTTP/1.1 has one Host", "[proto][http]") {
   CHECK(refused("GET /metrics HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n") == HttpStatus::bad_request);
 }
 
+TEST_CASE("admin http: S4: a loopback listener answers for addresses and localhost alone",
+          "[proto][http][security][S4]") {
+  const auto status = [](const std::string& host, AdminHosts hosts) {
+    return ask(get("/sessions", "Host: " + host + "\r\n"), hosts)->status;
+  };
+  for (const auto* host : {"127.0.0.1", "127.0.0.1:9465", "127.8.9.10:1", "[::1]", "[::1]:9465",
+                           "[::ffff:127.0.0.1]:1", "localhost", "LocalHost:9465", "192.0.2.7:80",
+                           "127.0.0.1:", " 127.0.0.1\t"}) {
+    INFO(host);
+    CHECK(status(host, AdminHosts::literals) == HttpStatus::ok);
+  }
+  for (const auto* host : {"rebound.example",
+                           "rebound.example:9465",
+                           "127.0.0.1.rebound.example",
+                           "localhost.example",
+                           "localhost.",
+                           "a.localhost",
+                           "",
+                           ":9465",
+                           "127.0.0.1:x",
+                           "127.0.0.1:94:65",
+                           "127.0.0.1x",
+                           "127.1",
+                           "2130706433",
+                           "0x7f000001",
+                           "::1",
+                           "[::1",
+                           "[::1]x",
+                           "[::1]9465",
+                           "[127.0.0.1]",
+                           "[localhost]",
+                           "[]",
+                           "a@127.0.0.1",
+                           "127.0.0.1,rebound.example",
+                           "127.0.0.1 rebound.example",
+                           "[::1%lo]",
+                           "127.0.0.1\xff"}) {
+    INFO(host);
+    CHECK(status(host, AdminHosts::literals) == HttpStatus::misdirected);
+    CHECK(status(host, AdminHosts::any) == HttpStatus::ok);
+  }
+  // A target with a host of its own.
+  const auto target = [](const std::string& text, const std::string& fields) {
+    return ask(get(text, fields), AdminHosts::literals)->status;
+  };
+  CHECK(target("http://127.0.0.1:9465/metrics", "Host: localhost\r\n") == HttpStatus::ok);
+  CHECK(target("http://rebound.example/metrics", "Host: localhost\r\n") == HttpStatus::misdirected);
+  CHECK(target("http://127.0.0.1/metrics", "Host: rebound.example\r\n") == HttpStatus::misdirected);
+  CHECK(target("http://a@127.0.0.1/metrics", "Host: 127.0.0.1\r\n") == HttpStatus::misdirected);
+  // A stranger learns nothing else: not which pages there are.
+  CHECK(target("/nowhere", "Host: rebound.example\r\n") == HttpStatus::misdirected);
+  // What no browser sends.
+  CHECK(ask("GET /healthz HTTP/1.0\r\n\r\n", AdminHosts::literals) == found(AdminPage::healthz));
+}
+
 TEST_CASE("admin http: no request is longer than its bounds", "[proto][http][security]") {
   // Not replayed at every octet: that would take a while.
   const auto at = [](const std::string& head, std::size_t size) {
-    AdminRequest request;
+    AdminRequest request{AdminHosts::any};
     std::string text = head;
     text.resize(std::max(size, head.size()), 'x');
     return request.feed(text) ? std::optional{request.status()} : std::nullopt;
@@ -259,12 +314,15 @@ TEST_CASE("admin http: a refusal says what it is, and repeats nothing", "[proto]
       {HttpStatus::not_found, "404 Not Found"},
       {HttpStatus::method_not_allowed, "405 Method Not Allowed"},
       {HttpStatus::uri_too_long, "414 URI Too Long"},
+      {HttpStatus::misdirected, "421 Misdirected Request"},
       {HttpStatus::header_too_large, "431 Request Header Fields Too Large"},
       {HttpStatus::version_not_supported, "505 HTTP Version Not Supported"}};
   for (const auto& [status, words] : all) {
     const std::string wire = to_wire(refusal(status));
     CHECK(wire.starts_with("HTTP/1.1 " + words + "\r\n"));
-    CHECK(wire.ends_with("\r\n\r\n" + words + "\n"));
+    const std::string advice =
+        status == HttpStatus::misdirected ? ": ask for an IP address or for localhost" : "";
+    CHECK(wire.ends_with("\r\n\r\n" + words + advice + "\n"));
     // RFC 9110 §15.5.6.
     CHECK((wire.find("\r\nAllow: GET, HEAD\r\n") != std::string::npos) ==
           (status == HttpStatus::method_not_allowed));

@@ -1,8 +1,10 @@
 #include "lib/proto/admin_http.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include "lib/base/ascii.h"
@@ -30,21 +32,53 @@ bool is_token(std::string_view text) {
   });
 }
 
-/// The path of a target in origin or absolute form (RFC 9112 §3.2); nothing where it is neither.
-std::optional<std::string_view> path_of(std::string_view target) {
+struct Target {
+  std::optional<std::string_view> host;  // with its port; only in absolute form
+  std::string_view path;
+};
+
+/// Reads a target in origin or absolute form (RFC 9112 §3.2); nothing if it is neither.
+std::optional<Target> parse_target(std::string_view target) {
   constexpr std::string_view kScheme = "http://";
   const bool visible =
       std::all_of(target.begin(), target.end(), [](char c) { return c > ' ' && c <= '~'; });
   if (!visible || target.find('#') != std::string_view::npos) return std::nullopt;
+  std::optional<std::string_view> host;
   if (ascii::istarts_with(target, kScheme)) {
     target.remove_prefix(kScheme.size());
     const auto path = target.find_first_of("/?");
     if (path == 0 || target.empty()) return std::nullopt;
+    host = target.substr(0, path);
     target = path == std::string_view::npos ? std::string_view{"/"} : target.substr(path);
-    if (target.starts_with('?')) return "/";
+    if (target.starts_with('?')) return Target{host, "/"};
   }
   if (!target.starts_with('/')) return std::nullopt;
-  return target.substr(0, target.find('?'));
+  return Target{host, target.substr(0, target.find('?'))};
+}
+
+bool is_literal(int family, std::string_view text) {
+  std::array<unsigned char, 16> address{};
+  return inet_pton(family, std::string(text).c_str(), address.data()) == 1;
+}
+
+/// True for an IP address or "localhost", with or without a port (RFC 9110 §7.2).
+bool is_literal_or_localhost(std::string_view authority) {
+  std::string_view host = authority;
+  std::string_view rest;
+  if (authority.starts_with('[')) {
+    const auto end = authority.find(']');
+    if (end == std::string_view::npos) return false;
+    host = authority.substr(1, end - 1);
+    rest = authority.substr(end + 1);
+    if (!is_literal(AF_INET6, host)) return false;
+  } else {
+    const auto colon = authority.find(':');
+    host = authority.substr(0, colon);
+    if (colon != std::string_view::npos) rest = authority.substr(colon);
+    if (!ascii::iequals(host, "localhost") && !is_literal(AF_INET, host)) return false;
+  }
+  if (rest.empty()) return true;
+  return rest.front() == ':' && std::all_of(rest.begin() + 1, rest.end(), ascii::is_digit);
 }
 
 std::string_view reason_phrase(HttpStatus status) {
@@ -59,6 +93,8 @@ std::string_view reason_phrase(HttpStatus status) {
       return "Method Not Allowed";
     case HttpStatus::uri_too_long:
       return "URI Too Long";
+    case HttpStatus::misdirected:
+      return "Misdirected Request";
     case HttpStatus::header_too_large:
       return "Request Header Fields Too Large";
     case HttpStatus::unavailable:
@@ -165,13 +201,14 @@ void AdminRequest::on_request_line(std::string_view line) {
   on_version(line.substr(last + 1));
   if (status_ || method_ == Method::other) return;  // whose target may have any form
 
-  const auto path = path_of(target);
-  if (!path) {
+  const auto parsed = parse_target(target);
+  if (!parsed) {
     refuse(HttpStatus::bad_request);
     return;
   }
+  if (parsed->host) on_host(*parsed->host);
   for (const auto& route : kRoutes) {
-    if (route.path == *path) page_ = route.page;
+    if (route.path == parsed->path) page_ = route.page;
   }
 }
 
@@ -197,11 +234,18 @@ void AdminRequest::on_field(std::string_view line) {
   }
   const auto name = line.substr(0, colon);
   const auto value = ascii::trim(line.substr(colon + 1));
-  const bool second_host = ascii::iequals(name, "Host") && std::exchange(has_host_, true);
+  const bool is_host = ascii::iequals(name, "Host");
+  const bool second_host = is_host && std::exchange(has_host_, true);
+  if (is_host) on_host(value);
   const bool content = ascii::iequals(name, "Transfer-Encoding") ||
                        (ascii::iequals(name, "Content-Length") && value != "0");
   // Content only where the method is to blame anyway.
   if (second_host || (content && method_ != Method::other)) refuse(HttpStatus::bad_request);
+}
+
+/// A target's own host counts too, though a browser never sends one here.
+void AdminRequest::on_host(std::string_view host) {
+  if (hosts_ == AdminHosts::literals && !is_literal_or_localhost(host)) misdirected_ = true;
 }
 
 void AdminRequest::on_end() {
@@ -209,6 +253,8 @@ void AdminRequest::on_end() {
     refuse(HttpStatus::method_not_allowed);
   } else if (needs_host_ && !has_host_) {
     refuse(HttpStatus::bad_request);  // RFC 9112 §3.2
+  } else if (misdirected_) {
+    refuse(HttpStatus::misdirected);
   } else {
     status_ = page_ ? HttpStatus::ok : HttpStatus::not_found;
   }
@@ -216,7 +262,9 @@ void AdminRequest::on_end() {
 
 AdminResponse refusal(HttpStatus status) {
   return {.status = status,
-          .body = fmt::format("{} {}\n", static_cast<unsigned>(status), reason_phrase(status))};
+          .body = fmt::format(
+              "{} {}{}\n", static_cast<unsigned>(status), reason_phrase(status),
+              status == HttpStatus::misdirected ? ": ask for an IP address or for localhost" : "")};
 }
 
 std::string to_wire(const AdminResponse& response, bool with_body) {

@@ -15,6 +15,13 @@
 // A page is known by its path, as it is written: a query is ignored, %XX is not decoded. The
 // absolute form of a target, which a proxy uses, is understood too.
 //
+// DNS rebinding: a web page can let its own name lead to 127.0.0.1, and then reads what a server
+// answers there as if it were its own. The browser still sends the page's name as Host. So a
+// listener that only this machine reaches answers requests for an IP address or for `localhost`,
+// and no others (421, RFC 9110 §15.5.20). Other listeners are not checked: a firewall protects
+// them, and Prometheus asks for them by name. A request without Host (HTTP/1.0) comes from no
+// browser.
+//
 // Whoever reads from the socket sets a deadline for the whole request, and after the answer waits a
 // little for the peer's FIN: closing with octets unread would send RST, and the answer would be
 // lost.
@@ -36,14 +43,23 @@ enum class HttpStatus : std::uint16_t {
   not_found = 404,
   method_not_allowed = 405,
   uri_too_long = 414,
+  misdirected = 421,
   header_too_large = 431,
   unavailable = 503,
   version_not_supported = 505,
 };
 
+/// Which hosts a request may be for.
+enum class AdminHosts : std::uint8_t {
+  any,
+  literals,  ///< an IP address, or "localhost"; with or without a port
+};
+
 /// Reads one request.
 class AdminRequest {
  public:
+  explicit AdminRequest(AdminHosts hosts) noexcept : hosts_(hosts) {}
+
   static constexpr std::size_t kMaxSize = 8UL * 1024;
   static constexpr std::size_t kMaxRequestLine = 4UL * 1024;
 
@@ -65,15 +81,18 @@ class AdminRequest {
   void on_request_line(std::string_view line);
   void on_version(std::string_view version);
   void on_field(std::string_view line);
+  void on_host(std::string_view host);
   void on_end();
   void refuse(HttpStatus status) noexcept { status_ = status; }
 
+  AdminHosts hosts_;
   std::string line_;
   std::size_t size_ = 0;
   bool cr_ = false;
   bool in_fields_ = false;  // behind the request line
   bool needs_host_ = false;
   bool has_host_ = false;
+  bool misdirected_ = false;  // it is for a host that this listener does not answer for
   Method method_ = Method::get;
   std::optional<AdminPage> page_;
   std::optional<HttpStatus> status_;

@@ -88,9 +88,28 @@ class Pages(unittest.TestCase):
         self.assertIn("admin.listen", line["warning"])
         self.assertEqual(admin.get(address, "/healthz").status, 200)
 
+    def test_s4_a_web_page_whose_name_leads_here_reads_nothing(self):
+        pages = ("/metrics", "/healthz", "/readyz", "/sessions", "/nowhere")
+        for listen in ("127.0.0.1:0", "127.0.0.9:0", "[::1]:0"):
+            _, address = self.daemon(listen)
+            for path in pages:
+                with self.subTest(listen=listen, path=path):
+                    response = admin.get(address, path, host="rebound.example:9465")
+                    self.assertEqual((response.status, response.text), (
+                        421, "421 Misdirected Request: ask for an IP address or for localhost\n"))
+            for host in (address, "localhost", "127.0.0.1:9465", "[::1]:9465"):
+                self.assertEqual(admin.get(address, "/sessions", host=host).status, 200, host)
+            self.assertEqual(admin.ask(address, b"GET /sessions HTTP/1.0\r\n\r\n").status, 200)
+
+    def test_s4_elsewhere_prometheus_and_kubelets_ask_by_name(self):
+        for listen in ("0.0.0.0:0", f"unix:{self.folder}/admin.sock"):
+            with self.subTest(listen=listen):
+                _, address = self.daemon(listen)
+                self.assertEqual(admin.get(address, "/metrics", host="pod.example").status, 200)
+
     def test_requests_that_are_none(self):
         _, address = self.daemon()
-        host = b"Host: a\r\n"
+        host = b"Host: localhost\r\n"
         for request, status in (
                 (b"GET /nowhere HTTP/1.1\r\n" + host + b"\r\n", 404),
                 (b"GET / HTTP/1.1\r\n" + host + b"\r\n", 404),
@@ -115,7 +134,7 @@ class Pages(unittest.TestCase):
             upstream = {{ address = "127.0.0.1:{self.server.port}", tls = "none" }}
             """ for number in range(20))
         _, address = self.daemon(extra=more)
-        request = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
+        request = b"GET /metrics HTTP/1.1\r\nHost: [::1]\r\n\r\n"
         # A window so small that most of the answer still waits when the request has been read.
         with socket.socket() as sock:
             sock.settimeout(wait.DEADLINE)

@@ -70,8 +70,8 @@ def ask(where, request):
         return Response(receive(sock))
 
 
-def get(where, path, method="GET"):
-    return ask(where, f"{method} {path} HTTP/1.1\r\nHost: proxy.test\r\n\r\n".encode())
+def get(where, path, method="GET", host="127.0.0.1"):
+    return ask(where, f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
 
 
 class Metrics:
