@@ -130,6 +130,7 @@ class Converter {
   [[nodiscard]] std::optional<std::string> convert(const Section& section);
   [[nodiscard]] bool read_addresses(Service& service);
   [[nodiscard]] bool read_protocol(Service& service);
+  void doubt_port(const Service& service, const Option* option, const std::string& written);
   [[nodiscard]] bool downstream(const Service& service, Table& out);
   void fence(const Service& service, const config::Downstream& downstream, Table& out);
   [[nodiscard]] bool client_certificates(const Service& service, Table& out);
@@ -311,7 +312,8 @@ bool Converter::read_addresses(Service& service) {
     return false;
   }
   const auto parsed = config::parse_address(*address);
-  if (parsed && !parsed->is_unix() && !config::is_ip_literal(parsed->host)) {
+  if (parsed && !parsed->is_unix() &&
+      !config::is_ip_literal(std::string(without_interface(parsed->host)))) {
     const bool v6 = ascii::iequals(parsed->host, "ip6-localhost");
     address = (v6 ? "[::1]:" : "127.0.0.1:") + std::to_string(parsed->port);
     if (!v6 && !ascii::iequals(parsed->host, "localhost")) {
@@ -417,6 +419,17 @@ bool Converter::client_certificates(const Service& service, Table& out) {
   return true;
 }
 
+/// stunnel does without a protocol what it was not told to negotiate.
+void Converter::doubt_port(const Service& service, const Option* option,
+                           const std::string& written) {
+  const auto address = config::parse_address(written);
+  if (!address) return;
+  const auto mode = service.negotiation.empty() ? TlsMode::implicit : TlsMode::starttls;
+  if (const auto mistake = config::port_mistake(mode, *address); !mistake.empty()) {
+    note(service.section, option, mistake + ": see that the mode is the right one");
+  }
+}
+
 bool Converter::downstream(const Service& service, Table& out) {
   const auto& section = service.section;
   if (service.client) {
@@ -434,6 +447,7 @@ bool Converter::downstream(const Service& service, Table& out) {
     for (const auto& each : more->second) list += ", " + each;
   }
   out.set("downstream.tls", toml(service.negotiation.empty() ? "implicit" : "starttls"));
+  doubt_port(service, last(section, "accept"), service.listen);
   out.set("downstream.certificates", list + "]");
   if (!client_certificates(service, out)) return false;
   config::Downstream downstream;
@@ -485,6 +499,9 @@ bool Converter::upstream(const Service& service, Table& out) {
     return true;
   }
   if (service.negotiation.empty()) out.set("upstream.tls", toml("implicit"));
+  for (const auto& address : service.connect) {
+    doubt_port(service, last(section, "connect"), address);
+  }
 
   auto names = all(section, "checkHost");
   for (const auto* const address : all(section, "checkIP")) names.push_back(address);
@@ -506,7 +523,8 @@ bool Converter::upstream(const Service& service, Table& out) {
 
   const auto host = [](const std::string& address) {
     const auto parsed = config::parse_address(address);
-    return parsed && !parsed->is_unix() ? parsed->host : std::string{};
+    return parsed && !parsed->is_unix() ? std::string(without_interface(parsed->host))
+                                        : std::string{};
   };
   const bool differs =
       std::any_of(service.connect.begin(), service.connect.end(), [&](const std::string& address) {

@@ -210,6 +210,9 @@ int run(const CommandLine& command) {
       print_error(confined.error().reason);
       return kExitSystem;
     }
+    for (const auto& mistake : config::likely_mistakes(config.services.front())) {
+      print_error(mistake);
+    }
     const ProbeReport report = probe(*loops->front(), *state->services.front());
     return print_output(command.json ? to_json(report) : to_text(report), exit_status(report));
   }

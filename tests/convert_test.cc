@@ -72,6 +72,16 @@ const std::string kImaps = "[imaps]\naccept = 993\nconnect = 143\ncert = a.pem\n
 
 }  // namespace
 
+TEST_CASE("convert: a port that contradicts the mode is doubted", "[convert]") {
+  CHECK(note("[mail]\nclient = yes\naccept = 127.0.0.1:143\nconnect = imap.example.com:143\n"
+             "verifyChain = yes\ncheckHost = imap.example.com\n")
+            .find("port 143 is for STARTTLS: see that the mode is the right one") !=
+        std::string::npos);
+  CHECK(note("[mail]\nclient = yes\naccept = 127.0.0.1:25\nconnect = smtp.example.com:465\n"
+             "protocol = smtp\nverifyChain = yes\ncheckHost = smtp.example.com\n")
+            .find("port 465 is for TLS from the first byte") != std::string::npos);
+}
+
 TEST_CASE("convert: the samples of stunnel's own file", "[convert]") {
   const Converted gmail(
       "\xef\xbb\xbf; Sample\n"

@@ -203,8 +203,15 @@ struct Config {
 /// name: who sits on the way may hold a certificate for it, or for any other.
 [[nodiscard]] bool lacks_name(const Upstream& upstream) noexcept;
 
-/// What a person should know before relying on the service: verification switched off, a leg that
-/// is or may stay in the clear. One sentence each, for the log at start and for `--check`.
+/// "port 465 is for TLS from the first byte": how the port contradicts the mode; "" if it does not.
+[[nodiscard]] std::string port_mistake(TlsMode tls, const Address& address);
+/// What can work and is seldom meant: a port that contradicts the mode, `allow` and `listen` that
+/// exclude each other. One sentence each.
+[[nodiscard]] std::vector<std::string> likely_mistakes(const Service& service);
+
+/// What a person should know before relying on the service: likely mistakes, verification switched
+/// off, a leg that is or may stay in the clear. One sentence each, for the log at start and for
+/// `--check`.
 [[nodiscard]] std::vector<std::string> warnings(const Service& service);
 /// The same of the admin endpoint.
 [[nodiscard]] std::vector<std::string> warnings(const Admin& admin);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "lib/base/ascii.h"
 #include "lib/config/config.h"
@@ -266,6 +267,7 @@ std::vector<std::string> warnings(const Service& service) {
     warn(upstream_at(up, row), clear, here);
     for (const auto& one : here) found.push_back("in " + joined(row.networks, ", ") + ": " + one);
   }
+  for (auto& mistake : likely_mistakes(service)) found.push_back(std::move(mistake));
   return found;
 }
 

@@ -32,6 +32,27 @@ class Checked(unittest.TestCase):
                     self.assertEqual(result.stderr,
                                      f"starttls-proxy: {flag}: '{address}': {words}\n")
 
+    def test_likely_mistakes_are_warned_of(self):
+        mistakes = (
+            ("[::1]:465: port 465 is for TLS from the first byte; is upstream.tls = implicit meant?",
+             ["--upstream", "[::1]:465"]),
+            ("[::1]:587: port 587 is for STARTTLS; is upstream.tls = starttls meant?",
+             ["--upstream", "[::1]:587", "--upstream-tls", "implicit"]))
+        common = ["--protocol", "smtp", "--verify", "none", "--connect-timeout", "100ms"]
+        for words, arguments in mistakes:
+            with self.subTest(words):
+                checked = run_to_end("--check", "--listen", "127.0.0.1:0", *common, *arguments)
+                self.assertEqual(checked.returncode, 0)
+                self.assertIn(f"  WARNING           {words}\n", checked.stdout)
+                with Daemon(arguments=["--listen", "127.0.0.1:0", *common, *arguments]) as daemon:
+                    self.assertIn(words, daemon.text())
+                probed = run_to_end("probe", *common, *arguments)
+                self.assertTrue(probed.stderr.startswith(f"starttls-proxy: {words}\n"),
+                                probed.stderr)
+        words = "no client that downstream.allow names can reach 127.0.0.1:0"
+        checked = self.check(more=("--allow", "192.168.1.0/24"))
+        self.assertIn(f"  WARNING           {words}\n", checked.stdout)
+
     def test_t9_an_interface_that_is_not_there(self):
         address = "[fe80::1%nowhere0]:25"
         self.assertEqual(self.check(listen=address, more=("--allow", "::/0")).returncode, 0)
