@@ -462,7 +462,8 @@ void Server::on_system_name(const std::string& name) {
   log_.info("hostname known", {{"hostname", name}});
 }
 
-/// What may be open at once counts, so that no session takes a descriptor that another one needs.
+/// Counts everything that may be open at once, so that no session takes a descriptor that another
+/// one needs.
 void Server::apply_limits() {
   std::size_t per_session = 2;
   std::size_t reserved = kReservedDescriptors + kDescriptorsPerLoop * workers_.size();

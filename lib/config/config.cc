@@ -80,7 +80,7 @@ bool is_link_local(const IpBytes& bytes) noexcept {
   return bytes[0] == 0xfe && (bytes[1] & 0xc0U) == 0x80;
 }
 
-/// What keeps a TCP connection from having this address (RFC 1122 §3.2.1.3, RFC 4291 §2.7); "" if
+/// Returns why no TCP connection can have this address (RFC 1122 §3.2.1.3, RFC 4291 §2.7); "" if
 /// nothing does.
 std::string unusable(const Ip& ip, const std::string& port) {
   constexpr auto kFirst = sizeof(kMappedPrefix);
@@ -95,7 +95,7 @@ std::string unusable(const Ip& ip, const std::string& port) {
   return {};
 }
 
-/// What is wrong with the interface of an IPv6 literal, "" for none; "" if nothing is.
+/// Returns what is wrong with the interface of an IPv6 literal (may be ""); "" if nothing is.
 std::string wrong_interface(const Ip& ip, std::optional<std::string_view> interface) {
   if (!interface) {
     if (!is_link_local(ip.bytes)) return {};

@@ -205,8 +205,8 @@ struct Config {
 
 /// "port 465 is for TLS from the first byte": how the port contradicts the mode; "" if it does not.
 [[nodiscard]] std::string port_mistake(TlsMode tls, const Address& address);
-/// What can work and is seldom meant: a port that contradicts the mode, `allow` and `listen` that
-/// exclude each other. One sentence each.
+/// Returns settings that can work and are seldom meant: a port that contradicts the mode, `allow`
+/// and `listen` that exclude each other. One sentence each.
 [[nodiscard]] std::vector<std::string> likely_mistakes(const Service& service);
 
 /// What a person should know before relying on the service: likely mistakes, verification switched
@@ -215,7 +215,7 @@ struct Config {
 [[nodiscard]] std::vector<std::string> warnings(const Service& service);
 /// The same of the admin endpoint.
 [[nodiscard]] std::vector<std::string> warnings(const Admin& admin);
-/// Who has started the process.
+/// The user that has started the process.
 enum class StartedBy : std::uint8_t { user, root };
 /// The same of the process.
 [[nodiscard]] std::vector<std::string> warnings(const Proxy& proxy, StartedBy started_by);

@@ -11,7 +11,7 @@
 
 namespace starttls::config {
 
-/// What a stranger could misuse.
+/// A way in which a stranger could misuse a service.
 enum class Exposure : std::uint8_t {
   none,         ///< nothing, or the service says which clients may connect
   clear_text,   ///< clients may speak in the clear, so nothing about them is proved

@@ -1,4 +1,4 @@
-// What can work and is seldom meant.
+// Settings that can work and are seldom meant.
 
 #include <algorithm>
 

@@ -15,7 +15,7 @@
 namespace starttls::net {
 namespace {
 
-/// What the first loop of a process opens (epoll, eventfd, two pipes for signals, /dev/null), and
+/// Descriptors that the first loop of a process opens (epoll, eventfd, two pipes for signals, /dev/null), and
 /// one for its owner. Later loops open two less.
 constexpr std::size_t kDescriptors = 8;
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// What the process knows of names, and when it asks again. Pure: times are passed in.
+// The names that the process knows, and when it asks again. Pure: times are passed in.
 //
 // An answer is kept for its TTL. A failure is kept for a moment, so that a burst of clients does
 // not become a burst of queries. If the name servers fail, the last good answer serves for up to an

@@ -158,7 +158,8 @@ void NameQuery::Channel::process(ares_socket_t readable, ares_socket_t writable)
   settle();
 }
 
-/// What has been found until now counts: a name server may answer for IPv4 and never for IPv6.
+/// Ends the query with what has been found until now: a name server may answer for IPv4 and never
+/// for IPv6.
 void NameQuery::Channel::give_up() {
   ares_cancel(channel_);
   if (!outcome_) outcome_ = to_outcome(ARES_ETIMEOUT, nullptr);

@@ -68,7 +68,7 @@ void Resolver::ask(const std::string& name) {
   asking.query->start();
 }
 
-/// Of the askers that wait. Later ones get the old answer at once.
+/// Gives those that wait an old answer, if there is one. Later askers get it at once.
 void Resolver::on_impatient(const std::string& name) {
   const std::lock_guard lock(mutex_);
   const auto answer = cache_.look(name, now()).answer;

@@ -4,8 +4,8 @@
 // of a loop's turn they may have together. In a storm of new clients a turn would otherwise last as
 // long as all their handshakes, and sessions that only have bytes to pass on would wait for it.
 //
-// What finds no room waits for a later turn, in a queue per lane: a service's clients, or its
-// servers. The lane that has used the least time is served first, so a flood in one lane delays
+// A step that finds no room waits for a later turn, in a queue per lane: a service's clients, or
+// its servers. The lane that has used the least time is served first, so a flood in one lane delays
 // another one by a single step. Only computing takes room: a peer that is slow to send holds none,
 // and one that sends a handshake byte by byte uses up hardly any.
 

@@ -17,7 +17,7 @@ void Leg::start() {
 void Leg::read() {
   if (paused_ || input_full_ || waiting_step_ != nullptr) return;
   std::size_t size = delivery_ == Delivery::relay ? net::kReadSlab : kPreludeRead;
-  // Of ciphertext a whole record is needed.
+  // Ciphertext is only of use as a whole record.
   if (delivery_ == Delivery::collect && security_ == Security::clear) {
     size = std::min(size, input_limit_ - input_.size());
   }

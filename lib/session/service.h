@@ -31,7 +31,7 @@ struct Service {
   std::vector<ServerPolicy> destinations;              ///< of config.destinations, in their order
   std::shared_ptr<metrics::Service> metrics;           ///< never null: each worker its own tally
 
-  /// Where the handshakes of a leg wait; the same one after a reload.
+  /// The queue in which the handshakes of a leg wait; the same one after a reload.
   [[nodiscard]] net::Steps::Lane lane(bool of_upstream) const noexcept {
     return {.service = metrics.get(), .upstream = of_upstream};
   }
