@@ -99,8 +99,8 @@ class Pop3 final : public LineProtocol {
     return {};
   }
   Step list(std::string_view argument, std::string& reply) {
-    return list_by(
-        argument, [](const Mailbox::File& file) { return file.octets; }, reply);
+    const auto octets_of = [](const Mailbox::File& file) { return file.octets; };
+    return list_by(argument, octets_of, reply);
   }
   Step uidl(std::string_view argument, std::string& reply) {
     return list_by(argument, Mailbox::number, reply);
