@@ -44,7 +44,7 @@ INTRUDER_ON_CONTROL = "sandbox_test.Intruder.test_finds_them_closed_on_the_contr
 
 # What was read ahead of a handshake is no part of it, and still there afterwards.
 KEEPS_THEM = ("  security_ = Security::handshaking;\n"
-              "  const std::string waiting = std::exchange(input_, {});\n",
+              "  const std::string waiting = input_.take();\n",
               "  security_ = Security::handshaking;\n  const std::string waiting;\n")
 
 # What tests say when a session that must fail is one: the client was greeted.
@@ -88,7 +88,7 @@ MUTANTS = [
              "      if (bytes.front() > std::byte{0x17}) {\n"  # a record may come in the same read
              "        const auto record = std::find(bytes.begin(), bytes.end(), std::byte{0x16});\n"
              "        const auto size = static_cast<std::size_t>(record - bytes.begin());\n"
-             "        input_ += as_text(bytes.first(size));\n"
+             "        input_.append(as_text(bytes.first(size)));\n"
              "        bytes = bytes.subspan(size);\n"
              "        if (bytes.empty()) return;\n"
              "      }\n"
