@@ -15,7 +15,7 @@ using config::Exposure;
 
 namespace {
 
-constexpr std::string_view kAll[] = {"smtp", "lmtp", "imap", "pop3", "sieve", "nntp"};
+constexpr std::string_view kEveryProtocol[] = {"smtp", "lmtp", "imap", "pop3", "sieve", "nntp"};
 const std::string kEveryone = "downstream.allow = ['0.0.0.0/0', '::/0']\n";
 const std::string kClientCa = "downstream.client_ca = 'ca.pem'\n";
 const std::string kCertificate = "upstream.certificate = { chain = 'a.pem', key = 'a.key' }\n";
@@ -38,7 +38,7 @@ struct File {
               "'\ndownstream.certificates = [{ chain = 'a.pem', key = 'a.key' }]\n";
     }
     config::Config config;
-    auto all = lines(config::load_text(toml + more, folder.file("f.toml"), kAll, config));
+    auto all = lines(config::load_text(toml + more, folder.file("f.toml"), kEveryProtocol, config));
     for (auto& each : all) each.erase(0, each.find(':') + 1);
     return all;
   }
@@ -142,7 +142,7 @@ TEST_CASE("exposure: S1: flags are named as they are given", "[config][security]
                                        {"--chain", {folder.file("a.pem")}},
                                        {"--key", {folder.file("a.key")}}};
     flags.insert(flags.end(), more.begin(), more.end());
-    return lines(load_flags(flags, kAll, config));
+    return lines(load_flags(flags, kEveryProtocol, config));
   };
   CHECK(problems({}) ==
         Lines{"--listen: anyone who reaches 0.0.0.0:25 could send mail through this service, which "

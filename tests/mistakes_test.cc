@@ -1,14 +1,14 @@
-// What can work and is seldom meant.
+// Settings that can work and are seldom meant.
 
 #include <string>
 #include <vector>
 
 #include "lib/config/config.h"
 #include "tests/support/catch.h"
+#include "tests/support/loading.h"
 
 using namespace starttls;
 using config::Service;
-using Lines = std::vector<std::string>;
 
 namespace {
 

@@ -23,7 +23,7 @@ using test::test_pki;
 constexpr std::uint16_t kTls1_2 = TLS1_2_VERSION;
 constexpr std::uint16_t kTls1_3 = TLS1_3_VERSION;
 
-LibraryOptions only(std::uint16_t version) {
+LibraryOptions only_version(std::uint16_t version) {
   return {.min_version = version, .max_version = version};
 }
 
@@ -53,7 +53,7 @@ TEST_CASE("peer keys: a server and its CA may have any good kind of key", "[tls]
     CAPTURE(static_cast<int>(verification));
     const auto client = client_end(client_context(
         {.verification = verification, .ca_file = test::lasting_file(root.certificate_pem())}));
-    const auto server = LibraryEnd::server(identity, only(version));
+    const auto server = LibraryEnd::server(identity, only_version(version));
     CHECK(failure(*client, *server) == "");
   }
 }
@@ -63,7 +63,7 @@ TEST_CASE("peer keys: a client may have any good kind of key", "[tls][T8]") {
                             KeyType::ed25519, KeyType::rsa_2048);
   const std::uint16_t version = GENERATE(kTls1_2, kTls1_3);
   CAPTURE(static_cast<int>(key), version);
-  auto options = only(version);
+  auto options = only_version(version);
   options.certificate =
       test_pki().ca.issue({.common_name = "device", .key = key, .usage = pki::Usage::client});
   const auto client = LibraryEnd::client(options);
@@ -77,7 +77,7 @@ TEST_CASE("peer keys: a weak key is refused with TLS 1.2 and 1.3", "[tls][T8][se
   auto options = test::server_options();
   options.key = KeyType::rsa_1024;
   const auto client = client_end(client_context());
-  const auto server = LibraryEnd::server(test_pki().ca.issue(options), only(version));
+  const auto server = LibraryEnd::server(test_pki().ca.issue(options), only_version(version));
   CHECK(failure(*client, *server)
             .starts_with("client: certificate key is too weak: RSA with 1024 bits"));
 }
@@ -86,7 +86,7 @@ TEST_CASE("peer keys: no peer signs its handshake with SHA-1", "[tls][S11][secur
   const std::vector<std::uint16_t> sha1 = {SSL_SIGN_RSA_PKCS1_SHA1, SSL_SIGN_ECDSA_SHA1};
   const auto key = GENERATE(KeyType::ecdsa_p256, KeyType::rsa_2048);
   CAPTURE(static_cast<int>(key));
-  auto options = only(kTls1_2);
+  auto options = only_version(kTls1_2);
   options.signing_schemes = sha1;
   SECTION("a server, verified or not") {
     auto certificate = test::server_options();
@@ -98,7 +98,7 @@ TEST_CASE("peer keys: no peer signs its handshake with SHA-1", "[tls][S11][secur
     CHECK(failure(*client, *server) != "");
     // Its key is not what is wrong.
     const auto again = client_end(client_context({.verification = verification}));
-    CHECK(failure(*again, *LibraryEnd::server(identity, only(kTls1_2))) == "");
+    CHECK(failure(*again, *LibraryEnd::server(identity, only_version(kTls1_2))) == "");
   }
   SECTION("a client") {
     options.certificate =

@@ -15,7 +15,6 @@ namespace starttls::config {
 namespace {
 
 constexpr std::uint8_t kMappedPrefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-constexpr unsigned kMappedBits = 96;
 constexpr std::size_t kMaxHostLength = 253;  // RFC 1035 §2.3.4, less the length octets
 constexpr std::size_t kMaxLabelLength = 63;
 constexpr std::size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;

@@ -51,7 +51,10 @@ using starttls::Address;
 /// has all addresses of the port. Never where the system chooses the port.
 [[nodiscard]] bool overlap(const Address& one, const Address& other) noexcept;
 
-/// An IPv4 or IPv6 network; IPv4 is kept as ::ffff:a.b.c.d, its prefix + 96.
+/// Where an IPv4 address begins in an IPv6 network that holds it (::ffff:0:0/96).
+inline constexpr unsigned kMappedBits = 96;
+
+/// An IPv4 or IPv6 network; IPv4 is kept as ::ffff:a.b.c.d, its prefix + kMappedBits.
 struct Network {
   std::uint8_t bytes[16] = {};
   unsigned prefix = 128;

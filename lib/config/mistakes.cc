@@ -10,8 +10,6 @@ namespace {
 constexpr std::uint16_t kImplicitPorts[] = {465, 563, 993, 995};  // RFC 8314, RFC 8143
 constexpr std::uint16_t kStarttlsPorts[] = {25, 110, 119, 143, 587};
 
-constexpr unsigned kMappedBits = 96;
-
 bool is_v4(const Network& network) {
   return network.prefix >= kMappedBits && to_string(network).find(':') == std::string::npos;
 }

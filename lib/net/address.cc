@@ -118,6 +118,15 @@ std::uint16_t port_of(const SocketAddress& address) noexcept {
   }
 }
 
+SocketAddress with_port(SocketAddress address, std::uint16_t port) noexcept {
+  if (address.storage.ss_family == AF_INET) {
+    reinterpret_cast<sockaddr_in*>(&address.storage)->sin_port = htons(port);
+  } else {
+    reinterpret_cast<sockaddr_in6*>(&address.storage)->sin6_port = htons(port);
+  }
+  return address;
+}
+
 Address ip_address(const SocketAddress& address) {
   std::string host = to_string(address);
   host.resize(host.rfind(':'));

@@ -39,6 +39,9 @@ struct SocketAddress {
 /// 0 for a unix socket.
 [[nodiscard]] std::uint16_t port_of(const SocketAddress& address) noexcept;
 
+/// The same TCP address with another port.
+[[nodiscard]] SocketAddress with_port(SocketAddress address, std::uint16_t port) noexcept;
+
 /// The literal and the port, for a TCP address.
 [[nodiscard]] Address ip_address(const SocketAddress& address);
 

@@ -35,13 +35,6 @@ struct Connector::Attempt {
 
 namespace {
 
-SocketAddress with_port(SocketAddress address, std::uint16_t port) {
-  auto* v4 = reinterpret_cast<sockaddr_in*>(&address.storage);
-  auto* v6 = reinterpret_cast<sockaddr_in6*>(&address.storage);
-  (address.storage.ss_family == AF_INET ? v4->sin_port : v6->sin6_port) = htons(port);
-  return address;
-}
-
 /// The families in turn, beginning with the one the system prefers (RFC 8305 §4).
 std::deque<SocketAddress> interleave(std::span<const SocketAddress> found, std::uint16_t port,
                                      std::size_t limit) {

@@ -33,15 +33,6 @@ SocketAddress of_generic(const sockaddr* generic) {
   return out;
 }
 
-SocketAddress with_port(SocketAddress address, std::uint16_t port) {
-  if (address.storage.ss_family == AF_INET) {
-    reinterpret_cast<sockaddr_in*>(&address.storage)->sin_port = htons(port);
-  } else {
-    reinterpret_cast<sockaddr_in6*>(&address.storage)->sin6_port = htons(port);
-  }
-  return address;
-}
-
 int descriptor(Stream& stream) noexcept {
   uv_os_fd_t fd = -1;
   const auto* handle = reinterpret_cast<const uv_handle_t*>(stream.raw());
