@@ -15,8 +15,8 @@
 namespace starttls::net {
 namespace {
 
-/// Descriptors that the first loop of a process opens (epoll, eventfd, two pipes for signals, /dev/null), and
-/// one for its owner. Later loops open two less.
+/// Descriptors that the first loop of a process opens (epoll, eventfd, two pipes for signals,
+/// /dev/null), and one for its owner. Later loops open two less.
 constexpr std::size_t kDescriptors = 8;
 
 /// 0 if the process may open so many more descriptors, otherwise libuv's status. libuv itself ends
