@@ -368,7 +368,7 @@ class OwnCertificates(unittest.TestCase):
                 self.assertRegex(result.stdout, rf"(?m)^    names +{re.escape(names)}$")
                 self.assertRegex(result.stdout, r"(?m)^    issuer +CN=starttls-proxy test CA$")
                 self.assertRegex(result.stdout,
-                                 r"(?m)^    ends +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC, 29 days left$")
+                                 r"(?m)^    ends +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC, (30|29) days left$")
                 self.assertNotRegex(result.stdout, r"(?m)^    WARNING")  # of a certificate
 
     def test_t4_check_refuses_what_peers_refuse(self):
@@ -414,7 +414,7 @@ class OwnCertificates(unittest.TestCase):
 
     def test_t4_a_line_at_the_moment_it_ends(self):
         folder = self.enterContext(tempfile.TemporaryDirectory(prefix="starttls-brief-"))
-        subprocess.run([MAKE_PKI, folder, "4"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([MAKE_PKI, folder, "8"], check=True, stdout=subprocess.DEVNULL)
         chain, key = Pki(folder).pair("brief")
         daemon = self.enterContext(Daemon(arguments=[
             "--log-format", "json", *self.arguments("client", "upstream"),
@@ -426,7 +426,7 @@ class OwnCertificates(unittest.TestCase):
         late = moment - datetime.datetime.fromisoformat(end + "+00:00")
         # The last second is within; then at once.
         self.assertGreaterEqual(late.total_seconds(), 1)
-        self.assertLess(late.total_seconds(), 3)
+        self.assertLess(late.total_seconds(), 10)  # a look once a minute would be later
 
 
 class PemFiles(unittest.TestCase):
