@@ -228,11 +228,11 @@ struct DescribedLine {
   std::string label;
   std::string text;
 };
-/// What there is to say of a certificate chain, by its file.
+/// Returns the lines that describe a certificate chain, by its file.
 using DescribeChain = std::function<std::vector<DescribedLine>(const std::string& chain)>;
 
 /// The effective policy of each service in plain words, as `--check` prints it: lines, each ended.
-/// What `describe_chain` says of a chain comes after its name.
+/// The lines of `describe_chain` follow the chain's name.
 [[nodiscard]] std::string describe(const Config& config, StartedBy started_by = StartedBy::user,
                                    const DescribeChain& describe_chain = {});
 

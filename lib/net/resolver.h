@@ -77,7 +77,7 @@ class Resolver {
 
   Loop& home_;
   std::map<std::string, Asking> asking_;
-  std::mutex mutex_;  // guards all that follows
+  std::mutex mutex_;  // guards everything below
   NameCache cache_;
   std::map<std::string, Waiters> waiters_;
 };
