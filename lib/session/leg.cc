@@ -34,8 +34,9 @@ void Leg::resume_reading() {
   read();
 }
 
-void Leg::consume(std::size_t octets) {
-  input_.consume(octets);
+void Leg::consume(std::size_t bytes) {
+  if (delivery_ == Delivery::discard) return;  // `finish` has dropped the input
+  input_.consume(bytes);
   read_as_limited();
 }
 

@@ -98,7 +98,9 @@ class Leg final : public Endpoint, net::StreamEvents {
   [[nodiscard]] std::string_view news() const noexcept {
     return input_.view().substr(input_.size() - news_size_);
   }
-  void consume(std::size_t octets);
+  /// Drops the first `bytes` of `input()`. Does nothing after `finish`: a write between looking at
+  /// the input and this call may have failed and ended the leg.
+  void consume(std::size_t bytes);
   /// How much `input()` may hold before the peer is not read any more: `kMaxInput` at first. Under
   /// TLS a whole record may come on top.
   void limit_input(std::size_t bytes);
