@@ -57,7 +57,7 @@ void SystemName::on_outcome(const net::NameQuery::Outcome& outcome) {
   pause_ = std::min(pause_ * 2, kLastPause);
 }
 
-void SystemName::settle(std::string name) {
+void SystemName::settle(const std::string& name) {
   if (own_->text() == name) return;
   own_->set(name);
   on_changed_(name);

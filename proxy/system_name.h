@@ -43,7 +43,7 @@ class SystemName {
 
  private:
   void on_outcome(const net::NameQuery::Outcome& outcome);
-  void settle(std::string name);
+  void settle(const std::string& name);
 
   net::Loop& loop_;
   std::shared_ptr<session::OwnName> own_;

@@ -79,22 +79,21 @@ void Resolver::on_impatient(const std::string& name) {
 }
 
 void Resolver::on_outcome(const std::string& name, NameQuery::Outcome outcome) {
-  const std::string key = name;  // `name` goes with the query
+  const auto query = asking_.extract(name);  // until the end of this function, also for `name`
   {
     const std::lock_guard lock(mutex_);
     const auto answer =
         outcome.kind == NameQuery::Outcome::Kind::found
-            ? cache_.on_found(key, std::move(outcome.addresses), outcome.ttl, now())
-            : cache_.on_failed(key,
+            ? cache_.on_found(name, std::move(outcome.addresses), outcome.ttl, now())
+            : cache_.on_failed(name,
                                Error{Errc::unreachable, "cannot resolve the name of the server",
-                                     key + ": " + outcome.words},
+                                     name + ": " + outcome.words},
                                outcome.kind == NameQuery::Outcome::Kind::no_such_name, now());
-    if (const auto waiting = waiters_.find(key); waiting != waiters_.end()) {
+    if (const auto waiting = waiters_.find(name); waiting != waiters_.end()) {
       tell(waiting->second, answer);
       waiters_.erase(waiting);
     }
   }
-  asking_.erase(key);
 }
 
 /// Each on its own loop, later.

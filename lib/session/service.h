@@ -32,8 +32,8 @@ struct Service {
   std::shared_ptr<metrics::Service> metrics;           ///< never null: each worker its own tally
 
   /// The queue in which the handshakes of a leg wait; the same one after a reload.
-  [[nodiscard]] net::Steps::Lane lane(bool of_upstream) const noexcept {
-    return {.service = metrics.get(), .upstream = of_upstream};
+  [[nodiscard]] net::Steps::Lane lane(metrics::Leg leg) const noexcept {
+    return {.service = metrics.get(), .upstream = leg == metrics::Leg::upstream};
   }
 };
 

@@ -79,7 +79,7 @@ bool Session::admit() {
 
 /// More handshakes wait than this loop can do in time. False: the client has been refused.
 bool Session::may_handshake() {
-  if (!env_.loop.steps().is_full(service_->lane(/*upstream=*/false))) return true;
+  if (!env_.loop.steps().is_full(service_->lane(metrics::Leg::downstream))) return true;
   fail(Error{Errc::limit, "too many TLS handshakes are waiting"});
   return false;
 }
@@ -98,7 +98,7 @@ void Session::begin() {
   if (service_->config.upstream.send_proxy == config::SendProxy::v2) (*engine)->keep_client_facts();
   enter(Phase::downstream_handshake);
   handshake_at_ = net::Loop::precise_now();
-  client_.start_implicit_tls(std::move(*engine), service_->lane(/*upstream=*/false));
+  client_.start_implicit_tls(std::move(*engine), service_->lane(metrics::Leg::downstream));
 }
 
 void Session::connect() {
@@ -267,7 +267,7 @@ void Session::start_downstream_tls() {
   enter(Phase::downstream_starttls);
   handshake_at_ = net::Loop::precise_now();
   auto started =
-      client_.start_tls(go_ahead, std::move(*engine), service_->lane(/*upstream=*/false));
+      client_.start_tls(go_ahead, std::move(*engine), service_->lane(metrics::Leg::downstream));
   if (started) {
     prelude_bytes_to_client_ += go_ahead.size();
     env_.metrics.bytes(metrics::Direction::to_client, go_ahead.size());

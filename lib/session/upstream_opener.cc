@@ -185,7 +185,7 @@ void UpstreamOpener::start_tls() {
     attempt_failed(engine.error());
     return;
   }
-  const auto lane = target_.service().lane(/*upstream=*/true);
+  const auto lane = target_.service().lane(metrics::Leg::upstream);
   enter(OpeningStage::handshake);
   handshake_at_ = net::Loop::precise_now();
   if (role_ == nullptr) {
