@@ -2,19 +2,16 @@
 
 import concurrent.futures
 import json
-import os
 import re
 import socket
 import ssl
-import subprocess
-import threading
 import unittest
 
-from support import children, main, peers, rights, wait
+from support import main, peers, wait
 from support.client import free_port
 from support.daemon import Daemon, configuration, run_to_end
 from support.dialects import PROTOCOLS, word
-from support.environment import PROXY, SANITIZED, pki
+from support.environment import pki
 from support.fake_server import FakeServer, Smtp, obsolete_context, tls_context
 
 ACCEPTED, UNREACHABLE, PROTOCOL, TLS = 0, 69, 76, 77
@@ -376,43 +373,6 @@ class Hostile(Probe):
         facts = self.refused(script, UNREACHABLE, "^the server closed the connection$",
                              LOOK_AT_ITS_LOG)
         self.assertEqual(facts["error"], "closed")
-
-
-class Confined(unittest.TestCase):
-    """S9: a server that takes the probe over finds little."""
-
-    def probe_that_is_watched(self, look, *more):
-        """Probes a server that calls `look` with the probe's process before it says anything."""
-        started = threading.Event()
-        looked = []
-
-        def script(connection):
-            started.wait(wait.DEADLINE)
-            look(process)
-            looked.append(connection)
-            serve("smtp")(connection)
-
-        with FakeServer(script) as server:
-            process = children.start(
-                [PROXY, "probe", "--protocol", "smtp", "--upstream", f"localhost:{server.port}",
-                 "--server-name", "mail.test", "--ca-file", pki().ca, *more],
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            started.set()
-            said, complaints = process.communicate(timeout=wait.DEADLINE)
-        self.assertEqual((process.returncode, complaints), (ACCEPTED, ""), said)
-        self.assertEqual(len(looked), 1)
-
-    @unittest.skipIf(SANITIZED, "a sanitizer wants calls of its own")
-    def test_s9_sandboxed_before_the_server_speaks(self):
-        self.probe_that_is_watched(
-            lambda process: rights.assert_confined(self, process.pid, 0))
-
-    def test_s9_no_core_file_without_a_sandbox(self):
-        def look(process):
-            with open(f"/proc/{process.pid}/limits", encoding="ascii") as limits:
-                self.assertRegex(limits.read(), r"Max core file size +0 +0 ")
-
-        self.probe_that_is_watched(look, "--sandbox", "false")
 
 
 class Agreement(Probe):

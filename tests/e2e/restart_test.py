@@ -3,119 +3,19 @@ a second process beside the first."""
 
 import contextlib
 import os
-import pathlib
-import pwd
 import signal
 import socket
-import tempfile
-import threading
 import unittest
-from unittest import mock
 
-from support import admin, intruder, main, wait
-from support.client import FIN, Client, free_port
-from support.daemon import SANDBOX, Daemon, run_to_end, toml, try_to_start
+from support import admin, main, wait
+from support.beside import Beside, Guest, Load, send_mail
+from support.client import FIN, free_port
+from support.daemon import run_to_end
 from support.environment import SANITIZED
-from support.fake_server import FakeServer, taker
 from support.freeze import frozen_workers
 from support.supervisor import passing
 
 RESTARTS = 2 if SANITIZED else 5
-CLIENTS = 4
-
-
-class Guest(Client):
-    """A client over any address."""
-
-    def __init__(self, address):  # pylint: disable=super-init-not-called
-        self._waiting = b""
-        self.sock = socket.socket(socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX)
-        self.sock.settimeout(wait.DEADLINE)
-        try:
-            self.sock.connect(address)
-        except OSError:
-            self.sock.close()
-            raise
-
-
-def send_mail(address):
-    """A whole session; AssertionError or OSError where anything is missing, and after which command."""
-    said = b"nothing"
-    try:
-        with Guest(address) as client:
-            said = b"a connection"
-            for command, code in ((None, b"220 "), (b"EHLO a.test", b"250 "), (b"MAIL FROM:<a@b.c>", b"250 "),
-                                  (b"RCPT TO:<d@e.f>", b"250 "), (b"DATA", b"354 "),
-                                  (b"Subject: x\r\n\r\nx\r\n.", b"250 "), (b"QUIT", b"221 ")):
-                reply = client.reply() if command is None else client.command(command)
-                said = command or b"the greeting"
-                if not reply.startswith(code):
-                    raise AssertionError(f"was answered {reply!r}")
-            if client.rest() != (b"", FIN):
-                raise AssertionError("no clean end")
-    except (AssertionError, OSError) as error:
-        raise AssertionError(f"after {said!r}: {error!r}") from error
-
-
-class Load:
-    """Clients that send one message after the other, until the context is left."""
-
-    def __init__(self, *addresses):
-        self._addresses = addresses
-        self._stop = threading.Event()
-        self.sent = 0
-        self.failures = []
-
-    def __enter__(self):
-        self._threads = [threading.Thread(target=self._run, args=(address,))
-                         for address in self._addresses * CLIENTS]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def stop(self):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def goes_on(self, count=40):
-        """Waits for so many more messages."""
-        wanted = self.sent + count
-        wait.until(lambda: self.sent >= wanted or self.failures, f"{wanted} messages")
-
-    def _run(self, address):
-        while not self._stop.is_set():
-            try:
-                send_mail(address)
-                self.sent += 1  # a lost update does not matter
-            except AssertionError as error:
-                self.failures.append(error)
-
-
-class Beside(unittest.TestCase):
-    """Processes that start beside each other, with one configuration file."""
-
-    def setUp(self):
-        self.folder = pathlib.Path(self.enterContext(
-            tempfile.TemporaryDirectory(prefix="starttls-restart-")))
-        self.server = self.enterContext(FakeServer(taker, backlog=1024))
-        self.file = self.folder / "proxy.toml"
-
-    def write(self, listen, admin_listen="", **proxy):
-        settings = {"name": "one", "protocol": "smtp", "listen": listen,
-                    "downstream.allow": ["127.0.0.0/8"], "upstream.tls": "none",
-                    "upstream.address": f"127.0.0.1:{self.server.port}"}
-        proxy = {"hostname": "proxy.test", "workers": 2, "sandbox": SANDBOX, **proxy}
-        self.file.write_text("\n".join(
-            [f"[admin]\nlisten = {toml(admin_listen)}",
-             "[proxy]", *(f"{key} = {toml(value)}" for key, value in proxy.items()), "[[service]]",
-             *(f"{key} = {toml(value)}" for key, value in settings.items())]), encoding="utf-8")
-
-    def daemon(self, listeners, **options):
-        return Daemon(arguments=["--config", self.file], listeners=listeners, **options)
 
 
 class Restart(Beside):
@@ -342,27 +242,6 @@ class Restart(Beside):
         self.assertIn("Address already in use", result.stderr)
         self.assertEqual(os.stat(path).st_ino, inode)
 
-    @unittest.skipUnless(os.geteuid() == 0, "root alone becomes somebody else")
-    @unittest.skipIf(SANITIZED, "a sanitizer cannot look into a process that has changed its user")
-    def test_s11_the_same_program_of_another_user_keeps_its_socket(self):
-        """Where files would let it be taken: both may write to the folder, and connect."""
-        path = f"{self.folder}/proxy.sock"
-        self.write(f"unix:{path}", sandbox=False)
-        self.folder.chmod(0o777)
-
-        def somebody(uid):  # who may read programs and files that are in others' folders
-            return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups",
-                    "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-
-        with self.daemon(1, wrapper=somebody(20896)):
-            os.chmod(path, 0o777)
-            inode = os.stat(path).st_ino
-            ended = try_to_start("--config", self.file, wrapper=somebody(20897))
-            self.assertEqual(os.stat(path).st_ino, inode)
-            self.assertEqual(ended, (69, f"starttls-proxy: cannot listen on unix:{path}: bind: "
-                                         "Address already in use"))
-            send_mail(path)
-
     def test_s12_a_start_that_fails_takes_nothing(self):
         """Neither a path nor connections of the one that serves."""
         port, path = free_port(), f"{self.folder}/proxy.sock"
@@ -385,123 +264,6 @@ class Restart(Beside):
             load.goes_on(5)
         self.assertEqual(sorted(os.listdir(self.folder)), ["proxy.sock", "proxy.toml"])
         self.assert_nothing_was_lost(load)
-
-
-@unittest.skipIf(SANITIZED, "a sanitizer's runtime wants to be loaded first")
-class LateFailures(Beside):
-    """S3: what fails after all is bound leaves a running process its sockets."""
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.library = intruder.library()
-
-    def setUp(self):
-        super().setUp()
-        self.path = f"{self.folder}/proxy.sock"
-        self.admin = f"unix:{self.folder}/admin.sock"
-
-    @contextlib.contextmanager
-    def first(self, *listen):
-        """A process at both paths; afterwards they must be its own still."""
-        self.write([f"unix:{self.path}", *listen], self.admin)
-        with self.daemon(1 + len(listen)) as daemon:
-            inodes = [os.stat(path).st_ino for path in (self.path, f"{self.folder}/admin.sock")]
-
-            def check():
-                send_mail(self.path)
-                self.assertEqual(admin.get(self.admin, "/readyz").status, 200)
-                self.assertEqual([os.stat(path).st_ino for path in (
-                    self.path, f"{self.folder}/admin.sock")], inodes)
-                self.assertEqual([name for name in os.listdir(self.folder) if ".new" in name], [])
-
-            check()
-            yield check
-
-    def start_fails(self, status, words, **environment):
-        """A second start that fails."""
-        with mock.patch.dict(os.environ, {"LD_PRELOAD": str(self.library), **environment}):
-            self.assert_ended(try_to_start("--config", self.file), status, words)
-
-    def assert_ended(self, ended, status, words):
-        self.assertEqual(ended[0], status, ended[1])
-        self.assertIn(words, ended[1])
-
-    def test_s3_a_sandbox_that_cannot_be_entered(self):
-        with self.first() as check:
-            self.write(f"unix:{self.path}", self.admin, sandbox=True)
-            self.start_fails(71, "landlock_restrict_self", INTRUDER_REFUSES="sandbox")
-            check()
-
-    def test_s3_another_one_is_quicker_to_listen(self):
-        port = free_port()
-        words = f"cannot listen on 127.0.0.1:{port}: listen: Address already in use"
-        with self.first() as check:
-            for listen, endpoint in (([f"127.0.0.1:{port}"], self.admin),
-                                     ([], f"127.0.0.1:{port}")):
-                self.write([f"unix:{self.path}", *listen], endpoint)
-                self.start_fails(69, words, INTRUDER_PORT=str(port))
-                check()
-
-    def test_s3_a_path_that_cannot_be_taken(self):
-        with self.first() as check:
-            self.start_fails(69, f"cannot listen on unix:{self.path}: rename", INTRUDER_REFUSES="rename")
-            check()
-
-    @unittest.skipUnless(os.geteuid() == 0, "root alone becomes somebody else")
-    def test_s3_a_user_that_may_not_change_the_folder(self):
-        """Root binds in its own folder, and the user that it becomes cannot take over there."""
-        self.folder.chmod(0o755)
-        self.write(f"unix:{self.path}", user="nobody")
-        with self.daemon(1):
-            inode = os.stat(self.path).st_ino
-            self.assert_ended(try_to_start("--config", self.file), 69, (
-                f"cannot take over unix:{self.path}: its folder: Permission denied: end the other "
-                "process first"))
-            send_mail(self.path)
-            self.assertEqual(os.stat(self.path).st_ino, inode)
-            self.assertEqual(sorted(os.listdir(self.folder)), ["proxy.sock", "proxy.toml"])
-            # In a folder of its own it can, inside the sandbox.
-            os.chown(self.folder, pwd.getpwnam("nobody").pw_uid, -1)
-            with self.daemon(1):
-                send_mail(self.path)
-                self.assertNotEqual(os.stat(self.path).st_ino, inode)
-
-    def test_s3_a_reload_that_fails_late(self):
-        """Without a sandbox: inside, nothing is known about other processes."""
-        with self.first() as check, tempfile.TemporaryDirectory() as other:
-            port = free_port()
-            self.file = pathlib.Path(other) / "proxy.toml"
-            self.write("127.0.0.1:0", sandbox=False)
-            with (mock.patch.dict(os.environ, {"LD_PRELOAD": str(self.library),
-                                               "INTRUDER_PORT": str(port)}),
-                  self.daemon(1) as daemon):
-
-                def reload(count, listen, endpoint, more=""):
-                    self.write(["127.0.0.1:0", *listen], endpoint, sandbox=False)
-                    with self.file.open("a", encoding="utf-8") as file:
-                        file.write(more)
-                    daemon.process.send_signal(signal.SIGHUP)
-                    return daemon.lines(lambda f: "reloaded" in f.get("msg", ""), count)[-1]
-
-                paths = [f"unix:{self.path}"], self.admin
-                log = f'\n[log]\nfile = "{other}/missing/log"\n'
-                words = f"cannot listen on 127.0.0.1:{port}: listen"
-                for count, (found, expected) in enumerate((
-                        (([f"unix:{self.path}", f"127.0.0.1:{port}"], self.admin), words),
-                        (([f"unix:{self.path}"], f"127.0.0.1:{port}"), words),
-                        ((*paths, log), "missing/log")), 1):
-                    line = reload(count, *found)
-                    self.assertIn(expected, line.get("reason", ""), line)
-                    check()
-                send_mail(("127.0.0.1", daemon.port))
-                # And one that does not fail takes both.
-                self.assertEqual(reload(4, *paths)["opened"], "1")
-                inode = os.stat(self.path).st_ino
-                with self.assertRaises(AssertionError):
-                    check()
-                send_mail(self.path)
-                self.assertEqual(os.stat(self.path).st_ino, inode)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 import unittest
 from unittest import mock
 
@@ -299,6 +300,42 @@ class Intruder(Sandbox):
                          [("the sandbox is not whole: this kernel lacks a part of it",
                            "Landlock (Function not implemented), seccomp filters")])
         self.assertEqual({status["NoNewPrivs"] for status in statuses(daemon.process.pid)}, {"1"})
+
+
+class ConfinedProbe(unittest.TestCase):
+    """S9: a server that takes `probe` over finds little."""
+
+    def probe_that_is_watched(self, look, *more):
+        """Probes a server that calls `look` with the probe's process before it says anything."""
+        started = threading.Event()
+        looked = []
+
+        def script(connection):
+            started.wait(wait.DEADLINE)
+            look(process)
+            looked.append(connection)
+            Smtp(context=tls_context())(connection)
+
+        with FakeServer(script) as server:
+            process = children.start(
+                [PROXY, "probe", "--protocol", "smtp", "--upstream", f"localhost:{server.port}",
+                 "--server-name", "mail.test", "--ca-file", pki().ca, *more],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            started.set()
+            said, complaints = process.communicate(timeout=wait.DEADLINE)
+        self.assertEqual((process.returncode, complaints), (0, ""), said)
+        self.assertEqual(len(looked), 1)
+
+    def test_s9_sandboxed_before_the_server_speaks(self):
+        self.probe_that_is_watched(
+            lambda process: rights.assert_confined(self, process.pid, 0))
+
+    def test_s9_no_core_file_without_a_sandbox(self):
+        def look(process):
+            with open(f"/proc/{process.pid}/limits", encoding="ascii") as limits:
+                self.assertRegex(limits.read(), r"Max core file size +0 +0 ")
+
+        self.probe_that_is_watched(look, "--sandbox", "false")
 
 
 @unittest.skipIf(SANITIZED, "a sanitizer's runtime belongs to the system's C library")

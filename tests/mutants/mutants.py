@@ -340,8 +340,8 @@ MUTANTS = [
              "  if (auto confined = confine_(); !confined) return confined;\n"),
             ("  if (auto taken = take_over(*plan); !taken) return taken;\n  listeners_.commit();",
              "  listeners_.commit();")],
-           ["restart_test.LateFailures.test_s3_a_sandbox_that_cannot_be_entered",
-            "restart_test.LateFailures.test_s3_another_one_is_quicker_to_listen"],
+           ["takeover_failures_test.LateFailures.test_s3_a_sandbox_that_cannot_be_entered",
+            "takeover_failures_test.LateFailures.test_s3_another_one_is_quicker_to_listen"],
            because=r"Connection refused|ConnectionRefusedError"),
     Mutant("S4: a loopback listener answers in anyone's name", "proxy/admin.cc",
            [("return is_loopback ? proto::AdminHosts::literals : proto::AdminHosts::any;",
@@ -350,8 +350,8 @@ MUTANTS = [
            because=r"200.*421"),
     Mutant("a probe is not sandboxed", "proxy/main.cc",
            [("loops ? confine_probe(config) :", "loops ? Result<>() :")],
-           ["probe_test.Confined.test_s9_sandboxed_before_the_server_speaks",
-            "probe_test.Confined.test_s9_no_core_file_without_a_sandbox"],
+           ["sandbox_test.ConfinedProbe.test_s9_sandboxed_before_the_server_speaks",
+            "sandbox_test.ConfinedProbe.test_s9_no_core_file_without_a_sandbox"],
            because=r"'1' != '2'|Max core file size"),
     Mutant("a user keeps root's groups", "proxy/user.cc",
            [('  if (::initgroups(user.name.c_str(), user.gid) != 0) '
@@ -371,7 +371,7 @@ MUTANTS = [
            because=r"\d+ != \d+"),
     Mutant("a socket of another user's process is taken over", "lib/net/takeover.cc",
            [("  if (who.uid != ::geteuid() && ::geteuid() != 0) return false;\n", "")],
-           ["restart_test.Restart.test_s11_the_same_program_of_another_user_keeps_its_socket"],
+           ["takeover_failures_test.OtherUser.test_s11_the_same_program_of_another_user_keeps_its_socket"],
            because=r"\d+ != \d+"),
 ]
 

@@ -1,0 +1,159 @@
+"""What fails when one process starts or reloads beside another, which must keep its sockets. Not under a
+sanitizer: its runtime wants to be loaded first, and cannot look into a process that has changed its
+user."""
+
+import contextlib
+import os
+import pathlib
+import pwd
+import signal
+import tempfile
+import unittest
+from unittest import mock
+
+from support import admin, intruder, main
+from support.beside import Beside, send_mail
+from support.client import free_port
+from support.daemon import try_to_start
+
+
+class OtherUser(Beside):
+    @unittest.skipUnless(os.geteuid() == 0, "root alone becomes somebody else")
+    def test_s11_the_same_program_of_another_user_keeps_its_socket(self):
+        """Where files would let it be taken: both may write to the folder, and connect."""
+        path = f"{self.folder}/proxy.sock"
+        self.write(f"unix:{path}", sandbox=False)
+        self.folder.chmod(0o777)
+
+        def somebody(uid):  # who may read programs and files that are in others' folders
+            return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups",
+                    "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+
+        with self.daemon(1, wrapper=somebody(20896)):
+            os.chmod(path, 0o777)
+            inode = os.stat(path).st_ino
+            ended = try_to_start("--config", self.file, wrapper=somebody(20897))
+            self.assertEqual(os.stat(path).st_ino, inode)
+            self.assertEqual(ended, (69, f"starttls-proxy: cannot listen on unix:{path}: bind: "
+                                         "Address already in use"))
+            send_mail(path)
+
+
+class LateFailures(Beside):
+    """S3: what fails after all is bound leaves a running process its sockets."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.library = intruder.library()
+
+    def setUp(self):
+        super().setUp()
+        self.path = f"{self.folder}/proxy.sock"
+        self.admin = f"unix:{self.folder}/admin.sock"
+
+    @contextlib.contextmanager
+    def first(self, *listen):
+        """A process at both paths; afterwards they must be its own still."""
+        self.write([f"unix:{self.path}", *listen], self.admin)
+        with self.daemon(1 + len(listen)) as daemon:
+            inodes = [os.stat(path).st_ino for path in (self.path, f"{self.folder}/admin.sock")]
+
+            def check():
+                send_mail(self.path)
+                self.assertEqual(admin.get(self.admin, "/readyz").status, 200)
+                self.assertEqual([os.stat(path).st_ino for path in (
+                    self.path, f"{self.folder}/admin.sock")], inodes)
+                self.assertEqual([name for name in os.listdir(self.folder) if ".new" in name], [])
+
+            check()
+            yield check
+
+    def start_fails(self, status, words, **environment):
+        """A second start that fails."""
+        with mock.patch.dict(os.environ, {"LD_PRELOAD": str(self.library), **environment}):
+            self.assert_ended(try_to_start("--config", self.file), status, words)
+
+    def assert_ended(self, ended, status, words):
+        self.assertEqual(ended[0], status, ended[1])
+        self.assertIn(words, ended[1])
+
+    def test_s3_a_sandbox_that_cannot_be_entered(self):
+        with self.first() as check:
+            self.write(f"unix:{self.path}", self.admin, sandbox=True)
+            self.start_fails(71, "landlock_restrict_self", INTRUDER_REFUSES="sandbox")
+            check()
+
+    def test_s3_another_one_is_quicker_to_listen(self):
+        port = free_port()
+        words = f"cannot listen on 127.0.0.1:{port}: listen: Address already in use"
+        with self.first() as check:
+            for listen, endpoint in (([f"127.0.0.1:{port}"], self.admin),
+                                     ([], f"127.0.0.1:{port}")):
+                self.write([f"unix:{self.path}", *listen], endpoint)
+                self.start_fails(69, words, INTRUDER_PORT=str(port))
+                check()
+
+    def test_s3_a_path_that_cannot_be_taken(self):
+        with self.first() as check:
+            self.start_fails(69, f"cannot listen on unix:{self.path}: rename", INTRUDER_REFUSES="rename")
+            check()
+
+    @unittest.skipUnless(os.geteuid() == 0, "root alone becomes somebody else")
+    def test_s3_a_user_that_may_not_change_the_folder(self):
+        """Root binds in its own folder, and the user that it becomes cannot take over there."""
+        self.folder.chmod(0o755)
+        self.write(f"unix:{self.path}", user="nobody")
+        with self.daemon(1):
+            inode = os.stat(self.path).st_ino
+            self.assert_ended(try_to_start("--config", self.file), 69, (
+                f"cannot take over unix:{self.path}: its folder: Permission denied: end the other "
+                "process first"))
+            send_mail(self.path)
+            self.assertEqual(os.stat(self.path).st_ino, inode)
+            self.assertEqual(sorted(os.listdir(self.folder)), ["proxy.sock", "proxy.toml"])
+            # In a folder of its own it can, inside the sandbox.
+            os.chown(self.folder, pwd.getpwnam("nobody").pw_uid, -1)
+            with self.daemon(1):
+                send_mail(self.path)
+                self.assertNotEqual(os.stat(self.path).st_ino, inode)
+
+    def test_s3_a_reload_that_fails_late(self):
+        """Without a sandbox: inside, nothing is known about other processes."""
+        with self.first() as check, tempfile.TemporaryDirectory() as other:
+            port = free_port()
+            self.file = pathlib.Path(other) / "proxy.toml"
+            self.write("127.0.0.1:0", sandbox=False)
+            with (mock.patch.dict(os.environ, {"LD_PRELOAD": str(self.library),
+                                               "INTRUDER_PORT": str(port)}),
+                  self.daemon(1) as daemon):
+
+                def reload(count, listen, endpoint, more=""):
+                    self.write(["127.0.0.1:0", *listen], endpoint, sandbox=False)
+                    with self.file.open("a", encoding="utf-8") as file:
+                        file.write(more)
+                    daemon.process.send_signal(signal.SIGHUP)
+                    return daemon.lines(lambda f: "reloaded" in f.get("msg", ""), count)[-1]
+
+                paths = [f"unix:{self.path}"], self.admin
+                log = f'\n[log]\nfile = "{other}/missing/log"\n'
+                words = f"cannot listen on 127.0.0.1:{port}: listen"
+                for count, (found, expected) in enumerate((
+                        (([f"unix:{self.path}", f"127.0.0.1:{port}"], self.admin), words),
+                        (([f"unix:{self.path}"], f"127.0.0.1:{port}"), words),
+                        ((*paths, log), "missing/log")), 1):
+                    line = reload(count, *found)
+                    self.assertIn(expected, line.get("reason", ""), line)
+                    check()
+                send_mail(("127.0.0.1", daemon.port))
+                # And one that does not fail takes both.
+                self.assertEqual(reload(4, *paths)["opened"], "1")
+                inode = os.stat(self.path).st_ino
+                with self.assertRaises(AssertionError):
+                    check()
+                send_mail(self.path)
+                self.assertEqual(os.stat(self.path).st_ino, inode)
+
+
+if __name__ == "__main__":
+    main.main()
