@@ -247,8 +247,13 @@ class PeersThatLeave(Undisturbed):
                     client = self.daemon.connect()
                     client.reply()
                     client.send(octets)
-                    if octets.endswith(b"\r\n"):
+                    # Nothing is left unread, which would turn an end into a reset.
+                    for _ in range(octets.count(b"\r\n")):
                         client.reply()
+                    if octets.endswith(b"li"):
+                        server = self.server.connections[-1]
+                        wait.until(lambda server=server: server.secure.endswith(b"li"),
+                                   "the server has the half line")
                     client.reset() if reset else client.close()
                     cut = reset and octets.endswith(b"li")
                     self.assertEqual(self.next_session()["outcome"], "truncated" if cut else "ok")
