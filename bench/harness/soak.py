@@ -22,6 +22,7 @@ ALLOWED = 0.05  # growth from the first to the last quarter
 _SLACK = {"PSS, MB": 0.5, "RSS, MB": 0.5, "descriptors": 8}
 _COUNT = 4_000_000_000  # units of work: no limit, time is
 
+SERVER = "localhost"
 _KINDS = {
     "sessions": ("sessions", "--concurrency", "4"),
     "messages": ("messages", "--octets", "4096", "--sessions", "4"),
@@ -29,31 +30,33 @@ _KINDS = {
 }
 
 
-def configuration(field, services):
-    """`services`: (protocol, direction, port of the service, port of its server)."""
+def configuration(field, pair, services):
+    """`pair`: of certificate and key. `services`: (protocol, subject, port of the service, its server)."""
     # A line a session, for hours, would fill the disk.
     # Who measures a process in its sandbox must be root.
     sandbox = "true" if os.geteuid() == 0 else "false"
-    lines = ["[proxy]", "workers = 1", 'hostname = "proxy.test"', f"sandbox = {sandbox}", "[log]",
+    lines = ["[proxy]", "workers = 1", 'hostname = "proxy.test"', f"sandbox = {sandbox}",
+             'drain_timeout = "60s"', "[log]",
              'level = "warn"']
+    chain, key = pair
     for protocol, subject, port, upstream in services:
         lines += ["[[service]]", f'name = "{protocol}-{subject.server}"',
                   f'protocol = "{protocol}"', f'listen = "127.0.0.1:{port}"',
                   f'downstream.tls = "{subject.client}"',
-                  f'upstream.address = "127.0.0.1:{upstream}"', f'upstream.tls = "{subject.server}"']
+                  f'upstream.address = "{upstream}"', f'upstream.tls = "{subject.server}"']
         if subject.server != "none":
             lines += ['upstream.server_name = "mail.test"', f'upstream.ca_file = "{field.ca}"',
                       "upstream.warm = 2"]
         if subject.client != "none":
             lines += ["downstream.certificates = "
-                      f'[{{ chain = "{field.chain}", key = "{field.key}" }}]']
+                      f'[{{ chain = "{chain}", key = "{key}" }}]']
     return "\n".join(lines) + "\n"
 
 
 class Soak:
-    """The proxy, its servers, and the loads."""
+    """The proxy, its servers, and the loads. `turmoil`: what happens meanwhile, or None."""
 
-    def __init__(self, field, stack):
+    def __init__(self, field, stack, turmoil=None):
         self._field = field
         wanted = []
         for protocol in PROTOCOLS:
@@ -64,13 +67,16 @@ class Soak:
         services, self._ends = [], []  # the latter: protocol, subject, port, field of the protocol
         for protocol, subject, speaking, upstream in wanted:
             port = free_port()
-            services.append((protocol, subject, port, upstream))
+            services.append((protocol, subject, port, f"{SERVER}:{upstream}"))
             self._ends.append((protocol, subject, port, speaking))
-        path = field.folder / "soak.toml"
-        path.write_text(configuration(field, services), encoding="utf-8")
+        self.file = field.folder / "soak.toml"
+        pair = (field.chain, field.key) if turmoil is None else turmoil.pair
+        more = "" if turmoil is None else turmoil.configuration()
+        self.file.write_text(configuration(field, pair, services) + more, encoding="utf-8")
+        wrapper = [] if turmoil is None else turmoil.wrapper
         self.proxy = stack.enter_context(Program(
-            "soak", [field.program("proxy/starttls-proxy"), "--config", path], field.proxy_cpus,
-            field.folder))
+            "soak", [*wrapper, field.program("proxy/starttls-proxy"), "--config", self.file],
+            field.proxy_cpus, field.folder))
         for _, _, port, _ in services:
             self.proxy.wait_for_port(port)
 
@@ -132,10 +138,10 @@ def sessions_at_work(sample, idle):
     return max(0, (sample["descriptors"] - idle) / 2)
 
 
-def run(field, seconds):
+def run(field, seconds, turmoil=None):
     """What write wants. BenchError where anything has not arrived."""
     with contextlib.ExitStack() as stack:
-        soak = Soak(field, stack)
+        soak = Soak(field, stack, turmoil)
         idle = soak.proxy.descriptors()
         calibration = min(15, max(seconds / 4, 1))
         say(f"  as fast as it goes, for {calibration:g} s")
@@ -150,6 +156,9 @@ def run(field, seconds):
         step = min(5, max(seconds / 300, 0.1))
         with contextlib.ExitStack() as loads:
             running = soak.load(loads, seconds, rates)
+            if turmoil is not None:
+                running["smtp, flaky name"] = loads.enter_context(turmoil.load(seconds))
+                loads.enter_context(turmoil.beside(soak.proxy, soak.file, seconds))
             while any(load.running() for load in running.values()):
                 samples.append(soak.sample(begin))
                 if samples[-1]["seconds"] > seconds + 120:
@@ -157,6 +166,8 @@ def run(field, seconds):
                 time.sleep(step)
             results = {name: load.result(1) for name, load in running.items()}
         spent = soak.proxy.cpu_seconds() - cpu
+        if turmoil is not None and (failed := turmoil.outcomes()):
+            raise BenchError(f"soak: sessions that were not ok: {failed}")
         text = soak.proxy.text()
         if soak.proxy.stop() != 0:
             raise BenchError(f"soak: {text[-2000:]}")
@@ -165,13 +176,15 @@ def run(field, seconds):
     # The end of the loads is not the load.
     samples = [each for each in samples if each["seconds"] <= seconds] or samples
     return {"seconds": seconds, "rates": rates, "results": results, "samples": samples,
-            "cpu_share": spent / samples[-1]["seconds"], "errors_logged": text.count("level=error")}
+            "cpu_share": spent / samples[-1]["seconds"], "errors_logged": text.count("level=error"),
+            "turmoil": turmoil.counts if turmoil is not None else {}}
 
 
 def report_lines(about, soak):
     lines = ["# Soak", "", "Every protocol in both directions at half of the rate that the same mixture "
              "reaches in a closed loop: short sessions, 4 KiB messages, 2 MB messages.", ""]
     lines += [f"- {key}: {value}" for key, value in about.items() if not isinstance(value, dict)]
+    lines += [f"- {key} meanwhile: {count}" for key, count in soak["turmoil"].items()]
     lines += [f"- seconds: {soak['seconds']:g}", f"- CPU of the proxy: {soak['cpu_share']:.0%}",
               "", "| | first quarter | last quarter | slope an hour | verdict |", "|---" * 5 + "|"]
     rows = judge(soak["samples"])
@@ -210,4 +223,5 @@ def write(folder, about, soak):
              f"{'flat' if flat else 'GROWS'}" for key, first, last, slope, flat in rows]
     done = sum(each["done"] for each in soak["results"].values())
     octets = sum(each["octets"] for each in soak["results"].values())
+    words += [f"{key}: {count}" for key, count in soak["turmoil"].items()]
     return "\n".join([f"{done} units of work, {octets / 1e9:.2f} GB, no error", *words])

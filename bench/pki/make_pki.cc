@@ -26,6 +26,7 @@ using std::chrono::hours;
 
 constexpr char kHelp[] =
     R"(usage: make-pki DIR [SECONDS]
+       make-pki --rsa-4096 DIR
 
 Makes throw-away certificates for tests and the demo; existing files are replaced. DIR is made if it
 is missing. A chain file is NAME.pem (leaf first, then the intermediate), its key NAME.key (mode 0600).
@@ -54,6 +55,10 @@ is missing. A chain file is NAME.pem (leaf first, then the intermediate), its ke
   year-9999         as server, but it ends as late as a certificate can
   many-ca.pem       ca.pem and 900 more CAs, with 70 KiB of names
   client            good, of a client; client-expired, client-unknown-ca, client-self-signed
+
+With --rsa-4096, only these two are made, since the key takes seconds:
+
+  server-rsa-4096   as server, but RSA 4096, and from a CA of its own: ca-rsa-4096.pem
 
 Exit status: 0, or 1 with a message on standard error. Never use these outside of a test.
 )";
@@ -167,8 +172,21 @@ void write_odd_servers(const std::string& folder, const Identity& root, const Id
   write_file(folder + "/leaf-only.key", server.key_pem(), 0600);
 }
 
-void make_pki(const std::string& folder, std::chrono::seconds brief) {
+void make_folder(const std::string& folder) {
   if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) system_failure(folder);
+}
+
+void make_rsa_4096(const std::string& folder) {
+  make_folder(folder);
+  const auto root = Identity::self_signed({.common_name = "starttls-proxy test root", .ca = true});
+  write_file(folder + "/ca-rsa-4096.pem", root.certificate_pem(), 0644);
+  CertificateOptions rsa = server_options();
+  rsa.key = KeyType::rsa_4096;
+  write_identity(folder, "server-rsa-4096", root.issue(rsa));
+}
+
+void make_pki(const std::string& folder, std::chrono::seconds brief) {
+  make_folder(folder);
   const auto root = Identity::self_signed({.common_name = "starttls-proxy test root", .ca = true});
   const auto ca =
       root.issue({.common_name = "starttls-proxy test CA", .ca = true, .path_length = 0});
@@ -216,11 +234,16 @@ int main(int argc, char** argv) {
     std::fputs(kHelp, stdout);
     return 0;
   }
-  if (argument.empty() || argument.starts_with('-')) {
+  const bool rsa_4096 = argument == "--rsa-4096" && argc == 3;
+  if (argument.empty() || (argument.starts_with('-') && !rsa_4096)) {
     std::fputs(kHelp, stderr);
     return 1;
   }
   try {
+    if (rsa_4096) {
+      make_rsa_4096(argv[2]);
+      return 0;
+    }
     make_pki(std::string(argument), std::chrono::seconds{argc == 3 ? std::stoi(argv[2]) : 60});
   } catch (const std::exception& error) {
     std::fprintf(stderr, "make-pki: %s\n", error.what());

@@ -74,7 +74,7 @@ bssl::UniquePtr<EVP_PKEY> make_ed25519_key() {
 }
 
 bool is_rsa(KeyType type) {
-  return type == KeyType::rsa_2048 || type == KeyType::rsa_1024;
+  return type == KeyType::rsa_4096 || type == KeyType::rsa_2048 || type == KeyType::rsa_1024;
 }
 
 bssl::UniquePtr<EVP_PKEY> make_key(KeyType type) {
@@ -87,6 +87,8 @@ bssl::UniquePtr<EVP_PKEY> make_key(KeyType type) {
       return make_ecdsa_key(NID_secp521r1);
     case KeyType::ed25519:
       return make_ed25519_key();
+    case KeyType::rsa_4096:
+      return make_rsa_key(4096);
     case KeyType::rsa_2048:
       return make_rsa_key(2048);
     case KeyType::rsa_1024:

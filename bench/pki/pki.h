@@ -16,6 +16,7 @@ enum class KeyType : std::uint8_t {
   ecdsa_p384,
   ecdsa_p521,
   ed25519,
+  rsa_4096,
   rsa_2048,
   rsa_1024,
 };

@@ -3,6 +3,7 @@ with every protocol. Says nothing about speed."""
 
 import contextlib
 import json
+import os
 import pathlib
 import socket
 import subprocess
@@ -164,6 +165,22 @@ class BenchSmoke(unittest.TestCase):
             for name, each in result["results"].items():
                 self.assertGreater(each["done"], 0, name)
             xml.etree.ElementTree.parse(pathlib.Path(folder) / "soak.svg")
+
+    @unittest.skipUnless(os.geteuid() == 0, "a daemon with an /etc of its own wants root")
+    def test_soak_with_trouble(self):
+        with tempfile.TemporaryDirectory(prefix="starttls-smoke-") as folder:
+            said = run("--soak", "8", "--trouble", "--build", PROXY.parents[1], "--output", folder)
+            self.assertIn("no error", said)
+            result = json.loads((pathlib.Path(folder) / "soak.json").read_text(encoding="utf-8"))
+            self.assertGreaterEqual(result["turmoil"]["reloads"], 2)
+            self.assertGreaterEqual(result["turmoil"]["outages"], 1)
+            self.assertGreater(result["results"]["smtp, flaky name"]["done"], 0)
+
+    @unittest.skipUnless(os.geteuid() == 0, "a daemon with an /etc of its own wants root")
+    def test_trouble_in_small(self):
+        said = run("--trouble", "--quick", "--build", PROXY.parents[1])
+        for row in ("R1: a silent", "R1: a slow", "R2", "R3", "R4", "R5"):
+            self.assertIn(f"| {row}", said)
 
     def test_an_unknown_scenario_is_refused(self):
         done = subprocess.run([RUN, "--only", "nothing"], check=False, capture_output=True,

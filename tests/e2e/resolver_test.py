@@ -14,7 +14,8 @@ from support.client import Client
 from support.daemon import Daemon, configuration, toml
 from support.environment import pki
 from support.fake_server import FakeServer, Smtp, tls_context
-from support.name_server import A, AAAA, CNAME, Etc, NameServer, Zone, record, silent
+from support.name_server import (A, AAAA, CNAME, Etc, NameServer, Zone, record, silent,
+                                 silent_addresses)
 
 DEAD = "mail.dead.test"
 GOOD = "mail.good.test"
@@ -358,28 +359,8 @@ class Answers(Names):
 class Budget(Names):
     """R5: connection attempts to silent addresses take a bounded number of descriptors."""
 
-    def silent_addresses(self, count):
-        """Addresses with one port where the kernel drops every SYN: the queues are full."""
-        listeners = []
-        port = 0
-        for number in range(1, count + 1):
-            listener = self.enterContext(socket.socket())
-            listener.bind((f"127.7.7.{number}", port))
-            listener.listen(0)
-            port = listener.getsockname()[1]
-            listeners.append(listener)
-        for listener in listeners:
-            while True:  # until one is not taken any more
-                filler = self.enterContext(socket.socket())
-                filler.settimeout(0.3)
-                try:
-                    filler.connect(listener.getsockname())
-                except TimeoutError:
-                    break
-        return [f"127.7.7.{number}" for number in range(1, count + 1)], port
-
     def test_r5_three_attempts_at_once(self):
-        addresses, port = self.silent_addresses(16)
+        addresses, port = self.enterContext(silent_addresses(16))
         server = self.enterContext(NameServer(Zone({DEAD: addresses})))
         etc = self.etc(server)
         text = configuration(port, address=f"{DEAD}:{port}",

@@ -1,5 +1,7 @@
-"""A scripted name server, and an /etc of its own for a daemon that asks it."""
+"""A scripted name server, an /etc of its own for a daemon that asks it, and addresses that do not
+answer."""
 
+import contextlib
 import ipaddress
 import os
 import pathlib
@@ -187,3 +189,23 @@ class Etc:
         fresh = self.path / (name + ".new")
         fresh.write_text(text, encoding="ascii")
         os.replace(fresh, self.path / name)
+
+
+@contextlib.contextmanager
+def silent_addresses(count):
+    """(addresses, port): the kernel drops every SYN to that port, since the queues are full."""
+    with contextlib.ExitStack() as stack:
+        addresses, port = [f"127.7.7.{number}" for number in range(1, count + 1)], 0
+        for address in addresses:
+            listener = stack.enter_context(socket.socket())
+            listener.bind((address, port))
+            listener.listen(0)
+            port = listener.getsockname()[1]
+            while True:  # until one is not taken any more
+                filler = stack.enter_context(socket.socket())
+                filler.settimeout(0.3)
+                try:
+                    filler.connect((address, port))
+                except TimeoutError:
+                    break
+        yield addresses, port
