@@ -1,7 +1,7 @@
 #include <string>
 #include <string_view>
 
-#include "lib/proto/line_negotiator.h"
+#include "lib/proto/lines.h"
 #include "lib/proto/protocols.h"
 #include "tests/support/catch.h"
 #include "tests/support/dialogue.h"

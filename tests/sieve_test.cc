@@ -1,7 +1,7 @@
 #include <string>
 
 #include "lib/base/ascii.h"
-#include "lib/proto/line_negotiator.h"
+#include "lib/proto/lines.h"
 #include "tests/support/catch.h"
 #include "tests/support/dialogue.h"
 #include "tests/support/roles.h"

@@ -10,8 +10,9 @@
 #include <vector>
 
 #include "lib/base/ascii.h"
+#include "lib/proto/edits.h"
 #include "lib/proto/imap_syntax.h"
-#include "lib/proto/line_negotiator.h"
+#include "lib/proto/lines.h"
 #include "lib/proto/words.h"
 
 namespace starttls::proto {

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "lib/proto/negotiator.h"
+#include "lib/proto/role.h"
 
 namespace starttls::proto {
 

@@ -11,7 +11,7 @@
 
 #include "lib/base/ascii.h"
 #include "lib/base/error.h"
-#include "lib/proto/line_negotiator.h"
+#include "lib/proto/lines.h"
 #include "lib/proto/words.h"
 
 namespace starttls::proto::imap {

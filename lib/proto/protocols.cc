@@ -4,7 +4,7 @@
 
 #include "lib/base/ascii.h"
 #include "lib/proto/imap.h"
-#include "lib/proto/line_negotiator.h"
+#include "lib/proto/lines.h"
 #include "lib/proto/nntp.h"
 #include "lib/proto/pop3.h"
 #include "lib/proto/sieve.h"

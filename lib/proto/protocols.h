@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "lib/proto/capability_query.h"
-#include "lib/proto/negotiator.h"
+#include "lib/proto/role.h"
 
 namespace starttls::proto {
 

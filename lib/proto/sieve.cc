@@ -9,7 +9,8 @@
 #include <utility>
 
 #include "lib/base/ascii.h"
-#include "lib/proto/line_negotiator.h"
+#include "lib/proto/edits.h"
+#include "lib/proto/line_upstream.h"
 #include "lib/proto/sieve_strings.h"
 #include "lib/proto/words.h"
 

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "lib/base/error.h"
-#include "lib/proto/line_negotiator.h"
+#include "lib/proto/lines.h"
 
 namespace starttls::proto::sieve {
 

@@ -10,7 +10,8 @@
 #include <vector>
 
 #include "lib/base/ascii.h"
-#include "lib/proto/line_negotiator.h"
+#include "lib/proto/edits.h"
+#include "lib/proto/line_upstream.h"
 #include "lib/proto/words.h"
 
 namespace starttls::proto {

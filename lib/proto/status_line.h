@@ -11,8 +11,9 @@
 #include <string_view>
 
 #include "lib/base/error.h"
-#include "lib/proto/line_negotiator.h"
-#include "lib/proto/negotiator.h"
+#include "lib/proto/edits.h"
+#include "lib/proto/line_upstream.h"
+#include "lib/proto/role.h"
 #include "lib/proto/words.h"
 
 namespace starttls::proto {

@@ -65,7 +65,7 @@ class Layering(unittest.TestCase):
 
     def test_a_breach_is_found(self):
         breaches = {
-            "lib/base/a.h": '#include "lib/proto/negotiator.h"',
+            "lib/base/a.h": '#include "lib/proto/role.h"',
             "lib/proto/a.cc": '#include "lib/tls/engine.h"',
             "lib/session/a.cc": "#include <uv.h>",
             "lib/session/b.cc": '#include "proxy/cli.h"',

@@ -153,7 +153,7 @@ MUTANTS = [
            [("  all.add(policy);\n", "  static_cast<void>(policy);\n")],
            ["resumption_test.Resumption.test_not_where_the_policy_is_another"],
            because=r"True is not false"),
-    Mutant("a reply may come before its question", "lib/proto/line_negotiator.cc",
+    Mutant("a reply may come before its question", "lib/proto/line_upstream.cc",
            [("const bool nothing_due = spoke || step.verdict == Verdict::greeted;",
              "const bool nothing_due = false && spoke;")],
            [OTHERS + "test_n12_b12_replies_that_nobody_asked_for"]),

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <utility>
 
-#include "lib/proto/negotiator.h"
+#include "lib/proto/role.h"
 
 namespace starttls::test {
 

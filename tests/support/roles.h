@@ -2,7 +2,7 @@
 
 // Settings of roles, as the dialogue tests want them.
 
-#include "lib/proto/negotiator.h"
+#include "lib/proto/role.h"
 
 namespace starttls::test {
 

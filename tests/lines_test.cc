@@ -1,4 +1,4 @@
-#include "lib/proto/line_negotiator.h"
+#include "lib/proto/lines.h"
 
 #include <string>
 
@@ -22,23 +22,6 @@ std::string first_line(std::string_view input, LineRules rules) {
   if (!line->has_value()) return "-";
   return std::string((*line)->text) + "|" + std::string((*line)->raw);
 }
-
-/// Says "ask" to every line and is greeted by "welcome"; starts TLS at "go".
-class Probe final : public LineUpstream {
- public:
-  explicit Probe(Unsolicited unsolicited) : LineUpstream(LineEnd::crlf, unsolicited) {}
-  Result<Verdict> begin(std::string&) override { return Verdict::need_more; }
-  Result<Verdict> secured(std::string&) override { return Verdict::greeted; }
-  std::string_view state() const noexcept override { return "probe"; }
-
- private:
-  Result<Verdict> on_line(const Line& line, std::string& to_server) override {
-    if (line.text == "welcome") return Verdict::greeted;
-    if (line.text == "go") return Verdict::start_tls;
-    if (line.text == "ask") to_server += "question\r\n";
-    return Verdict::need_more;
-  }
-};
 
 }  // namespace
 
@@ -99,48 +82,4 @@ TEST_CASE("line: the evidence is what came, and absent where a client may have s
           "[proto][line][security]") {
   CHECK(next_line("220 \x1b[31m\n", kStrict).error().evidence == "220 \x1b[31m\n");
   CHECK(next_line("AUTH PLAIN c2Vj\rcmV0\r\n", kLenient).error().evidence.empty());
-}
-
-TEST_CASE("line role: the reply limit counts all lines since our last word", "[proto][line]") {
-  const std::string line = std::string(kMaxLine - 2, 'x') + "\r\n";
-  std::string out;
-  Probe probe{Unsolicited::refuse};
-  for (std::size_t size = kMaxLine; size <= kMaxReply; size += kMaxLine) {
-    REQUIRE(probe.step(line, out).has_value());
-  }
-  const auto step = probe.step("x\r\n", out);
-  REQUIRE(!step);
-  CHECK(step.error().code == Errc::protocol);
-
-  Probe other{Unsolicited::refuse};
-  for (std::size_t size = kMaxLine; size < kMaxReply; size += kMaxLine) {
-    REQUIRE(other.step(line, out).has_value());
-  }
-  REQUIRE(other.step("ask\r\n", out).has_value());
-  CHECK(other.step(line, out).has_value());
-}
-
-TEST_CASE("B12 line role: an answer that waits when we only ask is an attack, part of a line too",
-          "[proto][line][security]") {
-  for (const auto* input : {"ask\r\nyes\r\n", "ask\r\ny", "welcome\r\nyes\r\n", "welcome\r\ny"}) {
-    std::string out;
-    Probe strict{Unsolicited::refuse};
-    const auto step = strict.step(input, out);
-    REQUIRE(!step);
-    CHECK(step.error().code == Errc::attack);
-    CHECK(step.error().attack == Attack::unsolicited);
-
-    Probe tolerant{Unsolicited::allow};
-    CHECK(tolerant.step(input, out).has_value());
-  }
-}
-
-TEST_CASE("line role: what follows the go-ahead stays unread for the leg to refuse",
-          "[proto][line][security]") {
-  std::string out;
-  Probe probe{Unsolicited::refuse};
-  const auto step = probe.step("so\r\ngo\r\nevil", out);
-  REQUIRE(step);
-  CHECK(step->verdict == Verdict::start_tls);
-  CHECK(step->consumed == 8);
 }

@@ -1,0 +1,34 @@
+#include "lib/proto/line_upstream.h"
+
+namespace starttls::proto {
+
+Result<Step> LineUpstream::step(std::string_view input, std::string& to_server) {
+  Step step;
+  while (step.verdict == Verdict::need_more) {
+    const auto line = frame(input.substr(step.consumed), rules_);
+    if (!line) return fail(line.error());
+    if (!line->has_value()) break;
+    if (const auto size = meter_.add(**line); !size) return fail(size.error());
+
+    const auto written_before = to_server.size();
+    const auto verdict = on_line(**line, to_server);
+    if (!verdict) return fail(verdict.error());
+    step.consumed += (*line)->raw.size();
+    step.verdict = *verdict;
+
+    const bool spoke = to_server.size() != written_before;
+    if (spoke) meter_.reset();
+    // The server has not seen the command that we are about to send. If we go on in the clear,
+    // nothing is due until the client speaks. So any bytes that wait here, even part of a line,
+    // were sent early to pass for an answer. The leg looks after `start_tls`.
+    const bool nothing_due = spoke || step.verdict == Verdict::greeted;
+    if (nothing_due && step.verdict != Verdict::start_tls && unsolicited_ == Unsolicited::refuse &&
+        step.consumed < input.size()) {
+      return fail(Attack::unsolicited, "server sent a reply nobody asked for",
+                  peer_words(input.substr(step.consumed)));
+    }
+  }
+  return step;
+}
+
+}  // namespace starttls::proto

@@ -1,0 +1,41 @@
+#include "lib/proto/lines.h"
+
+#include <utility>
+
+namespace starttls::proto {
+
+tl::unexpected<Error> violation(LineRules rules, std::string_view what, std::string_view input) {
+  const bool by_client = rules.violation == Errc::client_protocol;
+  std::string reason(by_client ? "client sent " : "server sent ");
+  reason += what;
+  return fail(rules.violation, std::move(reason), by_client ? std::string{} : peer_words(input));
+}
+
+Result<std::optional<Line>> next_line(std::string_view input, LineRules rules) {
+  for (std::size_t i = 0; i < input.size(); ++i) {
+    const char c = input[i];
+    if (c == '\n') {
+      const bool crlf = i > 0 && input[i - 1] == '\r';
+      if (!crlf && rules.end == LineEnd::crlf) {
+        return violation(rules, "an LF without CR", input.substr(0, i + 1));
+      }
+      return Line{input.substr(0, crlf ? i - 1 : i), input.substr(0, i + 1)};
+    }
+    // Comes before the look at the next byte, which may not have arrived: so the limit is the same
+    // error however the line is cut.
+    if (i + 1 == rules.limit) return violation(rules, "a line that is too long", input);
+    if (c == '\0') return violation(rules, "a NUL", input.substr(0, i + 1));
+    if (c == '\r' && i + 1 < input.size() && input[i + 1] != '\n') {
+      return violation(rules, "a CR without LF", input.substr(0, i + 2));
+    }
+  }
+  return std::nullopt;
+}
+
+Result<> ReplyMeter::add(const Line& line) {
+  bytes_ += line.raw.size();
+  if (bytes_ <= kMaxReply) return {};
+  return fail(Errc::protocol, "server sent a reply that is too long", peer_words(line.text));
+}
+
+}  // namespace starttls::proto
