@@ -49,7 +49,7 @@ proto::AdminResponse AdminPages::metrics() {
   for (const auto& worker : workers_) facts.buffer_bytes += worker->buffer_bytes();
   for (auto& each : certificates_of(state_.services)) {
     facts.certificates.push_back(
-        {std::move(each.service), each.leg, std::move(each.file), each.not_after});
+        {std::move(each.service), each.side, std::move(each.file), each.not_after});
   }
   return {.content = proto::AdminResponse::Content::metrics, .body = state_.metrics->text(facts)};
 }

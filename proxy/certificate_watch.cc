@@ -21,7 +21,7 @@ void CertificateWatch::look() {
       if (!told_.emplace(i, finding.kind).second) continue;
       log_.write(finding.is_error() ? log::Level::error : log::Level::warn, "own certificate",
                  {{"service", each.service},
-                  {"leg", each.leg == metrics::Leg::downstream ? "downstream" : "upstream"},
+                  {"leg", name(each.side)},
                   {"reason", "the certificate in " + each.file + " " + finding.text}});
     }
   }

@@ -14,13 +14,13 @@ using Kind = CertificateFinding::Kind;
 constexpr unsigned kMinRsaBits = 2048;
 constexpr std::chrono::seconds kDay{std::chrono::hours{24}};
 
-void add(std::vector<CertificateInUse>& all, const std::string& service, metrics::Leg leg,
+void add(std::vector<CertificateInUse>& all, const std::string& service, Side side,
          const std::shared_ptr<const tls::Context>& context) {
   if (context == nullptr) return;
   std::size_t row = 0;
   for (const auto& own : context->own_certificates()) {
     all.push_back({.service = service,
-                   .leg = leg,
+                   .side = side,
                    .file = own.chain,
                    .not_before = own.not_before,
                    .not_after = own.not_after,
@@ -52,8 +52,8 @@ UnixTime end_of(const CertificateInUse& certificate) {
 std::vector<CertificateInUse> certificates_of(const Services& services) {
   std::vector<CertificateInUse> all;
   for (const auto& service : services) {
-    add(all, service->config.name, metrics::Leg::downstream, service->downstream_tls);
-    add(all, service->config.name, metrics::Leg::upstream, service->upstream_tls);
+    add(all, service->config.name, Side::downstream, service->downstream_tls);
+    add(all, service->config.name, Side::upstream, service->upstream_tls);
   }
   return all;
 }
@@ -118,7 +118,7 @@ config::Problems certificate_problems(const State& state, UnixTime now) {
   config::Problems problems;
   for (std::size_t i = 0; i < state.services.size(); ++i) {
     for (const auto& each : certificates_of({state.services[i]})) {
-      const bool down = each.leg == metrics::Leg::downstream;
+      const bool down = each.side == Side::downstream;
       const config::ValueName name{
           i, down ? "service.downstream.certificates.chain" : "service.upstream.certificate.chain",
           each.row};

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "lib/base/metrics.h"
+#include "lib/base/side.h"
 #include "lib/base/utc.h"
 #include "lib/config/config.h"
 #include "lib/config/load.h"
@@ -21,7 +21,7 @@ namespace starttls {
 /// A certificate that the configuration names, the first of its chain.
 struct CertificateInUse {
   std::string service;
-  metrics::Leg leg;
+  Side side;
   std::string file;  ///< of its chain
   UnixTime not_before;
   UnixTime not_after;

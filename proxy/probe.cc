@@ -203,8 +203,9 @@ void Probe::start_tls() {
   stage_ = Stage::handshake;
   deadline_.start(std::min(service_.config.timeouts.handshake, prelude_left()));
   if (role_ == nullptr) {
-    leg_->start_implicit_tls(std::move(*engine), {.upstream = true});
-  } else if (auto started = leg_->start_tls({}, std::move(*engine), {.upstream = true}); !started) {
+    leg_->start_implicit_tls(std::move(*engine), {.side = Side::upstream});
+  } else if (auto started = leg_->start_tls({}, std::move(*engine), {.side = Side::upstream});
+             !started) {
     fail(started.error());
   }
 }

@@ -16,7 +16,7 @@ constexpr UnixTime later(std::chrono::seconds by) {
 }
 
 CertificateInUse certificate(UnixTime from, UnixTime to) {
-  return {"office", metrics::Leg::downstream, "/etc/a.pem", from, to};
+  return {"office", Side::downstream, "/etc/a.pem", from, to};
 }
 
 }  // namespace

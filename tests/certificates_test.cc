@@ -19,7 +19,7 @@ constexpr UnixTime later(std::chrono::seconds by) {
 
 CertificateInUse certificate(UnixTime from, UnixTime to, unsigned rsa_bits = 0) {
   return {.service = "office",
-          .leg = metrics::Leg::downstream,
+          .side = Side::downstream,
           .file = "/etc/a.pem",
           .not_before = from,
           .not_after = to,

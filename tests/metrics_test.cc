@@ -12,7 +12,6 @@
 using namespace std::chrono_literals;
 using namespace starttls;
 using metrics::Direction;
-using metrics::Leg;
 using metrics::Registry;
 using metrics::Tally;
 using test::Page;
@@ -108,16 +107,16 @@ TEST_CASE("metrics: a session's life is counted under its names", "[base][metric
   metrics_.session_opened();
   metrics_.connect_failed(Errc::unreachable);
   metrics_.connect_failed(Errc::limit);  // not to be expected, and not lost
-  metrics_.handshake_failed(Leg::upstream, Errc::certificate);
-  metrics_.handshake_done({Leg::upstream, TlsVersion::tls1_3, false, 3ms});
-  metrics_.handshake_done({Leg::downstream, TlsVersion::tls1_2, true, 11s});
+  metrics_.handshake_failed(Side::upstream, Errc::certificate);
+  metrics_.handshake_done({Side::upstream, TlsVersion::tls1_3, false, 3ms});
+  metrics_.handshake_done({Side::downstream, TlsVersion::tls1_2, true, 11s});
   metrics_.prelude_ended(40ms);
-  metrics_.plaintext_fallback(Leg::downstream);
-  metrics_.attacked(Leg::upstream, Attack::preauth);
+  metrics_.plaintext_fallback(Side::downstream);
+  metrics_.attacked(Side::upstream, Attack::preauth);
   metrics_.bytes(Direction::to_server, 1000);
   metrics_.bytes(Direction::to_server, 24);
   metrics_.bytes(Direction::to_client, 7);
-  metrics_.truncated(Leg::upstream);
+  metrics_.truncated(Side::upstream);
   metrics_.warm_connections(3);
   metrics_.warm_connections(-1);
 
@@ -248,14 +247,14 @@ TEST_CASE("metrics: certificates are told apart, and the page has no sample twic
   const auto at = [](std::int64_t seconds) { return UnixTime{std::chrono::seconds{seconds}}; };
   const Registry registry{kWorkers, build()};
   auto all = facts();
-  all.certificates = {{"office", Leg::downstream, "mail.test", at(2000)},
-                      {"office", Leg::upstream, "mail.test", at(3000)},
-                      {"archive", Leg::downstream, "mail.test", at(4000)},
-                      {"office", Leg::downstream, "mail.test", at(1000)},
-                      {"office", Leg::downstream, "a\xFF", at(5000)},
-                      {"office", Leg::downstream, "a\xFE", at(6000)},
-                      {"office", Leg::downstream, "old", at(-5)},
-                      {"office", Leg::downstream, "endless", at(253'402'300'799)}};
+  all.certificates = {{"office", Side::downstream, "mail.test", at(2000)},
+                      {"office", Side::upstream, "mail.test", at(3000)},
+                      {"archive", Side::downstream, "mail.test", at(4000)},
+                      {"office", Side::downstream, "mail.test", at(1000)},
+                      {"office", Side::downstream, "a\xFF", at(5000)},
+                      {"office", Side::downstream, "a\xFE", at(6000)},
+                      {"office", Side::downstream, "old", at(-5)},
+                      {"office", Side::downstream, "endless", at(253'402'300'799)}};
   const Page shown{registry.text(all)};
   const std::string name = "starttls_certificate_expiry_timestamp_seconds";
   const auto end = [&](const char* service, const char* leg, const char* cert) {
@@ -292,7 +291,7 @@ TEST_CASE("metrics: workers count while pages are read and services come and go"
       for (std::uint64_t i = 0; i < kSessions; ++i) {
         tally.session_opened();
         tally.bytes(Direction::to_server, 3);
-        tally.handshake_done({Leg::upstream, TlsVersion::tls1_3, true, 1ms});
+        tally.handshake_done({Side::upstream, TlsVersion::tls1_3, true, 1ms});
         tally.session_ended(Outcome::ok(), 20ms);
         if (i % 100 == 0) static_cast<void>(registry.service(index == 0 ? "office" : "brief"));
       }

@@ -129,7 +129,7 @@ TEST_CASE("steps: R4: a flood in one lane delays another lane by one step", "[ne
   const int services[2] = {};
   const Steps::Lane flooded{.service = &services[0]};
   const Steps::Lane quiet{.service = &services[1]};
-  const Steps::Lane servers{.service = &services[0], .upstream = true};
+  const Steps::Lane servers{.service = &services[0], .side = starttls::Side::upstream};
   Fixture loop;
   std::vector<std::unique_ptr<Steps::Place>> places;
   CHECK(loop.step(5ms));
@@ -173,7 +173,7 @@ TEST_CASE("steps: R4: a lane is full when too many wait in it", "[net][steps][R4
   }
   CHECK(loop.steps.is_full(flooded));
   CHECK_FALSE(loop.steps.is_full({.service = &services[1]}));
-  CHECK_FALSE(loop.steps.is_full({.service = &services[0], .upstream = true}));
+  CHECK_FALSE(loop.steps.is_full({.service = &services[0], .side = starttls::Side::upstream}));
   places.pop_back();
   CHECK_FALSE(loop.steps.is_full(flooded));
 }

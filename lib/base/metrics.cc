@@ -134,21 +134,19 @@ void add_services(Page& page) {
 
 void add_certificates(Page& page, const std::vector<CertificateExpiry>& certificates) {
   // Prometheus refuses a page with two samples of equal labels. Equal as they are written.
-  std::map<std::tuple<std::string, Leg, std::string>, double> ends;
-  for (const auto& [service, leg, name, not_after] : certificates) {
+  std::map<std::tuple<std::string, Side, std::string>, double> ends;
+  for (const auto& [service, side, name, not_after] : certificates) {
     const auto end = static_cast<double>(not_after.since_1970.count());
     const auto [known, is_new] =
-        ends.try_emplace({as_label_value(service), leg, as_label_value(name)}, end);
+        ends.try_emplace({as_label_value(service), side, as_label_value(name)}, end);
     if (!is_new) known->second = std::min(known->second, end);
   }
   page.out().begin("starttls_certificate_expiry_timestamp_seconds", Type::gauge,
                    "When a certificate of the configuration ends.");
   for (const auto& [key, end] : ends) {
-    const auto& [service, leg, name] = key;
-    page.out().sample({{"service", service},
-                       {LabelOf<Leg>::kKey, LabelOf<Leg>::kNames[LabelOf<Leg>::index(leg)]},
-                       {"name", name}},
-                      end);
+    const auto& [service, side, name] = key;
+    page.out().sample(
+        {{"service", service}, {LabelOf<Side>::kKey, starttls::name(side)}, {"name", name}}, end);
   }
 }
 

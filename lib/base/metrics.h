@@ -24,9 +24,9 @@
 //   Session::end            session_ended(outcome_, precise_now() - born_at_)
 //   Session::greet_client, ::start_plain_relay
 //                           prelude_ended(greeted_at_ - born_at_)
-//   Session::greet_client   with a fallback reason: plaintext_fallback(Leg::upstream)
+//   Session::greet_client   with a fallback reason: plaintext_fallback(Side::upstream)
 //   Session, dialogue to relay, downstream opportunistic and not secured
-//                           plaintext_fallback(Leg::downstream)
+//                           plaintext_fallback(Side::downstream)
 //   Session::on_leg_data    bytes(direction, what the pipe took); the prelude's at send_to_client
 //                           and send_to_server, and the go-ahead
 //   Session::on_leg_end     of a leg that was cut: truncated(leg), also where nothing was lost
@@ -60,12 +60,12 @@
 #include "lib/base/error.h"
 #include "lib/base/outcome.h"
 #include "lib/base/process_stats.h"
+#include "lib/base/side.h"
 #include "lib/base/tls_version.h"
 #include "lib/base/utc.h"
 
 namespace starttls::metrics {
 
-enum class Leg : std::uint8_t { downstream, upstream };
 enum class Direction : std::uint8_t { to_server, to_client };
 enum class Resumed : std::uint8_t { no, yes };
 
@@ -98,10 +98,10 @@ template <class T>
 struct LabelOf;
 
 template <>
-struct LabelOf<Leg> {
+struct LabelOf<Side> {
   static constexpr std::string_view kKey = "leg";
-  static constexpr std::array<std::string_view, 2> kNames{"downstream", "upstream"};
-  static constexpr std::size_t index(Leg leg) noexcept { return static_cast<std::size_t>(leg); }
+  static constexpr auto kNames = std::to_array(kSideNames);
+  static constexpr std::size_t index(Side side) noexcept { return static_cast<std::size_t>(side); }
 };
 template <>
 struct LabelOf<Direction> {
@@ -189,19 +189,19 @@ struct Tables {
   Table<Histogram<kSessionBounds>> session_duration;
   Table<Counter, Direction> bytes;
   Table<Counter, ConnectReason> connect_failures;
-  Table<Counter, Leg, TlsVersion, Resumed> handshakes;
-  Table<Counter, Leg, HandshakeReason> handshake_failures;
-  Table<Histogram<kHandshakeBounds>, Leg> handshake_duration;
+  Table<Counter, Side, TlsVersion, Resumed> handshakes;
+  Table<Counter, Side, HandshakeReason> handshake_failures;
+  Table<Histogram<kHandshakeBounds>, Side> handshake_duration;
   Table<Histogram<kPreludeBounds>> prelude_duration;
-  Table<Counter, Leg> plaintext_fallbacks;
-  Table<Counter, Leg, Attack> attacks;
-  Table<Counter, Leg> truncations;
+  Table<Counter, Side> plaintext_fallbacks;
+  Table<Counter, Side, Attack> attacks;
+  Table<Counter, Side> truncations;
   Table<Gauge> warm_connections;
 };
 
 /// A handshake that went well.
 struct Handshake {
-  Leg leg;
+  Side side;
   TlsVersion version;
   bool resumed;
   std::chrono::nanoseconds took;
@@ -229,17 +229,17 @@ class alignas(64) Tally {
   void connect_failed(ConnectReason reason) noexcept { tables_.connect_failures.at(reason).add(); }
   void handshake_done(const Handshake& done) noexcept {
     const auto resumed = done.resumed ? Resumed::yes : Resumed::no;
-    tables_.handshakes.at(done.leg, done.version, resumed).add();
-    tables_.handshake_duration.at(done.leg).observe(done.took);
+    tables_.handshakes.at(done.side, done.version, resumed).add();
+    tables_.handshake_duration.at(done.side).observe(done.took);
   }
-  void handshake_failed(Leg leg, HandshakeReason reason) noexcept {
-    tables_.handshake_failures.at(leg, reason).add();
+  void handshake_failed(Side side, HandshakeReason reason) noexcept {
+    tables_.handshake_failures.at(side, reason).add();
   }
   /// An opportunistic leg stays in the clear.
-  void plaintext_fallback(Leg leg) noexcept { tables_.plaintext_fallbacks.at(leg).add(); }
-  void attacked(Leg leg, Attack kind) noexcept { tables_.attacks.at(leg, kind).add(); }
+  void plaintext_fallback(Side side) noexcept { tables_.plaintext_fallbacks.at(side).add(); }
+  void attacked(Side side, Attack kind) noexcept { tables_.attacks.at(side, kind).add(); }
   /// The leg was cut, inside a line or not.
-  void truncated(Leg leg) noexcept { tables_.truncations.at(leg).add(); }
+  void truncated(Side side) noexcept { tables_.truncations.at(side).add(); }
   /// So many more, or fewer, are ready.
   void warm_connections(int change) noexcept { tables_.warm_connections.at().add(change); }
 
@@ -264,7 +264,7 @@ class Service {
 /// When a certificate of ours ends.
 struct CertificateExpiry {
   std::string service;
-  Leg leg;
+  Side side;
   std::string name;  ///< which of the leg's certificates
   UnixTime not_after;
 };

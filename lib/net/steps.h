@@ -17,6 +17,8 @@
 #include <list>
 #include <map>
 
+#include "lib/base/side.h"
+
 namespace starttls::net {
 
 /// Belongs to a loop; not thread-safe.
@@ -35,7 +37,7 @@ class Steps {
   /// Steps of one lane are done in order.
   struct Lane {
     const void* service = nullptr;  ///< only compared
-    bool upstream = false;
+    Side side = Side::downstream;
 
     auto operator<=>(const Lane&) const = default;
   };

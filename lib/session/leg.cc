@@ -102,7 +102,7 @@ void Leg::step_handshake(std::span<const std::byte> wire) {
 /// True if the client has left after its hello, which takes a signature to answer: the most that a
 /// flood can make us compute. A later step is cheap, and may hold an alert that says why.
 bool Leg::is_client_gone() const noexcept {
-  return !lane_.upstream && !hello_answered_ && stream_->is_over();
+  return lane_.side == Side::downstream && !hello_answered_ && stream_->is_over();
 }
 
 void Leg::advance_handshake(std::span<const std::byte> wire) {

@@ -6,8 +6,8 @@
 // it is an endpoint of plaintext, whatever happens below.
 //
 // What arrives is delivered in one of two ways. During a prelude it is collected in `input()`,
-// bounded, and the session consumes the part that its role understood. In the relay it is handed on as
-// a span of the loop's slab, with nothing kept: clear text is the slab the kernel read into;
+// bounded, and the session consumes the part that its role understood. In the relay it is handed on
+// as a span of the loop's slab, with nothing kept: clear text is the slab the kernel read into;
 // ciphertext is opened from that slab into the plain slab.
 //
 // What is written is sealed from the caller's memory into the loop's wire slab and given to the

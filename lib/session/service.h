@@ -6,6 +6,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/metrics.h"
+#include "lib/base/side.h"
 #include "lib/config/config.h"
 #include "lib/net/steps.h"
 #include "lib/proto/protocols.h"
@@ -32,8 +33,8 @@ struct Service {
   std::shared_ptr<metrics::Service> metrics;           ///< never null: each worker its own tally
 
   /// The queue in which the handshakes of a leg wait; the same one after a reload.
-  [[nodiscard]] net::Steps::Lane lane(metrics::Leg leg) const noexcept {
-    return {.service = metrics.get(), .upstream = leg == metrics::Leg::upstream};
+  [[nodiscard]] net::Steps::Lane lane(Side side) const noexcept {
+    return {.service = metrics.get(), .side = side};
   }
 };
 

@@ -249,7 +249,7 @@ void Session::on_leg_drained(Leg& leg) {
 void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
   if (phase_ >= Phase::finishing) return;
   if (end == LegEnd::cut) {
-    env_.metrics.truncated(is_client(leg) ? metrics::Leg::downstream : metrics::Leg::upstream);
+    env_.metrics.truncated(side_of(leg));
     on_cut(leg, Outcome::ok(), how);
     return;
   }
@@ -301,7 +301,7 @@ void Session::on_leg_failed(Leg& leg, Error error) {
     on_client_handshake_failed(error);
     return;
   }
-  log_event(log::Level::warn, "TLS failed", error, is_client(leg) ? "downstream" : "upstream");
+  log_event(log::Level::warn, "TLS failed", error, side_of(leg));
   if (!is_client(leg) && phase_ == Phase::dialogue) {
     // With TLS 1.3 a server that wants a certificate of us says so only now (RFC 8446 §4.4.2.4).
     send_to_client(proto::failure_reply(*service_->protocol, error, service_->own_name->text()));
@@ -325,10 +325,11 @@ void Session::finish_if_both_ended() {
 
 void Session::fail(const Error& error) {
   if (phase_ >= Phase::finishing) return;
-  const bool upstream =
-      before_greeting() && phase_ >= Phase::connecting && !is_no_servers(error.code);
+  const Side side = before_greeting() && phase_ >= Phase::connecting && !is_no_servers(error.code)
+                        ? Side::upstream
+                        : Side::downstream;
   const bool unserved = phase_ <= Phase::proxy_header;
-  log_event(log::Level::warn, "session failed", error, upstream ? "upstream" : "downstream");
+  log_event(log::Level::warn, "session failed", error, side);
   // What is to be TLS from the first octet hears nothing in the clear.
   const bool mute = service_->config.downstream.tls == TlsMode::implicit && !client_.secured();
   if (phase_ != Phase::relay && !mute) {

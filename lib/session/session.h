@@ -40,6 +40,7 @@
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
 #include "lib/base/outcome.h"
+#include "lib/base/side.h"
 #include "lib/net/timer.h"
 #include "lib/session/client_identity.h"
 #include "lib/session/client_table.h"
@@ -204,6 +205,9 @@ class Session final : LegEvents, OpenerEvents {
 
   [[nodiscard]] bool before_greeting() const noexcept { return phase_ < Phase::dialogue; }
   [[nodiscard]] bool is_client(const Leg& leg) const noexcept { return &leg == &client_; }
+  [[nodiscard]] Side side_of(const Leg& leg) const noexcept {
+    return is_client(leg) ? Side::downstream : Side::upstream;
+  }
   [[nodiscard]] Pipe& pipe_from(const Leg& leg) noexcept {
     return is_client(leg) ? *to_server_ : *to_client_;
   }
@@ -222,8 +226,8 @@ class Session final : LegEvents, OpenerEvents {
   }
   /// What is done where the same comes again and again.
   enum class Repetition : std::uint8_t { counted, told };
-  void log_event(log::Level level, std::string_view message, const Error& error,
-                 std::string_view leg, Repetition repetition = Repetition::counted);
+  void log_event(log::Level level, std::string_view message, const Error& error, Side side,
+                 Repetition repetition = Repetition::counted);
   void log_session();
 
   Environment env_;

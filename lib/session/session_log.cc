@@ -47,23 +47,19 @@ SessionStatus Session::status() const {
           .bytes_to_client = bytes_to_client()};
 }
 
-void Session::log_event(log::Level level, std::string_view message, const Error& error,
-                        std::string_view leg, Repetition repetition) {
+void Session::log_event(log::Level level, std::string_view message, const Error& error, Side side,
+                        Repetition repetition) {
   if (!env_.log.enabled(level)) return;
-  const std::string peer = leg == "upstream" ? to_string(address()) : client_name_;
-  const log::Field fields[] = {{"session", id_},
-                               {"service", service_->config.name},
-                               {"leg", leg},
-                               {"peer", peer},
-                               {"state", state()},
-                               {"error", name(error.code)},
-                               {"reason", error.reason},
-                               {"evidence", error.evidence}};
+  const std::string peer = side == Side::upstream ? to_string(address()) : client_name_;
+  const log::Field fields[] = {{"session", id_},         {"service", service_->config.name},
+                               {"leg", name(side)},      {"peer", peer},
+                               {"state", state()},       {"error", name(error.code)},
+                               {"reason", error.reason}, {"evidence", error.evidence}};
   if (repetition == Repetition::told) {
     env_.log.write(level, message, fields);
   } else {
     env_.log.fault(level,
-                   {std::string{message}, service_->config.name, std::string{leg},
+                   {std::string{message}, service_->config.name, std::string{name(side)},
                     std::string{name(error.code)}, error.reason},
                    fields);
   }

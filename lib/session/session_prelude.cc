@@ -79,7 +79,7 @@ bool Session::admit() {
 
 /// More handshakes wait than this loop can do in time. False: the client has been refused.
 bool Session::may_handshake() {
-  if (!env_.loop.steps().is_full(service_->lane(metrics::Leg::downstream))) return true;
+  if (!env_.loop.steps().is_full(service_->lane(Side::downstream))) return true;
   fail(Error{Errc::limit, "too many TLS handshakes are waiting"});
   return false;
 }
@@ -98,7 +98,7 @@ void Session::begin() {
   if (service_->config.upstream.send_proxy == config::SendProxy::v2) (*engine)->keep_client_facts();
   enter(Phase::downstream_handshake);
   handshake_at_ = net::Loop::precise_now();
-  client_.start_implicit_tls(std::move(*engine), service_->lane(metrics::Leg::downstream));
+  client_.start_implicit_tls(std::move(*engine), service_->lane(Side::downstream));
 }
 
 void Session::connect() {
@@ -138,7 +138,7 @@ void Session::on_opening(OpeningStage stage) {
 }
 
 void Session::on_attempt_failed(const Error& error) {
-  log_event(log::Level::warn, "upstream failed, trying the next address", error, "upstream");
+  log_event(log::Level::warn, "upstream failed, trying the next address", error, Side::upstream);
 }
 
 void Session::on_not_opened(const Error& error) {
@@ -174,9 +174,10 @@ void Session::greet_client(const Opened& opened) {
   client_.limit_input(Leg::kMaxInput);
   env_.metrics.prelude_ended(greeted_at_ - born_at_);
   if (!opened.fallback_reason.empty()) {
-    env_.metrics.plaintext_fallback(metrics::Leg::upstream);
+    env_.metrics.plaintext_fallback(Side::upstream);
     log_event(log::Level::warn, "continuing in the clear",
-              Error{Errc::tls_not_offered, opened.fallback_reason}, "upstream", Repetition::told);
+              Error{Errc::tls_not_offered, opened.fallback_reason}, Side::upstream,
+              Repetition::told);
   }
   downstream_role_ = service_->protocol->downstream(
       role_settings(target_, effective_mode(target_.upstream().tls, server_->secured())));
@@ -229,7 +230,7 @@ void Session::run_client_input() {
   if (!dialogue_goes_on(step->verdict)) return;
   if (step->verdict == proto::Verdict::relay) {
     if (service_->config.downstream.tls == TlsMode::opportunistic && !client_.secured()) {
-      env_.metrics.plaintext_fallback(metrics::Leg::downstream);
+      env_.metrics.plaintext_fallback(Side::downstream);
     }
     enter(Phase::relay);
     client_.start_relay();
@@ -266,17 +267,16 @@ void Session::start_downstream_tls() {
   const std::string go_ahead = downstream_role_->go_ahead();
   enter(Phase::downstream_starttls);
   handshake_at_ = net::Loop::precise_now();
-  auto started =
-      client_.start_tls(go_ahead, std::move(*engine), service_->lane(metrics::Leg::downstream));
+  auto started = client_.start_tls(go_ahead, std::move(*engine), service_->lane(Side::downstream));
   if (started) {
     prelude_bytes_to_client_ += go_ahead.size();
     env_.metrics.bytes(metrics::Direction::to_client, go_ahead.size());
     return;
   }
-  env_.metrics.attacked(metrics::Leg::downstream, started.error().attack);
+  env_.metrics.attacked(Side::downstream, started.error().attack);
   // It may be a login that was sent ahead of time.
   started.error().evidence = fmt::format("{} octets", client_.input().size());
-  log_event(log::Level::warn, "session failed", started.error(), "downstream");
+  log_event(log::Level::warn, "session failed", started.error(), Side::downstream);
   send_to_client(downstream_role_->injection_reply());
   finish(started.error().code, started.error().reason);
 }
@@ -291,7 +291,7 @@ void Session::on_client_secured() {
     return;
   }
   const tls::Facts facts = client_.facts();
-  env_.metrics.handshake_done({.leg = metrics::Leg::downstream,
+  env_.metrics.handshake_done({.side = Side::downstream,
                                .version = facts.number,
                                .resumed = facts.resumed,
                                .took = net::Loop::precise_now() - handshake_at_});
@@ -315,7 +315,7 @@ void Session::on_client_secured() {
 /// certificate is refused inside TLS: the client can trust it, and nobody else reads it (RFC 3207
 /// §4.1).
 void Session::on_client_handshake_failed(const Error& error) {
-  env_.metrics.handshake_failed(metrics::Leg::downstream, error.code);
+  env_.metrics.handshake_failed(Side::downstream, error.code);
   fail(error);
 }
 
@@ -332,7 +332,7 @@ void Session::run_server_input() {
   send_to_client(to_client);
   if (!step) {
     if (step.error().code == Errc::attack) {
-      env_.metrics.attacked(metrics::Leg::upstream, step.error().attack);
+      env_.metrics.attacked(Side::upstream, step.error().attack);
     }
     fail(without_echo(step.error()));
     return;

@@ -185,7 +185,7 @@ void UpstreamOpener::start_tls() {
     attempt_failed(engine.error());
     return;
   }
-  const auto lane = target_.service().lane(metrics::Leg::upstream);
+  const auto lane = target_.service().lane(Side::upstream);
   enter(OpeningStage::handshake);
   handshake_at_ = net::Loop::precise_now();
   if (role_ == nullptr) {
@@ -207,9 +207,9 @@ void UpstreamOpener::ask_for_push() {
 
 void UpstreamOpener::count_failure(const Error& error) {
   if (error.code == Errc::attack) {
-    metrics_.attacked(metrics::Leg::upstream, error.attack);
+    metrics_.attacked(Side::upstream, error.attack);
   } else if (stage_ == OpeningStage::handshake) {
-    metrics_.handshake_failed(metrics::Leg::upstream, error.code);
+    metrics_.handshake_failed(Side::upstream, error.code);
   }
 }
 
@@ -256,7 +256,7 @@ void UpstreamOpener::on_leg_input(Leg& leg) {
 void UpstreamOpener::on_leg_secured(Leg& leg) {
   if (!is_current(leg) || stage_ != OpeningStage::handshake) return;
   const tls::Facts facts = leg.facts();
-  metrics_.handshake_done({.leg = metrics::Leg::upstream,
+  metrics_.handshake_done({.side = Side::upstream,
                            .version = facts.number,
                            .resumed = facts.resumed,
                            .took = net::Loop::precise_now() - handshake_at_});

@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "lib/base/side.h"
+
 namespace starttls::session {
 
 /// One connection, from its first attempt until nothing is left of it or a session has it.
@@ -244,7 +246,7 @@ void WarmPool::on_failed(const Error& error, const Address& address) {
   const bool news = !std::exchange(failing_, true);
   log_.write(news ? log::Level::warn : log::Level::debug, "no warm connection",
              {{"service", service_->config.name},
-              {"leg", "upstream"},
+              {"leg", name(Side::upstream)},
               {"peer", to_string(address)},
               {"error", name(error.code)},
               {"reason", error.reason},

@@ -26,8 +26,8 @@ using namespace starttls;
 using proto::Verdict;
 using test::DownstreamPlayer;
 using test::Outcome;
+using test::Peer;
 using test::Player;
-using test::Side;
 using test::UpstreamPlayer;
 
 /// What the fuzzer has to know of a protocol to judge its roles without trusting them. A protocol
@@ -119,7 +119,7 @@ const Oracle* oracle_for(std::string_view protocol) {
 }
 
 struct Flight {
-  Side side;
+  Peer side;
   std::string_view bytes;
 };
 
@@ -155,16 +155,16 @@ Plan read_plan(std::string_view input) {
     plan.greeting = oracle->greetings[(octet(2) >> 5U) % oracle->greetings.size()];
   }
   auto rest = input.substr(3);
-  auto side = Side::server;
+  auto side = Peer::server;
   while (!rest.empty()) {
     if (rest.front() == '\1' || rest.front() == '\2') {
-      side = rest.front() == '\1' ? Side::server : Side::client;
+      side = rest.front() == '\1' ? Peer::server : Peer::client;
       rest.remove_prefix(1);
       continue;
     }
     const auto bytes = rest.substr(0, rest.find_first_of("\1\2"));
     // An upstream role hears nobody but the server.
-    plan.flights.push_back({plan.upstream_role ? Side::server : side, bytes});
+    plan.flights.push_back({plan.upstream_role ? Peer::server : side, bytes});
     rest.remove_prefix(bytes.size());
   }
   return plan;
@@ -267,13 +267,13 @@ void judge_greeting(const Oracle& oracle, std::string_view greeting, const Used&
 void judge_upstream(const Plan& plan, const Outcome& outcome, const Used& used, bool secured) {
   const auto mode = plan.settings.upstream;
   const bool upgrades = mode == TlsMode::starttls || mode == TlsMode::opportunistic;
-  const auto verdict = outcome.verdict_of(Side::server);
+  const auto verdict = outcome.verdict_of(Peer::server);
   HOLDS(verdict == Verdict::need_more || verdict == Verdict::start_tls ||
         verdict == Verdict::greeted);
   HOLDS(outcome.to_server.size() < 1024);
   HOLDS(outcome.to_client.empty());
   if (!outcome.error && verdict == Verdict::need_more) {
-    HOLDS(outcome.unread_of(Side::server).size() < kMaxLine);  // what waits is part of a line
+    HOLDS(outcome.unread_of(Peer::server).size() < kMaxLine);  // what waits is part of a line
   }
   HOLDS(outcome.greeting.size() <= used.all.size() + 2 * kMaxOwnLine);
   if (!upgrades) {
@@ -368,13 +368,13 @@ void judge_downstream(const Plan& plan, const Player& player, const Heard& heard
   HOLDS(outcome.to_client.size() <= 2 * heard.server.size() + heard.client.size() +
                                         plan.greeting.size() + (commands + 1) * kMaxOwnLine);
   const auto mode = plan.settings.downstream;
-  const bool committed = outcome.verdict_of(Side::client) == Verdict::relay;
+  const bool committed = outcome.verdict_of(Peer::client) == Verdict::relay;
   const auto brought = [&](Verdict verdict) {
-    return outcome.verdict_of(Side::client) == verdict ||
-           outcome.verdict_of(Side::server) == verdict;
+    return outcome.verdict_of(Peer::client) == verdict ||
+           outcome.verdict_of(Peer::server) == verdict;
   };
   HOLDS(!brought(Verdict::greeted));
-  if (outcome.verdict_of(Side::server) == Verdict::relay) HOLDS(committed);
+  if (outcome.verdict_of(Peer::server) == Verdict::relay) HOLDS(committed);
   if (mode == TlsMode::none || mode == TlsMode::implicit || secured) {
     HOLDS(!brought(Verdict::start_tls));
   }
@@ -387,15 +387,15 @@ void judge_downstream(const Plan& plan, const Player& player, const Heard& heard
   // While it reads on, what waits is part of a line; behind STARTTLS and a goodbye the leg sees to
   // it, and before the client's TLS the server's words may have to wait.
   const bool reads_client = player.state() == "commands" || player.state() == "clear";
-  if (!outcome.error && reads_client && outcome.verdict_of(Side::client) == Verdict::need_more &&
-      outcome.verdict_of(Side::server) == Verdict::need_more) {
-    HOLDS(outcome.unread_of(Side::client).size() < kMaxAuthLine);
-    if (!before_tls) HOLDS(outcome.unread_of(Side::server).size() < kMaxLine);
+  if (!outcome.error && reads_client && outcome.verdict_of(Peer::client) == Verdict::need_more &&
+      outcome.verdict_of(Peer::server) == Verdict::need_more) {
+    HOLDS(outcome.unread_of(Peer::client).size() < kMaxAuthLine);
+    if (!before_tls) HOLDS(outcome.unread_of(Peer::server).size() < kMaxLine);
   }
   const auto* oracle = oracle_for(plan.protocol.name);
   if (oracle == nullptr) return;
   if (committed) {
-    std::string_view unread = outcome.unread_of(Side::client);
+    std::string_view unread = outcome.unread_of(Peer::client);
     judge_commit(plan, *oracle, take_line(unread));  // an empty line may, not the one behind it
   }
   // Nothing that was said before TLS, where TLS is required.
@@ -423,15 +423,15 @@ Outcome play(const Plan& plan, std::size_t piece) {
   for (const auto& [side, bytes] : plan.flights) {
     for (std::size_t at = 0; at < bytes.size(); at += piece) {
       const auto part = bytes.substr(at, piece);
-      (side == Side::server ? heard.server : heard.client) += part;
+      (side == Peer::server ? heard.server : heard.client) += part;
       if (secured) {
-        (side == Side::server ? heard.server_under_tls : heard.client_under_tls) += part;
+        (side == Peer::server ? heard.server_under_tls : heard.client_under_tls) += part;
       }
       player->feed(side, part);
     }
     const auto& outcome = player->outcome();
     if (plan.upstream_role) {
-      const auto unread = outcome.unread_of(Side::server).size();
+      const auto unread = outcome.unread_of(Peer::server).size();
       const auto all = std::string_view(heard.server);
       const auto under_tls = std::string_view(heard.server_under_tls);
       judge_upstream(
@@ -443,11 +443,11 @@ Outcome play(const Plan& plan, std::size_t piece) {
       judge_downstream(plan, *player, heard, secured);
     }
     if (outcome.error) break;
-    const bool start_tls = outcome.verdict_of(Side::server) == Verdict::start_tls ||
-                           outcome.verdict_of(Side::client) == Verdict::start_tls;
+    const bool start_tls = outcome.verdict_of(Peer::server) == Verdict::start_tls ||
+                           outcome.verdict_of(Peer::client) == Verdict::start_tls;
     if (start_tls) {
       // The leg refuses it.
-      if (!outcome.unread_of(plan.upstream_role ? Side::server : Side::client).empty()) break;
+      if (!outcome.unread_of(plan.upstream_role ? Peer::server : Peer::client).empty()) break;
       player->secured();
       if (!plan.settings.greeting_text) player->quiet();
       secured = true;

@@ -178,7 +178,7 @@ UpstreamDialogue::UpstreamDialogue(std::string_view protocol, proto::RoleSetting
       }) {}
 
 UpstreamDialogue& UpstreamDialogue::peer(std::string_view bytes) {
-  play({.kind = Event::Kind::bytes, .side = Side::server, .bytes = std::string(bytes)});
+  play({.kind = Event::Kind::bytes, .side = Peer::server, .bytes = std::string(bytes)});
   return *this;
 }
 
@@ -207,12 +207,12 @@ DownstreamDialogue::DownstreamDialogue(std::string_view protocol, proto::RoleSet
 }
 
 DownstreamDialogue& DownstreamDialogue::client(std::string_view bytes) {
-  play({.kind = Event::Kind::bytes, .side = Side::client, .bytes = std::string(bytes)});
+  play({.kind = Event::Kind::bytes, .side = Peer::client, .bytes = std::string(bytes)});
   return *this;
 }
 
 DownstreamDialogue& DownstreamDialogue::server(std::string_view bytes) {
-  play({.kind = Event::Kind::bytes, .side = Side::server, .bytes = std::string(bytes)});
+  play({.kind = Event::Kind::bytes, .side = Peer::server, .bytes = std::string(bytes)});
   return *this;
 }
 

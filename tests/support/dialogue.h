@@ -25,7 +25,7 @@ namespace starttls::test {
 struct Event {
   enum class Kind : std::uint8_t { begin, bytes, secured, quiet };
   Kind kind;
-  Side side = Side::server;
+  Peer side = Peer::server;
   std::string bytes = {};
 };
 
@@ -76,8 +76,8 @@ class UpstreamDialogue : public Dialogue {
   /// The role has said exactly this since it was last asked.
   UpstreamDialogue& sends(std::string_view bytes);
 
-  [[nodiscard]] proto::Verdict verdict() const { return outcome().verdict_of(Side::server); }
-  [[nodiscard]] const std::string& unread() const { return outcome().unread_of(Side::server); }
+  [[nodiscard]] proto::Verdict verdict() const { return outcome().verdict_of(Peer::server); }
+  [[nodiscard]] const std::string& unread() const { return outcome().unread_of(Peer::server); }
   [[nodiscard]] const std::string& greeting() const { return outcome().greeting; }
   [[nodiscard]] const std::string& fallback_reason() const { return outcome().fallback_reason; }
 };
@@ -101,13 +101,13 @@ class DownstreamDialogue : public Dialogue {
   /// What went to the client since last asked.
   [[nodiscard]] std::string take_to_client();
 
-  [[nodiscard]] proto::Verdict client_verdict() const { return outcome().verdict_of(Side::client); }
-  [[nodiscard]] proto::Verdict server_verdict() const { return outcome().verdict_of(Side::server); }
+  [[nodiscard]] proto::Verdict client_verdict() const { return outcome().verdict_of(Peer::client); }
+  [[nodiscard]] proto::Verdict server_verdict() const { return outcome().verdict_of(Peer::server); }
   [[nodiscard]] const std::string& unread_client() const {
-    return outcome().unread_of(Side::client);
+    return outcome().unread_of(Peer::client);
   }
   [[nodiscard]] const std::string& unread_server() const {
-    return outcome().unread_of(Side::server);
+    return outcome().unread_of(Peer::server);
   }
 };
 

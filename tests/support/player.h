@@ -14,7 +14,7 @@
 
 namespace starttls::test {
 
-enum class Side : std::uint8_t { server, client };
+enum class Peer : std::uint8_t { server, client };
 
 /// What a role has said and decided so far.
 struct Outcome {
@@ -26,10 +26,10 @@ struct Outcome {
   std::string fallback_reason;              ///< of an upstream role
   std::optional<Error> error;
 
-  [[nodiscard]] proto::Verdict verdict_of(Side side) const {
+  [[nodiscard]] proto::Verdict verdict_of(Peer side) const {
     return verdict[static_cast<std::size_t>(side)];
   }
-  [[nodiscard]] const std::string& unread_of(Side side) const {
+  [[nodiscard]] const std::string& unread_of(Peer side) const {
     return unread[static_cast<std::size_t>(side)];
   }
 };
@@ -47,16 +47,16 @@ class Player {
   virtual void secured() = 0;
   /// The server has been silent for a while after the handshake.
   virtual void quiet() {}
-  virtual void feed(Side side, std::string_view bytes) = 0;
+  virtual void feed(Peer side, std::string_view bytes) = 0;
 
   [[nodiscard]] virtual std::string_view state() const = 0;
   [[nodiscard]] const Outcome& outcome() const { return outcome_; }
 
  protected:
-  [[nodiscard]] std::string& unread(Side side) {
+  [[nodiscard]] std::string& unread(Peer side) {
     return outcome_.unread[static_cast<std::size_t>(side)];
   }
-  void on_verdict(Side side, const Result<proto::Verdict>& verdict) {
+  void on_verdict(Peer side, const Result<proto::Verdict>& verdict) {
     if (!verdict) {
       outcome_.error = verdict.error();
     } else {
@@ -65,7 +65,7 @@ class Player {
   }
   /// `step` gets the unread input and says how much of it is used up.
   template <typename Step>
-  void run(Side side, std::string_view bytes, Step step) {
+  void run(Peer side, std::string_view bytes, Step step) {
     unread(side) += bytes;
     if (outcome_.error || outcome_.verdict_of(side) != proto::Verdict::need_more) return;
     const Result<proto::Step> result = step(std::string_view(unread(side)));
@@ -88,18 +88,18 @@ class UpstreamPlayer final : public Player {
  public:
   explicit UpstreamPlayer(std::unique_ptr<proto::UpstreamRole> role) : role_(std::move(role)) {}
 
-  void begin() override { on_verdict(Side::server, role_->begin(outcome_.to_server)); }
+  void begin() override { on_verdict(Peer::server, role_->begin(outcome_.to_server)); }
   void secured() override {
-    if (outcome_.error || outcome_.verdict_of(Side::server) != proto::Verdict::start_tls) return;
-    unread(Side::server).clear();
-    on_verdict(Side::server, role_->secured(outcome_.to_server));
+    if (outcome_.error || outcome_.verdict_of(Peer::server) != proto::Verdict::start_tls) return;
+    unread(Peer::server).clear();
+    on_verdict(Peer::server, role_->secured(outcome_.to_server));
     note_results();
   }
   void quiet() override {
-    if (outcome_.error || outcome_.verdict_of(Side::server) != proto::Verdict::need_more) return;
-    on_verdict(Side::server, role_->on_quiet(outcome_.to_server));
+    if (outcome_.error || outcome_.verdict_of(Peer::server) != proto::Verdict::need_more) return;
+    on_verdict(Peer::server, role_->on_quiet(outcome_.to_server));
   }
-  void feed(Side side, std::string_view bytes) override {
+  void feed(Peer side, std::string_view bytes) override {
     run(side, bytes,
         [this](std::string_view input) { return role_->step(input, outcome_.to_server); });
     note_results();
@@ -120,29 +120,29 @@ class DownstreamPlayer final : public Player {
   DownstreamPlayer(std::unique_ptr<proto::DownstreamRole> role, std::string greeting)
       : role_(std::move(role)), greeting_(std::move(greeting)) {}
 
-  void begin() override { on_verdict(Side::client, role_->begin(greeting_, outcome_.to_client)); }
+  void begin() override { on_verdict(Peer::client, role_->begin(greeting_, outcome_.to_client)); }
   void secured() override {
     if (outcome_.error || !ended_by(proto::Verdict::start_tls)) return;
     outcome_.verdict = {};
-    unread(Side::client).clear();
-    on_verdict(Side::client, role_->secured(outcome_.to_client));
-    if (!unread(Side::server).empty()) from_server({});
+    unread(Peer::client).clear();
+    on_verdict(Peer::client, role_->secured(outcome_.to_client));
+    if (!unread(Peer::server).empty()) from_server({});
   }
-  void feed(Side side, std::string_view bytes) override {
+  void feed(Peer side, std::string_view bytes) override {
     // No words in the clear any more: the server's wait for the handshake.
     if (ended_by(proto::Verdict::start_tls) || ended_by(proto::Verdict::finish)) {
       unread(side) += bytes;
       return;
     }
-    if (side == Side::server) {
+    if (side == Peer::server) {
       from_server(bytes);
       return;
     }
-    const auto before = outcome_.verdict_of(Side::client);
+    const auto before = outcome_.verdict_of(Peer::client);
     run(side, bytes, [this](std::string_view input) {
       return role_->from_client(input, outcome_.to_client, outcome_.to_server);
     });
-    const auto after = outcome_.verdict_of(Side::client);
+    const auto after = outcome_.verdict_of(Peer::client);
     if (before != after && after == proto::Verdict::relay) from_server({});
   }
   [[nodiscard]] std::string_view state() const override { return role_->state(); }
@@ -150,11 +150,11 @@ class DownstreamPlayer final : public Player {
  private:
   /// Either side may bring these verdicts; they hold for both.
   [[nodiscard]] bool ended_by(proto::Verdict verdict) const {
-    return outcome_.verdict_of(Side::client) == verdict ||
-           outcome_.verdict_of(Side::server) == verdict;
+    return outcome_.verdict_of(Peer::client) == verdict ||
+           outcome_.verdict_of(Peer::server) == verdict;
   }
   void from_server(std::string_view bytes) {
-    run(Side::server, bytes,
+    run(Peer::server, bytes,
         [this](std::string_view input) { return role_->from_server(input, outcome_.to_client); });
   }
 
