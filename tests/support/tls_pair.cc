@@ -1,6 +1,5 @@
 #include "tests/support/tls_pair.h"
 
-#include <array>
 #include <stdexcept>
 #include <utility>
 
@@ -60,12 +59,13 @@ std::string EngineEnd::seal(std::string_view plain) {
 
 TlsEnd::Received EngineEnd::receive(std::string& in) {
   Received out;
-  std::array<std::byte, 4096> alerts;
+  std::vector<std::byte> plain(plain_room_);
+  std::vector<std::byte> alerts(4096);
   for (;;) {
     tls::WireOut wire{alerts};
     tls::Opened opened;
-    const auto result = engine_->open(bytes(in), plain_room_, wire, opened);
-    out.plain += text(std::span<const std::byte>(plain_room_).first(opened.produced));
+    const auto result = engine_->open(bytes(in), plain, wire, opened);
+    out.plain += text(std::span<const std::byte>(plain).first(opened.produced));
     in.erase(0, opened.consumed);
     out.close_notify = opened.close_notify;
     if (!result) {
@@ -73,7 +73,7 @@ TlsEnd::Received EngineEnd::receive(std::string& in) {
       return out;
     }
     if (opened.close_notify) return out;
-    if (opened.produced < plain_room_.size() && (in.empty() || opened.consumed == 0)) return out;
+    if (opened.produced < plain.size() && (in.empty() || opened.consumed == 0)) return out;
   }
 }
 

@@ -65,12 +65,12 @@ class EngineEnd final : public TlsEnd {
   std::string close() override;
 
   /// Room for plaintext that one call of `open` gets; small ones show what is kept inside.
-  void set_plain_room(std::size_t bytes) { plain_room_ = std::vector<std::byte>(bytes); }
+  void set_plain_room(std::size_t bytes) { plain_room_ = bytes; }
   tls::Engine& engine() { return *engine_; }
 
  private:
   std::unique_ptr<tls::Engine> engine_;
-  std::vector<std::byte> plain_room_ = std::vector<std::byte>(256UL * 1024);
+  std::size_t plain_room_ = std::size_t{256} << 10U;
 };
 
 struct LibraryOptions {
