@@ -134,10 +134,10 @@ ProbeReport Probe::run() {
   report_.protocol = service_.config.protocol;
   report_.address = to_string(address());
   report_.tls = name(mode());
-  report_.verify = !session::uses_tls(mode())                ? "none"
-                   : upstream.verify == config::Verify::full ? "full"
-                   : upstream.pins.empty()                   ? "none"
-                                                             : "pin";
+  report_.verify = !session::uses_tls(mode())              ? "none"
+                   : upstream.verify == Verification::full ? "full"
+                   : upstream.pins.empty()                 ? "none"
+                                                           : "pin";
   report_.server_name = config::peer_name(upstream, address());
   began_at_ = loop_.now();
   deadline_.start(prelude_left());

@@ -99,13 +99,11 @@ void make_services(const State* previous, State& state, config::Problems& proble
   state.system_name = previous != nullptr
                           ? previous->system_name
                           : std::make_shared<session::OwnName>(immediate_system_name());
-  const session::Common common{
-      .own_name =
-          configured.empty() ? state.system_name : std::make_shared<session::OwnName>(configured),
-      .record_codec = state.config.proxy.record_codec == config::RecordCodec::ssl
-                          ? tls::RecordCodecChoice::library
-                          : tls::RecordCodecChoice::automatic,
-      .metrics = state.metrics.get()};
+  const session::Common common{.own_name = configured.empty()
+                                               ? state.system_name
+                                               : std::make_shared<session::OwnName>(configured),
+                               .record_codec = state.config.proxy.record_codec,
+                               .metrics = state.metrics.get()};
   for (std::size_t i = 0; i < state.config.services.size(); ++i) {
     const auto& service = state.config.services[i];
     auto made = session::make_service(service, common, find_service(previous, service.name));
@@ -172,7 +170,7 @@ std::vector<std::string> watched_files(const config::Config& config) {
     add(up.certificate.chain);
     add(up.certificate.key);
     const auto verified = [](const config::Upstream& upstream) {
-      return upstream.tls != TlsMode::none && upstream.verify == config::Verify::full;
+      return upstream.tls != TlsMode::none && upstream.verify == Verification::full;
     };
     const auto& rows = service.destinations;
     if (verified(up) || std::any_of(rows.begin(), rows.end(), [&](const auto& row) {

@@ -208,8 +208,8 @@ TEST_CASE("client certificate: our own must come with its key, and the CA file m
   const test::PkiFolder folder;
   const auto one = folder.write("one", test_pki().ca.issue(device_options()));
   const auto two = folder.write("two", test_pki().ca.issue(device_options()));
-  const auto mixed = tls::Context::client({.verification = tls::Verification::none,
-                                           .certificate = tls::ChainAndKey{one.chain, two.key}});
+  const auto mixed = tls::Context::client(
+      {.verification = Verification::none, .certificate = ChainAndKey{one.chain, two.key}});
   REQUIRE_FALSE(mixed);
   CHECK(mixed.error().reason ==
         two.key + ": the key does not belong to the first certificate of " + one.chain);

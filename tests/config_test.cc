@@ -283,7 +283,7 @@ TEST_CASE("describe: says in plain words what a service will do", "[config]") {
   up.address.push_back({"", 0, "/run/mx.sock"});
   up.server_name = "mx.example.com";
   up.ca_file = "/etc/ca.pem";
-  up.min_tls = config::MinTls::tls1_3;
+  up.min_tls = TlsVersion::tls1_3;
   up.tls = TlsMode::implicit;
   up.greeting_text = false;
   up.warm = 8;
@@ -326,7 +326,7 @@ TEST_CASE("describe: says how clients are secured and with which certificates", 
         "  certificate       /etc/b.pem with the key /etc/b.key, for clients that ask for its "
         "name\n" +
             minimum);
-  down.min_tls = config::MinTls::tls1_0;
+  down.min_tls = TlsVersion::tls1_0;
   down.client_ca = "/etc/ca.pem";
   down.ticket_keys = "/etc/tickets";
   const auto text = shown();
@@ -341,7 +341,7 @@ TEST_CASE("warnings: a service that can be read or impersonated says so, another
   auto service = office();
   CHECK(warnings(service).empty());
 
-  service.upstream.verify = config::Verify::none;
+  service.upstream.verify = Verification::none;
   CHECK(
       warnings(service) ==
       std::vector<std::string>{
@@ -470,7 +470,7 @@ TEST_CASE("warnings and --check: each row of an intercepting service is told apa
 
   auto& second = service.destinations.emplace_back();
   second.networks = {*config::parse_network("10.0.0.0/8")};
-  second.verify = config::Verify::none;
+  second.verify = Verification::none;
   CHECK(warnings(service) ==
         std::vector<std::string>{"in 10.0.0.0/8: the server's certificate is not checked: it may "
                                  "be anyone's (upstream.verify = none)"});

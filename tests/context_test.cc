@@ -26,7 +26,7 @@ std::string client_failure(const std::string& ca_file) {
   return context.error().reason.substr(context.error().reason.find(ca_file) + ca_file.size());
 }
 
-std::string server_failure(const tls::ChainAndKey& files) {
+std::string server_failure(const ChainAndKey& files) {
   const auto context = Context::server({.certificates = {files}});
   if (context) return "";
   CHECK(context.error().code == Errc::config);
@@ -74,12 +74,12 @@ TEST_CASE("context: the system's trust store serves where no CA file is named", 
 }
 
 TEST_CASE("context: old TLS is not spoken to servers", "[tls][security][X17]") {
-  CHECK_FALSE(Context::client(
-      {.verification = tls::Verification::none, .min_version = tls::Version::tls1_1}));
+  CHECK_FALSE(
+      Context::client({.verification = Verification::none, .min_version = TlsVersion::tls1_1}));
 }
 
 TEST_CASE("context: without verification no trust store is read", "[tls]") {
-  CHECK(Context::client({.verification = tls::Verification::none, .ca_file = "/nonexistent"}));
+  CHECK(Context::client({.verification = Verification::none, .ca_file = "/nonexistent"}));
 }
 
 TEST_CASE("context: a server needs a certificate", "[tls]") {
@@ -118,12 +118,11 @@ TEST_CASE("context: knows when its own certificates end", "[tls]") {
   CHECK(ago > std::chrono::hours{23});
   CHECK(ago < std::chrono::hours{25});
 
-  const auto client =
-      Context::client({.verification = tls::Verification::none, .certificate = past});
+  const auto client = Context::client({.verification = Verification::none, .certificate = past});
   REQUIRE(client);
   REQUIRE((*client)->own_certificates().size() == 1);
   CHECK((*client)->own_certificates()[0].chain == past.chain);
-  const auto anonymous = Context::client({.verification = tls::Verification::none});
+  const auto anonymous = Context::client({.verification = Verification::none});
   REQUIRE(anonymous);
   CHECK((*anonymous)->own_certificates().empty());
 }

@@ -122,7 +122,7 @@ TEST_CASE("convert: a protocol means STARTTLS with the server in client mode", "
     CHECK(to_string(service.listen.front()) == "127.0.0.1:2000");
     CHECK(service.downstream.tls == TlsMode::none);
     CHECK(service.upstream.tls == TlsMode::starttls);
-    CHECK(service.upstream.verify == config::Verify::full);
+    CHECK(service.upstream.verify == Verification::full);
     CHECK(service.upstream.server_name == "other.example.com");
     CHECK(service.upstream.ca_file.ends_with("/ca.pem"));
     CHECK(converted.conversion.notes == Lines{});
@@ -160,7 +160,7 @@ TEST_CASE("convert: a server that was not verified is from now on", "[convert][s
   const std::string start = "[mail]\nclient = yes\naccept = 127.0.0.1:143\nconnect = a.test:993\n";
   for (const std::string more : {"", "verify = 0\n", "verify = 1\n", "verifyChain = no\n"}) {
     const Converted converted(start + more);
-    CHECK(converted.only().upstream.verify == config::Verify::full);
+    CHECK(converted.only().upstream.verify == Verification::full);
     REQUIRE(converted.conversion.notes.size() == 1);
     CHECK_THAT(converted.conversion.notes.front(),
                ContainsSubstring("stunnel did not verify the server") &&
@@ -294,14 +294,14 @@ TEST_CASE("convert: versions go where they are safe", "[convert][security]") {
   const auto server = [](const std::string& more) {
     return Converted(kImaps + more).only().downstream.min_tls;
   };
-  CHECK(server("") == config::MinTls::tls1_2);
-  CHECK(server("sslVersionMin = TLSv1\n") == config::MinTls::tls1_0);
-  CHECK(server("sslVersionMin = TLSv1.1\n") == config::MinTls::tls1_1);
-  CHECK(server("sslVersion = TLSv1.3\n") == config::MinTls::tls1_3);
-  CHECK(server("options = NO_SSLv2\noptions = NO_TLSv1.2\n") == config::MinTls::tls1_3);
+  CHECK(server("") == TlsVersion::tls1_2);
+  CHECK(server("sslVersionMin = TLSv1\n") == TlsVersion::tls1_0);
+  CHECK(server("sslVersionMin = TLSv1.1\n") == TlsVersion::tls1_1);
+  CHECK(server("sslVersion = TLSv1.3\n") == TlsVersion::tls1_3);
+  CHECK(server("options = NO_SSLv2\noptions = NO_TLSv1.2\n") == TlsVersion::tls1_3);
 
   CHECK(Converted(kVerifiedImap + "sslVersion = TLSv1.3\n").only().upstream.min_tls ==
-        config::MinTls::tls1_3);
+        TlsVersion::tls1_3);
   CHECK_THAT(note(kVerifiedImap + "sslVersionMin = TLSv1\n"),
              ContainsSubstring("with servers the lowest version is TLS 1.2"));
   CHECK_THAT(note(kImaps + "sslVersionMax = TLSv1.2\n"),

@@ -35,7 +35,6 @@ using test::test_pki;
 using test::TlsEnd;
 using tls::Context;
 using tls::Engine;
-using tls::Version;
 
 constexpr std::uint16_t kTls1_0 = TLS1_VERSION;
 constexpr std::uint16_t kTls1_1 = TLS1_1_VERSION;
@@ -45,9 +44,9 @@ constexpr char kGcmSuite[] = "ECDHE-RSA-AES128-GCM-SHA256";
 constexpr char kCbcSuites[] = "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:AES128-SHA";
 
 /// All of this runs twice: see CMakeLists.txt.
-tls::RecordCodecChoice record_codec() {
-  return std::getenv("STARTTLS_LIBRARY_RECORDS") != nullptr ? tls::RecordCodecChoice::library
-                                                            : tls::RecordCodecChoice::automatic;
+RecordCodecChoice record_codec() {
+  return std::getenv("STARTTLS_LIBRARY_RECORDS") != nullptr ? RecordCodecChoice::library
+                                                            : RecordCodecChoice::automatic;
 }
 
 std::shared_ptr<const Context> client_context(tls::ClientOptions options = {}) {
@@ -62,8 +61,8 @@ std::shared_ptr<const Context> client_context(tls::ClientOptions options = {}) {
 }
 
 std::shared_ptr<const Context> server_context(const std::vector<pki::Identity>& identities,
-                                              Version min_version = Version::tls1_2,
-                                              tls::RecordCodecChoice codec = record_codec()) {
+                                              TlsVersion min_version = TlsVersion::tls1_2,
+                                              RecordCodecChoice codec = record_codec()) {
   const PkiFolder folder;
   tls::ServerOptions options{.min_version = min_version, .record_codec = codec};
   for (const auto& identity : identities) {
@@ -92,7 +91,7 @@ std::unique_ptr<EngineEnd> server_end(
 /// Its plaintext's room may be smaller than a record.
 std::unique_ptr<EngineEnd> server_end_with_the_librarys_records() {
   return server_end(
-      server_context({test_pki().server}, Version::tls1_2, tls::RecordCodecChoice::library));
+      server_context({test_pki().server}, TlsVersion::tls1_2, RecordCodecChoice::library));
 }
 
 std::unique_ptr<LibraryEnd> library_server(LibraryOptions options = {},
@@ -454,7 +453,7 @@ TEST_CASE("engine: a server that only speaks TLS 1.1 is refused in words", "[tls
   REQUIRE_FALSE(result);
   CHECK(result.error().reason == "the server only speaks TLS 1.1 or older");
 
-  const auto strict = client_end(client_context({.min_version = Version::tls1_3}));
+  const auto strict = client_end(client_context({.min_version = TlsVersion::tls1_3}));
   const auto server12 = library_server({.max_version = TLS1_2_VERSION});
   CHECK(client_failure(*strict, *server12) == "the server only speaks TLS 1.2 or older");
 }
@@ -488,7 +487,8 @@ TEST_CASE("engine: a client of TLS 1.1 is refused by default", "[tls][security][
 
 TEST_CASE("engine: a service for one old device takes TLS 1.0 with CBC, but not CBC with TLS 1.2",
           "[tls][security][X17]") {
-  const auto context = server_context({test_pki().server, test_pki().server_rsa}, Version::tls1_0);
+  const auto context =
+      server_context({test_pki().server, test_pki().server_rsa}, TlsVersion::tls1_0);
   for (const std::uint16_t version : {kTls1_0, kTls1_1}) {
     for (const auto* suite : {"ECDHE-ECDSA-AES128-SHA", "ECDHE-RSA-AES128-SHA"}) {
       INFO(suite);
@@ -566,7 +566,7 @@ TEST_CASE("engine: a self-signed server and one of an unknown CA are refused",
 
 TEST_CASE("engine: without verification anybody is accepted, and remembered", "[tls][X20]") {
   const auto client =
-      client_end(client_context({.verification = tls::Verification::none}), "other.test");
+      client_end(client_context({.verification = Verification::none}), "other.test");
   const auto server = library_server({}, pki::Identity::self_signed(server_options()));
   REQUIRE(shake_hands(*client, *server).done);
   CHECK(client->engine().facts().unverified_subject == "CN=mail.test");
@@ -591,8 +591,8 @@ TEST_CASE("engine: full verification without a name is refused at once", "[tls][
   CHECK_FALSE(Engine::client(client_context(), test::worker_pool(), ""));
   CHECK_FALSE(Engine::client(client_context(), test::worker_pool(), "."));
   CHECK_FALSE(Engine::client(client_context(), test::worker_pool(), std::string(300, 'a')));
-  CHECK(Engine::client(client_context({.verification = tls::Verification::none}),
-                       test::worker_pool(), ""));
+  CHECK(Engine::client(client_context({.verification = Verification::none}), test::worker_pool(),
+                       ""));
 }
 
 TEST_CASE("engine: a server's certificate is chosen by name, then by what the client takes",

@@ -75,8 +75,8 @@ TEST_CASE("load: the smallest useful file", "[config]") {
   CHECK(service.listen == std::vector<Address>{{"127.0.0.1", 2525, ""}});
   CHECK(service.upstream.address == std::vector<Address>{{"smtp.example.com", 587, ""}});
   CHECK(service.upstream.tls == TlsMode::starttls);
-  CHECK(service.upstream.verify == config::Verify::full);
-  CHECK(service.upstream.min_tls == config::MinTls::tls1_2);
+  CHECK(service.upstream.verify == Verification::full);
+  CHECK(service.upstream.min_tls == TlsVersion::tls1_2);
 }
 
 TEST_CASE("load: every key arrives where it belongs", "[config]") {
@@ -138,7 +138,7 @@ upstream = { address = "10.0.0.1:25", tls = "implicit", warm = 12 }
   CHECK(config.proxy.drain_timeout == 1min);
   CHECK(config.proxy.max_sessions == 77);
   CHECK_FALSE(config.proxy.sandbox);
-  CHECK(config.proxy.record_codec == config::RecordCodec::ssl);
+  CHECK(config.proxy.record_codec == RecordCodecChoice::library);
   CHECK(config.log.level == config::LogLevel::debug);
   CHECK(config.log.format == config::LogFormat::json);
   CHECK(config.log.file == folder.file("logs/x.log"));
@@ -157,10 +157,10 @@ upstream = { address = "10.0.0.1:25", tls = "implicit", warm = 12 }
   CHECK(first.upstream.address ==
         std::vector<Address>{{"2001:db8::1", 24, ""}, {"", 0, "/run/y.sock"}});
   CHECK(first.upstream.tls == TlsMode::opportunistic);
-  CHECK(first.upstream.verify == config::Verify::none);
+  CHECK(first.upstream.verify == Verification::none);
   CHECK(first.upstream.server_name == "lmtp.example.com");
   CHECK(first.upstream.ca_file == ca);
-  CHECK(first.upstream.min_tls == config::MinTls::tls1_3);
+  CHECK(first.upstream.min_tls == TlsVersion::tls1_3);
   CHECK_FALSE(first.upstream.greeting_text);
   CHECK(first.upstream.send_proxy == config::SendProxy::v2);
   CHECK(first.downstream.max_per_client == 21);
@@ -516,12 +516,12 @@ pins = 'sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='
   const auto first = config::upstream_at(service.upstream, service.destinations[0]);
   CHECK(first.server_name == "mx.example.com");
   CHECK(first.tls == TlsMode::starttls);
-  CHECK(first.verify == config::Verify::full);
+  CHECK(first.verify == Verification::full);
   CHECK(first.ca_file == "/dev/null");
   const auto second = config::upstream_at(service.upstream, service.destinations[1]);
   CHECK(second.server_name.empty());
   CHECK(second.tls == TlsMode::implicit);
-  CHECK(second.verify == config::Verify::none);
+  CHECK(second.verify == Verification::none);
   CHECK(second.pins.size() == 1);
 }
 
@@ -654,7 +654,7 @@ TEST_CASE("load: downstream TLS takes all modes, and its certificates in their o
   const auto b = folder.write("b.pem", "x");
   const auto key = folder.write("the.key", "x");
   REQUIRE(setenv("STARTTLS_TEST_NAME", "b", 1) == 0);
-  const std::vector<config::ChainAndKey> both = {{a, key}, {b, key}};
+  const std::vector<ChainAndKey> both = {{a, key}, {b, key}};
 
   Config config;
   const auto path = folder.file("f.toml");
@@ -1290,8 +1290,7 @@ TEST_CASE("flags: --chain and --key are one certificate, through the same checks
   const Flag starttls = {"--downstream-tls", {"starttls"}};
   CHECK(loading({starttls, {"--key", {key}}, {"--chain", {chain}}}) == Lines{});
   CHECK(config.services[0].downstream.tls == TlsMode::starttls);
-  CHECK(config.services[0].downstream.certificates ==
-        std::vector<config::ChainAndKey>{{chain, key}});
+  CHECK(config.services[0].downstream.certificates == std::vector<ChainAndKey>{{chain, key}});
 
   CHECK(loading({starttls}) ==
         Lines{"--downstream-tls: 'starttls' needs a certificate: add --chain FILE --key FILE"});

@@ -59,12 +59,11 @@ TEST_CASE("load: the keys about TLS arrive where they belong", "[config]") {
   REQUIRE(file.problems(with_tls("starttls", more)) == Lines{});
   const auto& down = file.service().downstream;
   CHECK(down.client_ca == file.folder.file("ca.pem"));
-  CHECK(down.min_tls == config::MinTls::tls1_3);
+  CHECK(down.min_tls == TlsVersion::tls1_3);
   CHECK(down.ticket_keys == file.folder.file("tickets"));
   const auto& up = file.service().upstream;
   CHECK(up.pins == std::vector<Pin>{*parse_pin(kPin), *parse_pin(kOtherPin)});
-  CHECK(up.certificate ==
-        config::ChainAndKey{file.folder.file("a.pem"), file.folder.file("a.key")});
+  CHECK(up.certificate == ChainAndKey{file.folder.file("a.pem"), file.folder.file("a.key")});
 }
 
 TEST_CASE("load: without the keys about TLS the strict defaults hold", "[config][security]") {
@@ -72,7 +71,7 @@ TEST_CASE("load: without the keys about TLS the strict defaults hold", "[config]
   REQUIRE(file.problems(with_tls("implicit", "")) == Lines{});
   CHECK(file.service().downstream.client_ca.empty());
   CHECK(file.service().downstream.ticket_keys.empty());
-  CHECK(file.service().downstream.min_tls == config::MinTls::tls1_2);
+  CHECK(file.service().downstream.min_tls == TlsVersion::tls1_2);
   CHECK(file.service().upstream.pins.empty());
   CHECK(file.service().upstream.certificate.chain.empty());
 }
@@ -83,8 +82,8 @@ TEST_CASE("load: old TLS is there for clients alone", "[config][security][X17]")
     return file.problems(with_tls("starttls", "downstream.min_tls = '" + version + "'"));
   };
   for (const auto& [word, version] :
-       {std::pair{"1.0", config::MinTls::tls1_0}, std::pair{"1.1", config::MinTls::tls1_1},
-        std::pair{"1.2", config::MinTls::tls1_2}, std::pair{"1.3", config::MinTls::tls1_3}}) {
+       {std::pair{"1.0", TlsVersion::tls1_0}, std::pair{"1.1", TlsVersion::tls1_1},
+        std::pair{"1.2", TlsVersion::tls1_2}, std::pair{"1.3", TlsVersion::tls1_3}}) {
     CAPTURE(word);
     CHECK(down(word) == Lines{});
     CHECK(file.service().downstream.min_tls == version);
@@ -211,10 +210,10 @@ TEST_CASE("flags: the keys about TLS have theirs", "[config]") {
                    {"--upstream-key", {key}}}) == Lines{});
   const auto& service = config.services.at(0);
   CHECK(service.downstream.client_ca == folder.file("ca.pem"));
-  CHECK(service.downstream.min_tls == config::MinTls::tls1_0);
+  CHECK(service.downstream.min_tls == TlsVersion::tls1_0);
   CHECK(service.downstream.ticket_keys == folder.file("tickets"));
   CHECK(service.upstream.pins.size() == 2);
-  CHECK(service.upstream.certificate == config::ChainAndKey{a, key});
+  CHECK(service.upstream.certificate == ChainAndKey{a, key});
 
   CHECK(loading({{"--upstream-chain", {a}}}) ==
         Lines{"--upstream-chain: needs --upstream-key too"});

@@ -49,7 +49,7 @@ TEST_CASE("peer keys: a server and its CA may have any good kind of key", "[tls]
   auto options = test::server_options();
   options.key = key;
   const auto identity = root.issue(options);
-  for (const auto verification : {tls::Verification::full, tls::Verification::none}) {
+  for (const auto verification : {Verification::full, Verification::none}) {
     CAPTURE(static_cast<int>(verification));
     const auto client = client_end(client_context(
         {.verification = verification, .ca_file = test::lasting_file(root.certificate_pem())}));
@@ -92,7 +92,7 @@ TEST_CASE("peer keys: no peer signs its handshake with SHA-1", "[tls][S11][secur
     auto certificate = test::server_options();
     certificate.key = key;
     const auto identity = test_pki().ca.issue(certificate);
-    const auto verification = GENERATE(tls::Verification::full, tls::Verification::none);
+    const auto verification = GENERATE(Verification::full, Verification::none);
     const auto client = client_end(client_context({.verification = verification}));
     const auto server = LibraryEnd::server(identity, options);
     CHECK(failure(*client, *server) != "");

@@ -18,7 +18,6 @@ using test::server_options;
 using test::shake_hands;
 using test::test_pki;
 using tls::ClientOptions;
-using tls::Verification;
 
 /// Worked out by other means than lib/tls does.
 Pin pin_of(const Identity& identity) {

@@ -36,7 +36,6 @@ using tls::Context;
 using tls::Engine;
 using tls::RawCodec13Options;
 using tls::RecordCodec;
-using tls::RecordCodecChoice;
 namespace content = test::content;
 
 constexpr std::uint16_t kSuites[] = {test::kAes128Gcm, test::kAes256Gcm, test::kChaCha20};

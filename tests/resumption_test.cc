@@ -30,8 +30,6 @@ using test::test_pki;
 using tls::ClientOptions;
 using tls::Context;
 using tls::ServerOptions;
-using tls::Verification;
-using tls::Version;
 using ContextPtr = std::shared_ptr<const Context>;
 
 bool resumed(EngineEnd& end) {
@@ -163,7 +161,7 @@ TEST_CASE("resumption: a session holds for one policy towards servers", "[tls][s
       {.ca_file = both},
       {.verification = Verification::none},
       {.ca_file = root, .certificate = ours},
-      {.ca_file = root, .min_version = Version::tls1_3},
+      {.ca_file = root, .min_version = TlsVersion::tls1_3},
       {.verification = Verification::none, .pins = {pin}},
       {.ca_file = root, .pins = {pin}},
   };
@@ -177,7 +175,7 @@ TEST_CASE("resumption: a session holds for one policy towards servers", "[tls][s
       // Pins that nobody meets, and a version that is not spoken: no session to begin with.
       const auto speaks = [version](const ClientOptions& options) {
         return options.pins.empty() &&
-               (options.min_version == Version::tls1_2 || version == TLS1_3_VERSION);
+               (options.min_version == TlsVersion::tls1_2 || version == TLS1_3_VERSION);
       };
       if (!speaks(policies[i]) || !speaks(policies[j])) continue;
       CHECK_FALSE(client_resumes(first, version));
@@ -243,7 +241,7 @@ TEST_CASE("resumption: a session holds for one policy towards clients", "[tls][s
       {},
       {.client_ca = ca},
       {.client_ca = other_ca},
-      {.min_version = Version::tls1_1},
+      {.min_version = TlsVersion::tls1_1},
       {.alpn = {"smtp", "esmtp"}},
       {.alpn = {"imap"}},
   };

@@ -74,7 +74,7 @@ TEST_CASE("service files: what would not be read is not looked at", "[session]")
   service.upstream.ca_file = empty;
   service.upstream.certificate = {empty, empty};
   CHECK(told(service).size() == 3);
-  service.upstream.verify = config::Verify::none;
+  service.upstream.verify = Verification::none;
   CHECK(told(service).size() == 2);
   service.upstream.tls = TlsMode::none;
   CHECK(told(service).empty());
@@ -84,7 +84,7 @@ TEST_CASE("service files: what would not be read is not looked at", "[session]")
   row.tls = TlsMode::starttls;
   service.destinations = {row};
   CHECK(told(service).size() == 2);
-  service.destinations[0].verify = config::Verify::full;
+  service.destinations[0].verify = Verification::full;
   const auto all = told(service);
   REQUIRE(all.size() == 3);
   CHECK(all[0].starts_with(kCaFile));

@@ -274,7 +274,7 @@ Result<Target> make_target(const Options& options, Target target) {
     if (options.tls == name(mode)) target.tls = mode;
   }
   if (target.tls == TlsMode::none) return target;
-  const auto version = options.version == "1.2" ? tls::Version::tls1_2 : tls::Version::tls1_3;
+  const auto version = options.version == "1.2" ? TlsVersion::tls1_2 : TlsVersion::tls1_3;
   auto context = tls::Context::client(
       {.ca_file = options.ca_file, .min_version = version, .max_version = version});
   if (!context) return fail(std::move(context.error()));

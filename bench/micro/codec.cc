@@ -47,8 +47,8 @@ Pair<tls::RecordCodec> raw_pair(const Suite& suite, BufferPool& pool) {
   return pair;
 }
 
-Pair<tls::Engine> library_pair(tls::Version version, BufferPool& pool, bench::Slabs& slabs) {
-  const auto contexts = bench::make_contexts(tls::RecordCodecChoice::library, version);
+Pair<tls::Engine> library_pair(TlsVersion version, BufferPool& pool, bench::Slabs& slabs) {
+  const auto contexts = bench::make_contexts(RecordCodecChoice::library, version);
   auto ends = bench::shake_hands(contexts, pool, slabs);
   return {std::move(ends.client), std::move(ends.server)};
 }
@@ -118,12 +118,12 @@ void raw_open(benchmark::State& state, const Suite& suite) {
   BufferPool pool;
   open(state, raw_pair(suite, pool));
 }
-void library_seal(benchmark::State& state, tls::Version version) {
+void library_seal(benchmark::State& state, TlsVersion version) {
   BufferPool pool;
   bench::Slabs slabs;
   seal(state, library_pair(version, pool, slabs));
 }
-void library_open(benchmark::State& state, tls::Version version) {
+void library_open(benchmark::State& state, TlsVersion version) {
   BufferPool pool;
   bench::Slabs slabs;
   open(state, library_pair(version, pool, slabs));
@@ -139,9 +139,9 @@ BENCHMARK_CAPTURE(raw_seal, chacha20, kChaCha)->Apply(record_sizes);
 BENCHMARK_CAPTURE(raw_open, aes128, kAes128)->Apply(record_sizes);
 BENCHMARK_CAPTURE(raw_open, aes256, kAes256)->Apply(record_sizes);
 BENCHMARK_CAPTURE(raw_open, chacha20, kChaCha)->Apply(record_sizes);
-BENCHMARK_CAPTURE(library_seal, tls13, tls::Version::tls1_3)->Apply(record_sizes);
-BENCHMARK_CAPTURE(library_open, tls13, tls::Version::tls1_3)->Apply(record_sizes);
-BENCHMARK_CAPTURE(library_seal, tls12, tls::Version::tls1_2)->Apply(record_sizes);
-BENCHMARK_CAPTURE(library_open, tls12, tls::Version::tls1_2)->Apply(record_sizes);
+BENCHMARK_CAPTURE(library_seal, tls13, TlsVersion::tls1_3)->Apply(record_sizes);
+BENCHMARK_CAPTURE(library_open, tls13, TlsVersion::tls1_3)->Apply(record_sizes);
+BENCHMARK_CAPTURE(library_seal, tls12, TlsVersion::tls1_2)->Apply(record_sizes);
+BENCHMARK_CAPTURE(library_open, tls12, TlsVersion::tls1_2)->Apply(record_sizes);
 
 }  // namespace

@@ -11,10 +11,9 @@ namespace {
 
 using namespace starttls;
 
-void handshake(benchmark::State& state, tls::Version version, std::string_view certificate,
+void handshake(benchmark::State& state, TlsVersion version, std::string_view certificate,
                std::string_view server) {
-  const auto contexts =
-      bench::make_contexts(tls::RecordCodecChoice::automatic, version, certificate);
+  const auto contexts = bench::make_contexts(RecordCodecChoice::automatic, version, certificate);
   BufferPool pool;
   bench::Slabs slabs;
   static_cast<void>(bench::shake_hands(contexts, pool, slabs, server));  // leaves a session
@@ -29,10 +28,10 @@ void handshake(benchmark::State& state, tls::Version version, std::string_view c
 
 constexpr char kServer[] = "192.0.2.1:25";
 
-BENCHMARK_CAPTURE(handshake, full_ecdsa, tls::Version::tls1_3, "ecdsa", "");
-BENCHMARK_CAPTURE(handshake, full_rsa, tls::Version::tls1_3, "rsa", "");
-BENCHMARK_CAPTURE(handshake, resumed, tls::Version::tls1_3, "ecdsa", kServer);
-BENCHMARK_CAPTURE(handshake, full_tls12, tls::Version::tls1_2, "ecdsa", "");
-BENCHMARK_CAPTURE(handshake, resumed_tls12, tls::Version::tls1_2, "ecdsa", kServer);
+BENCHMARK_CAPTURE(handshake, full_ecdsa, TlsVersion::tls1_3, "ecdsa", "");
+BENCHMARK_CAPTURE(handshake, full_rsa, TlsVersion::tls1_3, "rsa", "");
+BENCHMARK_CAPTURE(handshake, resumed, TlsVersion::tls1_3, "ecdsa", kServer);
+BENCHMARK_CAPTURE(handshake, full_tls12, TlsVersion::tls1_2, "ecdsa", "");
+BENCHMARK_CAPTURE(handshake, resumed_tls12, TlsVersion::tls1_2, "ecdsa", kServer);
 
 }  // namespace

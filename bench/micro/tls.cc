@@ -53,7 +53,7 @@ Certificates::~Certificates() {
   std::filesystem::remove_all(folder_, ignored);
 }
 
-tls::ChainAndKey Certificates::pair(std::string_view kind) const {
+ChainAndKey Certificates::pair(std::string_view kind) const {
   const std::string path = folder_ + '/' + std::string(kind);
   return {path + ".pem", path + ".key"};
 }
@@ -63,14 +63,13 @@ const Certificates& certificates() {
   return made;
 }
 
-Contexts make_contexts(tls::RecordCodecChoice codec, tls::Version version,
-                       std::string_view certificate) {
+Contexts make_contexts(RecordCodecChoice codec, TlsVersion version, std::string_view certificate) {
   return {must(tls::Context::client({.ca_file = certificates().ca(),
                                      .min_version = version,
                                      .max_version = version,
                                      .record_codec = codec})),
           must(tls::Context::server({.certificates = {certificates().pair(certificate)},
-                                     .min_version = tls::Version::tls1_2,
+                                     .min_version = TlsVersion::tls1_2,
                                      .record_codec = codec}))};
 }
 

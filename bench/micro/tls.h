@@ -25,7 +25,7 @@ class Certificates {
 
   [[nodiscard]] std::string ca() const { return folder_ + "/ca.pem"; }
   /// Chain and key of a server, "ecdsa" or "rsa"; of the name kServerName.
-  [[nodiscard]] tls::ChainAndKey pair(std::string_view kind) const;
+  [[nodiscard]] ChainAndKey pair(std::string_view kind) const;
   [[nodiscard]] const std::string& folder() const noexcept { return folder_; }
 
  private:
@@ -40,7 +40,7 @@ struct Contexts {
   std::shared_ptr<const tls::Context> server;
 };
 /// Throws std::runtime_error.
-[[nodiscard]] Contexts make_contexts(tls::RecordCodecChoice codec, tls::Version version,
+[[nodiscard]] Contexts make_contexts(RecordCodecChoice codec, TlsVersion version,
                                      std::string_view certificate = "ecdsa");
 
 /// The memory that a worker has for all its legs: everything that goes between the ends is in it.

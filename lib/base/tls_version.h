@@ -15,4 +15,10 @@ constexpr std::string_view name(TlsVersion version) noexcept {
   return kTlsVersionNames[static_cast<std::size_t>(version)];
 }
 
+/// "1.2", as the configuration has it.
+constexpr std::string_view number(TlsVersion version) noexcept {
+  constexpr std::string_view kNumbers[] = {"1.0", "1.1", "1.2", "1.3"};
+  return kNumbers[static_cast<std::size_t>(version)];
+}
+
 }  // namespace starttls

@@ -338,7 +338,7 @@ std::optional<std::size_t> most_specific(std::span<const Destination> destinatio
 }
 
 bool lacks_name(const Upstream& upstream) noexcept {
-  return upstream.tls != TlsMode::none && upstream.verify == Verify::full &&
+  return upstream.tls != TlsMode::none && upstream.verify == Verification::full &&
          upstream.server_name.empty();
 }
 

@@ -17,15 +17,14 @@
 #include "lib/base/log.h"
 #include "lib/base/pin.h"
 #include "lib/base/tls_mode.h"
+#include "lib/base/tls_settings.h"
+#include "lib/base/tls_version.h"
 
 namespace starttls::config {
 
 using LogLevel = log::Level;
 using LogFormat = log::Format;
-enum class Verify : std::uint8_t { full, none };
 enum class SendProxy : std::uint8_t { no, v1, v2 };
-enum class RecordCodec : std::uint8_t { automatic, ssl };
-enum class MinTls : std::uint8_t { tls1_0, tls1_1, tls1_2, tls1_3 };
 
 using starttls::Address;
 
@@ -90,19 +89,11 @@ struct Timeouts {
   friend bool operator==(const Timeouts&, const Timeouts&) = default;
 };
 
-/// A certificate chain (leaf first) and its key: PEM files, absolute.
-struct ChainAndKey {
-  std::string chain;
-  std::string key;
-
-  friend bool operator==(const ChainAndKey&, const ChainAndKey&) = default;
-};
-
 struct Downstream {
   TlsMode tls = TlsMode::none;
   std::vector<ChainAndKey> certificates;  ///< chosen by SNI; the first is the default
   std::string client_ca;                  ///< "" = no client certificate is asked for; absolute
-  MinTls min_tls = MinTls::tls1_2;
+  TlsVersion min_tls = TlsVersion::tls1_2;
   std::string ticket_keys;              ///< "" = the process's own; absolute
   std::vector<Network> allow;           ///< empty = anyone
   std::vector<Network> proxy_protocol;  ///< peers that begin with a PROXY header, and are believed
@@ -116,12 +107,12 @@ struct Upstream {
   /// Instead of `address`, which is empty then: wherever each client meant to go.
   bool original_destination = false;
   TlsMode tls = TlsMode::starttls;
-  Verify verify = Verify::full;
+  Verification verify = Verification::full;
   std::string server_name;  ///< "" = the host of the address
   std::string ca_file;      ///< "" = the system's trust store; absolute
-  std::vector<Pin> pins;    ///< any one must match; with Verify::none they alone decide
+  std::vector<Pin> pins;    ///< any one must match; with Verification::none they alone decide
   ChainAndKey certificate;  ///< ours; both "" = none
-  MinTls min_tls = MinTls::tls1_2;
+  TlsVersion min_tls = TlsVersion::tls1_2;
   bool from_client = false;              ///< connect from the client's own address
   SendProxy send_proxy = SendProxy::no;  ///< a PROXY header before anything else
   bool greeting_text = true;
@@ -134,7 +125,7 @@ struct Upstream {
 struct Destination {
   std::vector<Network> networks;
   std::optional<TlsMode> tls;
-  std::optional<Verify> verify;
+  std::optional<Verification> verify;
   std::optional<std::string> server_name;
   std::optional<std::vector<Pin>> pins;
 
@@ -159,7 +150,7 @@ struct Proxy {
   std::string user;      ///< who to become when started as root; "" = nobody else
   std::chrono::milliseconds drain_timeout{std::chrono::seconds{30}};
   std::size_t max_sessions = 0;  ///< 0 = what RLIMIT_NOFILE allows
-  RecordCodec record_codec = RecordCodec::automatic;
+  RecordCodecChoice record_codec = RecordCodecChoice::automatic;
   bool sandbox = true;
 
   friend bool operator==(const Proxy&, const Proxy&) = default;

@@ -24,20 +24,6 @@ bool is_local_server(const Address& address) {
   return is_local(address) || ascii::iequals(address.host, "localhost");
 }
 
-std::string_view name(MinTls version) noexcept {
-  switch (version) {
-    case MinTls::tls1_0:
-      return "1.0";
-    case MinTls::tls1_1:
-      return "1.1";
-    case MinTls::tls1_2:
-      return "1.2";
-    case MinTls::tls1_3:
-      return "1.3";
-  }
-  return "unknown";
-}
-
 std::string_view upstream_tls(TlsMode mode) noexcept {
   switch (mode) {
     case TlsMode::none:
@@ -71,7 +57,7 @@ std::string pins(const std::vector<Pin>& pins) {
 }
 
 std::string verification(const Upstream& upstream) {
-  if (upstream.verify == Verify::none) {
+  if (upstream.verify == Verification::none) {
     return upstream.pins.empty() ? "nothing" : "the server's key alone: " + pins(upstream.pins);
   }
   std::vector<std::string> names;
@@ -143,7 +129,7 @@ void describe(const Downstream& downstream, const DescribeChain& describe_chain,
     describe_chain_of(certificates[i].chain, describe_chain, out);
   }
   if (downstream.tls == TlsMode::none) return;
-  line(out, "minimum version", "TLS " + std::string(name(downstream.min_tls)));
+  line(out, "minimum version", "TLS " + std::string(number(downstream.min_tls)));
   if (!downstream.client_ca.empty()) {
     line(out, "client certificate", "required, from a CA in " + downstream.client_ca);
   }
@@ -153,7 +139,7 @@ void describe(const Downstream& downstream, const DescribeChain& describe_chain,
 void describe_tls(const Upstream& up, const DescribeChain& describe_chain, std::string& out) {
   line(out, "TLS with server", upstream_tls(up.tls));
   if (up.tls == TlsMode::none) return;
-  line(out, "minimum version", "TLS " + std::string(name(up.min_tls)));
+  line(out, "minimum version", "TLS " + std::string(number(up.min_tls)));
   line(out, "verified", verification(up));
   if (!up.certificate.chain.empty()) {
     line(out, "our certificate", up.certificate.chain + " with the key " + up.certificate.key);
@@ -224,7 +210,7 @@ void warn(const Upstream& up, const std::string& clear, std::vector<std::string>
         "whoever controls the network can keep the server leg in the clear (upstream.tls = "
         "opportunistic)");
   }
-  if (up.verify == Verify::none && up.pins.empty()) {
+  if (up.verify == Verification::none && up.pins.empty()) {
     found.emplace_back(
         "the server's certificate is not checked: it may be anyone's (upstream.verify = none)");
   }
@@ -253,8 +239,8 @@ std::vector<std::string> warnings(const Service& service) {
         "whoever connects may name any client it likes (downstream.proxy_protocol has " +
         to_string(network) + ")");
   }
-  if (down.tls != TlsMode::none && down.min_tls < MinTls::tls1_2) {
-    found.push_back("TLS " + std::string(name(down.min_tls)) +
+  if (down.tls != TlsMode::none && down.min_tls < TlsVersion::tls1_2) {
+    found.push_back("TLS " + std::string(number(down.min_tls)) +
                     " is broken and kept for old devices: give each a service of its own "
                     "(downstream.min_tls)");
   }

@@ -25,16 +25,18 @@ constexpr Choice<TlsMode> kTlsModes[] = {{"none", TlsMode::none},
                                          {"opportunistic", TlsMode::opportunistic},
                                          {"starttls", TlsMode::starttls},
                                          {"implicit", TlsMode::implicit}};
-constexpr Choice<Verify> kVerifyWords[] = {{"full", Verify::full}, {"none", Verify::none}};
+constexpr Choice<Verification> kVerifyWords[] = {{"full", Verification::full},
+                                                 {"none", Verification::none}};
 constexpr Choice<SendProxy> kSendProxyWords[] = {
     {"", SendProxy::no}, {"v1", SendProxy::v1}, {"v2", SendProxy::v2}};
-constexpr Choice<RecordCodec> kRecordCodecs[] = {{"auto", RecordCodec::automatic},
-                                                 {"ssl", RecordCodec::ssl}};
-constexpr Choice<MinTls> kUpstreamVersions[] = {{"1.2", MinTls::tls1_2}, {"1.3", MinTls::tls1_3}};
-constexpr Choice<MinTls> kDownstreamVersions[] = {{"1.0", MinTls::tls1_0},
-                                                  {"1.1", MinTls::tls1_1},
-                                                  {"1.2", MinTls::tls1_2},
-                                                  {"1.3", MinTls::tls1_3}};
+constexpr Choice<RecordCodecChoice> kRecordCodecs[] = {{"auto", RecordCodecChoice::automatic},
+                                                       {"ssl", RecordCodecChoice::library}};
+constexpr Choice<TlsVersion> kUpstreamVersions[] = {{"1.2", TlsVersion::tls1_2},
+                                                    {"1.3", TlsVersion::tls1_3}};
+constexpr Choice<TlsVersion> kDownstreamVersions[] = {{"1.0", TlsVersion::tls1_0},
+                                                      {"1.1", TlsVersion::tls1_1},
+                                                      {"1.2", TlsVersion::tls1_2},
+                                                      {"1.3", TlsVersion::tls1_3}};
 
 /// Where a member of `certificates` goes: into the pair of the list that is being read, or into the
 /// only one of a command line.

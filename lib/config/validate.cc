@@ -241,7 +241,7 @@ class Validator {
 
   void verifiable_name(std::size_t i) {
     const auto& upstream = service(i).upstream;
-    if (upstream.tls == TlsMode::none || upstream.verify == Verify::none) return;
+    if (upstream.tls == TlsMode::none || upstream.verify == Verification::none) return;
     if (!upstream.server_name.empty()) return;
     if (section(i).is_bad(kUpstreamTls) || section(i).is_bad(kVerify) ||
         section(i).is_bad(kServerName)) {
@@ -400,7 +400,7 @@ class Validator {
       constexpr auto kNoEffect = "has no effect where tls is 'none'";
       if (one.pins && !one.pins->empty()) add_here("pins", kNoEffect);
       if (one.server_name) add_here("server_name", kNoEffect);
-    } else if (one.server_name && !one.verify && upstream.verify == Verify::none) {
+    } else if (one.server_name && !one.verify && upstream.verify == Verification::none) {
       // Whoever writes a name believes that it is checked.
       add_here("server_name",
                "is not checked while service.upstream.verify is 'none': set verify in this row");

@@ -8,52 +8,24 @@
 namespace starttls::session {
 namespace {
 
-tls::Version version_of(config::MinTls version) noexcept {
-  switch (version) {
-    case config::MinTls::tls1_0:
-      return tls::Version::tls1_0;
-    case config::MinTls::tls1_1:
-      return tls::Version::tls1_1;
-    case config::MinTls::tls1_2:
-      return tls::Version::tls1_2;
-    case config::MinTls::tls1_3:
-      return tls::Version::tls1_3;
-  }
-  return tls::Version::tls1_3;
-}
-
-tls::Verification verification_of(config::Verify verify) noexcept {
-  switch (verify) {
-    case config::Verify::full:
-      return tls::Verification::full;
-    case config::Verify::none:
-      return tls::Verification::none;
-  }
-  return tls::Verification::full;
-}
-
 tls::ClientOptions client_options(const config::Upstream& upstream,
-                                  tls::RecordCodecChoice record_codec) {
-  tls::ClientOptions options{.verification = verification_of(upstream.verify),
+                                  RecordCodecChoice record_codec) {
+  tls::ClientOptions options{.verification = upstream.verify,
                              .ca_file = upstream.ca_file,
                              .pins = upstream.pins,
-                             .min_version = version_of(upstream.min_tls),
+                             .min_version = upstream.min_tls,
                              .record_codec = record_codec};
-  const auto& [chain, key] = upstream.certificate;
-  if (!chain.empty()) options.certificate = tls::ChainAndKey{chain, key};
+  if (!upstream.certificate.chain.empty()) options.certificate = upstream.certificate;
   return options;
 }
 
 tls::ServerOptions server_options(const config::Downstream& downstream,
-                                  const proto::Protocol& protocol,
-                                  tls::RecordCodecChoice record_codec) {
-  tls::ServerOptions options{.client_ca = downstream.client_ca,
+                                  const proto::Protocol& protocol, RecordCodecChoice record_codec) {
+  tls::ServerOptions options{.certificates = downstream.certificates,
+                             .client_ca = downstream.client_ca,
                              .ticket_keys = downstream.ticket_keys,
-                             .min_version = version_of(downstream.min_tls),
+                             .min_version = downstream.min_tls,
                              .record_codec = record_codec};
-  for (const auto& [chain, key] : downstream.certificates) {
-    options.certificates.push_back({chain, key});
-  }
   for (auto ids = protocol.alpn; !ids.empty();) {
     const auto id = ids.substr(0, ids.find(' '));
     options.alpn.emplace_back(id);

@@ -41,7 +41,7 @@ struct Service {
 /// What services have in common.
 struct Common {
   std::shared_ptr<const OwnName> own_name;  ///< never null
-  tls::RecordCodecChoice record_codec = tls::RecordCodecChoice::automatic;
+  RecordCodecChoice record_codec = RecordCodecChoice::automatic;
   metrics::Registry* metrics = nullptr;  ///< null: nobody asks what the services count
 };
 

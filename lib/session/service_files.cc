@@ -12,7 +12,7 @@ namespace {
 class Check {
  public:
   void certificate(std::string_view chain_key, std::string_view key_key, std::size_t row,
-                   const config::ChainAndKey& files) {
+                   const ChainAndKey& files) {
     if (!files.chain.empty()) note(chain_key, row, tls::check_chain(files.chain));
     if (!files.key.empty()) note(key_key, row, tls::check_key({files.chain, files.key}));
   }
@@ -48,7 +48,7 @@ std::vector<FileProblem> check_files(const config::Service& config) {
                                  [&](const auto& row) { return is(config::upstream_at(up, row)); });
   };
   const auto verified = [](const config::Upstream& leg) {
-    return uses_tls(leg.tls) && leg.verify == config::Verify::full;
+    return uses_tls(leg.tls) && leg.verify == Verification::full;
   };
   if (somewhere(verified)) {
     check.note("service.upstream.ca_file", 0, tls::check_trust_store(up.ca_file));

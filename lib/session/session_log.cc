@@ -18,7 +18,7 @@ tls::Facts clear_leg() {
 
 /// What the server had to show: "pin" where that was its key and nothing else.
 std::string_view verify_name(const config::Upstream& upstream) noexcept {
-  if (upstream.verify == config::Verify::full) return "full";
+  if (upstream.verify == Verification::full) return "full";
   return upstream.pins.empty() ? "none" : "pin";
 }
 
@@ -74,8 +74,7 @@ void Session::log_session() {
     return at == std::chrono::nanoseconds{} ? 0 : as_ms(at - born_at_);
   };
   // Encryption without identity is said on every line, not only at start.
-  const bool unverified =
-      secured && settings.verify == config::Verify::none && settings.pins.empty();
+  const bool unverified = secured && settings.verify == Verification::none && settings.pins.empty();
   env_.log.write(unverified ? log::Level::warn : log::Level::info, "session",
                  {{"session", id_},
                   {"service", service_->config.name},

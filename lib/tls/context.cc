@@ -51,15 +51,15 @@ constexpr std::uint16_t kVerifySchemes[] = {SSL_SIGN_ECDSA_SECP256R1_SHA256,
                                             SSL_SIGN_RSA_PSS_RSAE_SHA512,
                                             SSL_SIGN_RSA_PKCS1_SHA512};
 
-std::uint16_t wire_version(Version version) noexcept {
+std::uint16_t wire_version(TlsVersion version) noexcept {
   switch (version) {
-    case Version::tls1_0:
+    case TlsVersion::tls1_0:
       return TLS1_VERSION;
-    case Version::tls1_1:
+    case TlsVersion::tls1_1:
       return TLS1_1_VERSION;
-    case Version::tls1_2:
+    case TlsVersion::tls1_2:
       return TLS1_2_VERSION;
-    case Version::tls1_3:
+    case TlsVersion::tls1_3:
       return TLS1_3_VERSION;
   }
   return TLS1_3_VERSION;
@@ -82,7 +82,7 @@ bool set_groups(SSL_CTX* ctx, Role role) {
 
 /// What both roles have in common. The library's defaults that we rely on: no renegotiation, no
 /// early data; 32 empty records, 32 KeyUpdates or 4 warning alerts in a row end the connection.
-bssl::UniquePtr<SSL_CTX> new_ssl_ctx(Role role, Version min_version) {
+bssl::UniquePtr<SSL_CTX> new_ssl_ctx(Role role, TlsVersion min_version) {
   bssl::UniquePtr<SSL_CTX> ctx(SSL_CTX_new(TLS_with_buffers_method()));
   if (!ctx || SSL_CTX_set_min_proto_version(ctx.get(), wire_version(min_version)) != 1 ||
       SSL_CTX_set_max_proto_version(ctx.get(), TLS1_3_VERSION) != 1 ||
@@ -293,7 +293,7 @@ ssl_select_cert_result_t Context::Impl::on_client_hello(const SSL_CLIENT_HELLO* 
     return ssl_select_cert_error;
   }
   // CBC for those alone who can do no better: with TLS 1.2 it stays out.
-  const bool legacy = self.min_version < Version::tls1_2 && !offer.tls1_2_or_newer();
+  const bool legacy = self.min_version < TlsVersion::tls1_2 && !offer.tls1_2_or_newer();
   if (legacy && SSL_set_strict_cipher_list(hello->ssl, kLegacyCiphers) != 1) {
     return ssl_select_cert_error;
   }
@@ -344,7 +344,7 @@ int Context::Impl::on_alpn(SSL* ssl, const std::uint8_t** out, std::uint8_t* out
 }
 
 Result<std::shared_ptr<const Context>> Context::client(const ClientOptions& options) {
-  if (options.min_version < Version::tls1_2) {
+  if (options.min_version < TlsVersion::tls1_2) {
     return fail(Errc::config, "TLS below 1.2 is not spoken to servers");
   }
   auto impl = std::make_unique<Impl>();

@@ -13,28 +13,11 @@
 
 #include "lib/base/error.h"
 #include "lib/base/pin.h"
+#include "lib/base/tls_settings.h"
 #include "lib/base/tls_version.h"
 #include "lib/base/utc.h"
 
 namespace starttls::tls {
-
-using Version = TlsVersion;
-
-enum class Verification : std::uint8_t {
-  full,  ///< chain to a trusted root, and name
-  none,  ///< encrypt only
-};
-
-/// Who opens and seals the records after the handshake.
-enum class RecordCodecChoice : std::uint8_t {
-  automatic,  ///< our own code where it can (TLS 1.3), else the library's
-  library,    ///< always the library's
-};
-
-struct ChainAndKey {
-  std::string chain;  ///< PEM file, leaf first
-  std::string key;    ///< PEM file; refused where group or others may read it
-};
 
 struct ClientOptions {
   Verification verification = Verification::full;
@@ -42,8 +25,9 @@ struct ClientOptions {
   /// Where there are any, one must be met; with Verification::none they alone decide.
   std::vector<Pin> pins = {};
   std::optional<ChainAndKey> certificate = std::nullopt;  ///< ours, for servers that ask for one
-  Version min_version = Version::tls1_2;
-  Version max_version = Version::tls1_3;  ///< benchmarks compare versions; nothing else lowers it
+  TlsVersion min_version = TlsVersion::tls1_2;
+  TlsVersion max_version =
+      TlsVersion::tls1_3;  ///< benchmarks compare versions; nothing else lowers it
   RecordCodecChoice record_codec = RecordCodecChoice::automatic;
 };
 
@@ -56,7 +40,7 @@ struct ServerOptions {
   /// ALPN identifiers of the protocol (RFC 7301): a client that offers a list must offer one of
   /// them. Empty: ALPN is ignored.
   std::vector<std::string> alpn = {};
-  Version min_version = Version::tls1_2;
+  TlsVersion min_version = TlsVersion::tls1_2;
   RecordCodecChoice record_codec = RecordCodecChoice::automatic;
 };
 

@@ -40,7 +40,7 @@ struct PeerLink {
 
 struct Context::Impl {
   Role role = Role::client;
-  Version min_version = Version::tls1_2;
+  TlsVersion min_version = TlsVersion::tls1_2;
   RecordCodecChoice record_codec = RecordCodecChoice::automatic;
   Verification verification = Verification::full;
   std::vector<Pin> pins;

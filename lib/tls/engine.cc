@@ -14,16 +14,16 @@
 namespace starttls::tls {
 namespace {
 
-Version version_number(const SSL* ssl) noexcept {
+TlsVersion version_number(const SSL* ssl) noexcept {
   switch (SSL_version(ssl)) {
     case TLS1_VERSION:
-      return Version::tls1_0;
+      return TlsVersion::tls1_0;
     case TLS1_1_VERSION:
-      return Version::tls1_1;
+      return TlsVersion::tls1_1;
     case TLS1_2_VERSION:
-      return Version::tls1_2;
+      return TlsVersion::tls1_2;
     default:
-      return Version::tls1_3;
+      return TlsVersion::tls1_3;
   }
 }
 
@@ -60,7 +60,7 @@ struct Engine::Impl {
   PeerLink link;             // hangs on the SSL
   BufferPool& pool;
   const char* version = "";  // static, the library's
-  Version number = Version::tls1_3;
+  TlsVersion number = TlsVersion::tls1_3;
   const SSL_CIPHER* cipher = nullptr;  // static, the library's
   bool resumed = false;
   bool owns_records = true;                   // else the library has them, and stays

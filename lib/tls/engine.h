@@ -19,9 +19,9 @@ namespace starttls::tls {
 
 /// What the session line says of a leg's TLS.
 struct Facts {
-  std::string version;               ///< "TLSv1.3"
-  Version number = Version::tls1_3;  ///< the same, for whoever counts
-  std::string cipher;                ///< "TLS_AES_128_GCM_SHA256"
+  std::string version;                     ///< "TLSv1.3"
+  TlsVersion number = TlsVersion::tls1_3;  ///< the same, for whoever counts
+  std::string cipher;                      ///< "TLS_AES_128_GCM_SHA256"
   bool resumed = false;
   /// With Verification::none: whom the server's certificate claims to be, escaped. Proves nothing.
   std::string unverified_subject;

@@ -39,15 +39,15 @@ std::string alert_words(const Cause& cause) {
   return std::string(SSL_alert_desc_string_long(alert)) + " (alert " + std::to_string(alert) + ")";
 }
 
-std::string_view below(Version version) noexcept {
+std::string_view below(TlsVersion version) noexcept {
   switch (version) {
-    case Version::tls1_0:
+    case TlsVersion::tls1_0:
       return "SSL 3.0";
-    case Version::tls1_1:
+    case TlsVersion::tls1_1:
       return "TLS 1.0";
-    case Version::tls1_2:
+    case TlsVersion::tls1_2:
       return "TLS 1.1 or older";
-    case Version::tls1_3:
+    case TlsVersion::tls1_3:
       return "TLS 1.2 or older";
   }
   return "an old TLS";
@@ -55,7 +55,7 @@ std::string_view below(Version version) noexcept {
 
 }  // namespace
 
-Error take_handshake_error(Role role, Version min_version) {
+Error take_handshake_error(Role role, TlsVersion min_version) {
   const std::string peer = role == Role::client ? "the server" : "the client";
   Cause cause = take_cause();
   std::string words;

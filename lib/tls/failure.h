@@ -9,7 +9,7 @@
 namespace starttls::tls {
 
 /// Why a handshake failed, fit for the client's ears; the library's own words are the evidence.
-[[nodiscard]] Error take_handshake_error(Role role, Version min_version);
+[[nodiscard]] Error take_handshake_error(Role role, TlsVersion min_version);
 
 /// Why a record after the handshake could not be opened or sealed (Errc::tls).
 [[nodiscard]] Error take_record_error();

@@ -31,7 +31,7 @@ bssl::UniquePtr<BIO> reading(std::string_view pem) {
 
 }  // namespace
 
-tls::ChainAndKey PkiFolder::write(const std::string& name, const pki::Identity& id) const {
+ChainAndKey PkiFolder::write(const std::string& name, const pki::Identity& id) const {
   return {write(name + ".pem", id.chain_pem(), 0644), write(name + ".key", id.key_pem(), 0600)};
 }
 

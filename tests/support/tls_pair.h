@@ -24,7 +24,7 @@ namespace starttls::test {
 struct PkiFolder : TemporaryFolder {
   using TemporaryFolder::write;
   /// NAME.pem and NAME.key.
-  [[nodiscard]] tls::ChainAndKey write(const std::string& name, const pki::Identity& id) const;
+  [[nodiscard]] ChainAndKey write(const std::string& name, const pki::Identity& id) const;
 };
 
 inline bool has(std::string_view text, std::string_view part) {

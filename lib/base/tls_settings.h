@@ -1,0 +1,30 @@
+#pragma once
+
+// Settings of TLS that the configuration holds and the TLS library uses.
+
+#include <cstdint>
+#include <string>
+
+namespace starttls {
+
+/// How much of a server's certificate is checked.
+enum class Verification : std::uint8_t {
+  full,  ///< chain to a trusted root, and name
+  none,  ///< encrypt only
+};
+
+/// The code that opens and seals records after the handshake.
+enum class RecordCodecChoice : std::uint8_t {
+  automatic,  ///< our own code if it can (TLS 1.3), otherwise the library's
+  library,    ///< always the library's
+};
+
+/// A certificate chain and its key. Both are paths of PEM files.
+struct ChainAndKey {
+  std::string chain;  ///< leaf first
+  std::string key;    ///< refused if its group or others may read it
+
+  friend bool operator==(const ChainAndKey&, const ChainAndKey&) = default;
+};
+
+}  // namespace starttls
