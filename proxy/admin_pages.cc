@@ -42,10 +42,10 @@ void AdminPages::make(proto::AdminPage page, Reply reply) {
 }
 
 proto::AdminResponse AdminPages::metrics() {
-  metrics::Facts facts{.lost_log_lines = log_.lost_lines(),
-                       .last_reload_successful = last_reload_successful_,
-                       .last_reload = last_reload_,
-                       .process = process_.read()};
+  metrics::Snapshot facts{.lost_log_lines = log_.lost_lines(),
+                          .last_reload_successful = last_reload_successful_,
+                          .last_reload = last_reload_,
+                          .process = process_.read()};
   for (const auto& worker : workers_) facts.buffer_bytes += worker->buffer_bytes();
   for (auto& each : certificates_of(state_.services)) {
     facts.certificates.push_back(

@@ -25,7 +25,7 @@ std::atomic_flag somebody_speaks = ATOMIC_FLAG_INIT;
 thread_local bool speaking = false;
 
 /// Takes no memory: there may be none.
-void tell_standard_error(const char* reason) noexcept {
+void write_standard_error(const char* reason) noexcept {
   std::array<char, 512> line{};
   static_cast<void>(
       std::snprintf(line.data(), line.size(), "starttls-proxy: %s: %.400s\n", kMessage, reason));
@@ -38,7 +38,7 @@ void tell_standard_error(const char* reason) noexcept {
 
 void tell(const char* reason) noexcept {
   auto* const log = current_log.load();
-  if (log == nullptr || !log->last_words(kMessage, reason)) tell_standard_error(reason);
+  if (log == nullptr || !log->last_words(kMessage, reason)) write_standard_error(reason);
 }
 
 [[noreturn]] void on_terminate() noexcept {

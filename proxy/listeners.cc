@@ -62,7 +62,7 @@ Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t wo
       if (!added) return fail(std::move(added.error()));
     }
   }
-  tell_guard();
+  report_guard();
   plan.closed = current_.size() + plan.opened - planned_.size();
   return plan;
 }
@@ -165,7 +165,7 @@ void Listeners::commit() {
   }
   current_ = std::move(planned_);
   planned_.clear();
-  tell_guard();
+  report_guard();
   for (auto& entry : current_) {
     if (!std::exchange(entry.is_new, false)) continue;
     log_.info(
@@ -187,7 +187,7 @@ void Listeners::commit() {
 }
 
 /// Old and new alike, while both may be open.
-void Listeners::tell_guard() {
+void Listeners::report_guard() {
   std::vector<std::uint16_t> ports;
   for (const auto* entries : {&current_, &planned_}) {
     for (const auto& entry : *entries) {

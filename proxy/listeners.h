@@ -73,7 +73,7 @@ class Listeners {
   [[nodiscard]] Result<std::vector<net::Socket>> bind_all(const Address& wanted, net::Taking taking,
                                                           const std::optional<net::Owner>& owner,
                                                           Entry& entry, Plan& plan);
-  void tell_guard();
+  void report_guard();
 
   log::Logger& log_;
   session::LoopGuard& guard_;

@@ -80,10 +80,10 @@ class Server {
                 .run_id = std::random_device{}()},
         descriptors_(net::raise_descriptor_limit()),
         listeners_(log, shared_.loop_guard, inherited),
-        watch_timer_(control_, [this] { look_at_files(); }),
+        watch_timer_(control_, [this] { check_watched_files(); }),
         log_timer_(control_, [this] { tend_log(); }),
-        status_timer_(control_, [this] { tell_status(); }),
-        watchdog_timer_(control_, [this] { tell_alive(); }),
+        status_timer_(control_, [this] { report_status(); }),
+        watchdog_timer_(control_, [this] { report_alive(); }),
         certificates_(control_, log_),
         pages_(control_, state_, workers_, log_),
         admin_(control_, log_, [this](proto::AdminPage page, AdminServer::Reply reply) {
@@ -112,10 +112,10 @@ class Server {
   void tend_log();
   void drain();
   void begin_telling();
-  void tell_status();
-  void tell_alive();
+  void report_status();
+  void report_alive();
   [[nodiscard]] std::string status() const;
-  void look_at_files();
+  void check_watched_files();
   bool reload(std::vector<std::string>& problems);
   bool replace_state(std::vector<std::string>& problems);
   void report(const std::vector<std::string>& problems);
@@ -303,11 +303,11 @@ void Server::begin_telling() {
   if (!notifier_.is_heard()) return;
   notifier_.ready(status());
   status_timer_.start(kStatusInterval);
-  if (notifier_.watchdog()) tell_alive();
+  if (notifier_.watchdog()) report_alive();
 }
 
 /// Only if all loops turn.
-void Server::tell_alive() {
+void Server::report_alive() {
   // Twice as often as it has to be, as sd_watchdog_enabled(3) advises.
   const auto half =
       std::chrono::duration_cast<std::chrono::milliseconds>(*notifier_.watchdog() / 2);
@@ -317,7 +317,7 @@ void Server::tell_alive() {
   });
 }
 
-void Server::tell_status() {
+void Server::report_status() {
   status_timer_.start(kStatusInterval);
   notifier_.status(status());
 }
@@ -332,7 +332,7 @@ std::string Server::status() const {
   return text;
 }
 
-void Server::look_at_files() {
+void Server::check_watched_files() {
   watch_timer_.start(kWatchInterval);
   if (watch_.changed()) {
     waiting_.clear();

@@ -95,7 +95,7 @@ void Worker::keep_warm() {
     });
     if (old == before.end()) {
       pool = std::make_unique<session::WarmPool>(
-          session::Workplace{loop_, shared_.resolver, service->metrics->of_worker(index_)},
+          session::WorkerContext{loop_, shared_.resolver, service->metrics->of_worker(index_)},
           shared_.log, service);
     } else {
       pool = std::move(old->second);
@@ -104,8 +104,8 @@ void Worker::keep_warm() {
   }
 }
 
-std::optional<session::Opened> Worker::take_warm(const session::Service& service,
-                                                 session::LegEvents& events) {
+std::optional<session::UpstreamConnection> Worker::take_warm(const session::Service& service,
+                                                             session::LegEvents& events) {
   const auto pool = warm_.find(&service);
   return pool == warm_.end() ? std::nullopt : pool->second->take(events);
 }
@@ -113,8 +113,8 @@ std::optional<session::Opened> Worker::take_warm(const session::Service& service
 void Worker::on_client(net::Listener::Connection client,
                        const std::shared_ptr<const session::Service>& service) {
   auto session = std::make_unique<session::Session>(
-      session::Environment{loop_, shared_.resolver, shared_.log, *this, shared_.loop_guard,
-                           shared_.clients, service->metrics->of_worker(index_)},
+      session::SessionContext{loop_, shared_.resolver, shared_.log, *this, shared_.loop_guard,
+                              shared_.clients, service->metrics->of_worker(index_)},
       service, std::move(client.stream), client.peer,
       fmt::format("{:08x}.{}.{}", shared_.run_id, index_, next_session_++));
   session::Session& born = *session;

@@ -55,14 +55,14 @@ class Worker final : session::SessionOwner {
   /// What a new configuration means for one worker's listeners: those that are in neither list are
   /// closed. Running sessions keep the service they started with.
   struct ListenerChange {
-    struct Opened {
+    struct NewListener {
       std::uint64_t id;
       net::Socket socket;
       std::shared_ptr<const session::Service> service;
       net::Holder holder = net::Holder::us;
     };
     std::vector<std::pair<std::uint64_t, std::shared_ptr<const session::Service>>> kept;
-    std::vector<Opened> opened;
+    std::vector<NewListener> opened;
   };
 
   /// Before `start`. Errors: system.
@@ -87,8 +87,8 @@ class Worker final : session::SessionOwner {
                  const std::shared_ptr<const session::Service>& service);
   void on_session_ended(session::Session& session) override;
   [[nodiscard]] bool may_linger(session::Session& session) override;
-  [[nodiscard]] std::optional<session::Opened> take_warm(const session::Service& service,
-                                                         session::LegEvents& events) override;
+  [[nodiscard]] std::optional<session::UpstreamConnection> take_warm(
+      const session::Service& service, session::LegEvents& events) override;
   void keep_warm();
   struct Listening {
     std::unique_ptr<net::Listener> listener;

@@ -286,7 +286,7 @@ TEST_CASE("engine: what does not fit into the plaintext's room comes with the ne
     std::vector<std::byte> plain(4);
     std::vector<std::byte> room(100);
     tls::WireOut out{room};
-    tls::Opened opened;
+    tls::OpenedRecords opened;
     REQUIRE(server->engine().open(std::as_bytes(std::span(wire)), plain, out, opened));
     CHECK(opened.consumed == wire.size());
     CHECK(opened.produced == 4);
@@ -772,7 +772,7 @@ TEST_CASE("engine: output that does not fit is an error, not half a record", "[t
   CHECK(ERR_peek_error() == 0);
 
   tls::WireOut none;
-  tls::Opened opened;
+  tls::OpenedRecords opened;
   std::vector<std::byte> plain(tls::kMinPlainRoom);
   const auto opening = client2->engine().open(std::as_bytes(std::span("\x17\x03\x03\x7f\xff", 5)),
                                               plain, none, opened);

@@ -25,8 +25,8 @@ metrics::BuildInfo build() {
 }
 
 /// Facts that do not change.
-metrics::Facts facts() {
-  metrics::Facts facts;
+metrics::Snapshot facts() {
+  metrics::Snapshot facts;
   facts.buffer_bytes = 65536;
   facts.lost_log_lines = 12;
   facts.last_reload = std::chrono::system_clock::time_point{1'700'000'000'500ms};

@@ -108,7 +108,7 @@ Got feed(Codec& codec, std::string_view wire, std::size_t piece = kAll,
     wire.remove_prefix(part.size());
     for (;;) {
       tls::WireOut out{out_room};
-      tls::Opened opened;
+      tls::OpenedRecords opened;
       const auto result = codec.open(part, plain, out, opened);
       REQUIRE(opened.consumed <= part.size());
       REQUIRE(opened.produced <= plain.size());
@@ -352,7 +352,7 @@ TEST_CASE("records: a call without wire brings nothing, and loses nothing", "[tl
   tls::WireOut none;
   std::string got;
   for (std::size_t i = 0; i <= wire.size(); ++i) {
-    tls::Opened opened;
+    tls::OpenedRecords opened;
     REQUIRE(bare.codec->open({}, plain, none, opened));
     CHECK(opened.consumed == 0);
     CHECK(opened.produced == 0);
@@ -724,7 +724,7 @@ TEST_CASE("records: no room for the output is an error, not half a record", "[tl
 
   Bare other;
   std::vector<std::byte> plain(tls::kMinPlainRoom);
-  tls::Opened opened;
+  tls::OpenedRecords opened;
   CHECK_FALSE(other.codec->open(bytes("250 injected"), plain, none, opened));
   CHECK(none.used == 0);
 }

@@ -121,7 +121,7 @@ void Connection::start_tls() {
     if (!step) throw Failure("handshake: " + step.error().reason);
     if (step->done) {
       // What came with the last flight: tickets, and perhaps a greeting.
-      tls::Opened opened;
+      tls::OpenedRecords opened;
       out = memory.make_out();
       if (auto result = engine_->open(wire.subspan(step->consumed), memory.plain, out, opened);
           !result) {
@@ -176,7 +176,7 @@ std::string_view Connection::receive() {
       return as_text(wire);
     } else {
       tls::WireOut out = memory.make_out();
-      tls::Opened opened;
+      tls::OpenedRecords opened;
       const auto result = engine_->open(wire, memory.plain, out, opened);
       if (!result) throw Failure("TLS: " + result.error().reason);
       send_wire(as_text(out.written()));

@@ -98,7 +98,7 @@ void open(benchmark::State& state, const Pair<End>& pair) {
     const bool sealed = seal_batch(*pair.writer, plain, record, wire);
     state.ResumeTiming();
     tls::WireOut out{answer};
-    tls::Opened opened;
+    tls::OpenedRecords opened;
     const auto result = pair.reader->open(wire.written(), opened_room, out, opened);
     if (!sealed || !result || opened.produced != kBatch) {
       state.SkipWithError("not opened");

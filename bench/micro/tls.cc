@@ -96,7 +96,7 @@ Ends shake_hands(const Contexts& contexts, BufferPool& pool, Slabs& slabs,
       if (client_done) rest = to_client.written();
     }
   }
-  tls::Opened opened;
+  tls::OpenedRecords opened;
   to_server.used = 0;
   if (auto result = ends.client->open(rest, slabs.plain, to_server, opened); !result) {
     throw std::runtime_error(result.error().reason);

@@ -125,8 +125,8 @@ void Logger::fault(Level level, Fault fault, std::span<const Field> fields) {
 
 bool Logger::tick() {
   const std::lock_guard lock(mutex_);
-  tell_repeats(false);
-  if (sink_.flush()) tell_loss();
+  report_repeats(false);
+  if (sink_.flush()) report_loss();
   return sink_.waiting() == 0;
 }
 
@@ -134,8 +134,8 @@ void Logger::finish(std::chrono::milliseconds patience) {
   constexpr std::chrono::milliseconds kPoll{5};
   const auto end = std::chrono::steady_clock::now() + patience;
   const std::lock_guard lock(mutex_);
-  tell_repeats(true);
-  tell_loss();
+  report_repeats(true);
+  report_loss();
   while (!sink_.flush() && std::chrono::steady_clock::now() < end) {
     std::this_thread::sleep_for(kPoll);
   }
@@ -156,13 +156,13 @@ bool Logger::last_words(std::string_view message, std::string_view reason) noexc
 
 /// With the lock held, as all that follows.
 void Logger::put(std::string_view line) {
-  if (sink_.flush()) tell_loss();
+  if (sink_.flush()) report_loss();
   if (sink_.write(line)) return;
   ++untold_losses_;
   ++lost_lines_;
 }
 
-void Logger::tell_repeats(bool everything) {
+void Logger::report_repeats(bool everything) {
   for (const auto& [fault, times] : repeats_.take(Repeats::Clock::now(), everything)) {
     const Field fields[] = {{"of", fault.message},  {"service", fault.service}, {"leg", fault.leg},
                             {"error", fault.error}, {"reason", fault.reason},   {"times", times}};
@@ -170,7 +170,7 @@ void Logger::tell_repeats(bool everything) {
   }
 }
 
-void Logger::tell_loss() {
+void Logger::report_loss() {
   if (untold_losses_ == 0) return;
   const Field fields[] = {{"lines", untold_losses_}};
   if (sink_.write(

@@ -100,8 +100,8 @@ class Logger {
 
  private:
   void put(std::string_view line);
-  void tell_repeats(bool everything);
-  void tell_loss();
+  void report_repeats(bool everything);
+  void report_loss();
 
   std::atomic<Level> level_;
   std::atomic<Format> format_;

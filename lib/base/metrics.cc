@@ -183,7 +183,7 @@ std::shared_ptr<Service> Registry::service(const std::string& name) {
   return service;
 }
 
-std::string Registry::text(const Facts& facts) const {
+std::string Registry::text(const Snapshot& facts) const {
   std::vector<Shown> services;
   {
     const std::lock_guard lock(mutex_);

@@ -43,7 +43,7 @@
 //
 // The opener's and the pool's tally is their service's on their loop's worker; what the pool opens
 // is counted like the rest. All else on the page is nobody's to count, and is given to `text` by
-// whoever answers the request (Facts).
+// whoever answers the request (Snapshot).
 
 #include <array>
 #include <chrono>
@@ -270,7 +270,7 @@ struct CertificateExpiry {
 };
 
 /// What is true when a page is asked for, and is nobody's to count.
-struct Facts {
+struct Snapshot {
   std::uint64_t buffer_bytes = 0;    ///< BufferPool::used_bytes of all workers
   std::uint64_t lost_log_lines = 0;  ///< Logger::lost_lines
   bool last_reload_successful = true;
@@ -302,7 +302,7 @@ class Registry {
   [[nodiscard]] std::shared_ptr<Service> service(const std::string& name);
 
   /// The whole page. The same families, services and series in the same order each time.
-  [[nodiscard]] std::string text(const Facts& facts) const;
+  [[nodiscard]] std::string text(const Snapshot& facts) const;
 
  private:
   unsigned workers_;

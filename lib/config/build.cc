@@ -75,7 +75,7 @@ void expand_all(Value& value, const std::string& path, const Source& source, Fin
   }
 }
 
-void read(Section& section, const Source& source, Findings& findings, Target target) {
+void read(Section& section, const Source& source, Findings& findings, Output target) {
   for (auto& setting : section.settings) {
     const auto before = findings.size();
     expand_all(setting.value, setting.path, source, findings, target.config.secret_files);

@@ -40,14 +40,14 @@ constexpr Choice<TlsVersion> kDownstreamVersions[] = {{"1.0", TlsVersion::tls1_0
 
 /// Where a member of `certificates` goes: into the pair of the list that is being read, or into the
 /// only one of a command line.
-ChainAndKey& current_certificate(Target& target) {
+ChainAndKey& current_certificate(Output& target) {
   auto& all = target.service.downstream.certificates;
   if (all.empty()) all.emplace_back();
   return all.back();
 }
 
 /// A table whose members are keys of their own, some of them required.
-void read_members(const Input& input, Target& target, std::vector<std::string_view> missing) {
+void read_members(const Input& input, Output& target, std::vector<std::string_view> missing) {
   for (const auto& member : input.value.elements) {
     const std::string path = std::string(input.path) + "." + member.key;
     if (const Key* const key = find_key(path)) {
@@ -63,14 +63,14 @@ void read_members(const Input& input, Target& target, std::vector<std::string_vi
   }
 }
 
-void read_chain_and_key(const Input& input, Target& target) {
+void read_chain_and_key(const Input& input, Output& target) {
   read_members(input, target, {"chain", "key"});
 }
 
 constexpr std::string_view kChainAndKey = R"({ chain = "a.pem", key = "a.key" })";
 
 /// One table of `certificates`.
-void read_certificate(const Input& input, Target& target) {
+void read_certificate(const Input& input, Output& target) {
   auto& all = target.service.downstream.certificates;
   all.emplace_back();
   read_chain_and_key(input, target);
@@ -86,7 +86,7 @@ void read_certificate(const Input& input, Target& target) {
   reject(input, "names " + shown(*written, chain) + " twice");
 }
 
-void read_certificates(const Input& input, Target& target) {
+void read_certificates(const Input& input, Output& target) {
   if (input.value.kind != Value::Kind::list) {
     reject_kind(input, "a list such as [" + std::string(kChainAndKey) + "]");
     return;
@@ -102,7 +102,7 @@ void read_certificates(const Input& input, Target& target) {
 }
 
 /// An empty table, which is the default, means none.
-void read_client_certificate(const Input& input, Target& target) {
+void read_client_certificate(const Input& input, Output& target) {
   if (input.value.kind != Value::Kind::table) {
     reject_kind(input, "a table such as " + std::string(kChainAndKey));
   } else if (!input.value.elements.empty()) {
@@ -110,7 +110,7 @@ void read_client_certificate(const Input& input, Target& target) {
   }
 }
 
-void read_destinations(const Input& input, Target& target) {
+void read_destinations(const Input& input, Output& target) {
   constexpr std::string_view kWanted = "an array of tables: write [[service.destination]]";
   if (input.value.kind != Value::Kind::list) {
     reject_kind(input, kWanted);
@@ -133,114 +133,114 @@ constexpr Key kKeys[] = {
      .operand = "N",
      .help = "event loops, one thread each; 0 = one per CPU",
      .read = [](const Input& in,
-                Target& t) { read_number(in, 0, kMaxWorkers, t.config.proxy.workers); }},
+                Output& t) { read_number(in, 0, kMaxWorkers, t.config.proxy.workers); }},
     {.path = "proxy.hostname",
      .flag = "--hostname",
      .operand = "NAME",
      .help = "our name in EHLO and in replies of our own [the system's]",
-     .read = [](const Input& in, Target& t) { read_helo_name(in, t.config.proxy.hostname); }},
+     .read = [](const Input& in, Output& t) { read_helo_name(in, t.config.proxy.hostname); }},
     {.path = "proxy.user",
      .flag = "--user",
      .operand = "NAME",
      .help = "started as root: become this user once sockets are bound",
      .read = [](const Input& in,
-                Target& t) { static_cast<void>(read_text(in, t.config.proxy.user)); }},
+                Output& t) { static_cast<void>(read_text(in, t.config.proxy.user)); }},
     {.path = "proxy.drain_timeout",
      .flag = "--drain-timeout",
      .operand = "TIME",
      .help = "how long running sessions may take after TERM [30s]",
-     .read = [](const Input& in, Target& t) { read_duration(in, t.config.proxy.drain_timeout); }},
+     .read = [](const Input& in, Output& t) { read_duration(in, t.config.proxy.drain_timeout); }},
     {.path = "proxy.max_sessions",
      .flag = "--max-sessions",
      .operand = "N",
      .help = "sessions at once; 0 = what RLIMIT_NOFILE allows",
      .read = [](const Input& in,
-                Target& t) { read_number(in, 0, kMaxSessions, t.config.proxy.max_sessions); }},
+                Output& t) { read_number(in, 0, kMaxSessions, t.config.proxy.max_sessions); }},
     {.path = "proxy.sandbox",
      .flag = "--sandbox",
      .operand = "BOOL",
      .help = "false: keep rights that are not needed after start-up [true]",
-     .read = [](const Input& in, Target& t) { read_boolean(in, t.config.proxy.sandbox); }},
+     .read = [](const Input& in, Output& t) { read_boolean(in, t.config.proxy.sandbox); }},
     {.path = "proxy.record_codec",
      .flag = "--record-codec",
      .operand = "WHICH",
      .help = "auto, or ssl: TLS records by the library alone [auto]",
      .read = [](const Input& in,
-                Target& t) { read_choice(in, kRecordCodecs, t.config.proxy.record_codec); }},
+                Output& t) { read_choice(in, kRecordCodecs, t.config.proxy.record_codec); }},
 
     {.path = "log.level",
      .flag = "--log-level",
      .operand = "LEVEL",
      .help = "error, warn, info or debug [info]",
-     .read = [](const Input& in, Target& t) { read_choice(in, kLevels, t.config.log.level); }},
+     .read = [](const Input& in, Output& t) { read_choice(in, kLevels, t.config.log.level); }},
     {.path = "log.format",
      .flag = "--log-format",
      .operand = "FORMAT",
      .help = "text or json [text]",
-     .read = [](const Input& in, Target& t) { read_choice(in, kFormats, t.config.log.format); }},
+     .read = [](const Input& in, Output& t) { read_choice(in, kFormats, t.config.log.format); }},
     {.path = "log.file",
      .flag = "--log-file",
      .operand = "FILE",
      .help = "where the log goes [standard error]",
-     .read = [](const Input& in, Target& t) { read_path(in, t.config.log.file); }},
+     .read = [](const Input& in, Output& t) { read_path(in, t.config.log.file); }},
 
     {.path = "admin.listen",
      .flag = "--admin",
      .operand = "ADDRESS",
      .help = "IP:PORT or unix:PATH: metrics and health over HTTP [off]",
-     .read = [](const Input& in, Target& t) { read_admin_listen(in, t.config.admin.listen); }},
+     .read = [](const Input& in, Output& t) { read_admin_listen(in, t.config.admin.listen); }},
 
     {.path = "timeouts.connect",
      .flag = "--connect-timeout",
      .operand = "TIME",
      .help = "one address: TCP established [10s]",
-     .read = [](const Input& in, Target& t) { read_duration(in, t.service.timeouts.connect); }},
+     .read = [](const Input& in, Output& t) { read_duration(in, t.service.timeouts.connect); }},
     {.path = "timeouts.handshake",
      .flag = "--handshake-timeout",
      .operand = "TIME",
      .help = "one TLS handshake [10s]",
-     .read = [](const Input& in, Target& t) { read_duration(in, t.service.timeouts.handshake); }},
+     .read = [](const Input& in, Output& t) { read_duration(in, t.service.timeouts.handshake); }},
     {.path = "timeouts.prelude",
      .flag = "--prelude-timeout",
      .operand = "TIME",
      .help = "accept until the client is greeted [30s]",
-     .read = [](const Input& in, Target& t) { read_duration(in, t.service.timeouts.prelude); }},
+     .read = [](const Input& in, Output& t) { read_duration(in, t.service.timeouts.prelude); }},
     {.path = "timeouts.command",
      .flag = "--command-timeout",
      .operand = "TIME",
      .help = "each command of the client until the relay starts [5m]",
-     .read = [](const Input& in, Target& t) { read_duration(in, t.service.timeouts.command); }},
+     .read = [](const Input& in, Output& t) { read_duration(in, t.service.timeouts.command); }},
     {.path = "timeouts.idle",
      .flag = "--idle-timeout",
      .operand = "TIME",
      .help = "relay: no byte either way [35m]",
-     .read = [](const Input& in, Target& t) { read_duration(in, t.service.timeouts.idle); }},
+     .read = [](const Input& in, Output& t) { read_duration(in, t.service.timeouts.idle); }},
 
     {.path = "service.name",
      .flag = "",  // the protocol's name
      .operand = "",
      .help = "the label in logs and metrics",
      .required = true,
-     .read = [](const Input& in, Target& t) { read_label(in, t.service.name); }},
+     .read = [](const Input& in, Output& t) { read_label(in, t.service.name); }},
     {.path = "service.protocol",
      .flag = "--protocol",
      .operand = "NAME",
      .help = "what client and server speak, e.g. smtp",
      .required = true,
-     .read = [](const Input& in, Target& t) { read_protocol(in, t.service.protocol); }},
+     .read = [](const Input& in, Output& t) { read_protocol(in, t.service.protocol); }},
     {.path = "service.listen",
      .flag = "--listen",
      .operand = "ADDRESS",
      .help = "IP:PORT, [IPv6]:PORT, unix:PATH or systemd:NAME; repeatable",
      .required = true,
-     .read = [](const Input& in, Target& t) { read_listen(in, t.service.listen); }},
+     .read = [](const Input& in, Output& t) { read_listen(in, t.service.listen); }},
 
     {.path = "service.downstream.tls",
      .flag = "--downstream-tls",
      .operand = "MODE",
      .help = "none, opportunistic, starttls or implicit [none]",
      .read = [](const Input& in,
-                Target& t) { read_choice(in, kTlsModes, t.service.downstream.tls); }},
+                Output& t) { read_choice(in, kTlsModes, t.service.downstream.tls); }},
     {.path = "service.downstream.certificates",
      .flag = "",  // one pair: the flags of its members
      .operand = "",
@@ -251,48 +251,48 @@ constexpr Key kKeys[] = {
      .operand = "FILE",
      .help = "PEM file: our certificate, then those that lead to its CA",
      .read = [](const Input& in,
-                Target& t) { read_required_file(in, current_certificate(t).chain); }},
+                Output& t) { read_required_file(in, current_certificate(t).chain); }},
     {.path = "service.downstream.certificates.key",
      .flag = "--key",
      .operand = "FILE",
      .help = "PEM file: its private key",
      .read = [](const Input& in,
-                Target& t) { read_required_file(in, current_certificate(t).key); }},
+                Output& t) { read_required_file(in, current_certificate(t).key); }},
     {.path = "service.downstream.client_ca",
      .flag = "--client-ca",
      .operand = "FILE",
      .help = "clients must show a certificate of a CA in it",
      .read = [](const Input& in,
-                Target& t) { read_readable_file(in, t.service.downstream.client_ca); }},
+                Output& t) { read_readable_file(in, t.service.downstream.client_ca); }},
     {.path = "service.downstream.min_tls",
      .flag = "--downstream-min-tls",
      .operand = "VERSION",
      .help = "1.2 or 1.3; 1.0 or 1.1 for an old device [1.2]",
      .read = [](const Input& in,
-                Target& t) { read_choice(in, kDownstreamVersions, t.service.downstream.min_tls); }},
+                Output& t) { read_choice(in, kDownstreamVersions, t.service.downstream.min_tls); }},
     {.path = "service.downstream.ticket_keys",
      .flag = "--ticket-keys",
      .operand = "FILE",
      .help = "keys shared by replicas, which resume each other's sessions",
      .read = [](const Input& in,
-                Target& t) { read_readable_file(in, t.service.downstream.ticket_keys); }},
+                Output& t) { read_readable_file(in, t.service.downstream.ticket_keys); }},
     {.path = "service.downstream.allow",
      .flag = "--allow",
      .operand = "NETWORK",
      .help = "who may connect, e.g. 192.168.1.0/24; may be repeated",
-     .read = [](const Input& in, Target& t) { read_networks(in, t.service.downstream.allow); }},
+     .read = [](const Input& in, Output& t) { read_networks(in, t.service.downstream.allow); }},
     {.path = "service.downstream.proxy_protocol",
      .flag = "--proxy-protocol",
      .operand = "NETWORK",
      .help = "balancers, which begin with a PROXY header; may be repeated",
      .read = [](const Input& in,
-                Target& t) { read_networks(in, t.service.downstream.proxy_protocol); }},
+                Output& t) { read_networks(in, t.service.downstream.proxy_protocol); }},
     {.path = "service.downstream.max_per_client",
      .flag = "--max-per-client",
      .operand = "N",
      .help = "sessions of one client address at once; 0 = no limit",
      .read =
-         [](const Input& in, Target& t) {
+         [](const Input& in, Output& t) {
            read_number(in, 0, kMostPerClient, t.service.downstream.max_per_client);
          }},
 
@@ -301,36 +301,36 @@ constexpr Key kKeys[] = {
      .operand = "ADDRESS",
      .help = "HOST:PORT or unix:PATH, repeated: tried in order; original-destination",
      .required = true,
-     .read = [](const Input& in, Target& t) { read_upstream(in, t.service.upstream); }},
+     .read = [](const Input& in, Output& t) { read_upstream(in, t.service.upstream); }},
     {.path = "service.upstream.tls",
      .flag = "--upstream-tls",
      .operand = "MODE",
      .help = "none, opportunistic, starttls or implicit [starttls]",
      .read = [](const Input& in,
-                Target& t) { read_choice(in, kTlsModes, t.service.upstream.tls); }},
+                Output& t) { read_choice(in, kTlsModes, t.service.upstream.tls); }},
     {.path = "service.upstream.verify",
      .flag = "--verify",
      .operand = "HOW",
      .help = "full (chain and name) or none [full]",
      .read = [](const Input& in,
-                Target& t) { read_choice(in, kVerifyWords, t.service.upstream.verify); }},
+                Output& t) { read_choice(in, kVerifyWords, t.service.upstream.verify); }},
     {.path = "service.upstream.server_name",
      .flag = "--server-name",
      .operand = "NAME",
      .help = "SNI, and the name verified [HOST of --upstream]",
      .read = [](const Input& in,
-                Target& t) { read_server_name(in, t.service.upstream.server_name); }},
+                Output& t) { read_server_name(in, t.service.upstream.server_name); }},
     {.path = "service.upstream.ca_file",
      .flag = "--ca-file",
      .operand = "FILE",
      .help = "PEM file of trusted CAs [the system's]",
      .read = [](const Input& in,
-                Target& t) { read_readable_file(in, t.service.upstream.ca_file); }},
+                Output& t) { read_readable_file(in, t.service.upstream.ca_file); }},
     {.path = "service.upstream.pins",
      .flag = "--pin",
      .operand = "PIN",
      .help = "sha256:BASE64 of the server's public key; may be repeated",
-     .read = [](const Input& in, Target& t) { read_pins(in, t.service.upstream.pins); }},
+     .read = [](const Input& in, Output& t) { read_pins(in, t.service.upstream.pins); }},
     {.path = "service.upstream.certificate",
      .flag = "",  // its members have flags
      .operand = "",
@@ -341,42 +341,42 @@ constexpr Key kKeys[] = {
      .operand = "FILE",
      .help = "PEM file: our certificate for servers that ask for one",
      .read = [](const Input& in,
-                Target& t) { read_required_file(in, t.service.upstream.certificate.chain); }},
+                Output& t) { read_required_file(in, t.service.upstream.certificate.chain); }},
     {.path = "service.upstream.certificate.key",
      .flag = "--upstream-key",
      .operand = "FILE",
      .help = "PEM file: its private key",
      .read = [](const Input& in,
-                Target& t) { read_required_file(in, t.service.upstream.certificate.key); }},
+                Output& t) { read_required_file(in, t.service.upstream.certificate.key); }},
     {.path = "service.upstream.min_tls",
      .flag = "--min-tls",
      .operand = "VERSION",
      .help = "1.2 or 1.3 [1.2]",
      .read = [](const Input& in,
-                Target& t) { read_choice(in, kUpstreamVersions, t.service.upstream.min_tls); }},
+                Output& t) { read_choice(in, kUpstreamVersions, t.service.upstream.min_tls); }},
     {.path = "service.upstream.send_proxy",
      .flag = "--send-proxy",
      .operand = "VERSION",
      .help = "v1 or v2: a PROXY header tells the server who the client is",
      .read = [](const Input& in,
-                Target& t) { read_choice(in, kSendProxyWords, t.service.upstream.send_proxy); }},
+                Output& t) { read_choice(in, kSendProxyWords, t.service.upstream.send_proxy); }},
     {.path = "service.upstream.source",
      .flag = "--source",
      .operand = "WHOSE",
      .help = "client: connect from the client's own address",
-     .read = [](const Input& in, Target& t) { read_source(in, t.service.upstream.from_client); }},
+     .read = [](const Input& in, Output& t) { read_source(in, t.service.upstream.from_client); }},
     {.path = "service.upstream.greeting_text",
      .flag = "--greeting-text",
      .operand = "BOOL",
      .help = "false: our own words in the greeting [true]",
      .read = [](const Input& in,
-                Target& t) { read_boolean(in, t.service.upstream.greeting_text); }},
+                Output& t) { read_boolean(in, t.service.upstream.greeting_text); }},
     {.path = "service.upstream.warm",
      .flag = "--warm",
      .operand = "N",
      .help = "connections a worker keeps ready past their handshake [0]",
      .read = [](const Input& in,
-                Target& t) { read_number(in, 0, kMaxWarm, t.service.upstream.warm); }},
+                Output& t) { read_number(in, 0, kMaxWarm, t.service.upstream.warm); }},
 
     {.path = "service.destination",
      .flag = "",  // a table with rows
@@ -388,13 +388,13 @@ constexpr Key kKeys[] = {
      .operand = "",
      .help = "the addresses that the row is about",
      .read = [](const Input& in,
-                Target& t) { read_networks(in, t.service.destinations.back().networks); }},
+                Output& t) { read_networks(in, t.service.destinations.back().networks); }},
     {.path = "service.destination.server_name",
      .flag = "",
      .operand = "",
      .help = "SNI, and the name verified",
      .read =
-         [](const Input& in, Target& t) {
+         [](const Input& in, Output& t) {
            read_server_name(in, t.service.destinations.back().server_name.emplace());
          }},
     {.path = "service.destination.verify",
@@ -402,7 +402,7 @@ constexpr Key kKeys[] = {
      .operand = "",
      .help = "full or none",
      .read =
-         [](const Input& in, Target& t) {
+         [](const Input& in, Output& t) {
            read_choice(in, kVerifyWords, t.service.destinations.back().verify.emplace());
          }},
     {.path = "service.destination.pins",
@@ -410,13 +410,13 @@ constexpr Key kKeys[] = {
      .operand = "",
      .help = "public keys, any one must match",
      .read = [](const Input& in,
-                Target& t) { read_pins(in, t.service.destinations.back().pins.emplace()); }},
+                Output& t) { read_pins(in, t.service.destinations.back().pins.emplace()); }},
     {.path = "service.destination.tls",
      .flag = "",
      .operand = "",
      .help = "none, opportunistic, starttls or implicit",
      .read =
-         [](const Input& in, Target& t) {
+         [](const Input& in, Output& t) {
            read_choice(in, kTlsModes, t.service.destinations.back().tls.emplace());
          }},
 };

@@ -32,7 +32,7 @@ struct Input {
 
 /// Where values go. `timeouts.*` goes to a service as well: read from the file's own section, that
 /// is the model of which all services begin as copies.
-struct Target {
+struct Output {
   Config& config;
   Service& service;
 };
@@ -47,7 +47,7 @@ struct Key {
   std::string_view help;     ///< one line
   bool required = false;
   /// Checks the value and stores it; whatever is wrong becomes a finding.
-  void (*read)(const Input& input, Target& target) = nullptr;
+  void (*read)(const Input& input, Output& target) = nullptr;
 };
 
 /// THE TABLE.

@@ -154,7 +154,7 @@ void Loop::on_idle() {
   std::vector<std::function<void()>> tasks;
   tasks.swap(deferred_);
   for (auto& task : tasks) task();
-  steps_.on_turn(turn_);
+  turn_budget_.on_turn(turn_);
 }
 
 void expect_success(int status) {

@@ -16,7 +16,7 @@
 #include "lib/base/buffer.h"
 #include "lib/base/descriptor.h"
 #include "lib/base/error.h"
-#include "lib/net/steps.h"
+#include "lib/net/turn_budget.h"
 
 namespace starttls::net {
 
@@ -63,7 +63,7 @@ class Loop {
   [[nodiscard]] BufferPool& pool() noexcept { return pool_; }
 
   /// What takes long, and has to leave the others their turn.
-  [[nodiscard]] Steps& steps() noexcept { return steps_; }
+  [[nodiscard]] TurnBudget& turn_budget() noexcept { return turn_budget_; }
 
   /// Counts turns: a stream knows by it when its budget begins anew.
   [[nodiscard]] std::uint64_t turn() const noexcept { return turn_; }
@@ -95,7 +95,7 @@ class Loop {
   BufferPool pool_;
   std::vector<Stream*> waiting_;
   std::vector<std::function<void()>> deferred_;
-  Steps steps_{precise_now, [this] { wake_next_turn(); }};
+  TurnBudget turn_budget_{precise_now, [this] { wake_next_turn(); }};
   std::uint64_t turn_ = 0;
   Descriptor spare_;
   std::mutex mutex_;  // guards tasks_

@@ -63,7 +63,7 @@ void Leg::start_relay() {
   if (!peer_ended_) read();  // with the larger slab
 }
 
-void Leg::start_implicit_tls(std::unique_ptr<tls::Engine> engine, net::Steps::Lane lane) {
+void Leg::start_implicit_tls(std::unique_ptr<tls::Engine> engine, net::TurnBudget::Lane lane) {
   engine_ = std::move(engine);
   lane_ = lane;
   security_ = Security::handshaking;
@@ -73,7 +73,7 @@ void Leg::start_implicit_tls(std::unique_ptr<tls::Engine> engine, net::Steps::La
 }
 
 Result<> Leg::start_tls(std::string_view go_ahead, std::unique_ptr<tls::Engine> engine,
-                        net::Steps::Lane lane) {
+                        net::TurnBudget::Lane lane) {
   if (!input_.empty() || stream_->has_pending_input()) {
     return fail(Errc::attack, "data in the clear behind STARTTLS", peer_words(input_.view()));
   }
@@ -82,10 +82,10 @@ Result<> Leg::start_tls(std::string_view go_ahead, std::unique_ptr<tls::Engine> 
   return {};
 }
 
-/// Storms of clients are served in turns; see net::Steps.
+/// Storms of clients are served in turns; see net::TurnBudget.
 void Leg::step_handshake(std::span<const std::byte> wire) {
   auto& loop = stream_->loop();
-  if (loop.steps().has_room(loop.turn())) {
+  if (loop.turn_budget().has_room(loop.turn())) {
     advance_handshake(wire);
     return;
   }
@@ -95,7 +95,8 @@ void Leg::step_handshake(std::span<const std::byte> wire) {
     advance_handshake(std::as_bytes(std::span{step->wire.view()}));
     read();
   };
-  waiting_step_.reset(new WaitingStep{PooledText{loop.pool()}, {loop.steps(), lane_, on_turn}});
+  waiting_step_.reset(
+      new WaitingStep{PooledText{loop.pool()}, {loop.turn_budget(), lane_, on_turn}});
   waiting_step_->wire.append(as_text(wire));
 }
 
@@ -113,7 +114,8 @@ void Leg::advance_handshake(std::span<const std::byte> wire) {
     return;
   }
   tls::WireOut out{stream_->loop().wire_slab()};
-  const auto progress = stream_->loop().steps().run([&] { return engine_->handshake(wire, out); });
+  const auto progress =
+      stream_->loop().turn_budget().run([&] { return engine_->handshake(wire, out); });
   stream_->write(out.written());
   if (!out.written().empty()) hello_answered_ = true;
   if (!progress) {
@@ -150,7 +152,7 @@ void Leg::open(std::span<const std::byte> wire) {
   for (;;) {
     const auto plain = stream_->loop().plain_slab();
     tls::WireOut out{stream_->loop().wire_slab()};
-    tls::Opened opened;
+    tls::OpenedRecords opened;
     const auto result = engine_->open(wire, plain, out, opened);
     stream_->write(out.written());  // before the session writes by way of the same slab
     wire = wire.subspan(opened.consumed);

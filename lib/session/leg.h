@@ -107,13 +107,13 @@ class Leg final : public Endpoint, net::StreamEvents {
   /// From here on what arrives is handed on; what waits in `input()` first, from inside this call.
   void start_relay();
 
-  /// TLS from the first byte, those in `input()` included. Steps of the handshake wait in `lane`.
-  /// Errors of the handshake come by `on_leg_failed`.
-  void start_implicit_tls(std::unique_ptr<tls::Engine> engine, net::Steps::Lane lane);
+  /// TLS from the first byte, those in `input()` included. TurnBudget of the handshake wait in
+  /// `lane`. Errors of the handshake come by `on_leg_failed`.
+  void start_implicit_tls(std::unique_ptr<tls::Engine> engine, net::TurnBudget::Lane lane);
   /// STARTTLS: writes `go_ahead` (may be empty) and begins the handshake. Errors: attack, and then
   /// nothing was written.
   [[nodiscard]] Result<> start_tls(std::string_view go_ahead, std::unique_ptr<tls::Engine> engine,
-                                   net::Steps::Lane lane);
+                                   net::TurnBudget::Lane lane);
 
   void write(std::span<const std::byte> plaintext) override;
   void write(std::string_view text) { write(std::as_bytes(std::span{text})); }
@@ -182,10 +182,10 @@ class Leg final : public Endpoint, net::StreamEvents {
   /// is not read meanwhile.
   struct WaitingStep {
     PooledText wire;
-    net::Steps::Place place;
+    net::TurnBudget::Place place;
   };
   std::unique_ptr<WaitingStep> waiting_step_;
-  net::Steps::Lane lane_;        // of the handshake's steps
+  net::TurnBudget::Lane lane_;   // of the handshake's steps
   bool hello_answered_ = false;  // something of the handshake has been written
   Security security_ = Security::clear;
   Delivery delivery_ = Delivery::collect;

@@ -8,7 +8,7 @@
 #include "lib/base/metrics.h"
 #include "lib/base/side.h"
 #include "lib/config/config.h"
-#include "lib/net/steps.h"
+#include "lib/net/turn_budget.h"
 #include "lib/proto/protocols.h"
 #include "lib/session/own_name.h"
 #include "lib/tls/context.h"
@@ -33,7 +33,7 @@ struct Service {
   std::shared_ptr<metrics::Service> metrics;           ///< never null: each worker its own tally
 
   /// The queue in which the handshakes of a leg wait; the same one after a reload.
-  [[nodiscard]] net::Steps::Lane lane(Side side) const noexcept {
+  [[nodiscard]] net::TurnBudget::Lane lane(Side side) const noexcept {
     return {.service = metrics.get(), .side = side};
   }
 };

@@ -24,7 +24,7 @@ constexpr std::chrono::milliseconds kEndPoll{1000};
 
 }  // namespace
 
-Session::Session(Environment environment, std::shared_ptr<const Service> service,
+Session::Session(SessionContext environment, std::shared_ptr<const Service> service,
                  net::Stream::Ptr client, const net::SocketAddress& peer, std::string id)
     : env_(environment),
       service_(std::move(service)),
@@ -349,7 +349,7 @@ void Session::finish(Outcome outcome, std::string reason) {
   outcome_ = outcome;
   reason_ = std::move(reason);
   if (opener_ != nullptr) {
-    Opened opened = opener_->take(*this);
+    UpstreamConnection opened = opener_->take(*this);
     adopt(opened);
   }
   last_activity_ = env_.loop.now();

@@ -77,14 +77,14 @@ class SessionOwner {
   /// are too many such, and it ends without waiting for the client's FIN.
   [[nodiscard]] virtual bool may_linger(Session& session) = 0;
   /// A connection to the service's server that is ready, if one is kept; it tells `events`.
-  [[nodiscard]] virtual std::optional<Opened> take_warm(const Service& service,
-                                                        LegEvents& events) = 0;
+  [[nodiscard]] virtual std::optional<UpstreamConnection> take_warm(const Service& service,
+                                                                    LegEvents& events) = 0;
 
  protected:
   ~SessionOwner() = default;
 };
 
-struct Environment {
+struct SessionContext {
   net::Loop& loop;
   net::Resolver& resolver;
   log::Logger& log;
@@ -102,8 +102,8 @@ class Session final : LegEvents, OpenerEvents {
 
   /// Takes a connected client. `peer` is where it was accepted from, `id` stands in every line
   /// about the session.
-  Session(Environment environment, std::shared_ptr<const Service> service, net::Stream::Ptr client,
-          const net::SocketAddress& peer, std::string id);
+  Session(SessionContext environment, std::shared_ptr<const Service> service,
+          net::Stream::Ptr client, const net::SocketAddress& peer, std::string id);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
@@ -175,9 +175,9 @@ class Session final : LegEvents, OpenerEvents {
   [[nodiscard]] bool may_handshake();
   void begin();
   void connect();
-  void adopt(Opened& opened);
-  void go_on_with(Opened opened);
-  void greet_client(const Opened& opened);
+  void adopt(UpstreamConnection& opened);
+  void go_on_with(UpstreamConnection opened);
+  void greet_client(const UpstreamConnection& opened);
 
   // While the downstream role stands between the streams.
   [[nodiscard]] bool dialogue_goes_on(proto::Verdict verdict);
@@ -230,7 +230,7 @@ class Session final : LegEvents, OpenerEvents {
                  Repetition repetition = Repetition::counted);
   void log_session();
 
-  Environment env_;
+  SessionContext env_;
   std::shared_ptr<const Service> service_;
   std::string id_;
   std::string client_name_;

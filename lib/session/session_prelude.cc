@@ -79,7 +79,7 @@ bool Session::admit() {
 
 /// More handshakes wait than this loop can do in time. False: the client has been refused.
 bool Session::may_handshake() {
-  if (!env_.loop.steps().is_full(service_->lane(Side::downstream))) return true;
+  if (!env_.loop.turn_budget().is_full(service_->lane(Side::downstream))) return true;
   fail(Error{Errc::limit, "too many TLS handshakes are waiting"});
   return false;
 }
@@ -115,8 +115,8 @@ void Session::connect() {
   }
   const auto give_up_at = accepted_at_ + service_->config.timeouts.prelude;
   opener_ =
-      std::make_unique<UpstreamOpener>(Workplace{env_.loop, env_.resolver, env_.metrics}, target_,
-                                       give_up_at, static_cast<OpenerEvents&>(*this));
+      std::make_unique<UpstreamOpener>(WorkerContext{env_.loop, env_.resolver, env_.metrics},
+                                       target_, give_up_at, static_cast<OpenerEvents&>(*this));
   if (target_.upstream().send_proxy != config::SendProxy::no) {
     opener_->begin_with(proxy_header(target_, identity_, client_));
   }
@@ -146,21 +146,21 @@ void Session::on_not_opened(const Error& error) {
 }
 
 void Session::on_opened() {
-  Opened opened = opener_->take(*this);
+  UpstreamConnection opened = opener_->take(*this);
   // It is in the middle of its own call; an idle session keeps nothing of it.
   env_.loop.defer([done = std::shared_ptr<UpstreamOpener>(std::move(opener_))] {});
   go_on_with(std::move(opened));
 }
 
 /// What was reached, whether it is of use or not.
-void Session::adopt(Opened& opened) {
+void Session::adopt(UpstreamConnection& opened) {
   server_ = std::move(opened.leg);
   server_name_ = std::move(opened.server);
   address_index_ = opened.address_index;
   connected_at_ = opened.connected_at;
 }
 
-void Session::go_on_with(Opened opened) {
+void Session::go_on_with(UpstreamConnection opened) {
   adopt(opened);
   if (relays_from_first_byte(service_->config.downstream.tls, target_.upstream().tls)) {
     start_plain_relay();
@@ -169,7 +169,7 @@ void Session::go_on_with(Opened opened) {
   }
 }
 
-void Session::greet_client(const Opened& opened) {
+void Session::greet_client(const UpstreamConnection& opened) {
   greeted_at_ = net::Loop::precise_now();
   client_.limit_input(Leg::kMaxInput);
   env_.metrics.prelude_ended(greeted_at_ - born_at_);

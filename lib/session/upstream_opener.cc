@@ -18,30 +18,31 @@ proto::RoleSettings role_settings(const Target& target, TlsMode upstream) {
           .tag = random_token()};
 }
 
-UpstreamOpener::UpstreamOpener(Workplace workplace, Target& target,
+UpstreamOpener::UpstreamOpener(WorkerContext context, Target& target,
                                std::chrono::milliseconds give_up_at, OpenerEvents& events)
-    : loop_(workplace.loop),
-      metrics_(workplace.metrics),
+    : loop_(context.loop),
+      metrics_(context.metrics),
       target_(target),
       give_up_at_(give_up_at),
       events_(events),
-      resolver_(workplace.resolver),
+      resolver_(context.resolver),
       deadline_(loop_, [this] { on_deadline(); }) {}
 
 void UpstreamOpener::start() {
   connect();
 }
 
-Opened UpstreamOpener::take(LegEvents& events) {
+UpstreamConnection UpstreamOpener::take(LegEvents& events) {
   over_ = true;
   connector_.reset();
   deadline_.stop();
-  Opened opened{.leg = std::move(leg_),
-                .server = server_,
-                .address_index = address_index_,
-                .greeting = role_ == nullptr ? std::string{} : role_->greeting(),
-                .fallback_reason = role_ == nullptr ? std::string{} : role_->fallback_reason(),
-                .connected_at = connected_at_};
+  UpstreamConnection opened{
+      .leg = std::move(leg_),
+      .server = server_,
+      .address_index = address_index_,
+      .greeting = role_ == nullptr ? std::string{} : role_->greeting(),
+      .fallback_reason = role_ == nullptr ? std::string{} : role_->fallback_reason(),
+      .connected_at = connected_at_};
   if (opened.leg != nullptr) opened.leg->set_events(events);
   return opened;
 }

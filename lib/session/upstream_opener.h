@@ -25,7 +25,7 @@ namespace starttls::session {
 [[nodiscard]] proto::RoleSettings role_settings(const Target& target, TlsMode upstream);
 
 /// An upstream leg and what was learned on the way.
-struct Opened {
+struct UpstreamConnection {
   std::unique_ptr<Leg> leg;       ///< null where none was connected in the end
   std::string server;             ///< the last connected address, as text
   std::size_t address_index = 0;  ///< of the target's: the last one tried
@@ -52,7 +52,7 @@ class OpenerEvents {
 };
 
 /// Where it is done: on this loop, and counted there.
-struct Workplace {
+struct WorkerContext {
   net::Loop& loop;
   net::Resolver& resolver;
   metrics::Tally& metrics;
@@ -65,7 +65,7 @@ class UpstreamOpener final : LegEvents {
   static constexpr std::chrono::milliseconds kPushWait{2000};
 
   /// `give_up_at`: on the loop's clock, for all addresses together. `target` outlives us.
-  UpstreamOpener(Workplace workplace, Target& target, std::chrono::milliseconds give_up_at,
+  UpstreamOpener(WorkerContext context, Target& target, std::chrono::milliseconds give_up_at,
                  OpenerEvents& events);
   UpstreamOpener(const UpstreamOpener&) = delete;
   UpstreamOpener& operator=(const UpstreamOpener&) = delete;
@@ -76,7 +76,7 @@ class UpstreamOpener final : LegEvents {
   void start();
   /// Ends the opening, at whatever stage, and hands over what there is; the leg tells `events` from
   /// here on. No event of ours follows.
-  [[nodiscard]] Opened take(LegEvents& events);
+  [[nodiscard]] UpstreamConnection take(LegEvents& events);
 
   /// For logs: what the role waits for; "" where none is at work.
   [[nodiscard]] std::string_view state() const noexcept;

@@ -22,7 +22,7 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
   explicit Entry(WarmPool& pool) : pool_(pool), target_(pool.service_) {
     const auto give_up_at = pool.loop_.now() + pool.service_->config.timeouts.prelude;
     opener_ =
-        std::make_unique<UpstreamOpener>(Workplace{pool.loop_, pool.resolver_, pool.metrics_},
+        std::make_unique<UpstreamOpener>(WorkerContext{pool.loop_, pool.resolver_, pool.metrics_},
                                          target_, give_up_at, static_cast<OpenerEvents&>(*this));
   }
 
@@ -40,7 +40,7 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
     if (state_ != State::opening) opener_.reset();
   }
 
-  [[nodiscard]] std::optional<Opened> take(LegEvents& events) {
+  [[nodiscard]] std::optional<UpstreamConnection> take(LegEvents& events) {
     // Something waits in the kernel: whatever it is, it will be told, and is not for a client.
     if (!opened_.leg->stream().is_quiet()) return std::nullopt;
     enter(State::gone);
@@ -132,16 +132,16 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
   WarmPool& pool_;
   Target target_;
   std::unique_ptr<UpstreamOpener> opener_;
-  Opened opened_;
+  UpstreamConnection opened_;
   std::chrono::milliseconds ready_at_{};
   std::chrono::milliseconds due_{};
   State state_ = State::opening;
 };
 
-WarmPool::WarmPool(Workplace workplace, log::Logger& log, std::shared_ptr<const Service> service)
-    : loop_(workplace.loop),
-      resolver_(workplace.resolver),
-      metrics_(workplace.metrics),
+WarmPool::WarmPool(WorkerContext context, log::Logger& log, std::shared_ptr<const Service> service)
+    : loop_(context.loop),
+      resolver_(context.resolver),
+      metrics_(context.metrics),
       log_(log),
       service_(std::move(service)),
       plan_(service_->config.upstream.warm),
@@ -154,7 +154,7 @@ WarmPool::~WarmPool() {
   for (const auto& entry : entries_) entry->leave_at_once();
 }
 
-std::optional<Opened> WarmPool::take(LegEvents& events) {
+std::optional<UpstreamConnection> WarmPool::take(LegEvents& events) {
   // The youngest: the server will have patience with it for longest.
   for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
     if ((*entry)->state() != Entry::State::ready) continue;

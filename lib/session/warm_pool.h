@@ -35,14 +35,14 @@ class WarmPool {
   static constexpr std::chrono::seconds kLinger{2};
 
   /// Begins to fill as soon as the loop runs. Failures are logged once, until it works again.
-  WarmPool(Workplace workplace, log::Logger& log, std::shared_ptr<const Service> service);
+  WarmPool(WorkerContext context, log::Logger& log, std::shared_ptr<const Service> service);
   WarmPool(const WarmPool&) = delete;
   WarmPool& operator=(const WarmPool&) = delete;
   /// Says goodbye on all connections.
   ~WarmPool();
 
   /// A ready connection; it tells `events` from here on.
-  [[nodiscard]] std::optional<Opened> take(LegEvents& events);
+  [[nodiscard]] std::optional<UpstreamConnection> take(LegEvents& events);
 
   /// Whether its connections are what `service` would open, too.
   [[nodiscard]] bool suits(const Service& service) const noexcept;

@@ -212,7 +212,7 @@ Result<Engine::Handshake> Engine::handshake(std::span<const std::byte> wire, Wir
 }
 
 Result<> Engine::open(std::span<const std::byte> wire, std::span<std::byte> plain, WireOut& out,
-                      Opened& opened) {
+                      OpenedRecords& opened) {
   assert(established());
   auto result = impl_->codec->open(wire, plain, out, opened);
   // Servers give their tickets before they speak: from then on the library is not needed, and its 3

@@ -84,7 +84,7 @@ class Engine {
 
   /// After the handshake; see RecordCodec.
   [[nodiscard]] Result<> open(std::span<const std::byte> wire, std::span<std::byte> plain,
-                              WireOut& out, Opened& opened);
+                              WireOut& out, OpenedRecords& opened);
   [[nodiscard]] Result<> seal(std::span<const std::byte> plain, WireOut& out);
   void close(WireOut& out) noexcept;
 

@@ -185,7 +185,7 @@ class RawCodec13 final : public RecordCodec {
   }
 
   Result<> open(std::span<const std::byte> wire, std::span<std::byte> plain, WireOut& out,
-                Opened& opened) override;
+                OpenedRecords& opened) override;
   Result<> seal(std::span<const std::byte> plain, WireOut& out) override;
   void close(WireOut& out) noexcept override;
 
@@ -196,13 +196,13 @@ class RawCodec13 final : public RecordCodec {
 
   [[nodiscard]] std::span<const std::byte> next_record(std::span<const std::byte>& wire);
   [[nodiscard]] Result<> open_record(std::span<const std::byte> record, std::span<std::byte> plain,
-                                     WireOut& out, Opened& opened);
+                                     WireOut& out, OpenedRecords& opened);
   [[nodiscard]] Result<> on_alert(Inner content, WireOut& out);
   [[nodiscard]] Result<> on_handshake(Inner content, WireOut& out);
   [[nodiscard]] Result<> on_message(std::span<const std::byte> message, WireOut& out);
   [[nodiscard]] Result<> on_key_update(std::span<const std::byte> body, WireOut& out);
   [[nodiscard]] Result<> read_records(std::span<const std::byte>& wire, std::span<std::byte> plain,
-                                      WireOut& out, Opened& opened);
+                                      WireOut& out, OpenedRecords& opened);
   [[nodiscard]] Result<> count_idle_record(std::string_view kind, WireOut& out);
   [[nodiscard]] bool write_record(ContentType type, std::span<const std::byte> content,
                                   WireOut& out);
@@ -270,7 +270,7 @@ std::span<const std::byte> RawCodec13::next_record(std::span<const std::byte>& w
 }
 
 Result<> RawCodec13::open(std::span<const std::byte> wire, std::span<std::byte> plain, WireOut& out,
-                          Opened& opened) {
+                          OpenedRecords& opened) {
   assert(plain.size() >= kMinPlainRoom);
   opened = {};
   if (reading_ == Reading::failed) return fail(Errc::tls, "TLS error: the connection has failed");
@@ -284,7 +284,7 @@ Result<> RawCodec13::open(std::span<const std::byte> wire, std::span<std::byte> 
 
 /// Cuts off `wire` what is read.
 Result<> RawCodec13::read_records(std::span<const std::byte>& wire, std::span<std::byte> plain,
-                                  WireOut& out, Opened& opened) {
+                                  WireOut& out, OpenedRecords& opened) {
   // A record is begun only where all of it has room.
   while (reading_ == Reading::open && plain.size() - opened.produced >= kMinPlainRoom) {
     const auto record = next_record(wire);
@@ -300,7 +300,7 @@ Result<> RawCodec13::read_records(std::span<const std::byte>& wire, std::span<st
 }
 
 Result<> RawCodec13::open_record(std::span<const std::byte> record, std::span<std::byte> plain,
-                                 WireOut& out, Opened& opened) {
+                                 WireOut& out, OpenedRecords& opened) {
   if (!is_protected(record)) {
     return refuse(Alert::unexpected_message, "unexpected record", out);
   }

@@ -18,7 +18,7 @@ class SslCodec final : public RecordCodec {
   SslCodec(SSL& ssl, WireIo& io) noexcept : ssl_(ssl), io_(io) {}
 
   Result<> open(std::span<const std::byte> wire, std::span<std::byte> plain, WireOut& out,
-                Opened& opened) override {
+                OpenedRecords& opened) override {
     opened = {};
     const WireIo::Loan loan(io_, wire, out);
     Result<> result = read_records(plain, opened);
@@ -48,7 +48,7 @@ class SslCodec final : public RecordCodec {
 
  private:
   /// One SSL_read brings at most one record; several fit into `plain`.
-  Result<> read_records(std::span<std::byte> plain, Opened& opened) {
+  Result<> read_records(std::span<std::byte> plain, OpenedRecords& opened) {
     while (opened.produced < plain.size()) {
       const std::span<std::byte> room = plain.subspan(opened.produced);
       ERR_clear_error();

@@ -21,7 +21,7 @@ struct WireOut {
   [[nodiscard]] std::span<const std::byte> written() const noexcept { return buffer.first(used); }
 };
 
-struct Opened {
+struct OpenedRecords {
   std::size_t consumed = 0;   ///< octets of input used; a partial record at the end is kept inside
   std::size_t produced = 0;   ///< octets of plaintext
   bool close_notify = false;  ///< the peer has ended its direction; nothing follows
@@ -56,7 +56,7 @@ class RecordCodec {
   /// layer itself has to say (KeyUpdate, alerts). Errors: tls; then what was produced before the
   /// bad record is delivered in `opened`, and nothing of the bad record or behind it.
   [[nodiscard]] virtual Result<> open(std::span<const std::byte> wire, std::span<std::byte> plain,
-                                      WireOut& out, Opened& opened) = 0;
+                                      WireOut& out, OpenedRecords& opened) = 0;
   /// Seals all of `plain`; `out` must have `sealed_size_bound(plain.size())` free. Errors: tls.
   [[nodiscard]] virtual Result<> seal(std::span<const std::byte> plain, WireOut& out) = 0;
   /// Seals close_notify: our direction ends (RFC 8446 §6.1). Safe to repeat.

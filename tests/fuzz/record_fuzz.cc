@@ -192,7 +192,7 @@ class Play {
   void feed(std::span<const std::byte> part) {
     for (;;) {
       tls::WireOut out{out_room_};
-      tls::Opened opened;
+      tls::OpenedRecords opened;
       const auto result = codec_->open(part, plain_, out, opened);
       HOLDS(opened.consumed <= part.size());
       HOLDS(opened.produced <= plain_.size());

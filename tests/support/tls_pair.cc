@@ -63,7 +63,7 @@ TlsEnd::Received EngineEnd::receive(std::string& in) {
   std::vector<std::byte> alerts(4096);
   for (;;) {
     tls::WireOut wire{alerts};
-    tls::Opened opened;
+    tls::OpenedRecords opened;
     const auto result = engine_->open(bytes(in), plain, wire, opened);
     out.plain += text(std::span<const std::byte>(plain).first(opened.produced));
     in.erase(0, opened.consumed);

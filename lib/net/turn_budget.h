@@ -22,7 +22,7 @@
 namespace starttls::net {
 
 /// Belongs to a loop; not thread-safe.
-class Steps {
+class TurnBudget {
  public:
   using Clock = std::chrono::nanoseconds (*)() noexcept;
 
@@ -43,9 +43,9 @@ class Steps {
   };
 
   /// `wake`: something waits, so another turn is wanted soon, and `on_turn` in it.
-  Steps(Clock clock, std::function<void()> wake);
-  Steps(const Steps&) = delete;
-  Steps& operator=(const Steps&) = delete;
+  TurnBudget(Clock clock, std::function<void()> wake);
+  TurnBudget(const TurnBudget&) = delete;
+  TurnBudget& operator=(const TurnBudget&) = delete;
 
   /// True if a step may be done now, in the turn of this number: there is room, and nothing waits.
   [[nodiscard]] bool has_room(std::uint64_t turn) noexcept;
@@ -63,15 +63,15 @@ class Steps {
   /// A place in the queue of a lane. Letting go of it gives it up, at any time.
   class Place {
    public:
-    /// `on_turn` is called once, from `Steps::on_turn`: then the step should be run.
-    Place(Steps& steps, Lane lane, std::function<void()> on_turn);
+    /// `on_turn` is called once, from `TurnBudget::on_turn`: then the step should be run.
+    Place(TurnBudget& steps, Lane lane, std::function<void()> on_turn);
     Place(const Place&) = delete;
     Place& operator=(const Place&) = delete;
     ~Place();
 
    private:
-    friend Steps;
-    Steps& steps_;
+    friend TurnBudget;
+    TurnBudget& steps_;
     Lane lane_;
     std::function<void()> on_turn_;
     std::list<Place*>::iterator at_;

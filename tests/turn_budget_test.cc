@@ -1,4 +1,4 @@
-#include "lib/net/steps.h"
+#include "lib/net/turn_budget.h"
 
 #include <algorithm>
 #include <memory>
@@ -7,7 +7,7 @@
 #include "tests/support/catch.h"
 
 using namespace std::chrono_literals;
-using starttls::net::Steps;
+using starttls::net::TurnBudget;
 
 namespace {
 
@@ -27,9 +27,9 @@ struct Fixture {
     });
   }
   /// Waits for a turn, then takes that long.
-  std::unique_ptr<Steps::Place> wait(int name, std::chrono::nanoseconds takes,
-                                     Steps::Lane lane = {}) {
-    return std::make_unique<Steps::Place>(steps, lane, [this, name, takes] {
+  std::unique_ptr<TurnBudget::Place> wait(int name, std::chrono::nanoseconds takes,
+                                          TurnBudget::Lane lane = {}) {
+    return std::make_unique<TurnBudget::Place>(steps, lane, [this, name, takes] {
       order.push_back(name);
       spend(takes);
     });
@@ -43,7 +43,7 @@ struct Fixture {
   std::uint64_t turn = 1;
   int wakes = 0;
   std::vector<int> order;
-  Steps steps{[]() noexcept { return now; }, [this] { ++wakes; }};
+  TurnBudget steps{[]() noexcept { return now; }, [this] { ++wakes; }};
 };
 
 }  // namespace
@@ -63,7 +63,7 @@ TEST_CASE("steps: a turn has room until its budget is spent, the next one has ag
 TEST_CASE("steps: in a storm no turn is longer than the budget and a step, and all are served",
           "[net][steps]") {
   Fixture loop;
-  std::vector<std::unique_ptr<Steps::Place>> places;
+  std::vector<std::unique_ptr<TurnBudget::Place>> places;
   int at_once = 0;
   for (int i = 0; i < 500; ++i) {
     if (loop.step(250us)) {
@@ -97,7 +97,7 @@ TEST_CASE("steps: a new step does not overtake one that waits", "[net][steps]") 
 
 TEST_CASE("steps: a peer that is slow to send takes no room", "[net][steps]") {
   Fixture loop;
-  std::vector<std::unique_ptr<Steps::Place>> places;
+  std::vector<std::unique_ptr<TurnBudget::Place>> places;
   CHECK(loop.step(1ms));
   for (int i = 0; i < 1000; ++i) places.push_back(loop.wait(i, 0us));
   places.push_back(loop.wait(1000, 1ms));
@@ -114,24 +114,25 @@ TEST_CASE("steps: a place that is let go is given up, also from inside a turn", 
   CHECK(loop.order == std::vector<int>{1, 3});
   first.reset();
 
-  std::unique_ptr<Steps::Place> victim;
-  auto killer = std::make_unique<Steps::Place>(loop.steps, Steps::Lane{}, [&] { victim.reset(); });
+  std::unique_ptr<TurnBudget::Place> victim;
+  auto killer =
+      std::make_unique<TurnBudget::Place>(loop.steps, TurnBudget::Lane{}, [&] { victim.reset(); });
   victim = loop.wait(4, 1us);
   CHECK(loop.next_turn() == 0);
   CHECK(loop.steps.waiting() == 0);
 
-  std::unique_ptr<Steps::Place> own;
-  own = std::make_unique<Steps::Place>(loop.steps, Steps::Lane{}, [&] { own.reset(); });
+  std::unique_ptr<TurnBudget::Place> own;
+  own = std::make_unique<TurnBudget::Place>(loop.steps, TurnBudget::Lane{}, [&] { own.reset(); });
   CHECK(loop.next_turn() == 0);
 }
 
 TEST_CASE("steps: R4: a flood in one lane delays another lane by one step", "[net][steps][R4]") {
   const int services[2] = {};
-  const Steps::Lane flooded{.service = &services[0]};
-  const Steps::Lane quiet{.service = &services[1]};
-  const Steps::Lane servers{.service = &services[0], .side = starttls::Side::upstream};
+  const TurnBudget::Lane flooded{.service = &services[0]};
+  const TurnBudget::Lane quiet{.service = &services[1]};
+  const TurnBudget::Lane servers{.service = &services[0], .side = starttls::Side::upstream};
   Fixture loop;
-  std::vector<std::unique_ptr<Steps::Place>> places;
+  std::vector<std::unique_ptr<TurnBudget::Place>> places;
   CHECK(loop.step(5ms));
   for (int i = 0; i < 500; ++i) places.push_back(loop.wait(i, 6ms, flooded));
   CHECK(loop.next_turn() == 1);
@@ -151,7 +152,7 @@ TEST_CASE("steps: R4: a flood in one lane delays another lane by one step", "[ne
 TEST_CASE("steps: R4: lanes share the time, however long their steps are", "[net][steps][R4]") {
   const int services[2] = {};
   Fixture loop;
-  std::vector<std::unique_ptr<Steps::Place>> places;
+  std::vector<std::unique_ptr<TurnBudget::Place>> places;
   for (int i = 0; i < 100; ++i) {
     places.push_back(loop.wait(0, 5ms, {.service = &services[0]}));
     places.push_back(loop.wait(1, 500us, {.service = &services[1]}));
@@ -164,10 +165,10 @@ TEST_CASE("steps: R4: lanes share the time, however long their steps are", "[net
 
 TEST_CASE("steps: R4: a lane is full when too many wait in it", "[net][steps][R4]") {
   const int services[2] = {};
-  const Steps::Lane flooded{.service = &services[0]};
+  const TurnBudget::Lane flooded{.service = &services[0]};
   Fixture loop;
-  std::vector<std::unique_ptr<Steps::Place>> places;
-  for (std::size_t i = 0; i < Steps::kMaxWaiting; ++i) {
+  std::vector<std::unique_ptr<TurnBudget::Place>> places;
+  for (std::size_t i = 0; i < TurnBudget::kMaxWaiting; ++i) {
     CHECK_FALSE(loop.steps.is_full(flooded));
     places.push_back(loop.wait(0, 1ms, flooded));
   }

@@ -1,28 +1,29 @@
-#include "lib/net/steps.h"
+#include "lib/net/turn_budget.h"
 
 #include <algorithm>
 #include <utility>
 
 namespace starttls::net {
 
-Steps::Steps(Clock clock, std::function<void()> wake) : clock_(clock), wake_(std::move(wake)) {}
+TurnBudget::TurnBudget(Clock clock, std::function<void()> wake)
+    : clock_(clock), wake_(std::move(wake)) {}
 
-void Steps::begin(std::uint64_t turn) noexcept {
+void TurnBudget::begin(std::uint64_t turn) noexcept {
   if (std::exchange(turn_, turn) != turn) spent_ = {};
 }
 
-bool Steps::has_room(std::uint64_t turn) noexcept {
+bool TurnBudget::has_room(std::uint64_t turn) noexcept {
   begin(turn);
   return waiting_ == 0 && spent_ < kBudget;
 }
 
-Steps::Queues::iterator Steps::next_lane() {
+TurnBudget::Queues::iterator TurnBudget::next_lane() {
   return std::min_element(queues_.begin(), queues_.end(), [](const auto& a, const auto& b) {
     return a.second.used < b.second.used;
   });
 }
 
-void Steps::on_turn(std::uint64_t turn) {
+void TurnBudget::on_turn(std::uint64_t turn) {
   begin(turn);
   serving_ = true;
   while (waiting_ > 0 && spent_ < kBudget) {
@@ -45,12 +46,12 @@ void Steps::on_turn(std::uint64_t turn) {
   if (waiting_ > 0) wake_();
 }
 
-std::size_t Steps::waiting(Lane lane) const noexcept {
+std::size_t TurnBudget::waiting(Lane lane) const noexcept {
   const auto queue = queues_.find(lane);
   return queue == queues_.end() ? 0 : queue->second.places.size();
 }
 
-void Steps::remove(Place& place) {
+void TurnBudget::remove(Place& place) {
   const auto queue = queues_.find(place.lane_);
   queue->second.places.erase(place.at_);
   if (queue->second.places.empty()) queues_.erase(queue);
@@ -58,7 +59,7 @@ void Steps::remove(Place& place) {
   --waiting_;
 }
 
-Steps::Place::Place(Steps& steps, Lane lane, std::function<void()> on_turn)
+TurnBudget::Place::Place(TurnBudget& steps, Lane lane, std::function<void()> on_turn)
     : steps_(steps), lane_(lane), on_turn_(std::move(on_turn)) {
   auto queue = steps.queues_.find(lane);
   if (queue == steps.queues_.end()) {
@@ -73,7 +74,7 @@ Steps::Place::Place(Steps& steps, Lane lane, std::function<void()> on_turn)
   steps.wake_();
 }
 
-Steps::Place::~Place() {
+TurnBudget::Place::~Place() {
   if (waits_) steps_.remove(*this);
 }
 
