@@ -13,6 +13,7 @@
 #include "lib/base/side.h"
 #include "lib/base/utc.h"
 #include "lib/config/config.h"
+#include "lib/config/describe.h"
 #include "lib/config/load.h"
 #include "proxy/state.h"
 

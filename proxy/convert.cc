@@ -12,6 +12,7 @@
 #include "lib/config/config.h"
 #include "lib/config/expand.h"
 #include "lib/config/exposure.h"
+#include "lib/config/mistakes.h"
 #include "lib/proto/protocols.h"
 #include "proxy/cli.h"
 #include "proxy/output.h"

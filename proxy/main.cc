@@ -17,6 +17,8 @@
 
 #include "lib/base/log.h"
 #include "lib/config/config.h"
+#include "lib/config/describe.h"
+#include "lib/config/mistakes.h"
 #include "lib/net/descriptor_limit.h"
 #include "lib/net/loop.h"
 #include "lib/tls/context.h"

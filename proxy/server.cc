@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "lib/config/describe.h"
 #include "lib/net/address.h"
 #include "lib/net/connector.h"
 #include "lib/net/descriptor_limit.h"

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "lib/base/ascii.h"
+#include "lib/config/describe.h"
 #include "lib/config/schema.h"
 #include "tests/support/catch.h"
 #include "tests/support/loading.h"

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/config/describe.h"
 #include "lib/config/load.h"
 #include "tests/support/catch.h"
 #include "tests/support/loading.h"

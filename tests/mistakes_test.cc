@@ -3,7 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "lib/config/config.h"
+#include "lib/config/describe.h"
+#include "lib/config/mistakes.h"
 #include "tests/support/catch.h"
 #include "tests/support/loading.h"
 

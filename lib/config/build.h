@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "lib/config/config.h"
-#include "lib/config/load.h"
 #include "lib/config/places.h"
+#include "lib/config/problem.h"
 #include "lib/config/schema.h"
 #include "lib/config/value.h"
 

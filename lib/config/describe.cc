@@ -1,9 +1,11 @@
+#include "lib/config/describe.h"
+
 #include <algorithm>
 #include <utility>
 
 #include "lib/base/ascii.h"
-#include "lib/config/config.h"
 #include "lib/config/exposure.h"
+#include "lib/config/mistakes.h"
 
 namespace starttls::config {
 namespace {

@@ -2,6 +2,7 @@
 #include <system_error>
 
 #include "lib/config/build.h"
+#include "lib/config/load.h"
 
 namespace starttls::config {
 namespace {

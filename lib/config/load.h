@@ -1,30 +1,28 @@
 #pragma once
 
-#include <cstdint>
+// Loads a configuration. The stages, each in a file of its own:
+//
+//   load.cc, flags.cc   text of a file, or a command line -> Value (value.h)
+//   build.cc            assign: which key of the schema each value belongs to (schema.h)
+//   expand.cc           "${NAME}" and "${file:PATH}" -> text
+//   read.cc             Value -> a field of Config, checked by itself
+//   validate.cc         rules that several keys share
+//
+// Every stage reports all problems that it finds (problem.h), with their places. `Places` keeps
+// where each value was written, for problems that show up only later (a key that does not belong to
+// its certificate).
+
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "lib/base/error.h"
 #include "lib/config/config.h"
+#include "lib/config/problem.h"
 
 namespace starttls::config {
 
 class Places;
-
-/// One thing that is wrong, ready to print: "FILE:LINE:COLUMN: text" (or "--flag: text").
-struct Problem {
-  std::string where;
-  std::string text;
-  std::uint64_t rank = 0;  ///< its place in the order of the source
-};
-
-/// All that is wrong, in the order of the file; empty = the configuration is usable.
-using Problems = std::vector<Problem>;
-
-/// Into the order of the source.
-void sort(Problems& problems);
 
 /// Reads and checks a file. `protocols` are the names that `protocol` may have. Every problem is
 /// reported, not just the first; on any, `config` must not be used but to look for more of them.

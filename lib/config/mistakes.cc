@@ -1,8 +1,6 @@
-// Settings that can work and are seldom meant.
+#include "lib/config/mistakes.h"
 
 #include <algorithm>
-
-#include "lib/config/config.h"
 
 namespace starttls::config {
 namespace {

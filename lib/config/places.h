@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "lib/config/load.h"
+#include "lib/config/problem.h"
 
 namespace starttls::config {
 

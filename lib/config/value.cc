@@ -44,15 +44,4 @@ std::string shown(const Value& value, std::size_t index, std::size_t count, std:
   return found == all.end() ? name : quoted(*found);
 }
 
-void sort(Problems& problems) {
-  std::stable_sort(problems.begin(), problems.end(),
-                   [](const Problem& a, const Problem& b) { return a.rank < b.rank; });
-}
-
-Problems Findings::sorted() const {
-  auto problems = found_;
-  sort(problems);
-  return problems;
-}
-
 }  // namespace starttls::config

@@ -11,15 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "lib/config/load.h"
+#include "lib/config/problem.h"
 
 namespace starttls::config {
-
-/// Where something was written, ready to print, and its rank in the order of its source.
-struct Place {
-  std::string where;
-  std::uint64_t rank = 0;
-};
 
 struct Value {
   enum class Kind : std::uint8_t {
@@ -58,19 +52,5 @@ struct Value {
 /// The same for what was read as the one at `index` of `count` things that `value` names.
 [[nodiscard]] std::string shown(const Value& value, std::size_t index, std::size_t count,
                                 std::string name);
-
-/// Collects problems in any order.
-class Findings {
- public:
-  void add(const Place& place, std::string text) {
-    found_.push_back({place.where, std::move(text), place.rank});
-  }
-  [[nodiscard]] std::size_t size() const noexcept { return found_.size(); }
-  /// All of them, in the order of the source.
-  [[nodiscard]] Problems sorted() const;
-
- private:
-  Problems found_;
-};
 
 }  // namespace starttls::config

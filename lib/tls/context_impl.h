@@ -13,6 +13,7 @@
 #include "lib/tls/certificate_choice.h"
 #include "lib/tls/context.h"
 #include "lib/tls/fingerprint.h"
+#include "lib/tls/role.h"
 #include "lib/tls/session_cache.h"
 #include "lib/tls/ticket_keys.h"
 #include "lib/tls/trust_store.h"
@@ -20,8 +21,6 @@
 #include "lib/tls/verify.h"
 
 namespace starttls::tls {
-
-enum class Role : std::uint8_t { client, server };
 
 /// Equal certificates of many sessions (intermediates above all) are kept once in the process.
 [[nodiscard]] CRYPTO_BUFFER_POOL* buffer_pool() noexcept;

@@ -12,6 +12,7 @@
 
 #include "lib/base/buffer.h"
 #include "lib/base/error.h"
+#include "lib/tls/certificate_info.h"
 #include "lib/tls/context.h"
 #include "lib/tls/record_codec.h"
 
@@ -25,18 +26,6 @@ struct Facts {
   bool resumed = false;
   /// With Verification::none: whom the server's certificate claims to be, escaped. Proves nothing.
   std::string unverified_subject;
-};
-
-/// What `probe` shows of a certificate. Texts are escaped.
-struct CertificateInfo {
-  std::string subject;
-  std::string issuer;
-  std::string names;
-  std::string not_before;  ///< "2026-01-31 12:00:00 UTC"
-  std::string not_after;
-  std::string key;                   ///< "RSA 2048", "ECDSA 256"
-  std::string pin;                   ///< "sha256:BASE64"
-  std::chrono::seconds valid_for{};  ///< negative: it ended that long ago
 };
 
 /// What a client has told of itself and of the server that it wants, for that server.

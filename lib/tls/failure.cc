@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "lib/base/ascii.h"
+#include "lib/tls/boringssl.h"
 
 namespace starttls::tls {
 namespace {

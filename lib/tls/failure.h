@@ -4,7 +4,8 @@
 // left-over entry would be blamed on the next session of the thread.
 
 #include "lib/base/error.h"
-#include "lib/tls/context_impl.h"
+#include "lib/base/tls_version.h"
+#include "lib/tls/role.h"
 
 namespace starttls::tls {
 

@@ -12,9 +12,10 @@
 #include <vector>
 
 #include "lib/base/error.h"
+#include "lib/base/pin.h"
 #include "lib/base/utc.h"
 #include "lib/tls/boringssl.h"
-#include "lib/tls/engine.h"
+#include "lib/tls/certificate_info.h"
 #include "lib/tls/name_match.h"
 #include "lib/tls/trust_store.h"
 

@@ -1,10 +1,9 @@
-#include "lib/tls/record_codec.h"
+#include "lib/tls/ssl_codec.h"
 
 #include <algorithm>
 #include <climits>
 
 #include "lib/tls/failure.h"
-#include "lib/tls/ssl_codec.h"
 
 namespace starttls::tls {
 namespace {

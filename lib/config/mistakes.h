@@ -1,0 +1,19 @@
+#pragma once
+
+// Settings that can work and are seldom meant.
+
+#include <string>
+#include <vector>
+
+#include "lib/config/config.h"
+
+namespace starttls::config {
+
+/// Returns how the port contradicts the mode ("port 465 is for TLS from the first byte"), or "".
+[[nodiscard]] std::string port_mistake(TlsMode tls, const Address& address);
+
+/// Returns settings that can work and are seldom meant: a port that contradicts the mode, `allow`
+/// and `listen` that exclude each other. One sentence each.
+[[nodiscard]] std::vector<std::string> likely_mistakes(const Service& service);
+
+}  // namespace starttls::config

@@ -1,0 +1,216 @@
+#include "lib/config/describe.h"
+
+#include <string>
+#include <vector>
+
+#include "tests/support/catch.h"
+
+using namespace starttls;
+using namespace std::chrono_literals;
+using config::parse_network;
+
+namespace {
+
+config::Service office() {
+  config::Service service;
+  service.name = "office";
+  service.protocol = "smtp";
+  service.listen = {{"127.0.0.1", 2525, ""}};
+  service.upstream.address = {{"smtp.example.com", 587, ""}};
+  return service;
+}
+
+}  // namespace
+
+TEST_CASE("describe: says in plain words what a service will do", "[config]") {
+  config::Config config;
+  config.services.push_back(office());
+  CHECK(describe(config) ==
+        "service office (smtp)\n"
+        "  listens on        127.0.0.1:2525\n"
+        "  clients allowed   anyone on this machine\n"
+        "  TLS with clients  none, in the clear\n"
+        "  server            smtp.example.com:587\n"
+        "  TLS with server   STARTTLS, required\n"
+        "  minimum version   TLS 1.2\n"
+        "  verified          the chain up to the system's trust store, the name smtp.example.com\n"
+        "  greeting          with the server's text\n"
+        "  time-outs         connect 10s, handshake 10s, prelude 30s, command 5m, idle 35m\n");
+
+  auto& up = config.services[0].upstream;
+  config.services[0].downstream.allow = {*parse_network("10.0.0.0/8"), *parse_network("::1")};
+  up.address.push_back({"", 0, "/run/mx.sock"});
+  up.server_name = "mx.example.com";
+  up.ca_file = "/etc/ca.pem";
+  up.min_tls = TlsVersion::tls1_3;
+  up.tls = TlsMode::implicit;
+  up.greeting_text = false;
+  up.warm = 8;
+  const auto text = describe(config);
+  using Catch::Matchers::ContainsSubstring;
+  CHECK_THAT(text, ContainsSubstring("clients allowed   10.0.0.0/8, ::1\n"));
+  CHECK_THAT(text,
+             ContainsSubstring("server            smtp.example.com:587, then unix:/run/mx.sock\n"));
+  CHECK_THAT(text, ContainsSubstring("TLS with server   from the first byte\n"));
+  CHECK_THAT(text, ContainsSubstring("minimum version   TLS 1.3\n"));
+  CHECK_THAT(text, ContainsSubstring("the chain up to /etc/ca.pem, the name mx.example.com\n"));
+  CHECK_THAT(text, ContainsSubstring("greeting          in our own words\n"));
+  CHECK_THAT(text,
+             ContainsSubstring("kept ready        8 connections a worker, past their handshake\n"));
+}
+
+TEST_CASE("describe: says how clients are secured and with which certificates", "[config]") {
+  config::Config config;
+  auto& service = config.services.emplace_back(office());
+  auto& down = service.downstream;
+  const auto shown = [&config] {
+    const auto text = describe(config);
+    const auto start = text.find("  TLS with clients");
+    return text.substr(start, text.find("  server  ") - start);
+  };
+  down.certificates = {{"/etc/a.pem", "/etc/a.key"}};
+  const std::string minimum = "  minimum version   TLS 1.2\n";
+  const std::string one = "  certificate       /etc/a.pem with the key /etc/a.key\n" + minimum;
+  down.tls = TlsMode::opportunistic;
+  CHECK(shown() == "  TLS with clients  STARTTLS offered, the client chooses\n" + one);
+  down.tls = TlsMode::starttls;
+  CHECK(shown() == "  TLS with clients  STARTTLS, required\n" + one);
+  down.tls = TlsMode::implicit;
+  CHECK(shown() == "  TLS with clients  from the first byte\n" + one);
+
+  down.certificates.push_back({"/etc/b.pem", "/etc/b.key"});
+  CHECK(shown() ==
+        "  TLS with clients  from the first byte\n"
+        "  certificate       /etc/a.pem with the key /etc/a.key, the default\n"
+        "  certificate       /etc/b.pem with the key /etc/b.key, for clients that ask for its "
+        "name\n" +
+            minimum);
+  down.min_tls = TlsVersion::tls1_0;
+  down.client_ca = "/etc/ca.pem";
+  down.ticket_keys = "/etc/tickets";
+  const auto text = shown();
+  CHECK(text.substr(text.find("  minimum")) ==
+        "  minimum version   TLS 1.0\n"
+        "  client certificate required, from a CA in /etc/ca.pem\n"
+        "  ticket keys       /etc/tickets\n");
+}
+
+TEST_CASE("warnings: a service that can be read or impersonated says so, another says nothing",
+          "[config][security]") {
+  auto service = office();
+  CHECK(warnings(service).empty());
+
+  service.upstream.verify = Verification::none;
+  CHECK(
+      warnings(service) ==
+      std::vector<std::string>{
+          "the server's certificate is not checked: it may be anyone's (upstream.verify = none)"});
+  service.upstream.tls = TlsMode::opportunistic;
+  CHECK(warnings(service).size() == 2);
+
+  service.upstream.tls = TlsMode::none;
+  CHECK(warnings(service) ==
+        std::vector<std::string>{"mail and passwords cross the network to smtp.example.com:587 in "
+                                 "the clear (upstream.tls = none)"});
+  service.upstream.address = {{"127.0.0.1", 25, ""}, {"localhost", 25, ""}, {"", 0, "/run/x"}};
+  CHECK(warnings(service).empty());
+}
+
+TEST_CASE("warnings: TLS with clients does not hide that the server's side is in the clear",
+          "[config][security]") {
+  const auto mode = GENERATE(TlsMode::opportunistic, TlsMode::starttls, TlsMode::implicit);
+  auto service = office();
+  service.downstream.tls = mode;
+  CHECK(warnings(service).empty());
+  service.upstream.tls = TlsMode::none;
+  CHECK(warnings(service) ==
+        std::vector<std::string>{
+            "the server's side is in the clear, whatever clients use: mail and passwords cross the "
+            "network to smtp.example.com:587 in the clear (upstream.tls = none)"});
+  service.upstream.address = {{"::1", 25, ""}};
+  CHECK(warnings(service).empty());
+}
+
+TEST_CASE("warnings: clients elsewhere that may choose the clear can be kept there",
+          "[config][security]") {
+  auto service = office();
+  service.downstream.tls = TlsMode::opportunistic;
+  CHECK(warnings(service).empty());
+  service.listen.push_back({"0.0.0.0", 25, ""});
+  CHECK(warnings(service) ==
+        std::vector<std::string>{"whoever controls the network can keep clients in the clear "
+                                 "(downstream.tls = opportunistic)"});
+  service.downstream.tls = TlsMode::starttls;
+  CHECK(warnings(service).empty());
+}
+
+TEST_CASE("warnings and --check: an admin endpoint that others reach is told of",
+          "[config][security]") {
+  const auto listening = [](const std::string& text) {
+    config::Admin admin;
+    admin.listen = *config::parse_address(text);
+    return admin;
+  };
+  CHECK(config::warnings(config::Admin{}).empty());
+  for (const auto* local : {"127.0.0.1:9465", "[::1]:9465", "unix:/run/a.sock"}) {
+    CHECK(config::warnings(listening(local)).empty());
+  }
+  const auto found = config::warnings(listening("0.0.0.0:9465"));
+  REQUIRE(found.size() == 1);
+  CHECK(found[0] ==
+        "whoever reaches 0.0.0.0:9465 sees who is connected, and is asked for no password: keep "
+        "others "
+        "away from it (admin.listen)");
+  config::Config config;
+  config.admin = listening("0.0.0.0:9465");
+  CHECK(config::describe(config) ==
+        "admin\n  listens on        0.0.0.0:9465\n  WARNING           " + found[0] + "\n");
+}
+
+TEST_CASE("warnings and --check: a process that stays root is told of", "[config][P3]") {
+  constexpr auto* kWarning =
+      "started by root, the process stays root: set proxy.user, or start it as a user without "
+      "rights";
+  using config::StartedBy;
+  config::Config config;
+  CHECK(warnings(config.proxy, StartedBy::root) == std::vector<std::string>{kWarning});
+  CHECK(warnings(config.proxy, StartedBy::user).empty());
+  CHECK(describe(config, StartedBy::user).empty());
+  CHECK_THAT(describe(config, StartedBy::root),
+             Catch::Matchers::ContainsSubstring("process\n") &&
+                 Catch::Matchers::ContainsSubstring(std::string(kWarning) + "\n"));
+  config.proxy.user = "mail";
+  CHECK(warnings(config.proxy, StartedBy::root).empty());
+}
+
+TEST_CASE("warnings and --check: each row of an intercepting service is told apart",
+          "[config][security]") {
+  auto service = office();
+  service.upstream.address.clear();
+  service.upstream.original_destination = true;
+  service.upstream.from_client = true;
+  auto& row = service.destinations.emplace_back();
+  row.networks = {*config::parse_network("192.0.2.0/24")};
+  row.server_name = "mx.example.com";
+  CHECK(warnings(service).empty());
+  config::Config config;
+  config.services = {service};
+  const auto text = describe(config);
+  CHECK_THAT(text, Catch::Matchers::ContainsSubstring("server in         192.0.2.0/24\n"));
+  CHECK_THAT(text, Catch::Matchers::ContainsSubstring("the name mx.example.com\n"));
+  CHECK_THAT(text, Catch::Matchers::ContainsSubstring(
+                       "server elsewhere  wherever the client meant to go\n"));
+  CHECK_THAT(text, Catch::Matchers::ContainsSubstring("refused, for no name to verify is known\n"));
+  CHECK_THAT(text,
+             Catch::Matchers::ContainsSubstring("connects from     the client's own address\n"));
+
+  auto& second = service.destinations.emplace_back();
+  second.networks = {*config::parse_network("10.0.0.0/8")};
+  second.verify = Verification::none;
+  CHECK(warnings(service) ==
+        std::vector<std::string>{"in 10.0.0.0/8: the server's certificate is not checked: it may "
+                                 "be anyone's (upstream.verify = none)"});
+  service.upstream.tls = TlsMode::none;
+  CHECK_THAT(warnings(service)[0],
+             Catch::Matchers::ContainsSubstring("to wherever clients meant to go in"));
+}
