@@ -4,6 +4,18 @@
 
 namespace starttls::proto {
 
+namespace {
+
+/// True if the server has no reply to send after a line with this verdict. It cannot have seen what
+/// we are only about to send (`spoke`), and where we go on in the clear the client speaks next.
+/// What already waits then, even part of a line, was sent ahead of time to pass for an answer (N12,
+/// B12). After `start_tls` the leg looks.
+bool is_nothing_due(bool spoke, Verdict verdict) noexcept {
+  return verdict != Verdict::start_tls && (spoke || verdict == Verdict::greeted);
+}
+
+}  // namespace
+
 tl::unexpected<Error> violation(LineRules rules, std::string_view what, std::string_view input) {
   const bool by_client = rules.violation == Errc::client_protocol;
   std::string reason(by_client ? "client sent " : "server sent ");
@@ -54,11 +66,7 @@ Result<Step> LineUpstream::step(std::string_view input, std::string& to_server) 
 
     const bool spoke = to_server.size() != written_before;
     if (spoke) meter_.reset();
-    // The server cannot have seen what we are only about to send, and where we go on in the clear
-    // nothing is due until the client speaks: what already waits here, even part of a line, was
-    // sent ahead of time to pass for an answer. `start_tls` is left to the leg.
-    const bool nothing_due = spoke || step.verdict == Verdict::greeted;
-    if (nothing_due && step.verdict != Verdict::start_tls && unsolicited_ == Unsolicited::refuse &&
+    if (is_nothing_due(spoke, step.verdict) && unsolicited_ == Unsolicited::refuse &&
         step.consumed < input.size()) {
       return fail(Attack::unsolicited, "server sent a reply nobody asked for",
                   peer_words(input.substr(step.consumed)));
