@@ -11,6 +11,8 @@ void Steps::begin(std::uint64_t turn) noexcept {
   if (std::exchange(turn_, turn) != turn) spent_ = {};
 }
 
+/// True if a step may be done in this turn. Without a limit a storm of handshakes would fill it,
+/// and running sessions would wait.
 bool Steps::has_room(std::uint64_t turn) noexcept {
   begin(turn);
   return waiting_ == 0 && spent_ < kBudget;
