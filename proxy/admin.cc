@@ -132,8 +132,9 @@ void AdminServer::commit(Plan plan) {
   }
 }
 
-/// A browser on this machine reaches a loopback listener, and may ask it in the name of a web page.
-/// It reaches no unix socket.
+/// Returns the names under which the listener answers: on loopback, only literal addresses. A
+/// browser on this machine reaches it, and may ask it in the name of a web page (S4). It reaches no
+/// unix socket.
 proto::AdminHosts AdminServer::hosts() const noexcept {
   const bool is_loopback = address_ && !address_->is_unix() && config::is_local(*address_);
   return is_loopback ? proto::AdminHosts::literals : proto::AdminHosts::any;

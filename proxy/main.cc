@@ -143,8 +143,9 @@ Result<> confine(const CommandLine& command, const config::Config& config,
   return {};
 }
 
-/// Confines a probe as a serving process without `proxy.user` is confined. What it needs is loaded,
-/// so only the resolver's files are left to read. Errors: system.
+/// Confines a probe as a serving process without `proxy.user` is confined, before the server's
+/// first byte (S9). What it needs is loaded, so only the resolver's files are left to read. Errors:
+/// system.
 Result<> confine_probe(const config::Config& config) {
   if (!config.proxy.sandbox) return forbid_core_files();
   if (auto limited = keep_capabilities(capabilities_to_keep(config)); !limited) return limited;

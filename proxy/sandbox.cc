@@ -106,7 +106,7 @@ long landlock_version() noexcept {
   return ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
 }
 
-/// Nothing where all went well, else what the kernel lacks.
+/// Refuses all files but those in `rules`. Returns what the kernel lacks for it; "" if nothing.
 Result<std::string> restrict_files(const std::vector<FileRule>& rules) {
   const long version = landlock_version();
   // Not built in, switched off, or refused by the container's own filter.
@@ -269,7 +269,7 @@ int fill(const Filter& filter) {
   return result == 0 ? add_conditional(filter) : result;
 }
 
-/// As restrict_files.
+/// Refuses all system calls but those that a running proxy needs. Returns the same.
 Result<std::string> restrict_calls() {
   if (::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) < 0) {
     return "seccomp (" + std::generic_category().message(errno) + ")";

@@ -51,6 +51,13 @@ void limit_bounding_set(Capabilities kept) noexcept {
   }
 }
 
+/// Replaces the process's groups by the user's, so that none of root's is kept. False: errno says
+/// why not.
+bool replace_groups(const User& user) noexcept {
+  return ::initgroups(user.name.c_str(), user.gid) == 0;
+}
+
+/// True if the process has become this user, and cannot become root again (S11).
 bool is_for_good(const User& user) noexcept {
   uid_t uid[3] = {};
   gid_t gid[3] = {};
@@ -95,7 +102,7 @@ Result<> may_become(const User& user) {
 }
 
 void take_groups(const User& user) noexcept {
-  if (::geteuid() == 0) static_cast<void>(::initgroups(user.name.c_str(), user.gid));
+  if (::geteuid() == 0) static_cast<void>(replace_groups(user));
 }
 
 Result<> act_as(const User& user, const std::function<Result<>()>& action) {
@@ -106,7 +113,7 @@ Result<> act_as(const User& user, const std::function<Result<>()>& action) {
   std::vector<gid_t> own_groups(static_cast<std::size_t>(count));
   if (::getgroups(count, own_groups.data()) != count) return failed(user, "getgroups");
 
-  if (::initgroups(user.name.c_str(), user.gid) != 0) return failed(user, "initgroups");
+  if (!replace_groups(user)) return failed(user, "initgroups");
   if (::setegid(user.gid) != 0) return failed(user, "setegid");
   if (::seteuid(user.uid) != 0) return failed(user, "seteuid");
   auto done = action();
@@ -122,7 +129,7 @@ Result<> become(const User& user, Capabilities kept) {
   if (::geteuid() != 0) return keep_capabilities(kept);
   limit_bounding_set(kept);
   if (::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) return failed(user, "prctl");
-  if (::initgroups(user.name.c_str(), user.gid) != 0) return failed(user, "initgroups");
+  if (!replace_groups(user)) return failed(user, "initgroups");
   if (::setresgid(user.gid, user.gid, user.gid) != 0) return failed(user, "setresgid");
   if (::setresuid(user.uid, user.uid, user.uid) != 0) return failed(user, "setresuid");
   if (!limit_capabilities(kept)) return failed(user, "capset");

@@ -3,9 +3,14 @@
 namespace starttls::config {
 namespace {
 
-/// Only these protocols hand mail to a server that may send it on.
+/// True for the protocols that hand mail to a server that may send it on (S1).
 bool relays_mail(const std::string& protocol) noexcept {
   return protocol == "smtp" || protocol == "lmtp";
+}
+
+/// True if clients act under our own certificate at the server (S2).
+bool lends_certificate(const Upstream& upstream) noexcept {
+  return !upstream.certificate.chain.empty();
 }
 
 }  // namespace
@@ -16,7 +21,7 @@ Exposure exposure(const Service& service) noexcept {
   if (!down.allow.empty()) return Exposure::none;
   if (down.tls == TlsMode::none || down.tls == TlsMode::opportunistic) return Exposure::clear_text;
   if (!down.client_ca.empty()) return Exposure::none;
-  if (!up.certificate.chain.empty()) return Exposure::certificate;
+  if (lends_certificate(up)) return Exposure::certificate;
   const bool server_knows_client = up.send_proxy != SendProxy::no || up.from_client;
   return relays_mail(service.protocol) && !server_knows_client ? Exposure::relay : Exposure::none;
 }

@@ -31,15 +31,19 @@ tl::unexpected<Error> system_error(const Address& address, const char* what) {
                                 ": " + std::generic_category().message(errno));
 }
 
-/// Gives the path of a socket that root has just bound to its user. What is there has to be that
-/// socket: who may write to the folder could put something of root's in its place. False: errno
-/// says why not.
+/// True for a socket of root's that has no other name. A user that may write to the folder could
+/// have put another file of root's in its place, and would get that one (S11).
+bool is_just_bound_by_us(const struct stat& status) noexcept {
+  return S_ISSOCK(status.st_mode) && status.st_uid == ::geteuid() && status.st_nlink == 1;
+}
+
+/// Gives the path of a socket that root has just bound to its user. False: errno says why not.
 bool give_path(const char* path, const Owner& owner) noexcept {
   const Descriptor file{::open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC)};
   struct stat status = {};
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0) return false;
   if (S_ISSOCK(status.st_mode) && status.st_uid == owner.uid) return true;
-  if (!S_ISSOCK(status.st_mode) || status.st_uid != ::geteuid() || status.st_nlink != 1) {
+  if (!is_just_bound_by_us(status)) {
     errno = EEXIST;
     return false;
   }

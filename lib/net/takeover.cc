@@ -60,7 +60,13 @@ std::vector<ListeningSocket> listening_sockets(const char* file_name) {
   return found;
 }
 
-/// Whether a process like this one listens at the path. A connection is the only way to know: it
+/// True for a process of our user, and for any process if we are root. Another user's keeps its
+/// socket, even if it runs the same program (S11).
+bool is_same_user(const ucred& who) noexcept {
+  return who.uid == ::geteuid() || ::geteuid() == 0;
+}
+
+/// True if a process like this one listens at the path. A connection is the only way to know: it
 /// ends at once.
 bool is_of_our_kind(const std::string& path) {
   sockaddr_un name{};
@@ -76,7 +82,7 @@ bool is_of_our_kind(const std::string& path) {
   socklen_t size = sizeof(who);
   if (::getsockopt(probe.get(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) return false;
   if (who.pid <= 0 || who.pid == ::getpid()) return false;
-  if (who.uid != ::geteuid() && ::geteuid() != 0) return false;
+  if (!is_same_user(who)) return false;
   const std::string ours = program_of("self");
   return !ours.empty() && program_of(std::to_string(who.pid)) == ours;
 }

@@ -12,6 +12,8 @@ void TurnBudget::begin(std::uint64_t turn) noexcept {
   if (std::exchange(turn_, turn) != turn) spent_ = {};
 }
 
+/// True if a step may be done in this turn. Without a limit a storm of handshakes would fill it,
+/// and running sessions would wait.
 bool TurnBudget::has_room(std::uint64_t turn) noexcept {
   begin(turn);
   return waiting_ == 0 && spent_ < kBudget;

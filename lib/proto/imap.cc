@@ -68,9 +68,14 @@ class ImapUpstream final : public UpstreamRole {
   }
   [[nodiscard]] Result<Verdict> on_piece(const Piece& piece, std::string& to_server);
   [[nodiscard]] Result<Verdict> on_greeting(const Piece& piece, std::string& to_server);
+  [[nodiscard]] static bool rules_out_starttls(const Response& greeting);
   [[nodiscard]] Result<Verdict> on_starttls(const Piece& piece);
+  [[nodiscard]] static bool is_go_ahead(const Response& response);
+  void drop(const Piece& piece);
   [[nodiscard]] Result<Verdict> on_capability(const Piece& piece);
+  [[nodiscard]] bool is_answer(const Response& response) const;
   [[nodiscard]] Result<> check_tag(const Response& response, const Piece& piece) const;
+  [[nodiscard]] bool may_stay_in_clear() const noexcept;
   [[nodiscard]] Result<Verdict> stay_in_clear(Error why, std::string_view status);
   [[nodiscard]] std::string greeting_for_client(std::string_view status,
                                                 std::string_view capabilities) const;
@@ -131,9 +136,8 @@ Result<Verdict> ImapUpstream::on_piece(const Piece& piece, std::string& to_serve
 
 Result<Verdict> ImapUpstream::on_greeting(const Piece& piece, std::string& to_server) {
   const Response greeting(piece.text);
-  const bool preauth = greeting.is("PREAUTH");
   const bool bye = greeting.is("BYE");
-  if (!greeting.untagged() || (!greeting.is("OK") && !preauth && !bye)) {
+  if (!greeting.untagged() || (!greeting.is("OK") && !greeting.is("PREAUTH") && !bye)) {
     return fail(Errc::protocol, "server sent no greeting", peer_words(piece.text));
   }
   if (!upgrades(settings_.upstream)) greeting_ = piece.raw;
@@ -146,9 +150,7 @@ Result<Verdict> ImapUpstream::on_greeting(const Piece& piece, std::string& to_se
     return Verdict::greeted;
   }
   text_ = human_text(greeting.rest);
-  if (preauth) {
-    // STARTTLS has no place after it (RFC 9051 §6.2.1), which is what an attacker wants
-    // (CVE-2020-14093).
+  if (rules_out_starttls(greeting)) {
     Error error{Errc::attack, "server greeted with PREAUTH, which rules out STARTTLS",
                 peer_words(piece.text), Attack::preauth};
     return stay_in_clear(std::move(error), "* PREAUTH ");
@@ -160,22 +162,39 @@ Result<Verdict> ImapUpstream::on_greeting(const Piece& piece, std::string& to_se
   return Verdict::need_more;
 }
 
+/// True for PREAUTH. No STARTTLS may follow it (RFC 9051 §6.2.1), which is what an attacker wants
+/// (CVE-2020-14093, N7).
+bool ImapUpstream::rules_out_starttls(const Response& greeting) {
+  return greeting.is("PREAUTH");
+}
+
+/// True for OK only (N5).
+bool ImapUpstream::is_go_ahead(const Response& response) {
+  return response.is("OK");
+}
+
+/// Counts a piece of untagged data that came in the clear, and drops it: anyone could have sent it
+/// (T1 to T22, B3).
+void ImapUpstream::drop(const Piece& piece) {
+  // A piece of a literal has no text; its bytes count, its number does not.
+  dropped_lines_ += piece.text.empty() ? 0 : 1;
+  dropped_octets_ += piece.raw.size();
+}
+
 Result<Verdict> ImapUpstream::on_starttls(const Piece& piece) {
   const Response response(piece.text);
   if (!piece.first || response.untagged()) {
     if (piece.first && response.is("BYE")) {
       return fail(Errc::tls_refused, "server refused STARTTLS", peer_words(piece.text));
     }
-    // A piece of a literal has no text; its octets count, its number does not.
-    dropped_lines_ += piece.text.empty() ? 0 : 1;
-    dropped_octets_ += piece.raw.size();
+    drop(piece);
     if (dropped_lines_ > kMaxDroppedLines || dropped_octets_ > kMaxDroppedOctets) {
       return fail(Errc::protocol, "server said too much before STARTTLS", peer_words(piece.text));
     }
     return Verdict::need_more;
   }
   if (const auto ours = check_tag(response, piece); !ours) return fail(ours.error());
-  if (response.is("OK")) {
+  if (is_go_ahead(response)) {
     state_ = State::tls;
     return Verdict::start_tls;
   }
@@ -212,19 +231,29 @@ Result<Verdict> ImapUpstream::on_capability(const Piece& piece) {
   return Verdict::greeted;
 }
 
-/// Is this tagged line the answer to what we asked? The tag is random, so that nobody can answer
-/// before we ask (CVE-2026-42246); nor can the server have seen what we are only about to send.
+/// True if this tagged line is the answer to our command. The tag is random, so that no one can
+/// answer before we ask (CVE-2026-42246, B11). Nor can the server have seen what we are only about
+/// to send.
+bool ImapUpstream::is_answer(const Response& response) const {
+  return response.tag == settings_.tag && !just_asked_;
+}
+
 Result<> ImapUpstream::check_tag(const Response& response, const Piece& piece) const {
   if (response.asks_for_more()) {
     return fail(Errc::protocol, "server asked for more of a whole command", peer_words(piece.text));
   }
-  if (response.tag == settings_.tag && !just_asked_) return {};
+  if (is_answer(response)) return {};
   return fail(Attack::unsolicited, "server sent a reply nobody asked for", peer_words(piece.text));
 }
 
-/// No TLS is to be had here: the end, but in mode `opportunistic`.
+/// True in mode `opportunistic` only (N7).
+bool ImapUpstream::may_stay_in_clear() const noexcept {
+  return settings_.upstream == TlsMode::opportunistic;
+}
+
+/// Goes on without TLS, if the mode allows it.
 Result<Verdict> ImapUpstream::stay_in_clear(Error why, std::string_view status) {
-  if (settings_.upstream != TlsMode::opportunistic) return fail(std::move(why));
+  if (!may_stay_in_clear()) return fail(std::move(why));
   fallback_reason_ = std::move(why.reason);
   greeting_ = greeting_for_client(status, {});
   state_ = State::done;
@@ -471,12 +500,18 @@ Result<Verdict> ImapDownstream::on_starttls(const Command& command, std::string&
   return all_answered() ? Verdict::start_tls : Verdict::need_more;
 }
 
-/// `text` ends the refused line. What it announces as non-synchronising comes whatever we say: it
-/// is skipped, and answered only then. A synchronising literal does not come, for it gets no "+".
+/// Returns the non-synchronising literal that a refused line ends with. It comes whatever we say,
+/// and its text is no command (N14, P10). A synchronising one does not come, because it gets no
+/// "+".
+std::optional<Literal> literal_to_skip(std::string_view text) noexcept {
+  const auto literal = literal_at_end(text);
+  return literal && !literal->waits ? literal : std::nullopt;
+}
+
+/// Refuses a line that ends with `text`, after its literals.
 Result<Verdict> ImapDownstream::refuse(std::string_view text, std::string reply,
                                        std::string& to_client) {
-  const auto literal = literal_at_end(text);
-  if (literal && !literal->waits) {
+  if (const auto literal = literal_to_skip(text)) {
     if (swallowed_ > kMaxSwallowed || literal->size > kMaxSwallowed - swallowed_) {
       return fail(Errc::client_protocol, "client sent a literal that is too long");
     }

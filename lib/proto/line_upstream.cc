@@ -1,6 +1,17 @@
 #include "lib/proto/line_upstream.h"
 
 namespace starttls::proto {
+namespace {
+
+/// True if the server has no reply to send after a line with this verdict. It has not seen the
+/// command that we are about to send (`spoke`). If we go on in the clear, nothing is due until the
+/// client speaks. So bytes that wait then, even part of a line, were sent early to pass for an
+/// answer (N12, B12). After `start_tls` the leg looks.
+bool is_nothing_due(bool spoke, Verdict verdict) noexcept {
+  return verdict != Verdict::start_tls && (spoke || verdict == Verdict::greeted);
+}
+
+}  // namespace
 
 Result<Step> LineUpstream::step(std::string_view input, std::string& to_server) {
   Step step;
@@ -18,11 +29,7 @@ Result<Step> LineUpstream::step(std::string_view input, std::string& to_server) 
 
     const bool spoke = to_server.size() != written_before;
     if (spoke) meter_.reset();
-    // The server has not seen the command that we are about to send. If we go on in the clear,
-    // nothing is due until the client speaks. So any bytes that wait here, even part of a line,
-    // were sent early to pass for an answer. The leg looks after `start_tls`.
-    const bool nothing_due = spoke || step.verdict == Verdict::greeted;
-    if (nothing_due && step.verdict != Verdict::start_tls && unsolicited_ == Unsolicited::refuse &&
+    if (is_nothing_due(spoke, step.verdict) && unsolicited_ == Unsolicited::refuse &&
         step.consumed < input.size()) {
       return fail(Attack::unsolicited, "server sent a reply nobody asked for",
                   peer_words(input.substr(step.consumed)));

@@ -9,7 +9,8 @@
 namespace starttls::proto {
 namespace {
 
-/// The indicators are upper case, and a space or the end of the line follows them (RFC 1939 §3).
+/// Reads "+OK" or "-ERR". They are upper case, and a space or the end of the line follows them (RFC
+/// 1939 §3). What only begins like one is neither (N10).
 std::optional<Status> read_indicator(std::string_view line) {
   const auto word = ascii::first_word(line);
   if (word != "+OK" && word != "-ERR") return std::nullopt;

@@ -145,20 +145,17 @@ class SieveUpstream final : public LineUpstream {
     return Verdict::need_more;
   }
 
+  /// True for OK only (N2).
+  [[nodiscard]] static bool is_go_ahead(ReplyKind kind) noexcept { return kind == ReplyKind::ok; }
+
   Result<Verdict> on_starttls(const Line& line, ReplyKind kind) {
-    Error refused{Errc::tls_refused, "server refused STARTTLS", peer_words(line.text)};
-    switch (kind) {
-      case ReplyKind::capability:
-        return unasked(line);
-      case ReplyKind::ok:
-        state_ = State::tls;
-        return Verdict::start_tls;
-      case ReplyKind::no:
-        return stay_in_clear(std::move(refused));
-      case ReplyKind::bye:
-        return fail(std::move(refused));
+    if (kind == ReplyKind::capability) return unasked(line);
+    if (is_go_ahead(kind)) {
+      state_ = State::tls;
+      return Verdict::start_tls;
     }
-    return unasked(line);
+    Error refused{Errc::tls_refused, "server refused STARTTLS", peer_words(line.text)};
+    return kind == ReplyKind::bye ? fail(std::move(refused)) : stay_in_clear(std::move(refused));
   }
 
   /// The first list is the client's greeting. A reply without one is the answer to NOOP.

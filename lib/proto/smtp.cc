@@ -169,9 +169,14 @@ class SmtpUpstream final : public LineUpstream {
     return closes(reply.code) ? fail(std::move(refused)) : stay_in_clear(std::move(refused));
   }
 
+  /// True for 220 only. No other 2xx is a yes to STARTTLS (N2).
+  [[nodiscard]] static bool is_go_ahead(const ReplyLine& reply) noexcept {
+    return reply.code == 220;
+  }
+
   Result<Verdict> on_starttls(const Line& line, const ReplyLine& reply) {
     if (!reply.last) return Verdict::need_more;
-    if (reply.code == 220) {
+    if (is_go_ahead(reply)) {
       state_ = State::tls;
       return Verdict::start_tls;
     }
@@ -332,7 +337,7 @@ class SmtpDownstream final : public DownstreamRole {
     Kind kind = Kind::refusal;
   };
 
-  /// Commands that go no further before TLS.
+  /// True while commands go no further than us, because the client's TLS is not up (N15, N16).
   [[nodiscard]] bool local() const noexcept {
     return settings_.downstream == TlsMode::starttls && !secure_;
   }
@@ -350,6 +355,7 @@ class SmtpDownstream final : public DownstreamRole {
   }
 
   [[nodiscard]] LineRules rules_for(std::string_view command) const noexcept;
+  [[nodiscard]] bool must_say_hello(std::string_view verb) const noexcept;
   [[nodiscard]] std::optional<Answer> answer_to(std::string_view command) const;
   [[nodiscard]] Answer answer_before_tls(std::string_view verb) const;
   [[nodiscard]] Result<> on_command(const Line& line, std::string& to_server);
@@ -399,6 +405,12 @@ LineRules SmtpDownstream::rules_for(std::string_view command) const noexcept {
   return rules;
 }
 
+/// True if the client must say EHLO again before this command. Its first EHLO was in the clear,
+/// where anyone could have said it, even if the server has heard it (S1).
+bool SmtpDownstream::must_say_hello(std::string_view verb) const noexcept {
+  return hello_due_ && commits(verb);
+}
+
 std::optional<SmtpDownstream::Answer> SmtpDownstream::answer_to(std::string_view command) const {
   auto rest = command;
   const auto verb = take_word(rest);
@@ -410,9 +422,7 @@ std::optional<SmtpDownstream::Answer> SmtpDownstream::answer_to(std::string_view
   if (local()) return answer_before_tls(verb);
   // A server that trusts our address would believe the client's words about itself.
   if (is_any_of(verb, {"XCLIENT", "XFORWARD"})) return Answer{"550 5.7.1 Command not allowed\r\n"};
-  // What was said in the clear may have been said by anybody, also where the server has heard it.
-  if (hello_due_ && commits(verb))
-    return Answer{"503 5.5.1 Introduce yourself again after STARTTLS\r\n"};
+  if (must_say_hello(verb)) return Answer{"503 5.5.1 Introduce yourself again after STARTTLS\r\n"};
   if (filter().external && ascii::iequals(verb, "AUTH") &&
       ascii::iequals(take_word(rest), "EXTERNAL")) {
     return Answer{"504 5.5.4 Mechanism not available\r\n"};

@@ -76,8 +76,13 @@ Result<Verdict> StatusUpstream::on_greeting(const Line& line, const Status& stat
   return Verdict::need_more;
 }
 
+/// True for one word only. No other success is a yes to STARTTLS (N2).
+bool StatusUpstream::is_go_ahead(const Status& status) const noexcept {
+  return status.word == dialect_.tls_status;
+}
+
 Result<Verdict> StatusUpstream::on_starttls(const Line& line, const Status& status) {
-  if (status.word == dialect_.tls_status) {
+  if (is_go_ahead(status)) {
     state_ = State::tls;
     return Verdict::start_tls;
   }

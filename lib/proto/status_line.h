@@ -61,6 +61,7 @@ class StatusUpstream final : public LineUpstream {
   [[nodiscard]] Result<Verdict> on_line(const Line& line, std::string& to_server) override;
   [[nodiscard]] Result<Verdict> on_greeting(const Line& line, const Status& status,
                                             std::string& to_server);
+  [[nodiscard]] bool is_go_ahead(const Status& status) const noexcept;
   [[nodiscard]] Result<Verdict> on_starttls(const Line& line, const Status& status);
 
   RoleSettings settings_;

@@ -5,6 +5,15 @@
 #include "lib/session/policy.h"
 
 namespace starttls::session {
+namespace {
+
+/// True if a PROXY header of this peer is believed. Its address decides, never its bytes.
+bool may_send_header(const config::Downstream& downstream,
+                     const std::optional<IpEndpoint>& address) {
+  return address && config::contains(downstream.proxy_protocol, mapped_octets(*address));
+}
+
+}  // namespace
 
 ClientIdentity::ClientIdentity(const config::Service& settings, const net::SocketAddress& peer)
     : address_(net::ip_endpoint(peer)), is_local_(peer.storage.ss_family == AF_UNIX) {
@@ -16,7 +25,7 @@ ClientIdentity::ClientIdentity(const config::Service& settings, const net::Socke
     return;
   }
   watch_ = std::make_unique<Watch>();
-  if (address_ && config::contains(downstream.proxy_protocol, mapped_octets(*address_))) {
+  if (may_send_header(downstream, address_)) {
     watch_->header = std::make_unique<proto::ProxyHeaderReader>();
   }
 }

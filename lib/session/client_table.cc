@@ -1,6 +1,14 @@
 #include "lib/session/client_table.h"
 
 namespace starttls::session {
+namespace {
+
+/// True if a client that has so many sessions may have no other. A limit of 0 is none.
+bool has_all_its_sessions(std::size_t sessions, std::size_t limit) noexcept {
+  return limit != 0 && sessions >= limit;
+}
+
+}  // namespace
 
 ClientTable::Seat& ClientTable::Seat::operator=(Seat&& other) noexcept {
   std::swap(table_, other.table_);
@@ -19,7 +27,7 @@ Result<ClientTable::Seat> ClientTable::take(const std::string& service, const Ip
   Seat seat;
   const std::lock_guard lock(mutex_);
   const auto at = counts_.try_emplace({service, mapped_octets(client)}, 0).first;
-  if (limit != 0 && at->second >= limit) {
+  if (has_all_its_sessions(at->second, limit)) {
     return fail(Errc::limit, "too many sessions from your address",
                 "downstream.max_per_client = " + std::to_string(limit));
   }

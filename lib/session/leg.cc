@@ -63,18 +63,30 @@ void Leg::start_relay() {
   if (!peer_ended_) read();  // with the larger slab
 }
 
+/// Takes what has come before the handshake began. It is a part of the handshake, and is not left
+/// to be read after it (A1 to A5, B2 to B7).
+std::string Leg::take_handshake_input() {
+  return input_.take();
+}
+
 void Leg::start_implicit_tls(std::unique_ptr<tls::Engine> engine, net::TurnBudget::Lane lane) {
   engine_ = std::move(engine);
   lane_ = lane;
   security_ = Security::handshaking;
-  const std::string waiting = input_.take();
+  const std::string waiting = take_handshake_input();
   input_full_ = false;
   step_handshake(std::as_bytes(std::span{waiting}));
 }
 
+/// True if the peer has sent more than its STARTTLS, or more than its go-ahead. It is an attack:
+/// someone on the path may have added it (A1 to A5, B2 to B7, CVE-2011-0411).
+bool Leg::has_clear_input() const noexcept {
+  return !input_.empty() || stream_->has_pending_input();
+}
+
 Result<> Leg::start_tls(std::string_view go_ahead, std::unique_ptr<tls::Engine> engine,
                         net::TurnBudget::Lane lane) {
-  if (!input_.empty() || stream_->has_pending_input()) {
+  if (has_clear_input()) {
     return fail(Errc::attack, "data in the clear behind STARTTLS", peer_words(input_.view()));
   }
   write(go_ahead);
@@ -100,8 +112,8 @@ void Leg::step_handshake(std::span<const std::byte> wire) {
   waiting_step_->wire.append(as_text(wire));
 }
 
-/// True if the client has left after its hello, which takes a signature to answer: the most that a
-/// flood can make us compute. A later step is cheap, and may hold an alert that says why.
+/// True if the client has left after its hello. The answer takes a signature, the most that a flood
+/// can make us compute (R4). A later step is cheap, and may hold an alert that says why.
 bool Leg::is_client_gone() const noexcept {
   return lane_.side == Side::downstream && !hello_answered_ && stream_->is_over();
 }

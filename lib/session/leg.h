@@ -161,6 +161,8 @@ class Leg final : public Endpoint, net::StreamEvents {
   void on_stream_drained() override;
   void on_stream_write_failed(Error error) override;
 
+  [[nodiscard]] bool has_clear_input() const noexcept;
+  [[nodiscard]] std::string take_handshake_input();
   void step_handshake(std::span<const std::byte> wire);
   [[nodiscard]] bool is_client_gone() const noexcept;
   void advance_handshake(std::span<const std::byte> wire);

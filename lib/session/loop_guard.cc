@@ -25,6 +25,11 @@ LoopGuard::Entry::~Entry() {
   all.erase(all.find(path_));
 }
 
+/// True if the other end of the connection is ours too: it has come back to us.
+bool LoopGuard::has_other_end(End end, const Path& path) const {
+  return (end == End::accepted ? made_ : accepted_).contains(path);
+}
+
 LoopGuard::Entry LoopGuard::note(End end, const net::SocketAddress& from,
                                  const net::SocketAddress& to) {
   Entry entry;
@@ -41,7 +46,7 @@ LoopGuard::Entry LoopGuard::note(End end, const net::SocketAddress& from,
   entry.end_ = end;
   const std::lock_guard lock(mutex_);
   (end == End::accepted ? accepted_ : made_).insert(entry.path_);
-  entry.loop_ = (end == End::accepted ? made_ : accepted_).contains(entry.path_);
+  entry.loop_ = has_other_end(end, entry.path_);
   return entry;
 }
 

@@ -55,6 +55,8 @@ class LoopGuard {
   [[nodiscard]] bool listens_on(std::uint16_t port) const;
 
  private:
+  [[nodiscard]] bool has_other_end(End end, const Path& path) const;
+
   mutable std::mutex mutex_;
   std::multiset<Path> accepted_;
   std::multiset<Path> made_;

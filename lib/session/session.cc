@@ -323,6 +323,11 @@ void Session::finish_if_both_ended() {
 
 // --- The end -------------------------------------------------------------------------------------
 
+/// True if nothing may be said to the client: TLS is due from the first byte, and is not there.
+bool Session::is_mute() const noexcept {
+  return service_->config.downstream.tls == TlsMode::implicit && !client_.secured();
+}
+
 void Session::fail(const Error& error) {
   if (phase_ >= Phase::finishing) return;
   const Side side = before_greeting() && phase_ >= Phase::connecting && !is_no_servers(error.code)
@@ -330,9 +335,7 @@ void Session::fail(const Error& error) {
                         : Side::downstream;
   const bool unserved = phase_ <= Phase::proxy_header;
   log_event(log::Level::warn, "session failed", error, side);
-  // What is to be TLS from the first octet hears nothing in the clear.
-  const bool mute = service_->config.downstream.tls == TlsMode::implicit && !client_.secured();
-  if (phase_ != Phase::relay && !mute) {
+  if (phase_ != Phase::relay && !is_mute()) {
     // Where nothing was to be secured, or all of the leg is, the server's own refusal may pass.
     const bool verbatim =
         error.code == Errc::greeting_refused && opener_ != nullptr && !opener_->refusal().empty();

@@ -195,6 +195,7 @@ class Session final : LegEvents, OpenerEvents {
   void on_cut(Leg& leg, Outcome outcome, std::string_view how);
   void finish_if_both_ended();
 
+  [[nodiscard]] bool is_mute() const noexcept;
   void fail(const Error& error);
   void finish(Outcome outcome, std::string reason);
   void reset_when_delivered();

@@ -12,13 +12,19 @@
 namespace starttls::session {
 namespace {
 
-/// Once the client speaks, a server may repeat its words, a password among them. Of what it says
-/// the status is enough to see what went wrong.
+/// Cuts the server's words to their status. Once the client speaks, a server may repeat its words,
+/// a password among them.
 Error without_echo(Error error) {
   constexpr std::size_t kStatus = 16;
   auto& evidence = error.evidence;
   const auto end = std::min(evidence.find(' '), kStatus);
   if (end < evidence.size()) evidence.resize(end);
+  return error;
+}
+
+/// Replaces the client's words by their number. They may be a login that was sent early.
+Error without_clients_words(Error error, std::size_t bytes) {
+  error.evidence = fmt::format("{} octets", bytes);
   return error;
 }
 
@@ -274,11 +280,10 @@ void Session::start_downstream_tls() {
     return;
   }
   env_.metrics.attacked(Side::downstream, started.error().attack);
-  // It may be a login that was sent ahead of time.
-  started.error().evidence = fmt::format("{} octets", client_.input().size());
-  log_event(log::Level::warn, "session failed", started.error(), Side::downstream);
+  const Error error = without_clients_words(started.error(), client_.input().size());
+  log_event(log::Level::warn, "session failed", error, Side::downstream);
   send_to_client(downstream_role_->injection_reply());
-  finish(started.error().code, started.error().reason);
+  finish(error.code, error.reason);
 }
 
 void Session::on_leg_secured(Leg& leg) {

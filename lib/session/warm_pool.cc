@@ -41,7 +41,7 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
   }
 
   [[nodiscard]] std::optional<UpstreamConnection> take(LegEvents& events) {
-    // Something waits in the kernel: whatever it is, it will be told, and is not for a client.
+    // Something waits in the kernel. It will be reported, and is not for a client.
     if (!opened_.leg->stream().is_quiet()) return std::nullopt;
     enter(State::gone);
     opened_.leg->set_events(events);
@@ -103,6 +103,7 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
   }
 
   // LegEvents
+  /// Gives the connection up: no client may get one on which the server has spoken.
   void on_leg_input(Leg&) override { lose("the server said something unasked"); }
   void on_leg_data(Leg&, std::span<const std::byte>) override {}
   void on_leg_secured(Leg&) override {}
@@ -167,6 +168,7 @@ std::optional<UpstreamConnection> WarmPool::take(LegEvents& events) {
   return std::nullopt;
 }
 
+/// True if connections opened under our service's policy may serve `service`.
 bool WarmPool::suits(const Service& service) const noexcept {
   // A context is kept over a reload where policy and files are the same.
   return service.config == service_->config &&

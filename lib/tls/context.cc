@@ -80,6 +80,11 @@ bool set_groups(SSL_CTX* ctx, Role role) {
 #endif
 }
 
+/// Lets no peer sign its handshake with SHA-1 (S11).
+bool set_signatures(SSL_CTX* ctx) {
+  return SSL_CTX_set_verify_algorithm_prefs(ctx, kVerifySchemes, std::size(kVerifySchemes)) == 1;
+}
+
 /// What both roles have in common. The library's defaults that we rely on: no renegotiation, no
 /// early data; 32 empty records, 32 KeyUpdates or 4 warning alerts in a row end the connection.
 bssl::UniquePtr<SSL_CTX> new_ssl_ctx(Role role, TlsVersion min_version) {
@@ -87,8 +92,7 @@ bssl::UniquePtr<SSL_CTX> new_ssl_ctx(Role role, TlsVersion min_version) {
   if (!ctx || SSL_CTX_set_min_proto_version(ctx.get(), wire_version(min_version)) != 1 ||
       SSL_CTX_set_max_proto_version(ctx.get(), TLS1_3_VERSION) != 1 ||
       SSL_CTX_set_strict_cipher_list(ctx.get(), kCiphers) != 1 || !set_groups(ctx.get(), role) ||
-      SSL_CTX_set_verify_algorithm_prefs(ctx.get(), kVerifySchemes, std::size(kVerifySchemes)) !=
-          1) {
+      !set_signatures(ctx.get())) {
     return nullptr;
   }
   SSL_CTX_set0_buffer_pool(ctx.get(), buffer_pool());
@@ -176,7 +180,8 @@ Digest digest_of(const STACK_OF(CRYPTO_BUFFER) * chain, std::string_view referen
   return all.finish();
 }
 
-/// The names, not the certificate: sessions outlive its renewal.
+/// Returns the context in which a session may be resumed: under the same policy, with the same
+/// names. Not the same certificate: sessions outlive its renewal.
 Digest session_context(const Digest& policy, const PresentedNames& names) noexcept {
   Fingerprint all;
   all.add(policy);

@@ -53,6 +53,7 @@ struct Engine::Impl {
 
   void on_handshake_done();
   [[nodiscard]] bool on_ticket(std::span<const std::byte> message);
+  [[nodiscard]] bool has_verified_client() const;
 
   std::shared_ptr<const Context> context;
   WireIo io;
@@ -68,13 +69,18 @@ struct Engine::Impl {
   std::unique_ptr<ClientFacts> client_facts;  // null: nobody wants them
 };
 
+/// True if the client's certificate is one that we have verified. The server learns of no other.
+bool Engine::Impl::has_verified_client() const {
+  return context->impl_->roots != nullptr && !link.rejection;
+}
+
 void Engine::Impl::on_handshake_done() {
   const Context::Impl& settings = *context->impl_;
   if (settings.role == Role::server) {
     link.rejection = settings.check_client(ssl.get());
     // Before the library, which knows, is let go.
     if (client_facts != nullptr) {
-      *client_facts = facts_of_client(ssl.get(), settings.roots != nullptr && !link.rejection);
+      *client_facts = facts_of_client(ssl.get(), has_verified_client());
     }
     // Tickets of TLS 1.3 wait for the first write; ours must not wait for the server to speak. They
     // are part of the handshake's room, not of what sealing adds.

@@ -30,7 +30,8 @@ struct PresentedNames {
 /// where `text` is none.
 [[nodiscard]] std::optional<std::string> ip_octets(std::string_view text);
 
-/// Whether `reference` is among `names`: an IP literal only as iPAddress, all else only as dNSName.
+/// True if `reference` is among `names`: an IP literal only as iPAddress, all else only as dNSName.
+/// A server with other names is refused (X1 to X4).
 [[nodiscard]] bool names_match(const PresentedNames& names, std::string_view reference);
 
 /// For people: "a, b, 192.0.2.1", printable ASCII, bounded; "no name" where there is none.

@@ -60,6 +60,12 @@ std::vector<gid_t> own_groups() {
   return groups;
 }
 
+/// True for root's group and for a group of this process. A secret that another group may read is
+/// refused.
+bool is_own_group(gid_t group, const std::vector<gid_t>& own_groups) noexcept {
+  return group == 0 || std::find(own_groups.begin(), own_groups.end(), group) != own_groups.end();
+}
+
 Result<std::string> read_file(const std::string& path, Access access) {
   const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   struct stat status = {};
@@ -157,7 +163,8 @@ std::string at_line(const std::string& path, const PemBlock& block) {
   return path + ": line " + std::to_string(block.line) + ": ";
 }
 
-/// The error of a block that is not whole, or that is neither a certificate nor a key.
+/// Returns the error of a block that is not whole, or that is neither a certificate nor a key: no
+/// block is skipped (T3).
 Result<> check_block(const std::string& path, const PemBlock& block) {
   if (!block.fault.empty()) {
     return fail(Errc::config, at_line(path, block) + std::string(block.fault));
@@ -264,7 +271,7 @@ bool is_kept_secret(mode_t mode, uid_t owner, gid_t group,
   if ((mode & 077U) == 0) return true;
   constexpr mode_t kReadByOneGroup = 0640;
   if ((mode & 0777U & ~kReadByOneGroup) != 0 || owner != 0) return false;
-  return group == 0 || std::find(own_groups.begin(), own_groups.end(), group) != own_groups.end();
+  return is_own_group(group, own_groups);
 }
 
 Result<bssl::UniquePtr<EVP_PKEY>> read_private_key(const std::string& path) {

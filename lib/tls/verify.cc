@@ -173,6 +173,13 @@ Rejection cannot_check() {
   return reject("certificate cannot be checked", SSL_AD_INTERNAL_ERROR, {});
 }
 
+/// Looks for a path from the leaf to a trusted root. A peer without one is refused (X1 to X4).
+bool leads_to_root(X509_STORE_CTX* ctx) {
+  const bool found = X509_verify_cert(ctx) == 1;
+  ERR_clear_error();
+  return found;
+}
+
 /// The path that the library finds first, if every key and signature on it is strong enough.
 /// Afterwards `ctx` holds it, or as much of it as there was.
 std::optional<Rejection> try_path(X509_STORE_CTX* ctx, const Material& material) {
@@ -186,8 +193,7 @@ std::optional<Rejection> try_path(X509_STORE_CTX* ctx, const Material& material)
   X509_VERIFY_PARAM_set_depth(param, kMaxDepth);
   X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_TRUSTED_FIRST | X509_V_FLAG_PARTIAL_CHAIN);
 
-  const bool trusted = X509_verify_cert(ctx) == 1;
-  ERR_clear_error();
+  const bool trusted = leads_to_root(ctx);
   const PresentedNames names = presented_names(leaf);
   if (!trusted) {
     const int error = X509_STORE_CTX_get_error(ctx);
@@ -271,6 +277,7 @@ bool is_pinned(X509* certificate, std::span<const Pin> pins) {
   return pin && std::find(pins.begin(), pins.end(), *pin) != pins.end();
 }
 
+/// True if a certificate of the path has one of the pins. Where pins are configured, one must.
 bool has_pin(const STACK_OF(X509) * path, std::span<const Pin> pins) {
   for (std::size_t i = 0; i < sk_X509_num(path); ++i) {
     if (is_pinned(sk_X509_value(path, i), pins)) return true;
