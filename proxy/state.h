@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "lib/base/metrics.h"
 #include "lib/config/config.h"
 #include "lib/config/places.h"
+#include "lib/metrics/metrics.h"
 #include "lib/session/service.h"
 #include "proxy/cli.h"
 #include "proxy/user.h"

@@ -18,7 +18,7 @@ CHARTS = "charts"
 # What may differ between two runs that are one.
 _MAY_DIFFER = ("date", "negotiated")
 # What a figure depends on.
-_MEASURED = ("lib", "proxy", "bench/backend", "bench/load", "bench/rivals", "bench/harness/subjects.py",
+_MEASURED = ("lib", "proxy", "tools/mail_server", "bench/load", "bench/rivals", "bench/harness/subjects.py",
              "bench/harness/scenarios.py", "cmake", "CMakeLists.txt")
 
 

@@ -105,7 +105,7 @@ class Field:
         self.other_cpus = set(cpus[1:]) or {cpus[0]}
         self.all_cpus = set(cpus)
         os.sched_setaffinity(0, self.other_cpus)  # we are no part of what is measured either
-        subprocess.run([self.program("bench/pki/make-pki"), folder], check=True,
+        subprocess.run([self.program("tools/pki/make-pki"), folder], check=True,
                        stdout=subprocess.DEVNULL)
         self.chain = folder / f"{options.certificate}.pem"
         self.key = folder / f"{options.certificate}.key"
@@ -141,7 +141,7 @@ class Field:
         if (tls, record) not in self._backends:
             more = ["--record", record] if record else []
             backend = self._stack.enter_context(Program("backend", [
-                self.program("bench/backend/backend"), "--protocol", self._protocol, "--listen",
+                self.program("tools/mail_server/backend"), "--protocol", self._protocol, "--listen",
                 "127.0.0.1:0", "--tls", tls, "--chain", self.chain, "--key", self.key, *more],
                 self.other_cpus, self.folder))
             port = backend.wait_for(r"listening 127\.0\.0\.1:(\d+)\n")[1]

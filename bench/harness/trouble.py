@@ -236,7 +236,7 @@ upstream.ca_file = "{field.ca}"
 
     def storm(self):
         field = self._field
-        subprocess.run([field.program("bench/pki/make-pki"), "--rsa-4096", field.folder], check=True,
+        subprocess.run([field.program("tools/pki/make-pki"), "--rsa-4096", field.folder], check=True,
                        stdout=subprocess.DEVNULL)
         path = field.folder / "storm.toml"
         sandbox = "true" if os.geteuid() == 0 else "false"

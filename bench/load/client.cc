@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "bench/load/pattern.h"
+#include "tools/mail_server/pattern.h"
 
 namespace starttls::bench {
 namespace {

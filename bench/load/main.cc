@@ -23,7 +23,7 @@
 #include <CLI/CLI.hpp>
 
 #include "bench/load/client.h"
-#include "bench/load/pattern.h"
+#include "tools/mail_server/pattern.h"
 #include "bench/load/tally.h"
 #include "lib/config/config.h"
 

@@ -10,7 +10,7 @@
 
 #include <benchmark/benchmark.h>
 
-#include "bench/backend/protocol.h"
+#include "tools/mail_server/protocol.h"
 #include "lib/proto/protocols.h"
 
 namespace {

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "bench/pki/pki.h"
+#include "tools/pki/pki.h"
 
 namespace starttls::bench {
 namespace {

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "lib/base/error.h"
-#include "lib/base/metrics.h"
 #include "lib/base/side.h"
 #include "lib/config/config.h"
+#include "lib/metrics/metrics.h"
 #include "lib/net/turn_budget.h"
 #include "lib/proto/protocols.h"
 #include "lib/session/own_name.h"

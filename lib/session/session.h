@@ -38,9 +38,9 @@
 #include <string_view>
 
 #include "lib/base/log.h"
-#include "lib/base/metrics.h"
-#include "lib/base/outcome.h"
 #include "lib/base/side.h"
+#include "lib/metrics/metrics.h"
+#include "lib/metrics/outcome.h"
 #include "lib/net/timer.h"
 #include "lib/session/client_identity.h"
 #include "lib/session/client_table.h"

@@ -12,7 +12,7 @@
 #include <string>
 #include <string_view>
 
-#include "lib/base/metrics.h"
+#include "lib/metrics/metrics.h"
 #include "lib/net/connector.h"
 #include "lib/net/timer.h"
 #include "lib/session/leg.h"

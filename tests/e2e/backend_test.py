@@ -1,4 +1,4 @@
-"""bench/backend, the bench's mail server, in all its modes: alone, and behind the proxy."""
+"""tools/mail_server, the bench's mail server, in all its modes: alone, and behind the proxy."""
 
 import contextlib
 import hashlib
@@ -24,7 +24,7 @@ FETCHED = 1_000_000  # octets of the pattern
 
 
 def pattern(octets):
-    """The bench's pattern, made anew: see bench/load/pattern.cc."""
+    """The bench's pattern, made anew: see tools/mail_server/pattern.cc."""
     alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     period = bytearray()
     state = 0x9e3779b97f4a7c15

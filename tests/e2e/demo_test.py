@@ -1,4 +1,4 @@
-"""bench/demo.py, which ./run shows: with the programs as they are, and with a proxy that dies."""
+"""tools/demo.py, which ./run shows: with the programs as they are, and with a proxy that dies."""
 
 import pathlib
 import subprocess
@@ -16,7 +16,7 @@ class Demo(unittest.TestCase):
     def demo(self, proxy=None):
         """Runs it in a build folder whose proxy is a shell script, if one is given."""
         build = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="starttls-demo-")))
-        for program, place in ((MAKE_PKI, "bench/pki/make-pki"), (BACKEND, "bench/backend/backend"),
+        for program, place in ((MAKE_PKI, "tools/pki/make-pki"), (BACKEND, "tools/mail_server/backend"),
                                (PROXY, "proxy/starttls-proxy")):
             (build / place).parent.mkdir(parents=True)
             (build / place).symlink_to(program)
@@ -25,7 +25,7 @@ class Demo(unittest.TestCase):
             path.unlink()
             path.write_text(f"#!/bin/sh\n{proxy}\n", encoding="ascii")
             path.chmod(0o755)
-        return subprocess.run([sys.executable, ROOT / "bench" / "demo.py", build], check=False,
+        return subprocess.run([sys.executable, ROOT / "tools" / "demo.py", build], check=False,
                               capture_output=True, text=True, timeout=60)
 
     def test_a_message_arrives(self):

@@ -96,7 +96,7 @@ class Package(unittest.TestCase):
     def test_its_examples_pass_the_check(self):
         folder = self.folder / "examples"
         shutil.copytree(self.root / EXAMPLES, folder)
-        run(BUILD / "bench/pki/make-pki", self.folder / "pki")
+        run(BUILD / "tools/pki/make-pki", self.folder / "pki")
         for name in set(re.findall(r'"([a-z.-]+\.(?:pem|key))"', "".join(
                 path.read_text(encoding="utf-8") for path in folder.iterdir()
                 if path.name != "reference.toml"))):

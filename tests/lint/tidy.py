@@ -71,7 +71,7 @@ def findings(names, entries, folder):
         bundle.flush()
         result = subprocess.run(
             ["clang-tidy", "--quiet", f"--config-file={ROOT / '.clang-tidy'}",
-             "--header-filter=(lib|proxy|bench)/.*[.](h|cc)$", bundle.name,
+             "--header-filter=(lib|proxy|bench|tools)/.*[.](h|cc)$", bundle.name,
              # The compile commands are g++'s; clang need not know its warnings.
              "--", *flags(entries[names[0]]), "-Wno-unknown-warning-option"], cwd=ROOT, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

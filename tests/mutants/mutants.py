@@ -328,8 +328,8 @@ def main():
         tests_process(arguments.tests)
         return 0
     os.environ.setdefault("STARTTLS_PROXY", str(arguments.build / "proxy" / "starttls-proxy"))
-    os.environ.setdefault("STARTTLS_MAKE_PKI", str(arguments.build / "bench" / "pki" / "make-pki"))
-    os.environ.setdefault("STARTTLS_BACKEND", str(arguments.build / "bench" / "backend" / "backend"))
+    os.environ.setdefault("STARTTLS_MAKE_PKI", str(arguments.build / "tools" / "pki" / "make-pki"))
+    os.environ.setdefault("STARTTLS_BACKEND", str(arguments.build / "tools" / "mail_server" / "backend"))
     return check_all(Build(arguments.build.resolve(), arguments.ninja), arguments.only)
 
 

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <utility>
 
-#include "bench/backend/protocol.h"
+#include "tools/mail_server/protocol.h"
 #include "tests/support/catch.h"
 #include "tests/support/temporary_folder.h"
 
@@ -13,7 +13,7 @@ namespace starttls::bench {
 
 using starttls::TemporaryFolder;
 
-/// All that a protocol of bench/backend says to its input, fed as a connection would.
+/// All that a protocol of tools/mail_server says to its input, fed as a connection would.
 struct Talk {
   explicit Talk(std::unique_ptr<Protocol> made) : protocol(std::move(made)) {}
 

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "bench/pki/pki.h"
+#include "tools/pki/pki.h"
 #include "lib/base/buffer.h"
 #include "lib/base/error.h"
 #include "lib/tls/boringssl.h"

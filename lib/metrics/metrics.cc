@@ -1,0 +1,216 @@
+#include "lib/metrics/metrics.h"
+
+#include <algorithm>
+#include <optional>
+#include <tuple>
+#include <utility>
+
+#include "lib/metrics/exposition.h"
+
+namespace starttls::metrics {
+namespace {
+
+using Type = Exposition::Type;
+
+/// A service of the page that is being written.
+struct Shown {
+  std::string name;
+  std::shared_ptr<const Service> service;
+};
+
+/// The labels of a table's cell of that index, as `Table::at` counts them.
+template <class... Labels>
+std::array<Label, sizeof...(Labels)> labels_at(std::size_t index) {
+  constexpr std::size_t kCount = sizeof...(Labels);
+  std::array<Label, kCount> labels{Label{LabelOf<Labels>::kKey, {}}...};
+  const std::array<std::span<const std::string_view>, kCount> names{LabelOf<Labels>::kNames...};
+  for (std::size_t i = kCount; i-- > 0;) {
+    labels[i].value = names[i][index % names[i].size()];
+    index /= names[i].size();
+  }
+  return labels;
+}
+
+template <const auto& kBounds>
+constexpr auto kBoundsInSeconds = [] {
+  std::array<double, kBounds.size()> seconds{};
+  for (std::size_t i = 0; i < seconds.size(); ++i) {
+    seconds[i] = std::chrono::duration<double>(kBounds[i]).count();
+  }
+  return seconds;
+}();
+
+constexpr Type type_of(const Counter*) {
+  return Type::counter;
+}
+constexpr Type type_of(const Gauge*) {
+  return Type::gauge;
+}
+template <const auto& kBounds>
+constexpr Type type_of(const Histogram<kBounds>*) {
+  return Type::histogram;
+}
+
+template <class T>
+using MemberOfTables = T Tables::*;
+
+/// A page under way.
+class Page {
+ public:
+  explicit Page(std::vector<Shown> services) : services_(std::move(services)) {}
+
+  /// The family of one table: a series for each of its cells and each service.
+  template <class Cell, class... Labels>
+  void add(std::string_view name, std::string_view help,
+           MemberOfTables<Table<Cell, Labels...>> table) {
+    out_.begin(name, type_of(static_cast<const Cell*>(nullptr)), help);
+    for (const auto& [service_name, service] : services_) {
+      for (std::size_t i = 0; i < Table<Cell, Labels...>::kSize; ++i) {
+        std::array<Label, 1 + sizeof...(Labels)> labels{Label{"service", service_name}};
+        std::ranges::copy(labels_at<Labels...>(i), labels.begin() + 1);
+        typename Cell::Total total{};
+        for (const Tally& tally : service->tallies()) {
+          (tally.tables().*table).cells()[i].add_to(total);
+        }
+        sample(static_cast<const Cell*>(nullptr), labels, total);
+      }
+    }
+  }
+
+  /// A family of one number, where there is one.
+  template <class Value>
+  void add(std::string_view name, Type type, std::string_view help, std::optional<Value> value) {
+    out_.begin(name, type, help);
+    if (value) out_.sample({}, *value);
+  }
+
+  [[nodiscard]] Exposition& out() noexcept { return out_; }
+
+ private:
+  template <class Cell>
+  void sample(const Cell*, std::span<const Label> labels, typename Cell::Total total) {
+    out_.sample(labels, total);
+  }
+  template <const auto& kBounds>
+  void sample(const Histogram<kBounds>*, std::span<const Label> labels,
+              const typename Histogram<kBounds>::Total& total) {
+    out_.histogram(labels, kBoundsInSeconds<kBounds>, total.buckets, total.sum_seconds);
+  }
+
+  std::vector<Shown> services_;
+  Exposition out_;
+};
+
+double as_seconds(std::chrono::system_clock::time_point time) {
+  return std::chrono::duration<double>(time.time_since_epoch()).count();
+}
+
+void add_services(Page& page) {
+  page.add("starttls_sessions_open", "Sessions that are open.", &Tables::sessions_open);
+  page.add("starttls_sessions_total", "Sessions that have ended, and how.", &Tables::sessions);
+  page.add("starttls_session_duration_seconds", "From accepting a client to the session's end.",
+           &Tables::session_duration);
+  page.add("starttls_bytes_total", "Plaintext that has passed, preludes included.", &Tables::bytes);
+  page.add("starttls_connect_failures_total",
+           "Addresses of servers to which no connection could be made.", &Tables::connect_failures);
+  page.add("starttls_handshakes_total", "TLS handshakes that were completed.", &Tables::handshakes);
+  page.add("starttls_handshake_failures_total",
+           "TLS handshakes that failed, certificates that were not acceptable included.",
+           &Tables::handshake_failures);
+  page.add("starttls_handshake_duration_seconds", "Completed TLS handshakes, round trips included.",
+           &Tables::handshake_duration);
+  page.add("starttls_prelude_duration_seconds",
+           "From accepting a client to its greeting, when the server is trusted.",
+           &Tables::prelude_duration);
+  page.add("starttls_plaintext_fallbacks_total", "Opportunistic legs that stayed in the clear.",
+           &Tables::plaintext_fallbacks);
+  page.add("starttls_attacks_total",
+           "What only an attacker or a broken peer sends around STARTTLS.", &Tables::attacks);
+  page.add("starttls_truncations_total",
+           "Legs that were cut: TLS without close_notify, or a reset.", &Tables::truncations);
+  page.add("starttls_warm_connections", "Connections to servers that wait for a client.",
+           &Tables::warm_connections);
+}
+
+void add_certificates(Page& page, const std::vector<CertificateExpiry>& certificates) {
+  // Prometheus refuses a page with two samples of equal labels. Equal as they are written.
+  std::map<std::tuple<std::string, Side, std::string>, double> ends;
+  for (const auto& [service, side, name, not_after] : certificates) {
+    const auto end = static_cast<double>(not_after.since_1970.count());
+    const auto [known, is_new] =
+        ends.try_emplace({as_label_value(service), side, as_label_value(name)}, end);
+    if (!is_new) known->second = std::min(known->second, end);
+  }
+  page.out().begin("starttls_certificate_expiry_timestamp_seconds", Type::gauge,
+                   "When a certificate of the configuration ends.");
+  for (const auto& [key, end] : ends) {
+    const auto& [service, side, name] = key;
+    page.out().sample(
+        {{"service", service}, {LabelOf<Side>::kKey, starttls::name(side)}, {"name", name}}, end);
+  }
+}
+
+/// Names and words are those of Prometheus' own client libraries.
+void add_process(Page& page, const ProcessStats& process) {
+  page.add("process_cpu_seconds_total", Type::counter,
+           "Total user and system CPU time spent in seconds.", process.cpu_seconds);
+  page.add("process_open_fds", Type::gauge, "Number of open file descriptors.",
+           process.open_descriptors);
+  page.add("process_max_fds", Type::gauge, "Maximum number of open file descriptors.",
+           process.max_descriptors);
+  page.add("process_virtual_memory_bytes", Type::gauge, "Virtual memory size in bytes.",
+           process.virtual_bytes);
+  page.add("process_resident_memory_bytes", Type::gauge, "Resident memory size in bytes.",
+           process.resident_bytes);
+  page.add("process_start_time_seconds", Type::gauge,
+           "Start time of the process since unix epoch in seconds.", process.start_time_seconds);
+}
+
+}  // namespace
+
+Registry::Registry(unsigned workers, BuildInfo build)
+    : workers_(workers), build_(std::move(build)) {}
+
+std::shared_ptr<Service> Registry::service(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(services_, [](const auto& each) { return each.second.expired(); });
+  auto& known = services_[name];
+  auto service = known.lock();
+  if (service == nullptr) {
+    service = std::make_shared<Service>(workers_);
+    known = service;
+  }
+  return service;
+}
+
+std::string Registry::text(const Snapshot& facts) const {
+  std::vector<Shown> services;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [name, known] : services_) {
+      if (auto service = known.lock()) services.push_back({name, std::move(service)});
+    }
+  }
+  Page page(std::move(services));
+  page.out().begin("starttls_build_info", Type::gauge, "Versions, as labels; always 1.");
+  page.out().sample(
+      {{"version", build_.version}, {"libuv", build_.libuv}, {"boringssl", build_.boringssl}},
+      std::uint64_t{1});
+  add_services(page);
+  add_certificates(page, facts.certificates);
+  page.add("starttls_buffer_bytes", Type::gauge, "Octets of buffers for payload that are in use.",
+           std::optional{facts.buffer_bytes});
+  page.add("starttls_log_lines_lost_total", Type::counter,
+           "Lines of the log that were lost because its reader was too slow or its disk was full.",
+           std::optional{facts.lost_log_lines});
+  page.add("starttls_config_last_reload_successful", Type::gauge,
+           "Whether the last attempt to load the configuration succeeded.",
+           std::optional{std::uint64_t{facts.last_reload_successful}});
+  page.add("starttls_config_last_reload_timestamp_seconds", Type::gauge,
+           "When the configuration in use was loaded.",
+           std::optional{as_seconds(facts.last_reload)});
+  add_process(page, facts.process);
+  return page.out().take();
+}
+
+}  // namespace starttls::metrics

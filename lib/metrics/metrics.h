@@ -1,0 +1,292 @@
+#pragma once
+
+// The proxy's counters, and the page of them that Prometheus reads.
+//
+// Theory of operation.
+//
+// Each worker has its own tally for each service, and only that worker writes to it. So counting is
+// one plain load and store, without a lock, an allocation or a name. A page sums the tallies of all
+// workers while they go on counting. All labels except names from the configuration are enums, so
+// nothing that a peer does makes a new series. All series of a service exist from the start, at
+// zero, because a rate cannot see one that is born at 1.
+//
+// A service's tallies live as long as they are in use: by the current configuration, or by a
+// session that was born under an earlier one. So a service that stays over a reload goes on
+// counting. One that is removed disappears with its last session. One that comes back later starts
+// at zero, which Prometheus takes for a restart.
+//
+// The upstream opener and the warm pool count with their service's tally on their loop's worker,
+// and connections that the pool opens count like all others. The rest of the page is not counted
+// here: the caller of `text` gives it as a Snapshot.
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/base/counter.h"
+#include "lib/base/error.h"
+#include "lib/base/side.h"
+#include "lib/base/tls_version.h"
+#include "lib/base/utc.h"
+#include "lib/metrics/outcome.h"
+#include "lib/metrics/process_stats.h"
+
+namespace starttls::metrics {
+
+enum class Direction : std::uint8_t { to_server, to_client };
+enum class Resumed : std::uint8_t { no, yes };
+
+/// Some errors; any other counts as "other".
+template <Errc... codes>
+class Reason {
+ public:
+  static constexpr std::array<std::string_view, sizeof...(codes) + 1> kNames{name(codes)...,
+                                                                             "other"};
+
+  // Not explicit: whoever counts has an error's code.
+  constexpr Reason(Errc code) noexcept {
+    for (const Errc each : {codes...}) {
+      if (each == code) return;
+      ++index_;
+    }
+  }
+  [[nodiscard]] constexpr std::size_t index() const noexcept { return index_; }
+
+ private:
+  std::size_t index_ = 0;
+};
+
+using ConnectReason = Reason<Errc::unreachable, Errc::timeout, Errc::system>;
+using HandshakeReason =
+    Reason<Errc::handshake, Errc::certificate, Errc::timeout, Errc::closed, Errc::system>;
+
+/// What a type is as a label: its key, the names of its values, and which of these one is.
+template <class T>
+struct LabelOf;
+
+template <>
+struct LabelOf<Side> {
+  static constexpr std::string_view kKey = "leg";
+  static constexpr auto kNames = std::to_array(kSideNames);
+  static constexpr std::size_t index(Side side) noexcept { return static_cast<std::size_t>(side); }
+};
+template <>
+struct LabelOf<Direction> {
+  static constexpr std::string_view kKey = "direction";
+  static constexpr std::array<std::string_view, 2> kNames{"to_server", "to_client"};
+  static constexpr std::size_t index(Direction d) noexcept { return static_cast<std::size_t>(d); }
+};
+template <>
+struct LabelOf<Resumed> {
+  static constexpr std::string_view kKey = "resumed";
+  static constexpr std::array<std::string_view, 2> kNames{"false", "true"};
+  static constexpr std::size_t index(Resumed r) noexcept { return static_cast<std::size_t>(r); }
+};
+template <>
+struct LabelOf<TlsVersion> {
+  static constexpr std::string_view kKey = "version";
+  static constexpr auto kNames = std::to_array(kTlsVersionNames);
+  static constexpr std::size_t index(TlsVersion v) noexcept { return static_cast<std::size_t>(v); }
+};
+template <>
+struct LabelOf<Attack> {
+  static constexpr std::string_view kKey = "kind";
+  static constexpr auto kNames = std::to_array(kAttackNames);
+  static constexpr std::size_t index(Attack kind) noexcept {
+    return static_cast<std::size_t>(kind);
+  }
+};
+template <>
+struct LabelOf<Outcome> {
+  static constexpr std::string_view kKey = "outcome";
+  static constexpr auto kNames = Outcome::kNames;
+  static constexpr std::size_t index(Outcome outcome) noexcept { return outcome.index(); }
+};
+template <Errc... codes>
+struct LabelOf<Reason<codes...>> {
+  static constexpr std::string_view kKey = "reason";
+  static constexpr auto kNames = Reason<codes...>::kNames;
+  static constexpr std::size_t index(Reason<codes...> reason) noexcept { return reason.index(); }
+};
+
+/// One cell for each combination of the labels' values.
+template <class Cell, class... Labels>
+class Table {
+ public:
+  using Total = typename Cell::Total;
+  static constexpr std::size_t kSize = (std::size_t{1} * ... * LabelOf<Labels>::kNames.size());
+
+  [[nodiscard]] Cell& at(Labels... labels) noexcept {
+    std::size_t index = 0;
+    ((index = index * LabelOf<Labels>::kNames.size() + LabelOf<Labels>::index(labels)), ...);
+    return cells_[index];
+  }
+  /// All cells, the last label's value changing first.
+  [[nodiscard]] const std::array<Cell, kSize>& cells() const noexcept { return cells_; }
+
+ private:
+  std::array<Cell, kSize> cells_;
+};
+
+/// A handshake of two seconds is a slow line; one of two milliseconds is a busy proxy.
+inline constexpr std::array<std::chrono::microseconds, 12> kHandshakeBounds{
+    std::chrono::microseconds{1'000},     std::chrono::microseconds{2'500},
+    std::chrono::microseconds{5'000},     std::chrono::microseconds{10'000},
+    std::chrono::microseconds{25'000},    std::chrono::microseconds{50'000},
+    std::chrono::microseconds{100'000},   std::chrono::microseconds{250'000},
+    std::chrono::microseconds{500'000},   std::chrono::microseconds{1'000'000},
+    std::chrono::microseconds{2'500'000}, std::chrono::microseconds{10'000'000}};
+/// From a warm connection, which takes no time, to several servers that do not answer.
+inline constexpr std::array<std::chrono::microseconds, 12> kPreludeBounds{
+    std::chrono::milliseconds{1},    std::chrono::milliseconds{5},   std::chrono::milliseconds{10},
+    std::chrono::milliseconds{25},   std::chrono::milliseconds{50},  std::chrono::milliseconds{100},
+    std::chrono::milliseconds{250},  std::chrono::milliseconds{500}, std::chrono::seconds{1},
+    std::chrono::milliseconds{2500}, std::chrono::seconds{10},       std::chrono::seconds{30}};
+/// From a message of a line to an IMAP client that stays all day.
+inline constexpr std::array<std::chrono::microseconds, 12> kSessionBounds{
+    std::chrono::milliseconds{10}, std::chrono::milliseconds{50}, std::chrono::milliseconds{250},
+    std::chrono::seconds{1},       std::chrono::seconds{5},       std::chrono::seconds{15},
+    std::chrono::minutes{1},       std::chrono::minutes{5},       std::chrono::minutes{30},
+    std::chrono::hours{2},         std::chrono::hours{8},         std::chrono::hours{24}};
+
+/// All numbers that one worker keeps of one service.
+struct Tables {
+  Table<Gauge> sessions_open;
+  Table<Counter, Outcome> sessions;
+  Table<Histogram<kSessionBounds>> session_duration;
+  Table<Counter, Direction> bytes;
+  Table<Counter, ConnectReason> connect_failures;
+  Table<Counter, Side, TlsVersion, Resumed> handshakes;
+  Table<Counter, Side, HandshakeReason> handshake_failures;
+  Table<Histogram<kHandshakeBounds>, Side> handshake_duration;
+  Table<Histogram<kPreludeBounds>> prelude_duration;
+  Table<Counter, Side> plaintext_fallbacks;
+  Table<Counter, Side, Attack> attacks;
+  Table<Counter, Side> truncations;
+  Table<Gauge> warm_connections;
+};
+
+/// A handshake that went well.
+struct Handshake {
+  Side side;
+  TlsVersion version;
+  bool resumed;
+  std::chrono::nanoseconds took;
+};
+
+/// What one worker counts of one service. Only that worker's thread writes; any may read.
+class alignas(64) Tally {
+ public:
+  /// Once per session, when it is made.
+  void session_opened() noexcept { tables_.sessions_open.at().add(1); }
+  /// Once per session, when it ends.
+  void session_ended(Outcome outcome, std::chrono::nanoseconds lasted) noexcept {
+    tables_.sessions_open.at().add(-1);
+    tables_.sessions.at(outcome).add();
+    tables_.session_duration.at().observe(lasted);
+  }
+  /// Once per session that greets its client, at that moment.
+  void prelude_ended(std::chrono::nanoseconds took) noexcept {
+    tables_.prelude_duration.at().observe(took);
+  }
+  /// For plaintext as it passes, also that of the prelude and the go-ahead.
+  void bytes(Direction direction, std::size_t count) noexcept {
+    tables_.bytes.at(direction).add(count);
+  }
+  /// Once per configured address that could not be connected to, also after a time-out.
+  void connect_failed(ConnectReason reason) noexcept { tables_.connect_failures.at(reason).add(); }
+  /// When a leg is secured.
+  void handshake_done(const Handshake& done) noexcept {
+    const auto resumed = done.resumed ? Resumed::yes : Resumed::no;
+    tables_.handshakes.at(done.side, done.version, resumed).add();
+    tables_.handshake_duration.at(done.side).observe(done.took);
+  }
+  /// When a handshake ends otherwise, also at a deadline and if a client certificate is refused.
+  void handshake_failed(Side side, HandshakeReason reason) noexcept {
+    tables_.handshake_failures.at(side, reason).add();
+  }
+  /// When an opportunistic leg stays in the clear.
+  void plaintext_fallback(Side side) noexcept { tables_.plaintext_fallbacks.at(side).add(); }
+  /// When an error's code is `attack`.
+  void attacked(Side side, Attack kind) noexcept { tables_.attacks.at(side, kind).add(); }
+  /// When a leg is cut, inside a line or not.
+  void truncated(Side side) noexcept { tables_.truncations.at(side).add(); }
+  /// When so many more, or fewer, are ready.
+  void warm_connections(int change) noexcept { tables_.warm_connections.at().add(change); }
+
+  [[nodiscard]] const Tables& tables() const noexcept { return tables_; }
+
+ private:
+  Tables tables_;
+};
+
+/// The tallies of one service, one a worker.
+class Service {
+ public:
+  explicit Service(unsigned workers) : tallies_(workers) {}
+
+  [[nodiscard]] Tally& of_worker(unsigned index) noexcept { return tallies_[index]; }
+  [[nodiscard]] const std::vector<Tally>& tallies() const noexcept { return tallies_; }
+
+ private:
+  std::vector<Tally> tallies_;  // never grows: a Tally stays where it is
+};
+
+/// When a certificate of ours ends.
+struct CertificateExpiry {
+  std::string service;
+  Side side;
+  std::string name;  ///< which of the leg's certificates
+  UnixTime not_after;
+};
+
+/// What is true when a page is asked for, and is nobody's to count.
+struct Snapshot {
+  std::uint64_t buffer_bytes = 0;    ///< BufferPool::used_bytes of all workers
+  std::uint64_t lost_log_lines = 0;  ///< Logger::lost_lines
+  bool last_reload_successful = true;
+  /// When the configuration in use was loaded; the start counts.
+  std::chrono::system_clock::time_point last_reload = {};
+  /// Where two have the same labels, the one that ends first is shown.
+  std::vector<CertificateExpiry> certificates = {};
+  ProcessStats process = {};
+};
+
+/// Versions, as the page shows them.
+struct BuildInfo {
+  std::string version;
+  std::string libuv;
+  std::string boringssl;
+};
+
+/// All services that are counted. Thread-safe; nothing of it is called in the hot path.
+class Registry {
+ public:
+  Registry(unsigned workers, BuildInfo build);
+  Registry(const Registry&) = delete;
+  Registry& operator=(const Registry&) = delete;
+
+  /// How many tallies each service has.
+  [[nodiscard]] unsigned workers() const noexcept { return workers_; }
+
+  /// The service of that name: the one there is, as long as anybody holds it, else a new one.
+  [[nodiscard]] std::shared_ptr<Service> service(const std::string& name);
+
+  /// The whole page. The same families, services and series in the same order each time.
+  [[nodiscard]] std::string text(const Snapshot& facts) const;
+
+ private:
+  unsigned workers_;
+  BuildInfo build_;
+  mutable std::mutex mutex_;  // guards services_
+  std::map<std::string, std::weak_ptr<Service>> services_;
+};
+
+}  // namespace starttls::metrics
