@@ -1,4 +1,7 @@
-"""Certificates, right and wrong in every way, on both legs of every protocol (cases X1 to X20)."""
+"""Certificates, right and wrong in every way, on both legs of every protocol.
+
+Cases X1 to X7, X9, X10 and X15 to X20.
+"""
 
 import base64
 import datetime

@@ -34,7 +34,7 @@ class Demo(unittest.TestCase):
         self.assertRegex(done.stdout, r"Message arrived, \d+ octets the same: +yes")
         self.assertRegex(done.stdout, r"readable on the wire: +no")
 
-    def test_p4_a_proxy_that_dies_is_quoted(self):
+    def test_a_proxy_that_dies_is_quoted(self):
         for end, words in (("exit 3", "exit status 3"), ("kill -ABRT $$", "signal SIGABRT")):
             for script in (LISTENING + end, "echo 'last words' >&2\n" + end):
                 with self.subTest(script):
