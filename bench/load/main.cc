@@ -23,9 +23,9 @@
 #include <CLI/CLI.hpp>
 
 #include "bench/load/client.h"
-#include "tools/mail_server/pattern.h"
 #include "bench/load/tally.h"
 #include "lib/config/config.h"
+#include "tools/mail_server/pattern.h"
 
 namespace {
 

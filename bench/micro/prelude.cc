@@ -10,8 +10,8 @@
 
 #include <benchmark/benchmark.h>
 
-#include "tools/mail_server/protocol.h"
 #include "lib/proto/protocols.h"
+#include "tools/mail_server/protocol.h"
 
 namespace {
 

@@ -5,9 +5,9 @@
 #include <string_view>
 #include <utility>
 
-#include "tools/mail_server/protocol.h"
 #include "tests/support/catch.h"
 #include "tests/support/temporary_folder.h"
+#include "tools/mail_server/protocol.h"
 
 namespace starttls::bench {
 

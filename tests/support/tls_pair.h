@@ -11,12 +11,12 @@
 #include <string_view>
 #include <vector>
 
-#include "tools/pki/pki.h"
 #include "lib/base/buffer.h"
 #include "lib/base/error.h"
 #include "lib/tls/boringssl.h"
 #include "lib/tls/engine.h"
 #include "tests/support/temporary_folder.h"
+#include "tools/pki/pki.h"
 
 namespace starttls::test {
 

@@ -1,11 +1,11 @@
-// The protocols of tools/mail_server whose commands are lines and whose messages end in a dot, beside
-// SMTP: POP3 and NNTP.
+// The protocols of tools/mail_server whose commands are lines and whose messages end in a dot,
+// beside SMTP: POP3 and NNTP.
 
 #include <string>
 
-#include "tools/mail_server/protocol.h"
 #include "tests/support/catch.h"
 #include "tests/support/talk.h"
+#include "tools/mail_server/protocol.h"
 
 using namespace starttls::bench;
 

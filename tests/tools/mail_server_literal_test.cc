@@ -3,10 +3,10 @@
 #include <string>
 #include <vector>
 
-#include "tools/mail_server/arguments.h"
-#include "tools/mail_server/protocol.h"
 #include "tests/support/catch.h"
 #include "tests/support/talk.h"
+#include "tools/mail_server/arguments.h"
+#include "tools/mail_server/protocol.h"
 
 using namespace starttls::bench;
 using namespace std::string_literals;

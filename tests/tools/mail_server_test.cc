@@ -3,13 +3,13 @@
 #include <iterator>
 #include <string>
 
+#include "tests/support/catch.h"
+#include "tests/support/talk.h"
 #include "tools/mail_server/dot_reader.h"
 #include "tools/mail_server/dot_writer.h"
 #include "tools/mail_server/mailbox.h"
-#include "tools/mail_server/protocol.h"
 #include "tools/mail_server/pattern.h"
-#include "tests/support/catch.h"
-#include "tests/support/talk.h"
+#include "tools/mail_server/protocol.h"
 
 using namespace starttls::bench;
 using namespace std::string_literals;

@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 #include <uv.h>
 
-#include "tools/mail_server/pattern.h"
 #include "lib/tls/engine.h"
+#include "tools/mail_server/pattern.h"
 
 namespace starttls::bench {
 namespace {

@@ -7,12 +7,12 @@
 #include <string>
 #include <string_view>
 
-#include "tools/mail_server/protocol.h"
 #include "lib/base/tls_mode.h"
 #include "lib/net/loop.h"
 #include "lib/net/timer.h"
 #include "lib/session/leg.h"
 #include "lib/tls/context.h"
+#include "tools/mail_server/protocol.h"
 
 namespace starttls::bench {
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include "tools/mail_server/protocol.h"
 #include "lib/base/ascii.h"
+#include "tools/mail_server/protocol.h"
 
 namespace starttls::bench {
 

@@ -4,8 +4,8 @@
 #include <optional>
 #include <utility>
 
-#include "tools/mail_server/arguments.h"
 #include "lib/base/ascii.h"
+#include "tools/mail_server/arguments.h"
 
 namespace starttls::bench {
 namespace {

@@ -13,8 +13,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "tools/mail_server/pattern.h"
 #include "lib/base/ascii.h"
+#include "tools/mail_server/pattern.h"
 
 namespace starttls::bench {
 namespace {

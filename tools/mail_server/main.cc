@@ -15,12 +15,12 @@
 
 #include <CLI/CLI.hpp>
 
-#include "tools/mail_server/connection.h"
 #include "lib/config/config.h"
 #include "lib/net/descriptor_limit.h"
 #include "lib/net/listener.h"
 #include "lib/net/loop.h"
 #include "lib/net/signals.h"
+#include "tools/mail_server/connection.h"
 
 namespace {
 

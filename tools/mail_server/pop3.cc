@@ -5,10 +5,10 @@
 
 #include <fmt/format.h>
 
+#include "lib/base/ascii.h"
 #include "tools/mail_server/dot_writer.h"
 #include "tools/mail_server/line_protocol.h"
 #include "tools/mail_server/sasl.h"
-#include "lib/base/ascii.h"
 
 namespace starttls::bench {
 namespace {

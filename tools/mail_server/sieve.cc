@@ -6,11 +6,11 @@
 
 #include <fmt/format.h>
 
+#include "lib/base/ascii.h"
 #include "tools/mail_server/arguments.h"
 #include "tools/mail_server/line_protocol.h"
 #include "tools/mail_server/literal_protocol.h"
 #include "tools/mail_server/sasl.h"
-#include "lib/base/ascii.h"
 
 namespace starttls::bench {
 namespace {

@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "lib/base/ascii.h"
 #include "tools/mail_server/dot_reader.h"
 #include "tools/mail_server/line_protocol.h"
-#include "lib/base/ascii.h"
 
 namespace starttls::bench {
 namespace {
