@@ -216,6 +216,9 @@ std::optional<std::string> filter_extension(std::string_view text, const Filter&
   if (is_any_of(keyword, {"PIPECONNECT", "PIPE_CONNECT", "X_PIPE_CONNECT"})) return std::nullopt;
   if (filter.requiretls && ascii::iequals(keyword, "REQUIRETLS")) return std::nullopt;
 
+  // Exchange's TLS and login under names of its own (D10).
+  if (is_any_of(keyword, {"X-ANONYMOUSTLS", "X-EXPS"})) return std::nullopt;
+
   // "AUTH=" is how servers repeat the list for clients older than RFC 2554.
   constexpr std::string_view kAuth = "AUTH";
   const bool legacy = ascii::istarts_with(keyword, "AUTH=");
@@ -269,7 +272,7 @@ std::string filter_list(std::string_view list, const Filter& filter, bool offer_
 
 // ---------------------------------------------------------------- downstream
 
-/// SMTP between both streams, until the client commits with AUTH, MAIL or BDAT.
+/// SMTP between both streams, until the client commits with AUTH, MAIL, BDAT or one of their kind.
 ///
 /// Every command that goes to the server leaves an entry in a queue which says what its reply is; a
 /// command that we answer ourselves leaves the answer. So replies keep the order of the commands,
@@ -378,10 +381,23 @@ class SmtpDownstream final : public DownstreamRole {
   std::string list_;  ///< while `editing_`: its lines so far
 };
 
-/// Does the relay start with this command? BDAT (RFC 3030) because the octets behind it are no
-/// lines; before MAIL the server refuses it anyway.
+/// True for AUTH and for Exchange's name of it (D10).
+bool logs_in(std::string_view verb) noexcept {
+  return is_any_of(verb, {"AUTH", "X-EXPS"});
+}
+
+/// True if the relay starts with this command: a login, TLS of another name (Exchange), the three
+/// old ways to begin a mail beside MAIL (RFC 821 §4.1.1, D11), and BDAT (RFC 3030), because the
+/// bytes after it are no lines. Before MAIL the server refuses BDAT anyway.
 bool commits(std::string_view verb) noexcept {
-  return is_any_of(verb, {"AUTH", "MAIL", "BDAT"});
+  return logs_in(verb) ||
+         is_any_of(verb, {"MAIL", "SAML", "SEND", "SOML", "BDAT", "X-ANONYMOUSTLS"});
+}
+
+/// True if the reply says that the server does not take such a command. Other refusals, such as 550
+/// for a VRFY, are answers to a good command (D12).
+bool refuses_command(unsigned code) noexcept {
+  return (code >= 500 && code <= 504) || code == 530;
 }
 
 bool asks_for_list(std::string_view verb) noexcept {
@@ -401,7 +417,7 @@ LineRules SmtpDownstream::rules_for(std::string_view command) const noexcept {
   auto rules = client_rules_;
   // Not past where other lines are refused: the limit must not depend on how they are cut.
   command = command.substr(0, kMaxLine);
-  if (ascii::iequals(take_word(command), "AUTH")) rules.limit = kMaxAuthLine;
+  if (logs_in(take_word(command))) rules.limit = kMaxAuthLine;
   return rules;
 }
 
@@ -423,8 +439,7 @@ std::optional<SmtpDownstream::Answer> SmtpDownstream::answer_to(std::string_view
   // A server that trusts our address would believe the client's words about itself.
   if (is_any_of(verb, {"XCLIENT", "XFORWARD"})) return Answer{"550 5.7.1 Command not allowed\r\n"};
   if (must_say_hello(verb)) return Answer{"503 5.5.1 Introduce yourself again after STARTTLS\r\n"};
-  if (filter().external && ascii::iequals(verb, "AUTH") &&
-      ascii::iequals(take_word(rest), "EXTERNAL")) {
+  if (filter().external && logs_in(verb) && ascii::iequals(take_word(rest), "EXTERNAL")) {
     return Answer{"504 5.5.4 Mechanism not available\r\n"};
   }
   if (filter().requiretls && ascii::iequals(verb, "MAIL")) {
@@ -546,7 +561,7 @@ Result<> SmtpDownstream::on_reply_line(const Line& line, std::string& to_client)
   (editing_ ? list_ : to_client) += line.raw;
   if (!reply->last) return {};
 
-  if (reply->code >= 500) {
+  if (refuses_command(reply->code)) {
     if (auto counted = refusals_.add(); !counted) return counted;
   }
   meter_.reset();

@@ -12,13 +12,13 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-LETTERS = "ABCGKLMNOPRSTX"
+LETTERS = "ABCDGKLMNOPRSTX"
 ATTACK = "Attacks and odd peers"
 FAULT = "Faults that must not come back"
 # Where the id of a Python test is an attack, if its letter is used for both kinds.
 ATTACK_MODULES = ("cases_downstream_test", "prelude_attacks_test", "smuggling_test")
 BOTH = "PST"
-FAULTS_ONLY = "R"
+FAULTS_ONLY = "DR"
 
 _ID = rf"[{LETTERS}]\d{{1,2}}"
 _IDS = re.compile(rf"(?<![\w+.-])({_ID})(?:(?:-| to )({_ID}))?(?![\w+])")

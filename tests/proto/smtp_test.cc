@@ -438,6 +438,19 @@ TEST_CASE("smtp downstream: AUTH, MAIL and BDAT commit, in any case", "[proto][s
   }
 }
 
+TEST_CASE("smtp downstream: D11: SAML, SEND and SOML commit as MAIL does", "[proto][smtp]") {
+  for (const auto* command : {"SAML FROM:<a@b>\r\n", "send from:<a@b>\r\n", "SOML FROM:<>\r\n"}) {
+    check_commits(kStarttls, command);
+  }
+  check_passed(kStarttls, "SENDER\r\n");
+}
+
+TEST_CASE("smtp downstream: D10: Exchange's own names of TLS and AUTH commit", "[proto][smtp]") {
+  for (const auto* command : {"X-EXPS GSSAPI\r\n", "x-anonymoustls\r\n"}) {
+    check_commits(kStarttls, command);
+  }
+}
+
 TEST_CASE("smtp downstream: an unfinished command passes nowhere and commits nothing",
           "[proto][smtp]") {
   DownstreamDialogue d{"smtp", kStarttls};
@@ -582,6 +595,23 @@ TEST_CASE("smtp downstream: twenty refused commands end the session", "[proto][s
   d.client("XCLIENT x\r\n").to_client("");
   CHECK(d.error().code == Errc::too_many_errors);
   CHECK(d.error().reason == "too many errors");
+}
+
+TEST_CASE("smtp downstream: D12: only commands that the server does not take are counted",
+          "[proto][smtp]") {
+  DownstreamDialogue d{"smtp", kStarttls};
+  for (int i = 0; i < 25; ++i) {
+    d.client("VRFY x\r\n").to_server("VRFY x\r\n");
+    d.server("550 5.1.1 no such user\r\n").to_client("550 5.1.1 no such user\r\n");
+  }
+  CHECK(!d.failed());
+  for (const auto* refusal : {"500 x\r\n", "501 x\r\n", "502 x\r\n", "503 x\r\n", "504 x\r\n"}) {
+    for (int i = 0; i < 3; ++i) d.client("FOO\r\n").server(refusal);
+  }
+  for (int i = 0; i < 4; ++i) d.client("FOO\r\n").server("530 5.7.0 no\r\n");
+  CHECK(!d.failed());
+  d.client("FOO\r\n").server("530 5.7.0 no\r\n");
+  CHECK(d.error().code == Errc::too_many_errors);
 }
 
 TEST_CASE("P20 smtp downstream: commands that the server refuses count as well",
@@ -1104,6 +1134,13 @@ TEST_CASE("K7 smtp: EXTERNAL is neither offered nor taken where our own certific
     check_refused(role, command, "504 5.5.4 Mechanism not available\r\n");
   }
   check_commits(role, "AUTH PLAIN EXTERNAL\r\n");
+}
+
+TEST_CASE("smtp downstream: D10: Exchange's own names of TLS and AUTH are not offered",
+          "[proto][smtp]") {
+  CHECK(list_for_client("250-mx\r\n250-X-ANONYMOUSTLS\r\n250-AUTH NTLM\r\n"
+                        "250-x-exps GSSAPI NTLM\r\n250 X-EXPSX\r\n") ==
+        "250-mx\r\n250-AUTH NTLM\r\n250 X-EXPSX\r\n");
 }
 
 TEST_CASE("K12 smtp: XCLIENT, XFORWARD and PIPECONNECT are not offered, and not taken",
