@@ -11,6 +11,12 @@ bool is_nothing_due(bool spoke, Verdict verdict) noexcept {
   return verdict != Verdict::start_tls && (spoke || verdict == Verdict::greeted);
 }
 
+/// True if the bytes that come next are no reply, but an empty line or its beginning. Some servers
+/// send one after a reply, which is a mistake and no attack (D16).
+bool begins_empty_line(std::string_view input) noexcept {
+  return input.starts_with('\r') || input.starts_with('\n');
+}
+
 }  // namespace
 
 Result<Step> LineUpstream::step(std::string_view input, std::string& to_server) {
@@ -29,10 +35,13 @@ Result<Step> LineUpstream::step(std::string_view input, std::string& to_server) 
 
     const bool spoke = to_server.size() != written_before;
     if (spoke) meter_.reset();
-    if (is_nothing_due(spoke, step.verdict) && unsolicited_ == Unsolicited::refuse &&
-        step.consumed < input.size()) {
-      return fail(Attack::unsolicited, "server sent a reply nobody asked for",
-                  peer_words(input.substr(step.consumed)));
+    if (!is_nothing_due(spoke, step.verdict) || unsolicited_ == Unsolicited::allow) continue;
+    const auto early = input.substr(step.consumed);
+    if (begins_empty_line(early)) {
+      return fail(Errc::protocol, "server sent an empty line", peer_words(early));
+    }
+    if (!early.empty()) {
+      return fail(Attack::unsolicited, "server sent a reply nobody asked for", peer_words(early));
     }
   }
   return step;

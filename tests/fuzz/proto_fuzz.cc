@@ -58,18 +58,18 @@ const Oracle* oracle_for(std::string_view protocol) {
        .go_ahead = "220",
        .statuses = {"220 "},
        .greetings = {"220 mx.example ESMTP\r\n"},
-       .commits = {"AUTH", "MAIL", "BDAT"},
+       .commits = {"AUTH", "X-EXPS", "X-ANONYMOUSTLS", "MAIL", "SAML", "SEND", "SOML", "BDAT"},
        .never_passed = {"STARTTLS", "XCLIENT", "XFORWARD"},
-       .login = {"AUTH"}},
+       .login = {"AUTH", "X-EXPS"}},
       {.protocol = "lmtp",
        .before_tls = "LHLO proxy.example\r\nSTARTTLS\r\n",
        .under_tls = "",
        .go_ahead = "220",
        .statuses = {"220 "},
        .greetings = {"220 mx.example LMTP\r\n"},
-       .commits = {"AUTH", "MAIL", "BDAT"},
+       .commits = {"AUTH", "X-EXPS", "X-ANONYMOUSTLS", "MAIL", "SAML", "SEND", "SOML", "BDAT"},
        .never_passed = {"STARTTLS", "XCLIENT", "XFORWARD"},
-       .login = {"AUTH"}},
+       .login = {"AUTH", "X-EXPS"}},
       {.protocol = "imap",
        .before_tls = "R4nd STARTTLS\r\n",
        .under_tls = "R4nd CAPABILITY\r\n",
@@ -275,7 +275,9 @@ void judge_upstream(const Plan& plan, const Outcome& outcome, const Used& used, 
   if (!outcome.error && verdict == Verdict::need_more) {
     HOLDS(outcome.unread_of(Peer::server).size() < kMaxLine);  // what waits is part of a line
   }
-  HOLDS(outcome.greeting.size() <= used.all.size() + 2 * kMaxOwnLine);
+  // A refusal is given as it came, and the call that failed on it has consumed nothing (D18).
+  const auto heard = used.all.size() + outcome.unread_of(Peer::server).size();
+  HOLDS(outcome.greeting.size() <= heard + 2 * kMaxOwnLine);
   if (!upgrades) {
     HOLDS(verdict != Verdict::start_tls);
     HOLDS(outcome.to_server.empty());

@@ -62,6 +62,18 @@ TEST_CASE("B12 line role: an answer that waits when we only ask is an attack, pa
   }
 }
 
+TEST_CASE("line role: D16: an empty line after a reply is a mistake, not an attack",
+          "[proto][line][security]") {
+  for (const auto* input : {"ask\r\n\r\n", "ask\r\n\r", "welcome\r\n\r\nyes\r\n", "ask\r\n\n"}) {
+    std::string out;
+    Probe strict{Unsolicited::refuse};
+    const auto step = strict.step(input, out);
+    REQUIRE(!step);
+    CHECK(step.error().code == Errc::protocol);
+    CHECK(step.error().reason == "server sent an empty line");
+  }
+}
+
 TEST_CASE("line role: what follows the go-ahead stays unread for the leg to refuse",
           "[proto][line][security]") {
   std::string out;
