@@ -73,6 +73,35 @@ class ReplyReader {
   std::optional<std::uint64_t> code_;  ///< of the reply whose last line is still to come
 };
 
+/// The words of a reply in one line, for people: its code once, then the text of each line (D6).
+class ReplyWords {
+ public:
+  void add(const Line& line, const ReplyLine& reply) {
+    auto text = reply.text;
+    if (reply.first) {
+      words_ = line.text.substr(0, kCodeSize);
+      auto rest = text;
+      enhanced_code_ = take_word(rest);
+    } else if (auto rest = text;
+               is_enhanced_code(enhanced_code_) && take_word(rest) == enhanced_code_) {
+      text = rest.substr(rest.empty() ? 0 : 1);  // each line repeats it (RFC 2034 §4)
+    }
+    if (words_.size() >= kMaxOwnLine || text.empty()) return;
+    words_ += ' ';
+    words_ += text.substr(0, kMaxOwnLine);
+  }
+  [[nodiscard]] std::string_view view() const noexcept { return words_; }
+
+ private:
+  static constexpr std::size_t kCodeSize = 3;
+  static bool is_enhanced_code(std::string_view word) noexcept {
+    return word.size() >= 5 && (word[0] == '4' || word[0] == '5') && word[1] == '.';
+  }
+
+  std::string words_;
+  std::string enhanced_code_;  ///< the first word of the first line, a code or not
+};
+
 // ---------------------------------------------------------------- upstream
 
 /// SMTP, client role: from the server's greeting to the go-ahead (RFC 3207 §4). Where the leg does
@@ -105,13 +134,14 @@ class SmtpUpstream final : public LineUpstream {
   [[nodiscard]] Result<Verdict> on_line(const Line& line, std::string& to_server) override {
     const auto reply = replies_.add(line);
     if (!reply) return fail(reply.error());
+    words_.add(line, *reply);
     switch (state_) {
       case State::greeting:
         return on_greeting(line, *reply, to_server);
       case State::ehlo:
         return on_ehlo(line, *reply, to_server);
       case State::starttls:
-        return on_starttls(line, *reply);
+        return on_starttls(*reply);
       case State::tls:
       case State::done:
         break;
@@ -129,8 +159,8 @@ class SmtpUpstream final : public LineUpstream {
     if (!reply.last) return Verdict::need_more;
 
     if (is_refusal(reply.code)) {
-      return fail(Errc::greeting_refused, "server says: " + ascii::printable(line.text),
-                  peer_words(line.text));
+      return fail(Errc::greeting_refused, "server says: " + ascii::printable(words_.view()),
+                  peer_words(words_.view()));
     }
     if (reply.code != 220) {
       return fail(Errc::protocol, "server greeted with neither 220 nor a refusal",
@@ -165,7 +195,7 @@ class SmtpUpstream final : public LineUpstream {
           {Errc::tls_not_offered, "server does not offer STARTTLS", peer_words(line.text)});
     }
     Error refused{Errc::tls_not_offered, "server refused " + std::string(dialect_.hello),
-                  peer_words(line.text)};
+                  peer_words(words_.view())};
     return closes(reply.code) ? fail(std::move(refused)) : stay_in_clear(std::move(refused));
   }
 
@@ -174,13 +204,13 @@ class SmtpUpstream final : public LineUpstream {
     return reply.code == 220;
   }
 
-  Result<Verdict> on_starttls(const Line& line, const ReplyLine& reply) {
+  Result<Verdict> on_starttls(const ReplyLine& reply) {
     if (!reply.last) return Verdict::need_more;
     if (is_go_ahead(reply)) {
       state_ = State::tls;
       return Verdict::start_tls;
     }
-    Error refused{Errc::tls_refused, "server refused STARTTLS", peer_words(line.text)};
+    Error refused{Errc::tls_refused, "server refused STARTTLS", peer_words(words_.view())};
     return closes(reply.code) ? fail(std::move(refused)) : stay_in_clear(std::move(refused));
   }
 
@@ -195,6 +225,7 @@ class SmtpUpstream final : public LineUpstream {
   RoleSettings settings_;
   Dialect dialect_;
   ReplyReader replies_;
+  ReplyWords words_;
   State state_ = State::greeting;
   bool offered_ = false;
 };

@@ -226,6 +226,28 @@ TEST_CASE("N4 smtp upstream: a greeting that does not welcome ends the session",
   }
 }
 
+TEST_CASE("smtp upstream: D6: a refusal of several lines comes whole, to a limit",
+          "[proto][smtp]") {
+  UpstreamDialogue d{"smtp", kStarttls};
+  d.peer(
+       "421-4.7.0 [192.0.2.1] unusual rate of\r\n421-4.7.0 mail, see example.com\r\n"
+       "421-\r\n421 4.7.0 for help. x23-abc\r\n")
+      .sends("");
+  CHECK(
+      d.error().reason ==
+      "server says: 421 4.7.0 [192.0.2.1] unusual rate of mail, see example.com for help. x23-abc");
+
+  UpstreamDialogue other{"smtp", kStarttls};
+  other.peer("220 mx\r\n").sends(kEhlo).peer("554-No\r\n554-4 you\r\n554\r\n").sends("");
+  CHECK(other.error().evidence == "554 No 4 you");
+
+  UpstreamDialogue endless{"smtp", kStarttls};
+  std::string lines;
+  for (int i = 0; i < 40; ++i) lines += "550-" + std::string(100, 'x') + "\r\n";
+  endless.peer(lines + "550 end\r\n").sends("");
+  CHECK(endless.error().reason.size() < 600);
+}
+
 TEST_CASE("G7 P8 smtp upstream: a greeting may be long, to a limit", "[proto][smtp]") {
   UpstreamDialogue d{"smtp", kStarttls};
   std::string lines;
