@@ -61,9 +61,13 @@ class Pop3Downstream final : public StatusDownstream {
     if (is_any_of(verb, {"XCLIENT", "XFORWARD"})) {
       return {Kind::refuse, "-ERR Command not allowed\r\n"};
     }
-    if (bars_external() && ascii::iequals(verb, "AUTH") &&
-        ascii::iequals(take_word(command), "EXTERNAL")) {
-      return {Kind::refuse, "-ERR Mechanism not available\r\n"};
+    if (ascii::iequals(verb, "AUTH")) {
+      const auto mechanism = take_word(command);
+      // Alone it asks for a list of mechanisms (RFC 1734 is silent, servers answer so), D3.
+      if (mechanism.empty()) return {Kind::mechanisms};
+      if (bars_external() && ascii::iequals(mechanism, "EXTERNAL")) {
+        return {Kind::refuse, "-ERR Mechanism not available\r\n"};
+      }
     }
     return {Kind::commit};
   }

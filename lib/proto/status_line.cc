@@ -167,6 +167,7 @@ Result<Step> StatusDownstream::from_client(std::string_view input, std::string& 
       case Action::Kind::pass:
       case Action::Kind::list:
       case Action::Kind::capabilities:
+      case Action::Kind::mechanisms:
         expected_.push_back(action);
         to_server += raw;
         break;
@@ -215,6 +216,10 @@ Result<Step> StatusDownstream::from_server(std::string_view input, std::string& 
     const auto line = next_line(input.substr(step.consumed), server_rules_);
     if (!line) return fail(line.error());
     if (!line->has_value()) return step;
+    if (lacks_end(**line)) {
+      end_list(to_client);
+      continue;  // the line may already be the relay's
+    }
     if (const auto passed = on_server_line(**line, to_client); !passed) return fail(passed.error());
     step.consumed += (*line)->raw.size();
   }
@@ -245,17 +250,32 @@ Result<> StatusDownstream::on_server_line(const Line& line, std::string& to_clie
   return {};
 }
 
+bool StatusDownstream::edits_list() const noexcept {
+  return list_ == Action::Kind::capabilities || list_ == Action::Kind::mechanisms;
+}
+
+/// True for a status line in a list that we edit. No entry of such a list looks like one, so the
+/// server has sent no list, or no end of it, and this is its next reply (D5). Otherwise a mail that
+/// follows would be edited as a list.
+bool StatusDownstream::lacks_end(const Line& line) const {
+  return edits_list() && dialect_.read_status(line.text).has_value();
+}
+
+void StatusDownstream::end_list(std::string& to_client) {
+  list_ = Action::Kind::pass;
+  meter_.reset();
+  send_our_replies(to_client);
+}
+
 void StatusDownstream::on_list_line(const Line& line, std::string& to_client) {
-  const bool editing = list_ == Action::Kind::capabilities;
+  const bool editing = edits_list();
   if (line.text == ".") {
-    if (editing && offers_tls_) {
+    if (list_ == Action::Kind::capabilities && offers_tls_) {
       to_client += dialect_.starttls;
       to_client += "\r\n";
     }
     to_client += line.raw;
-    list_ = Action::Kind::pass;
-    meter_.reset();
-    send_our_replies(to_client);
+    end_list(to_client);
     return;
   }
   if (!editing) {
@@ -270,6 +290,10 @@ void StatusDownstream::on_list_line(const Line& line, std::string& to_client) {
 std::optional<std::string> StatusDownstream::edit_capability(std::string_view text) const {
   auto rest = text;
   const auto keyword = take_word(rest);
+  if (list_ == Action::Kind::mechanisms) {
+    return is_barred_mechanism(keyword, external_) ? std::nullopt
+                                                   : std::optional{std::string(text)};
+  }
   if (is_any_of(keyword, {dialect_.starttls, "XCLIENT", "XFORWARD"})) return std::nullopt;
   if (!ascii::iequals(keyword, "SASL")) return std::string(text);
   const auto mechanisms = filter_mechanisms(rest, external_);

@@ -75,6 +75,7 @@ struct Action {
     pass,          ///< the server answers with a status line
     list,          ///< the server may answer with a list, which passes
     capabilities,  ///< the server may answer with a list, which is edited
+    mechanisms,    ///< the same with a list of SASL mechanisms, one a line
     answer,        ///< we answer
     refuse,        ///< we answer, and it counts as an error
     start_tls,     ///< the client's handshake is due, behind all earlier replies
@@ -122,6 +123,9 @@ class StatusDownstream : public DownstreamRole {
   [[nodiscard]] Action on_starttls(std::string_view arguments) const noexcept;
   [[nodiscard]] Result<> on_server_line(const Line& line, std::string& to_client);
   void on_list_line(const Line& line, std::string& to_client);
+  void end_list(std::string& to_client);
+  [[nodiscard]] bool edits_list() const noexcept;
+  [[nodiscard]] bool lacks_end(const Line& line) const;
   [[nodiscard]] std::optional<std::string> edit_capability(std::string_view text) const;
   void send_our_replies(std::string& to_client);
   [[nodiscard]] bool all_answered() const noexcept {

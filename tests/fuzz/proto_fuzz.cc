@@ -89,7 +89,7 @@ const Oracle* oracle_for(std::string_view protocol) {
        .greetings = {"+OK mx.example <1.2@mx.example>\r\n"},
        .commits = {},
        .never_passed = {"STLS", "XCLIENT", "XFORWARD"},
-       .passes = {"CAPA", "NOOP", "QUIT", "HELP", "LANG", "UTF8"},
+       .passes = {"CAPA", "NOOP", "QUIT", "HELP", "LANG", "UTF8", "AUTH"},
        .login = {"AUTH"}},
       {.protocol = "nntp",
        .before_tls = "STARTTLS\r\n",

@@ -261,8 +261,8 @@ TEST_CASE("pop3 downstream: the commands of the prelude pass, all others commit"
       d.client(command).to_server(command).to_client("");
       CHECK(d.client_verdict() == Verdict::need_more);
     }
-    for (const std::string_view command : {"USER a\r\n", "APOP a b\r\n", "AUTH PLAIN\r\n",
-                                           "AUTH\r\n", "STAT\r\n", "CAPABILITY\r\n", "\r\n"}) {
+    for (const std::string_view command :
+         {"USER a\r\n", "APOP a b\r\n", "AUTH PLAIN\r\n", "STAT\r\n", "CAPABILITY\r\n", "\r\n"}) {
       check_commits(role, command);
     }
   }
@@ -562,4 +562,31 @@ TEST_CASE("failure: pop3 says that it is temporary", "[proto][pop3][table]") {
         "-ERR [SYS/TEMP] proxy.example certificate has expired\r\n");
   CHECK(failure_reply(row, Error{Errc::client_protocol, "client sent a NUL"}, "proxy.example") ==
         "-ERR proxy.example client sent a NUL\r\n");
+}
+
+TEST_CASE("pop3 downstream: D3: AUTH alone asks for a list, which is edited, and commits nothing",
+          "[proto][pop3][security]") {
+  auto d = greeted(downstream(TlsMode::opportunistic));
+  d.client("AUTH\r\n").to_server("AUTH\r\n").to_client("");
+  d.server("+OK\r\nPLAIN\r\nSCRAM-SHA-1-PLUS\r\nSASL X-PLUS\r\n.\r\n")
+      .to_client("+OK\r\nPLAIN\r\nSASL X-PLUS\r\n.\r\n");
+  d.client("auth \r\n").to_server("auth \r\n");
+  d.server("-ERR no list\r\n").to_client("-ERR no list\r\n");
+  d.client("STLS\r\n");
+  CHECK(d.client_verdict() == Verdict::start_tls);
+}
+
+TEST_CASE("pop3 downstream: D5: a list without entries and end does not swallow what follows",
+          "[proto][pop3]") {
+  auto d = greeted(downstream(TlsMode::none));
+  d.client("CAPA\r\n").server("+OK\r\n").to_client("+OK\r\n");
+  d.client("CAPA\r\n").server("+OK\r\nSASL X-PLUS PLAIN\r\n").to_client("+OK\r\nSASL PLAIN\r\n");
+  d.client("NOOP\r\n").server("+OK fine\r\n").to_client("+OK fine\r\n");
+  d.client("CAPA\r\n").server("+OK\r\n").to_client("+OK\r\n");
+  d.client("RETR 1\r\n");
+  CHECK(d.client_verdict() == Verdict::relay);
+  const std::string_view mail = "+OK 40 octets\r\nSTLS\r\nSASL X-PLUS\r\nXCLIENT\r\n.\r\n";
+  d.server(mail).to_client("");
+  CHECK(d.server_verdict() == Verdict::relay);
+  CHECK(d.unread_server() == mail);
 }
