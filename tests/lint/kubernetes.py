@@ -138,7 +138,7 @@ class Kubernetes(unittest.TestCase):
         self.assertGreater(scaler["minReplicas"], budget)
         self.assertGreater(scaler["maxReplicas"], scaler["minReplicas"])
         [metric] = scaler["metrics"]
-        metrics = (ROOT / "lib" / "base" / "metrics.cc").read_text(encoding="utf-8")
+        metrics = (ROOT / "lib" / "metrics" / "metrics.cc").read_text(encoding="utf-8")
         self.assertIn(f'"{metric["pods"]["metric"]["name"]}"', metrics)
 
     def test_the_servers_can_be_reached_through_the_policy(self):
