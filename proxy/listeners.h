@@ -14,7 +14,7 @@
 #include "lib/base/log.h"
 #include "lib/net/listener.h"
 #include "lib/net/takeover.h"
-#include "lib/session/loop_guard.h"
+#include "lib/session/upstream/loop_guard.h"
 #include "proxy/inherited.h"
 #include "proxy/state.h"
 #include "proxy/worker.h"

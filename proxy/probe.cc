@@ -19,7 +19,7 @@
 #include "lib/session/leg.h"
 #include "lib/session/policy.h"
 #include "lib/session/session.h"
-#include "lib/session/upstream_opener.h"
+#include "lib/session/upstream/opener.h"
 
 namespace starttls {
 namespace {

@@ -21,7 +21,7 @@
 #include "lib/net/timer.h"
 #include "lib/session/service.h"
 #include "lib/session/session.h"
-#include "lib/session/warm_pool.h"
+#include "lib/session/upstream/warm_pool.h"
 
 namespace starttls {
 

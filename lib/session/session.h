@@ -42,12 +42,12 @@
 #include "lib/metrics/metrics.h"
 #include "lib/metrics/outcome.h"
 #include "lib/net/timer.h"
-#include "lib/session/client_identity.h"
-#include "lib/session/client_table.h"
+#include "lib/session/client/identity.h"
+#include "lib/session/client/table.h"
 #include "lib/session/leg.h"
 #include "lib/session/relay.h"
 #include "lib/session/service.h"
-#include "lib/session/upstream_opener.h"
+#include "lib/session/upstream/opener.h"
 
 namespace starttls::session {
 

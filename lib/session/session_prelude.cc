@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "lib/session/policy.h"
-#include "lib/session/proxy_out.h"
+#include "lib/session/upstream/proxy_header.h"
 #include "lib/session/session.h"
 
 namespace starttls::session {

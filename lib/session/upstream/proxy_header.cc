@@ -1,4 +1,4 @@
-#include "lib/session/proxy_out.h"
+#include "lib/session/upstream/proxy_header.h"
 
 #include <optional>
 #include <utility>

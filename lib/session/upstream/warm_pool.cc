@@ -1,4 +1,4 @@
-#include "lib/session/warm_pool.h"
+#include "lib/session/upstream/warm_pool.h"
 
 #include <algorithm>
 #include <random>

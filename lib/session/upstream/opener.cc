@@ -1,4 +1,4 @@
-#include "lib/session/upstream_opener.h"
+#include "lib/session/upstream/opener.h"
 
 #include <algorithm>
 #include <utility>

@@ -1,4 +1,4 @@
-#include "lib/session/loop_guard.h"
+#include "lib/session/upstream/loop_guard.h"
 
 #include <optional>
 

@@ -1,4 +1,4 @@
-#include "lib/session/target.h"
+#include "lib/session/upstream/target.h"
 
 #include <utility>
 

@@ -1,4 +1,4 @@
-#include "lib/session/client_identity.h"
+#include "lib/session/client/identity.h"
 
 #include <string>
 #include <string_view>

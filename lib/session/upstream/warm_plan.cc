@@ -1,4 +1,4 @@
-#include "lib/session/warm_plan.h"
+#include "lib/session/upstream/warm_plan.h"
 
 #include <algorithm>
 

@@ -9,8 +9,8 @@
 #include "lib/base/address.h"
 #include "lib/base/error.h"
 #include "lib/net/stream.h"
-#include "lib/session/interception.h"
 #include "lib/session/service.h"
+#include "lib/session/upstream/interception.h"
 
 namespace starttls::session {
 

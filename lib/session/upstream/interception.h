@@ -8,8 +8,8 @@
 #include "lib/base/address.h"
 #include "lib/base/error.h"
 #include "lib/net/stream.h"
-#include "lib/session/loop_guard.h"
 #include "lib/session/service.h"
+#include "lib/session/upstream/loop_guard.h"
 
 namespace starttls::session {
 

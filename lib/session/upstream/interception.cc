@@ -1,4 +1,4 @@
-#include "lib/session/interception.h"
+#include "lib/session/upstream/interception.h"
 
 #include <utility>
 

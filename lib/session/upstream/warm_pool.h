@@ -23,8 +23,8 @@
 #include "lib/net/loop.h"
 #include "lib/net/timer.h"
 #include "lib/session/service.h"
-#include "lib/session/upstream_opener.h"
-#include "lib/session/warm_plan.h"
+#include "lib/session/upstream/opener.h"
+#include "lib/session/upstream/warm_plan.h"
 
 namespace starttls::session {
 

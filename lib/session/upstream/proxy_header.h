@@ -2,9 +2,9 @@
 
 #include <string>
 
-#include "lib/session/client_identity.h"
+#include "lib/session/client/identity.h"
 #include "lib/session/leg.h"
-#include "lib/session/target.h"
+#include "lib/session/upstream/target.h"
 
 namespace starttls::session {
 

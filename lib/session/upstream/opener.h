@@ -16,7 +16,7 @@
 #include "lib/net/connector.h"
 #include "lib/net/timer.h"
 #include "lib/session/leg.h"
-#include "lib/session/target.h"
+#include "lib/session/upstream/target.h"
 
 namespace starttls::session {
 

@@ -1,4 +1,4 @@
-#include "lib/session/client_table.h"
+#include "lib/session/client/table.h"
 
 namespace starttls::session {
 namespace {
