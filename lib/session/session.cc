@@ -4,47 +4,62 @@
 #include <utility>
 
 #include "lib/session/policy.h"
+#include "lib/session/upstream/proxy_header.h"
 
 namespace starttls::session {
 namespace {
 
-/// Of the client or our own: no server has to do with it, even one that we talk to at that moment.
+using std::chrono::milliseconds;
+
+/// True if the error is the client's or our own, even if we talk to a server at that moment.
 bool is_no_servers(Errc code) noexcept {
   return code == Errc::client_protocol || code == Errc::too_many_errors || code == Errc::limit ||
          code == Errc::not_allowed || code == Errc::draining;
 }
 
-/// How often we look whether the kernel has delivered what a reset would destroy.
-constexpr std::chrono::milliseconds kDeliveryPoll{10};
-
-/// How long a client may take to end once the server has, and everything is delivered.
-constexpr std::chrono::seconds kClientsEnd{60};
-/// How often we look whether everything is.
-constexpr std::chrono::milliseconds kEndPoll{1000};
+std::optional<tls::Facts> facts_of(const Leg* leg) {
+  if (leg == nullptr || !leg->secured()) return std::nullopt;
+  return leg->facts();
+}
 
 }  // namespace
 
-Session::Session(SessionContext environment, std::shared_ptr<const Service> service,
+// In the order of `Phase`. The opener has the deadlines of its three phases.
+const Session::PhaseRow Session::kPhases[] = {
+    {"accepted", nullptr, nullptr},
+    {"proxy_header", &Session::first_bytes_left, &Session::on_first_bytes_expired},
+    {"downstream_handshake", &Session::implicit_tls_left, &Session::on_handshake_expired},
+    {"connecting", nullptr, nullptr},
+    {"upstream_handshake", nullptr, nullptr},
+    {"upstream_prelude", nullptr, nullptr},
+    {"dialogue", &Session::command_left, &Session::on_command_expired},
+    {"downstream_starttls", &Session::starttls_left, &Session::on_handshake_expired},
+    {"relay", &Session::idle_left, &Session::on_quiet},
+    {"finishing", &Session::linger_left, &Session::on_quiet},
+    {"ended", nullptr, nullptr},
+};
+
+Session::Session(SessionContext context, std::shared_ptr<const Service> service,
                  net::Stream::Ptr client, const net::SocketAddress& peer, std::string id)
-    : env_(environment),
+    : env_(context),
       service_(std::move(service)),
-      id_(std::move(id)),
-      client_name_(net::to_string(peer)),
-      deadline_(env_.loop, [this] { on_deadline(); }),
-      client_(std::move(client), *this),
-      identity_(service_->config, peer),
+      record_(env_.log, *service_, env_.metrics, std::move(id), net::to_string(peer),
+              net::Loop::precise_now()),
+      admission_(settings(), peer, env_.clients),
       target_(service_),
-      accepted_at_(env_.loop.now()),
-      last_activity_(accepted_at_),
-      born_at_(net::Loop::precise_now()) {
+      client_(std::move(client), *this),
+      close_(settings().timeouts.idle, env_.loop.now()),
+      deadline_(env_.loop, [this] { on_deadline(); }),
+      accepted_at_(env_.loop.now()) {
   client_.limit_input(Leg::kMaxEarlyInput);
-  env_.metrics.session_opened();
 }
 
 void Session::start() {
   client_.start();
-  if (!identity_.awaits_header() && !admit()) return;
-  if (may_begin()) {
+  const auto admitted = admission_.begin();
+  if (!admitted) {
+    fail(admitted.error());
+  } else if (*admitted == Admitted::yes) {
     begin();
   } else {
     enter(Phase::proxy_header);
@@ -59,8 +74,7 @@ void Session::refuse(const Error& error) {
 void Session::stop() {
   stopping_ = true;
   if (phase_ == Phase::finishing && to_reset_ != nullptr) {
-    to_reset_->reset();
-    end();
+    act_on({CloseAction::reset});
   } else if (phase_ == Phase::relay) {
     finish(Errc::draining, "the time to drain is over");
   } else {
@@ -68,243 +82,462 @@ void Session::stop() {
   }
 }
 
+SessionStatus Session::status() const {
+  return record_.status(row().name, state(), {facts_of(&client_), facts_of(server_.get())},
+                        net::Loop::precise_now());
+}
+
 // --- Phases and deadlines ------------------------------------------------------------------------
 
 void Session::enter(Phase phase) {
-  if (env_.log.enabled(log::Level::debug)) {
-    env_.log.debug("phase", {{"session", id_},
-                             {"service", service_->config.name},
-                             {"from", kPhaseNames[static_cast<std::size_t>(phase_)]},
-                             {"to", kPhaseNames[static_cast<std::size_t>(phase)]}});
-  }
-  phase_ = phase;
+  const auto before = std::exchange(phase_, phase);
+  record_.log_phase(kPhases[static_cast<std::size_t>(before)].name, row().name);
+  close_.touch(env_.loop.now());
   arm_deadline();
 }
 
-std::chrono::milliseconds Session::prelude_left() const {
-  const auto end = accepted_at_ + service_->config.timeouts.prelude;
-  return std::max(std::chrono::milliseconds{0}, end - env_.loop.now());
-}
-
 void Session::arm_deadline() {
-  const auto& timeouts = service_->config.timeouts;
-  switch (phase_) {
-    case Phase::accepted:
-    case Phase::connecting:
-    case Phase::upstream_handshake:
-    case Phase::upstream_prelude:
-      deadline_.stop();  // the opener has its own
-      return;
-    case Phase::proxy_header:
-      deadline_.start(identity_.awaits_header() ? prelude_left()
-                                                : std::min(timeouts.handshake, prelude_left()));
-      return;
-    case Phase::downstream_handshake:
-      deadline_.start(std::min(timeouts.handshake, prelude_left()));
-      return;
-    case Phase::downstream_starttls:
-      deadline_.start(timeouts.handshake);
-      return;
-    case Phase::dialogue:
-      // It is as long as that of a command, and began earlier.
-      deadline_.start(awaits_client_tls() ? client_tls_left() : timeouts.command);
-      return;
-    case Phase::relay:
-      last_activity_ = env_.loop.now();
-      deadline_.start(timeouts.idle);
-      return;
-    case Phase::finishing:
-      deadline_.start(to_reset_ == nullptr ? kLinger : kDeliveryPoll);
-      return;
-    case Phase::ended:
-      deadline_.stop();
-      return;
+  if (row().patience != nullptr) {
+    deadline_.start((this->*row().patience)());
+  } else {
+    deadline_.stop();
   }
 }
 
 void Session::on_deadline() {
-  switch (phase_) {
-    case Phase::proxy_header:
-      if (identity_.awaits_header()) {
-        fail(Error{Errc::timeout, "no PROXY header in time"});
-        return;
-      }
-      [[fallthrough]];
-    case Phase::downstream_handshake:
-    case Phase::downstream_starttls:
-      on_client_handshake_failed(
-          Error{Errc::timeout, "the TLS handshake with the client timed out"});
-      return;
-    case Phase::accepted:
-    case Phase::connecting:
-    case Phase::upstream_handshake:
-    case Phase::upstream_prelude:
-      return;
-    case Phase::dialogue:
-      fail(Error{Errc::timeout, awaits_client_tls() ? "the client did not begin TLS in time"
-                                                    : "no command in time"});
-      return;
-    case Phase::relay:
-      if (server_has_ended()) {
-        wait_for_clients_end();
-      } else {
-        end_if_idle();
-      }
-      return;
-    case Phase::finishing:
-      if (to_reset_ != nullptr) {
-        reset_when_delivered();
-      } else {
-        end_when_taken();
-      }
-      return;
-    case Phase::ended:
-      return;
-  }
+  if (row().on_expired != nullptr) (this->*row().on_expired)();
 }
 
-/// In mode starttls nothing of the client has reached the server yet, so no server ends a client
-/// that only says NOOP.
+milliseconds Session::prelude_left() const {
+  return std::max(milliseconds{0}, accepted_at_ + settings().timeouts.prelude - env_.loop.now());
+}
+
+milliseconds Session::first_bytes_left() const {
+  return admission_.awaits_header() ? prelude_left() : implicit_tls_left();
+}
+
+milliseconds Session::implicit_tls_left() const {
+  return std::min(settings().timeouts.handshake, prelude_left());
+}
+
+milliseconds Session::starttls_left() const {
+  return settings().timeouts.handshake;
+}
+
+/// A client that must begin TLS has as long as for one command, from the greeting on: nothing that
+/// it sends reaches a server, so no server would end one that only sends NOOP.
+milliseconds Session::command_left() const {
+  const auto patience = settings().timeouts.command;
+  if (!awaits_client_tls()) return patience;
+  const auto since = net::Loop::precise_now() - record_.greeted_at();
+  return std::max(milliseconds{0}, patience - std::chrono::duration_cast<milliseconds>(since));
+}
+
+milliseconds Session::idle_left() const {
+  return settings().timeouts.idle;
+}
+
+milliseconds Session::linger_left() const {
+  return to_reset_ == nullptr ? ClosePolicy::kLinger : ClosePolicy::kDeliveryPoll;
+}
+
 bool Session::awaits_client_tls() const noexcept {
-  return service_->config.downstream.tls == TlsMode::starttls && !client_.secured();
+  return settings().downstream.tls == TlsMode::starttls && !client_.secured();
 }
 
-std::chrono::milliseconds Session::client_tls_left() const {
-  const auto since =
-      std::chrono::duration_cast<std::chrono::milliseconds>(net::Loop::precise_now() - greeted_at_);
-  return std::max(std::chrono::milliseconds{0}, service_->config.timeouts.command - since);
-}
-
-/// Bytes do not touch the timer: when it expires, it asks how long it has been quiet.
-void Session::end_if_idle() {
-  const auto quiet = quiet_for(waiting());
-  const auto idle = service_->config.timeouts.idle;
-  if (quiet < idle) {
-    deadline_.start(idle - quiet);
+void Session::on_first_bytes_expired() {
+  if (admission_.awaits_header()) {
+    fail(Error{Errc::timeout, "no PROXY header in time"});
   } else {
-    finish(Errc::timeout, "idle");
+    on_handshake_expired();
   }
 }
 
-/// How long neither peer has sent anything or taken anything of what is `left`.
-std::chrono::milliseconds Session::quiet_for(std::size_t left) {
-  if (std::exchange(last_unsent_, left) != left) last_activity_ = env_.loop.now();
-  return env_.loop.now() - last_activity_;
+void Session::on_handshake_expired() {
+  on_client_handshake_failed(Error{Errc::timeout, "the TLS handshake with the client timed out"});
 }
 
-/// The server has ended, and nothing but the client's own end is missing. A slow reader first gets
-/// everything; then the client has a fixed time, whatever it still says.
-void Session::wait_for_clients_end() {
-  const std::size_t left = waiting() + client_.stream().unacknowledged();
-  const auto quiet = quiet_for(left);
-  if (left > 0 && quiet >= service_->config.timeouts.idle) {
-    finish(Errc::timeout, "idle");
-    return;
-  }
-  if (left == 0 && !delivered_at_) delivered_at_ = env_.loop.now();
-  if (delivered_at_ && env_.loop.now() - *delivered_at_ >= kClientsEnd) {
-    finish(Outcome::ok(), "");
-    return;
-  }
-  deadline_.start(kEndPoll);
+void Session::on_command_expired() {
+  fail(Error{Errc::timeout,
+             awaits_client_tls() ? "the client did not begin TLS in time" : "no command in time"});
 }
 
-/// Bytes for either peer that wait for the kernel; each that is taken changes it.
+/// Asks the close policy what to do. Bytes do not touch the timer: when it expires, the policy
+/// knows how long it has been quiet.
+void Session::on_quiet() {
+  const auto now = env_.loop.now();
+  if (to_reset_ != nullptr) {
+    act_on(close_.before_reset(to_reset_->queued() + to_reset_->stream().unacknowledged(), now));
+  } else if (phase_ == Phase::finishing) {
+    act_on(close_.after_our_end(waiting(), record_.outcome(), stopping_, now));
+  } else if (relay_->server_has_ended()) {
+    act_on(close_.after_servers_end(waiting() + client_.stream().unacknowledged(), now));
+  } else {
+    act_on(close_.in_relay(waiting(), now));
+  }
+}
+
+/// Returns the number of bytes for either peer that wait for the kernel.
 std::size_t Session::waiting() const {
   const auto of = [](const Leg& leg) { return leg.queued() + leg.stream().unsent(); };
   return of(client_) + (server_ == nullptr ? 0 : of(*server_));
 }
 
+// --- Until the client is greeted -----------------------------------------------------------------
+
+/// Looks at the bytes that have just come, if a header is due or forbidden. False: they were no
+/// more than that.
+bool Session::look_for_header(std::string_view news) {
+  if (!admission_.is_watching() || client_.secured()) return true;
+  const auto& identity = admission_.identity();
+  const bool was_conveyed = identity.is_conveyed();
+  const auto step = admission_.look(news);
+  if (!was_conveyed && identity.is_conveyed()) {
+    record_.on_conveyed(net::to_string(net::socket_address(*identity.address())),
+                        net::to_string(net::socket_address(*identity.destination())));
+  }
+  if (!step) {
+    fail(step.error());
+    return false;
+  }
+  if (step->header > 0) client_.consume(step->header);
+  if (phase_ != Phase::proxy_header) return true;
+  if (step->admitted == Admitted::yes) begin();
+  return false;
+}
+
+/// False: more handshakes wait than this loop can do in time, and the client has been refused.
+bool Session::may_handshake() {
+  if (!env_.loop.turn_budget().is_full(service_->lane(Side::downstream))) return true;
+  fail(Error{Errc::limit, "too many TLS handshakes are waiting"});
+  return false;
+}
+
+Result<std::unique_ptr<tls::Engine>> Session::client_engine() {
+  handshake_at_ = net::Loop::precise_now();
+  auto engine = tls::Engine::server(service_->downstream_tls, env_.loop.pool());
+  if (engine && settings().upstream.send_proxy == config::SendProxy::v2) {
+    (*engine)->keep_client_facts();
+  }
+  return engine;
+}
+
+void Session::begin() {
+  if (uses_tls(settings().downstream.tls) && !may_handshake()) return;
+  if (settings().downstream.tls != TlsMode::implicit) {
+    connect();
+    return;
+  }
+  auto engine = client_engine();
+  if (!engine) {
+    fail(engine.error());
+    return;
+  }
+  enter(Phase::downstream_handshake);
+  client_.start_implicit_tls(std::move(*engine), service_->lane(Side::downstream));
+}
+
+void Session::connect() {
+  const auto& identity = admission_.identity();
+  const auto* const conveyed = identity.is_conveyed() ? &*identity.address() : nullptr;
+  if (const auto settled = target_.settle(client_.stream(), conveyed, env_.loop_guard); !settled) {
+    fail(settled.error());
+    return;
+  }
+  open();
+}
+
+/// Gets a server leg: a warm one, or a new one.
+void Session::open() {
+  if (auto warm = env_.owner.take_warm(*service_, static_cast<LegEvents&>(*this))) {
+    record_.log_warm(warm->server);
+    go_on_with(std::move(*warm));
+    return;
+  }
+  const auto since = dialogue_ == nullptr ? accepted_at_ : env_.loop.now();
+  opener_ = std::make_unique<UpstreamOpener>(WorkerContext{env_.loop, env_.resolver, env_.metrics},
+                                             target_, since + settings().timeouts.prelude,
+                                             static_cast<OpenerEvents&>(*this));
+  if (target_.upstream().send_proxy != config::SendProxy::no) {
+    opener_->begin_with(proxy_header(target_, admission_.identity(), client_));
+  }
+  opener_->start();
+}
+
+/// Says goodbye to a server that has heard the client in the clear, and opens a fresh connection.
+void Session::reopen() {
+  server_->write(std::string{service_->protocol->capabilities.goodbye} + "\r\n");
+  server_->end_write();
+  relay_.reset();
+  server_.reset();
+  open();
+}
+
+void Session::on_opening(OpeningStage stage) {
+  constexpr Phase kByStage[] = {Phase::connecting, Phase::upstream_handshake,
+                                Phase::upstream_prelude};
+  enter(kByStage[static_cast<std::size_t>(stage)]);
+}
+
+void Session::on_attempt_failed(const Error& error) {
+  log_event("upstream failed, trying the next address", error, Side::upstream);
+}
+
+void Session::on_not_opened(const Error& error) {
+  fail(error);
+}
+
+void Session::on_opened() {
+  UpstreamConnection opened = opener_->take(*this);
+  // It is in the middle of its own call; an idle session keeps nothing of it.
+  env_.loop.defer([done = std::shared_ptr<UpstreamOpener>(std::move(opener_))] {});
+  go_on_with(std::move(opened));
+}
+
+/// Keeps the connection, whether it is of use or not.
+void Session::adopt(UpstreamConnection& opened) {
+  server_ = std::move(opened.leg);
+  address_index_ = opened.address_index;
+  record_.on_connected(std::move(opened.server), opened.connected_at);
+}
+
+void Session::go_on_with(UpstreamConnection opened) {
+  adopt(opened);
+  if (relays_from_first_byte(settings().downstream.tls, target_.upstream().tls)) {
+    record_.on_greeted(opened.connected_at);
+    start_plain_relay();
+    return;
+  }
+  report_fallback(opened);
+  relay_.emplace(client_, *server_);
+  if (dialogue_ == nullptr) {
+    greet_client(opened);
+  } else if (const auto replaced = dialogue_->replace_server(*server_); !replaced) {
+    fail(replaced.error());
+  } else {
+    resume_dialogue();
+  }
+}
+
+void Session::report_fallback(const UpstreamConnection& opened) {
+  if (opened.fallback_reason.empty()) return;
+  env_.metrics.plaintext_fallback(Side::upstream);
+  log_event("continuing in the clear", Error{Errc::tls_not_offered, opened.fallback_reason},
+            Side::upstream, SessionRecord::Repetition::written);
+}
+
+void Session::greet_client(const UpstreamConnection& opened) {
+  record_.on_greeted(net::Loop::precise_now());
+  client_.limit_input(Leg::kMaxInput);
+  const auto mode = effective_mode(target_.upstream().tls, server_->secured());
+  dialogue_ =
+      std::make_unique<Dialogue>(service_->protocol->downstream(role_settings(target_, mode)),
+                                 client_, *server_, record_.traffic());
+  enter(Phase::dialogue);
+  if (const auto begun = dialogue_->begin(opened.greeting); !begun) {
+    fail(begun.error());
+  } else {
+    hear_both();
+  }
+}
+
+/// After the client's handshake.
+void Session::resume_dialogue() {
+  enter(Phase::dialogue);
+  if (const auto secured = dialogue_->secured(); !secured) {
+    fail(secured.error());
+  } else {
+    hear_both();
+  }
+}
+
+void Session::start_plain_relay() {
+  relay_.emplace(client_, *server_);
+  // Before the relay, so that nothing is looked at twice.
+  const std::string waiting{client_.input()};
+  client_.limit_input(Leg::kMaxInput);
+  client_.consume(waiting.size());
+  enter(Phase::relay);
+  server_->start_relay();
+  if (!waiting.empty()) relay_->from(Side::downstream).on_data(std::as_bytes(std::span{waiting}));
+  client_.start_relay();
+  if (client_ended_) relay_->from(Side::downstream).on_end();
+}
+
+// --- While the downstream role works between the legs --------------------------------------------
+
+void Session::hear_both() {
+  if (!server_->input().empty()) run_server_input();
+  run_client_input();
+}
+
+void Session::run_client_input() {
+  if (phase_ != Phase::dialogue) return;
+  const auto commands = dialogue_->commands();
+  const auto next = dialogue_->on_client_input();
+  if (dialogue_->commands() != commands) arm_deadline();  // a complete command
+  if (!goes_on(next, Side::downstream)) return;
+  if (*next == Dialogue::Next::commit) commit();
+  // A half-closed client's end travels after its last whole line; the rest is no command.
+  if (client_ended_ && !is_over()) relay_->from(Side::downstream).on_end();
+  if (dialogue_ != nullptr && !is_over()) dialogue_->balance();
+}
+
+void Session::run_server_input() {
+  if (dialogue_ == nullptr || is_over()) return;
+  if (phase_ == Phase::downstream_starttls) return;  // it waits until the client can hear it
+  const auto next = dialogue_->on_server_input();
+  if (!goes_on(next, Side::upstream)) return;
+  if (*next != Dialogue::Next::relay) {
+    dialogue_->balance();
+    return;
+  }
+  dialogue_.reset();
+  relay_->begin();
+  server_->start_relay();
+}
+
+/// False: the dialogue is over, or interrupted by a handshake.
+bool Session::goes_on(const Result<Dialogue::Next>& next, Side side) {
+  if (is_over()) return false;  // a write has failed
+  if (!next) {
+    if (next.error().code == Errc::attack) env_.metrics.attacked(side, next.error().attack);
+    fail(next.error());
+    return false;
+  }
+  if (*next == Dialogue::Next::start_tls) start_downstream_tls();
+  if (*next == Dialogue::Next::finish) finish(Outcome::ok(), "");
+  return *next != Dialogue::Next::start_tls && *next != Dialogue::Next::finish;
+}
+
+void Session::commit() {
+  if (settings().downstream.tls == TlsMode::opportunistic && !client_.secured()) {
+    env_.metrics.plaintext_fallback(Side::downstream);
+  }
+  enter(Phase::relay);
+  client_.start_relay();
+  run_server_input();
+}
+
+void Session::start_downstream_tls() {
+  if (!may_handshake()) return;
+  auto engine = client_engine();
+  if (!engine) {
+    fail(engine.error());
+    return;
+  }
+  const std::string go_ahead = dialogue_->go_ahead();
+  enter(Phase::downstream_starttls);
+  auto started = client_.start_tls(go_ahead, std::move(*engine), service_->lane(Side::downstream));
+  if (started) {
+    record_.traffic().passed(metrics::Direction::to_client, go_ahead.size());
+    return;
+  }
+  env_.metrics.attacked(Side::downstream, started.error().attack);
+  const Error error = dialogue_->refuse_injection(std::move(started.error()));
+  log_event("session failed", error, Side::downstream);
+  finish(error.code, error.reason);
+}
+
+/// After a handshake that failed nothing more goes out, and certainly not in the clear. A refused
+/// certificate is another matter: TLS is up, so the client can trust the words, and only the client
+/// reads them (RFC 3207 §4.1).
+void Session::on_client_handshake_failed(const Error& error) {
+  env_.metrics.handshake_failed(Side::downstream, error.code);
+  fail(error);
+}
+
 // --- Events of the legs --------------------------------------------------------------------------
 
 void Session::on_leg_input(Leg& leg) {
-  if (phase_ >= Phase::finishing) return;
-  if (is_client(leg)) {
-    if (!look_for_header(client_.news())) return;
-    run_client_input();  // before the greeting its octets wait
-  } else {
+  if (is_over()) return;
+  if (side_of(leg) == Side::upstream) {
     run_server_input();
+  } else if (look_for_header(client_.news())) {
+    run_client_input();  // before the greeting its bytes wait
   }
 }
 
 void Session::on_leg_data(Leg& leg, std::span<const std::byte> plaintext) {
   if (phase_ != Phase::relay) return;
-  if (is_client(leg) && !look_for_header(as_text(plaintext))) return;
-  last_activity_ = env_.loop.now();
-  Pipe& pipe = pipe_from(leg);
-  const auto before = pipe.octets();
+  const Side side = side_of(leg);
+  if (side == Side::downstream && !look_for_header(as_text(plaintext))) return;
+  close_.touch(env_.loop.now());
+  Pipe& pipe = relay_->from(side);
+  if (pipe.finished()) return;  // a broken pipe drops the bytes, and they do not count
   pipe.on_data(plaintext);
-  // What a broken pipe drops does not count.
-  env_.metrics.bytes(is_client(leg) ? metrics::Direction::to_server : metrics::Direction::to_client,
-                     static_cast<std::size_t>(pipe.octets() - before));
+  record_.traffic().passed(
+      side == Side::downstream ? metrics::Direction::to_server : metrics::Direction::to_client,
+      plaintext.size());
+}
+
+void Session::on_leg_secured(Leg& leg) {
+  if (side_of(leg) == Side::upstream) return;  // the opener's business
+  if (const Error* refusal = client_.refusal()) {
+    on_client_handshake_failed(*refusal);
+    return;
+  }
+  const tls::Facts facts = client_.facts();
+  env_.metrics.handshake_done({.side = Side::downstream,
+                               .version = facts.number,
+                               .resumed = facts.resumed,
+                               .took = net::Loop::precise_now() - handshake_at_});
+  if (phase_ == Phase::downstream_handshake) {
+    connect();
+  } else if (phase_ == Phase::downstream_starttls) {
+    if (dialogue_->server_has_heard()) {
+      reopen();
+    } else {
+      resume_dialogue();
+    }
+  }
 }
 
 void Session::on_leg_drained(Leg& leg) {
   if (phase_ == Phase::finishing && to_reset_ == nullptr) arm_deadline();  // for the peer's FIN
-  if (phase_ >= Phase::finishing || !to_server_) return;
-  pipe_to(leg).on_drained();
-  balance();
+  if (is_over() || !relay_) return;
+  relay_->to(side_of(leg)).on_drained();
+  if (dialogue_ != nullptr) dialogue_->balance();
 }
 
 void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
-  if (phase_ >= Phase::finishing) return;
+  if (is_over()) return;
+  const Side side = side_of(leg);
   if (end == LegEnd::cut) {
-    env_.metrics.truncated(side_of(leg));
+    env_.metrics.truncated(side);
     on_cut(leg, Outcome::ok(), how);
     return;
   }
-  if (is_client(leg) && before_greeting()) {
+  if (!relay_) {
     client_ended_ = true;
-    // Half a client that has said something wants an answer; one that said nothing has left.
-    if (client_.input().empty() || phase_ == Phase::proxy_header) {
-      finish(Errc::closed, "the client left before it was greeted");
-    }
+    // A half-closed client that has said something wants an answer; one that said nothing has left.
+    if (client_.input().empty() || phase_ == Phase::proxy_header) on_cut(leg, Outcome::ok(), "");
     return;
   }
-  pipe_from(leg).on_end();
+  relay_->from(side).on_end();
   // A server that leaves in the middle of a dialogue leaves nothing to talk about.
-  if (!is_client(leg) && phase_ < Phase::relay) finish(Outcome::ok(), "");
+  if (side == Side::upstream && phase_ < Phase::relay) finish(Outcome::ok(), "");
   finish_if_both_ended();
-  if (phase_ == Phase::relay && server_has_ended()) wait_for_clients_end();
-}
-
-/// `outcome`: what it is called where nothing was lost in the middle of a line.
-void Session::on_cut(Leg& leg, Outcome outcome, std::string_view how) {
-  const std::string_view side = is_client(leg) ? "the client" : "the server";
-  if (before_greeting()) {
-    finish(Errc::closed, "the client left before it was greeted: " + std::string{how});
-    return;
-  }
-  Leg& other = is_client(leg) ? *server_ : client_;
-  const std::string reason = std::string{side} + "'s connection was cut: " + std::string{how};
-  if (!pipe_from(leg).inside_line()) {
-    finish(outcome, reason);
-    return;
-  }
-  outcome_ = outcome == Outcome::ok() ? Outcome::truncated() : outcome;
-  reason_ = reason;
-  to_reset_ = &other;
-  leg.finish();
-  enter(Phase::finishing);
-  reset_when_delivered();
+  if (phase_ == Phase::relay && relay_->server_has_ended()) on_quiet();
 }
 
 void Session::on_leg_write_failed(Leg& leg, Error) {
-  if (phase_ >= Phase::finishing || !to_server_) return;
-  pipe_to(leg).on_broken();
+  if (is_over() || !relay_) return;
+  relay_->to(side_of(leg)).on_broken();
   finish_if_both_ended();
 }
 
 void Session::on_leg_failed(Leg& leg, Error error) {
-  if (phase_ >= Phase::finishing) return;
-  if (is_client(leg) && !leg.secured()) {
+  if (is_over()) return;
+  const Side side = side_of(leg);
+  if (side == Side::downstream && !leg.secured()) {
     on_client_handshake_failed(error);
     return;
   }
-  log_event(log::Level::warn, "TLS failed", error, side_of(leg));
-  if (!is_client(leg) && phase_ == Phase::dialogue) {
+  log_event("TLS failed", error, side);
+  if (side == Side::upstream && phase_ == Phase::dialogue) {
     // With TLS 1.3 a server that wants a certificate of us says so only now (RFC 8446 §4.4.2.4).
-    send_to_client(proto::failure_reply(*service_->protocol, error, service_->own_name->text()));
+    say_failure(error);
     finish(error.code, error.reason);
     return;
   }
@@ -315,85 +548,93 @@ void Session::on_leg_finished(Leg&) {
   end_if_finished();
 }
 
-void Session::finish_if_both_ended() {
-  if (phase_ < Phase::finishing && to_server_->finished() && to_client_->finished()) {
-    finish(Outcome::ok(), "");
-  }
-}
-
 // --- The end -------------------------------------------------------------------------------------
 
-/// True if nothing may be said to the client: TLS is due from the first byte, and is not there.
+/// A leg has ended without a word. `outcome` is the session's, if no line was cut in two.
+void Session::on_cut(Leg& leg, Outcome outcome, std::string_view how) {
+  if (!relay_) {
+    const std::string_view when =
+        dialogue_ == nullptr ? "before it was greeted" : "before the server was reached again";
+    finish(Errc::closed, "the client left " + std::string{when} +
+                             (how.empty() ? std::string{} : ": " + std::string{how}));
+    return;
+  }
+  const Side side = side_of(leg);
+  const std::string_view peer = side == Side::downstream ? "the client" : "the server";
+  const std::string reason = std::string{peer} + "'s connection was cut: " + std::string{how};
+  if (!relay_->from(side).inside_line()) {
+    finish(outcome, reason);
+    return;
+  }
+  record_.set_outcome(outcome == Outcome::ok() ? Outcome::truncated() : outcome, reason);
+  to_reset_ = side == Side::downstream ? server_.get() : &client_;
+  leg.finish();
+  enter(Phase::finishing);
+  on_quiet();
+}
+
+void Session::finish_if_both_ended() {
+  if (!is_over() && relay_->finished()) finish(Outcome::ok(), "");
+}
+
+/// True if nothing may be said to the client: TLS is due from the first byte, and is not up.
 bool Session::is_mute() const noexcept {
-  return service_->config.downstream.tls == TlsMode::implicit && !client_.secured();
+  return settings().downstream.tls == TlsMode::implicit && !client_.secured();
+}
+
+void Session::say_failure(const Error& error) {
+  if (phase_ == Phase::relay || is_mute()) return;
+  // If nothing was to be secured, or all of the leg is, the server's own refusal passes.
+  const bool verbatim =
+      error.code == Errc::greeting_refused && opener_ != nullptr && !opener_->refusal().empty();
+  say(client_,
+      verbatim ? std::string{opener_->refusal()}
+               : proto::failure_reply(*service_->protocol, error, service_->own_name->text()),
+      record_.traffic());
 }
 
 void Session::fail(const Error& error) {
-  if (phase_ >= Phase::finishing) return;
-  const Side side = before_greeting() && phase_ >= Phase::connecting && !is_no_servers(error.code)
-                        ? Side::upstream
-                        : Side::downstream;
+  if (is_over()) return;
+  const bool is_servers = is_opening() && !is_no_servers(error.code);
   const bool unserved = phase_ <= Phase::proxy_header;
-  log_event(log::Level::warn, "session failed", error, side);
-  if (phase_ != Phase::relay && !is_mute()) {
-    // Where nothing was to be secured, or all of the leg is, the server's own refusal may pass.
-    const bool verbatim =
-        error.code == Errc::greeting_refused && opener_ != nullptr && !opener_->refusal().empty();
-    send_to_client(
-        verbatim ? std::string{opener_->refusal()}
-                 : proto::failure_reply(*service_->protocol, error, service_->own_name->text()));
-  }
+  log_event("session failed", error, is_servers ? Side::upstream : Side::downstream);
+  say_failure(error);
   finish(error.code, error.reason);
   if (unserved && phase_ == Phase::finishing && !env_.owner.may_linger(*this)) end();
 }
 
 void Session::finish(Outcome outcome, std::string reason) {
-  if (phase_ >= Phase::finishing) return;
-  outcome_ = outcome;
-  reason_ = std::move(reason);
+  if (is_over()) return;
+  record_.set_outcome(outcome, std::move(reason));
   if (opener_ != nullptr) {
     UpstreamConnection opened = opener_->take(*this);
     adopt(opened);
   }
-  last_activity_ = env_.loop.now();
   enter(Phase::finishing);
   client_.finish();
   if (server_ != nullptr) server_->finish();
   end_if_finished();
 }
 
-/// RST makes the peer's kernel forget what it was sent and has not acknowledged, so that comes
-/// first.
-void Session::reset_when_delivered() {
-  const std::size_t left = to_reset_->queued() + to_reset_->stream().unacknowledged();
-  // Slow is not gone: who takes something within that time has as much again.
-  if (std::exchange(last_unsent_, left) != left) last_activity_ = env_.loop.now();
-  const bool patient = env_.loop.now() < last_activity_ + kLinger;
-  if (left > 0 && patient) {
-    arm_deadline();
+void Session::act_on(const CloseStep& step) {
+  switch (step.action) {
+    case CloseAction::wait:
+      deadline_.start(step.after);
+      return;
+    case CloseAction::reset:
+      to_reset_->reset();
+      end();
+      return;
+    case CloseAction::close:
+    case CloseAction::time_out:
+      break;
+  }
+  const bool late = step.action == CloseAction::time_out;
+  if (!is_over()) {
+    finish(late ? Outcome{Errc::timeout} : Outcome::ok(), late ? "idle" : "");
     return;
   }
-  to_reset_->reset();
-  end();
-}
-
-/// Our FIN stands behind what waits for the kernel: of a session that was well that is still its
-/// reader's, as long as he would have had in the relay.
-void Session::end_when_taken() {
-  const std::size_t left = waiting();
-  if (left > 0 && outcome_ == Outcome::ok() && !stopping_) {
-    if (std::exchange(last_unsent_, left) != left) last_activity_ = env_.loop.now();
-    const auto quiet = env_.loop.now() - last_activity_;
-    const auto idle = service_->config.timeouts.idle;
-    if (quiet < idle) {
-      deadline_.start(std::min<std::chrono::milliseconds>(kLinger, idle - quiet));
-      return;
-    }
-  }
-  if (left > 0 && outcome_ == Outcome::ok()) {
-    outcome_ = Errc::timeout;
-    reason_ = "the last octets were not taken";
-  }
+  if (late) record_.set_outcome(Errc::timeout, "the last bytes were not taken");
   end();
 }
 
@@ -405,9 +646,23 @@ void Session::end_if_finished() {
 void Session::end() {
   if (phase_ == Phase::ended) return;
   enter(Phase::ended);
-  env_.metrics.session_ended(outcome_, net::Loop::precise_now() - born_at_);
-  log_session();
+  record_.log_end(target_.upstream(), {facts_of(&client_), facts_of(server_.get())},
+                  net::Loop::precise_now());
   env_.owner.on_session_ended(*this);
+}
+
+std::string_view Session::state() const noexcept {
+  if (is_opening() && opener_ != nullptr && !opener_->state().empty()) return opener_->state();
+  return dialogue_ != nullptr ? dialogue_->state() : row().name;
+}
+
+void Session::log_event(std::string_view message, const Error& error, Side side,
+                        SessionRecord::Repetition repetition) {
+  if (!record_.writes_events()) return;
+  const Address& address =
+      opener_ != nullptr ? opener_->address() : target_.addresses()[address_index_];
+  const std::string peer = side == Side::upstream ? to_string(address) : record_.client();
+  record_.log_event({message, side, peer, state(), repetition}, error);
 }
 
 }  // namespace starttls::session
