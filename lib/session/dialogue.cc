@@ -62,6 +62,7 @@ Result<Next> Dialogue::on_client_input() {
   send_to_server(to_server);
   client_.consume(step->consumed);
   if (step->consumed > 0) ++commands_;
+  awaits_tls_ = step->verdict == proto::Verdict::start_tls;
   return next_step(step->verdict, Next::commit);
 }
 
@@ -71,10 +72,12 @@ Result<Next> Dialogue::on_server_input() {
   send_to_client(to_client);
   if (!step) return fail(without_echo(step.error()));
   server_->consume(step->consumed);
+  awaits_tls_ = step->verdict == proto::Verdict::start_tls;
   return next_step(step->verdict, Next::relay);
 }
 
-Result<> Dialogue::secured() {
+Result<> Dialogue::resume() {
+  if (!std::exchange(awaits_tls_, false)) return {};
   std::string to_client;
   const auto verdict = role_->secured(to_client);
   send_to_client(to_client);
@@ -90,6 +93,10 @@ Result<> Dialogue::replace_server(DialogueEndpoint& server) {
     return fail(Errc::tls_not_offered, "the server does not offer STARTTLS any more");
   }
   return {};
+}
+
+bool Dialogue::server_has_heard() const noexcept {
+  return server_has_heard_;
 }
 
 Error Dialogue::refuse_injection(Error error) {

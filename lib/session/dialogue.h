@@ -51,8 +51,8 @@ class Dialogue {
   [[nodiscard]] Result<Next> on_client_input();
   /// Offers the server's input.
   [[nodiscard]] Result<Next> on_server_input();
-  /// Goes on after the client's handshake.
-  [[nodiscard]] Result<> secured();
+  /// Goes on after the client's handshake, or with a fresh connection to the server.
+  [[nodiscard]] Result<> resume();
   /// From here on `server` is the server's leg. The old one is not touched any more. Errors:
   /// tls_not_offered, if the old one had TLS and the new one has not.
   [[nodiscard]] Result<> replace_server(DialogueEndpoint& server);
@@ -66,8 +66,9 @@ class Dialogue {
   /// Stops both legs if either has not taken what it was sent, and lets them go on after that.
   void balance();
 
-  /// True if this server connection has received bytes of the client.
-  [[nodiscard]] bool server_has_heard() const noexcept { return server_has_heard_; }
+  /// True if this server connection has received bytes of the client. In the clear they may be an
+  /// attacker's, so it does not serve the client after TLS (D2).
+  [[nodiscard]] bool server_has_heard() const noexcept;
   /// Counts complete commands, or whatever the role took from the client in one call.
   [[nodiscard]] std::size_t commands() const noexcept { return commands_; }
   [[nodiscard]] std::string_view state() const noexcept { return role_->state(); }
@@ -83,6 +84,7 @@ class Dialogue {
   std::size_t commands_ = 0;
   bool server_was_secured_;
   bool server_has_heard_ = false;
+  bool awaits_tls_ = false;  // the client's
 };
 
 }  // namespace starttls::session

@@ -252,8 +252,13 @@ void Session::open() {
   if (auto warm = env_.owner.take_warm(*service_, static_cast<LegEvents&>(*this))) {
     record_.log_warm(warm->server);
     go_on_with(std::move(*warm));
-    return;
+  } else {
+    start_opener(nullptr, false);
   }
+}
+
+/// `old` is a connection that the new one replaces; it says goodbye meanwhile.
+void Session::start_opener(std::unique_ptr<Leg> old, bool stay_in_the_clear) {
   const auto since = dialogue_ == nullptr ? accepted_at_ : env_.loop.now();
   opener_ = std::make_unique<UpstreamOpener>(WorkerContext{env_.loop, env_.resolver, env_.metrics},
                                              target_, since + settings().timeouts.prelude,
@@ -261,16 +266,35 @@ void Session::open() {
   if (target_.upstream().send_proxy != config::SendProxy::no) {
     opener_->begin_with(proxy_header(target_, admission_.identity(), client_));
   }
+  if (stay_in_the_clear) opener_->stay_in_the_clear();
+  if (old != nullptr) opener_->replace(std::move(old));
   opener_->start();
 }
 
-/// Says goodbye to a server that has heard the client in the clear, and opens a fresh connection.
+/// Replaces the server's connection after the client's TLS. The old one has heard the client in the
+/// clear, or an attacker in its name, and must not remember any of it (D2).
 void Session::reopen() {
-  server_->write(std::string{service_->protocol->capabilities.goodbye} + "\r\n");
-  server_->end_write();
   relay_.reset();
-  server_.reset();
-  open();
+  auto old = std::move(server_);
+  if (auto warm = env_.owner.take_warm(*service_, static_cast<LegEvents&>(*this))) {
+    old->write(std::string{service_->protocol->capabilities.goodbye} + "\r\n");
+    old->end_write();
+    record_.log_warm(warm->server);
+    go_on_with(std::move(*warm));
+  } else {
+    start_opener(std::move(old), false);
+  }
+}
+
+/// True if the server has heard nothing but our request for TLS, and has refused it.
+bool Session::has_refused_tls() const noexcept {
+  return fell_back_ && phase_ == Phase::dialogue && !dialogue_->server_has_heard();
+}
+
+/// The server has hung up after its refusal. The client does not notice (D1).
+void Session::try_again_in_the_clear() {
+  relay_.reset();
+  start_opener(std::move(server_), true);
 }
 
 void Session::on_opening(OpeningStage stage) {
@@ -320,7 +344,8 @@ void Session::go_on_with(UpstreamConnection opened) {
 }
 
 void Session::report_fallback(const UpstreamConnection& opened) {
-  if (opened.fallback_reason.empty()) return;
+  fell_back_ = !opened.fallback_reason.empty();
+  if (!fell_back_) return;
   env_.metrics.plaintext_fallback(Side::upstream);
   log_event("continuing in the clear", Error{Errc::tls_not_offered, opened.fallback_reason},
             Side::upstream, SessionRecord::Repetition::written);
@@ -341,11 +366,11 @@ void Session::greet_client(const UpstreamConnection& opened) {
   }
 }
 
-/// After the client's handshake.
+/// After the client's handshake, or with a fresh connection to the server.
 void Session::resume_dialogue() {
   enter(Phase::dialogue);
-  if (const auto secured = dialogue_->secured(); !secured) {
-    fail(secured.error());
+  if (const auto resumed = dialogue_->resume(); !resumed) {
+    fail(resumed.error());
   } else {
     hear_both();
   }
@@ -373,6 +398,10 @@ void Session::hear_both() {
 
 void Session::run_client_input() {
   if (phase_ != Phase::dialogue) return;
+  if (has_refused_tls() && server_->stream().is_over()) {
+    try_again_in_the_clear();
+    return;
+  }
   const auto commands = dialogue_->commands();
   const auto next = dialogue_->on_client_input();
   if (dialogue_->commands() != commands) arm_deadline();  // a complete command
@@ -512,6 +541,10 @@ void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
     client_ended_ = true;
     // A half-closed client that has said something wants an answer; one that said nothing has left.
     if (client_.input().empty() || phase_ == Phase::proxy_header) on_cut(leg, Outcome::ok(), "");
+    return;
+  }
+  if (side == Side::upstream && has_refused_tls()) {
+    try_again_in_the_clear();
     return;
   }
   relay_->from(side).on_end();

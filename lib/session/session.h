@@ -170,6 +170,9 @@ class Session final : LegEvents, OpenerEvents {
   void connect();
   void open();
   void reopen();
+  void start_opener(std::unique_ptr<Leg> old, bool stay_in_the_clear);
+  [[nodiscard]] bool has_refused_tls() const noexcept;
+  void try_again_in_the_clear();
   void adopt(UpstreamConnection& opened);
   void go_on_with(UpstreamConnection opened);
   void greet_client(const UpstreamConnection& opened);
@@ -232,6 +235,7 @@ class Session final : LegEvents, OpenerEvents {
   std::size_t address_index_ = 0;            // of the target: where the server is
   Leg* to_reset_ = nullptr;                  // with RST, once what it was sent is delivered
   Phase phase_ = Phase::accepted;
+  bool fell_back_ = false;     // the server's leg stayed in the clear, though it might have TLS
   bool client_ended_ = false;  // its direction is over; that is passed on after its bytes
   bool stopping_ = false;      // `stop` was called
 };
