@@ -23,6 +23,9 @@ using namespace imap;
 /// Non-synchronising literals of one refused command, and the lines between them.
 constexpr std::size_t kMaxSwallowed = 4096;
 
+/// Lines of a client, in every mode: old devices and probes end them with a bare LF (D13).
+constexpr LineRules kClientLines{.end = LineEnd::crlf_or_lf, .violation = Errc::client_protocol};
+
 /// IMAP between both streams, until the client commits with LOGIN, AUTHENTICATE, COMPRESS or a
 /// literal; in mode `starttls`, before TLS, the whole of what the client talks to.
 ///
@@ -32,9 +35,7 @@ constexpr std::size_t kMaxSwallowed = 4096;
 class ImapDownstream final : public DownstreamRole {
  public:
   explicit ImapDownstream(const RoleSettings& settings)
-      : settings_(settings),
-        client_rules_(line_rules(settings.downstream, Errc::client_protocol)),
-        responses_(line_rules(settings.upstream, Errc::protocol), kMaxReply) {}
+      : settings_(settings), responses_(line_rules(settings.upstream, Errc::protocol), kMaxReply) {}
 
   [[nodiscard]] Result<Verdict> begin(std::string_view greeting, std::string& to_client) override;
   [[nodiscard]] Result<Step> from_client(std::string_view input, std::string& to_client,
@@ -97,7 +98,6 @@ class ImapDownstream final : public DownstreamRole {
   [[nodiscard]] std::string edit(std::string_view raw) const;
 
   RoleSettings settings_;
-  LineRules client_rules_;
   ResponseReader responses_;
   State state_ = State::greeting;
   bool secured_ = false;           ///< the client's STARTTLS is done
@@ -154,7 +154,7 @@ Result<Step> ImapDownstream::from_client(std::string_view input, std::string& to
       step.consumed += size;
       continue;
     }
-    const auto line = next_line(rest, client_rules_);
+    const auto line = next_line(rest, kClientLines);
     if (!line) return fail(line.error());
     if (!line->has_value()) break;
     const auto verdict = on_line(**line, to_client, to_server);
