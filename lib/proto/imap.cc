@@ -69,6 +69,12 @@ class ImapDownstream final : public DownstreamRole {
   static constexpr std::string_view kClearCapabilities = "IMAP4rev1 STARTTLS LOGINDISABLED";
 
   struct Command {
+    explicit Command(const Line& line) noexcept
+        : arguments(line.text), text(line.text), raw(line.raw) {
+      tag = take_field(arguments);
+      verb = take_field(arguments);
+    }
+
     std::string_view tag;
     std::string_view verb;
     std::string_view arguments;
@@ -92,6 +98,8 @@ class ImapDownstream final : public DownstreamRole {
   }
   [[nodiscard]] bool is_barred(const Command& command) const noexcept;
   [[nodiscard]] bool commits(const Command& command) const noexcept;
+  [[nodiscard]] bool commits_by_verb(const Command& command) const noexcept;
+  [[nodiscard]] bool is_long_login(std::string_view input) const noexcept;
   [[nodiscard]] bool all_answered() const noexcept {
     return unanswered_.empty() && !responses_.inside_response();
   }
@@ -155,7 +163,12 @@ Result<Step> ImapDownstream::from_client(std::string_view input, std::string& to
       continue;
     }
     const auto line = next_line(rest, kClientLines);
-    if (!line) return fail(line.error());
+    if (!line) {
+      if (!is_long_login(rest)) return fail(line.error());
+      state_ = State::committed;
+      step.verdict = Verdict::relay;
+      break;
+    }
     if (!line->has_value()) break;
     const auto verdict = on_line(**line, to_client, to_server);
     if (!verdict) return fail(verdict.error());
@@ -171,10 +184,7 @@ Result<Verdict> ImapDownstream::on_line(const Line& line, std::string& to_client
     swallowed_ += line.raw.size();
     return refuse(line.text, *std::exchange(refusal_, std::nullopt), to_client);
   }
-  auto arguments = line.text;
-  const auto tag = take_field(arguments);
-  const auto verb = take_field(arguments);
-  const Command command{tag, verb, arguments, line.text, line.raw};
+  const Command command(line);
   if (!is_tag(command.tag)) return refuse(line.text, "* BAD Invalid tag\r\n", to_client);
   if (!is_atom(command.verb)) {
     return refuse(line.text, tagged(command.tag, "BAD Invalid command"), to_client);
@@ -283,9 +293,24 @@ bool ImapDownstream::is_barred(const Command& command) const noexcept {
   return !is_atom(mechanism) || ascii::iequals(mechanism, "EXTERNAL");
 }
 
+bool ImapDownstream::commits_by_verb(const Command& command) const noexcept {
+  return preauthenticated_ || is_any_of(command.verb, {"LOGIN", "AUTHENTICATE", "COMPRESS"});
+}
+
 bool ImapDownstream::commits(const Command& command) const noexcept {
-  return preauthenticated_ || is_any_of(command.verb, {"LOGIN", "AUTHENTICATE", "COMPRESS"}) ||
-         literal_at_end(command.text).has_value();
+  return commits_by_verb(command) || literal_at_end(command.text).has_value();
+}
+
+/// True if `input` begins with a line that is longer than the limit, and whose verb commits: SASL
+/// initial responses of 10 to 90 kB are in use (D9).
+bool ImapDownstream::is_long_login(std::string_view input) const noexcept {
+  if (state_ != State::commands || refusal_) return false;
+  const auto head = input.substr(0, kMaxLine - 1);
+  const auto line = next_line(head, kClientLines);
+  if (input.size() < kMaxLine || !line || line->has_value()) return false;  // another violation
+  const Command command({.text = head, .raw = head});
+  return is_tag(command.tag) && is_atom(command.verb) && commits_by_verb(command) &&
+         !is_barred(command);
 }
 
 Result<Step> ImapDownstream::from_server(std::string_view input, std::string& to_client) {

@@ -666,6 +666,49 @@ TEST_CASE("P6 P7 P8 imap downstream: a malformed line is the client's error, and
   }
 }
 
+TEST_CASE("imap downstream: D9: a login longer than a line commits by its verb, before its end",
+          "[proto][imap]") {
+  for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::implicit}) {
+    for (const std::string verb :
+         {"AUTHENTICATE PLAIN", "authenticate PLAIN", "LOGIN u", "COMPRESS"}) {
+      for (const auto size : {kMaxLine, std::size_t{90'000}}) {
+        const auto command = "a " + verb + ' ' + std::string(size, 'x');
+        check_commits(downstream(mode), command);
+        check_commits(downstream(mode), command + "\r\n");
+      }
+    }
+    // No byte earlier: a line that ends in time is looked at as a whole.
+    const auto longest = "a LOGIN u " + std::string(kMaxLine - 12, 'x') + "\r\n";
+    REQUIRE(longest.size() == kMaxLine);
+    check_commits(downstream(mode), longest);
+    Greeted d{mode};
+    d.client(longest.substr(0, kMaxLine - 1)).to_server("").to_client("");
+    CHECK(d.client_verdict() == Verdict::need_more);
+  }
+}
+
+TEST_CASE("imap downstream: D9: before TLS in mode starttls, and with another verb, it is too long",
+          "[proto][imap][security]") {
+  const std::string rest(kMaxLine, 'x');
+  auto barred = downstream(TlsMode::none);
+  barred.client_certificate = true;
+  const auto none = downstream(TlsMode::none);
+  for (const auto& [role, command] :
+       {std::pair{downstream(TlsMode::starttls), "a AUTHENTICATE PLAIN " + rest},
+        std::pair{none, "a ID (" + rest}, std::pair{none, "a FOO " + rest},
+        std::pair{none, "a  LOGIN u " + rest}, std::pair{none, "+ LOGIN u " + rest},
+        std::pair{none, "a LOGIN" + rest}, std::pair{barred, "a AUTHENTICATE EXTERNAL " + rest},
+        std::pair{barred, "a AUTHENTICATE \"" + rest}}) {
+    Greeted d{role};
+    d.client(command).to_server("").to_client("");
+    CHECK(d.error().code == Errc::client_protocol);
+  }
+  check_commits(barred, "a AUTHENTICATE PLAIN " + rest);
+  Greeted d{none, "* PREAUTH hi\r\n"};
+  d.client("a FOO " + rest);
+  CHECK(d.client_verdict() == Verdict::relay);
+}
+
 // ---------------------------------------------------------------- downstream, opportunistic
 
 TEST_CASE("imap downstream: opportunistic offers STARTTLS and lets the client choose",
