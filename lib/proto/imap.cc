@@ -92,6 +92,11 @@ class ImapDownstream final : public DownstreamRole {
                                        std::string& to_client);
   [[nodiscard]] Result<> on_piece(const ResponseReader::Piece& piece, std::string& to_client);
   [[nodiscard]] Result<> on_response(const Response& response);
+  [[nodiscard]] bool answers_commit(const ResponseReader::Piece& piece) const;
+  [[nodiscard]] Result<> count_refusal();
+  [[nodiscard]] bool is_unanswered(std::string_view tag) const;
+  [[nodiscard]] Verdict commit(std::string_view tag);
+  [[nodiscard]] Step relay_server(Step step);
 
   [[nodiscard]] bool offers_starttls() const noexcept {
     return upgrades(settings_.downstream) && !secured_ && !preauthenticated_;
@@ -114,6 +119,7 @@ class ImapDownstream final : public DownstreamRole {
   std::vector<std::string> unanswered_;  ///< tags of commands, in their order
   std::string own_replies_;              ///< wait for the end of the server's response
   std::string starttls_tag_;
+  std::string commit_tag_;
 
   // A refused command whose literals come without being asked for.
   std::optional<std::string> refusal_;
@@ -165,8 +171,7 @@ Result<Step> ImapDownstream::from_client(std::string_view input, std::string& to
     const auto line = next_line(rest, kClientLines);
     if (!line) {
       if (!is_long_login(rest)) return fail(line.error());
-      state_ = State::committed;
-      step.verdict = Verdict::relay;
+      step.verdict = commit(rest.substr(0, rest.find(' ')));
       break;
     }
     if (!line->has_value()) break;
@@ -232,10 +237,7 @@ Result<Verdict> ImapDownstream::on_command(const Command& command, std::string& 
   if (is_barred(command)) {
     return refuse(command.text, tagged(command.tag, "NO Mechanism not available"), to_client);
   }
-  if (commits(command)) {
-    state_ = State::committed;
-    return Verdict::relay;
-  }
+  if (commits(command)) return commit(command.tag);
   if (unanswered_.size() == kMaxUnanswered) {
     return fail(Errc::client_protocol, "too many commands at once");
   }
@@ -313,6 +315,21 @@ bool ImapDownstream::is_long_login(std::string_view input) const noexcept {
          !is_barred(command);
 }
 
+Verdict ImapDownstream::commit(std::string_view tag) {
+  commit_tag_ = tag;
+  state_ = State::committed;
+  return Verdict::relay;
+}
+
+/// Relays the server from here on: bytes that have arrived and are not read yet pass unchanged. If
+/// that cuts a response in two, our replies that wait for its end are lost: in it they would be
+/// worse.
+Step ImapDownstream::relay_server(Step step) {
+  state_ = State::done;
+  step.verdict = Verdict::relay;
+  return step;
+}
+
 Result<Step> ImapDownstream::from_server(std::string_view input, std::string& to_client) {
   Step step;
   if (state_ == State::clear) return step;  // it waits until the client may hear it
@@ -321,14 +338,14 @@ Result<Step> ImapDownstream::from_server(std::string_view input, std::string& to
       step.verdict = Verdict::start_tls;
       return step;
     }
-    if (all_answered() && state_ == State::committed) {
-      state_ = State::done;
-      step.verdict = Verdict::relay;
-      return step;
-    }
+    const bool committed = state_ == State::committed;
+    if (committed && all_answered()) return relay_server(step);
     const auto piece = responses_.next(input.substr(step.consumed));
+    // After the commit no rule of the prelude ends a session (D4).
+    if (!piece && committed) return relay_server(step);
     if (!piece) return fail(piece.error());
     if (!piece->has_value()) return step;
+    if (committed && answers_commit(**piece)) return relay_server(step);
     if (const auto passed = on_piece(**piece, to_client); !passed) return fail(passed.error());
     step.consumed += (*piece)->raw.size();
   }
@@ -344,6 +361,23 @@ Result<> ImapDownstream::on_piece(const ResponseReader::Piece& piece, std::strin
   return piece.first ? on_response(Response(piece.text)) : Result<>{};
 }
 
+/// True for a tagged reply to the client's last command, or a "+", which only that one can ask for.
+/// Servers have left earlier commands without a reply that has their tag (D4).
+bool ImapDownstream::answers_commit(const ResponseReader::Piece& piece) const {
+  if (!piece.first) return false;
+  const Response response(piece.text);
+  return response.asks_for_more() || (response.tag == commit_tag_ && !is_unanswered(response.tag));
+}
+
+bool ImapDownstream::is_unanswered(std::string_view tag) const {
+  return std::find(unanswered_.begin(), unanswered_.end(), tag) != unanswered_.end();
+}
+
+/// Counts a refusal by the server, until the client has committed.
+Result<> ImapDownstream::count_refusal() {
+  return state_ == State::committed ? Result<>{} : refusals_.add();
+}
+
 /// Strikes the command off that has been answered. A tag nobody used passes like all else.
 Result<> ImapDownstream::on_response(const Response& response) {
   const bool refused = is_any_of(response.word, {"NO", "BAD"});
@@ -352,13 +386,13 @@ Result<> ImapDownstream::on_response(const Response& response) {
     // §7.1.3). It takes them in turn.
     if (!response.is("BAD")) return {};
     if (!unanswered_.empty()) unanswered_.erase(unanswered_.begin());
-    return refusals_.add();
+    return count_refusal();
   }
   if (!refused && !response.is("OK")) return {};
   const auto command = std::find(unanswered_.begin(), unanswered_.end(), response.tag);
   if (command == unanswered_.end()) return {};
   unanswered_.erase(command);
-  return refused ? refusals_.add() : Result<>{};
+  return refused ? count_refusal() : Result<>{};
 }
 
 /// A line of the server as the client may see it: capability lists are edited, all else stays.

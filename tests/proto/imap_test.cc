@@ -807,6 +807,67 @@ TEST_CASE("G2 imap downstream: the server's direction relays once all replies ha
   CHECK(d.unread_server() == "c OK [CAPABILITY STARTTLS] in\r\n");
 }
 
+TEST_CASE("imap downstream: D4: a tagged reply to the committing command starts the relay, or a +",
+          "[proto][imap]") {
+  // The server never answers the ID by its tag.
+  for (const std::string_view reply :
+       {"b OK [CAPABILITY STARTTLS] in\r\n"sv, "b NO no\r\n"sv, "b BAD no\r\n"sv, "b HM\r\n"sv,
+        "+ \r\n"sv, "+\r\n"sv, "+ {999999}\r\n"sv}) {
+    Greeted d{TlsMode::none};
+    d.client("a ID NIL\r\nb LOGIN u p\r\n").to_server("a ID NIL\r\n");
+    d.server("* NO [ALERT] who?\r\n").to_client("* NO [ALERT] who?\r\n");
+    CHECK(d.server_verdict() == Verdict::need_more);
+    d.server(std::string(reply) + "* CAPABILITY STARTTLS\r\n").to_client("");
+    CHECK(d.server_verdict() == Verdict::relay);
+    CHECK(d.unread_server() == std::string(reply) + "* CAPABILITY STARTTLS\r\n");
+  }
+}
+
+TEST_CASE(
+    "imap downstream: D4: the reply to an earlier command with the same tag is not the commit's",
+    "[proto][imap]") {
+  Greeted d{TlsMode::none};
+  d.client("a CAPABILITY\r\nx NOOP\r\na LOGIN u p\r\n");
+  d.server("* CAPABILITY STARTTLS A\r\na OK one\r\n").to_client("* CAPABILITY A\r\na OK one\r\n");
+  CHECK(d.server_verdict() == Verdict::need_more);
+  d.server("a OK two\r\n").to_client("");
+  CHECK(d.server_verdict() == Verdict::relay);
+}
+
+TEST_CASE("imap downstream: D4: after the commit no limit of the prelude ends the session",
+          "[proto][imap]") {
+  const std::string filling(70'000, 'x');
+  for (const auto& words :
+       {std::string("* OK a\0\r\n"sv), std::string("* OK a\rb\r\n"), "* OK " + filling,
+        std::string("* OK bare\n"), std::string("* ID {65536}\r\n"), "* ID {150000}\r\n" + filling,
+        std::string("* ID {18446744073709551616}\r\n")}) {
+    Greeted d{TlsMode::none};
+    d.client("a ID NIL\r\n").server("* OK hi\r\n").to_client("* OK hi\r\n");
+    d.client("b LOGIN u p\r\n");
+    CHECK(d.client_verdict() == Verdict::relay);
+    CHECK(d.server_verdict() == Verdict::need_more);
+    d.server(words).to_client("");
+    CHECK(d.server_verdict() == Verdict::relay);
+    CHECK(d.unread_server() == words);
+  }
+  // Inside a response as well.
+  Greeted chain{TlsMode::none};
+  const std::string first = "* ID {40000}\r\n" + std::string(40'000, 'x');
+  chain.client("a ID NIL\r\nb LOGIN u p\r\n").server(first).to_client(first);
+  chain.server(" {40000}\r\nabc").to_client("");
+  CHECK(chain.server_verdict() == Verdict::relay);
+  CHECK(chain.unread_server() == " {40000}\r\nabc");
+
+  // Nor do refusals of what was said before.
+  Greeted d{TlsMode::none};
+  std::string commands;
+  for (int i = 0; i < 25; ++i) commands += "a X\r\n";
+  d.client(commands + "b LOGIN u p\r\n");
+  for (int i = 0; i < 25; ++i) d.server("a BAD no\r\n").to_client("a BAD no\r\n");
+  CHECK(!d.failed());
+  CHECK(d.server_verdict() == Verdict::relay);
+}
+
 TEST_CASE("imap downstream: a reply whose tag the server could not read still counts",
           "[proto][imap]") {
   Greeted d{TlsMode::none};
