@@ -11,6 +11,7 @@
 
 #include "lib/base/ascii.h"
 #include "lib/proto/edits.h"
+#include "lib/proto/imap_id.h"
 #include "lib/proto/imap_syntax.h"
 #include "lib/proto/lines.h"
 #include "lib/proto/words.h"
@@ -26,12 +27,19 @@ constexpr std::size_t kMaxSwallowed = 4096;
 /// Lines of a client, in every mode: old devices and probes end them with a bare LF (D13).
 constexpr LineRules kClientLines{.end = LineEnd::crlf_or_lf, .violation = Errc::client_protocol};
 
+/// Asks for a literal of an ID. The server is not asked: it gets quoted strings.
+constexpr std::string_view kContinuation = "+ Ready for literal data\r\n";
+
 /// IMAP between both streams, until the client commits with LOGIN, AUTHENTICATE, COMPRESS or a
-/// literal; in mode `starttls`, before TLS, the whole of what the client talks to.
+/// literal. In mode `starttls`, before TLS, it is all that the client talks to.
 ///
 /// Only commands that follow the grammar go to the server, so that it reads the words we have read
 /// and answers with the tag we remember. Replies of ours go out at once, but never into the middle
 /// of a response: with tags their order is free (RFC 9051 §5.5).
+///
+/// An ID is read here with its literals, and does not commit. The client's "+" for them is ours,
+/// and waits for the replies to all earlier commands, because it has no tag. Then the server gets
+/// the ID in one line, cleaned (imap_id.h). So no "+" of the server is ever about an ID.
 class ImapDownstream final : public DownstreamRole {
  public:
   explicit ImapDownstream(const RoleSettings& settings)
@@ -87,8 +95,12 @@ class ImapDownstream final : public DownstreamRole {
   [[nodiscard]] Result<Verdict> on_clear_command(const Command& command, std::string& to_client);
   [[nodiscard]] Result<Verdict> on_command(const Command& command, std::string& to_client,
                                            std::string& to_server);
+  [[nodiscard]] Result<std::size_t> on_id(std::string_view input, const Command& command,
+                                          std::string& to_client, std::string& to_server);
+  [[nodiscard]] Result<Verdict> pass(std::string_view tag, std::string_view bytes,
+                                     std::string& to_server);
   [[nodiscard]] Result<Verdict> on_starttls(const Command& command, std::string& to_client);
-  [[nodiscard]] Result<Verdict> refuse(std::string_view text, std::string reply,
+  [[nodiscard]] Result<Verdict> refuse(std::string_view text, std::string words,
                                        std::string& to_client);
   [[nodiscard]] Result<> on_piece(const ResponseReader::Piece& piece, std::string& to_client);
   [[nodiscard]] Result<> on_response(const Response& response);
@@ -101,6 +113,7 @@ class ImapDownstream final : public DownstreamRole {
   [[nodiscard]] bool offers_starttls() const noexcept {
     return upgrades(settings_.downstream) && !secured_ && !preauthenticated_;
   }
+  [[nodiscard]] bool is_filtered_id(const Command& command) const noexcept;
   [[nodiscard]] bool is_barred(const Command& command) const noexcept;
   [[nodiscard]] bool commits(const Command& command) const noexcept;
   [[nodiscard]] bool commits_by_verb(const Command& command) const noexcept;
@@ -109,6 +122,10 @@ class ImapDownstream final : public DownstreamRole {
     return unanswered_.empty() && !responses_.inside_response();
   }
   [[nodiscard]] std::string edit(std::string_view raw) const;
+  void reply(std::string_view words, std::string& to_client) {
+    (responses_.inside_response() ? own_replies_ : to_client) += words;
+  }
+  void ask_for_literals(std::string& to_client);
 
   RoleSettings settings_;
   ResponseReader responses_;
@@ -120,6 +137,10 @@ class ImapDownstream final : public DownstreamRole {
   std::string own_replies_;              ///< wait for the end of the server's response
   std::string starttls_tag_;
   std::string commit_tag_;
+
+  // An ID whose literals have not all come.
+  std::size_t continuations_seen_ = 0;  ///< literals so far that wait for a "+"
+  std::size_t continuations_due_ = 0;   ///< of them, those that have got none yet
 
   // A refused command whose literals come without being asked for.
   std::optional<std::string> refusal_;
@@ -175,6 +196,13 @@ Result<Step> ImapDownstream::from_client(std::string_view input, std::string& to
       break;
     }
     if (!line->has_value()) break;
+    if (const Command command(**line); is_filtered_id(command)) {
+      const auto size = on_id(rest, command, to_client, to_server);
+      if (!size) return fail(size.error());
+      if (*size == 0) break;
+      step.consumed += *size;
+      continue;
+    }
     const auto verdict = on_line(**line, to_client, to_server);
     if (!verdict) return fail(verdict.error());
     step.verdict = *verdict;
@@ -238,12 +266,53 @@ Result<Verdict> ImapDownstream::on_command(const Command& command, std::string& 
     return refuse(command.text, tagged(command.tag, "NO Mechanism not available"), to_client);
   }
   if (commits(command)) return commit(command.tag);
+  return pass(command.tag, command.raw, to_server);
+}
+
+/// Passes a command to the server, which will answer by its tag.
+Result<Verdict> ImapDownstream::pass(std::string_view tag, std::string_view bytes,
+                                     std::string& to_server) {
   if (unanswered_.size() == kMaxUnanswered) {
     return fail(Errc::client_protocol, "too many commands at once");
   }
-  unanswered_.emplace_back(command.tag);
-  to_server += command.raw;
+  unanswered_.emplace_back(tag);
+  to_server += bytes;
   return Verdict::need_more;
+}
+
+/// True for an ID that must not pass as it is. After PREAUTH any command commits.
+bool ImapDownstream::is_filtered_id(const Command& command) const noexcept {
+  return state_ == State::commands && !preauthenticated_ && !refusal_ && is_tag(command.tag) &&
+         ascii::iequals(command.verb, "ID");
+}
+
+/// Passes the ID that `input` begins with, cleaned, or refuses it. Returns the bytes it has, or 0
+/// if it is incomplete: then it is read again with the next bytes.
+Result<std::size_t> ImapDownstream::on_id(std::string_view input, const Command& command,
+                                          std::string& to_client, std::string& to_server) {
+  const auto head = static_cast<std::size_t>(command.arguments.data() - input.data());
+  auto rules = kClientLines;
+  rules.limit -= head;
+  const auto id = read_id(input.substr(head), rules);
+  continuations_due_ += id.continuations - std::exchange(continuations_seen_, id.continuations);
+  ask_for_literals(to_client);
+  if (!id.state) return fail(id.state.error());
+  if (*id.state == IdCommand::State::incomplete) return 0;
+
+  // A client that has not waited for its "+" gets it late.
+  for (; continuations_due_ > 0; --continuations_due_) reply(kContinuation, to_client);
+  continuations_seen_ = 0;
+  const auto verdict =
+      *id.state == IdCommand::State::malformed
+          ? refuse(id.last_line, tagged(command.tag, "BAD Invalid ID"), to_client)
+          : pass(command.tag, std::string(input.substr(0, head)) + id.arguments, to_server);
+  if (!verdict) return fail(verdict.error());
+  return head + id.size;
+}
+
+void ImapDownstream::ask_for_literals(std::string& to_client) {
+  if (!all_answered()) return;
+  for (; continuations_due_ > 0; --continuations_due_) to_client += kContinuation;
 }
 
 Result<Verdict> ImapDownstream::on_starttls(const Command& command, std::string& to_client) {
@@ -269,7 +338,7 @@ std::optional<Literal> literal_to_skip(std::string_view text) noexcept {
 }
 
 /// Refuses a line that ends with `text`, after its literals.
-Result<Verdict> ImapDownstream::refuse(std::string_view text, std::string reply,
+Result<Verdict> ImapDownstream::refuse(std::string_view text, std::string words,
                                        std::string& to_client) {
   if (const auto literal = literal_to_skip(text)) {
     if (swallowed_ > kMaxSwallowed || literal->size > kMaxSwallowed - swallowed_) {
@@ -277,12 +346,12 @@ Result<Verdict> ImapDownstream::refuse(std::string_view text, std::string reply,
     }
     literal_left_ = static_cast<std::size_t>(literal->size);
     swallowed_ += literal_left_;
-    refusal_ = std::move(reply);
+    refusal_ = std::move(words);
     return Verdict::need_more;
   }
   swallowed_ = 0;
   if (const auto counted = refusals_.add(); !counted) return fail(counted.error());
-  (responses_.inside_response() ? own_replies_ : to_client) += reply;
+  reply(words, to_client);
   return Verdict::need_more;
 }
 
@@ -334,6 +403,7 @@ Result<Step> ImapDownstream::from_server(std::string_view input, std::string& to
   Step step;
   if (state_ == State::clear) return step;  // it waits until the client may hear it
   while (true) {
+    ask_for_literals(to_client);
     if (all_answered() && state_ == State::starttls) {
       step.verdict = Verdict::start_tls;
       return step;

@@ -763,7 +763,7 @@ TEST_CASE("imap downstream: LOGIN, AUTHENTICATE, COMPRESS and literals commit, a
     const auto role = downstream(mode);
     for (const auto* command :
          {"a LOGIN u p\r\n", "a login {5}\r\n", "a AUTHENTICATE PLAIN\r\n",
-          "a COMPRESS DEFLATE\r\n", "a ID ({5}\r\n", "a FOO {5+}\r\n",
+          "a COMPRESS DEFLATE\r\n", "a IDX ({5}\r\n", "a FOO {5+}\r\n",
           "a FOO {99999999999999999999}\r\n", "a AUTHENTICATE EXTERNAL =\r\n"}) {
       check_commits(role, command);
     }
@@ -776,6 +776,105 @@ TEST_CASE("imap downstream: LOGIN, AUTHENTICATE, COMPRESS and literals commit, a
   }
   check_passed(downstream(TlsMode::none), "a NOOP\n");
   check_commits(downstream(TlsMode::implicit), "a LOGIN u p\n");
+}
+
+TEST_CASE("imap downstream: D14: an ID is read with its literals, and does not commit",
+          "[proto][imap][security]") {
+  for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::implicit}) {
+    // Every split is tried, so the STARTTLS inside a literal is seen as a line of its own.
+    Greeted d{mode};
+    d.client("a ID (\"name\" {14+}\r\nb STARTTLS\r\nx {1+}\r\nv NIL)\r\nc NOOP\r\n");
+    d.to_client("a BAD Invalid ID\r\n").to_server("c NOOP\r\n");
+    d.client("d id ({4+}\r\nname {10+}\r\nb STARTTLS)\r\ne NOOP\r\n").to_client("");
+    d.to_server("d id (\"name\" \"b STARTTLS\")\r\ne NOOP\r\n");
+    CHECK(d.client_verdict() == Verdict::need_more);
+    d.server("* ID NIL\r\nd OK\r\nc OK\r\ne OK\r\n")
+        .to_client("* ID NIL\r\nd OK\r\nc OK\r\ne OK\r\n");
+    d.client("f LOGIN u p\r\n");
+    CHECK(d.client_verdict() == Verdict::relay);
+    CHECK(d.server_verdict() == Verdict::relay);
+  }
+}
+
+TEST_CASE("imap downstream: D14: the + for a literal of an ID is ours, one by one",
+          "[proto][imap]") {
+  Greeted d{TlsMode::opportunistic};
+  d.client("a ID ({4}\r\n").to_client("+ Ready for literal data\r\n").to_server("");
+  d.client("na").client("me {1}\r\n").to_client("+ Ready for literal data\r\n").to_server("");
+  d.client("x)\r\n").to_client("").to_server("a ID (\"name\" \"x\")\r\n");
+  CHECK(d.unread_client().empty());
+  // STARTTLS may follow, as with Outlook.
+  d.client("b STARTTLS\r\n").to_client("");
+  d.server("* ID NIL\r\na OK\r\n").to_client("* ID NIL\r\na OK\r\n");
+  CHECK(d.server_verdict() == Verdict::start_tls);
+  d.secured().client("c ID ({4}\r\n").to_client("+ Ready for literal data\r\n").to_server("");
+}
+
+TEST_CASE("imap downstream: D14: the + waits for the replies to earlier commands",
+          "[proto][imap]") {
+  Greeted d{TlsMode::none};
+  d.client("a NOOP\r\nb NOOP\r\nc ID ({4}\r\n").to_server("a NOOP\r\nb NOOP\r\n").to_client("");
+  d.server("b OK\r\n* X {1}\r\n").to_client("b OK\r\n* X {1}\r\n");
+  d.server("x\r\na OK\r\n").to_client("x\r\na OK\r\n+ Ready for literal data\r\n");
+  d.client("name NIL)\r\n").to_server("c ID (\"name\" NIL)\r\n").to_client("");
+
+  // A client that does not wait for it gets it all the same.
+  Greeted hasty{TlsMode::none};
+  hasty.client("a NOOP\r\nb ID ({4}\r\nname NIL)\r\n");
+  hasty.to_server("a NOOP\r\nb ID (\"name\" NIL)\r\n").to_client("+ Ready for literal data\r\n");
+  hasty.server("a OK\r\nb OK\r\n").to_client("a OK\r\nb OK\r\n");
+  Greeted broken{TlsMode::none};
+  broken.client("a ID ({4}\r\nname \0"sv).to_client("+ Ready for literal data\r\n").to_server("");
+  CHECK(broken.error().code == Errc::client_protocol);
+}
+
+TEST_CASE("imap downstream: D15: an ID reaches the server without the client's claims",
+          "[proto][imap][security]") {
+  const auto check = [](std::string_view said, std::string_view heard) {
+    for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::implicit}) {
+      Greeted d{mode};
+      d.client(said).to_server(heard).to_client("");
+    }
+    Greeted d{TlsMode::starttls};
+    d.client("s STARTTLS\r\n").secured().client(said).to_server(heard).to_client("");
+  };
+  check("a ID (\"name\" \"x\" \"version\" NIL)\r\n", "a ID (\"name\" \"x\" \"version\" NIL)\r\n");
+  check("a ID NIL\n", "a ID NIL\n");
+  check("a ID\r\n", "a ID\r\n");
+  check("a ID \r\n", "a ID \r\n");
+  check("a ID (\"x-originating-ip\" \"192.0.2.1\")\r\n", "a ID NIL\r\n");
+  check("a iD (\"name\" \"x\" \"X-\\Proxy-TTL\"\"1\" {12+}\r\nx-session-id \"s\")\n",
+        "a iD (\"name\" \"x\")\n");
+  check("a ID (\"x-forward-a\" \"1\")\r\nb ID (\"x-connected-ip\" \"1\" \"a\" \"b\")\r\n",
+        "a ID NIL\r\nb ID (\"a\" \"b\")\r\n");
+}
+
+TEST_CASE("imap downstream: D15: an ID that is not understood is refused, with its literals",
+          "[proto][imap][security]") {
+  for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::implicit}) {
+    const auto role = downstream(mode);
+    for (const auto* command :
+         {"a ID (\"a\")\r\n", "a ID (\"a\" \"b\r\n", "a ID ((\"x-proxy-ttl\" \"1\"))\r\n",
+          "a ID (\"a\" {5-}\r\n", "a ID (\"a\" {1025}\r\n", "a ID (\"x-proxy-ttl\" \"1\") x\r\n",
+          "a ID ({20+}\r\nx-originating-ip\r\nb \"1\")\r\n",
+          "a ID x {9+}\r\nb NOOP\r\n {3+}\r\nxyz\r\n"}) {
+      check_refused(role, command, "a BAD Invalid ID\r\n");
+    }
+    for (const auto* command :
+         {"a  ID NIL\r\n", "a ID(\"x-proxy-ttl\" \"1\")\r\n", "a ID\tNIL\r\n"}) {
+      check_refused(role, command, "a BAD Invalid command\r\n");
+    }
+    Greeted d{mode};
+    d.client("a ID x {4097+}\r\n").to_server("");
+    CHECK(d.error().code == Errc::client_protocol);
+    Greeted errors{mode};
+    for (int i = 0; i < 20; ++i) errors.client("a ID x\r\n");
+    CHECK(errors.error().code == Errc::too_many_errors);
+  }
+  // After PREAUTH there is no login that it could tell about.
+  Greeted d{downstream(TlsMode::none), "* PREAUTH hi\r\n"};
+  d.client("a ID (\"x-proxy-ttl\" {1}\r\n").to_client("").to_server("");
+  CHECK(d.client_verdict() == Verdict::relay);
 }
 
 TEST_CASE("P10 imap downstream: what is no command is refused by us, with a tag only if it is one",
