@@ -12,6 +12,7 @@
 #include "lib/base/ascii.h"
 #include "lib/proto/edits.h"
 #include "lib/proto/imap_id.h"
+#include "lib/proto/imap_responses.h"
 #include "lib/proto/imap_syntax.h"
 #include "lib/proto/lines.h"
 #include "lib/proto/words.h"
