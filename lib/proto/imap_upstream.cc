@@ -18,18 +18,18 @@ namespace {
 
 using namespace imap;
 
-/// What the server may say before its answer to our STARTTLS: dropped, and nobody needs much of it.
+/// The most that the server may say before its answer to our STARTTLS. It is dropped.
 constexpr std::size_t kMaxDroppedLines = 16;
-constexpr std::size_t kMaxDroppedOctets = 8192;
+constexpr std::size_t kMaxDroppedBytes = 8192;
 
 /// IMAP, client role: greeting, STARTTLS, then the capabilities that count, which become part of
-/// the client's greeting. Where the leg does not upgrade, only the greeting is awaited and handed
-/// on as it is.
+/// the client's greeting. If the leg does not upgrade, the role only waits for the greeting and
+/// passes it unchanged.
 class ImapUpstream final : public UpstreamRole {
  public:
   explicit ImapUpstream(const RoleSettings& settings)
       : settings_(settings),
-        responses_(rules(), upgrades(settings.upstream) ? kMaxDroppedOctets : kMaxReply) {}
+        responses_(rules(), upgrades(settings.upstream) ? kMaxDroppedBytes : kMaxReply) {}
 
   [[nodiscard]] Result<Verdict> begin(std::string&) override {
     assert(!upgrades(settings_.upstream) || !settings_.tag.empty());
@@ -81,13 +81,18 @@ class ImapUpstream final : public UpstreamRole {
 
   // Before TLS.
   std::size_t dropped_lines_ = 0;
-  std::size_t dropped_octets_ = 0;
+  std::size_t dropped_bytes_ = 0;
 
   // After it: the reply to CAPABILITY, held to kMaxReply.
-  std::size_t reply_octets_ = 0;
+  std::size_t reply_bytes_ = 0;
   std::string capabilities_;
-  std::string notices_;  ///< what else the server had to say, for the client to read
+  std::string notices_;  ///< other untagged lines of the server, for the client to read
 };
+
+/// Some servers send one after a reply, which is a mistake and no attack (D16).
+tl::unexpected<Error> empty_line(std::string_view line) {
+  return fail(Errc::protocol, "server sent an empty line", peer_words(line));
+}
 
 Result<Step> ImapUpstream::step(std::string_view input, std::string& to_server) {
   Step step;
@@ -101,14 +106,13 @@ Result<Step> ImapUpstream::step(std::string_view input, std::string& to_server) 
     step.consumed += (*piece)->raw.size();
     step.verdict = *verdict;
   }
-  // Where we go on in the clear nothing is due until the client speaks: what waits here would pass
-  // for the answer to a command of the client.
-  if (step.verdict == Verdict::greeted && !fallback_reason_.empty() &&
-      step.consumed < input.size()) {
-    return fail(Attack::unsolicited, "server sent a reply nobody asked for",
-                peer_words(input.substr(step.consumed)));
-  }
-  return step;
+  // If we go on in the clear, nothing is due until the client speaks: bytes that wait here would
+  // pass for the answer to a command of the client.
+  const auto early = input.substr(step.consumed);
+  const bool fell_back = step.verdict == Verdict::greeted && !fallback_reason_.empty();
+  if (!fell_back || early.empty()) return step;
+  if (early.starts_with('\r') || early.starts_with('\n')) return empty_line(early);
+  return fail(Attack::unsolicited, "server sent a reply nobody asked for", peer_words(early));
 }
 
 Result<Verdict> ImapUpstream::on_piece(const Piece& piece, std::string& to_server) {
@@ -148,7 +152,7 @@ Result<Verdict> ImapUpstream::on_greeting(const Piece& piece, std::string& to_se
                 peer_words(piece.text), Attack::preauth};
     return stay_in_clear(std::move(error), "* PREAUTH ");
   }
-  // Whatever it offers: capabilities in the clear are anybody's words.
+  // The offer does not matter: an attacker can have written capabilities in the clear.
   to_server += settings_.tag + " STARTTLS\r\n";
   just_asked_ = true;
   state_ = State::starttls;
@@ -171,7 +175,7 @@ bool ImapUpstream::is_go_ahead(const Response& response) {
 void ImapUpstream::drop(const Piece& piece) {
   // A piece of a literal has no text; its bytes count, its number does not.
   dropped_lines_ += piece.text.empty() ? 0 : 1;
-  dropped_octets_ += piece.raw.size();
+  dropped_bytes_ += piece.raw.size();
 }
 
 Result<Verdict> ImapUpstream::on_starttls(const Piece& piece) {
@@ -181,7 +185,7 @@ Result<Verdict> ImapUpstream::on_starttls(const Piece& piece) {
       return fail(Errc::tls_refused, "server refused STARTTLS", peer_words(piece.text));
     }
     drop(piece);
-    if (dropped_lines_ > kMaxDroppedLines || dropped_octets_ > kMaxDroppedOctets) {
+    if (dropped_lines_ > kMaxDroppedLines || dropped_bytes_ > kMaxDroppedBytes) {
       return fail(Errc::protocol, "server said too much before STARTTLS", peer_words(piece.text));
     }
     return Verdict::need_more;
@@ -199,8 +203,8 @@ Result<Verdict> ImapUpstream::on_starttls(const Piece& piece) {
 }
 
 Result<Verdict> ImapUpstream::on_capability(const Piece& piece) {
-  reply_octets_ += piece.raw.size();
-  if (reply_octets_ > kMaxReply) {
+  reply_bytes_ += piece.raw.size();
+  if (reply_bytes_ > kMaxReply) {
     return fail(Errc::protocol, "server sent a reply that is too long", peer_words(piece.text));
   }
   if (!piece.first) return Verdict::need_more;
@@ -224,14 +228,15 @@ Result<Verdict> ImapUpstream::on_capability(const Piece& piece) {
   return Verdict::greeted;
 }
 
-/// True if this tagged line is the answer to our command. The tag is random, so that no one can
-/// answer before we ask (CVE-2026-42246, B11). Nor can the server have seen what we are only about
-/// to send.
+/// True if this tagged line is the answer to our command. The tag is random, so that no attacker
+/// can answer before we ask (CVE-2026-42246, B11). Nor can the server have seen a command that we
+/// are only about to send.
 bool ImapUpstream::is_answer(const Response& response) const {
   return response.tag == settings_.tag && !just_asked_;
 }
 
 Result<> ImapUpstream::check_tag(const Response& response, const Piece& piece) const {
+  if (piece.text.empty()) return empty_line(piece.raw);
   if (response.asks_for_more()) {
     return fail(Errc::protocol, "server asked for more of a whole command", peer_words(piece.text));
   }
@@ -258,10 +263,10 @@ std::string ImapUpstream::greeting_for_client(std::string_view status,
   auto greeting = reduced_greeting(status, text_, settings_, "IMAP4rev1");
   std::string list;
   for (auto name = take_word(capabilities); !name.empty(); name = take_word(capabilities)) {
-    // What is no atom would end the code early.
+    // A word that is no atom would end the code early.
     if (is_atom(name) && name.find(']') == std::string_view::npos) list += ' ' + std::string(name);
   }
-  // The client can still ask for a list that is too long to be told here.
+  // The client can still ask for a list that is too long for this line.
   if (list.empty() || list.size() > kMaxLine - kMaxOwnLine) return greeting;
   return greeting.insert(status.size(), "[CAPABILITY" + list + "] ");
 }

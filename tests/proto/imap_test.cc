@@ -357,6 +357,34 @@ TEST_CASE("T22 T23 T24 imap upstream: of a greeting in the clear only the human 
         "* OK " + std::string(505, 'x') + "\r\n");
 }
 
+TEST_CASE("imap upstream: D16: an empty line is a mistake of the server, not an attack",
+          "[proto][imap]") {
+  const auto check = [](const UpstreamDialogue& d) {
+    CHECK(d.error().code == Errc::protocol);
+    CHECK(d.error().reason == "server sent an empty line");
+  };
+  for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
+    UpstreamDialogue early{"imap", upstream(mode)};
+    early.peer(std::string(kGreeting) + "\r\n");
+    check(early);
+    Asked d{mode};
+    d.peer("* 1 EXISTS\r\n\r\nR4nd OK go\r\n");
+    check(d);
+    Asked inside{mode};
+    inside.peer("R4nd OK go\r\n").secured().peer("\r\n");
+    check(inside);
+  }
+  // After a fallback it shows only if it comes with the refusal.
+  const auto role = find_protocol("imap")->upstream(upstream(TlsMode::opportunistic));
+  std::string out;
+  REQUIRE(role->begin(out));
+  REQUIRE(role->step(kGreeting, out));
+  const auto step = role->step("R4nd NO no\r\n\r\n", out);
+  REQUIRE(!step);
+  CHECK(step.error().code == Errc::protocol);
+  CHECK(step.error().reason == "server sent an empty line");
+}
+
 TEST_CASE("imap upstream: a capability that is no atom cannot end the greeting's code",
           "[proto][imap]") {
   CHECK(greeting_after("* OK hi\r\n", "* CAPABILITY IMAP4rev1 A]B \xff  C\r\nR4nd OK\r\n") ==
