@@ -22,13 +22,14 @@ namespace {
 
 using namespace imap;
 
-/// Non-synchronising literals of one refused command, and the lines between them.
+/// The most bytes of non-synchronizing literals in one refused command, and of the lines between
+/// them.
 constexpr std::size_t kMaxSwallowed = 4096;
 
 /// Lines of a client, in every mode: old devices and probes end them with a bare LF (D13).
 constexpr LineRules kClientLines{.end = LineEnd::crlf_or_lf, .violation = Errc::client_protocol};
 
-/// Asks for a literal of an ID. The server is not asked: it gets quoted strings.
+/// Asks the client for a literal of an ID.
 constexpr std::string_view kContinuation = "+ Ready for literal data\r\n";
 
 /// IMAP between both streams, until the client commits with LOGIN, AUTHENTICATE, COMPRESS or a
@@ -38,9 +39,10 @@ constexpr std::string_view kContinuation = "+ Ready for literal data\r\n";
 /// and answers with the tag we remember. Replies of ours go out at once, but never into the middle
 /// of a response: with tags their order is free (RFC 9051 §5.5).
 ///
-/// An ID is read here with its literals, and does not commit. The client's "+" for them is ours,
-/// and waits for the replies to all earlier commands, because it has no tag. Then the server gets
-/// the ID in one line, cleaned (imap_id.h). So no "+" of the server is ever about an ID.
+/// An ID is read here with its literals, and does not commit. The role asks for the literals
+/// itself. Its "+" has no tag, so it waits for the replies to all earlier commands. Then the server
+/// gets the ID in one line without literals (imap_id.h). So no "+" of the server is ever about an
+/// ID.
 class ImapDownstream final : public DownstreamRole {
  public:
   explicit ImapDownstream(const RoleSettings& settings)
@@ -74,7 +76,7 @@ class ImapDownstream final : public DownstreamRole {
   enum class State : std::uint8_t { greeting, clear, commands, starttls, committed, done };
   static constexpr std::string_view kStateNames[] = {"greeting", "clear",     "commands",
                                                      "starttls", "committed", "done"};
-  /// Before TLS in mode `starttls`: only what we answer ourselves.
+  /// Before TLS in mode `starttls`: only commands that we answer ourselves.
   static constexpr std::string_view kClearCapabilities = "IMAP4rev1 STARTTLS LOGINDISABLED";
 
   struct Command {
@@ -180,7 +182,7 @@ Result<Verdict> ImapDownstream::begin(std::string_view greeting, std::string& to
 Result<Step> ImapDownstream::from_client(std::string_view input, std::string& to_client,
                                          std::string& to_server) {
   Step step;
-  // Behind STARTTLS nothing is read.
+  // After STARTTLS nothing is read.
   while (step.verdict == Verdict::need_more && state_ != State::starttls) {
     const auto rest = input.substr(step.consumed);
     if (literal_left_ > 0) {
@@ -259,7 +261,7 @@ Result<Verdict> ImapDownstream::on_clear_command(const Command& command, std::st
 Result<Verdict> ImapDownstream::on_command(const Command& command, std::string& to_client,
                                            std::string& to_server) {
   if (ascii::iequals(command.verb, "STARTTLS")) return on_starttls(command, to_client);
-  // A server that trusts our address would believe the client's words about itself.
+  // A server that trusts our address would believe what the client says about itself.
   if (is_any_of(command.verb, {"XCLIENT", "XFORWARD"})) {
     return refuse(command.text, tagged(command.tag, "NO Command not allowed"), to_client);
   }
@@ -330,8 +332,9 @@ Result<Verdict> ImapDownstream::on_starttls(const Command& command, std::string&
   return all_answered() ? Verdict::start_tls : Verdict::need_more;
 }
 
-/// Returns the non-synchronising literal that a refused line ends with. It comes whatever we say,
-/// and its text is no command (N14, P10). A synchronising one does not come, because it gets no
+/// Returns the non-synchronizing literal that a refused line ends with. It comes whether we ask or
+/// not, and its text is no command (N14, P10). A synchronizing one does not come, because it gets
+/// no
 /// "+".
 std::optional<Literal> literal_to_skip(std::string_view text) noexcept {
   const auto literal = literal_at_end(text);
@@ -356,8 +359,8 @@ Result<Verdict> ImapDownstream::refuse(std::string_view text, std::string words,
   return Verdict::need_more;
 }
 
-/// Where EXTERNAL must not pass, only a mechanism that is written as an atom does: servers take it
-/// as a string or a literal as well.
+/// True if this login must not pass. If EXTERNAL must not, only a mechanism that is written as an
+/// atom passes, because servers also take a string or a literal.
 bool ImapDownstream::is_barred(const Command& command) const noexcept {
   if (!settings_.client_certificate || !ascii::iequals(command.verb, "AUTHENTICATE")) return false;
   auto arguments = command.arguments;
@@ -391,9 +394,9 @@ Verdict ImapDownstream::commit(std::string_view tag) {
   return Verdict::relay;
 }
 
-/// Relays the server from here on: bytes that have arrived and are not read yet pass unchanged. If
-/// that cuts a response in two, our replies that wait for its end are lost: in it they would be
-/// worse.
+/// Relays the server from here on. Bytes that have arrived and are not read yet pass unchanged. If
+/// this happens inside a response, our replies that wait for its end are dropped: they would
+/// corrupt it.
 Step ImapDownstream::relay_server(Step step) {
   state_ = State::done;
   step.verdict = Verdict::relay;
@@ -449,7 +452,7 @@ Result<> ImapDownstream::count_refusal() {
   return state_ == State::committed ? Result<>{} : refusals_.add();
 }
 
-/// Strikes the command off that has been answered. A tag nobody used passes like all else.
+/// Strikes off the command that has been answered. A tag that no command has passes unchanged.
 Result<> ImapDownstream::on_response(const Response& response) {
   const bool refused = is_any_of(response.word, {"NO", "BAD"});
   if (response.untagged()) {
@@ -466,7 +469,8 @@ Result<> ImapDownstream::on_response(const Response& response) {
   return refused ? count_refusal() : Result<>{};
 }
 
-/// A line of the server as the client may see it: capability lists are edited, all else stays.
+/// Returns a line of the server as the client may see it: capability lists are edited, everything
+/// else is unchanged.
 std::string ImapDownstream::edit(std::string_view raw) const {
   auto text = raw;
   while (text.ends_with('\n') || text.ends_with('\r')) text.remove_suffix(1);

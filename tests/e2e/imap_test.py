@@ -55,7 +55,7 @@ class Imap(unittest.TestCase):
         """The commands ID that the server has heard."""
         return [line for line in self.server.heard().splitlines(keepends=True) if b" ID" in line.upper()]
 
-    def test_d15_what_a_client_claims_in_an_id_does_not_reach_the_server(self):
+    def test_d15_claims_in_an_id_do_not_reach_the_server(self):
         spellings = (b'("x-originating-ip" "%b")', b'("X-Originating-IP""%b")',
                      b'("\\x-\\originating-ip" "%b")',
                      b'({16+}\r\nx-originating-ip "%b")', b'({16+}\r\nx-originating-ip {10+}\r\n%b)',

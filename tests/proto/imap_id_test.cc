@@ -66,8 +66,7 @@ bool is_refused(std::string_view arguments) {
 
 }  // namespace
 
-TEST_CASE("imap id: D15: what is spelled plainly passes unchanged, with its line's end",
-          "[proto][imap]") {
+TEST_CASE("imap id: D15: a plain spelling passes unchanged, with its line's end", "[proto][imap]") {
   for (const std::string_view arguments :
        {"NIL"sv, "(\"name\" \"x\")"sv, "(\"name\" NIL)"sv, "(\"name\" \"\" \"\" NIL)"sv,
         "(\"name\" \"a \\\"b\\\" \\\\ (c) {5} NIL\")"sv, "(\"name\" \"\xc3\xa9\")"sv,
@@ -111,7 +110,7 @@ TEST_CASE("imap id: D15: fields about the client's connection are taken out",
   }
 }
 
-TEST_CASE("imap id: D15: the server gets one spelling, whatever came", "[proto][imap][security]") {
+TEST_CASE("imap id: D15: the server always gets the same spelling", "[proto][imap][security]") {
   CHECK(cleaned("()") == "NIL");
   CHECK(cleaned("nil") == "NIL");
   CHECK(cleaned("  NIL  ") == "NIL");
@@ -141,7 +140,7 @@ TEST_CASE("imap id: D14: literals that wait for a + are counted as they come", "
   CHECK(read("({4+}\r\nnam") == "...");
   const auto whole = read_id("({4}\r\nname {1}\r\nx)\r\n", kRules);
   CHECK(whole.continuations == 2);
-  // What is refused is not asked for.
+  // A literal that is refused is not asked for.
   const auto refused = read_id("({4}\r\nname {1025}\r\n", kRules);
   CHECK(refused.continuations == 1);
   CHECK(refused.last_line == " {1025}");
@@ -149,7 +148,7 @@ TEST_CASE("imap id: D14: literals that wait for a + are counted as they come", "
   CHECK(read_id("({4}\r\nname \0"sv, kRules).continuations == 1);
 }
 
-TEST_CASE("imap id: D15: what is not understood is refused", "[proto][imap][security]") {
+TEST_CASE("imap id: D15: an ID that is not understood is refused", "[proto][imap][security]") {
   for (const std::string_view arguments : {"("sv,
                                            ")"sv,
                                            "(\"a\")"sv,
@@ -203,7 +202,7 @@ TEST_CASE("imap id: D15: what is not understood is refused", "[proto][imap][secu
     INFO(arguments);
     CHECK(is_refused(arguments));
   }
-  // What no quoted string can hold.
+  // Text that no quoted string can hold.
   for (const auto text : {"a\0b"sv, "a\rb"sv, "a\nb"sv, "\r\n\0"sv}) {
     const auto literal = "{3+}\r\n" + std::string(text);
     CHECK(is_refused("(\"a\" " + literal + ")"));
