@@ -322,7 +322,6 @@ TEST_CASE("K9 S4 nntp downstream starttls: before TLS we answer, and the server 
                               "HELP\r\n", "MODE STREAM\r\n", "POST\r\n", "\r\n", "FOO\r\n"}) {
     says(command, kTlsFirst);
   }
-  d.server("400 going down\r\n").to_client("400 going down\r\n");
   secure(d);
   d.client("CAPABILITIES\r\n").to_server("CAPABILITIES\r\n");
   d.server("101 x\r\nVERSION 2\r\nSTARTTLS\r\nAUTHINFO USER\r\n.\r\n")

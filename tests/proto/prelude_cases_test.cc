@@ -831,6 +831,40 @@ TEST_CASE("P20 every downstream: twenty errors in the clear end the session, and
   }
 }
 
+TEST_CASE("every downstream: S5: errors in the clear are forgotten at TLS",
+          "[proto][cases][security]") {
+  for (const auto& talk : kTalks) {
+    for (const auto mode : kUpgrading) {
+      INFO(talk.protocol << int(mode));
+      Greeted d{talk, mode};
+      const auto wrong = respelled(talk, [](std::string& word) { word += " x"; });
+      for (int i = 0; i < 19; ++i) check_refused(d, wrong, talk.refused);
+      secure(d, talk);
+      for (int i = 0; i < 19; ++i) check_refused(d, wrong, talk.refused);
+      d.client(wrong).to_server("").to_client("");
+      CHECK(d.error().code == Errc::too_many_errors);
+    }
+  }
+}
+
+TEST_CASE("every downstream: S6: what the server says unasked before TLS waits for TLS",
+          "[proto][cases][security]") {
+  for (const auto& talk : kTalks) {
+    INFO(talk.protocol);
+    Greeted d{talk, TlsMode::starttls};
+    d.server(talk.refusal).to_client("");
+    d.client(talk.capabilities).to_server("").server(talk.answer);
+    CHECK(d.take_to_client().find(talk.refusal) == std::string::npos);
+    d.client(talk.starttls).to_client("");
+    CHECK(d.client_verdict() == Verdict::start_tls);
+    CHECK(d.unread_server() == together({talk.refusal, talk.answer}));
+    d.secured();
+    const auto told = d.take_to_client();
+    CHECK(told.ends_with(together({talk.refusal, talk.answer})));
+    CHECK(d.unread_server().empty());
+  }
+}
+
 // ---------------------------------------------------------------- capability lists
 
 TEST_CASE("K1 K12 G15 every list: STARTTLS and XCLIENT go where they have no place",

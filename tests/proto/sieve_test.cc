@@ -606,7 +606,7 @@ TEST_CASE("sieve downstream: the client's STARTTLS is conducted, and the list pu
     SieveDialogue d{mode};
     d.client("StartTLS \r\n").to_server("").to_client("");
     CHECK(d.client_verdict() == Verdict::start_tls);
-    CHECK(d.state() == "starttls");
+    CHECK(d.state() == "tls");
     d.secured().to_client(kTlsList);
     CHECK(d.client_verdict() == Verdict::need_more);
     d.client("CAPABILITY\r\n").to_server("CAPABILITY\r\n");
