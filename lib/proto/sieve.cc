@@ -67,10 +67,7 @@ std::optional<std::string> edit_capability(const Line& line, bool external) {
 /// The reply to a NOOP after CAPABILITY marks their end (RFC 5804 §2.13).
 class SieveUpstream final : public LineUpstream {
  public:
-  explicit SieveUpstream(const RoleSettings& settings)
-      : LineUpstream(line_rules(settings.upstream, Errc::protocol).end,
-                     upgrades(settings.upstream) ? Unsolicited::refuse : Unsolicited::allow),
-        mode_(settings.upstream) {}
+  explicit SieveUpstream(TlsMode mode) : LineUpstream(mode) {}
 
   [[nodiscard]] Result<Verdict> begin(std::string&) override { return Verdict::need_more; }
 
@@ -119,7 +116,13 @@ class SieveUpstream final : public LineUpstream {
         break;
     }
     assert(false && "step() after the role has ended");
-    return unasked(line);
+    return unasked(line.text);
+  }
+
+  /// The first list is the client's greeting.
+  void on_greeted() override {
+    if (greeting_.empty()) greeting_ = std::exchange(list_, {});
+    state_ = State::done;
   }
 
   Result<Verdict> on_greeting(const Line& line, ReplyKind kind, std::string& to_server) {
@@ -130,12 +133,12 @@ class SieveUpstream final : public LineUpstream {
         return Verdict::need_more;
       case ReplyKind::no:
       case ReplyKind::bye:
-        if (!upgrades(mode_)) greeting_ = std::move(list_);
-        return refused(line);
+        if (!upgrades()) greeting_ = std::move(list_);
+        return refused_greeting(line.text);
       case ReplyKind::ok:
         break;
     }
-    if (!upgrades(mode_)) return greet();
+    if (!upgrades()) return Verdict::greeted;
     if (!offered_) {
       return stay_in_clear(
           {Errc::tls_not_offered, "server does not offer STARTTLS", peer_words(line.text)});
@@ -149,7 +152,7 @@ class SieveUpstream final : public LineUpstream {
   [[nodiscard]] static bool is_go_ahead(ReplyKind kind) noexcept { return kind == ReplyKind::ok; }
 
   Result<Verdict> on_starttls(const Line& line, ReplyKind kind) {
-    if (kind == ReplyKind::capability) return unasked(line);
+    if (kind == ReplyKind::capability) return unasked(line.text);
     if (is_go_ahead(kind)) {
       state_ = State::tls;
       return Verdict::start_tls;
@@ -158,14 +161,16 @@ class SieveUpstream final : public LineUpstream {
     return kind == ReplyKind::bye ? fail(std::move(refused)) : stay_in_clear(std::move(refused));
   }
 
-  /// The first list is the client's greeting. A reply without one is the answer to NOOP.
+  /// A reply without a list is the answer to NOOP.
   Result<Verdict> on_list(const Line& line, ReplyKind kind) {
     const bool list_before = !list_.empty();
     list_ += line.raw;
     if (kind == ReplyKind::capability) return Verdict::need_more;
-    if (kind == ReplyKind::bye || (kind == ReplyKind::no && list_before)) return refused(line);
+    if (kind == ReplyKind::bye || (kind == ReplyKind::no && list_before)) {
+      return refused_greeting(line.text);
+    }
     if (list_before) {
-      if (state_ == State::list) return greet();
+      if (state_ == State::list) return Verdict::greeted;
       if (greeting_.empty()) greeting_ = list_;  // a second list says the same again
       list_.clear();
       return Verdict::need_more;
@@ -173,33 +178,9 @@ class SieveUpstream final : public LineUpstream {
     if (greeting_.empty()) {
       return fail(Errc::protocol, "server sent no capability list", peer_words(line.text));
     }
-    state_ = State::done;
     return Verdict::greeted;
   }
 
-  Result<Verdict> greet() {
-    greeting_ = std::exchange(list_, {});
-    state_ = State::done;
-    return Verdict::greeted;
-  }
-
-  /// No TLS is to be had here: the end, but in mode `opportunistic`.
-  Result<Verdict> stay_in_clear(Error why) {
-    if (mode_ != TlsMode::opportunistic) return fail(std::move(why));
-    fallback_reason_ = std::move(why.reason);
-    return greet();
-  }
-
-  static tl::unexpected<Error> refused(const Line& line) {
-    return fail(Errc::greeting_refused, "server says: " + ascii::printable(line.text),
-                peer_words(line.text));
-  }
-
-  static tl::unexpected<Error> unasked(const Line& line) {
-    return fail(Attack::unsolicited, "server sent a reply nobody asked for", peer_words(line.text));
-  }
-
-  TlsMode mode_;
   State state_ = State::greeting;
   bool offered_ = false;
   std::string list_;  ///< the list at hand, with the line that ends it
@@ -350,7 +331,7 @@ Result<LineDownstream::ReplyPart> SieveDownstream::on_reply_line(const Line& lin
 }  // namespace
 
 std::unique_ptr<UpstreamRole> sieve_upstream(const RoleSettings& settings) {
-  return std::make_unique<SieveUpstream>(settings);
+  return std::make_unique<SieveUpstream>(settings.upstream);
 }
 
 std::unique_ptr<DownstreamRole> sieve_downstream(const RoleSettings& settings) {

@@ -107,10 +107,7 @@ class ReplyWords {
 class SmtpUpstream final : public LineUpstream {
  public:
   SmtpUpstream(const RoleSettings& settings, const Dialect& dialect)
-      : LineUpstream(line_rules(settings.upstream, Errc::protocol).end,
-                     upgrades(settings.upstream) ? Unsolicited::refuse : Unsolicited::allow),
-        settings_(settings),
-        dialect_(dialect) {}
+      : LineUpstream(settings.upstream), settings_(settings), dialect_(dialect) {}
 
   [[nodiscard]] Result<Verdict> begin(std::string&) override { return Verdict::need_more; }
 
@@ -145,29 +142,25 @@ class SmtpUpstream final : public LineUpstream {
         break;
     }
     assert(false && "step() after the role has ended");
-    return fail(Errc::protocol, "server sent a reply nobody asked for", peer_words(line.text));
+    return unasked(line.text);
   }
 
+  void on_greeted() override { state_ = State::done; }
+
   Result<Verdict> on_greeting(const Line& line, const ReplyLine& reply, std::string& to_server) {
-    if (!upgrades(settings_.upstream)) {
+    if (!upgrades()) {
       greeting_ += line.raw;
     } else if (reply.first && reply.code == 220) {
       greeting_ = reduced_greeting("220 ", reply.text, settings_, dialect_.service);
     }
     if (!reply.last) return Verdict::need_more;
 
-    if (is_refusal(reply.code)) {
-      return fail(Errc::greeting_refused, "server says: " + ascii::printable(words_.view()),
-                  peer_words(words_.view()));
-    }
+    if (is_refusal(reply.code)) return refused_greeting(words_.view());
     if (reply.code != 220) {
       return fail(Errc::protocol, "server greeted with neither 220 nor a refusal",
                   peer_words(line.text));
     }
-    if (!upgrades(settings_.upstream)) {
-      state_ = State::done;
-      return Verdict::greeted;
-    }
+    if (!upgrades()) return Verdict::greeted;
     to_server += dialect_.hello;
     to_server += ' ';
     to_server += settings_.hostname;
@@ -210,14 +203,6 @@ class SmtpUpstream final : public LineUpstream {
     }
     Error refused{Errc::tls_refused, "server refused STARTTLS", peer_words(words_.view())};
     return closes(reply.code) ? fail(std::move(refused)) : stay_in_clear(std::move(refused));
-  }
-
-  /// No TLS is to be had here: the end, but in mode `opportunistic`.
-  Result<Verdict> stay_in_clear(Error why) {
-    if (settings_.upstream != TlsMode::opportunistic) return fail(std::move(why));
-    fallback_reason_ = std::move(why.reason);
-    state_ = State::done;
-    return Verdict::greeted;
   }
 
   RoleSettings settings_;

@@ -19,10 +19,7 @@ bool contains(std::span<const std::string_view> words, std::string_view word) no
 // ---------------------------------------------------------------- upstream
 
 StatusUpstream::StatusUpstream(const RoleSettings& settings, const StatusDialect& dialect)
-    : LineUpstream(line_rules(settings.upstream, Errc::protocol).end,
-                   upgrades(settings.upstream) ? Unsolicited::refuse : Unsolicited::allow),
-      settings_(settings),
-      dialect_(dialect) {}
+    : LineUpstream(settings.upstream), settings_(settings), dialect_(dialect) {}
 
 std::string_view StatusUpstream::state() const noexcept {
   static constexpr std::string_view kStateNames[] = {"greeting", "starttls", "tls", "done"};
@@ -49,25 +46,18 @@ Result<Verdict> StatusUpstream::on_line(const Line& line, std::string& to_server
       break;
   }
   assert(false && "step() after the role has ended");
-  return fail(Errc::protocol, "server sent a reply nobody asked for", peer_words(line.text));
+  return unasked(line.text);
 }
 
 Result<Verdict> StatusUpstream::on_greeting(const Line& line, const Status& status,
                                             std::string& to_server) {
-  const bool upgrade = upgrades(settings_.upstream);
-  if (!upgrade) greeting_ = line.raw;
-  if (status.refusal) {
-    return fail(Errc::greeting_refused, "server says: " + ascii::printable(line.text),
-                peer_words(line.text));
-  }
+  if (!upgrades()) greeting_ = line.raw;
+  if (status.refusal) return refused_greeting(line.text);
   if (!contains(dialect_.welcomes, status.word)) {
     return fail(Errc::protocol, "server greeted with neither a welcome nor a refusal",
                 peer_words(line.text));
   }
-  if (!upgrade) {
-    state_ = State::done;
-    return Verdict::greeted;
-  }
+  if (!upgrades()) return Verdict::greeted;
   greeting_ =
       reduced_greeting(std::string(status.word) + ' ', status.text, settings_, dialect_.service);
   to_server += dialect_.starttls.command;
@@ -86,15 +76,10 @@ Result<Verdict> StatusUpstream::on_starttls(const Line& line, const Status& stat
     state_ = State::tls;
     return Verdict::start_tls;
   }
-  std::string why = "server refused ";
-  why += dialect_.starttls.command;
+  Error refused{Errc::tls_refused, "server refused " + std::string(dialect_.starttls.command),
+                peer_words(line.text)};
   const bool gone = contains(dialect_.closing, status.word);
-  if (gone || settings_.upstream != TlsMode::opportunistic) {
-    return fail(Errc::tls_refused, std::move(why), peer_words(line.text));
-  }
-  fallback_reason_ = std::move(why);
-  state_ = State::done;
-  return Verdict::greeted;
+  return gone ? fail(std::move(refused)) : stay_in_clear(std::move(refused));
 }
 
 // ---------------------------------------------------------------- downstream

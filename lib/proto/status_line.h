@@ -50,6 +50,7 @@ class StatusUpstream final : public LineUpstream {
   enum class State : std::uint8_t { greeting, starttls, tls, done };
 
   [[nodiscard]] Result<Verdict> on_line(const Line& line, std::string& to_server) override;
+  void on_greeted() override { state_ = State::done; }
   [[nodiscard]] Result<Verdict> on_greeting(const Line& line, const Status& status,
                                             std::string& to_server);
   [[nodiscard]] bool is_go_ahead(const Status& status) const noexcept;
