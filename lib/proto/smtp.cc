@@ -269,7 +269,9 @@ std::string filter_list(std::string_view list, const Filter& filter, bool offer_
     }
   }
 
-  if (offer_starttls) entries.push_back({" STARTTLS", "\r\n"});
+  // Second, and so never last except after a list of one line: some clients look for
+  // "250-STARTTLS" (D8).
+  if (offer_starttls) entries.insert(entries.begin() + 1, {" STARTTLS", "\r\n"});
 
   std::string out;
   for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -405,7 +407,9 @@ Action SmtpDownstream::on_command(const Command& command) {
 Action SmtpDownstream::on_command_before_tls(const Command& command) {
   const auto verb = command.verb;
   const auto& hostname = settings().hostname;
-  if (asks_for_list(verb)) return {Kind::answer, "250-" + hostname + "\r\n250 STARTTLS\r\n"};
+  if (asks_for_list(verb)) {
+    return {Kind::answer, "250-" + hostname + "\r\n250-STARTTLS\r\n250 ENHANCEDSTATUSCODES\r\n"};
+  }
   if (says_hello(verb)) return {Kind::answer, "250 " + hostname + "\r\n"};
   if (is_any_of(verb, {"NOOP", "RSET"})) return {Kind::answer, "250 2.0.0 OK\r\n"};
   if (ascii::iequals(verb, "HELP")) return {Kind::answer, "214 2.0.0 Send STARTTLS\r\n"};

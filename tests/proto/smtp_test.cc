@@ -672,7 +672,8 @@ RoleSettings terminating(TlsMode downstream, TlsMode upstream = TlsMode::none) {
 const RoleSettings kTerminate = terminating(TlsMode::starttls);
 const RoleSettings kOffer = terminating(TlsMode::opportunistic);
 
-constexpr std::string_view kOwnList = "250-proxy.example\r\n250 STARTTLS\r\n";
+constexpr std::string_view kOwnList =
+    "250-proxy.example\r\n250-STARTTLS\r\n250 ENHANCEDSTATUSCODES\r\n";
 constexpr std::string_view kTlsFirst = "530 5.7.0 Must issue a STARTTLS command first\r\n";
 constexpr std::string_view kHelloFirst = "503 5.5.1 Introduce yourself again after STARTTLS\r\n";
 constexpr std::string_view kTlsActive = "503 5.5.1 TLS is already active\r\n";
@@ -903,7 +904,7 @@ TEST_CASE("S4 smtp downstream: the list of the clear and the list of TLS differ"
 
   DownstreamDialogue offered{"smtp", kOffer};
   offered.client("EHLO a\r\n").to_server("EHLO a\r\n");
-  offered.server(kListed).to_client("250-mx\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n");
+  offered.server(kListed).to_client("250-mx\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n");
   start_tls(offered);
   offered.client("EHLO a\r\n").to_server("EHLO a\r\n");
   offered.server(kListed).to_client("250-mx\r\n250 AUTH PLAIN\r\n");
@@ -964,7 +965,7 @@ TEST_CASE("smtp downstream: S6: what the server says unasked before TLS waits fo
 TEST_CASE("smtp downstream: opportunistic passes commands and offers STARTTLS", "[proto][smtp]") {
   DownstreamDialogue d{"smtp", kOffer};
   d.client("EHLO a\r\n").to_server("EHLO a\r\n").to_client("");
-  d.server("250-mx\r\n250 SIZE 5\r\n").to_client("250-mx\r\n250-SIZE 5\r\n250 STARTTLS\r\n");
+  d.server("250-mx\r\n250 SIZE 5\r\n").to_client("250-mx\r\n250-STARTTLS\r\n250 SIZE 5\r\n");
   d.client("NOOP\r\n").to_server("NOOP\r\n").server("250 ok\r\n").to_client("250 ok\r\n");
   start_tls(d);
   d.client("EHLO a\r\n").to_server("EHLO a\r\n");
@@ -983,7 +984,7 @@ TEST_CASE("A11 smtp downstream: STARTTLS waits for the server's replies to what 
   d.client("EHLO x\r\nNOOP\r\nSTARTTLS\r\n").to_server("EHLO x\r\nNOOP\r\n").to_client("");
   CHECK(d.client_verdict() == Verdict::need_more);
   CHECK(d.state() == "starttls");
-  d.server("250-mx\r\n250 SIZE\r\n").to_client("250-mx\r\n250-SIZE\r\n250 STARTTLS\r\n");
+  d.server("250-mx\r\n250 SIZE\r\n").to_client("250-mx\r\n250-STARTTLS\r\n250 SIZE\r\n");
   CHECK(d.server_verdict() == Verdict::need_more);
   d.server("250-ok\r\n").to_client("250-ok\r\n");
   CHECK(d.server_verdict() == Verdict::need_more);
@@ -1055,14 +1056,29 @@ TEST_CASE("K2 smtp list: only a 250 reply is a list", "[proto][smtp][caps]") {
   d.client("ehlo x\r\n").server("250-mx\r\n250 STARTTLS\r\n").to_client("250 mx\r\n");
 }
 
+TEST_CASE("smtp list: D8: STARTTLS is the second line, and the last one only of two",
+          "[proto][smtp][lmtp][caps]") {
+  for (const auto* protocol : {"smtp", "lmtp"}) {
+    for (const auto* hello : {"EHLO a\r\n", "LHLO a\r\n"}) {
+      DownstreamDialogue d{protocol, kOffer};
+      d.client(hello).server("250-mx\r\n250-SIZE 5\r\n250-STARTTLS\r\n250 8BITMIME\r\n");
+      d.to_client("250-mx\r\n250-STARTTLS\r\n250-SIZE 5\r\n250 8BITMIME\r\n");
+      d.client(hello).server("250-mx\r\n250 STARTTLS\r\n");
+      d.to_client("250-mx\r\n250 STARTTLS\r\n");
+      DownstreamDialogue own{protocol, kTerminate};
+      own.client(hello).to_server("").to_client(kOwnList);
+    }
+  }
+}
+
 TEST_CASE("K2 K3 G15 smtp list: STARTTLS is offered once, in a 250 reply only",
           "[proto][smtp][caps]") {
   CHECK(list_for_client("250 mx\r\n", kOffer) == "250-mx\r\n250 STARTTLS\r\n");
   CHECK(list_for_client("250\r\n", kOffer) == "250-\r\n250 STARTTLS\r\n");
   CHECK(list_for_client("250-mx\r\n250-starttls\r\n250 SIZE\r\n", kOffer) ==
-        "250-mx\r\n250-SIZE\r\n250 STARTTLS\r\n");
+        "250-mx\r\n250-STARTTLS\r\n250 SIZE\r\n");
   CHECK(list_for_client("250-mx\r\n250 STARTTLS\r\n", kOffer) == "250-mx\r\n250 STARTTLS\r\n");
-  CHECK(list_for_client("250-mx\n250-A\n250\n", kOffer) == "250-mx\n250-A\n250-\n250 STARTTLS\r\n");
+  CHECK(list_for_client("250-mx\n250-A\n250\n", kOffer) == "250-mx\n250-STARTTLS\r\n250-A\n250\n");
   for (const auto* reply : {"500 unknown\r\n", "421 closing\r\n", "550-no\r\n550 SIZE\r\n"}) {
     CHECK(list_for_client(reply, kOffer) == reply);
   }
