@@ -20,260 +20,11 @@ namespace {
 
 using namespace imap;
 
-/// What the server may say before its answer to our STARTTLS: dropped, and nobody needs much of it.
-constexpr std::size_t kMaxDroppedLines = 16;
-constexpr std::size_t kMaxDroppedOctets = 8192;
-
 /// Non-synchronising literals of one refused command, and the lines between them.
 constexpr std::size_t kMaxSwallowed = 4096;
 
-// ---------------------------------------------------------------- upstream
-
-/// IMAP, client role: greeting, STARTTLS, then the capabilities that count, which become part of
-/// the client's greeting. Where the leg does not upgrade, only the greeting is awaited and handed
-/// on as it is.
-class ImapUpstream final : public UpstreamRole {
- public:
-  explicit ImapUpstream(const RoleSettings& settings)
-      : settings_(settings),
-        responses_(rules(), upgrades(settings.upstream) ? kMaxDroppedOctets : kMaxReply) {}
-
-  [[nodiscard]] Result<Verdict> begin(std::string&) override {
-    assert(!upgrades(settings_.upstream) || !settings_.tag.empty());
-    return Verdict::need_more;
-  }
-
-  [[nodiscard]] Result<Step> step(std::string_view input, std::string& to_server) override;
-
-  [[nodiscard]] Result<Verdict> secured(std::string& to_server) override {
-    assert(state_ == State::tls);
-    responses_ = ResponseReader(rules(), kMaxReply);
-    to_server += settings_.tag + " CAPABILITY\r\n";
-    state_ = State::capability;
-    return Verdict::need_more;
-  }
-
-  [[nodiscard]] std::string_view state() const noexcept override {
-    return kStateNames[static_cast<std::size_t>(state_)];
-  }
-
- private:
-  enum class State : std::uint8_t { greeting, starttls, tls, capability, done };
-  static constexpr std::string_view kStateNames[] = {"greeting", "starttls", "tls", "capability",
-                                                     "done"};
-  using Piece = ResponseReader::Piece;
-
-  [[nodiscard]] LineRules rules() const noexcept {
-    return line_rules(settings_.upstream, Errc::protocol);
-  }
-  [[nodiscard]] Result<Verdict> on_piece(const Piece& piece, std::string& to_server);
-  [[nodiscard]] Result<Verdict> on_greeting(const Piece& piece, std::string& to_server);
-  [[nodiscard]] static bool rules_out_starttls(const Response& greeting);
-  [[nodiscard]] Result<Verdict> on_starttls(const Piece& piece);
-  [[nodiscard]] static bool is_go_ahead(const Response& response);
-  void drop(const Piece& piece);
-  [[nodiscard]] Result<Verdict> on_capability(const Piece& piece);
-  [[nodiscard]] bool is_answer(const Response& response) const;
-  [[nodiscard]] Result<> check_tag(const Response& response, const Piece& piece) const;
-  [[nodiscard]] bool may_stay_in_clear() const noexcept;
-  [[nodiscard]] Result<Verdict> stay_in_clear(Error why, std::string_view status);
-  [[nodiscard]] std::string greeting_for_client(std::string_view status,
-                                                std::string_view capabilities) const;
-
-  RoleSettings settings_;
-  ResponseReader responses_;
-  State state_ = State::greeting;
-  std::string text_;  ///< of the greeting in the clear, for people
-  bool just_asked_ = false;
-
-  // Before TLS.
-  std::size_t dropped_lines_ = 0;
-  std::size_t dropped_octets_ = 0;
-
-  // After it: the reply to CAPABILITY, held to kMaxReply.
-  std::size_t reply_octets_ = 0;
-  std::string capabilities_;
-  std::string notices_;  ///< what else the server had to say, for the client to read
-};
-
-Result<Step> ImapUpstream::step(std::string_view input, std::string& to_server) {
-  Step step;
-  just_asked_ = false;
-  while (step.verdict == Verdict::need_more) {
-    const auto piece = responses_.next(input.substr(step.consumed));
-    if (!piece) return fail(piece.error());
-    if (!piece->has_value()) break;
-    const auto verdict = on_piece(**piece, to_server);
-    if (!verdict) return fail(verdict.error());
-    step.consumed += (*piece)->raw.size();
-    step.verdict = *verdict;
-  }
-  // Where we go on in the clear nothing is due until the client speaks: what waits here would pass
-  // for the answer to a command of the client.
-  if (step.verdict == Verdict::greeted && !fallback_reason_.empty() &&
-      step.consumed < input.size()) {
-    return fail(Attack::unsolicited, "server sent a reply nobody asked for",
-                peer_words(input.substr(step.consumed)));
-  }
-  return step;
-}
-
-Result<Verdict> ImapUpstream::on_piece(const Piece& piece, std::string& to_server) {
-  switch (state_) {
-    case State::greeting:
-      return on_greeting(piece, to_server);
-    case State::starttls:
-      return on_starttls(piece);
-    case State::capability:
-      return on_capability(piece);
-    case State::tls:
-    case State::done:
-      break;
-  }
-  assert(false && "step() after the role has ended");
-  return fail(Errc::protocol, "server sent a reply nobody asked for", peer_words(piece.text));
-}
-
-Result<Verdict> ImapUpstream::on_greeting(const Piece& piece, std::string& to_server) {
-  const Response greeting(piece.text);
-  const bool bye = greeting.is("BYE");
-  if (!greeting.untagged() || (!greeting.is("OK") && !greeting.is("PREAUTH") && !bye)) {
-    return fail(Errc::protocol, "server sent no greeting", peer_words(piece.text));
-  }
-  if (!upgrades(settings_.upstream)) greeting_ = piece.raw;
-  if (bye) {
-    return fail(Errc::greeting_refused, "server says: " + ascii::printable(piece.text),
-                peer_words(piece.text));
-  }
-  if (!upgrades(settings_.upstream)) {
-    state_ = State::done;
-    return Verdict::greeted;
-  }
-  text_ = human_text(greeting.rest);
-  if (rules_out_starttls(greeting)) {
-    Error error{Errc::attack, "server greeted with PREAUTH, which rules out STARTTLS",
-                peer_words(piece.text), Attack::preauth};
-    return stay_in_clear(std::move(error), "* PREAUTH ");
-  }
-  // Whatever it offers: capabilities in the clear are anybody's words.
-  to_server += settings_.tag + " STARTTLS\r\n";
-  just_asked_ = true;
-  state_ = State::starttls;
-  return Verdict::need_more;
-}
-
-/// True for PREAUTH. No STARTTLS may follow it (RFC 9051 §6.2.1), which is what an attacker wants
-/// (CVE-2020-14093, N7).
-bool ImapUpstream::rules_out_starttls(const Response& greeting) {
-  return greeting.is("PREAUTH");
-}
-
-/// True for OK only (N5).
-bool ImapUpstream::is_go_ahead(const Response& response) {
-  return response.is("OK");
-}
-
-/// Counts a piece of untagged data that came in the clear, and drops it: anyone could have sent it
-/// (T1 to T22, B3).
-void ImapUpstream::drop(const Piece& piece) {
-  // A piece of a literal has no text; its bytes count, its number does not.
-  dropped_lines_ += piece.text.empty() ? 0 : 1;
-  dropped_octets_ += piece.raw.size();
-}
-
-Result<Verdict> ImapUpstream::on_starttls(const Piece& piece) {
-  const Response response(piece.text);
-  if (!piece.first || response.untagged()) {
-    if (piece.first && response.is("BYE")) {
-      return fail(Errc::tls_refused, "server refused STARTTLS", peer_words(piece.text));
-    }
-    drop(piece);
-    if (dropped_lines_ > kMaxDroppedLines || dropped_octets_ > kMaxDroppedOctets) {
-      return fail(Errc::protocol, "server said too much before STARTTLS", peer_words(piece.text));
-    }
-    return Verdict::need_more;
-  }
-  if (const auto ours = check_tag(response, piece); !ours) return fail(ours.error());
-  if (is_go_ahead(response)) {
-    state_ = State::tls;
-    return Verdict::start_tls;
-  }
-  if (!is_any_of(response.word, {"NO", "BAD"})) {
-    return fail(Errc::protocol, "server sent no reply", peer_words(piece.text));
-  }
-  return stay_in_clear({Errc::tls_refused, "server refused STARTTLS", peer_words(piece.text)},
-                       "* OK ");
-}
-
-Result<Verdict> ImapUpstream::on_capability(const Piece& piece) {
-  reply_octets_ += piece.raw.size();
-  if (reply_octets_ > kMaxReply) {
-    return fail(Errc::protocol, "server sent a reply that is too long", peer_words(piece.text));
-  }
-  if (!piece.first) return Verdict::need_more;
-  const Response response(piece.text);
-  if (response.untagged()) {
-    if (response.is("BYE")) {
-      return fail(Errc::greeting_refused, "server says: " + ascii::printable(piece.text),
-                  peer_words(piece.text));
-    }
-    if (response.is("CAPABILITY")) {
-      capabilities_ = response.rest;
-    } else if (is_any_of(response.word, {"OK", "NO", "BAD"})) {
-      notices_ += piece.raw;
-    }
-    return Verdict::need_more;
-  }
-  if (const auto ours = check_tag(response, piece); !ours) return fail(ours.error());
-  // A server that refuses CAPABILITY may refuse the client's as well.
-  greeting_ = greeting_for_client("* OK ", response.is("OK") ? capabilities_ : "") + notices_;
-  state_ = State::done;
-  return Verdict::greeted;
-}
-
-/// True if this tagged line is the answer to our command. The tag is random, so that no one can
-/// answer before we ask (CVE-2026-42246, B11). Nor can the server have seen what we are only about
-/// to send.
-bool ImapUpstream::is_answer(const Response& response) const {
-  return response.tag == settings_.tag && !just_asked_;
-}
-
-Result<> ImapUpstream::check_tag(const Response& response, const Piece& piece) const {
-  if (response.asks_for_more()) {
-    return fail(Errc::protocol, "server asked for more of a whole command", peer_words(piece.text));
-  }
-  if (is_answer(response)) return {};
-  return fail(Attack::unsolicited, "server sent a reply nobody asked for", peer_words(piece.text));
-}
-
-/// True in mode `opportunistic` only (N7).
-bool ImapUpstream::may_stay_in_clear() const noexcept {
-  return settings_.upstream == TlsMode::opportunistic;
-}
-
-/// Goes on without TLS, if the mode allows it.
-Result<Verdict> ImapUpstream::stay_in_clear(Error why, std::string_view status) {
-  if (!may_stay_in_clear()) return fail(std::move(why));
-  fallback_reason_ = std::move(why.reason);
-  greeting_ = greeting_for_client(status, {});
-  state_ = State::done;
-  return Verdict::greeted;
-}
-
-std::string ImapUpstream::greeting_for_client(std::string_view status,
-                                              std::string_view capabilities) const {
-  auto greeting = reduced_greeting(status, text_, settings_, "IMAP4rev1");
-  std::string list;
-  for (auto name = take_word(capabilities); !name.empty(); name = take_word(capabilities)) {
-    // What is no atom would end the code early.
-    if (is_atom(name) && name.find(']') == std::string_view::npos) list += ' ' + std::string(name);
-  }
-  // The client can still ask for a list that is too long to be told here.
-  if (list.empty() || list.size() > kMaxLine - kMaxOwnLine) return greeting;
-  return greeting.insert(status.size(), "[CAPABILITY" + list + "] ");
-}
-
-// ---------------------------------------------------------------- downstream
+/// Lines of a client, in every mode: old devices and probes end them with a bare LF (D13).
+constexpr LineRules kClientLines{.end = LineEnd::crlf_or_lf, .violation = Errc::client_protocol};
 
 /// IMAP between both streams, until the client commits with LOGIN, AUTHENTICATE, COMPRESS or a
 /// literal; in mode `starttls`, before TLS, the whole of what the client talks to.
@@ -284,9 +35,7 @@ std::string ImapUpstream::greeting_for_client(std::string_view status,
 class ImapDownstream final : public DownstreamRole {
  public:
   explicit ImapDownstream(const RoleSettings& settings)
-      : settings_(settings),
-        client_rules_(line_rules(settings.downstream, Errc::client_protocol)),
-        responses_(line_rules(settings.upstream, Errc::protocol), kMaxReply) {}
+      : settings_(settings), responses_(line_rules(settings.upstream, Errc::protocol), kMaxReply) {}
 
   [[nodiscard]] Result<Verdict> begin(std::string_view greeting, std::string& to_client) override;
   [[nodiscard]] Result<Step> from_client(std::string_view input, std::string& to_client,
@@ -320,6 +69,12 @@ class ImapDownstream final : public DownstreamRole {
   static constexpr std::string_view kClearCapabilities = "IMAP4rev1 STARTTLS LOGINDISABLED";
 
   struct Command {
+    explicit Command(const Line& line) noexcept
+        : arguments(line.text), text(line.text), raw(line.raw) {
+      tag = take_field(arguments);
+      verb = take_field(arguments);
+    }
+
     std::string_view tag;
     std::string_view verb;
     std::string_view arguments;
@@ -337,19 +92,25 @@ class ImapDownstream final : public DownstreamRole {
                                        std::string& to_client);
   [[nodiscard]] Result<> on_piece(const ResponseReader::Piece& piece, std::string& to_client);
   [[nodiscard]] Result<> on_response(const Response& response);
+  [[nodiscard]] bool answers_commit(const ResponseReader::Piece& piece) const;
+  [[nodiscard]] Result<> count_refusal();
+  [[nodiscard]] bool is_unanswered(std::string_view tag) const;
+  [[nodiscard]] Verdict commit(std::string_view tag);
+  [[nodiscard]] Step relay_server(Step step);
 
   [[nodiscard]] bool offers_starttls() const noexcept {
     return upgrades(settings_.downstream) && !secured_ && !preauthenticated_;
   }
   [[nodiscard]] bool is_barred(const Command& command) const noexcept;
   [[nodiscard]] bool commits(const Command& command) const noexcept;
+  [[nodiscard]] bool commits_by_verb(const Command& command) const noexcept;
+  [[nodiscard]] bool is_long_login(std::string_view input) const noexcept;
   [[nodiscard]] bool all_answered() const noexcept {
     return unanswered_.empty() && !responses_.inside_response();
   }
   [[nodiscard]] std::string edit(std::string_view raw) const;
 
   RoleSettings settings_;
-  LineRules client_rules_;
   ResponseReader responses_;
   State state_ = State::greeting;
   bool secured_ = false;           ///< the client's STARTTLS is done
@@ -358,6 +119,7 @@ class ImapDownstream final : public DownstreamRole {
   std::vector<std::string> unanswered_;  ///< tags of commands, in their order
   std::string own_replies_;              ///< wait for the end of the server's response
   std::string starttls_tag_;
+  std::string commit_tag_;
 
   // A refused command whose literals come without being asked for.
   std::optional<std::string> refusal_;
@@ -406,8 +168,12 @@ Result<Step> ImapDownstream::from_client(std::string_view input, std::string& to
       step.consumed += size;
       continue;
     }
-    const auto line = next_line(rest, client_rules_);
-    if (!line) return fail(line.error());
+    const auto line = next_line(rest, kClientLines);
+    if (!line) {
+      if (!is_long_login(rest)) return fail(line.error());
+      step.verdict = commit(rest.substr(0, rest.find(' ')));
+      break;
+    }
     if (!line->has_value()) break;
     const auto verdict = on_line(**line, to_client, to_server);
     if (!verdict) return fail(verdict.error());
@@ -423,10 +189,7 @@ Result<Verdict> ImapDownstream::on_line(const Line& line, std::string& to_client
     swallowed_ += line.raw.size();
     return refuse(line.text, *std::exchange(refusal_, std::nullopt), to_client);
   }
-  auto arguments = line.text;
-  const auto tag = take_field(arguments);
-  const auto verb = take_field(arguments);
-  const Command command{tag, verb, arguments, line.text, line.raw};
+  const Command command(line);
   if (!is_tag(command.tag)) return refuse(line.text, "* BAD Invalid tag\r\n", to_client);
   if (!is_atom(command.verb)) {
     return refuse(line.text, tagged(command.tag, "BAD Invalid command"), to_client);
@@ -474,10 +237,7 @@ Result<Verdict> ImapDownstream::on_command(const Command& command, std::string& 
   if (is_barred(command)) {
     return refuse(command.text, tagged(command.tag, "NO Mechanism not available"), to_client);
   }
-  if (commits(command)) {
-    state_ = State::committed;
-    return Verdict::relay;
-  }
+  if (commits(command)) return commit(command.tag);
   if (unanswered_.size() == kMaxUnanswered) {
     return fail(Errc::client_protocol, "too many commands at once");
   }
@@ -535,9 +295,39 @@ bool ImapDownstream::is_barred(const Command& command) const noexcept {
   return !is_atom(mechanism) || ascii::iequals(mechanism, "EXTERNAL");
 }
 
+bool ImapDownstream::commits_by_verb(const Command& command) const noexcept {
+  return preauthenticated_ || is_any_of(command.verb, {"LOGIN", "AUTHENTICATE", "COMPRESS"});
+}
+
 bool ImapDownstream::commits(const Command& command) const noexcept {
-  return preauthenticated_ || is_any_of(command.verb, {"LOGIN", "AUTHENTICATE", "COMPRESS"}) ||
-         literal_at_end(command.text).has_value();
+  return commits_by_verb(command) || literal_at_end(command.text).has_value();
+}
+
+/// True if `input` begins with a line that is longer than the limit, and whose verb commits: SASL
+/// initial responses of 10 to 90 kB are in use (D9).
+bool ImapDownstream::is_long_login(std::string_view input) const noexcept {
+  if (state_ != State::commands || refusal_) return false;
+  const auto head = input.substr(0, kMaxLine - 1);
+  const auto line = next_line(head, kClientLines);
+  if (input.size() < kMaxLine || !line || line->has_value()) return false;  // another violation
+  const Command command({.text = head, .raw = head});
+  return is_tag(command.tag) && is_atom(command.verb) && commits_by_verb(command) &&
+         !is_barred(command);
+}
+
+Verdict ImapDownstream::commit(std::string_view tag) {
+  commit_tag_ = tag;
+  state_ = State::committed;
+  return Verdict::relay;
+}
+
+/// Relays the server from here on: bytes that have arrived and are not read yet pass unchanged. If
+/// that cuts a response in two, our replies that wait for its end are lost: in it they would be
+/// worse.
+Step ImapDownstream::relay_server(Step step) {
+  state_ = State::done;
+  step.verdict = Verdict::relay;
+  return step;
 }
 
 Result<Step> ImapDownstream::from_server(std::string_view input, std::string& to_client) {
@@ -548,14 +338,14 @@ Result<Step> ImapDownstream::from_server(std::string_view input, std::string& to
       step.verdict = Verdict::start_tls;
       return step;
     }
-    if (all_answered() && state_ == State::committed) {
-      state_ = State::done;
-      step.verdict = Verdict::relay;
-      return step;
-    }
+    const bool committed = state_ == State::committed;
+    if (committed && all_answered()) return relay_server(step);
     const auto piece = responses_.next(input.substr(step.consumed));
+    // After the commit no rule of the prelude ends a session (D4).
+    if (!piece && committed) return relay_server(step);
     if (!piece) return fail(piece.error());
     if (!piece->has_value()) return step;
+    if (committed && answers_commit(**piece)) return relay_server(step);
     if (const auto passed = on_piece(**piece, to_client); !passed) return fail(passed.error());
     step.consumed += (*piece)->raw.size();
   }
@@ -571,6 +361,23 @@ Result<> ImapDownstream::on_piece(const ResponseReader::Piece& piece, std::strin
   return piece.first ? on_response(Response(piece.text)) : Result<>{};
 }
 
+/// True for a tagged reply to the client's last command, or a "+", which only that one can ask for.
+/// Servers have left earlier commands without a reply that has their tag (D4).
+bool ImapDownstream::answers_commit(const ResponseReader::Piece& piece) const {
+  if (!piece.first) return false;
+  const Response response(piece.text);
+  return response.asks_for_more() || (response.tag == commit_tag_ && !is_unanswered(response.tag));
+}
+
+bool ImapDownstream::is_unanswered(std::string_view tag) const {
+  return std::find(unanswered_.begin(), unanswered_.end(), tag) != unanswered_.end();
+}
+
+/// Counts a refusal by the server, until the client has committed.
+Result<> ImapDownstream::count_refusal() {
+  return state_ == State::committed ? Result<>{} : refusals_.add();
+}
+
 /// Strikes the command off that has been answered. A tag nobody used passes like all else.
 Result<> ImapDownstream::on_response(const Response& response) {
   const bool refused = is_any_of(response.word, {"NO", "BAD"});
@@ -579,13 +386,13 @@ Result<> ImapDownstream::on_response(const Response& response) {
     // §7.1.3). It takes them in turn.
     if (!response.is("BAD")) return {};
     if (!unanswered_.empty()) unanswered_.erase(unanswered_.begin());
-    return refusals_.add();
+    return count_refusal();
   }
   if (!refused && !response.is("OK")) return {};
   const auto command = std::find(unanswered_.begin(), unanswered_.end(), response.tag);
   if (command == unanswered_.end()) return {};
   unanswered_.erase(command);
-  return refused ? refusals_.add() : Result<>{};
+  return refused ? count_refusal() : Result<>{};
 }
 
 /// A line of the server as the client may see it: capability lists are edited, all else stays.
@@ -624,10 +431,6 @@ std::string ImapDownstream::edit(std::string_view raw) const {
 }
 
 }  // namespace
-
-std::unique_ptr<UpstreamRole> imap_upstream(const RoleSettings& settings) {
-  return std::make_unique<ImapUpstream>(settings);
-}
 
 std::unique_ptr<DownstreamRole> imap_downstream(const RoleSettings& settings) {
   return std::make_unique<ImapDownstream>(settings);

@@ -1,4 +1,6 @@
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "lib/base/ascii.h"
 #include "lib/proto/lines.h"
@@ -18,6 +20,8 @@ using starttls::test::upstream;
 using starttls::test::UpstreamDialogue;
 
 namespace {
+
+using namespace std::string_view_literals;
 
 constexpr TlsMode kAllModes[] = {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls,
                                  TlsMode::implicit};
@@ -499,13 +503,41 @@ TEST_CASE("A6 A10 imap downstream: what is no STARTTLS starts no TLS", "[proto][
   check_refused(role, " a STARTTLS\r\n", "* BAD Invalid tag\r\n");
   check_refused(role, "a\tSTARTTLS\r\n", "* BAD Invalid tag\r\n");
   check_refused(role, "STARTTLS\r\n", "STARTTLS BAD Invalid command\r\n");
-  Greeted lf{role};
-  lf.client("a STARTTLS\n").to_client("");
-  CHECK(lf.error().code == Errc::client_protocol);
-  for (const auto* command : {"a starttls\r\n", "a StartTLS \r\n"}) {
+  for (const auto* command : {"a starttls\r\n", "a StartTLS \r\n", "a STARTTLS\n"}) {
     Greeted d{role};
     d.client(command);
     CHECK(d.client_verdict() == Verdict::start_tls);
+  }
+}
+
+TEST_CASE("imap downstream: D13: a bare LF ends a command in every mode, and passes unchanged",
+          "[proto][imap]") {
+  for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::implicit}) {
+    check_passed(downstream(mode), "a NOOP\n");
+    check_commits(downstream(mode), "a LOGIN u p\n");
+    check_refused(downstream(mode), "a XCLIENT x\n", "a NO Command not allowed\r\n");
+  }
+  Greeted d{TlsMode::starttls};
+  d.client("a NOOP\nb X\nc STARTTLS\n").to_server("");
+  d.to_client("a OK NOOP completed\r\nb BAD STARTTLS first\r\n");
+  CHECK(d.client_verdict() == Verdict::start_tls);
+  d.secured().client("d NOOP\n").to_server("d NOOP\n");
+
+  // A line of the server on a leg that upgrades ends in CRLF as before.
+  d.server("d OK\n").to_client("");
+  CHECK(d.error().code == Errc::protocol);
+}
+
+TEST_CASE("imap downstream: D13: nothing after a STARTTLS that ends in a bare LF is read",
+          "[proto][imap][security]") {
+  for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
+    for (const std::string injected :
+         {"X NOOP\n", "X NOOP\r\n", "X", "\n", "\r\n", "a LOGIN u p\n"}) {
+      Greeted d{mode};
+      d.client("A STARTTLS\n" + injected).to_client("").to_server("");
+      CHECK(d.client_verdict() == Verdict::start_tls);
+      CHECK(d.unread_client() == injected);
+    }
   }
 }
 
@@ -624,14 +656,57 @@ TEST_CASE("P6 P7 P8 imap downstream: a malformed line is the client's error, and
   for (const auto mode : kAllModes) {
     for (const auto& command :
          {std::string("a NOOP\0\r\n"sv), std::string("a STAR\rTTLS\r\n"),
-          std::string("a NOOP\r\r\n"), "a LOGIN u " + std::string(kMaxLine, 'x')}) {
+          std::string("a NOOP\r\r\n"), "a SECRET u " + std::string(kMaxLine, 'x')}) {
       Greeted d{mode};
       d.client(command).to_server("").to_client("");
       CHECK(d.error().code == Errc::client_protocol);
       CHECK(d.error().evidence.empty());
-      CHECK(d.error().reason.find("LOGIN") == std::string::npos);
+      CHECK(d.error().reason.find("SECRET") == std::string::npos);
     }
   }
+}
+
+TEST_CASE("imap downstream: D9: a login longer than a line commits by its verb, before its end",
+          "[proto][imap]") {
+  for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::implicit}) {
+    for (const std::string verb :
+         {"AUTHENTICATE PLAIN", "authenticate PLAIN", "LOGIN u", "COMPRESS"}) {
+      for (const auto size : {kMaxLine, std::size_t{90'000}}) {
+        const auto command = "a " + verb + ' ' + std::string(size, 'x');
+        check_commits(downstream(mode), command);
+        check_commits(downstream(mode), command + "\r\n");
+      }
+    }
+    // No byte earlier: a line that ends in time is looked at as a whole.
+    const auto longest = "a LOGIN u " + std::string(kMaxLine - 12, 'x') + "\r\n";
+    REQUIRE(longest.size() == kMaxLine);
+    check_commits(downstream(mode), longest);
+    Greeted d{mode};
+    d.client(longest.substr(0, kMaxLine - 1)).to_server("").to_client("");
+    CHECK(d.client_verdict() == Verdict::need_more);
+  }
+}
+
+TEST_CASE("imap downstream: D9: before TLS in mode starttls, and with another verb, it is too long",
+          "[proto][imap][security]") {
+  const std::string rest(kMaxLine, 'x');
+  auto barred = downstream(TlsMode::none);
+  barred.client_certificate = true;
+  const auto none = downstream(TlsMode::none);
+  for (const auto& [role, command] :
+       {std::pair{downstream(TlsMode::starttls), "a AUTHENTICATE PLAIN " + rest},
+        std::pair{none, "a ID (" + rest}, std::pair{none, "a FOO " + rest},
+        std::pair{none, "a  LOGIN u " + rest}, std::pair{none, "+ LOGIN u " + rest},
+        std::pair{none, "a LOGIN" + rest}, std::pair{barred, "a AUTHENTICATE EXTERNAL " + rest},
+        std::pair{barred, "a AUTHENTICATE \"" + rest}}) {
+    Greeted d{role};
+    d.client(command).to_server("").to_client("");
+    CHECK(d.error().code == Errc::client_protocol);
+  }
+  check_commits(barred, "a AUTHENTICATE PLAIN " + rest);
+  Greeted d{none, "* PREAUTH hi\r\n"};
+  d.client("a FOO " + rest);
+  CHECK(d.client_verdict() == Verdict::relay);
 }
 
 // ---------------------------------------------------------------- downstream, opportunistic
@@ -730,6 +805,67 @@ TEST_CASE("G2 imap downstream: the server's direction relays once all replies ha
   d.server("a OK two\r\nc OK [CAPABILITY STARTTLS] in\r\n").to_client("a OK two\r\n");
   CHECK(d.server_verdict() == Verdict::relay);
   CHECK(d.unread_server() == "c OK [CAPABILITY STARTTLS] in\r\n");
+}
+
+TEST_CASE("imap downstream: D4: a tagged reply to the committing command starts the relay, or a +",
+          "[proto][imap]") {
+  // The server never answers the ID by its tag.
+  for (const std::string_view reply :
+       {"b OK [CAPABILITY STARTTLS] in\r\n"sv, "b NO no\r\n"sv, "b BAD no\r\n"sv, "b HM\r\n"sv,
+        "+ \r\n"sv, "+\r\n"sv, "+ {999999}\r\n"sv}) {
+    Greeted d{TlsMode::none};
+    d.client("a ID NIL\r\nb LOGIN u p\r\n").to_server("a ID NIL\r\n");
+    d.server("* NO [ALERT] who?\r\n").to_client("* NO [ALERT] who?\r\n");
+    CHECK(d.server_verdict() == Verdict::need_more);
+    d.server(std::string(reply) + "* CAPABILITY STARTTLS\r\n").to_client("");
+    CHECK(d.server_verdict() == Verdict::relay);
+    CHECK(d.unread_server() == std::string(reply) + "* CAPABILITY STARTTLS\r\n");
+  }
+}
+
+TEST_CASE(
+    "imap downstream: D4: the reply to an earlier command with the same tag is not the commit's",
+    "[proto][imap]") {
+  Greeted d{TlsMode::none};
+  d.client("a CAPABILITY\r\nx NOOP\r\na LOGIN u p\r\n");
+  d.server("* CAPABILITY STARTTLS A\r\na OK one\r\n").to_client("* CAPABILITY A\r\na OK one\r\n");
+  CHECK(d.server_verdict() == Verdict::need_more);
+  d.server("a OK two\r\n").to_client("");
+  CHECK(d.server_verdict() == Verdict::relay);
+}
+
+TEST_CASE("imap downstream: D4: after the commit no limit of the prelude ends the session",
+          "[proto][imap]") {
+  const std::string filling(70'000, 'x');
+  for (const auto& words :
+       {std::string("* OK a\0\r\n"sv), std::string("* OK a\rb\r\n"), "* OK " + filling,
+        std::string("* OK bare\n"), std::string("* ID {65536}\r\n"), "* ID {150000}\r\n" + filling,
+        std::string("* ID {18446744073709551616}\r\n")}) {
+    Greeted d{TlsMode::none};
+    d.client("a ID NIL\r\n").server("* OK hi\r\n").to_client("* OK hi\r\n");
+    d.client("b LOGIN u p\r\n");
+    CHECK(d.client_verdict() == Verdict::relay);
+    CHECK(d.server_verdict() == Verdict::need_more);
+    d.server(words).to_client("");
+    CHECK(d.server_verdict() == Verdict::relay);
+    CHECK(d.unread_server() == words);
+  }
+  // Inside a response as well.
+  Greeted chain{TlsMode::none};
+  const std::string first = "* ID {40000}\r\n" + std::string(40'000, 'x');
+  chain.client("a ID NIL\r\nb LOGIN u p\r\n").server(first).to_client(first);
+  chain.server(" {40000}\r\nabc").to_client("");
+  CHECK(chain.server_verdict() == Verdict::relay);
+  CHECK(chain.unread_server() == " {40000}\r\nabc");
+
+  // Nor do refusals of what was said before.
+  Greeted d{TlsMode::none};
+  std::string commands;
+  for (int i = 0; i < 25; ++i) commands += "a X\r\n";
+  d.client(commands + "b LOGIN u p\r\n");
+  for (int i = 0; i < 25; ++i) d.server("a BAD no\r\n").to_client("a BAD no\r\n");
+  CHECK(!d.failed());
+  CHECK(d.server_verdict() == Verdict::relay);
 }
 
 TEST_CASE("imap downstream: a reply whose tag the server could not read still counts",
