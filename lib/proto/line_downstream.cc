@@ -30,7 +30,6 @@ bool is_ours(const Action& action) noexcept {
 LineDownstream::LineDownstream(const RoleSettings& settings, const StarttlsWords& starttls)
     : settings_(settings),
       starttls_(starttls),
-      client_rules_(line_rules(settings.downstream, Errc::client_protocol)),
       server_rules_(line_rules(settings.upstream, Errc::protocol)),
       secure_(settings.downstream == TlsMode::implicit) {}
 

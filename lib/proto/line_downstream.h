@@ -108,7 +108,7 @@ class LineDownstream : public DownstreamRole {
   }
   /// Returns the rules of the command that `input` begins with.
   [[nodiscard]] virtual LineRules rules_for(std::string_view) const noexcept {
-    return client_rules_;
+    return kClientRules;
   }
   /// Returns the first command of the client. It may have several lines (literals).
   [[nodiscard]] virtual Result<std::optional<Line>> next_command(std::string_view input) const {
@@ -157,7 +157,6 @@ class LineDownstream : public DownstreamRole {
 
   RoleSettings settings_;
   const StarttlsWords& starttls_;
-  LineRules client_rules_;
   LineRules server_rules_;
   State state_ = State::greeting;
   bool secure_;

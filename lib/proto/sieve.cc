@@ -264,8 +264,7 @@ class SieveDownstream final : public LineDownstream {
 /// Reads the strings of a line only for commands that the proxy answers. Of others the line is all
 /// that is looked at.
 Result<std::optional<Line>> SieveDownstream::next_command(std::string_view input) const {
-  const auto rules = rules_for(input);
-  auto line = is_locked() ? next_whole_line(input, rules) : next_line(input, rules);
+  auto line = is_locked() ? next_whole_line(input, kClientRules) : next_line(input, kClientRules);
   if (!line || !line->has_value()) return line;
   auto rest = (*line)->text;
   if (ascii::iequals(take_sieve_verb(rest), kStarttls.command) && may_hold_literal((*line)->text)) {
@@ -273,7 +272,7 @@ Result<std::optional<Line>> SieveDownstream::next_command(std::string_view input
     return fail(Errc::client_protocol, "client sent STARTTLS with a literal");
   }
   if (!speaks_for_another((*line)->text) && !asks_for_external((*line)->text)) return line;
-  return next_whole_line(input, rules);
+  return next_whole_line(input, kClientRules);
 }
 
 /// True for a mechanism that is not plainly another one: no one sends its name as a literal.

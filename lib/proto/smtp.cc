@@ -357,7 +357,7 @@ class SmtpDownstream final : public LineDownstream {
 };
 
 LineRules SmtpDownstream::rules_for(std::string_view input) const noexcept {
-  auto rules = LineDownstream::rules_for(input);
+  auto rules = kClientRules;
   // Only as far as other lines may go: the limit must not depend on how a line is cut.
   input = input.substr(0, kMaxLine);
   if (logs_in(take_word(input))) rules.limit = kMaxAuthLine;

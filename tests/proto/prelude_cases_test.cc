@@ -528,12 +528,54 @@ TEST_CASE("A10 P5 every downstream: which lines are a STARTTLS", "[proto][cases]
       check_refused(argument, respelled(talk, [](std::string& word) { word += " x"; }),
                     talk.refused);
       secure(argument, talk);
+    }
+  }
+}
 
-      if (talk.protocol == "imap") continue;  // D13: imap_test.cc
-      Greeted bare{talk, mode};
-      bare.client(respelled(talk, [](std::string& word) { word += "\nNOOP"; }));
-      bare.to_server("").to_client("");
-      CHECK(bare.error().code == Errc::client_protocol);
+TEST_CASE("every downstream: D13: a bare LF ends a line in every mode, and passes unchanged",
+          "[proto][cases]") {
+  for (const auto& talk : kTalks) {
+    const auto bare = [](std::string_view line) {
+      return std::string(line.substr(0, line.size() - 2)) + '\n';
+    };
+    for (const auto mode :
+         {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls, TlsMode::implicit}) {
+      INFO(talk.protocol << int(mode));
+      Greeted d{talk, mode};
+      if (mode == TlsMode::starttls) {
+        d.client(bare(talk.capabilities)).to_server("");
+        CHECK(!d.take_to_client().empty());
+        d.client(bare(talk.starttls)).to_server("").to_client("");
+        CHECK(d.client_verdict() == Verdict::start_tls);
+        CHECK(d.unread_client().empty());
+        d.secured();
+        static_cast<void>(d.take_to_client());
+      }
+      d.client(bare(talk.capabilities)).to_server(bare(talk.capabilities));
+      d.server(together({talk.list_head, talk.list_tail}));
+      CHECK(!d.take_to_client().empty());
+      d.client(bare(talk.command)).to_server(bare(talk.command)).server(talk.answer);
+      d.to_client(talk.answer);
+      d.client(bare(talk.commit)).to_server("");
+      CHECK(d.client_verdict() == Verdict::relay);
+      CHECK(d.unread_client() == bare(talk.commit));
+    }
+  }
+}
+
+TEST_CASE("every downstream: D13: what waits after STARTTLS and a bare LF stays unread",
+          "[proto][cases][security]") {
+  for (const auto& talk : kTalks) {
+    for (const auto mode : kUpgrading) {
+      for (const auto& injected :
+           {std::string(talk.command), "N"s, "\n"s, "\r\n"s, "\0"s, kClientHello}) {
+        INFO(talk.protocol << int(mode));
+        Greeted d{talk, mode};
+        const auto starttls = talk.starttls.substr(0, talk.starttls.size() - 2);
+        d.client(std::string(starttls) + '\n' + injected).to_server("").to_client("");
+        CHECK(d.client_verdict() == Verdict::start_tls);
+        CHECK(d.unread_client() == injected);
+      }
     }
   }
 }
@@ -779,14 +821,12 @@ TEST_CASE("P5 P6 P7 P8 every downstream: no command may be malformed, and none i
     const std::string command(talk.command.substr(0, talk.command.size() - 2));
     for (const auto mode :
          {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls, TlsMode::implicit}) {
-      std::vector<std::string> lines{command + "\0\r\n"s,
-                                     "\0"s,
-                                     command + "\r\r\n",
-                                     command + "\rSECRET\r\n",
-                                     command + ' ' + std::string(kMaxLine, 'S'),
-                                     std::string(std::size_t{1} << 16U, 'S')};
-      // D13: imap_test.cc
-      if (upgrades(mode) && talk.protocol != "imap") lines.push_back(command + "\nSECRET\r\n");
+      const std::vector<std::string> lines{command + "\0\r\n"s,
+                                           "\0"s,
+                                           command + "\r\r\n",
+                                           command + "\rSECRET\r\n",
+                                           command + ' ' + std::string(kMaxLine, 'S'),
+                                           std::string(std::size_t{1} << 16U, 'S')};
       for (const auto& line : lines) {
         INFO(talk.protocol << ' ' << int(mode) << ' ' << ascii::escape(line, 40));
         Greeted d{talk, mode};
@@ -795,10 +835,6 @@ TEST_CASE("P5 P6 P7 P8 every downstream: no command may be malformed, and none i
         CHECK(d.error().evidence.empty());
         CHECK(d.error().reason.find('S') == std::string::npos);
       }
-    }
-    for (const auto mode : {TlsMode::none, TlsMode::implicit}) {
-      Greeted d{talk, mode};  // old devices
-      d.client(command + "\n").to_server(command + "\n").to_client("");
     }
   }
 }

@@ -483,7 +483,7 @@ TEST_CASE("smtp downstream: an unfinished command passes nowhere and commits not
 }
 
 TEST_CASE("P5 smtp downstream: a bare LF ends a command and passes unchanged", "[proto][smtp]") {
-  for (const auto mode : {TlsMode::none, TlsMode::implicit}) {
+  for (const auto mode : {TlsMode::none, TlsMode::implicit, TlsMode::opportunistic}) {
     auto role = kStarttls;
     role.downstream = mode;
     check_passed(role, "HELO old device\n");
@@ -766,14 +766,13 @@ TEST_CASE("N16 smtp downstream: a password sent before TLS goes nowhere",
   d.client("AUTH LOGIN\r\n" + std::string(kSecret) + "\r\n").to_server("");
   d.to_client(std::string(kTlsFirst) + std::string(kTlsFirst));
 
-  for (const auto* line :
-       {"AUTH PLAIN AGNhbmFyeQBjYW5hcnk=\n", "AUTH PLAIN AGNhbmFyeQBjYW5hcnk=\rx"}) {
-    DownstreamDialogue malformed{"smtp", kTerminate};
-    malformed.client(line).to_server("").to_client("");
-    CHECK(malformed.error().code == Errc::client_protocol);
-    CHECK(malformed.error().evidence.empty());
-    CHECK(malformed.error().reason.find(kSecret) == std::string::npos);
-  }
+  d.client("AUTH PLAIN " + std::string(kSecret) + "\n").to_server("").to_client(kTlsFirst);
+
+  DownstreamDialogue malformed{"smtp", kTerminate};
+  malformed.client("AUTH PLAIN AGNhbmFyeQBjYW5hcnk=\rx").to_server("").to_client("");
+  CHECK(malformed.error().code == Errc::client_protocol);
+  CHECK(malformed.error().evidence.empty());
+  CHECK(malformed.error().reason.find(kSecret) == std::string::npos);
 }
 
 TEST_CASE("A1 A8 A9 smtp downstream: what comes behind STARTTLS in the clear is left for the leg",
@@ -814,12 +813,6 @@ TEST_CASE("A10 smtp downstream: the forms of STARTTLS", "[proto][smtp][security]
       d.client(command).to_server("").to_client("501 5.5.4 STARTTLS takes no argument\r\n");
       CHECK(d.client_verdict() == Verdict::need_more);
       start_tls(d);
-    }
-    // P5: a bare LF is no end of a line here, nor is what follows it a command.
-    for (const auto* bytes : {"STARTTLS\n", "STARTTLS\nNOOP\n", "NOOP\n", "\n"}) {
-      DownstreamDialogue d{"smtp", role};
-      d.client(bytes).to_server("").to_client("");
-      CHECK(d.error().code == Errc::client_protocol);
     }
   }
 }
