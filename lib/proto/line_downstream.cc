@@ -70,7 +70,13 @@ Result<Step> LineDownstream::from_client(std::string_view input, std::string& to
   Step step;
   // After STARTTLS nothing is read: it is the leg that refuses it.
   while (state_ == State::commands) {
-    const auto line = next_command(input.substr(step.consumed));
+    const auto rest = input.substr(step.consumed);
+    const auto line = next_command(rest);
+    if (!line && commits_early(rest)) {
+      state_ = State::committed;
+      step.verdict = Verdict::relay;
+      break;
+    }
     if (!line) return fail(line.error());
     if (!line->has_value()) break;
     const auto [text, raw] = **line;
@@ -95,6 +101,18 @@ Action LineDownstream::action_for(std::string_view text) {
   if (ascii::iequals(verb, starttls_.command)) return on_starttls(arguments);
   const Command command{verb, arguments, text};
   return is_locked() ? on_command_before_tls(command) : on_command(command);
+}
+
+/// True if `input` begins with a line that is longer than the limit, and whose verb commits. Its
+/// rest need not have come: SASL initial responses of 10 to 90 kB are in use (D9).
+bool LineDownstream::commits_early(std::string_view input) {
+  const auto rules = rules_for(input);
+  if (!is_too_long(input, rules)) return false;
+  const auto head = input.substr(0, rules.limit - 1);
+  auto rest = head;
+  static_cast<void>(take_verb(rest));
+  const bool is_whole_verb = !rest.empty();
+  return is_whole_verb && action_for(head).kind == Action::Kind::commit;
 }
 
 Action LineDownstream::on_starttls(std::string_view arguments) const {

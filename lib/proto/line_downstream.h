@@ -144,6 +144,7 @@ class LineDownstream : public DownstreamRole {
   enum class State : std::uint8_t { greeting, commands, starttls, tls, goodbye, committed, done };
 
   [[nodiscard]] Action action_for(std::string_view text);
+  [[nodiscard]] bool commits_early(std::string_view input);
   [[nodiscard]] Action on_starttls(std::string_view arguments) const;
   [[nodiscard]] Result<> perform(Action action, std::string_view raw, std::string& to_server);
   [[nodiscard]] Result<std::optional<std::size_t>> take_reply_line(std::string_view input,

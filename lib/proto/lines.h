@@ -66,6 +66,10 @@ struct Line {
 /// it. Only lines of the server are given as evidence: a client's line may hold a password.
 [[nodiscard]] Result<std::optional<Line>> next_line(std::string_view input, LineRules rules);
 
+/// True if the first line of `input` is longer than `rules.limit`, and breaks no other rule within
+/// it.
+[[nodiscard]] bool is_too_long(std::string_view input, LineRules rules);
+
 /// Returns the error for input that breaks the rules. `what` completes "server sent ...".
 [[nodiscard]] tl::unexpected<Error> violation(LineRules rules, std::string_view what,
                                               std::string_view input);

@@ -330,7 +330,7 @@ TEST_CASE("P6 P7 P8 pop3 downstream: a malformed command is the client's error, 
   using namespace std::string_view_literals;
   for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls}) {
     for (const auto& command : {std::string("STLS\0\r\n"sv), std::string("ST\rLS\r\n"),
-                                std::string("STLS\r\r\n"), "PASS " + std::string(kMaxLine, 'x')}) {
+                                std::string("STLS\r\r\n"), "NOOP " + std::string(kMaxLine, 'x')}) {
       auto d = greeted(downstream(mode));
       d.client(command).to_server("");
       CHECK(d.error().code == Errc::client_protocol);

@@ -511,6 +511,26 @@ TEST_CASE("A1 A2 A3 A4 A5 every downstream: go-ahead and refusal are the protoco
   }
 }
 
+TEST_CASE("every downstream: D9: a login longer than any line commits by its verb",
+          "[proto][cases]") {
+  for (const auto& talk : kTalks) {
+    const auto login = std::string(talk.commit.substr(0, talk.commit.size() - 2)) + " \"" +
+                       std::string(90'000, 'x');
+    for (const auto mode :
+         {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls, TlsMode::implicit}) {
+      INFO(talk.protocol << int(mode));
+      Greeted d{talk, mode};
+      d.client(login).to_server("").to_client("");
+      if (mode == TlsMode::starttls) {
+        CHECK(d.error().code == Errc::client_protocol);
+        continue;
+      }
+      CHECK(d.client_verdict() == Verdict::relay);
+      CHECK(d.unread_client() == login);
+    }
+  }
+}
+
 TEST_CASE("A10 P5 every downstream: which lines are a STARTTLS", "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     for (const auto mode : kUpgrading) {

@@ -499,7 +499,7 @@ TEST_CASE(
   using namespace std::string_view_literals;
   for (const auto& command :
        {std::string("NOOP\0\r\n"sv), std::string("STAR\rTTLS\r\n"), std::string("NOOP\r\r\n"),
-        "NOOP " + std::string(kMaxLine, 'x'), "AUTH PLAIN " + std::string(12288, 'x')}) {
+        "NOOP " + std::string(kMaxLine, 'x'), "AUTH PLAIN \r" + std::string(12288, 'x')}) {
     DownstreamDialogue d{"smtp", kStarttls};
     d.client(command).to_server("");
     CHECK(d.error().code == Errc::client_protocol);
@@ -922,8 +922,8 @@ TEST_CASE("P8 smtp downstream: AUTH may be 12288 octets long, all else 8192", "[
   DownstreamDialogue refused{"smtp", kTerminate};
   refused.client(line("AUTH PLAIN ", 12288)).to_server("").to_client(kTlsFirst);
 
-  for (const auto& bytes : {line("AUTH PLAIN ", 12289), line("NOOP ", 8193), line("AUTHX ", 8193),
-                            line("NOOP AUTH ", 8193), line("\x01 AUTHENTICATE", 8193),
+  for (const auto& bytes : {line("NOOP ", 8193), line("AUTHX ", 8193), line("NOOP AUTH ", 8193),
+                            line("\x01 AUTHENTICATE", 8193),
                             // Blank so far that its verb is not to be seen where other lines end.
                             std::string(8192, ' ') + "AUTH PLAIN x\r\n"}) {
     DownstreamDialogue d{"smtp", kStarttls};
@@ -931,6 +931,31 @@ TEST_CASE("P8 smtp downstream: AUTH may be 12288 octets long, all else 8192", "[
     CHECK(d.error().code == Errc::client_protocol);
     CHECK(d.error().evidence.empty());
   }
+}
+
+TEST_CASE("smtp downstream: D9: a longer AUTH commits by its verb, unless it is refused",
+          "[proto][smtp]") {
+  const std::string longest = "AUTH PLAIN " + std::string(12288 - 11, 'x');
+  DownstreamDialogue unfinished{"smtp", kStarttls};
+  unfinished.client(longest.substr(0, 12287)).to_server("");
+  CHECK(unfinished.client_verdict() == Verdict::need_more);
+  unfinished.client("x").to_server("");
+  CHECK(unfinished.client_verdict() == Verdict::relay);
+  CHECK(unfinished.unread_client() == longest);
+  check_commits(kStarttls, "AUTH XOAUTH2 " + std::string(90'000, 'x') + "\r\n");
+  check_commits(kStarttls, "X-EXPS NTLM " + std::string(12288, 'x') + "\r\n");
+  check_commits(kStarttls, "MAIL FROM:<" + std::string(kMaxLine, 'x') + ">\r\n");
+
+  auto barred = kStarttls;
+  barred.client_certificate = true;
+  DownstreamDialogue external{"smtp", barred};
+  external.client("AUTH EXTERNAL " + std::string(12288, 'x')).to_server("");
+  CHECK(external.error().code == Errc::client_protocol);
+
+  DownstreamDialogue no_hello{"smtp", kTerminate};
+  start_tls(no_hello);
+  no_hello.client(longest).to_server("");
+  CHECK(no_hello.error().code == Errc::client_protocol);
 }
 
 TEST_CASE("smtp downstream: S6: what the server says unasked before TLS waits for TLS",
