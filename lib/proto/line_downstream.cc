@@ -154,6 +154,13 @@ Result<Step> LineDownstream::from_server(std::string_view input, std::string& to
     step.verdict = end_of_dialogue();
     if (step.verdict != Verdict::need_more) break;
     const auto taken = take_reply_line(input.substr(step.consumed), to_client);
+    if (!taken && state_ == State::committed) {
+      // Answers of our own that wait for the reply's end are lost: inside it they would be worse.
+      give_up_reply(to_client);
+      state_ = State::done;
+      step.verdict = Verdict::relay;
+      break;
+    }
     if (!taken) return fail(taken.error());
     if (!taken->has_value()) break;
     step.consumed += **taken;
@@ -181,7 +188,7 @@ Result<std::optional<std::size_t>> LineDownstream::take_reply_line(std::string_v
     inside_reply_ = true;
     return size;
   }
-  if (*part == ReplyPart::refusal && !is_unasked_) {
+  if (*part == ReplyPart::refusal && !is_unasked_ && state_ != State::committed) {
     if (const auto counted = refusals_.add(); !counted) return fail(counted.error());
   }
   end_reply(to_client);
@@ -209,6 +216,12 @@ void LineDownstream::send_our_replies(std::string& to_client) {
     to_client += expected_.front().words;
     expected_.pop_front();
   }
+}
+
+/// True if every command so far has been answered, and the server is not inside a reply. Before
+/// that no relay starts (G2), nor the client's TLS (A11).
+bool LineDownstream::is_settled() const noexcept {
+  return expected_.empty() && !inside_reply_;
 }
 
 /// Returns the verdict that ends the dialogue, once all replies have passed.

@@ -11,6 +11,9 @@
 //
 // In mode `starttls` the proxy answers everything until the client's TLS is up. The server hears
 // nothing of the client, and what it says meanwhile waits for the client's TLS.
+//
+// After the commit no rule of the prelude ends the session (D4). If the server breaks one in its
+// reply to an earlier command, its direction becomes opaque there, and passes unchanged.
 
 #include <cstdint>
 #include <deque>
@@ -119,6 +122,8 @@ class LineDownstream : public DownstreamRole {
                                                                     LineRules rules) const {
     return next_line(input, rules);
   }
+  /// Appends what `on_reply_line` has held back of the reply at hand, unchanged.
+  virtual void give_up_reply(std::string&) {}
   /// True if the reply at hand has ended before `line`, without the end that was due.
   [[nodiscard]] virtual bool lacks_end(const Line&) const { return false; }
 
@@ -153,8 +158,7 @@ class LineDownstream : public DownstreamRole {
   void end_reply(std::string& to_client);
   void send_our_replies(std::string& to_client);
   [[nodiscard]] Verdict end_of_dialogue() noexcept;
-  /// True if every command so far has been answered, and the server is not inside a reply.
-  [[nodiscard]] bool is_settled() const noexcept { return expected_.empty() && !inside_reply_; }
+  [[nodiscard]] bool is_settled() const noexcept;
 
   RoleSettings settings_;
   const StarttlsWords& starttls_;

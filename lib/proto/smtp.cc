@@ -339,6 +339,7 @@ class SmtpDownstream final : public LineDownstream {
     hello_due_ = true;
     return {};
   }
+  void give_up_reply(std::string& to_client) override { to_client += std::exchange(list_, {}); }
   [[nodiscard]] LineRules rules_for(std::string_view input) const noexcept override;
 
   [[nodiscard]] bool must_say_hello(std::string_view verb) const noexcept;

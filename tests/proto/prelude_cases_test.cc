@@ -923,6 +923,45 @@ TEST_CASE("every downstream: S6: what the server says unasked before TLS waits f
   }
 }
 
+TEST_CASE("every downstream: D4: after the commit no rule of the prelude ends the session",
+          "[proto][cases]") {
+  for (const auto& talk : kTalks) {
+    if (talk.protocol == "imap") continue;  // any line may be a response there: imap_test.cc
+    for (const auto& line :
+         {"what is no reply\r\n"s, "\0\r\n"s, "\r\r\n"s, "\r\n"s, std::string(2 * kMaxLine, 'x')}) {
+      INFO(talk.protocol << ' ' << ascii::escape(line, 20));
+      const auto whole = together({line, talk.answer});
+      Greeted d{talk, TlsMode::none};
+      d.client(together({talk.command, talk.commit})).to_server(talk.command);
+      d.server(whole).to_client("");
+      CHECK(d.server_verdict() == Verdict::relay);
+      CHECK(d.unread_server() == whole);
+    }
+  }
+}
+
+TEST_CASE("every downstream: D4: refusals of the server do not count after the commit",
+          "[proto][cases]") {
+  for (const auto& talk : kTalks) {
+    INFO(talk.protocol);
+    Greeted d{talk, TlsMode::none};
+    const auto refusal = talk.protocol == "imap" ? "b BAD no\r\n"s
+                         : talk.protocol == "smtp" || talk.protocol == "lmtp"
+                             ? "500 no\r\n"s
+                             : std::string(talk.refusal);
+    std::string commands;
+    std::string refusals;
+    for (int i = 0; i < 25; ++i) {
+      commands += talk.command;
+      refusals += refusal;
+    }
+    d.client(commands + std::string(talk.commit)).to_server(commands);
+    d.server(refusals + std::string(talk.answer)).to_client(refusals);
+    CHECK(d.server_verdict() == Verdict::relay);
+    CHECK(d.unread_server() == talk.answer);
+  }
+}
+
 // ---------------------------------------------------------------- capability lists
 
 TEST_CASE("K1 K12 G15 every list: STARTTLS and XCLIENT go where they have no place",

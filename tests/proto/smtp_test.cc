@@ -600,6 +600,24 @@ TEST_CASE("P8 smtp downstream: a reply is held to 64 KiB, edited or not", "[prot
   }
 }
 
+TEST_CASE("smtp downstream: D4: after the commit a list that breaks a limit passes unchanged",
+          "[proto][smtp]") {
+  constexpr std::string_view kBegun = "250-mx\r\n250-STARTTLS\r\n";
+  const std::string line = "250-" + std::string(4000, 'x') + "\r\n";
+  std::string endless(kBegun);
+  while (endless.size() <= kMaxReply) endless += line;
+  for (const auto& [list, rest] :
+       {std::pair{std::string(kBegun), "250-" + std::string(kMaxLine, 'x')},
+        std::pair{std::string(kBegun), std::string("550 x\r\n250 ok\r\n")},
+        std::pair{endless.substr(0, endless.size() - line.size()), line + "250 SIZE\r\n"}}) {
+    DownstreamDialogue d{"smtp", kStarttls};
+    d.client("EHLO a\r\nMAIL FROM:<a@b>\r\n").to_server("EHLO a\r\n");
+    d.server(list + rest).to_client(list);
+    CHECK(d.server_verdict() == Verdict::relay);
+    CHECK(d.unread_server() == rest);
+  }
+}
+
 TEST_CASE("P8 smtp downstream: the limit is a reply's, not the session's", "[proto][smtp]") {
   DownstreamDialogue d{"smtp", kStarttls};
   const std::string reply = "214-" + std::string(8000, 'x') + "\r\n214 end\r\n";
