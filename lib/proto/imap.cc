@@ -26,9 +26,6 @@ using namespace imap;
 /// them.
 constexpr std::size_t kMaxSwallowed = 4096;
 
-/// Lines of a client, in every mode: old devices and probes end them with a bare LF (D13).
-constexpr LineRules kClientLines{.end = LineEnd::crlf_or_lf, .violation = Errc::client_protocol};
-
 /// Asks the client for a literal of an ID.
 constexpr std::string_view kContinuation = "+ Ready for literal data\r\n";
 
@@ -192,7 +189,7 @@ Result<Step> ImapDownstream::from_client(std::string_view input, std::string& to
       step.consumed += size;
       continue;
     }
-    const auto line = next_line(rest, kClientLines);
+    const auto line = next_line(rest, kClientRules);
     if (!line) {
       if (!is_long_login(rest)) return fail(line.error());
       step.verdict = commit(rest.substr(0, rest.find(' ')));
@@ -294,7 +291,7 @@ bool ImapDownstream::is_filtered_id(const Command& command) const noexcept {
 Result<std::size_t> ImapDownstream::on_id(std::string_view input, const Command& command,
                                           std::string& to_client, std::string& to_server) {
   const auto head = static_cast<std::size_t>(command.arguments.data() - input.data());
-  auto rules = kClientLines;
+  auto rules = kClientRules;
   rules.limit -= head;
   const auto id = read_id(input.substr(head), rules);
   continuations_due_ += id.continuations - std::exchange(continuations_seen_, id.continuations);
@@ -379,10 +376,8 @@ bool ImapDownstream::commits(const Command& command) const noexcept {
 /// True if `input` begins with a line that is longer than the limit, and whose verb commits: SASL
 /// initial responses of 10 to 90 kB are in use (D9).
 bool ImapDownstream::is_long_login(std::string_view input) const noexcept {
-  if (state_ != State::commands || refusal_) return false;
-  const auto head = input.substr(0, kMaxLine - 1);
-  const auto line = next_line(head, kClientLines);
-  if (input.size() < kMaxLine || !line || line->has_value()) return false;  // another violation
+  if (state_ != State::commands || refusal_ || !is_too_long(input, kClientRules)) return false;
+  const auto head = input.substr(0, kMaxLine);
   const Command command({.text = head, .raw = head});
   return is_tag(command.tag) && is_atom(command.verb) && commits_by_verb(command) &&
          !is_barred(command);
