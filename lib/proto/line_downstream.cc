@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "lib/base/ascii.h"
+#include "lib/proto/clear_port.h"
 
 namespace starttls::proto {
 namespace {
@@ -71,6 +72,7 @@ Result<Step> LineDownstream::from_client(std::string_view input, std::string& to
   // After STARTTLS nothing is read: it is the leg that refuses it.
   while (state_ == State::commands) {
     const auto rest = input.substr(step.consumed);
+    if (!heard_client_ && !secure_ && begins_with_tls(rest)) return fail(tls_on_clear_port());
     const auto line = next_command(rest);
     if (!line && commits_early(rest)) {
       state_ = State::committed;
@@ -89,6 +91,7 @@ Result<Step> LineDownstream::from_client(std::string_view input, std::string& to
     const auto done = perform(std::move(action), raw, to_server);
     if (!done) return fail(done.error());
     step.consumed += raw.size();
+    heard_client_ = true;
     send_our_replies(to_client);
     step.verdict = end_of_dialogue();
   }

@@ -165,6 +165,7 @@ class LineDownstream : public DownstreamRole {
   LineRules server_rules_;
   State state_ = State::greeting;
   bool secure_;
+  bool heard_client_ = false;    ///< a command has come
   std::deque<Action> expected_;  ///< replies that the client waits for, in their order
   RefusalMeter refusals_;
 

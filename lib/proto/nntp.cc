@@ -13,10 +13,11 @@ namespace {
 /// Three digits of which the first is 1 to 5, then a space or the end of the line (RFC 3977 §3.2).
 std::optional<Status> read_code(std::string_view line) {
   const auto word = ascii::first_word(line);
-  if (word.size() != 3 || !ascii::parse_number(word)) return std::nullopt;
+  const auto code = ascii::parse_number(word);
+  if (word.size() != 3 || !code) return std::nullopt;
   if (word.front() < '1' || word.front() > '5') return std::nullopt;
   const auto text = line.size() > word.size() ? line.substr(word.size() + 1) : std::string_view{};
-  return Status{word, text, word.front() >= '4'};
+  return Status{word, text, word.front() >= '4', refuses_command(*code)};
 }
 
 constexpr std::string_view kMayPost = "200";

@@ -15,7 +15,8 @@ std::optional<Status> read_indicator(std::string_view line) {
   const auto word = ascii::first_word(line);
   if (word != "+OK" && word != "-ERR") return std::nullopt;
   const auto text = line.size() > word.size() ? line.substr(word.size() + 1) : std::string_view{};
-  return Status{word, text, word == "-ERR"};
+  const bool refusal = word == "-ERR";
+  return Status{word, text, refusal, refusal};
 }
 
 constexpr std::string_view kPositive[] = {"+OK"};

@@ -221,6 +221,11 @@ struct Filter {
   bool external;    ///< our own certificate would speak for any client (RFC 4422 appendix A)
 };
 
+/// True for AUTH and for Exchange's name of it (D10).
+bool logs_in(std::string_view verb) noexcept {
+  return is_any_of(verb, {"AUTH", "X-EXPS"});
+}
+
 /// Returns a line of the list as the client may see it, or nothing if it must not see it.
 std::optional<std::string> filter_extension(std::string_view text, const Filter& filter) {
   auto rest = text;
@@ -230,14 +235,13 @@ std::optional<std::string> filter_extension(std::string_view text, const Filter&
   if (is_any_of(keyword, {"PIPECONNECT", "PIPE_CONNECT", "X_PIPE_CONNECT"})) return std::nullopt;
   if (filter.requiretls && ascii::iequals(keyword, "REQUIRETLS")) return std::nullopt;
 
-  // Exchange's TLS and login under names of its own (D10).
-  if (is_any_of(keyword, {"X-ANONYMOUSTLS", "X-EXPS"})) return std::nullopt;
+  // Exchange's TLS under a name of its own (D10).
+  if (ascii::iequals(keyword, "X-ANONYMOUSTLS")) return std::nullopt;
 
   // "AUTH=" is how servers repeat the list for clients older than RFC 2554.
-  constexpr std::string_view kAuth = "AUTH";
-  const bool legacy = ascii::istarts_with(keyword, "AUTH=");
-  if (!legacy && !ascii::iequals(keyword, kAuth)) return std::string(text);
-  const auto head_end = static_cast<std::size_t>(keyword.data() - text.data()) + kAuth.size() + 1;
+  const auto name = keyword.substr(0, keyword.find('='));
+  if (!logs_in(name)) return std::string(text);
+  const auto head_end = static_cast<std::size_t>(name.data() - text.data()) + name.size() + 1;
   const auto head = text.substr(0, head_end);
   const auto mechanisms = filter_mechanisms(text.substr(head.size()), filter.external);
   if (!mechanisms) return std::string(text);
@@ -297,23 +301,12 @@ constexpr StarttlsWords kStarttls{
     .has_argument = "501 5.5.4 STARTTLS takes no argument\r\n",
 };
 
-/// True for AUTH and for Exchange's name of it (D10).
-bool logs_in(std::string_view verb) noexcept {
-  return is_any_of(verb, {"AUTH", "X-EXPS"});
-}
-
-/// True if the relay starts with this command: a login, TLS of another name (Exchange), the three
-/// old ways to begin a mail beside MAIL (RFC 821 §4.1.1, D11), and BDAT (RFC 3030), because the
-/// bytes after it are no lines. Before MAIL the server refuses BDAT anyway.
+/// True if the relay starts with this command: a login; TLS of another name (Exchange, D10); MAIL
+/// and the three old ways to begin a mail (RFC 821 §4.1.1, D11); BDAT, because the bytes after it
+/// are no lines (RFC 3030); and the commands that begin a delivery in the other direction.
 bool commits(std::string_view verb) noexcept {
-  return logs_in(verb) ||
-         is_any_of(verb, {"MAIL", "SAML", "SEND", "SOML", "BDAT", "X-ANONYMOUSTLS"});
-}
-
-/// True if the reply says that the server does not take such a command. Other refusals, such as 550
-/// for a VRFY, are answers to a good command (D12).
-bool refuses_command(unsigned code) noexcept {
-  return (code >= 500 && code <= 504) || code == 530;
+  return logs_in(verb) || is_any_of(verb, {"MAIL", "SAML", "SEND", "SOML", "BDAT", "X-ANONYMOUSTLS",
+                                           "TURN", "ETRN", "ATRN"});
 }
 
 bool asks_for_list(std::string_view verb) noexcept {

@@ -93,7 +93,7 @@ Result<LineDownstream::ReplyPart> StatusDownstream::on_reply_line(const Line& li
   const auto status = dialect_.read_status(line.text);
   if (!status) return fail(Errc::protocol, "server sent no reply", peer_words(line.text));
   to_client += line.raw;
-  if (status->refusal) return ReplyPart::refusal;
+  if (status->refuses_command) return ReplyPart::refusal;
   const bool for_list = edits_list() || asked() == Action::Kind::list;
   return for_list && contains(dialect_.lists, status->word) ? ReplyPart::more : ReplyPart::last;
 }

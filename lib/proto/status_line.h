@@ -21,6 +21,7 @@ struct Status {
   std::string_view word;  ///< "+OK", "-ERR", "382"
   std::string_view text;  ///< after the one space that follows it
   bool refusal;
+  bool refuses_command;  ///< it counts as an error of the client
 };
 
 /// Where one such protocol differs from another.

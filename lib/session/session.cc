@@ -10,8 +10,9 @@ namespace {
 
 /// Of the client or our own: no server has to do with it, even one that we talk to at that moment.
 bool is_no_servers(Errc code) noexcept {
-  return code == Errc::client_protocol || code == Errc::too_many_errors || code == Errc::limit ||
-         code == Errc::not_allowed || code == Errc::draining;
+  return code == Errc::client_protocol || code == Errc::too_many_errors ||
+         code == Errc::tls_on_clear_port || code == Errc::limit || code == Errc::not_allowed ||
+         code == Errc::draining;
 }
 
 /// How often we look whether the kernel has delivered what a reset would destroy.

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "lib/proto/clear_port.h"
 #include "lib/session/policy.h"
 #include "lib/session/upstream/proxy_header.h"
 #include "lib/session/session.h"
@@ -176,6 +177,11 @@ void Session::go_on_with(UpstreamConnection opened) {
 }
 
 void Session::greet_client(const UpstreamConnection& opened) {
+  // Such a client understands no greeting (D7).
+  if (!client_.secured() && proto::begins_with_tls(client_.input())) {
+    fail(proto::tls_on_clear_port());
+    return;
+  }
   greeted_at_ = net::Loop::precise_now();
   client_.limit_input(Leg::kMaxInput);
   env_.metrics.prelude_ended(greeted_at_ - born_at_);

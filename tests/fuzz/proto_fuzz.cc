@@ -52,6 +52,10 @@ struct Oracle {
   std::string_view rewritten = {};             ///< the verb whose lines the role writes anew
 };
 
+const std::vector<std::string_view> kSmtpCommits = {
+    "AUTH", "X-EXPS", "X-ANONYMOUSTLS", "MAIL", "SAML", "SEND",
+    "SOML", "BDAT",   "TURN",           "ETRN", "ATRN"};
+
 const Oracle* oracle_for(std::string_view protocol) {
   static const std::vector<Oracle> kOracles = {
       {.protocol = "smtp",
@@ -60,7 +64,7 @@ const Oracle* oracle_for(std::string_view protocol) {
        .go_ahead = "220",
        .statuses = {"220 "},
        .greetings = {"220 mx.example ESMTP\r\n"},
-       .commits = {"AUTH", "X-EXPS", "X-ANONYMOUSTLS", "MAIL", "SAML", "SEND", "SOML", "BDAT"},
+       .commits = kSmtpCommits,
        .never_passed = {"STARTTLS", "XCLIENT", "XFORWARD"},
        .login = {"AUTH", "X-EXPS"}},
       {.protocol = "lmtp",
@@ -69,7 +73,7 @@ const Oracle* oracle_for(std::string_view protocol) {
        .go_ahead = "220",
        .statuses = {"220 "},
        .greetings = {"220 mx.example LMTP\r\n"},
-       .commits = {"AUTH", "X-EXPS", "X-ANONYMOUSTLS", "MAIL", "SAML", "SEND", "SOML", "BDAT"},
+       .commits = kSmtpCommits,
        .never_passed = {"STARTTLS", "XCLIENT", "XFORWARD"},
        .login = {"AUTH", "X-EXPS"}},
       {.protocol = "imap",

@@ -302,7 +302,9 @@ TEST_CASE("P20 nntp downstream: twenty refusals end the session, ours or the ser
   CHECK(ours.error().code == Errc::too_many_errors);
 
   auto servers = greeted(downstream(TlsMode::none));
-  for (int i = 0; i < 20; ++i) servers.client("DATE\r\n").server(i % 2 ? "480 a\r\n" : "502 a\r\n");
+  for (int i = 0; i < 25; ++i) servers.client("DATE\r\n").server("480 a\r\n");
+  CHECK(!servers.failed());  // a good command that failed
+  for (int i = 0; i < 20; ++i) servers.client("DATE\r\n").server(i % 2 ? "500 a\r\n" : "502 a\r\n");
   CHECK(servers.error().code == Errc::too_many_errors);
 }
 

@@ -511,6 +511,30 @@ TEST_CASE("A1 A2 A3 A4 A5 every downstream: go-ahead and refusal are the protoco
   }
 }
 
+TEST_CASE("every downstream: D7: a client that begins with TLS is recognised by its first bytes",
+          "[proto][cases]") {
+  for (const auto& talk : kTalks) {
+    if (talk.protocol == "imap") continue;  // its role does not look yet
+    for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls}) {
+      INFO(talk.protocol << int(mode));
+      Greeted d{talk, mode};
+      d.client(kClientHello).to_server("").to_client("");
+      CHECK(d.error().code == Errc::tls_on_clear_port);
+      CHECK(d.error().reason ==
+            "client began with TLS; this listener is for clear text / STARTTLS");
+      Greeted later{talk, mode};
+      later.client(together({talk.capabilities, kClientHello}));
+      CHECK(later.error().code == Errc::client_protocol);
+      Greeted other{talk, mode};
+      other.client("\x16\r\n");
+      CHECK(!other.failed());
+    }
+    Greeted implicit{talk, TlsMode::implicit};
+    implicit.client(kClientHello).to_server("");
+    CHECK(implicit.error().code == Errc::client_protocol);
+  }
+}
+
 TEST_CASE("every downstream: D9: a login longer than any line commits by its verb",
           "[proto][cases]") {
   for (const auto& talk : kTalks) {

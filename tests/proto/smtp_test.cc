@@ -1194,11 +1194,25 @@ TEST_CASE("K7 smtp: EXTERNAL is neither offered nor taken where our own certific
   check_commits(role, "AUTH PLAIN EXTERNAL\r\n");
 }
 
-TEST_CASE("smtp downstream: D10: Exchange's own names of TLS and AUTH are not offered",
+TEST_CASE("smtp downstream: D10: Exchange's own TLS is not offered, its AUTH is edited",
           "[proto][smtp]") {
   CHECK(list_for_client("250-mx\r\n250-X-ANONYMOUSTLS\r\n250-AUTH NTLM\r\n"
-                        "250-x-exps GSSAPI NTLM\r\n250 X-EXPSX\r\n") ==
-        "250-mx\r\n250-AUTH NTLM\r\n250 X-EXPSX\r\n");
+                        "250-x-exps GSSAPI NTLM X-PLUS\r\n250-X-EXPS=LOGIN X-PLUS\r\n"
+                        "250-X-EXPS X-PLUS\r\n250 X-EXPSX\r\n") ==
+        "250-mx\r\n250-AUTH NTLM\r\n250-x-exps GSSAPI NTLM\r\n250-X-EXPS=LOGIN\r\n"
+        "250 X-EXPSX\r\n");
+  auto role = kStarttls;
+  role.client_certificate = true;
+  CHECK(list_for_client("250-mx\r\n250 X-EXPS EXTERNAL NTLM\r\n", role) ==
+        "250-mx\r\n250 X-EXPS NTLM\r\n");
+  check_refused(role, "X-EXPS EXTERNAL\r\n", "504 5.5.4 Mechanism not available\r\n");
+}
+
+TEST_CASE("smtp downstream: TURN, ETRN and ATRN commit", "[proto][smtp]") {
+  for (const auto* command : {"TURN\r\n", "etrn example.org\r\n", "ATRN example.org\r\n"}) {
+    check_commits(kStarttls, command);
+  }
+  check_passed(kStarttls, "RETURN\r\n");
 }
 
 TEST_CASE("K12 smtp: XCLIENT, XFORWARD and PIPECONNECT are not offered, and not taken",
