@@ -216,7 +216,7 @@ bool may_hold_literal(std::string_view text) noexcept {
   return text.find('\n') != std::string_view::npos || ascii::trim(text).ends_with('}');
 }
 
-constexpr StarttlsWords kStarttls{
+constexpr StarttlsWords kSieveStarttls{
     .command = "STARTTLS",
     .go_ahead = "OK \"Begin TLS negotiation now\"\r\n",
     .injected = "NO \"STARTTLS must be the last command\"\r\n",
@@ -231,7 +231,8 @@ class SieveDownstream final : public LineDownstream {
   using Kind = Action::Kind;
 
  public:
-  explicit SieveDownstream(const RoleSettings& settings) : LineDownstream(settings, kStarttls) {}
+  explicit SieveDownstream(const RoleSettings& settings)
+      : LineDownstream(settings, kSieveStarttls) {}
 
  private:
   [[nodiscard]] Action on_command(const Command& command) override;
@@ -267,7 +268,8 @@ Result<std::optional<Line>> SieveDownstream::next_command(std::string_view input
   auto line = is_locked() ? next_whole_line(input, kClientRules) : next_line(input, kClientRules);
   if (!line || !line->has_value()) return line;
   auto rest = (*line)->text;
-  if (ascii::iequals(take_sieve_verb(rest), kStarttls.command) && may_hold_literal((*line)->text)) {
+  if (ascii::iequals(take_sieve_verb(rest), kSieveStarttls.command) &&
+      may_hold_literal((*line)->text)) {
     // What follows such a line is no command, and not for the server.
     return fail(Errc::client_protocol, "client sent STARTTLS with a literal");
   }

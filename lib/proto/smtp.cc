@@ -292,7 +292,7 @@ std::string filter_list(std::string_view list, const Filter& filter, bool offer_
 
 // ---------------------------------------------------------------- downstream
 
-constexpr StarttlsWords kStarttls{
+constexpr StarttlsWords kSmtpStarttls{
     .command = "STARTTLS",
     .go_ahead = "220 2.0.0 Ready to start TLS\r\n",
     .injected = "503 5.5.1 STARTTLS must be last\r\n",
@@ -322,7 +322,7 @@ class SmtpDownstream final : public LineDownstream {
   using Kind = Action::Kind;
 
  public:
-  explicit SmtpDownstream(const RoleSettings& settings) : LineDownstream(settings, kStarttls) {}
+  explicit SmtpDownstream(const RoleSettings& settings) : LineDownstream(settings, kSmtpStarttls) {}
 
  private:
   [[nodiscard]] Action on_command(const Command& command) override;
