@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lib/base/ascii.h"
+#include "lib/proto/clear_port.h"
 #include "lib/proto/edits.h"
 #include "lib/proto/imap_id.h"
 #include "lib/proto/imap_responses.h"
@@ -130,6 +131,7 @@ class ImapDownstream final : public DownstreamRole {
   RoleSettings settings_;
   ResponseReader responses_;
   State state_ = State::greeting;
+  bool heard_client_ = false;      ///< a command has come
   bool secured_ = false;           ///< the client's STARTTLS is done
   bool preauthenticated_ = false;  ///< the server greeted with PREAUTH: there is no login to watch
   RefusalMeter refusals_;
@@ -182,6 +184,11 @@ Result<Step> ImapDownstream::from_client(std::string_view input, std::string& to
   // After STARTTLS nothing is read.
   while (step.verdict == Verdict::need_more && state_ != State::starttls) {
     const auto rest = input.substr(step.consumed);
+    heard_client_ |= step.consumed > 0;
+    const bool clear = settings_.downstream != TlsMode::implicit && !secured_;
+    if (clear && !heard_client_ && begins_with_tls(rest)) {
+      return fail(tls_on_clear_port());
+    }
     if (literal_left_ > 0) {
       if (rest.empty()) break;
       const auto size = std::min(rest.size(), literal_left_);
