@@ -1,5 +1,3 @@
-#include "lib/proto/imap.h"
-
 #include <algorithm>
 #include <cassert>
 #include <cstdint>
@@ -15,7 +13,9 @@
 #include "lib/proto/imap_id.h"
 #include "lib/proto/imap_responses.h"
 #include "lib/proto/imap_syntax.h"
+#include "lib/proto/imap_upstream.h"
 #include "lib/proto/lines.h"
+#include "lib/proto/parts.h"
 #include "lib/proto/words.h"
 
 namespace starttls::proto {
@@ -507,10 +507,26 @@ std::string ImapDownstream::edit(std::string_view raw) const {
   return line.replace(list_at, list->size(), kept);
 }
 
+// RFC 9051 §7.1.5: BYE ends the session, whenever. RFC 5530 §3: UNAVAILABLE is temporary, CLIENTBUG
+// says whose error it is.
+constexpr std::string_view kImapFailure = "* BYE [UNAVAILABLE] ";
+constexpr Parts::Words kImapWords{
+    .unavailable = kImapFailure,
+    .refused = kImapFailure,
+    .policy = kImapFailure,
+    .certificate = kImapFailure,
+    .client_protocol = "* BYE [CLIENTBUG] ",
+};
+
 }  // namespace
 
-std::unique_ptr<DownstreamRole> imap_downstream(const RoleSettings& settings) {
-  return std::make_unique<ImapDownstream>(settings);
+Parts parts::imap() {
+  return {.words = kImapWords,
+          .capabilities = {.command = kImapCapabilityCommand,
+                           .goodbye = kImapGoodbye,
+                           .complete = is_whole_imap_reply},
+          .upstream = imap_upstream,
+          .downstream = make_role<DownstreamRole, ImapDownstream>};
 }
 
 }  // namespace starttls::proto
