@@ -396,7 +396,7 @@ void Probe::accept() {
   leg_->write(std::string(query_.goodbye) + "\r\n");
   stage_ = Stage::goodbye;
   quiet_.stop();
-  deadline_.start(session::Session::kLinger);
+  deadline_.start(session::ClosePolicy::kLinger);
   leg_->finish();
 }
 

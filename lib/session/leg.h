@@ -31,7 +31,7 @@
 
 #include "lib/base/error.h"
 #include "lib/net/stream.h"
-#include "lib/session/relay.h"
+#include "lib/session/endpoint.h"
 #include "lib/tls/engine.h"
 
 namespace starttls::session {
@@ -72,7 +72,7 @@ class LegEvents {
   ~LegEvents() = default;
 };
 
-class Leg final : public Endpoint, net::StreamEvents {
+class Leg final : public DialogueEndpoint, net::StreamEvents {
  public:
   /// Clear text or plaintext that may wait for a role; then the peer is not read.
   static constexpr std::size_t kMaxInput = 64UL * 1024;
@@ -93,14 +93,14 @@ class Leg final : public Endpoint, net::StreamEvents {
   /// Begins to read, into `input()`.
   void start();
 
-  [[nodiscard]] std::string_view input() const noexcept { return input_.view(); }
+  [[nodiscard]] std::string_view input() const noexcept override { return input_.view(); }
   /// Inside `on_leg_input`: the end of `input()` that has just come.
   [[nodiscard]] std::string_view news() const noexcept {
     return input_.view().substr(input_.size() - news_size_);
   }
   /// Drops the first `bytes` of `input()`. Does nothing after `finish`: a write between looking at
   /// the input and this call may have failed and ended the leg.
-  void consume(std::size_t bytes);
+  void consume(std::size_t bytes) override;
   /// How much `input()` may hold before the peer is not read any more: `kMaxInput` at first. Under
   /// TLS a whole record may come on top.
   void limit_input(std::size_t bytes);
@@ -128,11 +128,11 @@ class Leg final : public Endpoint, net::StreamEvents {
   void reset() noexcept { stream_->reset(); }
 
   /// The handshake was completed, whatever came after it.
-  [[nodiscard]] bool secured() const noexcept {
+  [[nodiscard]] bool secured() const noexcept override {
     return engine_ != nullptr && engine_->established();
   }
   /// What is written goes out: not during a handshake, nor after one that failed.
-  [[nodiscard]] bool writable() const noexcept {
+  [[nodiscard]] bool writable() const noexcept override {
     return security_ == Security::clear || (security_ == Security::secured && !write_ended_);
   }
   /// After `finish`: both directions are over.

@@ -22,22 +22,10 @@
 #include <cstdint>
 #include <span>
 
+#include "lib/base/side.h"
+#include "lib/session/endpoint.h"
+
 namespace starttls::session {
-
-/// What a pipe needs of a leg.
-class Endpoint {
- public:
-  virtual void write(std::span<const std::byte> plaintext) = 0;
-  /// Octets that wait for the kernel.
-  [[nodiscard]] virtual std::size_t queued() const noexcept = 0;
-  virtual void pause_reading() noexcept = 0;
-  virtual void resume_reading() = 0;
-  /// Our direction ends, behind all that is queued.
-  virtual void end_write() = 0;
-
- protected:
-  ~Endpoint() = default;
-};
 
 /// One direction of the relay: what is read from `from` is written to `to`.
 class Pipe {
@@ -71,6 +59,35 @@ class Pipe {
   std::byte last_{};
   State state_ = State::open;
   bool paused_ = false;
+};
+
+/// Both directions between a client and its server.
+class Relay {
+ public:
+  Relay(Endpoint& client, Endpoint& server) noexcept
+      : to_server_(client, server), to_client_(server, client) {}
+
+  /// The pipe that reads from the leg of `side`.
+  [[nodiscard]] Pipe& from(Side side) noexcept {
+    return side == Side::downstream ? to_server_ : to_client_;
+  }
+  /// The pipe that writes to the leg of `side`.
+  [[nodiscard]] Pipe& to(Side side) noexcept {
+    return side == Side::downstream ? to_client_ : to_server_;
+  }
+  [[nodiscard]] bool server_has_ended() const noexcept { return to_client_.finished(); }
+  [[nodiscard]] bool finished() const noexcept {
+    return to_server_.finished() && to_client_.finished();
+  }
+  /// From here on the pipes alone say when the legs read.
+  void begin() {
+    to_server_.begin();
+    to_client_.begin();
+  }
+
+ private:
+  Pipe to_server_;
+  Pipe to_client_;
 };
 
 }  // namespace starttls::session

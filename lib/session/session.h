@@ -2,145 +2,85 @@
 
 // Theory of operation.
 //
-// A session is one client connection and its server connection, from accept until both are closed,
-// and the only place where the two legs meet. Every session goes through the same phases, in one
-// order:
+// A session is one client connection and its server connection, from accept until both are closed.
+// It conducts parts that know nothing of each other:
+//
+//   Admission        is this client served? (client/admission.h)
+//   ClientHandshake  TLS with the client (client/handshake.h)
+//   ServerLink       the server's leg, once it may be trusted (upstream/link.h)
+//   Dialogue         the protocol's downstream role between the two legs (dialogue.h)
+//   Relay            a pipe for each direction (relay.h)
+//   ClosePolicy      how long to wait for an end (close_policy.h)
+//   SessionRecord    what the log and the admin page say (session_record.h)
+//
+// Every session goes through the same phases, in one order:
 //
 //   proxy_header          a balancer says who its client is, before all else
 //   downstream_handshake  implicit TLS with the client
 //   connecting            reach the server, one configured address after the other
-//   upstream_handshake    TLS, from the first octet or after STARTTLS
+//   upstream_handshake    TLS, from the first byte or after STARTTLS
 //   upstream_prelude      greeting and STARTTLS, conducted by the protocol's upstream role
-//   dialogue              the client is greeted; the downstream role stands between the streams
+//   dialogue              the client is greeted; the downstream role works between the legs
 //   downstream_starttls   the client has said STARTTLS: its handshake; then dialogue again
-//   relay                 the client has committed: octets pass unseen
+//   relay                 the client has committed: bytes pass unseen
 //   finishing             last words, FIN, and at most two seconds for the peers' FIN
 //   ended                 reported once, erased by the owner
 //
-// Where a warm connection is at hand the upstream phases are behind us, and the client is greeted
-// at once.
+// If a warm connection is ready, the upstream phases are over before they begin. If the client
+// starts TLS after it has talked to the server in the clear, the session goes back to `connecting`:
+// nothing that somebody said in the client's name may outlive the clear text, so the server gets a
+// fresh connection, which also has not heard a hello yet.
 //
-// The client hears nothing before the server is trusted, and what it says meanwhile waits, bounded,
-// in its leg. The upstream phases, deadlines included, are an UpstreamOpener's work: what fails
-// there moves on to the next configured address under the same policy; the last failure is told in
-// the client's own protocol.
+// The client hears nothing before the server is trusted, and its early bytes wait, bounded, in its
+// leg. If an address fails, the next one is tried under the same policy; the last failure reaches
+// the client in its own protocol.
 //
-// After every event one function decides what is next, and `enter` is the only way to change the
-// phase: it logs the transition and sets the deadline. Nothing here is destroyed from inside its
-// own call: an ended session is reported to its owner, which erases it from the loop.
+// `enter` is the only way to change the phase. phase.h says how long each may take, and what
+// happens then. Nothing here is destroyed from inside its own call: an ended session is reported to
+// its owner, which erases it from the loop.
 
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "lib/base/log.h"
 #include "lib/base/side.h"
-#include "lib/metrics/metrics.h"
-#include "lib/metrics/outcome.h"
 #include "lib/net/timer.h"
-#include "lib/session/client/identity.h"
-#include "lib/session/client/table.h"
+#include "lib/session/client/admission.h"
+#include "lib/session/client/handshake.h"
+#include "lib/session/close_policy.h"
+#include "lib/session/context.h"
+#include "lib/session/dialogue.h"
 #include "lib/session/leg.h"
+#include "lib/session/phase.h"
 #include "lib/session/relay.h"
 #include "lib/session/service.h"
-#include "lib/session/upstream/opener.h"
+#include "lib/session/session_record.h"
+#include "lib/session/upstream/link.h"
 
 namespace starttls::session {
 
-class Session;
-
-/// What a session is doing, for whoever asks. Texts are as in its lines of the log.
-struct SessionStatus {
-  std::string session;
-  std::string service;
-  std::string client;
-  std::string server;          ///< "" before one was reached
-  std::string downstream_tls;  ///< "TLSv1.3", or "none"
-  std::string upstream_tls;
-  std::string phase;
-  std::string state;  ///< what it waits for, in its protocol's words
-  std::chrono::nanoseconds age{};
-  std::uint64_t bytes_to_server = 0;
-  std::uint64_t bytes_to_client = 0;
-};
-
-/// Whoever holds sessions: a worker.
-class SessionOwner {
- public:
-  /// Called once. The session must be erased later, from the loop, not inside this call.
-  virtual void on_session_ended(Session& session) = 0;
-  /// Called at most once, before that: the client is not served, and has been told. False: there
-  /// are too many such, and it ends without waiting for the client's FIN.
-  [[nodiscard]] virtual bool may_linger(Session& session) = 0;
-  /// A connection to the service's server that is ready, if one is kept; it tells `events`.
-  [[nodiscard]] virtual std::optional<UpstreamConnection> take_warm(const Service& service,
-                                                                    LegEvents& events) = 0;
-
- protected:
-  ~SessionOwner() = default;
-};
-
-struct SessionContext {
-  net::Loop& loop;
-  net::Resolver& resolver;
-  log::Logger& log;
-  SessionOwner& owner;
-  LoopGuard& loop_guard;
-  ClientTable& clients;
-  metrics::Tally& metrics;  ///< this worker's, of the service
-};
-
 /// Lives on its worker's thread.
-class Session final : LegEvents, OpenerEvents {
+class Session final : LegEvents, LinkEvents {
  public:
-  /// How long both peers may take to answer our FIN.
-  static constexpr std::chrono::seconds kLinger{2};
-
-  /// Takes a connected client. `peer` is where it was accepted from, `id` stands in every line
-  /// about the session.
-  Session(SessionContext environment, std::shared_ptr<const Service> service,
-          net::Stream::Ptr client, const net::SocketAddress& peer, std::string id);
+  /// Takes a connected client. `peer` is where it was accepted from, `id` is in every line about
+  /// the session.
+  Session(SessionContext context, std::shared_ptr<const Service> service, net::Stream::Ptr client,
+          const net::SocketAddress& peer, std::string id);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
   void start();
   /// Instead of `start`: tells the client why it is not served (limit, not_allowed, draining).
   void refuse(const Error& error);
-  /// The time to drain is over: last words where the protocol allows them, else the end.
+  /// The time to drain is over: sends last words if the protocol allows them, and ends.
   void stop();
 
   [[nodiscard]] SessionStatus status() const;
 
  private:
-  enum class Phase : std::uint8_t {
-    accepted,
-    proxy_header,
-    downstream_handshake,
-    connecting,
-    upstream_handshake,
-    upstream_prelude,
-    dialogue,
-    downstream_starttls,
-    relay,
-    finishing,
-    ended,
-  };
-  static constexpr std::string_view kPhaseNames[] = {"accepted",
-                                                     "proxy_header",
-                                                     "downstream_handshake",
-                                                     "connecting",
-                                                     "upstream_handshake",
-                                                     "upstream_prelude",
-                                                     "dialogue",
-                                                     "downstream_starttls",
-                                                     "relay",
-                                                     "finishing",
-                                                     "ended"};
-
   // LegEvents
   void on_leg_input(Leg& leg) override;
   void on_leg_data(Leg& leg, std::span<const std::byte> plaintext) override;
@@ -151,121 +91,84 @@ class Session final : LegEvents, OpenerEvents {
   void on_leg_failed(Leg& leg, Error error) override;
   void on_leg_finished(Leg& leg) override;
 
-  // OpenerEvents
+  // LinkEvents
   void on_opening(OpeningStage stage) override;
   void on_attempt_failed(const Error& error) override;
-  void on_opened() override;
-  void on_not_opened(const Error& error) override;
+  void on_linked(UpstreamConnection connection) override;
+  void on_not_linked(const Error& error) override;
 
+  // Phases and deadlines.
   void enter(Phase phase);
   void arm_deadline();
   void on_deadline();
-  [[nodiscard]] std::chrono::milliseconds prelude_left() const;
-  [[nodiscard]] bool awaits_client_tls() const noexcept;
-  [[nodiscard]] std::chrono::milliseconds client_tls_left() const;
-  void end_if_idle();
-  [[nodiscard]] std::chrono::milliseconds quiet_for(std::size_t left);
-  [[nodiscard]] bool server_has_ended() const noexcept { return to_client_->finished(); }
-  void wait_for_clients_end();
+  [[nodiscard]] Deadline deadline() const;
+  [[nodiscard]] std::chrono::milliseconds give_up_at() const;
+  void ask_close_policy();
 
   // Until the client is greeted.
-  [[nodiscard]] bool may_begin() const noexcept;
   [[nodiscard]] bool look_for_header(std::string_view news);
-  [[nodiscard]] bool admit();
-  [[nodiscard]] bool may_handshake();
   void begin();
   void connect();
-  void adopt(UpstreamConnection& opened);
-  void go_on_with(UpstreamConnection opened);
-  void greet_client(const UpstreamConnection& opened);
-
-  // While the downstream role stands between the streams.
-  [[nodiscard]] bool dialogue_goes_on(proto::Verdict verdict);
-  void start_downstream_tls();
-  void on_client_secured();
-  void on_client_handshake_failed(const Error& error);
-  void run_client_input();
-  void pass_on_client_end();
-  void run_server_input();
-  void send_to_client(std::string_view text);
-  void send_to_server(std::string_view text);
-  void balance();
-
+  void adopt(UpstreamConnection& connection);
+  void greet_client(std::string_view greeting);
   void start_plain_relay();
+
+  // While the downstream role works between the legs.
+  void resume_dialogue();
+  void hear_both();
+  void run_client_input();
+  void run_server_input();
+  [[nodiscard]] bool goes_on(const Result<Dialogue::Next>& next, Side side);
+  void commit();
+  void start_downstream_tls();
+  void on_client_handshake_failed(const Error& error);
+  [[nodiscard]] bool has_refused_tls() const noexcept;
+  void try_again_in_the_clear();
+  void pass(Side from, std::span<const std::byte> plaintext);
+
+  // The end.
   void on_cut(Leg& leg, Outcome outcome, std::string_view how);
   void finish_if_both_ended();
-
   [[nodiscard]] bool is_mute() const noexcept;
+  void say_failure(const Error& error);
   void fail(const Error& error);
   void finish(Outcome outcome, std::string reason);
-  void reset_when_delivered();
-  void end_when_taken();
-  [[nodiscard]] std::size_t waiting() const;
+  void act_on(const CloseStep& step);
   void end_if_finished();
   void end();
 
-  [[nodiscard]] bool before_greeting() const noexcept { return phase_ < Phase::dialogue; }
-  [[nodiscard]] bool is_client(const Leg& leg) const noexcept { return &leg == &client_; }
+  [[nodiscard]] bool is_over() const noexcept { return phase_ >= Phase::finishing; }
+  [[nodiscard]] bool is_opening() const noexcept {
+    return phase_ >= Phase::connecting && phase_ <= Phase::upstream_prelude;
+  }
   [[nodiscard]] Side side_of(const Leg& leg) const noexcept {
-    return is_client(leg) ? Side::downstream : Side::upstream;
+    return &leg == &client_ ? Side::downstream : Side::upstream;
   }
-  [[nodiscard]] Pipe& pipe_from(const Leg& leg) noexcept {
-    return is_client(leg) ? *to_server_ : *to_client_;
-  }
-  [[nodiscard]] Pipe& pipe_to(const Leg& leg) noexcept {
-    return is_client(leg) ? *to_client_ : *to_server_;
-  }
-  [[nodiscard]] const Address& address() const noexcept {
-    return opener_ != nullptr ? opener_->address() : target_.addresses()[address_index_];
-  }
+  [[nodiscard]] const config::Service& settings() const noexcept { return service_->config; }
+  [[nodiscard]] LegFacts leg_facts() const;
+  [[nodiscard]] std::size_t waiting() const;
   [[nodiscard]] std::string_view state() const noexcept;
-  [[nodiscard]] std::uint64_t bytes_to_server() const noexcept {
-    return prelude_bytes_to_server_ + (to_server_ ? to_server_->octets() : 0);
-  }
-  [[nodiscard]] std::uint64_t bytes_to_client() const noexcept {
-    return prelude_bytes_to_client_ + (to_client_ ? to_client_->octets() : 0);
-  }
-  /// What is done where the same comes again and again.
-  enum class Repetition : std::uint8_t { counted, told };
-  void log_event(log::Level level, std::string_view message, const Error& error, Side side,
-                 Repetition repetition = Repetition::counted);
-  void log_session();
+  void log_event(std::string_view message, const Error& error, Side side,
+                 SessionRecord::Repetition repetition = SessionRecord::Repetition::counted);
 
   SessionContext env_;
   std::shared_ptr<const Service> service_;
-  std::string id_;
-  std::string client_name_;
-  std::string server_name_;
-  net::Timer deadline_;
+  SessionRecord record_;
+  Admission admission_;
   Leg client_;
-  ClientIdentity identity_;
-  ClientTable::Seat seat_;
-  Target target_;
+  ClientHandshake client_handshake_;
+  ServerLink link_;
   std::unique_ptr<Leg> server_;
-  std::unique_ptr<UpstreamOpener> opener_;  // until the leg is ready, else to the end
-  std::unique_ptr<proto::DownstreamRole> downstream_role_;
-  std::optional<Pipe> to_server_;
-  std::optional<Pipe> to_client_;
-
+  std::unique_ptr<Dialogue> dialogue_;  // from the greeting until both directions are opaque
+  std::optional<Relay> relay_;          // from the greeting on, or from the plain relay's start
+  ClosePolicy close_;
+  net::Timer deadline_;
+  std::chrono::milliseconds accepted_at_;  // on the loop's clock
+  Leg* to_reset_ = nullptr;                // with RST, once what it was sent is delivered
   Phase phase_ = Phase::accepted;
-  std::size_t address_index_ = 0;
-  bool client_ended_ = false;  // its direction is over; that travels behind its octets
-  bool stopping_ = false;      // has been told to
-  Leg* to_reset_ = nullptr;    // with RST, once what it was sent is delivered
-
-  std::chrono::milliseconds accepted_at_;    // the loop's clock, for deadlines
-  std::chrono::milliseconds last_activity_;  // relay, finishing
-  std::size_t last_unsent_ = 0;              // a slow reader is not an idle one
-  std::optional<std::chrono::milliseconds>
-      delivered_at_;                  // all that the server said before its end
-  std::chrono::nanoseconds born_at_;  // for measuring
-  std::chrono::nanoseconds connected_at_{};
-  std::chrono::nanoseconds greeted_at_{};
-  std::chrono::nanoseconds handshake_at_{};  // the client's began
-  std::uint64_t prelude_bytes_to_server_ = 0;
-  std::uint64_t prelude_bytes_to_client_ = 0;
-  Outcome outcome_ = Outcome::ok();
-  std::string reason_;
+  bool fell_back_ = false;     // the server's leg stayed in the clear, though it might have TLS
+  bool client_ended_ = false;  // its direction is over; that is passed on after its bytes
+  bool stopping_ = false;      // `stop` was called
 };
 
 }  // namespace starttls::session

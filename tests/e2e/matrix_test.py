@@ -12,6 +12,7 @@ from support.fake_server import FakeServer, tls_context
 
 MODES = ("none", "opportunistic", "starttls", "implicit")
 PAYLOAD = bytes(range(256)) * 300 + b"\r\n.\r\nSTARTTLS\n250-x\r\n"
+GOODBYES = {"imap": b"probe LOGOUT\r\n", "sieve": b"LOGOUT\r\n"}  # of the proxy; QUIT otherwise
 
 
 def serve(dialect, implicit):
@@ -68,9 +69,10 @@ class Matrix(unittest.TestCase):
 
     def check_server(self, dialect, connection, down, up):
         """What the server heard, octet by octet; in the clear only what the mode allows."""
-        said = dialect.capability + b"\r\n" + dialect.commit + b"\r\n" + PAYLOAD
-        if down == "opportunistic":
-            said = dialect.capability + b"\r\n" + said  # the first one came before STARTTLS
+        self.check_words(connection, up, dialect,
+                         dialect.capability + b"\r\n" + dialect.commit + b"\r\n" + PAYLOAD)
+
+    def check_words(self, connection, up, dialect, said):
         heard = bytes(connection.clear), bytes(connection.secure)
         if up == "none":
             self.assertEqual(heard, (said, b""))
@@ -131,6 +133,12 @@ class Matrix(unittest.TestCase):
                         session = daemon.sessions(number + 1)[-1]
                         connection = server.connection(counts[id(server)])
                         counts[id(server)] += 1
+                        if down == "opportunistic":
+                            # What it heard before the client's TLS it must not remember.
+                            self.check_words(connection, up, dialect, dialect.capability + b"\r\n"
+                                             + GOODBYES.get(protocol, b"QUIT\r\n"))
+                            connection = server.connection(counts[id(server)])
+                            counts[id(server)] += 1
                         self.assertTrue(connection.ended.wait(wait.DEADLINE))
                         if plain:
                             self.check_plain_server(dialect, connection)

@@ -52,6 +52,16 @@ class Upgrade(unittest.TestCase):
             server.heard()
             self.assertNotIn(b"STARTTLS", server.connection().secure)
 
+    def test_commands_before_a_broken_one_in_the_same_segment_do_not_reach_the_server(self):
+        with FakeServer(Smtp()) as server, Daemon(configuration(server.port)) as daemon:
+            with daemon.connect() as client:
+                client.reply()
+                client.send(b"EHLO legacy.test\r\nNO\0OP\r\n")
+                self.assertTrue(client.line().startswith(b"500 5.5.2 "))
+                client.rest()
+            self.assertEqual(daemon.session()["outcome"], "client_protocol")
+            self.assertNotIn(b"legacy.test", server.heard())
+
     def test_a_client_that_knows_only_helo(self):
         with FakeServer(Smtp()) as server, Daemon(configuration(server.port)) as daemon:
             with daemon.connect() as client:

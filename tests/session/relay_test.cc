@@ -3,31 +3,13 @@
 #include <string>
 #include <string_view>
 
+#include "tests/session/fake_endpoint.h"
 #include "tests/support/catch.h"
 
 using namespace starttls::session;
+using starttls::test::FakeEndpoint;
 
 namespace {
-
-/// An endpoint whose kernel takes only what the test says.
-class FakeEndpoint final : public Endpoint {
- public:
-  void write(std::span<const std::byte> bytes) override {
-    written.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    if (stalled) waiting += bytes.size();
-  }
-  std::size_t queued() const noexcept override { return waiting; }
-  void pause_reading() noexcept override { ++pauses; }
-  void resume_reading() override { ++resumes; }
-  void end_write() override { ++ends; }
-
-  std::string written;
-  std::size_t waiting = 0;
-  bool stalled = false;
-  int pauses = 0;
-  int resumes = 0;
-  int ends = 0;
-};
 
 std::span<const std::byte> bytes(std::string_view text) {
   return std::as_bytes(std::span{text.data(), text.size()});
@@ -124,4 +106,21 @@ TEST_CASE("pipe: knows whether a cut would fall inside a line", "[session][relay
   CHECK(pipe.inside_line());
   pipe.on_data(bytes("\n"));
   CHECK_FALSE(pipe.inside_line());
+}
+
+TEST_CASE("relay: each direction has its own pipe, and both must end", "[session][relay]") {
+  FakeEndpoint client;
+  FakeEndpoint server;
+  Relay relay{client, server};
+  relay.from(starttls::Side::downstream).on_data(bytes("question"));
+  relay.from(starttls::Side::upstream).on_data(bytes("answer"));
+  CHECK(server.written == "question");
+  CHECK(client.written == "answer");
+  CHECK(&relay.to(starttls::Side::upstream) == &relay.from(starttls::Side::downstream));
+  relay.from(starttls::Side::upstream).on_end();
+  CHECK(relay.server_has_ended());
+  CHECK_FALSE(relay.finished());
+  CHECK(client.ends == 1);
+  relay.from(starttls::Side::downstream).on_end();
+  CHECK(relay.finished());
 }

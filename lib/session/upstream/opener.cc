@@ -7,6 +7,11 @@
 #include "lib/session/policy.h"
 
 namespace starttls::session {
+namespace {
+
+using std::chrono::milliseconds;
+
+}  // namespace
 
 proto::RoleSettings role_settings(const Target& target, TlsMode upstream) {
   const auto& settings = target.upstream();
@@ -18,15 +23,37 @@ proto::RoleSettings role_settings(const Target& target, TlsMode upstream) {
           .tag = random_token()};
 }
 
-UpstreamOpener::UpstreamOpener(WorkerContext context, Target& target,
-                               std::chrono::milliseconds give_up_at, OpenerEvents& events)
+UpstreamOpener::UpstreamOpener(WorkerContext context, Target& target, milliseconds give_up_at,
+                               OpenerEvents& events)
     : loop_(context.loop),
       metrics_(context.metrics),
       target_(target),
       give_up_at_(give_up_at),
       events_(events),
       resolver_(context.resolver),
+      opening_(policy()),
       deadline_(loop_, [this] { on_deadline(); }) {}
+
+Opening::Policy UpstreamOpener::policy() {
+  const auto& protocol = *target_.service().protocol;
+  return {.downstream = target_.service().config.downstream.tls,
+          .upstream = target_.upstream().tls,
+          .addresses = target_.addresses().size(),
+          .has_hello = protocol.capabilities.says_hostname,
+          .goodbye = protocol.capabilities.goodbye,
+          .make_role =
+              [this](TlsMode mode) {
+                return target_.service().protocol->upstream(role_settings(target_, mode));
+              },
+          .has_time = [this] { return time_left() > milliseconds{0}; },
+          .has_hung_up = [this] { return leg_->stream().is_over(); }};
+}
+
+void UpstreamOpener::keep_until_it_ends(std::unique_ptr<Leg> leg) {
+  retired_ = std::move(leg);
+  retired_->set_events(static_cast<LegEvents&>(*this));
+  retired_->finish();
+}
 
 void UpstreamOpener::start() {
   connect();
@@ -36,68 +63,52 @@ UpstreamConnection UpstreamOpener::take(LegEvents& events) {
   over_ = true;
   connector_.reset();
   deadline_.stop();
-  UpstreamConnection opened{
-      .leg = std::move(leg_),
-      .server = server_,
-      .address_index = address_index_,
-      .greeting = role_ == nullptr ? std::string{} : role_->greeting(),
-      .fallback_reason = role_ == nullptr ? std::string{} : role_->fallback_reason(),
-      .connected_at = connected_at_};
+  UpstreamConnection opened{.leg = std::move(leg_),
+                            .server = server_,
+                            .address_index = opening_.address_index(),
+                            .greeting = opening_.greeting(),
+                            .fallback_reason = opening_.fallback_reason(),
+                            .connected_at = connected_at_};
   if (opened.leg != nullptr) opened.leg->set_events(events);
   return opened;
 }
 
-std::string_view UpstreamOpener::state() const noexcept {
-  return role_ == nullptr ? std::string_view{} : role_->state();
-}
-
-std::string_view UpstreamOpener::refusal() const noexcept {
-  return role_ == nullptr ? std::string_view{} : std::string_view{role_->greeting()};
-}
-
 // --- Stages and deadlines ------------------------------------------------------------------------
 
-void UpstreamOpener::enter(OpeningStage stage) {
-  stage_ = stage;
-  events_.on_opening(stage);
-  arm_deadline();
+milliseconds UpstreamOpener::time_left() const {
+  return std::max(milliseconds{0}, give_up_at_ - loop_.now());
 }
 
-std::chrono::milliseconds UpstreamOpener::time_left() const {
-  return std::max(std::chrono::milliseconds{0}, give_up_at_ - loop_.now());
+void UpstreamOpener::report_stage() {
+  reported_ = opening_.stage();
+  events_.on_opening(reported_);
+  arm_deadline();
 }
 
 void UpstreamOpener::arm_deadline() {
   const auto left = time_left();
-  deadline_.start(stage_ == OpeningStage::handshake
-                      ? std::min(target_.service().config.timeouts.handshake, left)
-                      : left);
+  if (opening_.awaits_push()) {
+    deadline_.start(std::min(kPushWait, left));
+  } else if (opening_.stage() == OpeningStage::handshake) {
+    deadline_.start(std::min(target_.service().config.timeouts.handshake, left));
+  } else {
+    deadline_.start(left);
+  }
 }
 
 void UpstreamOpener::on_deadline() {
-  switch (stage_) {
-    case OpeningStage::connecting:
-      metrics_.connect_failed(Errc::timeout);
-      give_up(Error{Errc::timeout, "timed out while connecting to the server"});
-      return;
-    case OpeningStage::handshake:
-      // The next address may do better, as long as there is time at all.
-      attempt_failed(Error{Errc::timeout, "the TLS handshake with the server timed out"});
-      return;
-    case OpeningStage::prelude:
-      if (awaits_push_ && time_left() > std::chrono::milliseconds{0}) {
-        ask_for_push();
-      } else {
-        give_up(Error{Errc::timeout, "the server did not answer in time"});
-      }
-      return;
+  if (opening_.stage() == OpeningStage::connecting) metrics_.connect_failed(Errc::timeout);
+  if (opening_.stage() == OpeningStage::handshake) {
+    metrics_.handshake_failed(Side::upstream, Errc::timeout);
   }
+  perform(opening_.on_expired());
+  if (!over_) arm_deadline();
 }
 
 // --- One attempt ---------------------------------------------------------------------------------
 
 void UpstreamOpener::connect() {
-  enter(OpeningStage::connecting);
+  report_stage();
   const auto patience = target_.service().config.timeouts.connect;
   const auto done = [this](Result<net::Stream::Ptr> stream) { on_connected(std::move(stream)); };
   if (const auto* source = target_.source()) {
@@ -124,59 +135,9 @@ void UpstreamOpener::on_connected(Result<net::Stream::Ptr> stream) {
   leg_ = std::make_unique<Leg>(std::move(*stream), static_cast<LegEvents&>(*this));
   connector_.reset();
   leg_->write(preface_);
-
-  const TlsMode mode = target_.upstream().tls;
-  if (relays_from_first_byte(target_.service().config.downstream.tls, mode)) {
-    report_opened();
-    return;
-  }
-  if (mode == TlsMode::implicit) {
-    start_tls();
-  } else {
-    start_role();
-  }
-}
-
-void UpstreamOpener::start_role() {
-  enter(OpeningStage::prelude);
-  role_ = target_.service().protocol->upstream(role_settings(target_, target_.upstream().tls));
-  std::string out;
-  const auto verdict = role_->begin(out);
-  on_verdict(verdict, out);
-  if (!over_ && stage_ == OpeningStage::prelude && leg_ != nullptr) leg_->start();
-}
-
-void UpstreamOpener::run_role() {
-  std::string out;
-  const auto step = role_->step(leg_->input(), out);
-  if (!step) {
-    attempt_failed(step.error());
-    return;
-  }
-  leg_->consume(step->consumed);
-  on_verdict(step->verdict, out);
-}
-
-void UpstreamOpener::on_verdict(Result<proto::Verdict> verdict, std::string_view to_server) {
-  if (!verdict) {
-    attempt_failed(verdict.error());
-    return;
-  }
-  leg_->write(to_server);
-  switch (*verdict) {
-    case proto::Verdict::need_more:
-      return;
-    case proto::Verdict::start_tls:
-      start_tls();
-      return;
-    case proto::Verdict::greeted:
-    case proto::Verdict::relay:
-      report_opened();
-      return;
-    case proto::Verdict::finish:
-      give_up(Error{Errc::closed, "the server has nothing to say"});
-      return;
-  }
+  perform(opening_.on_connected());
+  const bool goes_on = !over_ && leg_ != nullptr;
+  if (goes_on && opening_.stage() != OpeningStage::connecting) leg_->start();
 }
 
 void UpstreamOpener::start_tls() {
@@ -187,51 +148,55 @@ void UpstreamOpener::start_tls() {
     return;
   }
   const auto lane = target_.service().lane(Side::upstream);
-  enter(OpeningStage::handshake);
   handshake_at_ = net::Loop::precise_now();
-  if (role_ == nullptr) {
+  if (target_.upstream().tls == TlsMode::implicit) {
     leg_->start_implicit_tls(std::move(*engine), lane);
-    if (!over_ && stage_ == OpeningStage::handshake) leg_->start();
     return;
   }
   auto started = leg_->start_tls({}, std::move(*engine), lane);
   if (!started) attempt_failed(started.error());
 }
 
-void UpstreamOpener::ask_for_push() {
-  awaits_push_ = false;
-  arm_deadline();
-  std::string out;
-  const auto verdict = role_->on_quiet(out);
-  on_verdict(verdict, out);
-}
-
-void UpstreamOpener::count_failure(const Error& error) {
-  if (error.code == Errc::attack) {
-    metrics_.attacked(Side::upstream, error.attack);
-  } else if (stage_ == OpeningStage::handshake) {
-    metrics_.handshake_failed(Side::upstream, error.code);
+void UpstreamOpener::perform(Opening::Step step) {
+  using Do = Opening::Step::Do;
+  Leg* const leg = leg_.get();
+  if (step.consumed > 0) leg->consume(step.consumed);
+  if (!step.to_server.empty()) leg->write(step.to_server);
+  if (over_ || leg_.get() != leg) return;  // the write has failed
+  if (step.error && step.error->code == Errc::attack) {
+    metrics_.attacked(Side::upstream, step.error->attack);
+  }
+  if (step.what != Do::connect && reported_ != opening_.stage()) report_stage();
+  switch (step.what) {
+    case Do::wait:
+      return;
+    case Do::start_tls:
+      start_tls();
+      return;
+    case Do::connect:
+      if (step.error) events_.on_attempt_failed(*step.error);
+      connector_.reset();
+      if (leg_ != nullptr) {
+        leg_->finish();
+        retired_ = std::move(leg_);  // we may be inside one of its calls
+      }
+      connect();
+      return;
+    case Do::opened:
+      report_opened();
+      return;
+    case Do::give_up:
+      give_up(*step.error);
+      return;
   }
 }
 
 void UpstreamOpener::attempt_failed(const Error& error) {
   if (over_) return;
-  count_failure(error);
-  const bool another = address_index_ + 1 < target_.addresses().size();
-  if (!another || time_left() == std::chrono::milliseconds{0}) {
-    give_up(error);
-    return;
+  if (opening_.stage() == OpeningStage::handshake && error.code != Errc::attack) {
+    metrics_.handshake_failed(Side::upstream, error.code);
   }
-  events_.on_attempt_failed(error);
-  ++address_index_;
-  awaits_push_ = false;
-  connector_.reset();
-  role_.reset();
-  if (leg_ != nullptr) {
-    leg_->finish();
-    retired_ = std::move(leg_);  // we may be inside one of its calls
-  }
-  connect();
+  perform(opening_.on_failed(error));
 }
 
 void UpstreamOpener::report_opened() {
@@ -249,28 +214,21 @@ void UpstreamOpener::give_up(const Error& error) {
 // --- Events of the leg ---------------------------------------------------------------------------
 
 void UpstreamOpener::on_leg_input(Leg& leg) {
-  if (!is_current(leg) || stage_ != OpeningStage::prelude) return;
-  if (std::exchange(awaits_push_, false)) arm_deadline();
-  run_role();
+  if (!is_current(leg) || opening_.stage() != OpeningStage::prelude) return;
+  const bool was_waiting = opening_.awaits_push();
+  auto step = opening_.on_input(leg.input());
+  if (was_waiting) arm_deadline();
+  perform(std::move(step));
 }
 
 void UpstreamOpener::on_leg_secured(Leg& leg) {
-  if (!is_current(leg) || stage_ != OpeningStage::handshake) return;
+  if (!is_current(leg) || opening_.stage() != OpeningStage::handshake) return;
   const tls::Facts facts = leg.facts();
   metrics_.handshake_done({.side = Side::upstream,
                            .version = facts.number,
                            .resumed = facts.resumed,
                            .took = net::Loop::precise_now() - handshake_at_});
-  if (role_ == nullptr) {
-    start_role();
-    return;
-  }
-  enter(OpeningStage::prelude);
-  std::string out;
-  const auto verdict = role_->secured(out);
-  awaits_push_ = verdict && *verdict == proto::Verdict::need_more;
-  if (awaits_push_) deadline_.start(std::min(kPushWait, time_left()));
-  on_verdict(verdict, out);
+  perform(opening_.on_secured());
 }
 
 void UpstreamOpener::on_leg_end(Leg& leg, LegEnd, std::string_view how) {

@@ -1,9 +1,9 @@
 #pragma once
 
 // Makes an upstream leg ready: connects, and does all that the policy wants before a client may be
-// greeted. Addresses are tried in order, each under the same policy; the last failure is the one
-// that is told. Whoever wants the leg, a session or the pool of warm connections, is told of the
-// stages and takes what there is in the end.
+// greeted. Opening decides, and this performs: it owns the connection, the timer and the counters.
+// Its owner, a session or the pool of warm connections, hears of the stages and takes what there is
+// in the end.
 
 #include <chrono>
 #include <cstddef>
@@ -16,34 +16,33 @@
 #include "lib/net/connector.h"
 #include "lib/net/timer.h"
 #include "lib/session/leg.h"
+#include "lib/session/upstream/opening.h"
 #include "lib/session/upstream/target.h"
 
 namespace starttls::session {
 
-/// What a role has to know; `upstream` is the mode of the upstream leg, for a downstream role as it
+/// Settings of a role. `upstream` is the mode of the upstream leg; for a downstream role, as it
 /// came out.
 [[nodiscard]] proto::RoleSettings role_settings(const Target& target, TlsMode upstream);
 
 /// An upstream leg and what was learned on the way.
 struct UpstreamConnection {
-  std::unique_ptr<Leg> leg;       ///< null where none was connected in the end
+  std::unique_ptr<Leg> leg;       ///< null: none was connected in the end
   std::string server;             ///< the last connected address, as text
   std::size_t address_index = 0;  ///< of the target's: the last one tried
-  std::string greeting;           ///< see UpstreamRole; "" where there was nothing to conduct
-  std::string fallback_reason;    ///< the same
+  std::string greeting;           ///< see UpstreamRole; "" if there was nothing to conduct
+  std::string fallback_reason;    ///< see Opening
   std::chrono::nanoseconds connected_at{};  ///< Loop::precise_now; 0 = never
+  bool warm = false;                        ///< it was ready before it was wanted
 };
 
-enum class OpeningStage : std::uint8_t { connecting, handshake, prelude };
-
-/// What an opener tells; the opener lives until its owner drops it, which it may do inside none of
-/// these calls.
+/// Events of an opener. It lives until its owner drops it, but not inside one of these calls.
 class OpenerEvents {
  public:
   virtual void on_opening(OpeningStage stage) = 0;
   /// An address has failed, and there is another.
   virtual void on_attempt_failed(const Error& error) = 0;
-  /// The leg is ready. Octets of the server that came behind the greeting wait in its `input()`.
+  /// The leg is ready. Bytes of the server that came after the greeting wait in its `input()`.
   virtual void on_opened() = 0;
   virtual void on_not_opened(const Error& error) = 0;
 
@@ -51,7 +50,7 @@ class OpenerEvents {
   ~OpenerEvents() = default;
 };
 
-/// Where it is done: on this loop, and counted there.
+/// The worker that does it, and counts it.
 struct WorkerContext {
   net::Loop& loop;
   net::Resolver& resolver;
@@ -70,20 +69,24 @@ class UpstreamOpener final : LegEvents {
   UpstreamOpener(const UpstreamOpener&) = delete;
   UpstreamOpener& operator=(const UpstreamOpener&) = delete;
 
-  /// Before `start`: what every connection begins with, ahead of TLS.
-  void begin_with(std::string octets) { preface_ = std::move(octets); }
-  /// May tell the first stage, and even the end, from inside this call.
+  /// Before `start`: the bytes that every connection begins with, before TLS.
+  void begin_with(std::string bytes) { preface_ = std::move(bytes); }
+  /// Before `start`: see Opening.
+  void stay_in_the_clear() noexcept { opening_.stay_in_the_clear(); }
+  /// Before `start`: keeps a connection that this one replaces, while it is closed in peace.
+  void keep_until_it_ends(std::unique_ptr<Leg> leg);
+  /// May report the first stage, and even the end, from inside this call.
   void start();
-  /// Ends the opening, at whatever stage, and hands over what there is; the leg tells `events` from
-  /// here on. No event of ours follows.
+  /// Ends the opening, at whatever stage, and hands over what there is; the leg reports to `events`
+  /// from here on. No event of ours follows.
   [[nodiscard]] UpstreamConnection take(LegEvents& events);
 
-  /// For logs: what the role waits for; "" where none is at work.
-  [[nodiscard]] std::string_view state() const noexcept;
+  /// For logs: see Opening.
+  [[nodiscard]] std::string_view state() const noexcept { return opening_.state(); }
   /// After the error `greeting_refused`: see UpstreamRole::greeting.
-  [[nodiscard]] std::string_view refusal() const noexcept;
+  [[nodiscard]] std::string refusal() const { return opening_.greeting(); }
   [[nodiscard]] const Address& address() const noexcept {
-    return target_.addresses()[address_index_];
+    return target_.addresses()[opening_.address_index()];
   }
 
  private:
@@ -93,25 +96,22 @@ class UpstreamOpener final : LegEvents {
   void on_leg_secured(Leg& leg) override;
   void on_leg_end(Leg& leg, LegEnd end, std::string_view how) override;
   void on_leg_drained(Leg&) override {}
-  /// What the server has said before it went is still to be read.
+  /// Nothing: the server's last words are still to be read.
   void on_leg_write_failed(Leg&, Error) override {}
   void on_leg_failed(Leg& leg, Error error) override;
   void on_leg_finished(Leg&) override {}
 
-  void enter(OpeningStage stage);
   void arm_deadline();
   void on_deadline();
   [[nodiscard]] std::chrono::milliseconds time_left() const;
+  [[nodiscard]] Opening::Policy policy();
 
   void connect();
   void on_connected(Result<net::Stream::Ptr> stream);
-  void start_role();
-  void run_role();
-  void ask_for_push();
-  void on_verdict(Result<proto::Verdict> verdict, std::string_view to_server);
   void start_tls();
+  void perform(Opening::Step step);
+  void report_stage();
   void attempt_failed(const Error& error);
-  void count_failure(const Error& error);
   void report_opened();
   void give_up(const Error& error);
 
@@ -125,18 +125,16 @@ class UpstreamOpener final : LegEvents {
   std::chrono::milliseconds give_up_at_;
   OpenerEvents& events_;
   net::Resolver& resolver_;
+  Opening opening_;
   net::Timer deadline_;
   std::unique_ptr<net::Connector> connector_;
   std::unique_ptr<Leg> leg_;
-  std::unique_ptr<Leg> retired_;  // an earlier attempt's, saying goodbye
-  std::unique_ptr<proto::UpstreamRole> role_;
+  std::unique_ptr<Leg> retired_;  // of an earlier attempt, saying goodbye
   std::string preface_;
   std::string server_;
   std::chrono::nanoseconds connected_at_{};
   std::chrono::nanoseconds handshake_at_{};
-  std::size_t address_index_ = 0;
-  OpeningStage stage_ = OpeningStage::connecting;
-  bool awaits_push_ = false;  // after TLS: not a word yet
+  OpeningStage reported_ = OpeningStage::connecting;
   bool over_ = false;
 };
 

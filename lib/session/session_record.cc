@@ -1,0 +1,136 @@
+#include "lib/session/session_record.h"
+
+#include <utility>
+
+namespace starttls::session {
+namespace {
+
+std::uint64_t as_ms(std::chrono::nanoseconds time) {
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(time).count());
+}
+
+const tls::Facts& facts_or_clear(const std::optional<tls::Facts>& facts) {
+  static const tls::Facts clear = [] {
+    tls::Facts none;
+    none.version = "none";
+    return none;
+  }();
+  return facts ? *facts : clear;
+}
+
+/// Names the proof that the server had to give: "pin" if it was its key alone.
+std::string_view verify_name(const config::Upstream& upstream) noexcept {
+  if (upstream.verify == Verification::full) return "full";
+  return upstream.pins.empty() ? "none" : "pin";
+}
+
+}  // namespace
+
+SessionRecord::SessionRecord(log::Logger& log, const Service& service, metrics::Tally& tally,
+                             std::string id, std::string client, Time now)
+    : log_(log),
+      service_(service),
+      tally_(tally),
+      traffic_(tally),
+      id_(std::move(id)),
+      client_(std::move(client)),
+      born_at_(now) {
+  tally_.session_opened();
+}
+
+void SessionRecord::on_conveyed(std::string client, std::string_view dialled) {
+  const std::string balancer = std::exchange(client_, std::move(client));
+  log_.debug("client conveyed", {{"session", id_},
+                                 {"service", service_.config.name},
+                                 {"balancer", balancer},
+                                 {"client", client_},
+                                 {"dialled", dialled}});
+}
+
+void SessionRecord::on_connected(std::string server, Time at, bool warm) {
+  server_ = std::move(server);
+  if (warm) {
+    log_.debug("warm connection taken",
+               {{"session", id_}, {"service", service_.config.name}, {"peer", server_}});
+  }
+  if (connected_at_ == Time{}) connected_at_ = at;
+}
+
+void SessionRecord::on_greeted(Time at) {
+  if (greeted_at_ != Time{}) return;
+  greeted_at_ = at;
+  tally_.prelude_ended(at - born_at_);
+}
+
+void SessionRecord::set_outcome(Outcome outcome, std::string reason) {
+  outcome_ = outcome;
+  reason_ = std::move(reason);
+}
+
+void SessionRecord::log_event(const Event& event, const Error& error) {
+  const log::Field fields[] = {{"session", id_},          {"service", service_.config.name},
+                               {"leg", name(event.side)}, {"peer", event.peer},
+                               {"state", event.state},    {"error", name(error.code)},
+                               {"reason", error.reason},  {"evidence", error.evidence}};
+  if (event.repetition == Repetition::written) {
+    log_.write(log::Level::warn, event.message, fields);
+  } else {
+    log_.fault(log::Level::warn,
+               {std::string{event.message}, service_.config.name, std::string{name(event.side)},
+                std::string{name(error.code)}, error.reason},
+               fields);
+  }
+}
+
+void SessionRecord::log_phase(std::string_view from, std::string_view to) {
+  if (!log_.enabled(log::Level::debug)) return;
+  log_.debug("phase",
+             {{"session", id_}, {"service", service_.config.name}, {"from", from}, {"to", to}});
+}
+
+void SessionRecord::log_end(const config::Upstream& upstream, const LegFacts& facts, Time now) {
+  tally_.session_ended(outcome_, now - born_at_);
+  const bool secured = facts.upstream.has_value();
+  const auto& up = facts_or_clear(facts.upstream);
+  const auto& down = facts_or_clear(facts.downstream);
+  const auto since_birth = [this](Time at) { return at == Time{} ? 0 : as_ms(at - born_at_); };
+  // Encryption without identity is on every line, not only on the one at start.
+  const bool unverified = secured && upstream.verify == Verification::none && upstream.pins.empty();
+  log_.write(unverified ? log::Level::warn : log::Level::info, "session",
+             {{"session", id_},
+              {"service", service_.config.name},
+              {"client", client_},
+              {"server", server_},
+              {"downstream_tls", down.version},
+              {"downstream_cipher", down.cipher},
+              {"downstream_resumed", down.resumed},
+              {"upstream_tls", up.version},
+              {"upstream_cipher", up.cipher},
+              {"upstream_resumed", up.resumed},
+              {"upstream_verify", secured ? verify_name(upstream) : ""},
+              {"bytes_to_server", traffic_.to_server()},
+              {"bytes_to_client", traffic_.to_client()},
+              {"connect_ms", since_birth(connected_at_)},
+              {"prelude_ms", since_birth(greeted_at_)},
+              {"total_ms", since_birth(now)},
+              {"outcome", name(outcome_)},
+              {"reason", reason_}});
+}
+
+SessionStatus SessionRecord::status(std::string_view phase, std::string_view state,
+                                    const LegFacts& facts, Time now) const {
+  return {.session = id_,
+          .service = service_.config.name,
+          .client = client_,
+          .server = server_,
+          .downstream_tls = facts_or_clear(facts.downstream).version,
+          .upstream_tls = facts_or_clear(facts.upstream).version,
+          .phase = std::string(phase),
+          .state = std::string(state),
+          .age = now - born_at_,
+          .bytes_to_server = traffic_.to_server(),
+          .bytes_to_client = traffic_.to_client()};
+}
+
+}  // namespace starttls::session

@@ -1,0 +1,101 @@
+#pragma once
+
+// What a session reports of itself: its events, one line when it ends, and a row on the admin page.
+// Field names and texts are part of the contract with everything that reads the log.
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "lib/base/side.h"
+#include "lib/metrics/outcome.h"
+#include "lib/session/service.h"
+#include "lib/session/traffic.h"
+#include "lib/tls/engine.h"
+
+namespace starttls::session {
+
+/// A row of the page of sessions. Texts are as in the log.
+struct SessionStatus {
+  std::string session;
+  std::string service;
+  std::string client;
+  std::string server;          ///< "" before one was reached
+  std::string downstream_tls;  ///< "TLSv1.3", or "none"
+  std::string upstream_tls;
+  std::string phase;
+  std::string state;  ///< the event that it waits for, in its protocol's words
+  std::chrono::nanoseconds age{};
+  std::uint64_t bytes_to_server = 0;
+  std::uint64_t bytes_to_client = 0;
+};
+
+/// TLS of both legs; nothing: the leg is in the clear, or there is none.
+struct LegFacts {
+  std::optional<tls::Facts> downstream = {};
+  std::optional<tls::Facts> upstream = {};
+};
+
+/// Belongs to one session. All times are those of Loop::precise_now.
+class SessionRecord {
+ public:
+  using Time = std::chrono::nanoseconds;
+
+  /// `log`, `service` and `tally` outlive us. Counts the session as open.
+  SessionRecord(log::Logger& log, const Service& service, metrics::Tally& tally, std::string id,
+                std::string client, Time now);
+
+  [[nodiscard]] const std::string& client() const noexcept { return client_; }
+  [[nodiscard]] Traffic& traffic() noexcept { return traffic_; }
+
+  /// A PROXY header has named the client; `dialled` is the address that it connected to.
+  void on_conveyed(std::string client, std::string_view dialled);
+  /// A server was connected at `at`. Later calls only change the name.
+  void on_connected(std::string server, Time at, bool warm = false);
+  /// The client is greeted, or the plain relay begins. Later calls change nothing.
+  void on_greeted(Time at);
+  [[nodiscard]] Time greeted_at() const noexcept { return greeted_at_; }
+
+  void set_outcome(Outcome outcome, std::string reason);
+  [[nodiscard]] Outcome outcome() const noexcept { return outcome_; }
+
+  /// Does the log count repetitions of the same event, or write each one?
+  enum class Repetition : std::uint8_t { counted, written };
+  struct Event {
+    std::string_view message;
+    Side side;
+    std::string_view peer;
+    std::string_view state;
+    Repetition repetition = Repetition::counted;
+  };
+  /// Writes a warning.
+  void log_event(const Event& event, const Error& error);
+  void log_phase(std::string_view from, std::string_view to);
+  /// Counts the session as ended and writes its line. `upstream`: the settings that its server leg
+  /// was held to.
+  void log_end(const config::Upstream& upstream, const LegFacts& facts, Time now);
+
+  [[nodiscard]] SessionStatus status(std::string_view phase, std::string_view state,
+                                     const LegFacts& facts, Time now) const;
+  [[nodiscard]] bool writes_events() const noexcept { return log_.enabled(log::Level::warn); }
+
+ private:
+  log::Logger& log_;
+  const Service& service_;
+  metrics::Tally& tally_;
+  Traffic traffic_;
+  std::string id_;
+  std::string client_;
+  std::string server_;
+  Time born_at_;
+  Time connected_at_{};
+  Time greeted_at_{};
+  Outcome outcome_ = Outcome::ok();
+  std::string reason_;
+};
+
+}  // namespace starttls::session

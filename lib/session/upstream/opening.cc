@@ -1,0 +1,116 @@
+#include "lib/session/upstream/opening.h"
+
+#include <utility>
+
+#include "lib/session/policy.h"
+
+namespace starttls::session {
+
+Opening::Step Opening::on_connected() {
+  if (relays_from_first_byte(policy_.downstream, policy_.upstream)) return {Do::opened};
+  if (policy_.upstream != TlsMode::implicit) return start_role();
+  stage_ = OpeningStage::handshake;
+  return {Do::start_tls};
+}
+
+Opening::Step Opening::start_role() {
+  stage_ = OpeningStage::prelude;
+  role_ = policy_.make_role(in_the_clear_ ? TlsMode::none : policy_.upstream);
+  Step step;
+  const auto verdict = role_->begin(step.to_server);
+  return on_verdict(verdict, std::move(step));
+}
+
+Opening::Step Opening::on_secured() {
+  if (role_ == nullptr) return start_role();
+  stage_ = OpeningStage::prelude;
+  Step step;
+  const auto verdict = role_->secured(step.to_server);
+  awaits_push_ = verdict && *verdict == proto::Verdict::need_more;
+  return on_verdict(verdict, std::move(step));
+}
+
+Opening::Step Opening::on_input(std::string_view input) {
+  awaits_push_ = false;
+  Step step;
+  const auto taken = role_->step(input, step.to_server);
+  if (!taken) return on_verdict(fail(taken.error()), {});
+  step.consumed = taken->consumed;
+  return on_verdict(taken->verdict, std::move(step));
+}
+
+Opening::Step Opening::on_verdict(const Result<proto::Verdict>& verdict, Step step) {
+  // What a failed role wrote is not sent (see role.h).
+  if (!verdict) return on_failed(verdict.error());
+  switch (*verdict) {
+    case proto::Verdict::need_more:
+      break;
+    case proto::Verdict::start_tls:
+      stage_ = OpeningStage::handshake;
+      step.what = Do::start_tls;
+      break;
+    case proto::Verdict::greeted:
+    case proto::Verdict::relay:
+      step.what = Do::opened;
+      if (needs_fresh_connection()) {
+        fallback_reason_ = role_->fallback_reason();
+        role_.reset();
+        in_the_clear_ = true;
+        stage_ = OpeningStage::connecting;
+        step.what = Do::connect;
+        step.to_server += std::string{policy_.goodbye} + "\r\n";
+      }
+      break;
+    case proto::Verdict::finish:
+      step.what = Do::give_up;
+      step.error = Error{Errc::closed, "the server has nothing to say"};
+      break;
+  }
+  return step;
+}
+
+/// True if the server cannot serve a client on this connection: it has heard our hello and may
+/// accept no other, or it has hung up after it refused TLS (D1).
+bool Opening::needs_fresh_connection() const {
+  return !role_->fallback_reason().empty() && (policy_.has_hello || policy_.has_hung_up());
+}
+
+Opening::Step Opening::on_expired() {
+  switch (stage_) {
+    case OpeningStage::connecting:
+      return {.what = Do::give_up,
+              .error = Error{Errc::timeout, "timed out while connecting to the server"}};
+    case OpeningStage::handshake:
+      // The next address may do better, as long as there is time at all.
+      return on_failed(Error{Errc::timeout, "the TLS handshake with the server timed out"});
+    case OpeningStage::prelude:
+      break;
+  }
+  if (!std::exchange(awaits_push_, false) || !policy_.has_time()) {
+    return {.what = Do::give_up,
+            .error = Error{Errc::timeout, "the server did not answer in time"}};
+  }
+  Step step;
+  const auto verdict = role_->on_quiet(step.to_server);
+  return on_verdict(verdict, std::move(step));
+}
+
+Opening::Step Opening::on_failed(const Error& error) {
+  if (address_index_ + 1 >= policy_.addresses || !policy_.has_time()) {
+    return {.what = Do::give_up, .error = error};
+  }
+  ++address_index_;
+  role_.reset();
+  fallback_reason_.clear();
+  in_the_clear_ = false;
+  awaits_push_ = false;
+  stage_ = OpeningStage::connecting;
+  return {.what = Do::connect, .error = error};
+}
+
+std::string Opening::fallback_reason() const {
+  if (role_ == nullptr || in_the_clear_) return fallback_reason_;
+  return role_->fallback_reason();
+}
+
+}  // namespace starttls::session

@@ -1,0 +1,109 @@
+#pragma once
+
+// How an upstream leg comes to be, as decisions without a socket or a clock. UpstreamOpener
+// performs them.
+//
+// Addresses are tried in order, each under the same policy. An opportunistic leg may stay in the
+// clear, if the server offers no STARTTLS or refuses it. Then our own EHLO has used up the only one
+// that some servers accept, and others hang up after a refusal: such a server gets a fresh
+// connection, on which STARTTLS is not asked for again.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lib/base/error.h"
+#include "lib/base/tls_mode.h"
+#include "lib/proto/role.h"
+
+namespace starttls::session {
+
+enum class OpeningStage : std::uint8_t { connecting, handshake, prelude };
+
+class Opening {
+ public:
+  struct Policy {
+    TlsMode downstream = TlsMode::none;
+    TlsMode upstream = TlsMode::none;
+    std::size_t addresses = 1;
+    /// The protocol has a hello, and servers that accept one only.
+    bool has_hello = false;
+    std::string_view goodbye;  ///< of the protocol, without CRLF
+    /// Makes the protocol's role for a leg of that mode.
+    std::function<std::unique_ptr<proto::UpstreamRole>(TlsMode upstream)> make_role;
+    /// False: the time for all addresses together is over.
+    std::function<bool()> has_time;
+    /// The server has ended its direction, and nothing of it is left to read.
+    std::function<bool()> has_hung_up;
+  };
+
+  /// What to do next. First `consumed` bytes of the input are dropped and `to_server` is written.
+  struct Step {
+    enum class Do : std::uint8_t {
+      wait,       ///< for the server, or for the end of the stage's time
+      start_tls,  ///< begin the handshake
+      connect,    ///< let go of the connection, if there is one, and connect to `address_index()`
+      opened,     ///< the leg is ready
+      give_up,    ///< no address is left, or no time; see `error`
+    };
+    Do what = Do::wait;
+    std::size_t consumed = 0;
+    std::string to_server = {};
+    /// Of `give_up`: the reason. Of `connect`: why the last attempt failed; nothing: it did not,
+    /// and the same server gets a fresh connection.
+    std::optional<Error> error = {};
+  };
+
+  explicit Opening(Policy policy) : policy_(std::move(policy)) {}
+
+  /// Before the first connection: opens a leg that stays in the clear, whatever the policy allows
+  /// besides. An opportunistic server has refused TLS before.
+  void stay_in_the_clear() noexcept { in_the_clear_ = true; }
+
+  // Events. No other follows one that led to `opened` or `give_up`.
+  [[nodiscard]] Step on_connected();
+  /// The handshake is done.
+  [[nodiscard]] Step on_secured();
+  /// `input` is all that was not consumed yet.
+  [[nodiscard]] Step on_input(std::string_view input);
+  /// The stage's time is over.
+  [[nodiscard]] Step on_expired();
+  /// The connection or its TLS has failed.
+  [[nodiscard]] Step on_failed(const Error& error);
+
+  [[nodiscard]] OpeningStage stage() const noexcept { return stage_; }
+  [[nodiscard]] std::size_t address_index() const noexcept { return address_index_; }
+  /// True if only `UpstreamOpener::kPushWait` is given to the server: it may say something unasked.
+  [[nodiscard]] bool awaits_push() const noexcept { return awaits_push_; }
+  /// For logs: what the role waits for; "" if none is at work.
+  [[nodiscard]] std::string_view state() const noexcept {
+    return role_ == nullptr ? std::string_view{} : role_->state();
+  }
+  /// See UpstreamRole; "" if there is none.
+  [[nodiscard]] std::string greeting() const {
+    return role_ == nullptr ? std::string{} : role_->greeting();
+  }
+  /// Why the leg stayed in the clear; "" if it did not, or if it had to.
+  [[nodiscard]] std::string fallback_reason() const;
+
+ private:
+  using Do = Step::Do;
+
+  [[nodiscard]] Step start_role();
+  [[nodiscard]] Step on_verdict(const Result<proto::Verdict>& verdict, Step step);
+  [[nodiscard]] bool needs_fresh_connection() const;
+
+  Policy policy_;
+  std::unique_ptr<proto::UpstreamRole> role_;
+  std::string fallback_reason_;  // of an earlier connection to this address
+  std::size_t address_index_ = 0;
+  OpeningStage stage_ = OpeningStage::connecting;
+  bool awaits_push_ = false;  // after TLS: not a word yet
+  bool in_the_clear_ = false;
+};
+
+}  // namespace starttls::session

@@ -1,0 +1,131 @@
+#include "lib/session/session_record.h"
+
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include "tests/support/catch.h"
+#include "tests/support/temporary_folder.h"
+
+using namespace starttls;
+using namespace starttls::session;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A record, and the lines that it has written.
+struct Recorded {
+  explicit Recorded(log::Level level = log::Level::info) : log(level, log::Format::text) {
+    service.config.name = "mail";
+    REQUIRE(log.open(path));
+  }
+  std::string lines() {
+    log.finish(1s);
+    std::ostringstream all;
+    all << std::ifstream(path).rdbuf();
+    return all.str();
+  }
+
+  TemporaryFolder folder;
+  std::string path = folder.file("log");
+  log::Logger log;
+  Service service;
+  metrics::Tally tally;
+  SessionRecord record{log, service, tally, "id.1", "192.0.2.7:1025", 1s};
+};
+
+tls::Facts facts(std::string version) {
+  tls::Facts out;
+  out.version = std::move(version);
+  out.cipher = "TLS_AES_128_GCM_SHA256";
+  return out;
+}
+
+bool has(const std::string& lines, std::string_view words) {
+  return lines.find(words) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("session record: the line at the end has everything", "[session][log]") {
+  Recorded it;
+  it.record.on_connected("198.51.100.1:587", 1s + 5ms);
+  it.record.on_greeted(1s + 12ms);
+  it.record.traffic().passed(metrics::Direction::to_server, 7);
+  it.record.traffic().passed(metrics::Direction::to_client, 70);
+  it.record.set_outcome(Errc::timeout, "idle");
+  it.record.log_end({}, {.upstream = facts("TLSv1.3")}, 3s);
+  const auto lines = it.lines();
+  for (const auto* const words :
+       {"session=id.1", "service=mail", "client=192.0.2.7:1025", "server=198.51.100.1:587",
+        "downstream_tls=none", "upstream_tls=TLSv1.3", "upstream_verify=full", "bytes_to_server=7",
+        "bytes_to_client=70", "connect_ms=5", "prelude_ms=12", "total_ms=2000", "outcome=timeout",
+        "reason=idle"}) {
+    INFO(words);
+    CHECK(has(lines, words));
+  }
+  CHECK(it.tally.tables().sessions.cells()[Outcome{Errc::timeout}.index()].value() == 1);
+}
+
+TEST_CASE("session record: only the first connection and the first greeting set the times",
+          "[session][log]") {
+  Recorded it;
+  it.record.on_connected("198.51.100.1:587", 1s + 5ms);
+  it.record.on_greeted(1s + 12ms);
+  it.record.on_connected("198.51.100.2:587", 2s);
+  it.record.on_greeted(2s);
+  it.record.log_end({}, {}, 3s);
+  const auto lines = it.lines();
+  CHECK(has(lines, "server=198.51.100.2:587"));
+  CHECK(has(lines, "connect_ms=5"));
+  CHECK(has(lines, "prelude_ms=12"));
+}
+
+TEST_CASE("session record: a server that nobody verified makes the line a warning",
+          "[session][log]") {
+  Recorded it;
+  config::Upstream upstream;
+  upstream.verify = Verification::none;
+  it.record.log_end(upstream, {.upstream = facts("TLSv1.3")}, 3s);
+  const auto lines = it.lines();
+  CHECK(has(lines, "level=warn"));
+  CHECK(has(lines, "upstream_verify=none"));
+}
+
+TEST_CASE("session record: an event says where and why", "[session][log]") {
+  Recorded it;
+  it.record.log_event({"session failed", Side::upstream, "mail.example:587", "greeting"},
+                      Error{Errc::closed, "the server closed", "220"});
+  const auto lines = it.lines();
+  for (const auto* const words :
+       {"level=warn", "msg=\"session failed\"", "leg=upstream", "peer=mail.example:587",
+        "state=greeting", "error=closed", "reason=\"the server closed\"", "evidence=220"}) {
+    INFO(words);
+    CHECK(has(lines, words));
+  }
+}
+
+TEST_CASE("session record: a client that a balancer names takes the balancer's place",
+          "[session][log]") {
+  Recorded it(log::Level::debug);
+  it.record.on_conveyed("203.0.113.9:4000", "198.51.100.1:25");
+  CHECK(it.record.client() == "203.0.113.9:4000");
+  const auto lines = it.lines();
+  CHECK(has(lines, "balancer=192.0.2.7:1025"));
+  CHECK(has(lines, "dialled=198.51.100.1:25"));
+}
+
+TEST_CASE("session record: its status is a row of the admin page", "[session][admin]") {
+  Recorded it;
+  it.record.on_connected("198.51.100.1:587", 1s + 5ms);
+  it.record.traffic().passed(metrics::Direction::to_server, 7);
+  const auto status = it.record.status("relay", "relay", {.downstream = facts("TLSv1.2")}, 4s);
+  CHECK(status.session == "id.1");
+  CHECK(status.service == "mail");
+  CHECK(status.server == "198.51.100.1:587");
+  CHECK(status.downstream_tls == "TLSv1.2");
+  CHECK(status.upstream_tls == "none");
+  CHECK(status.phase == "relay");
+  CHECK(status.age == 3s);
+  CHECK(status.bytes_to_server == 7);
+}

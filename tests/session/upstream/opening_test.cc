@@ -1,0 +1,281 @@
+#include "lib/session/upstream/opening.h"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/proto/protocols.h"
+#include "tests/support/catch.h"
+#include "tests/support/roles.h"
+
+using namespace starttls;
+using namespace starttls::session;
+using Do = Opening::Step::Do;
+
+namespace {
+
+/// An opening without a socket, and what its server was told on the connection at hand.
+struct Opened {
+  Opened(std::string_view name, TlsMode upstream, std::size_t addresses = 1)
+      : protocol(*proto::find_protocol(name)), opening(policy(upstream, addresses)) {}
+
+  Opening::Policy policy(TlsMode upstream, std::size_t addresses) {
+    return {.downstream = TlsMode::none,
+            .upstream = upstream,
+            .addresses = addresses,
+            .has_hello = protocol.capabilities.says_hostname,
+            .goodbye = protocol.capabilities.goodbye,
+            .make_role = [this](TlsMode mode) { return protocol.upstream(test::upstream(mode)); },
+            .has_time = [this] { return has_time; },
+            .has_hung_up = [this] { return has_hung_up; }};
+  }
+
+  Do connect() {
+    input.clear();
+    told.clear();
+    return perform(opening.on_connected());
+  }
+  Do says(std::string_view words) {
+    input += words;
+    return perform(opening.on_input(input));
+  }
+  Do perform(const Opening::Step& step) {
+    input.erase(0, step.consumed);
+    told += step.to_server;
+    error = step.error;
+    return step.what;
+  }
+
+  const proto::Protocol& protocol;
+  bool has_time = true;
+  bool has_hung_up = false;
+  Opening opening;
+  std::string input;
+  std::string told;
+  std::optional<Error> error;
+};
+
+}  // namespace
+
+TEST_CASE("opening: nothing to conduct", "[session][opening]") {
+  Opened it("smtp", TlsMode::none);
+  CHECK(it.connect() == Do::opened);
+  CHECK(it.opening.greeting().empty());
+}
+
+TEST_CASE("opening: implicit TLS comes before the greeting", "[session][opening]") {
+  Opened it("smtp", TlsMode::implicit);
+  CHECK(it.connect() == Do::start_tls);
+  CHECK(it.opening.stage() == OpeningStage::handshake);
+  CHECK(it.perform(it.opening.on_secured()) == Do::wait);
+  CHECK(it.says("220 mx.example ESMTP\r\n") == Do::opened);
+  CHECK(it.opening.greeting() == "220 mx.example ESMTP\r\n");
+  CHECK(it.told.empty());
+}
+
+TEST_CASE("opening: a server that pushes nothing after TLS is asked, once", "[session][opening]") {
+  Opened it("sieve", TlsMode::starttls);
+  CHECK(it.connect() == Do::wait);
+  CHECK(it.says("\"STARTTLS\"\r\nOK\r\n") == Do::wait);
+  CHECK(it.says("OK\r\n") == Do::start_tls);
+  CHECK(it.perform(it.opening.on_secured()) == Do::wait);
+  CHECK(it.opening.awaits_push());
+  CHECK(it.perform(it.opening.on_expired()) == Do::wait);
+  CHECK(it.told.ends_with("CAPABILITY\r\nNOOP\r\n"));
+  CHECK_FALSE(it.opening.awaits_push());
+  CHECK(it.perform(it.opening.on_expired()) == Do::give_up);
+  CHECK(it.error->code == Errc::timeout);
+}
+
+TEST_CASE("opening: a server that has heard our hello gets a fresh connection (D1)",
+          "[session][opening]") {
+  for (const std::string_view refusal : {"250 mx.example\r\n", "250-mx\r\n250 STARTTLS\r\n"}) {
+    Opened it("smtp", TlsMode::opportunistic);
+    REQUIRE(it.connect() == Do::wait);
+    REQUIRE(it.says("220 mx.example\r\n") == Do::wait);
+    auto next = it.says(refusal);
+    if (next == Do::wait) next = it.says("454 4.7.0 not now\r\n");
+    REQUIRE(next == Do::connect);
+    CHECK(it.told.ends_with("QUIT\r\n"));
+    CHECK_FALSE(it.error);  // nothing has failed
+    CHECK(it.opening.address_index() == 0);
+    CHECK_FALSE(it.opening.fallback_reason().empty());
+
+    CHECK(it.connect() == Do::wait);
+    CHECK(it.told.empty());  // neither a hello nor STARTTLS
+    CHECK(it.says("220 mx.example\r\n") == Do::opened);
+    CHECK(it.told.empty());
+    CHECK_FALSE(it.opening.fallback_reason().empty());
+  }
+}
+
+TEST_CASE("opening: other protocols have no hello, and keep the connection", "[session][opening]") {
+  Opened it("pop3", TlsMode::opportunistic);
+  REQUIRE(it.connect() == Do::wait);
+  REQUIRE(it.says("+OK mx.example\r\n") == Do::wait);
+  CHECK(it.says("-ERR no\r\n") == Do::opened);
+  CHECK_FALSE(it.opening.fallback_reason().empty());
+}
+
+TEST_CASE("opening: a server that hangs up after its refusal gets a fresh connection (D1)",
+          "[session][opening]") {
+  Opened it("pop3", TlsMode::opportunistic);
+  REQUIRE(it.connect() == Do::wait);
+  REQUIRE(it.says("+OK mx.example\r\n") == Do::wait);
+  it.has_hung_up = true;
+  CHECK(it.says("-ERR no\r\n") == Do::connect);
+  CHECK(it.connect() == Do::wait);
+  CHECK(it.says("+OK mx.example\r\n") == Do::opened);
+  CHECK(it.told.empty());
+}
+
+TEST_CASE("opening: the next address is asked for TLS again", "[session][opening][security]") {
+  Opened it("smtp", TlsMode::opportunistic, 2);
+  REQUIRE(it.connect() == Do::wait);
+  REQUIRE(it.says("220 mx.example\r\n") == Do::wait);
+  REQUIRE(it.says("250 mx.example\r\n") == Do::connect);
+  CHECK(it.perform(it.opening.on_failed(Error{Errc::unreachable, "refused"})) == Do::connect);
+  CHECK(it.error->code == Errc::unreachable);
+  CHECK(it.opening.address_index() == 1);
+  CHECK(it.opening.fallback_reason().empty());
+  REQUIRE(it.connect() == Do::wait);
+  REQUIRE(it.says("220 mx.example\r\n") == Do::wait);
+  CHECK(it.told == "EHLO proxy.example\r\n");
+}
+
+TEST_CASE("opening: after a failed handshake there is no going on in the clear",
+          "[session][opening][security]") {
+  for (const auto mode : {TlsMode::opportunistic, TlsMode::starttls}) {
+    Opened it("smtp", mode);
+    REQUIRE(it.connect() == Do::wait);
+    REQUIRE(it.says("220 mx.example\r\n") == Do::wait);
+    REQUIRE(it.says("250-mx\r\n250 STARTTLS\r\n") == Do::wait);
+    REQUIRE(it.says("220 go\r\n") == Do::start_tls);
+    CHECK(it.perform(it.opening.on_failed(Error{Errc::certificate, "expired"})) == Do::give_up);
+    CHECK(it.error->code == Errc::certificate);
+  }
+}
+
+// A whole opening of each protocol, step by step. At each step the connection, its TLS or the time
+// may fail.
+
+namespace {
+
+struct Event {
+  enum class Kind : std::uint8_t { connected, says, secured } kind;
+  std::string_view words = {};
+};
+using Kind = Event::Kind;
+
+struct Script {
+  std::string_view protocol;
+  std::vector<Event> events;
+};
+
+const std::vector<Script>& scripts() {
+  static const std::vector<Script> all = {
+      {"smtp",
+       {{Kind::connected},
+        {Kind::says, "220 mx.example\r\n"},
+        {Kind::says, "250-mx.example\r\n250 STARTTLS\r\n"},
+        {Kind::says, "220 go\r\n"},
+        {Kind::secured}}},
+      {"imap",
+       {{Kind::connected},
+        {Kind::says, "* OK mx.example\r\n"},
+        {Kind::says, "R4nd OK go\r\n"},
+        {Kind::secured},
+        {Kind::says, "* CAPABILITY IMAP4rev1\r\nR4nd OK done\r\n"}}},
+      {"pop3",
+       {{Kind::connected},
+        {Kind::says, "+OK mx.example\r\n"},
+        {Kind::says, "+OK go\r\n"},
+        {Kind::secured}}},
+      {"nntp",
+       {{Kind::connected},
+        {Kind::says, "200 mx.example\r\n"},
+        {Kind::says, "382 go\r\n"},
+        {Kind::secured}}},
+      {"sieve",
+       {{Kind::connected},
+        {Kind::says, "\"STARTTLS\"\r\nOK\r\n"},
+        {Kind::says, "OK\r\n"},
+        {Kind::secured},
+        {Kind::says, "\"SASL\" \"PLAIN\"\r\nOK\r\n"}}},
+  };
+  return all;
+}
+
+enum class Failure : std::uint8_t { none, reset, tls, timeout, lies };
+
+Do play(Opened& it, const Event& event) {
+  switch (event.kind) {
+    case Kind::connected:
+      return it.connect();
+    case Kind::says:
+      return it.says(event.words);
+    case Kind::secured:
+      it.input.clear();
+      return it.perform(it.opening.on_secured());
+  }
+  return Do::give_up;
+}
+
+Do inject(Opened& it, Failure failure) {
+  switch (failure) {
+    case Failure::none:
+      break;
+    case Failure::reset:
+      return it.perform(it.opening.on_failed(Error{Errc::closed, "reset"}));
+    case Failure::tls:
+      return it.perform(it.opening.on_failed(Error{Errc::handshake, "bad record"}));
+    case Failure::timeout:
+      it.has_time = false;
+      return it.perform(it.opening.on_expired());
+    case Failure::lies:
+      return it.says(std::string_view{"\0\r\n", 3});
+  }
+  return Do::wait;
+}
+
+/// Plays the whole script, which must end in a leg that is ready, and secured.
+void play_whole(Opened& it, const Script& script) {
+  bool secured = false;
+  for (std::size_t i = 0; i < script.events.size(); ++i) {
+    secured = secured || script.events[i].kind == Kind::secured;
+    const auto next = play(it, script.events[i]);
+    CHECK((next == Do::opened) == (i + 1 == script.events.size()));
+    CHECK(next != Do::give_up);
+  }
+  CHECK(secured);
+}
+
+}  // namespace
+
+TEST_CASE("opening: the scripts of all protocols, failing at every step", "[session][opening]") {
+  for (const auto& script : scripts()) {
+    INFO(script.protocol);
+    Opened good(script.protocol, TlsMode::starttls);
+    play_whole(good, script);
+    for (std::size_t at = 1; at < script.events.size(); ++at) {
+      INFO("before event " << at);
+      for (const auto failure : {Failure::reset, Failure::tls, Failure::timeout, Failure::lies}) {
+        // A server says nothing while TLS comes up.
+        if (failure == Failure::lies && script.events[at].kind == Kind::secured) continue;
+        for (const std::size_t addresses : {1UL, 2UL}) {
+          Opened it(script.protocol, TlsMode::starttls, addresses);
+          for (std::size_t i = 0; i < at; ++i) REQUIRE(play(it, script.events[i]) != Do::give_up);
+          const auto next = inject(it, failure);
+          // Only another address goes on, from the beginning; without time there is none.
+          const bool another = addresses == 2 && failure != Failure::timeout;
+          REQUIRE(next == (another ? Do::connect : Do::give_up));
+          REQUIRE(it.error);
+          if (!another) continue;
+          CHECK(it.opening.address_index() == 1);
+          CHECK(it.opening.stage() == OpeningStage::connecting);
+          play_whole(it, script);
+        }
+      }
+    }
+  }
+}
