@@ -6,8 +6,6 @@
 
 #include <fmt/format.h>
 
-#include "lib/proto/clear_port.h"
-
 namespace starttls::session {
 namespace {
 
@@ -48,10 +46,6 @@ void say(DialogueEndpoint& client, std::string_view text, Traffic& traffic) {
 }
 
 Result<> Dialogue::begin(std::string_view greeting) {
-  // Such a client understands no greeting (D7).
-  if (!client_.secured() && proto::begins_with_tls(client_.input())) {
-    return fail(proto::tls_on_clear_port());
-  }
   std::string to_client;
   const auto verdict = role_->begin(greeting, to_client);
   send_to_client(to_client);

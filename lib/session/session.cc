@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/proto/clear_port.h"
 #include "lib/session/policy.h"
 
 namespace starttls::session {
@@ -227,6 +228,11 @@ void Session::on_linked(UpstreamConnection connection) {
 }
 
 void Session::greet_client(std::string_view greeting) {
+  // Such a client understands no greeting (D7).
+  if (!client_.secured() && proto::begins_with_tls(client_.input())) {
+    fail(proto::tls_on_clear_port());
+    return;
+  }
   record_.on_greeted(net::Loop::precise_now());
   client_.limit_input(Leg::kMaxInput);
   const auto mode = effective_mode(link_.target().upstream().tls, server_->secured());

@@ -87,15 +87,6 @@ TEST_CASE("dialogue: what a role says reaches both sides, counted", "[session][d
   CHECK(it.dialogue.server_has_heard());
 }
 
-TEST_CASE("dialogue: D7: a client that began with TLS is not greeted", "[session][dialogue]") {
-  Played it("smtp", test::downstream(TlsMode::none));
-  it.client.arrived = "\x16\x03\x01";
-  const auto begun = it.dialogue.begin("220 mx\r\n");
-  REQUIRE(!begun);
-  CHECK(begun.error().code == Errc::tls_on_clear_port);
-  CHECK(it.client.written.empty());
-}
-
 TEST_CASE("dialogue: after an error nothing goes to the server", "[session][dialogue][security]") {
   Played it({"500 no\r\n", "RSET\r\n", fail(Errc::client_protocol, "no such command")});
   CHECK(it.client_says("x").error().code == Errc::client_protocol);
