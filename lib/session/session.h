@@ -3,15 +3,16 @@
 // Theory of operation.
 //
 // A session is one client connection and its server connection, from accept until both are closed.
-// It conducts parts that know nothing of each other:
+// It owns the two legs, and conducts parts that know nothing of each other:
 //
-//   Admission        is this client served? (client/admission.h)
-//   ClientHandshake  TLS with the client (client/handshake.h)
-//   ServerLink       the server's leg, once it may be trusted (upstream/link.h)
-//   Dialogue         the protocol's downstream role between the two legs (dialogue.h)
-//   Relay            a pipe for each direction (relay.h)
-//   ClosePolicy      how long to wait for an end (close_policy.h)
-//   SessionRecord    what the log and the admin page say (session_record.h)
+//   Prelude            all that comes before the relay (prelude.h), by means of
+//     Admission        is this client served? (client/admission.h)
+//     ClientHandshake  TLS with the client (client/handshake.h)
+//     ServerLink       the server's leg, once it may be trusted (upstream/link.h)
+//     Dialogue         the protocol's downstream role between the two legs (dialogue.h)
+//   Relay              a pipe for each direction (relay.h)
+//   ClosePolicy        how long to wait for an end (close_policy.h)
+//   SessionRecord      what the log and the admin page say (session_record.h)
 //
 // Every session goes through the same phases, in one order:
 //
@@ -48,22 +49,19 @@
 
 #include "lib/base/side.h"
 #include "lib/net/timer.h"
-#include "lib/session/client/admission.h"
-#include "lib/session/client/handshake.h"
 #include "lib/session/close_policy.h"
 #include "lib/session/context.h"
-#include "lib/session/dialogue.h"
 #include "lib/session/leg.h"
 #include "lib/session/phase.h"
+#include "lib/session/prelude.h"
 #include "lib/session/relay.h"
 #include "lib/session/service.h"
 #include "lib/session/session_record.h"
-#include "lib/session/upstream/link.h"
 
 namespace starttls::session {
 
 /// Lives on its worker's thread.
-class Session final : LegEvents, LinkEvents {
+class Session final : LegEvents, PreludeHost {
  public:
   /// Takes a connected client. `peer` is where it was accepted from, `id` is in every line about
   /// the session.
@@ -91,39 +89,24 @@ class Session final : LegEvents, LinkEvents {
   void on_leg_failed(Leg& leg, Error error) override;
   void on_leg_finished(Leg& leg) override;
 
-  // LinkEvents
-  void on_opening(OpeningStage stage) override;
-  void on_attempt_failed(const Error& error) override;
-  void on_linked(UpstreamConnection connection) override;
-  void on_not_linked(const Error& error) override;
+  // PreludeHost
+  [[nodiscard]] Phase phase() const noexcept override { return phase_; }
+  void enter(Phase phase) override;
+  void arm_deadline() override;
+  Leg& keep_server(UpstreamConnection& connection) override;
+  std::unique_ptr<Leg> release_server() override;
+  void pass_to_server(std::span<const std::byte> bytes) override;
+  void end_to_server() override;
+  void start_server_relay() override;
+  void log_event(std::string_view message, const Error& error, Side side,
+                 SessionRecord::Repetition repetition) override;
+  void fail(const Error& error) override;
+  void finish(Outcome outcome, std::string reason) override;
 
-  // Phases and deadlines.
-  void enter(Phase phase);
-  void arm_deadline();
   void on_deadline();
   [[nodiscard]] Deadline deadline() const;
-  [[nodiscard]] std::chrono::milliseconds give_up_at() const;
   void ask_close_policy();
-
-  // Until the client is greeted.
-  [[nodiscard]] bool look_for_header(std::string_view news);
-  void begin();
-  void connect();
   void adopt(UpstreamConnection& connection);
-  void greet_client(std::string_view greeting);
-  void start_plain_relay();
-
-  // While the downstream role works between the legs.
-  void resume_dialogue();
-  void hear_both();
-  void run_client_input();
-  void run_server_input();
-  [[nodiscard]] bool goes_on(const Result<Dialogue::Next>& next, Side side);
-  void commit();
-  void start_downstream_tls();
-  void on_client_handshake_failed(const Error& error);
-  [[nodiscard]] bool has_refused_tls() const noexcept;
-  void try_again_in_the_clear();
   void pass(Side from, std::span<const std::byte> plaintext);
 
   // The end.
@@ -131,8 +114,6 @@ class Session final : LegEvents, LinkEvents {
   void finish_if_both_ended();
   [[nodiscard]] bool is_mute() const noexcept;
   void say_failure(const Error& error);
-  void fail(const Error& error);
-  void finish(Outcome outcome, std::string reason);
   void act_on(const CloseStep& step);
   void end_if_finished();
   void end();
@@ -148,27 +129,20 @@ class Session final : LegEvents, LinkEvents {
   [[nodiscard]] LegFacts leg_facts() const;
   [[nodiscard]] std::size_t waiting() const;
   [[nodiscard]] std::string_view state() const noexcept;
-  void log_event(std::string_view message, const Error& error, Side side,
-                 SessionRecord::Repetition repetition = SessionRecord::Repetition::counted);
 
   SessionContext env_;
   std::shared_ptr<const Service> service_;
   SessionRecord record_;
-  Admission admission_;
   Leg client_;
-  ClientHandshake client_handshake_;
-  ServerLink link_;
   std::unique_ptr<Leg> server_;
-  std::unique_ptr<Dialogue> dialogue_;  // from the greeting until both directions are opaque
-  std::optional<Relay> relay_;          // from the greeting on, or from the plain relay's start
+  Prelude prelude_;
+  std::optional<Relay> relay_;  // from the greeting on, or from the plain relay's start
   ClosePolicy close_;
   net::Timer deadline_;
   std::chrono::milliseconds accepted_at_;  // on the loop's clock
   Leg* to_reset_ = nullptr;                // with RST, once what it was sent is delivered
   Phase phase_ = Phase::accepted;
-  bool fell_back_ = false;     // the server's leg stayed in the clear, though it might have TLS
-  bool client_ended_ = false;  // its direction is over; that is passed on after its bytes
-  bool stopping_ = false;      // `stop` was called
+  bool stopping_ = false;  // `stop` was called
 };
 
 }  // namespace starttls::session

@@ -1,0 +1,289 @@
+#include "lib/session/prelude.h"
+
+#include <utility>
+
+#include "lib/proto/clear_port.h"
+#include "lib/session/policy.h"
+
+namespace starttls::session {
+
+Prelude::Prelude(const SessionContext& env, std::shared_ptr<const Service> service, Leg& client,
+                 const net::SocketAddress& peer, SessionRecord& record, LegEvents& leg_events,
+                 PreludeHost& host)
+    : env_(env),
+      service_(std::move(service)),
+      client_(client),
+      record_(record),
+      host_(host),
+      admission_(settings(), peer, env.clients),
+      client_handshake_(env.loop, *service_, env.metrics),
+      link_(env, service_, client, admission_.identity(), leg_events, *this),
+      accepted_at_(env.loop.now()) {}
+
+void Prelude::start() {
+  const auto admitted = admission_.begin();
+  if (!admitted) {
+    host_.fail(admitted.error());
+  } else if (*admitted == Admitted::yes) {
+    begin();
+  } else {
+    host_.enter(Phase::proxy_header);
+  }
+}
+
+/// All that comes before the greeting shares one time; a fresh connection has as much again.
+std::chrono::milliseconds Prelude::give_up_at() const {
+  return (dialogue_ == nullptr ? accepted_at_ : env_.loop.now()) + settings().timeouts.prelude;
+}
+
+std::string_view Prelude::state() const noexcept {
+  const Phase phase = host_.phase();
+  const bool is_opening = phase >= Phase::connecting && phase <= Phase::upstream_prelude;
+  if (is_opening && !link_.state().empty()) return link_.state();
+  return dialogue_ != nullptr ? dialogue_->state() : std::string_view{};
+}
+
+// --- Until the client is greeted -----------------------------------------------------------------
+
+bool Prelude::look_for_header(std::string_view news) {
+  if (!admission_.is_watching() || client_.secured()) return true;
+  const auto& identity = admission_.identity();
+  const bool was_conveyed = identity.is_conveyed();
+  const auto step = admission_.look(news);
+  if (!was_conveyed && identity.is_conveyed()) {
+    record_.on_conveyed(net::to_string(net::socket_address(*identity.address())),
+                        net::to_string(net::socket_address(*identity.destination())));
+  }
+  if (!step) {
+    host_.fail(step.error());
+    return false;
+  }
+  if (step->header > 0) client_.consume(step->header);
+  if (host_.phase() != Phase::proxy_header) return true;
+  if (step->admitted == Admitted::yes) begin();
+  return false;
+}
+
+void Prelude::begin() {
+  if (settings().downstream.tls != TlsMode::implicit) {
+    connect();
+    return;
+  }
+  auto engine = client_handshake_.begin();
+  if (!engine) {
+    host_.fail(engine.error());
+    return;
+  }
+  host_.enter(Phase::downstream_handshake);
+  client_.start_implicit_tls(std::move(*engine), client_handshake_.lane());
+}
+
+void Prelude::connect() {
+  if (const auto settled = link_.settle(); !settled) {
+    host_.fail(settled.error());
+  } else {
+    link_.open(give_up_at());
+  }
+}
+
+void Prelude::on_opening(OpeningStage stage) {
+  constexpr Phase kByStage[] = {Phase::connecting, Phase::upstream_handshake,
+                                Phase::upstream_prelude};
+  host_.enter(kByStage[static_cast<std::size_t>(stage)]);
+}
+
+void Prelude::on_attempt_failed(const Error& error) {
+  host_.log_event("upstream failed, trying the next address", error, Side::upstream,
+                  SessionRecord::Repetition::counted);
+}
+
+void Prelude::on_linked(UpstreamConnection connection) {
+  server_ = &host_.keep_server(connection);
+  fell_back_ = !connection.fallback_reason.empty();
+  if (fell_back_) {
+    env_.metrics.plaintext_fallback(Side::upstream);
+    host_.log_event("continuing in the clear",
+                    Error{Errc::tls_not_offered, connection.fallback_reason}, Side::upstream,
+                    SessionRecord::Repetition::written);
+  }
+  if (relays_from_first_byte(settings().downstream.tls, link_.target().upstream().tls)) {
+    record_.on_greeted(connection.connected_at);
+    start_plain_relay();
+  } else if (dialogue_ == nullptr) {
+    greet_client(connection.greeting);
+  } else if (const auto replaced = dialogue_->replace_server(*server_); !replaced) {
+    host_.fail(replaced.error());
+  } else {
+    resume_dialogue();
+  }
+}
+
+void Prelude::greet_client(std::string_view greeting) {
+  // Such a client understands no greeting (D7).
+  if (!client_.secured() && proto::begins_with_tls(client_.input())) {
+    host_.fail(proto::tls_on_clear_port());
+    return;
+  }
+  record_.on_greeted(net::Loop::precise_now());
+  client_.limit_input(Leg::kMaxInput);
+  const auto mode = effective_mode(link_.target().upstream().tls, server_->secured());
+  dialogue_ = std::make_unique<Dialogue>(
+      service_->protocol->downstream(role_settings(link_.target(), mode)), client_, *server_,
+      record_.traffic());
+  host_.enter(Phase::dialogue);
+  if (const auto begun = dialogue_->begin(greeting); !begun) {
+    host_.fail(begun.error());
+  } else {
+    hear_both();
+  }
+}
+
+void Prelude::start_plain_relay() {
+  // Before the relay, so that nothing is looked at twice.
+  const std::string early{client_.input()};
+  client_.limit_input(Leg::kMaxInput);
+  client_.consume(early.size());
+  host_.enter(Phase::relay);
+  server_->start_relay();
+  host_.pass_to_server(std::as_bytes(std::span{early}));
+  client_.start_relay();
+  if (client_ended_) host_.end_to_server();
+}
+
+// --- While the downstream role works between the legs --------------------------------------------
+
+/// After the client's handshake, or with a fresh connection to the server.
+void Prelude::resume_dialogue() {
+  host_.enter(Phase::dialogue);
+  if (const auto resumed = dialogue_->resume(); !resumed) {
+    host_.fail(resumed.error());
+  } else {
+    hear_both();
+  }
+}
+
+void Prelude::hear_both() {
+  if (!server_->input().empty()) on_server_input();
+  on_client_input();
+}
+
+void Prelude::on_client_input() {
+  if (host_.phase() != Phase::dialogue) return;
+  if (has_refused_tls() && server_->stream().is_over()) {
+    try_again_in_the_clear();
+    return;
+  }
+  const auto commands = dialogue_->commands();
+  const auto next = dialogue_->on_client_input();
+  if (dialogue_->commands() != commands) host_.arm_deadline();  // a complete command
+  if (!goes_on(next, Side::downstream)) return;
+  if (*next == Dialogue::Next::commit) commit();
+  // A half-closed client's end travels after its last whole line; the rest is no command.
+  if (client_ended_ && !is_over()) host_.end_to_server();
+  if (dialogue_ != nullptr && !is_over()) dialogue_->balance();
+}
+
+void Prelude::on_server_input() {
+  if (dialogue_ == nullptr || is_over()) return;
+  if (host_.phase() == Phase::downstream_starttls) return;  // it waits until the client can hear it
+  const auto next = dialogue_->on_server_input();
+  if (!goes_on(next, Side::upstream)) return;
+  if (*next != Dialogue::Next::relay) {
+    dialogue_->balance();
+    return;
+  }
+  dialogue_.reset();
+  host_.start_server_relay();
+}
+
+/// False: the dialogue is over, or interrupted by a handshake.
+bool Prelude::goes_on(const Result<Dialogue::Next>& next, Side side) {
+  if (is_over()) return false;  // a write has failed
+  if (!next) {
+    if (next.error().code == Errc::attack) env_.metrics.attacked(side, next.error().attack);
+    host_.fail(next.error());
+    return false;
+  }
+  if (*next == Dialogue::Next::start_tls) start_client_tls();
+  if (*next == Dialogue::Next::finish) host_.finish(Outcome::ok(), "");
+  return *next != Dialogue::Next::start_tls && *next != Dialogue::Next::finish;
+}
+
+void Prelude::commit() {
+  if (settings().downstream.tls == TlsMode::opportunistic && !client_.secured()) {
+    env_.metrics.plaintext_fallback(Side::downstream);
+  }
+  host_.enter(Phase::relay);
+  client_.start_relay();
+  on_server_input();
+}
+
+void Prelude::start_client_tls() {
+  auto engine = client_handshake_.begin();
+  if (!engine) {
+    host_.fail(engine.error());
+    return;
+  }
+  const std::string go_ahead = dialogue_->go_ahead();
+  host_.enter(Phase::downstream_starttls);
+  auto started = client_.start_tls(go_ahead, std::move(*engine), client_handshake_.lane());
+  if (started) {
+    record_.traffic().passed(metrics::Direction::to_client, go_ahead.size());
+    return;
+  }
+  env_.metrics.attacked(Side::downstream, started.error().attack);
+  const Error error = dialogue_->refuse_injection(std::move(started.error()));
+  host_.log_event("session failed", error, Side::downstream, SessionRecord::Repetition::counted);
+  host_.finish(error.code, error.reason);
+}
+
+/// After a handshake that failed nothing more goes out, and certainly not in the clear. A refused
+/// certificate is another matter: TLS is up, so the client can trust the words, and only the client
+/// reads them (RFC 3207 §4.1).
+void Prelude::on_client_handshake_failed(const Error& error) {
+  client_handshake_.on_failed(error.code);
+  host_.fail(error);
+}
+
+/// True if the server has heard nothing but our request for TLS, and has refused it.
+bool Prelude::has_refused_tls() const noexcept {
+  return fell_back_ && host_.phase() == Phase::dialogue && !dialogue_->server_has_heard();
+}
+
+/// The server has hung up after its refusal. The client does not notice (D1).
+void Prelude::try_again_in_the_clear() {
+  server_ = nullptr;
+  link_.replace_in_the_clear(host_.release_server(), give_up_at());
+}
+
+void Prelude::on_client_secured() {
+  const Phase phase = host_.phase();
+  if (const auto accepted = client_handshake_.on_secured(client_); !accepted) {
+    on_client_handshake_failed(accepted.error());
+  } else if (phase == Phase::downstream_handshake) {
+    connect();
+  } else if (phase == Phase::downstream_starttls && dialogue_->server_has_heard()) {
+    server_ = nullptr;
+    link_.replace(host_.release_server(), give_up_at());
+  } else if (phase == Phase::downstream_starttls) {
+    resume_dialogue();
+  }
+}
+
+bool Prelude::wait_for_server() {
+  client_ended_ = true;
+  // A half-closed client that has said something wants an answer.
+  return !client_.input().empty() && host_.phase() != Phase::proxy_header;
+}
+
+bool Prelude::replace_server_that_refused_tls() {
+  if (!has_refused_tls()) return false;
+  try_again_in_the_clear();
+  return true;
+}
+
+void Prelude::on_drained() {
+  if (dialogue_ != nullptr && server_ != nullptr) dialogue_->balance();
+}
+
+}  // namespace starttls::session

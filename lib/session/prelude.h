@@ -1,0 +1,132 @@
+#pragma once
+
+// A session before its relay: from the first byte of the client until both directions are opaque.
+// It conducts who is served, TLS with the client, the way to the server and the dialogue, one after
+// the other, and its host, the session, owns the legs and the end.
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "lib/base/side.h"
+#include "lib/session/client/admission.h"
+#include "lib/session/client/handshake.h"
+#include "lib/session/context.h"
+#include "lib/session/dialogue.h"
+#include "lib/session/leg.h"
+#include "lib/session/phase.h"
+#include "lib/session/session_record.h"
+#include "lib/session/upstream/link.h"
+
+namespace starttls::session {
+
+/// What a prelude needs of its session.
+class PreludeHost {
+ public:
+  [[nodiscard]] virtual Phase phase() const noexcept = 0;
+  virtual void enter(Phase phase) = 0;
+  /// The client has said a whole command: its time begins anew.
+  virtual void arm_deadline() = 0;
+  /// Takes the server's leg, and lets bytes pass between the two.
+  virtual Leg& keep_server(UpstreamConnection& connection) = 0;
+  /// Gives it back, to be replaced.
+  [[nodiscard]] virtual std::unique_ptr<Leg> release_server() = 0;
+  /// Passes bytes of the client to the server, and its end after them.
+  virtual void pass_to_server(std::span<const std::byte> bytes) = 0;
+  virtual void end_to_server() = 0;
+  /// Both directions are opaque: the pipes alone say from here on when the legs read.
+  virtual void start_server_relay() = 0;
+  /// Logs a warning about the leg of `side`.
+  virtual void log_event(std::string_view message, const Error& error, Side side,
+                         SessionRecord::Repetition repetition) = 0;
+  /// Tells the client of the error, and ends.
+  virtual void fail(const Error& error) = 0;
+  /// Ends without a word.
+  virtual void finish(Outcome outcome, std::string reason) = 0;
+
+ protected:
+  ~PreludeHost() = default;
+};
+
+/// Belongs to one session, on its worker's thread.
+class Prelude final : LinkEvents {
+ public:
+  /// `client` reports to the session, which passes the events below on; the server's leg will
+  /// report to `leg_events`. All outlive us.
+  Prelude(const SessionContext& env, std::shared_ptr<const Service> service, Leg& client,
+          const net::SocketAddress& peer, SessionRecord& record, LegEvents& leg_events,
+          PreludeHost& host);
+  Prelude(const Prelude&) = delete;
+  Prelude& operator=(const Prelude&) = delete;
+
+  void start();
+
+  // Events. None after the session is over.
+
+  /// Looks at bytes that have just come from the client, if a PROXY header is due or forbidden.
+  /// False: they were no more than that.
+  [[nodiscard]] bool look_for_header(std::string_view news);
+  void on_client_input();
+  void on_server_input();
+  void on_client_secured();
+  /// The client's handshake has failed, or its time is over.
+  void on_client_handshake_failed(const Error& error);
+  /// The client has ended its direction before there is a server to pass that on to. False: it had
+  /// said nothing yet, and has left.
+  [[nodiscard]] bool wait_for_server();
+  /// The server has ended its direction. True: another connection replaces it (D1).
+  [[nodiscard]] bool replace_server_that_refused_tls();
+  /// A leg has taken all that waited for it.
+  void on_drained();
+
+  /// Ends an opening that is under way or has failed, and returns what there is of it.
+  [[nodiscard]] std::optional<UpstreamConnection> abandon() { return link_.abandon(); }
+
+  [[nodiscard]] bool awaits_header() const noexcept { return admission_.awaits_header(); }
+  [[nodiscard]] bool has_greeted() const noexcept { return dialogue_ != nullptr; }
+  [[nodiscard]] const ServerLink& link() const noexcept { return link_; }
+  /// For logs: the event that is waited for; "" if only the phase knows.
+  [[nodiscard]] std::string_view state() const noexcept;
+
+ private:
+  // LinkEvents
+  void on_opening(OpeningStage stage) override;
+  void on_attempt_failed(const Error& error) override;
+  void on_linked(UpstreamConnection connection) override;
+  void on_not_linked(const Error& error) override { host_.fail(error); }
+
+  void begin();
+  void connect();
+  void greet_client(std::string_view greeting);
+  void start_plain_relay();
+  void resume_dialogue();
+  void hear_both();
+  [[nodiscard]] bool goes_on(const Result<Dialogue::Next>& next, Side side);
+  void commit();
+  void start_client_tls();
+  [[nodiscard]] bool has_refused_tls() const noexcept;
+  void try_again_in_the_clear();
+
+  [[nodiscard]] bool is_over() const noexcept { return host_.phase() >= Phase::finishing; }
+  [[nodiscard]] const config::Service& settings() const noexcept { return service_->config; }
+  [[nodiscard]] std::chrono::milliseconds give_up_at() const;
+
+  const SessionContext& env_;
+  std::shared_ptr<const Service> service_;
+  Leg& client_;
+  Leg* server_ = nullptr;  // the session's; null: none is ready
+  SessionRecord& record_;
+  PreludeHost& host_;
+  Admission admission_;
+  ClientHandshake client_handshake_;
+  ServerLink link_;
+  std::unique_ptr<Dialogue> dialogue_;     // from the greeting until both directions are opaque
+  std::chrono::milliseconds accepted_at_;  // on the loop's clock
+  bool fell_back_ = false;     // the server's leg stayed in the clear, though it might have TLS
+  bool client_ended_ = false;  // its direction is over; that is passed on after its bytes
+};
+
+}  // namespace starttls::session
