@@ -69,25 +69,17 @@ Result<Verdict> LineDownstream::secured(std::string& to_client) {
 Result<Step> LineDownstream::from_client(std::string_view input, std::string& to_client,
                                          std::string& to_server) {
   Step step;
-  // After STARTTLS nothing is read: it is the leg that refuses it.
+  // After STARTTLS nothing is read: the leg refuses it.
   while (state_ == State::commands) {
     const auto rest = input.substr(step.consumed);
     if (!heard_client_ && !secure_ && begins_with_tls(rest)) return fail(tls_on_clear_port());
     const auto line = next_command(rest);
-    if (!line && commits_early(rest)) {
-      state_ = State::committed;
-      step.verdict = Verdict::relay;
-      break;
-    }
+    if (!line && commits_early(rest)) return commit(step);
     if (!line) return fail(line.error());
     if (!line->has_value()) break;
     const auto [text, raw] = **line;
     auto action = action_for(text);
-    if (action.kind == Action::Kind::commit) {
-      state_ = State::committed;
-      step.verdict = Verdict::relay;
-      break;
-    }
+    if (action.kind == Action::Kind::commit) return commit(step);
     const auto done = perform(std::move(action), raw, to_server);
     if (!done) return fail(done.error());
     step.consumed += raw.size();
@@ -95,6 +87,13 @@ Result<Step> LineDownstream::from_client(std::string_view input, std::string& to
     send_our_replies(to_client);
     step.verdict = end_of_dialogue();
   }
+  return step;
+}
+
+/// Relays the client's bytes from here on: the line that commits is the first one.
+Step LineDownstream::commit(Step step) noexcept {
+  state_ = State::committed;
+  step.verdict = Verdict::relay;
   return step;
 }
 

@@ -150,6 +150,7 @@ class LineDownstream : public DownstreamRole {
 
   [[nodiscard]] Action action_for(std::string_view text);
   [[nodiscard]] bool commits_early(std::string_view input);
+  [[nodiscard]] Step commit(Step step) noexcept;
   [[nodiscard]] Action on_starttls(std::string_view arguments) const;
   [[nodiscard]] Result<> perform(Action action, std::string_view raw, std::string& to_server);
   [[nodiscard]] Result<std::optional<std::size_t>> take_reply_line(std::string_view input,
