@@ -36,7 +36,8 @@ class Server:
             elif verb == dialect.verb(dialect.starttls):
                 if self.offers_tls:
                     connection.send(dialect.go_ahead.replace(b"%s", tag))
-                    connection.start_tls(tls_context())
+                    # Without tickets: a connection on which bytes wait is not used as a warm one.
+                    connection.start_tls(tls_context(num_tickets=0))
                     hellos = 0
                     if dialect.pushes:
                         connection.send(dialect.offer(True))

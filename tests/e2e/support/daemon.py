@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 
 from . import canary, children, wait
 from .client import Client
@@ -133,9 +134,12 @@ class Daemon:
                 seen = len(self._parsed)
                 return len(found) >= count
 
-            # The process may be gone: then no more lines will come.
+            # The process may be gone: then no more lines will come. Or it may write other lines for
+            # ever.
+            end = time.monotonic() + 4 * deadline
             while not enough():
-                if not self._reader.is_alive() or not self._news.wait(deadline):
+                if (not self._reader.is_alive() or not self._news.wait(deadline)
+                        or time.monotonic() > end):
                     if enough():
                         break
                     raise AssertionError(f"{len(found)} of {count} log lines; the log:\n"
