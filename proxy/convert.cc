@@ -14,7 +14,7 @@
 #include "lib/config/exposure.h"
 #include "lib/config/mistakes.h"
 #include "lib/proto/protocols.h"
-#include "proxy/cli.h"
+#include "proxy/exit_status.h"
 #include "proxy/output.h"
 #include "proxy/stunnel_conf.h"
 #include "proxy/stunnel_options.h"

@@ -26,6 +26,7 @@
 #include "proxy/cli.h"
 #include "proxy/confinement.h"
 #include "proxy/convert.h"
+#include "proxy/exit_status.h"
 #include "proxy/inherited.h"
 #include "proxy/last_words.h"
 #include "proxy/output.h"
@@ -37,9 +38,6 @@
 
 namespace starttls {
 namespace {
-
-constexpr int kExitUnavailable = 69;  // EX_UNAVAILABLE: an address cannot be bound
-constexpr int kExitSystem = 71;       // EX_OSERR: what the system refuses otherwise
 
 constexpr std::string_view kSandboxNotWhole =
     "the sandbox is not whole: this kernel lacks a part of it";

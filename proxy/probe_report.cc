@@ -12,13 +12,10 @@
 
 #include "lib/base/ascii.h"
 #include "lib/base/tls_mode.h"
+#include "proxy/exit_status.h"
 
 namespace starttls {
 namespace {
-
-constexpr int kExitUnavailable = 69;   // EX_UNAVAILABLE
-constexpr int kExitProtocol = 76;      // EX_PROTOCOL
-constexpr int kExitNoPermission = 77;  // EX_NOPERM
 
 bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;

@@ -39,9 +39,8 @@ struct ProbeReport {
 /// One JSON object, ended by a newline.
 [[nodiscard]] std::string to_json(const ProbeReport& report);
 
-/// 0 where the policy accepts the server, else as in sysexits.h: 69 it cannot be reached or does
-/// not answer, 76 it does not do as the protocol and the policy want, 77 its TLS or its certificate
-/// is not acceptable.
+/// 0 if the policy accepts the server, otherwise kExitUnavailable, kExitProtocol or
+/// kExitNoPermission.
 [[nodiscard]] int exit_status(const ProbeReport& report) noexcept;
 
 }  // namespace starttls
