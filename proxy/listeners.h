@@ -15,8 +15,8 @@
 #include "lib/net/listener.h"
 #include "lib/net/takeover.h"
 #include "lib/session/upstream/loop_guard.h"
-#include "proxy/inherited.h"
 #include "proxy/state.h"
+#include "proxy/supervisor/inherited_sockets.h"
 #include "proxy/worker.h"
 
 namespace starttls {

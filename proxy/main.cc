@@ -24,17 +24,17 @@
 #include "lib/tls/context.h"
 #include "proxy/certificates.h"
 #include "proxy/cli.h"
-#include "proxy/confinement.h"
-#include "proxy/convert.h"
+#include "proxy/confinement/rules.h"
+#include "proxy/confinement/sandbox.h"
+#include "proxy/confinement/user.h"
+#include "proxy/convert/converter.h"
 #include "proxy/exit_status.h"
-#include "proxy/inherited.h"
 #include "proxy/last_words.h"
 #include "proxy/output.h"
-#include "proxy/probe.h"
-#include "proxy/sandbox.h"
+#include "proxy/probe/probe.h"
 #include "proxy/server.h"
 #include "proxy/state.h"
-#include "proxy/user.h"
+#include "proxy/supervisor/inherited_sockets.h"
 
 namespace starttls {
 namespace {

@@ -18,13 +18,13 @@
 #include "lib/net/resolver.h"
 #include "lib/net/signals.h"
 #include "lib/net/timer.h"
-#include "proxy/admin.h"
-#include "proxy/admin_pages.h"
+#include "proxy/admin/endpoint.h"
+#include "proxy/admin/pages.h"
 #include "proxy/certificate_watch.h"
+#include "proxy/confinement/user.h"
 #include "proxy/file_watch.h"
 #include "proxy/listeners.h"
 #include "proxy/system_name.h"
-#include "proxy/user.h"
 #include "proxy/worker.h"
 
 namespace starttls {
@@ -87,7 +87,7 @@ class Server {
         watchdog_timer_(control_, [this] { report_alive(); }),
         certificates_(control_, log_),
         pages_(control_, state_, workers_, log_),
-        admin_(control_, log_, [this](proto::AdminPage page, AdminServer::Reply reply) {
+        admin_(control_, log_, [this](AdminPage page, AdminEndpoint::Reply reply) {
           pages_.make(page, std::move(reply));
         }) {
     watch_.follow(watched_files(state_.config), loaded_at);
@@ -101,7 +101,7 @@ class Server {
   /// What the listeners of a state are to become, and the admin endpoint.
   struct ListenPlan {
     Listeners::Plan services;
-    AdminServer::Plan admin;
+    AdminEndpoint::Plan admin;
   };
   [[nodiscard]] Result<ListenPlan> plan_listening(const State& state,
                                                   const std::optional<net::Owner>& owner);
@@ -148,7 +148,7 @@ class Server {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::size_t running_ = 0;  // workers that have not drained
   AdminPages pages_;
-  AdminServer admin_;
+  AdminEndpoint admin_;
   bool draining_ = false;
   bool reload_failed_ = false;
   /// Why the files on disk are not used; empty: they are. Told when they have stood still for a
@@ -313,8 +313,8 @@ void Server::report_alive() {
   const auto half =
       std::chrono::duration_cast<std::chrono::milliseconds>(*notifier_.watchdog() / 2);
   watchdog_timer_.start(std::max(half, std::chrono::milliseconds{1}));
-  pages_.make(proto::AdminPage::healthz, [this](const proto::AdminResponse& health) {
-    if (health.status == proto::HttpStatus::ok) notifier_.alive();
+  pages_.make(AdminPage::healthz, [this](const AdminResponse& health) {
+    if (health.status == HttpStatus::ok) notifier_.alive();
   });
 }
 

@@ -13,7 +13,7 @@
 #include "lib/metrics/metrics.h"
 #include "lib/session/service.h"
 #include "proxy/cli.h"
-#include "proxy/user.h"
+#include "proxy/confinement/user.h"
 
 namespace starttls {
 
