@@ -24,6 +24,7 @@
 #include "lib/tls/context.h"
 #include "proxy/certificates.h"
 #include "proxy/cli.h"
+#include "proxy/config_files.h"
 #include "proxy/confinement/rules.h"
 #include "proxy/confinement/sandbox.h"
 #include "proxy/confinement/user.h"
@@ -60,27 +61,9 @@ config::StartedBy started_by() noexcept {
   return ::geteuid() == 0 ? config::StartedBy::root : config::StartedBy::user;
 }
 
-/// What the configuration and its reload read. Paths are absolute.
-std::vector<std::string> files_to_read(const CommandLine& command, const config::Config& config) {
-  auto files = watched_files(config);
-  // Of use today or not: a reload may turn verification on.
-  for (const auto& service : config.services) {
-    if (!service.upstream.ca_file.empty()) files.push_back(service.upstream.ca_file);
-  }
-  files.insert(files.end(), config.secret_files.begin(), config.secret_files.end());
-  if (!command.config_file.empty()) files.push_back(command.config_file);
-  for (auto& file : files) {
-    std::error_code ignored;
-    if (const auto path = std::filesystem::absolute(file, ignored); !path.empty()) {
-      file = path.string();
-    }
-  }
-  return files;
-}
-
 FilesInUse files_in_use(const CommandLine& command, const config::Config& config) {
   FilesInUse files;
-  files.read = files_to_read(command, config);
+  files.read = files_to_read(command.config_file, config);
   // For a service that a reload brings.
   if (const auto store = tls::system_trust_store(); !store.empty()) files.read.push_back(store);
   std::error_code ignored;
@@ -127,7 +110,7 @@ Result<> confine(const CommandLine& command, const config::Config& config,
   } else if (config.proxy.sandbox) {
     if (auto limited = keep_capabilities(kept); !limited) return limited;
   }
-  for (const auto& file : files_to_read(command, config)) {
+  for (const auto& file : files_to_read(command.config_file, config)) {
     if (::access(file.c_str(), R_OK) == 0) continue;
     log.warn("a reload will fail: this user cannot read the file",
              {{"user", user ? user->name : std::to_string(::geteuid())}, {"file", file}});

@@ -21,6 +21,7 @@
 #include "proxy/admin/endpoint.h"
 #include "proxy/admin/pages.h"
 #include "proxy/certificate_watch.h"
+#include "proxy/config_files.h"
 #include "proxy/confinement/user.h"
 #include "proxy/file_watch.h"
 #include "proxy/listeners.h"

@@ -40,8 +40,4 @@ struct State {
 /// What Logger::open says of `log.file`, as a problem of the configuration.
 [[nodiscard]] std::string log_file_problem(const State& state, const Error& error);
 
-/// Certificates, keys, CA and ticket files: what is replaced on disk without anybody's telling us.
-/// Not the configuration itself, which is read when it is meant to be (HUP).
-[[nodiscard]] std::vector<std::string> watched_files(const config::Config& config);
-
 }  // namespace starttls
