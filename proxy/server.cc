@@ -214,11 +214,8 @@ Result<> Server::start_workers() {
 
 Result<Server::ListenPlan> Server::plan_listening(const State& state,
                                                   const std::optional<net::Owner>& owner) {
-  auto admin = admin_.plan(state.config.admin.listen, owner);
+  auto admin = admin_.plan(state.config.admin.listen, owner, listeners_.ports());
   if (!admin) return fail(std::move(admin.error()));
-  if (admin->is_shared && !admin->takeover && listeners_.is_ours(admin->address->port)) {
-    admin->is_shared = false;
-  }
   const auto& old = state_.config.admin.listen;
   auto services =
       listeners_.plan(state.services, workers_.size(), owner, old ? old->port : std::uint16_t{0});
@@ -243,7 +240,8 @@ Result<> Server::may_take_over(const ListenPlan& plan) {
   for (const auto& takeover : plan.services.takeovers) {
     if (auto may = takeover.may_complete(); !may) return may;
   }
-  return plan.admin.takeover ? plan.admin.takeover->may_complete() : Result<>{};
+  const auto* admin = plan.admin.takeover();
+  return admin != nullptr ? admin->may_complete() : Result<>{};
 }
 
 /// The last step of a start and of a reload that can fail. Nobody finds the socket of a process
@@ -252,7 +250,8 @@ Result<> Server::take_over(ListenPlan& plan) {
   for (auto& takeover : plan.services.takeovers) {
     if (auto completed = takeover.complete(); !completed) return completed;
   }
-  return plan.admin.takeover ? plan.admin.takeover->complete() : Result<>{};
+  auto* admin = plan.admin.takeover();
+  return admin != nullptr ? admin->complete() : Result<>{};
 }
 
 void Server::on_signal(int number) {

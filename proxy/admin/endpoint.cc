@@ -80,39 +80,25 @@ AdminEndpoint::AdminEndpoint(net::Loop& loop, log::Logger& log, MakePage make_pa
 AdminEndpoint::~AdminEndpoint() = default;
 
 Result<AdminEndpoint::Plan> AdminEndpoint::plan(const std::optional<Address>& address,
-                                                const std::optional<net::Owner>& owner) const {
+                                                const std::optional<net::Owner>& owner,
+                                                std::vector<std::uint16_t> own_ports) const {
   Plan plan;
   plan.address = address;
   if (!address || address == address_) return plan;
-  if (address->is_unix()) {
-    auto takeover = net::Takeover::prepare(*address, owner);
-    if (!takeover) return fail(std::move(takeover.error()));
-    if (*takeover) {
-      plan.takeover.emplace(std::move(**takeover));
-      plan.socket = std::move(plan.takeover->socket());
-      plan.is_shared = true;
-      return plan;
-    }
-  } else {
-    // Another address of our own port may be: of all of this machine's, for one.
-    const bool is_ours = address_ && address_->port == address->port;
-    plan.is_shared = address->port != 0 && !is_ours && net::is_taken(*address);
-  }
-  auto socket = net::bind_listener(*address, net::Taking::ours, owner);
-  if (!socket) return fail(std::move(socket.error()));
-  plan.socket = std::move(*socket);
+  if (address_) own_ports.push_back(address_->port);
+  auto binding =
+      bind_address({.address = *address, .owner = owner, .own_ports = std::move(own_ports)});
+  if (!binding) return fail(std::move(binding.error()));
+  plan.binding.emplace(std::move(*binding));
   return plan;
 }
 
 Result<> AdminEndpoint::listen(Plan& plan) {
-  if (!plan.socket) return {};
-  const bool is_unix = plan.address->is_unix();
-  // What has been taken over was bound under another name.
-  plan.where = is_unix ? to_string(*plan.address) : net::local_name(*plan.socket);
+  if (!plan.binding) return {};
   plan.listener = std::make_unique<net::Listener>(
-      loop_, is_unix ? net::Stream::Kind::unix_socket : net::Stream::Kind::tcp,
+      loop_, plan.address->is_unix() ? net::Stream::Kind::unix_socket : net::Stream::Kind::tcp,
       [this](net::Listener::Connection client) { on_connection(std::move(client.stream)); });
-  return plan.listener->open(std::move(*plan.socket));
+  return plan.listener->open(std::move(plan.binding->sockets.front()));
 }
 
 void AdminEndpoint::commit(Plan plan) {
@@ -123,13 +109,9 @@ void AdminEndpoint::commit(Plan plan) {
     log_.info("admin closed", {});
     return;
   }
-  log_.info("admin listening", {{"address", plan.where}});
-  if (plan.is_shared) {
-    log_.warn(address_->is_unix()
-                  ? "another process listened here, and gets no new connection any more: end it"
-                  : "another process listens here too, and gets a part of the connections: end it",
-              {{"address", plan.where}});
-  }
+  const auto& binding = *plan.binding;
+  log_.info("admin listening", {{"address", binding.name}});
+  if (!binding.warning.empty()) log_.warn(binding.warning, {{"address", binding.name}});
 }
 
 /// Returns the names under which the listener answers: on loopback, only literal addresses. A

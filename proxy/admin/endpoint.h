@@ -21,15 +21,16 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "lib/base/address.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/net/listener.h"
 #include "lib/net/loop.h"
-#include "lib/net/takeover.h"
 #include "lib/net/timer.h"
 #include "proxy/admin/http.h"
+#include "proxy/binding.h"
 
 namespace starttls {
 
@@ -52,21 +53,23 @@ class AdminEndpoint {
   AdminEndpoint& operator=(const AdminEndpoint&) = delete;
   ~AdminEndpoint();
 
-  /// What is to be done so that it listens at `address` (nothing: nowhere). Binds it where that is
-  /// new, for `owner` where he is given, and changes nothing else. Errors: system, with the
-  /// address.
+  /// Plans to listen at `address` (nothing: nowhere). Binds it if it is new, for `owner`, and
+  /// changes nothing else. `own_ports` are those of the services. Errors: system, with the address.
   struct Plan {
     std::optional<Address> address;
-    std::optional<net::Socket> socket;        ///< bound, until `listen`; none: as it is
+    std::optional<Binding> binding;           ///< nothing: the present listener stays
     std::unique_ptr<net::Listener> listener;  ///< from `listen` on
-    std::string where;                        ///< the address with its real port
-    /// To be completed before the plan is carried out.
-    std::optional<net::Takeover> takeover;
-    /// Another process listened there when we came, and may be about to end.
-    bool is_shared = false;
+
+    [[nodiscard]] net::Takeover* takeover() noexcept {
+      return binding && binding->takeover ? &*binding->takeover : nullptr;
+    }
+    [[nodiscard]] const net::Takeover* takeover() const noexcept {
+      return binding && binding->takeover ? &*binding->takeover : nullptr;
+    }
   };
   [[nodiscard]] Result<Plan> plan(const std::optional<Address>& address,
-                                  const std::optional<net::Owner>& owner = {}) const;
+                                  const std::optional<net::Owner>& owner,
+                                  std::vector<std::uint16_t> own_ports) const;
   /// Listens on the socket that the plan has bound, beside the present one. After this nothing of
   /// the plan can fail, except its takeover. Errors: system.
   [[nodiscard]] Result<> listen(Plan& plan);
