@@ -13,24 +13,25 @@ namespace starttls {
 /// What went wrong, as far as the code branches on it. Each protocol maps these to its own words
 /// (`lib/proto/protocols.cc`), and the session line prints `name(code)` as its outcome.
 enum class Errc : std::uint8_t {
-  config,            ///< the configuration is wrong
-  system,            ///< a call to the operating system failed
-  unreachable,       ///< name not resolved, connection refused, no route
-  timeout,           ///< a deadline passed
-  closed,            ///< the peer closed or reset before the protocol allowed it
-  greeting_refused,  ///< the server greeted with a refusal
-  tls_not_offered,   ///< the server does not offer STARTTLS and the policy wants it
-  tls_refused,       ///< the server offered STARTTLS and refused it
-  attack,            ///< bytes that only an attacker (or a broken peer) sends: see CVE-2011-0411
-  protocol,          ///< a protocol error of the server
-  client_protocol,   ///< a protocol error of the client
-  too_many_errors,   ///< of the client: unknown and refused commands
-  handshake,         ///< the TLS handshake failed
-  certificate,       ///< the peer's certificate is not acceptable
-  tls,               ///< a TLS error after the handshake
-  limit,             ///< a configured limit is reached
-  not_allowed,       ///< the client's address may not connect
-  draining,          ///< the proxy is stopping
+  config,             ///< the configuration is wrong
+  system,             ///< a call to the operating system failed
+  unreachable,        ///< name not resolved, connection refused, no route
+  timeout,            ///< a deadline passed
+  closed,             ///< the peer closed or reset before the protocol allowed it
+  greeting_refused,   ///< the server greeted with a refusal
+  tls_not_offered,    ///< the server does not offer STARTTLS and the policy wants it
+  tls_refused,        ///< the server offered STARTTLS and refused it
+  attack,             ///< bytes that only an attacker (or a broken peer) sends: see CVE-2011-0411
+  protocol,           ///< a protocol error of the server
+  client_protocol,    ///< a protocol error of the client
+  too_many_errors,    ///< of the client: unknown and refused commands
+  tls_on_clear_port,  ///< the client began with TLS on a listener that speaks first in the clear
+  handshake,          ///< the TLS handshake failed
+  certificate,        ///< the peer's certificate is not acceptable
+  tls,                ///< a TLS error after the handshake
+  limit,              ///< a configured limit is reached
+  not_allowed,        ///< the client's address may not connect
+  draining,           ///< the proxy is stopping
 };
 
 inline constexpr std::size_t kErrcCount = static_cast<std::size_t>(Errc::draining) + 1;
@@ -61,6 +62,8 @@ constexpr std::string_view name(Errc code) noexcept {
       return "client_protocol";
     case Errc::too_many_errors:
       return "too_many_errors";
+    case Errc::tls_on_clear_port:
+      return "tls_on_clear_port";
     case Errc::handshake:
       return "handshake";
     case Errc::certificate:

@@ -4,6 +4,7 @@
 // dialogue.
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -59,6 +60,12 @@ inline constexpr std::size_t kMaxUnanswered = 1000;
   }
   if (words.empty()) words = settings.hostname + ' ' + std::string(service);
   return std::string(status) + words + std::string(kEnd);
+}
+
+/// True if the code of a reply says that the server does not take such a command. Other refusals,
+/// such as 550 for a VRFY, are answers to a good command (D12).
+[[nodiscard]] constexpr bool refuses_command(std::uint64_t code) noexcept {
+  return (code >= 500 && code <= 504) || code == 530;
 }
 
 /// Counts commands that the server or the proxy refuses, so that no client guesses for long.

@@ -11,6 +11,8 @@
 
 #include "lib/base/ascii.h"
 #include "lib/proto/edits.h"
+#include "lib/proto/imap_id.h"
+#include "lib/proto/imap_responses.h"
 #include "lib/proto/imap_syntax.h"
 #include "lib/proto/lines.h"
 #include "lib/proto/words.h"
@@ -20,273 +22,28 @@ namespace {
 
 using namespace imap;
 
-/// What the server may say before its answer to our STARTTLS: dropped, and nobody needs much of it.
-constexpr std::size_t kMaxDroppedLines = 16;
-constexpr std::size_t kMaxDroppedOctets = 8192;
-
-/// Non-synchronising literals of one refused command, and the lines between them.
+/// The most bytes of non-synchronizing literals in one refused command, and of the lines between
+/// them.
 constexpr std::size_t kMaxSwallowed = 4096;
 
-// ---------------------------------------------------------------- upstream
-
-/// IMAP, client role: greeting, STARTTLS, then the capabilities that count, which become part of
-/// the client's greeting. Where the leg does not upgrade, only the greeting is awaited and handed
-/// on as it is.
-class ImapUpstream final : public UpstreamRole {
- public:
-  explicit ImapUpstream(const RoleSettings& settings)
-      : settings_(settings),
-        responses_(rules(), upgrades(settings.upstream) ? kMaxDroppedOctets : kMaxReply) {}
-
-  [[nodiscard]] Result<Verdict> begin(std::string&) override {
-    assert(!upgrades(settings_.upstream) || !settings_.tag.empty());
-    return Verdict::need_more;
-  }
-
-  [[nodiscard]] Result<Step> step(std::string_view input, std::string& to_server) override;
-
-  [[nodiscard]] Result<Verdict> secured(std::string& to_server) override {
-    assert(state_ == State::tls);
-    responses_ = ResponseReader(rules(), kMaxReply);
-    to_server += settings_.tag + " CAPABILITY\r\n";
-    state_ = State::capability;
-    return Verdict::need_more;
-  }
-
-  [[nodiscard]] std::string_view state() const noexcept override {
-    return kStateNames[static_cast<std::size_t>(state_)];
-  }
-
- private:
-  enum class State : std::uint8_t { greeting, starttls, tls, capability, done };
-  static constexpr std::string_view kStateNames[] = {"greeting", "starttls", "tls", "capability",
-                                                     "done"};
-  using Piece = ResponseReader::Piece;
-
-  [[nodiscard]] LineRules rules() const noexcept {
-    return line_rules(settings_.upstream, Errc::protocol);
-  }
-  [[nodiscard]] Result<Verdict> on_piece(const Piece& piece, std::string& to_server);
-  [[nodiscard]] Result<Verdict> on_greeting(const Piece& piece, std::string& to_server);
-  [[nodiscard]] static bool rules_out_starttls(const Response& greeting);
-  [[nodiscard]] Result<Verdict> on_starttls(const Piece& piece);
-  [[nodiscard]] static bool is_go_ahead(const Response& response);
-  void drop(const Piece& piece);
-  [[nodiscard]] Result<Verdict> on_capability(const Piece& piece);
-  [[nodiscard]] bool is_answer(const Response& response) const;
-  [[nodiscard]] Result<> check_tag(const Response& response, const Piece& piece) const;
-  [[nodiscard]] bool may_stay_in_clear() const noexcept;
-  [[nodiscard]] Result<Verdict> stay_in_clear(Error why, std::string_view status);
-  [[nodiscard]] std::string greeting_for_client(std::string_view status,
-                                                std::string_view capabilities) const;
-
-  RoleSettings settings_;
-  ResponseReader responses_;
-  State state_ = State::greeting;
-  std::string text_;  ///< of the greeting in the clear, for people
-  bool just_asked_ = false;
-
-  // Before TLS.
-  std::size_t dropped_lines_ = 0;
-  std::size_t dropped_octets_ = 0;
-
-  // After it: the reply to CAPABILITY, held to kMaxReply.
-  std::size_t reply_octets_ = 0;
-  std::string capabilities_;
-  std::string notices_;  ///< what else the server had to say, for the client to read
-};
-
-Result<Step> ImapUpstream::step(std::string_view input, std::string& to_server) {
-  Step step;
-  just_asked_ = false;
-  while (step.verdict == Verdict::need_more) {
-    const auto piece = responses_.next(input.substr(step.consumed));
-    if (!piece) return fail(piece.error());
-    if (!piece->has_value()) break;
-    const auto verdict = on_piece(**piece, to_server);
-    if (!verdict) return fail(verdict.error());
-    step.consumed += (*piece)->raw.size();
-    step.verdict = *verdict;
-  }
-  // Where we go on in the clear nothing is due until the client speaks: what waits here would pass
-  // for the answer to a command of the client.
-  if (step.verdict == Verdict::greeted && !fallback_reason_.empty() &&
-      step.consumed < input.size()) {
-    return fail(Attack::unsolicited, "server sent a reply nobody asked for",
-                peer_words(input.substr(step.consumed)));
-  }
-  return step;
-}
-
-Result<Verdict> ImapUpstream::on_piece(const Piece& piece, std::string& to_server) {
-  switch (state_) {
-    case State::greeting:
-      return on_greeting(piece, to_server);
-    case State::starttls:
-      return on_starttls(piece);
-    case State::capability:
-      return on_capability(piece);
-    case State::tls:
-    case State::done:
-      break;
-  }
-  assert(false && "step() after the role has ended");
-  return fail(Errc::protocol, "server sent a reply nobody asked for", peer_words(piece.text));
-}
-
-Result<Verdict> ImapUpstream::on_greeting(const Piece& piece, std::string& to_server) {
-  const Response greeting(piece.text);
-  const bool bye = greeting.is("BYE");
-  if (!greeting.untagged() || (!greeting.is("OK") && !greeting.is("PREAUTH") && !bye)) {
-    return fail(Errc::protocol, "server sent no greeting", peer_words(piece.text));
-  }
-  if (!upgrades(settings_.upstream)) greeting_ = piece.raw;
-  if (bye) {
-    return fail(Errc::greeting_refused, "server says: " + ascii::printable(piece.text),
-                peer_words(piece.text));
-  }
-  if (!upgrades(settings_.upstream)) {
-    state_ = State::done;
-    return Verdict::greeted;
-  }
-  text_ = human_text(greeting.rest);
-  if (rules_out_starttls(greeting)) {
-    Error error{Errc::attack, "server greeted with PREAUTH, which rules out STARTTLS",
-                peer_words(piece.text), Attack::preauth};
-    return stay_in_clear(std::move(error), "* PREAUTH ");
-  }
-  // Whatever it offers: capabilities in the clear are anybody's words.
-  to_server += settings_.tag + " STARTTLS\r\n";
-  just_asked_ = true;
-  state_ = State::starttls;
-  return Verdict::need_more;
-}
-
-/// True for PREAUTH. No STARTTLS may follow it (RFC 9051 §6.2.1), which is what an attacker wants
-/// (CVE-2020-14093, N7).
-bool ImapUpstream::rules_out_starttls(const Response& greeting) {
-  return greeting.is("PREAUTH");
-}
-
-/// True for OK only (N5).
-bool ImapUpstream::is_go_ahead(const Response& response) {
-  return response.is("OK");
-}
-
-/// Counts a piece of untagged data that came in the clear, and drops it: anyone could have sent it
-/// (T1 to T22, B3).
-void ImapUpstream::drop(const Piece& piece) {
-  // A piece of a literal has no text; its bytes count, its number does not.
-  dropped_lines_ += piece.text.empty() ? 0 : 1;
-  dropped_octets_ += piece.raw.size();
-}
-
-Result<Verdict> ImapUpstream::on_starttls(const Piece& piece) {
-  const Response response(piece.text);
-  if (!piece.first || response.untagged()) {
-    if (piece.first && response.is("BYE")) {
-      return fail(Errc::tls_refused, "server refused STARTTLS", peer_words(piece.text));
-    }
-    drop(piece);
-    if (dropped_lines_ > kMaxDroppedLines || dropped_octets_ > kMaxDroppedOctets) {
-      return fail(Errc::protocol, "server said too much before STARTTLS", peer_words(piece.text));
-    }
-    return Verdict::need_more;
-  }
-  if (const auto ours = check_tag(response, piece); !ours) return fail(ours.error());
-  if (is_go_ahead(response)) {
-    state_ = State::tls;
-    return Verdict::start_tls;
-  }
-  if (!is_any_of(response.word, {"NO", "BAD"})) {
-    return fail(Errc::protocol, "server sent no reply", peer_words(piece.text));
-  }
-  return stay_in_clear({Errc::tls_refused, "server refused STARTTLS", peer_words(piece.text)},
-                       "* OK ");
-}
-
-Result<Verdict> ImapUpstream::on_capability(const Piece& piece) {
-  reply_octets_ += piece.raw.size();
-  if (reply_octets_ > kMaxReply) {
-    return fail(Errc::protocol, "server sent a reply that is too long", peer_words(piece.text));
-  }
-  if (!piece.first) return Verdict::need_more;
-  const Response response(piece.text);
-  if (response.untagged()) {
-    if (response.is("BYE")) {
-      return fail(Errc::greeting_refused, "server says: " + ascii::printable(piece.text),
-                  peer_words(piece.text));
-    }
-    if (response.is("CAPABILITY")) {
-      capabilities_ = response.rest;
-    } else if (is_any_of(response.word, {"OK", "NO", "BAD"})) {
-      notices_ += piece.raw;
-    }
-    return Verdict::need_more;
-  }
-  if (const auto ours = check_tag(response, piece); !ours) return fail(ours.error());
-  // A server that refuses CAPABILITY may refuse the client's as well.
-  greeting_ = greeting_for_client("* OK ", response.is("OK") ? capabilities_ : "") + notices_;
-  state_ = State::done;
-  return Verdict::greeted;
-}
-
-/// True if this tagged line is the answer to our command. The tag is random, so that no one can
-/// answer before we ask (CVE-2026-42246, B11). Nor can the server have seen what we are only about
-/// to send.
-bool ImapUpstream::is_answer(const Response& response) const {
-  return response.tag == settings_.tag && !just_asked_;
-}
-
-Result<> ImapUpstream::check_tag(const Response& response, const Piece& piece) const {
-  if (response.asks_for_more()) {
-    return fail(Errc::protocol, "server asked for more of a whole command", peer_words(piece.text));
-  }
-  if (is_answer(response)) return {};
-  return fail(Attack::unsolicited, "server sent a reply nobody asked for", peer_words(piece.text));
-}
-
-/// True in mode `opportunistic` only (N7).
-bool ImapUpstream::may_stay_in_clear() const noexcept {
-  return settings_.upstream == TlsMode::opportunistic;
-}
-
-/// Goes on without TLS, if the mode allows it.
-Result<Verdict> ImapUpstream::stay_in_clear(Error why, std::string_view status) {
-  if (!may_stay_in_clear()) return fail(std::move(why));
-  fallback_reason_ = std::move(why.reason);
-  greeting_ = greeting_for_client(status, {});
-  state_ = State::done;
-  return Verdict::greeted;
-}
-
-std::string ImapUpstream::greeting_for_client(std::string_view status,
-                                              std::string_view capabilities) const {
-  auto greeting = reduced_greeting(status, text_, settings_, "IMAP4rev1");
-  std::string list;
-  for (auto name = take_word(capabilities); !name.empty(); name = take_word(capabilities)) {
-    // What is no atom would end the code early.
-    if (is_atom(name) && name.find(']') == std::string_view::npos) list += ' ' + std::string(name);
-  }
-  // The client can still ask for a list that is too long to be told here.
-  if (list.empty() || list.size() > kMaxLine - kMaxOwnLine) return greeting;
-  return greeting.insert(status.size(), "[CAPABILITY" + list + "] ");
-}
-
-// ---------------------------------------------------------------- downstream
+/// Asks the client for a literal of an ID.
+constexpr std::string_view kContinuation = "+ Ready for literal data\r\n";
 
 /// IMAP between both streams, until the client commits with LOGIN, AUTHENTICATE, COMPRESS or a
-/// literal; in mode `starttls`, before TLS, the whole of what the client talks to.
+/// literal. In mode `starttls`, before TLS, it is all that the client talks to.
 ///
 /// Only commands that follow the grammar go to the server, so that it reads the words we have read
 /// and answers with the tag we remember. Replies of ours go out at once, but never into the middle
 /// of a response: with tags their order is free (RFC 9051 §5.5).
+///
+/// An ID is read here with its literals, and does not commit. The role asks for the literals
+/// itself. Its "+" has no tag, so it waits for the replies to all earlier commands. Then the server
+/// gets the ID in one line without literals (imap_id.h). So no "+" of the server is ever about an
+/// ID.
 class ImapDownstream final : public DownstreamRole {
  public:
   explicit ImapDownstream(const RoleSettings& settings)
-      : settings_(settings),
-        client_rules_(line_rules(settings.downstream, Errc::client_protocol)),
-        responses_(line_rules(settings.upstream, Errc::protocol), kMaxReply) {}
+      : settings_(settings), responses_(line_rules(settings.upstream, Errc::protocol), kMaxReply) {}
 
   [[nodiscard]] Result<Verdict> begin(std::string_view greeting, std::string& to_client) override;
   [[nodiscard]] Result<Step> from_client(std::string_view input, std::string& to_client,
@@ -316,10 +73,16 @@ class ImapDownstream final : public DownstreamRole {
   enum class State : std::uint8_t { greeting, clear, commands, starttls, committed, done };
   static constexpr std::string_view kStateNames[] = {"greeting", "clear",     "commands",
                                                      "starttls", "committed", "done"};
-  /// Before TLS in mode `starttls`: only what we answer ourselves.
+  /// Before TLS in mode `starttls`: only commands that we answer ourselves.
   static constexpr std::string_view kClearCapabilities = "IMAP4rev1 STARTTLS LOGINDISABLED";
 
   struct Command {
+    explicit Command(const Line& line) noexcept
+        : arguments(line.text), text(line.text), raw(line.raw) {
+      tag = take_field(arguments);
+      verb = take_field(arguments);
+    }
+
     std::string_view tag;
     std::string_view verb;
     std::string_view arguments;
@@ -332,24 +95,39 @@ class ImapDownstream final : public DownstreamRole {
   [[nodiscard]] Result<Verdict> on_clear_command(const Command& command, std::string& to_client);
   [[nodiscard]] Result<Verdict> on_command(const Command& command, std::string& to_client,
                                            std::string& to_server);
+  [[nodiscard]] Result<std::size_t> on_id(std::string_view input, const Command& command,
+                                          std::string& to_client, std::string& to_server);
+  [[nodiscard]] Result<Verdict> pass(std::string_view tag, std::string_view bytes,
+                                     std::string& to_server);
   [[nodiscard]] Result<Verdict> on_starttls(const Command& command, std::string& to_client);
-  [[nodiscard]] Result<Verdict> refuse(std::string_view text, std::string reply,
+  [[nodiscard]] Result<Verdict> refuse(std::string_view text, std::string words,
                                        std::string& to_client);
   [[nodiscard]] Result<> on_piece(const ResponseReader::Piece& piece, std::string& to_client);
   [[nodiscard]] Result<> on_response(const Response& response);
+  [[nodiscard]] bool answers_commit(const ResponseReader::Piece& piece) const;
+  [[nodiscard]] Result<> count_refusal();
+  [[nodiscard]] bool is_unanswered(std::string_view tag) const;
+  [[nodiscard]] Verdict commit(std::string_view tag);
+  [[nodiscard]] Step relay_server(Step step);
 
   [[nodiscard]] bool offers_starttls() const noexcept {
     return upgrades(settings_.downstream) && !secured_ && !preauthenticated_;
   }
+  [[nodiscard]] bool is_filtered_id(const Command& command) const noexcept;
   [[nodiscard]] bool is_barred(const Command& command) const noexcept;
   [[nodiscard]] bool commits(const Command& command) const noexcept;
+  [[nodiscard]] bool commits_by_verb(const Command& command) const noexcept;
+  [[nodiscard]] bool is_long_login(std::string_view input) const noexcept;
   [[nodiscard]] bool all_answered() const noexcept {
     return unanswered_.empty() && !responses_.inside_response();
   }
   [[nodiscard]] std::string edit(std::string_view raw) const;
+  void reply(std::string_view words, std::string& to_client) {
+    (responses_.inside_response() ? own_replies_ : to_client) += words;
+  }
+  void ask_for_literals(std::string& to_client);
 
   RoleSettings settings_;
-  LineRules client_rules_;
   ResponseReader responses_;
   State state_ = State::greeting;
   bool secured_ = false;           ///< the client's STARTTLS is done
@@ -358,6 +136,11 @@ class ImapDownstream final : public DownstreamRole {
   std::vector<std::string> unanswered_;  ///< tags of commands, in their order
   std::string own_replies_;              ///< wait for the end of the server's response
   std::string starttls_tag_;
+  std::string commit_tag_;
+
+  // An ID whose literals have not all come.
+  std::size_t continuations_seen_ = 0;  ///< literals so far that wait for a "+"
+  std::size_t continuations_due_ = 0;   ///< of them, those that have got none yet
 
   // A refused command whose literals come without being asked for.
   std::optional<std::string> refusal_;
@@ -396,7 +179,7 @@ Result<Verdict> ImapDownstream::begin(std::string_view greeting, std::string& to
 Result<Step> ImapDownstream::from_client(std::string_view input, std::string& to_client,
                                          std::string& to_server) {
   Step step;
-  // Behind STARTTLS nothing is read.
+  // After STARTTLS nothing is read.
   while (step.verdict == Verdict::need_more && state_ != State::starttls) {
     const auto rest = input.substr(step.consumed);
     if (literal_left_ > 0) {
@@ -406,9 +189,20 @@ Result<Step> ImapDownstream::from_client(std::string_view input, std::string& to
       step.consumed += size;
       continue;
     }
-    const auto line = next_line(rest, client_rules_);
-    if (!line) return fail(line.error());
+    const auto line = next_line(rest, kClientRules);
+    if (!line) {
+      if (!is_long_login(rest)) return fail(line.error());
+      step.verdict = commit(rest.substr(0, rest.find(' ')));
+      break;
+    }
     if (!line->has_value()) break;
+    if (const Command command(**line); is_filtered_id(command)) {
+      const auto size = on_id(rest, command, to_client, to_server);
+      if (!size) return fail(size.error());
+      if (*size == 0) break;
+      step.consumed += *size;
+      continue;
+    }
     const auto verdict = on_line(**line, to_client, to_server);
     if (!verdict) return fail(verdict.error());
     step.verdict = *verdict;
@@ -423,10 +217,7 @@ Result<Verdict> ImapDownstream::on_line(const Line& line, std::string& to_client
     swallowed_ += line.raw.size();
     return refuse(line.text, *std::exchange(refusal_, std::nullopt), to_client);
   }
-  auto arguments = line.text;
-  const auto tag = take_field(arguments);
-  const auto verb = take_field(arguments);
-  const Command command{tag, verb, arguments, line.text, line.raw};
+  const Command command(line);
   if (!is_tag(command.tag)) return refuse(line.text, "* BAD Invalid tag\r\n", to_client);
   if (!is_atom(command.verb)) {
     return refuse(line.text, tagged(command.tag, "BAD Invalid command"), to_client);
@@ -467,23 +258,61 @@ Result<Verdict> ImapDownstream::on_clear_command(const Command& command, std::st
 Result<Verdict> ImapDownstream::on_command(const Command& command, std::string& to_client,
                                            std::string& to_server) {
   if (ascii::iequals(command.verb, "STARTTLS")) return on_starttls(command, to_client);
-  // A server that trusts our address would believe the client's words about itself.
+  // A server that trusts our address would believe what the client says about itself.
   if (is_any_of(command.verb, {"XCLIENT", "XFORWARD"})) {
     return refuse(command.text, tagged(command.tag, "NO Command not allowed"), to_client);
   }
   if (is_barred(command)) {
     return refuse(command.text, tagged(command.tag, "NO Mechanism not available"), to_client);
   }
-  if (commits(command)) {
-    state_ = State::committed;
-    return Verdict::relay;
-  }
+  if (commits(command)) return commit(command.tag);
+  return pass(command.tag, command.raw, to_server);
+}
+
+/// Passes a command to the server, which will answer by its tag.
+Result<Verdict> ImapDownstream::pass(std::string_view tag, std::string_view bytes,
+                                     std::string& to_server) {
   if (unanswered_.size() == kMaxUnanswered) {
     return fail(Errc::client_protocol, "too many commands at once");
   }
-  unanswered_.emplace_back(command.tag);
-  to_server += command.raw;
+  unanswered_.emplace_back(tag);
+  to_server += bytes;
   return Verdict::need_more;
+}
+
+/// True for an ID that must not pass as it is. After PREAUTH any command commits.
+bool ImapDownstream::is_filtered_id(const Command& command) const noexcept {
+  return state_ == State::commands && !preauthenticated_ && !refusal_ && is_tag(command.tag) &&
+         ascii::iequals(command.verb, "ID");
+}
+
+/// Passes the ID that `input` begins with, cleaned, or refuses it. Returns the bytes it has, or 0
+/// if it is incomplete: then it is read again with the next bytes.
+Result<std::size_t> ImapDownstream::on_id(std::string_view input, const Command& command,
+                                          std::string& to_client, std::string& to_server) {
+  const auto head = static_cast<std::size_t>(command.arguments.data() - input.data());
+  auto rules = kClientRules;
+  rules.limit -= head;
+  const auto id = read_id(input.substr(head), rules);
+  continuations_due_ += id.continuations - std::exchange(continuations_seen_, id.continuations);
+  ask_for_literals(to_client);
+  if (!id.state) return fail(id.state.error());
+  if (*id.state == IdCommand::State::incomplete) return 0;
+
+  // A client that has not waited for its "+" gets it late.
+  for (; continuations_due_ > 0; --continuations_due_) reply(kContinuation, to_client);
+  continuations_seen_ = 0;
+  const auto verdict =
+      *id.state == IdCommand::State::malformed
+          ? refuse(id.last_line, tagged(command.tag, "BAD Invalid ID"), to_client)
+          : pass(command.tag, std::string(input.substr(0, head)) + id.arguments, to_server);
+  if (!verdict) return fail(verdict.error());
+  return head + id.size;
+}
+
+void ImapDownstream::ask_for_literals(std::string& to_client) {
+  if (!all_answered()) return;
+  for (; continuations_due_ > 0; --continuations_due_) to_client += kContinuation;
 }
 
 Result<Verdict> ImapDownstream::on_starttls(const Command& command, std::string& to_client) {
@@ -500,8 +329,9 @@ Result<Verdict> ImapDownstream::on_starttls(const Command& command, std::string&
   return all_answered() ? Verdict::start_tls : Verdict::need_more;
 }
 
-/// Returns the non-synchronising literal that a refused line ends with. It comes whatever we say,
-/// and its text is no command (N14, P10). A synchronising one does not come, because it gets no
+/// Returns the non-synchronizing literal that a refused line ends with. It comes whether we ask or
+/// not, and its text is no command (N14, P10). A synchronizing one does not come, because it gets
+/// no
 /// "+".
 std::optional<Literal> literal_to_skip(std::string_view text) noexcept {
   const auto literal = literal_at_end(text);
@@ -509,7 +339,7 @@ std::optional<Literal> literal_to_skip(std::string_view text) noexcept {
 }
 
 /// Refuses a line that ends with `text`, after its literals.
-Result<Verdict> ImapDownstream::refuse(std::string_view text, std::string reply,
+Result<Verdict> ImapDownstream::refuse(std::string_view text, std::string words,
                                        std::string& to_client) {
   if (const auto literal = literal_to_skip(text)) {
     if (swallowed_ > kMaxSwallowed || literal->size > kMaxSwallowed - swallowed_) {
@@ -517,17 +347,17 @@ Result<Verdict> ImapDownstream::refuse(std::string_view text, std::string reply,
     }
     literal_left_ = static_cast<std::size_t>(literal->size);
     swallowed_ += literal_left_;
-    refusal_ = std::move(reply);
+    refusal_ = std::move(words);
     return Verdict::need_more;
   }
   swallowed_ = 0;
   if (const auto counted = refusals_.add(); !counted) return fail(counted.error());
-  (responses_.inside_response() ? own_replies_ : to_client) += reply;
+  reply(words, to_client);
   return Verdict::need_more;
 }
 
-/// Where EXTERNAL must not pass, only a mechanism that is written as an atom does: servers take it
-/// as a string or a literal as well.
+/// True if this login must not pass. If EXTERNAL must not, only a mechanism that is written as an
+/// atom passes, because servers also take a string or a literal.
 bool ImapDownstream::is_barred(const Command& command) const noexcept {
   if (!settings_.client_certificate || !ascii::iequals(command.verb, "AUTHENTICATE")) return false;
   auto arguments = command.arguments;
@@ -535,27 +365,56 @@ bool ImapDownstream::is_barred(const Command& command) const noexcept {
   return !is_atom(mechanism) || ascii::iequals(mechanism, "EXTERNAL");
 }
 
+bool ImapDownstream::commits_by_verb(const Command& command) const noexcept {
+  return preauthenticated_ || is_any_of(command.verb, {"LOGIN", "AUTHENTICATE", "COMPRESS"});
+}
+
 bool ImapDownstream::commits(const Command& command) const noexcept {
-  return preauthenticated_ || is_any_of(command.verb, {"LOGIN", "AUTHENTICATE", "COMPRESS"}) ||
-         literal_at_end(command.text).has_value();
+  return commits_by_verb(command) || literal_at_end(command.text).has_value();
+}
+
+/// True if `input` begins with a line that is longer than the limit, and whose verb commits: SASL
+/// initial responses of 10 to 90 kB are in use (D9).
+bool ImapDownstream::is_long_login(std::string_view input) const noexcept {
+  if (state_ != State::commands || refusal_ || !is_too_long(input, kClientRules)) return false;
+  const auto head = input.substr(0, kMaxLine);
+  const Command command({.text = head, .raw = head});
+  return is_tag(command.tag) && is_atom(command.verb) && commits_by_verb(command) &&
+         !is_barred(command);
+}
+
+Verdict ImapDownstream::commit(std::string_view tag) {
+  commit_tag_ = tag;
+  state_ = State::committed;
+  return Verdict::relay;
+}
+
+/// Relays the server from here on. Bytes that have arrived and are not read yet pass unchanged. If
+/// this happens inside a response, our replies that wait for its end are dropped: they would
+/// corrupt it.
+Step ImapDownstream::relay_server(Step step) {
+  state_ = State::done;
+  step.verdict = Verdict::relay;
+  return step;
 }
 
 Result<Step> ImapDownstream::from_server(std::string_view input, std::string& to_client) {
   Step step;
   if (state_ == State::clear) return step;  // it waits until the client may hear it
   while (true) {
+    ask_for_literals(to_client);
     if (all_answered() && state_ == State::starttls) {
       step.verdict = Verdict::start_tls;
       return step;
     }
-    if (all_answered() && state_ == State::committed) {
-      state_ = State::done;
-      step.verdict = Verdict::relay;
-      return step;
-    }
+    const bool committed = state_ == State::committed;
+    if (committed && all_answered()) return relay_server(step);
     const auto piece = responses_.next(input.substr(step.consumed));
+    // After the commit no rule of the prelude ends a session (D4).
+    if (!piece && committed) return relay_server(step);
     if (!piece) return fail(piece.error());
     if (!piece->has_value()) return step;
+    if (committed && answers_commit(**piece)) return relay_server(step);
     if (const auto passed = on_piece(**piece, to_client); !passed) return fail(passed.error());
     step.consumed += (*piece)->raw.size();
   }
@@ -571,7 +430,24 @@ Result<> ImapDownstream::on_piece(const ResponseReader::Piece& piece, std::strin
   return piece.first ? on_response(Response(piece.text)) : Result<>{};
 }
 
-/// Strikes the command off that has been answered. A tag nobody used passes like all else.
+/// True for a tagged reply to the client's last command, or a "+", which only that one can ask for.
+/// Servers have left earlier commands without a reply that has their tag (D4).
+bool ImapDownstream::answers_commit(const ResponseReader::Piece& piece) const {
+  if (!piece.first) return false;
+  const Response response(piece.text);
+  return response.asks_for_more() || (response.tag == commit_tag_ && !is_unanswered(response.tag));
+}
+
+bool ImapDownstream::is_unanswered(std::string_view tag) const {
+  return std::find(unanswered_.begin(), unanswered_.end(), tag) != unanswered_.end();
+}
+
+/// Counts a refusal by the server, until the client has committed.
+Result<> ImapDownstream::count_refusal() {
+  return state_ == State::committed ? Result<>{} : refusals_.add();
+}
+
+/// Strikes off the command that has been answered. A tag that no command has passes unchanged.
 Result<> ImapDownstream::on_response(const Response& response) {
   const bool refused = is_any_of(response.word, {"NO", "BAD"});
   if (response.untagged()) {
@@ -579,16 +455,17 @@ Result<> ImapDownstream::on_response(const Response& response) {
     // §7.1.3). It takes them in turn.
     if (!response.is("BAD")) return {};
     if (!unanswered_.empty()) unanswered_.erase(unanswered_.begin());
-    return refusals_.add();
+    return count_refusal();
   }
   if (!refused && !response.is("OK")) return {};
   const auto command = std::find(unanswered_.begin(), unanswered_.end(), response.tag);
   if (command == unanswered_.end()) return {};
   unanswered_.erase(command);
-  return refused ? refusals_.add() : Result<>{};
+  return refused ? count_refusal() : Result<>{};
 }
 
-/// A line of the server as the client may see it: capability lists are edited, all else stays.
+/// Returns a line of the server as the client may see it: capability lists are edited, everything
+/// else is unchanged.
 std::string ImapDownstream::edit(std::string_view raw) const {
   auto text = raw;
   while (text.ends_with('\n') || text.ends_with('\r')) text.remove_suffix(1);
@@ -624,10 +501,6 @@ std::string ImapDownstream::edit(std::string_view raw) const {
 }
 
 }  // namespace
-
-std::unique_ptr<UpstreamRole> imap_upstream(const RoleSettings& settings) {
-  return std::make_unique<ImapUpstream>(settings);
-}
 
 std::unique_ptr<DownstreamRole> imap_downstream(const RoleSettings& settings) {
   return std::make_unique<ImapDownstream>(settings);

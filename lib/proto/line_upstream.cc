@@ -1,5 +1,9 @@
 #include "lib/proto/line_upstream.h"
 
+#include <utility>
+
+#include "lib/base/ascii.h"
+
 namespace starttls::proto {
 namespace {
 
@@ -33,18 +37,31 @@ Result<Step> LineUpstream::step(std::string_view input, std::string& to_server) 
     step.consumed += (*line)->raw.size();
     step.verdict = *verdict;
 
+    if (step.verdict == Verdict::greeted) on_greeted();
     const bool spoke = to_server.size() != written_before;
     if (spoke) meter_.reset();
-    if (!is_nothing_due(spoke, step.verdict) || unsolicited_ == Unsolicited::allow) continue;
+    if (!is_nothing_due(spoke, step.verdict) || !upgrades()) continue;
     const auto early = input.substr(step.consumed);
     if (begins_empty_line(early)) {
       return fail(Errc::protocol, "server sent an empty line", peer_words(early));
     }
-    if (!early.empty()) {
-      return fail(Attack::unsolicited, "server sent a reply nobody asked for", peer_words(early));
-    }
+    if (!early.empty()) return unasked(early);
   }
   return step;
+}
+
+Result<Verdict> LineUpstream::stay_in_clear(Error why) {
+  if (mode_ != TlsMode::opportunistic) return fail(std::move(why));
+  fallback_reason_ = std::move(why.reason);
+  return Verdict::greeted;
+}
+
+tl::unexpected<Error> LineUpstream::refused_greeting(std::string_view words) {
+  return fail(Errc::greeting_refused, "server says: " + ascii::printable(words), peer_words(words));
+}
+
+tl::unexpected<Error> LineUpstream::unasked(std::string_view words) {
+  return fail(Attack::unsolicited, "server sent a reply nobody asked for", peer_words(words));
 }
 
 }  // namespace starttls::proto

@@ -2,7 +2,6 @@
 
 // The base of upstream roles that read line by line.
 
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,34 +12,40 @@
 
 namespace starttls::proto {
 
-/// The lines that a server may send unasked.
-enum class Unsolicited : std::uint8_t {
-  refuse,  ///< a reply before its command is an attack (CVE-2026-42246)
-  allow,   ///< untagged lines of IMAP, and a leg whose words are relayed as they are
-};
-
 /// An upstream role that gets whole lines. The lines between two of our commands count as one
-/// reply, which is held to `kMaxReply`.
+/// reply, which is held to `kMaxReply`. On a leg that upgrades, a reply before its command is an
+/// attack (CVE-2026-42246). On other legs the server's words are relayed as they are.
 class LineUpstream : public UpstreamRole {
  public:
   [[nodiscard]] Result<Step> step(std::string_view input, std::string& to_server) final;
 
  protected:
-  LineUpstream(LineEnd end, Unsolicited unsolicited) noexcept
-      : rules_{end, Errc::protocol}, unsolicited_(unsolicited) {}
+  explicit LineUpstream(TlsMode mode) noexcept
+      : mode_(mode), rules_(line_rules(mode, Errc::protocol)) {}
 
   /// Takes one line of the server. The line is consumed whatever the verdict is; the bytes after it
   /// are not.
   [[nodiscard]] virtual Result<Verdict> on_line(const Line& line, std::string& to_server) = 0;
+  /// Called when `on_line` has returned `greeted`.
+  virtual void on_greeted() = 0;
   /// Returns the first line. A protocol overrides it if a line may hold raw bytes (literals).
   [[nodiscard]] virtual Result<std::optional<Line>> frame(std::string_view input,
                                                           LineRules rules) const {
     return next_line(input, rules);
   }
 
+  [[nodiscard]] bool upgrades() const noexcept { return proto::upgrades(mode_); }
+
+  /// Goes on without TLS if the mode allows it. Otherwise `why` is the error.
+  [[nodiscard]] Result<Verdict> stay_in_clear(Error why);
+  /// Returns the error for a server that greets with a refusal.
+  [[nodiscard]] static tl::unexpected<Error> refused_greeting(std::string_view words);
+  /// Returns the error for a reply that no command has asked for.
+  [[nodiscard]] static tl::unexpected<Error> unasked(std::string_view words);
+
  private:
+  TlsMode mode_;
   LineRules rules_;
-  Unsolicited unsolicited_;
   ReplyMeter meter_;
 };
 

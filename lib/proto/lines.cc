@@ -32,6 +32,13 @@ Result<std::optional<Line>> next_line(std::string_view input, LineRules rules) {
   return std::nullopt;
 }
 
+bool is_too_long(std::string_view input, LineRules rules) {
+  if (input.size() < rules.limit || input[rules.limit - 1] == '\n') return false;
+  const auto head = input.substr(0, rules.limit - 1);
+  const auto line = next_line(head, rules);
+  return line && !line->has_value() && !head.ends_with('\r');  // whose LF would be next
+}
+
 Result<> ReplyMeter::add(const Line& line) {
   bytes_ += line.raw.size();
   if (bytes_ <= kMaxReply) return {};

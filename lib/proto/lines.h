@@ -27,10 +27,10 @@ inline constexpr std::size_t kMaxReply = 65536;
 /// §3.1).
 inline constexpr std::size_t kMaxOwnLine = 512;
 
-/// The ends of a line that a leg accepts.
+/// The ends of a line that are accepted.
 enum class LineEnd : std::uint8_t {
-  crlf,        ///< a leg that upgrades: a bare LF is an error (it is how smuggling starts)
-  crlf_or_lf,  ///< a leg that does not: old devices end commands with a bare LF
+  crlf,        ///< of a server on a leg that upgrades: a bare LF is how smuggling starts
+  crlf_or_lf,  ///< of other servers, and of clients
 };
 
 struct LineRules {
@@ -44,7 +44,12 @@ struct LineRules {
   return mode == TlsMode::starttls || mode == TlsMode::opportunistic;
 }
 
-/// Returns the rules of a leg. A line that breaks them is the error `violation`.
+/// Rules of the client's lines, in every mode. Old devices and probes end a line with a bare LF. It
+/// passes as it came (D13).
+inline constexpr LineRules kClientRules{.end = LineEnd::crlf_or_lf,
+                                        .violation = Errc::client_protocol};
+
+/// Returns the rules of a server's leg. A line that breaks them is the error `violation`.
 [[nodiscard]] constexpr LineRules line_rules(TlsMode mode, Errc violation) noexcept {
   return {.end = upgrades(mode) ? LineEnd::crlf : LineEnd::crlf_or_lf, .violation = violation};
 }
@@ -60,6 +65,10 @@ struct Line {
 /// for a line longer than `rules.limit`, a NUL, a CR without LF, and a bare LF if the rules forbid
 /// it. Only lines of the server are given as evidence: a client's line may hold a password.
 [[nodiscard]] Result<std::optional<Line>> next_line(std::string_view input, LineRules rules);
+
+/// True if the first line of `input` is longer than `rules.limit`, and breaks no other rule within
+/// it.
+[[nodiscard]] bool is_too_long(std::string_view input, LineRules rules);
 
 /// Returns the error for input that breaks the rules. `what` completes "server sent ...".
 [[nodiscard]] tl::unexpected<Error> violation(LineRules rules, std::string_view what,

@@ -13,10 +13,11 @@ namespace {
 /// Three digits of which the first is 1 to 5, then a space or the end of the line (RFC 3977 §3.2).
 std::optional<Status> read_code(std::string_view line) {
   const auto word = ascii::first_word(line);
-  if (word.size() != 3 || !ascii::parse_number(word)) return std::nullopt;
+  const auto code = ascii::parse_number(word);
+  if (word.size() != 3 || !code) return std::nullopt;
   if (word.front() < '1' || word.front() > '5') return std::nullopt;
   const auto text = line.size() > word.size() ? line.substr(word.size() + 1) : std::string_view{};
-  return Status{word, text, word.front() >= '4'};
+  return Status{word, text, word.front() >= '4', refuses_command(*code)};
 }
 
 constexpr std::string_view kMayPost = "200";
@@ -26,62 +27,62 @@ constexpr std::string_view kLists[] = {"100", "101"};  // HELP, CAPABILITIES
 
 constexpr StatusDialect kNntp{
     .service = "NNTP",
-    .starttls = "STARTTLS",
+    .starttls =
+        {
+            .command = "STARTTLS",
+            .go_ahead = "382 Continue with TLS negotiation\r\n",
+            .injected = "502 STARTTLS must be the last command\r\n",
+            .unavailable = "502 STARTTLS is not available\r\n",
+            .already_active = "502 TLS is already active\r\n",
+            .has_argument = "501 STARTTLS takes no argument\r\n",
+        },
     .read_status = read_code,
     .welcomes = kWelcomes,
     .tls_status = "382",
     .closing = kClosing,
     .lists = kLists,
-    .go_ahead = "382 Continue with TLS negotiation\r\n",
-    .injected = "502 STARTTLS must be the last command\r\n",
-    .unavailable = "502 STARTTLS is not available\r\n",
-    .already_active = "502 TLS is already active\r\n",
-    .has_argument = "501 STARTTLS takes no argument\r\n",
 };
 
-bool is_mode_reader(std::string_view verb, std::string_view arguments) noexcept {
-  return ascii::iequals(verb, "MODE") && ascii::iequals(take_word(arguments), "READER");
+bool is_mode_reader(const Command& command) noexcept {
+  auto rest = command.arguments;
+  return ascii::iequals(command.verb, "MODE") && ascii::iequals(take_word(rest), "READER");
 }
 
 class NntpDownstream final : public StatusDownstream {
   using Kind = Action::Kind;
 
  public:
-  explicit NntpDownstream(const RoleSettings& settings) noexcept
-      : StatusDownstream(settings, kNntp) {}
-
-  [[nodiscard]] Result<Verdict> begin(std::string_view greeting, std::string& to_client) override {
-    may_post_ = greeting.starts_with(kMayPost);
-    return StatusDownstream::begin(greeting, to_client);
-  }
+  explicit NntpDownstream(const RoleSettings& settings) : StatusDownstream(settings, kNntp) {}
 
  private:
-  [[nodiscard]] Action on_command(std::string_view command) override {
-    const auto verb = take_word(command);
-    if (ascii::iequals(verb, "CAPABILITIES")) return {Kind::capabilities};
-    if (ascii::iequals(verb, "HELP")) return {Kind::list};
-    if (is_any_of(verb, {"DATE", "QUIT"}) || is_mode_reader(verb, command)) return {Kind::pass};
-    if (is_any_of(verb, {"XCLIENT", "XFORWARD"})) {
+  [[nodiscard]] Result<> greet(std::string_view greeting, std::string& to_client) override {
+    may_post_ = greeting.starts_with(kMayPost);
+    return StatusDownstream::greet(greeting, to_client);
+  }
+  [[nodiscard]] Action on_command(const Command& command) override {
+    auto rest = command.arguments;
+    if (ascii::iequals(command.verb, "CAPABILITIES")) return {Kind::edit};
+    if (ascii::iequals(command.verb, "HELP")) return {Kind::list};
+    if (is_any_of(command.verb, {"DATE", "QUIT"}) || is_mode_reader(command)) return {Kind::pass};
+    if (is_any_of(command.verb, {"XCLIENT", "XFORWARD"})) {
       return {Kind::refuse, "502 Command not allowed\r\n"};
     }
-    if (bars_external() && ascii::iequals(verb, "AUTHINFO") &&
-        ascii::iequals(take_word(command), "SASL") &&
-        ascii::iequals(take_word(command), "EXTERNAL")) {
+    if (bars_external() && ascii::iequals(command.verb, "AUTHINFO") &&
+        ascii::iequals(take_word(rest), "SASL") && ascii::iequals(take_word(rest), "EXTERNAL")) {
       return {Kind::refuse, "503 Mechanism not available\r\n"};
     }
     return {Kind::commit};
   }
 
-  [[nodiscard]] Action on_command_before_tls(std::string_view command) const override {
-    const auto verb = take_word(command);
-    if (ascii::iequals(verb, "CAPABILITIES")) {
+  [[nodiscard]] Action on_command_before_tls(const Command& command) override {
+    if (ascii::iequals(command.verb, "CAPABILITIES")) {
       // VERSION comes first (RFC 3977 §3.3.2). No READER: its commands are refused here.
       return {Kind::answer, "101 Capability list follows\r\nVERSION 2\r\nSTARTTLS\r\n.\r\n"};
     }
-    if (is_mode_reader(verb, command)) {
+    if (is_mode_reader(command)) {
       return {Kind::answer, may_post_ ? "200 Posting allowed\r\n" : "201 Posting prohibited\r\n"};
     }
-    if (ascii::iequals(verb, "QUIT")) return {Kind::finish, "205 Goodbye\r\n"};
+    if (ascii::iequals(command.verb, "QUIT")) return {Kind::finish, "205 Goodbye\r\n"};
     return {Kind::refuse, "483 Must issue STARTTLS first\r\n"};
   }
 

@@ -15,54 +15,57 @@ std::optional<Status> read_indicator(std::string_view line) {
   const auto word = ascii::first_word(line);
   if (word != "+OK" && word != "-ERR") return std::nullopt;
   const auto text = line.size() > word.size() ? line.substr(word.size() + 1) : std::string_view{};
-  return Status{word, text, word == "-ERR"};
+  const bool refusal = word == "-ERR";
+  return Status{word, text, refusal, refusal};
 }
 
 constexpr std::string_view kPositive[] = {"+OK"};
 
 constexpr StatusDialect kPop3{
     .service = "POP3",
-    .starttls = "STLS",
+    .starttls =
+        {
+            .command = "STLS",
+            .go_ahead = "+OK Begin TLS negotiation\r\n",
+            .injected = "-ERR STLS must be the last command\r\n",
+            .unavailable = "-ERR STLS is not available\r\n",
+            .already_active = "-ERR Command not permitted when TLS active\r\n",
+            .has_argument = "-ERR STLS takes no argument\r\n",
+        },
     .read_status = read_indicator,
-    // With its APOP stamp, which is part of the text: an old client that saw none would send its
-    // password in the clear on its own leg instead.
+    // With its APOP stamp, which is part of the text: without it an old client would send its
+    // password in the clear on its own leg.
     .welcomes = kPositive,
     .tls_status = "+OK",
     .closing = {},  // a server that leaves says -ERR like one that stays
     .lists = kPositive,
-    .go_ahead = "+OK Begin TLS negotiation\r\n",
-    .injected = "-ERR STLS must be the last command\r\n",
-    .unavailable = "-ERR STLS is not available\r\n",
-    .already_active = "-ERR Command not permitted when TLS active\r\n",
-    .has_argument = "-ERR STLS takes no argument\r\n",
 };
 
 class Pop3Downstream final : public StatusDownstream {
   using Kind = Action::Kind;
 
  public:
-  explicit Pop3Downstream(const RoleSettings& settings) noexcept
-      : StatusDownstream(settings, kPop3) {}
+  explicit Pop3Downstream(const RoleSettings& settings) : StatusDownstream(settings, kPop3) {}
 
  private:
-  [[nodiscard]] Action on_command(std::string_view command) override {
-    const auto verb = take_word(command);
-    if (ascii::iequals(verb, "CAPA")) return {Kind::capabilities};
-    if (is_any_of(verb, {"NOOP", "QUIT", "HELP"})) return {Kind::pass};
-    if (ascii::iequals(verb, "UTF8")) {
+  [[nodiscard]] Action on_command(const Command& command) override {
+    auto rest = command.arguments;
+    if (ascii::iequals(command.verb, "CAPA")) return {Kind::edit};
+    if (is_any_of(command.verb, {"NOOP", "QUIT", "HELP"})) return {Kind::pass};
+    if (ascii::iequals(command.verb, "UTF8")) {
       utf8_ = true;
       return {Kind::pass};
     }
     // Without an argument it asks for the languages there are (RFC 6856 §3.2).
-    if (ascii::iequals(verb, "LANG")) {
-      return {take_word(command).empty() ? Kind::list : Kind::pass};
+    if (ascii::iequals(command.verb, "LANG")) {
+      return {take_word(rest).empty() ? Kind::list : Kind::pass};
     }
     // A server that trusts our address would believe the client's words about itself (Dovecot).
-    if (is_any_of(verb, {"XCLIENT", "XFORWARD"})) {
+    if (is_any_of(command.verb, {"XCLIENT", "XFORWARD"})) {
       return {Kind::refuse, "-ERR Command not allowed\r\n"};
     }
-    if (ascii::iequals(verb, "AUTH")) {
-      const auto mechanism = take_word(command);
+    if (ascii::iequals(command.verb, "AUTH")) {
+      const auto mechanism = take_word(rest);
       // Alone it asks for a list of mechanisms (RFC 1734 is silent, servers answer so), D3.
       if (mechanism.empty()) return {Kind::mechanisms};
       if (bars_external() && ascii::iequals(mechanism, "EXTERNAL")) {
@@ -72,18 +75,17 @@ class Pop3Downstream final : public StatusDownstream {
     return {Kind::commit};
   }
 
-  [[nodiscard]] Action on_command_before_tls(std::string_view command) const override {
-    const auto verb = take_word(command);
-    if (ascii::iequals(verb, "CAPA")) {
+  [[nodiscard]] Action on_command_before_tls(const Command& command) override {
+    if (ascii::iequals(command.verb, "CAPA")) {
       return {Kind::answer, "+OK Capability list follows\r\nSTLS\r\n.\r\n"};
     }
-    if (ascii::iequals(verb, "NOOP")) return {Kind::answer, "+OK\r\n"};
-    if (ascii::iequals(verb, "QUIT")) return {Kind::finish, "+OK Goodbye\r\n"};
+    if (ascii::iequals(command.verb, "NOOP")) return {Kind::answer, "+OK\r\n"};
+    if (ascii::iequals(command.verb, "QUIT")) return {Kind::finish, "+OK Goodbye\r\n"};
     return {Kind::refuse, "-ERR Must issue STLS first\r\n"};
   }
 
-  /// The server would keep UTF-8 mode over the client's TLS, and whoever asked for it in the clear
-  /// need not have been the client (RFC 6856 §2: no STLS after UTF8).
+  /// The server would keep UTF-8 mode over the client's TLS, and an attacker may have asked for it
+  /// in the clear (RFC 6856 §2: no STLS after UTF8).
   [[nodiscard]] std::string_view starttls_objection() const noexcept override {
     return utf8_ ? "-ERR STLS is not permitted after UTF8\r\n" : std::string_view{};
   }

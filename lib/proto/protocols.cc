@@ -3,6 +3,7 @@
 #include <array>
 
 #include "lib/base/ascii.h"
+#include "lib/proto/clear_port.h"
 #include "lib/proto/imap.h"
 #include "lib/proto/lines.h"
 #include "lib/proto/nntp.h"
@@ -118,6 +119,7 @@ std::string_view words_for(const Protocol::Words& words, Errc code) noexcept {
     case Errc::tls:  // a record that does not decrypt is a cryptographic failure as well
       return words.certificate;
     case Errc::client_protocol:
+    case Errc::tls_on_clear_port:  // its reply is an alert
       return words.client_protocol;
   }
   return words.unavailable;
@@ -137,6 +139,7 @@ const Protocol* find_protocol(std::string_view name) noexcept {
 }
 
 std::string failure_reply(const Protocol& protocol, const Error& error, std::string_view hostname) {
+  if (error.code == Errc::tls_on_clear_port) return std::string(kUnexpectedMessage);
   constexpr std::string_view kEnd = "\r\n";
   const auto room = kMaxOwnLine - kEnd.size() - protocol.words.suffix.size();
   std::string text = ascii::printable(hostname) + ' ' + ascii::printable(error.reason);

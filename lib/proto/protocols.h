@@ -44,8 +44,8 @@ struct Protocol {
 /// nullptr where there is none of that name. Names are lower case.
 [[nodiscard]] const Protocol* find_protocol(std::string_view name) noexcept;
 
-/// The one-line reply, CRLF included, that tells the client of `error`: printable ASCII, at most
-/// 512 octets.
+/// Returns the reply that tells the client of `error`: one line of printable ASCII, CRLF included,
+/// at most 512 bytes. A client that began with TLS gets an alert instead.
 [[nodiscard]] std::string failure_reply(const Protocol& protocol, const Error& error,
                                         std::string_view hostname);
 

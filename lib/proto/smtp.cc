@@ -2,7 +2,6 @@
 
 #include <cassert>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +10,7 @@
 
 #include "lib/base/ascii.h"
 #include "lib/proto/edits.h"
+#include "lib/proto/line_downstream.h"
 #include "lib/proto/line_upstream.h"
 #include "lib/proto/words.h"
 
@@ -20,7 +20,7 @@ namespace {
 /// Where LMTP differs from SMTP.
 struct Dialect {
   std::string_view hello;    ///< RFC 2033 §4.1
-  std::string_view service;  ///< what a greeting of our own calls itself
+  std::string_view service;  ///< names the protocol in a greeting of our own
 };
 constexpr Dialect kSmtp{"EHLO", "ESMTP"};
 constexpr Dialect kLmtp{"LHLO", "LMTP"};
@@ -41,12 +41,12 @@ constexpr bool is_refusal(unsigned code) noexcept {
   return code >= 400 && code <= 599;
 }
 
-/// After these the server is gone, and there is nothing to go on with in the clear.
+/// True if the server is gone after it, so that there is no one to go on with in the clear.
 constexpr bool closes(unsigned code) noexcept {
   return code == 221 || code == 421;
 }
 
-/// Tells lines of replies apart (RFC 5321 §4.2): three digits, then "-" on all but the last line;
+/// Takes lines of replies apart (RFC 5321 §4.2): three digits, then "-" on all but the last line;
 /// the last may be the bare code. One reply has one code.
 class ReplyReader {
  public:
@@ -66,8 +66,6 @@ class ReplyReader {
     const auto text = line.text.size() > 3 ? line.text.substr(4) : std::string_view{};
     return ReplyLine{static_cast<unsigned>(*code), first, last, text};
   }
-
-  [[nodiscard]] bool inside_reply() const noexcept { return code_.has_value(); }
 
  private:
   std::optional<std::uint64_t> code_;  ///< of the reply whose last line is still to come
@@ -104,15 +102,12 @@ class ReplyWords {
 
 // ---------------------------------------------------------------- upstream
 
-/// SMTP, client role: from the server's greeting to the go-ahead (RFC 3207 §4). Where the leg does
-/// not upgrade, only the greeting is awaited and handed on as it is.
+/// SMTP, upstream role: from the server's greeting to the go-ahead (RFC 3207 §4). If the leg does
+/// not upgrade, it waits for the greeting and passes it on unchanged.
 class SmtpUpstream final : public LineUpstream {
  public:
   SmtpUpstream(const RoleSettings& settings, const Dialect& dialect)
-      : LineUpstream(line_rules(settings.upstream, Errc::protocol).end,
-                     upgrades(settings.upstream) ? Unsolicited::refuse : Unsolicited::allow),
-        settings_(settings),
-        dialect_(dialect) {}
+      : LineUpstream(settings.upstream), settings_(settings), dialect_(dialect) {}
 
   [[nodiscard]] Result<Verdict> begin(std::string&) override { return Verdict::need_more; }
 
@@ -147,29 +142,25 @@ class SmtpUpstream final : public LineUpstream {
         break;
     }
     assert(false && "step() after the role has ended");
-    return fail(Errc::protocol, "server sent a reply nobody asked for", peer_words(line.text));
+    return unasked(line.text);
   }
 
+  void on_greeted() override { state_ = State::done; }
+
   Result<Verdict> on_greeting(const Line& line, const ReplyLine& reply, std::string& to_server) {
-    if (!upgrades(settings_.upstream)) {
+    if (!upgrades()) {
       greeting_ += line.raw;
     } else if (reply.first && reply.code == 220) {
       greeting_ = reduced_greeting("220 ", reply.text, settings_, dialect_.service);
     }
     if (!reply.last) return Verdict::need_more;
 
-    if (is_refusal(reply.code)) {
-      return fail(Errc::greeting_refused, "server says: " + ascii::printable(words_.view()),
-                  peer_words(words_.view()));
-    }
+    if (is_refusal(reply.code)) return refused_greeting(words_.view());
     if (reply.code != 220) {
       return fail(Errc::protocol, "server greeted with neither 220 nor a refusal",
                   peer_words(line.text));
     }
-    if (!upgrades(settings_.upstream)) {
-      state_ = State::done;
-      return Verdict::greeted;
-    }
+    if (!upgrades()) return Verdict::greeted;
     to_server += dialect_.hello;
     to_server += ' ';
     to_server += settings_.hostname;
@@ -214,14 +205,6 @@ class SmtpUpstream final : public LineUpstream {
     return closes(reply.code) ? fail(std::move(refused)) : stay_in_clear(std::move(refused));
   }
 
-  /// No TLS is to be had here: the end, but in mode `opportunistic`.
-  Result<Verdict> stay_in_clear(Error why) {
-    if (settings_.upstream != TlsMode::opportunistic) return fail(std::move(why));
-    fallback_reason_ = std::move(why.reason);
-    state_ = State::done;
-    return Verdict::greeted;
-  }
-
   RoleSettings settings_;
   Dialect dialect_;
   ReplyReader replies_;
@@ -232,13 +215,18 @@ class SmtpUpstream final : public LineUpstream {
 
 // ---------------------------------------------------------------- the EHLO list
 
-/// What the proxy takes out of lists and refuses in commands, until the client commits.
+/// Settings of what the proxy takes out of lists and refuses in commands until the client commits.
 struct Filter {
   bool requiretls;  ///< a leg is clear, and RFC 8689 wants TLS on every one
   bool external;    ///< our own certificate would speak for any client (RFC 4422 appendix A)
 };
 
-/// One line of the list as the client may see it; nothing where it must not see it at all.
+/// True for AUTH and for Exchange's name of it (D10).
+bool logs_in(std::string_view verb) noexcept {
+  return is_any_of(verb, {"AUTH", "X-EXPS"});
+}
+
+/// Returns a line of the list as the client may see it, or nothing if it must not see it.
 std::optional<std::string> filter_extension(std::string_view text, const Filter& filter) {
   auto rest = text;
   const auto keyword = take_word(rest);
@@ -247,14 +235,13 @@ std::optional<std::string> filter_extension(std::string_view text, const Filter&
   if (is_any_of(keyword, {"PIPECONNECT", "PIPE_CONNECT", "X_PIPE_CONNECT"})) return std::nullopt;
   if (filter.requiretls && ascii::iequals(keyword, "REQUIRETLS")) return std::nullopt;
 
-  // Exchange's TLS and login under names of its own (D10).
-  if (is_any_of(keyword, {"X-ANONYMOUSTLS", "X-EXPS"})) return std::nullopt;
+  // Exchange's TLS under a name of its own (D10).
+  if (ascii::iequals(keyword, "X-ANONYMOUSTLS")) return std::nullopt;
 
   // "AUTH=" is how servers repeat the list for clients older than RFC 2554.
-  constexpr std::string_view kAuth = "AUTH";
-  const bool legacy = ascii::istarts_with(keyword, "AUTH=");
-  if (!legacy && !ascii::iequals(keyword, kAuth)) return std::string(text);
-  const auto head_end = static_cast<std::size_t>(keyword.data() - text.data()) + kAuth.size() + 1;
+  const auto name = keyword.substr(0, keyword.find('='));
+  if (!logs_in(name)) return std::string(text);
+  const auto head_end = static_cast<std::size_t>(name.data() - text.data()) + name.size() + 1;
   const auto head = text.substr(0, head_end);
   const auto mechanisms = filter_mechanisms(text.substr(head.size()), filter.external);
   if (!mechanisms) return std::string(text);
@@ -262,8 +249,8 @@ std::optional<std::string> filter_extension(std::string_view text, const Filter&
   return std::string(head) + *mechanisms;
 }
 
-/// A whole 250 reply to EHLO, lines as they came → the reply for the client, which is offered
-/// STARTTLS by us or not at all.
+/// Turns a whole 250 reply to EHLO, lines as they came, into the reply for the client. STARTTLS is
+/// in it only if the proxy offers it.
 std::string filter_list(std::string_view list, const Filter& filter, bool offer_starttls) {
   struct Entry {
     std::string text;
@@ -286,7 +273,9 @@ std::string filter_list(std::string_view list, const Filter& filter, bool offer_
     }
   }
 
-  if (offer_starttls) entries.push_back({" STARTTLS", "\r\n"});
+  // Second, and so never last except after a list of one line: some clients look for
+  // "250-STARTTLS" (D8).
+  if (offer_starttls) entries.insert(entries.begin() + 1, {" STARTTLS", "\r\n"});
 
   std::string out;
   for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -303,132 +292,21 @@ std::string filter_list(std::string_view list, const Filter& filter, bool offer_
 
 // ---------------------------------------------------------------- downstream
 
-/// SMTP between both streams, until the client commits with AUTH, MAIL, BDAT or one of their kind.
-///
-/// Every command that goes to the server leaves an entry in a queue which says what its reply is; a
-/// command that we answer ourselves leaves the answer. So replies keep the order of the commands,
-/// pipelined or not (RFC 2920 §3.1).
-///
-/// In mode `starttls` we answer everything ourselves until the client's TLS is up, and the server
-/// is still at its start when that happens.
-class SmtpDownstream final : public DownstreamRole {
- public:
-  explicit SmtpDownstream(const RoleSettings& settings)
-      : client_rules_(line_rules(settings.downstream, Errc::client_protocol)),
-        server_rules_(line_rules(settings.upstream, Errc::protocol)),
-        settings_(settings),
-        secure_(settings.downstream == TlsMode::implicit) {}
-
-  [[nodiscard]] Result<Verdict> begin(std::string_view greeting, std::string& to_client) override {
-    to_client += greeting;
-    state_ = State::commands;
-    return Verdict::need_more;
-  }
-
-  [[nodiscard]] Result<Step> from_client(std::string_view input, std::string& to_client,
-                                         std::string& to_server) override;
-  [[nodiscard]] Result<Step> from_server(std::string_view input, std::string& to_client) override;
-
-  [[nodiscard]] Result<Verdict> secured(std::string&) override {
-    assert(state_ == State::starttls && settled());
-    state_ = State::commands;
-    secure_ = true;
-    hello_due_ = true;
-    return Verdict::need_more;
-  }
-
-  [[nodiscard]] std::string go_ahead() const override { return "220 2.0.0 Ready to start TLS\r\n"; }
-  [[nodiscard]] std::string injection_reply() const override {
-    return "503 5.5.1 STARTTLS must be last\r\n";
-  }
-
-  [[nodiscard]] std::string_view state() const noexcept override {
-    return kStateNames[static_cast<std::size_t>(state_)];
-  }
-
- private:
-  /// All from `starttls` on read no more of the client, and bring their verdict once the replies to
-  /// its earlier commands have passed.
-  enum class State : std::uint8_t { greeting, commands, starttls, quit, committed, done };
-  static constexpr std::string_view kStateNames[] = {"greeting", "commands",  "starttls",
-                                                     "quit",     "committed", "done"};
-
-  /// What the next reply towards the client is.
-  struct Expected {
-    enum class Kind : std::uint8_t {
-      pass,  ///< the server's, as it is
-      list,  ///< the server's, edited where it is a list
-      ours,
-    };
-    Kind kind;
-    std::string words;  ///< `ours`: the reply
-  };
-
-  /// Our answer to a command that the server must not see.
-  struct Answer {
-    enum class Kind : std::uint8_t { refusal, reply, goodbye };
-    std::string words;
-    Kind kind = Kind::refusal;
-  };
-
-  /// True while commands go no further than us, because the client's TLS is not up (N15, N16).
-  [[nodiscard]] bool local() const noexcept {
-    return settings_.downstream == TlsMode::starttls && !secure_;
-  }
-  /// Is STARTTLS there for the client, now?
-  [[nodiscard]] bool offers_starttls() const noexcept {
-    return upgrades(settings_.downstream) && !secure_;
-  }
-  [[nodiscard]] Filter filter() const noexcept {
-    return {.requiretls = !secure_ || settings_.upstream == TlsMode::none,
-            .external = settings_.client_certificate};
-  }
-  /// Has every command so far been answered, and nothing of an answer is still to come?
-  [[nodiscard]] bool settled() const noexcept {
-    return expected_.empty() && !replies_.inside_reply();
-  }
-
-  [[nodiscard]] LineRules rules_for(std::string_view command) const noexcept;
-  [[nodiscard]] bool must_say_hello(std::string_view verb) const noexcept;
-  [[nodiscard]] std::optional<Answer> answer_to(std::string_view command) const;
-  [[nodiscard]] Answer answer_before_tls(std::string_view verb) const;
-  [[nodiscard]] Result<> on_command(const Line& line, std::string& to_server);
-  [[nodiscard]] Result<> on_reply_line(const Line& line, std::string& to_client);
-  void send_our_replies(std::string& to_client);
-
-  LineRules client_rules_;
-  LineRules server_rules_;
-  RoleSettings settings_;
-  State state_ = State::greeting;
-  bool secure_;             ///< the client's TLS is up
-  bool hello_due_ = false;  ///< TLS came up, and the client has not said EHLO since
-  std::deque<Expected> expected_;
-  RefusalMeter refusals_;
-
-  // The server's reply at hand.
-  ReplyReader replies_;
-  ReplyMeter meter_;
-  bool editing_ = false;
-  std::string list_;  ///< while `editing_`: its lines so far
+constexpr StarttlsWords kStarttls{
+    .command = "STARTTLS",
+    .go_ahead = "220 2.0.0 Ready to start TLS\r\n",
+    .injected = "503 5.5.1 STARTTLS must be last\r\n",
+    .unavailable = "502 5.5.1 STARTTLS is not available\r\n",
+    .already_active = "503 5.5.1 TLS is already active\r\n",
+    .has_argument = "501 5.5.4 STARTTLS takes no argument\r\n",
 };
 
-/// True for AUTH and for Exchange's name of it (D10).
-bool logs_in(std::string_view verb) noexcept {
-  return is_any_of(verb, {"AUTH", "X-EXPS"});
-}
-
-/// True if the relay starts with this command: a login, TLS of another name (Exchange), the three
-/// old ways to begin a mail beside MAIL (RFC 821 §4.1.1, D11), and BDAT (RFC 3030), because the
-/// bytes after it are no lines. Before MAIL the server refuses BDAT anyway.
+/// True if the relay starts with this command: a login; TLS of another name (Exchange, D10); MAIL
+/// and the three old ways to begin a mail (RFC 821 §4.1.1, D11); BDAT, because the bytes after it
+/// are no lines (RFC 3030); and the commands that begin a delivery in the other direction.
 bool commits(std::string_view verb) noexcept {
-  return logs_in(verb) ||
-         is_any_of(verb, {"MAIL", "SAML", "SEND", "SOML", "BDAT", "X-ANONYMOUSTLS"});
-}
-
-/// True if the reply says that the server does not take such a command. Other refusals, such as 550
-/// for a VRFY, are answers to a good command (D12).
-bool refuses_command(unsigned code) noexcept {
-  return (code >= 500 && code <= 504) || code == 530;
+  return logs_in(verb) || is_any_of(verb, {"MAIL", "SAML", "SEND", "SOML", "BDAT", "X-ANONYMOUSTLS",
+                                           "TURN", "ETRN", "ATRN"});
 }
 
 bool asks_for_list(std::string_view verb) noexcept {
@@ -439,16 +317,44 @@ bool says_hello(std::string_view verb) noexcept {
   return asks_for_list(verb) || ascii::iequals(verb, "HELO");
 }
 
-/// A STARTTLS that the role conducts: it takes no argument (RFC 3207 §4).
-bool is_starttls(std::string_view command) noexcept {
-  return ascii::iequals(take_word(command), "STARTTLS") && take_word(command).empty();
-}
+/// SMTP between both streams, until the client commits with AUTH, MAIL, BDAT or one of their kind.
+class SmtpDownstream final : public LineDownstream {
+  using Kind = Action::Kind;
 
-LineRules SmtpDownstream::rules_for(std::string_view command) const noexcept {
-  auto rules = client_rules_;
-  // Not past where other lines are refused: the limit must not depend on how they are cut.
-  command = command.substr(0, kMaxLine);
-  if (logs_in(take_word(command))) rules.limit = kMaxAuthLine;
+ public:
+  explicit SmtpDownstream(const RoleSettings& settings) : LineDownstream(settings, kStarttls) {}
+
+ private:
+  [[nodiscard]] Action on_command(const Command& command) override;
+  [[nodiscard]] Action on_command_before_tls(const Command& command) override;
+  [[nodiscard]] Result<ReplyPart> on_reply_line(const Line& line, std::string& to_client) override;
+  [[nodiscard]] Result<> on_secured(std::string&) override {
+    hello_due_ = true;
+    return {};
+  }
+  void give_up_reply(std::string& to_client) override { to_client += std::exchange(list_, {}); }
+  [[nodiscard]] LineRules rules_for(std::string_view input) const noexcept override;
+
+  [[nodiscard]] bool must_say_hello(std::string_view verb) const noexcept;
+  [[nodiscard]] bool asks_for_requiretls(const Command& command) const noexcept;
+  [[nodiscard]] Filter filter() const noexcept {
+    return {.requiretls = !is_secure() || settings().upstream == TlsMode::none,
+            .external = settings().client_certificate};
+  }
+
+  bool hello_due_ = false;  ///< TLS came up, and the client has not said EHLO since
+
+  // The server's reply at hand.
+  ReplyReader replies_;
+  bool editing_ = false;
+  std::string list_;  ///< while `editing_`: its lines so far
+};
+
+LineRules SmtpDownstream::rules_for(std::string_view input) const noexcept {
+  auto rules = kClientRules;
+  // Only as far as other lines may go: the limit must not depend on how a line is cut.
+  input = input.substr(0, kMaxLine);
+  if (logs_in(take_word(input))) rules.limit = kMaxAuthLine;
   return rules;
 }
 
@@ -458,160 +364,65 @@ bool SmtpDownstream::must_say_hello(std::string_view verb) const noexcept {
   return hello_due_ && commits(verb);
 }
 
-std::optional<SmtpDownstream::Answer> SmtpDownstream::answer_to(std::string_view command) const {
-  auto rest = command;
-  const auto verb = take_word(rest);
-  if (ascii::iequals(verb, "STARTTLS")) {
-    if (offers_starttls()) return Answer{"501 5.5.4 STARTTLS takes no argument\r\n"};
-    return Answer{secure_ ? "503 5.5.1 TLS is already active\r\n"
-                          : "502 5.5.1 STARTTLS is not available\r\n"};
+/// True for MAIL with REQUIRETLS as any word, also inside a quoted local part. No one has such an
+/// address. If the path's end were looked for here and in the server in different ways, the
+/// parameter could slip through.
+bool SmtpDownstream::asks_for_requiretls(const Command& command) const noexcept {
+  if (!ascii::iequals(command.verb, "MAIL")) return false;
+  auto rest = command.arguments;
+  for (auto word = take_word(rest); !word.empty(); word = take_word(rest)) {
+    if (ascii::iequals(word.substr(0, word.find('=')), "REQUIRETLS")) return true;
   }
-  if (local()) return answer_before_tls(verb);
+  return false;
+}
+
+Action SmtpDownstream::on_command(const Command& command) {
+  const auto verb = command.verb;
   // A server that trusts our address would believe the client's words about itself.
-  if (is_any_of(verb, {"XCLIENT", "XFORWARD"})) return Answer{"550 5.7.1 Command not allowed\r\n"};
-  if (must_say_hello(verb)) return Answer{"503 5.5.1 Introduce yourself again after STARTTLS\r\n"};
+  if (is_any_of(verb, {"XCLIENT", "XFORWARD"})) {
+    return {Kind::refuse, "550 5.7.1 Command not allowed\r\n"};
+  }
+  if (must_say_hello(verb)) {
+    return {Kind::refuse, "503 5.5.1 Introduce yourself again after STARTTLS\r\n"};
+  }
+  auto rest = command.arguments;
   if (filter().external && logs_in(verb) && ascii::iequals(take_word(rest), "EXTERNAL")) {
-    return Answer{"504 5.5.4 Mechanism not available\r\n"};
+    return {Kind::refuse, "504 5.5.4 Mechanism not available\r\n"};
   }
-  if (filter().requiretls && ascii::iequals(verb, "MAIL")) {
-    // Any word, also one inside a quoted local part: nobody has such an address, and looking for
-    // the path's end here where the server looks elsewhere would let the parameter slip through.
-    for (auto word = take_word(rest); !word.empty(); word = take_word(rest)) {
-      if (ascii::iequals(word.substr(0, word.find('=')), "REQUIRETLS")) {
-        return Answer{"555 5.5.4 REQUIRETLS cannot be honoured here\r\n"};
-      }
-    }
+  if (filter().requiretls && asks_for_requiretls(command)) {
+    return {Kind::refuse, "555 5.5.4 REQUIRETLS cannot be honoured here\r\n"};
   }
-  return std::nullopt;
-}
-
-/// The whole of the server that a client meets before TLS (RFC 3207 §4).
-SmtpDownstream::Answer SmtpDownstream::answer_before_tls(std::string_view verb) const {
-  using Kind = Answer::Kind;
-  const auto& hostname = settings_.hostname;
-  if (asks_for_list(verb)) return {"250-" + hostname + "\r\n250 STARTTLS\r\n", Kind::reply};
-  if (says_hello(verb)) return {"250 " + hostname + "\r\n", Kind::reply};
-  if (is_any_of(verb, {"NOOP", "RSET"})) return {"250 2.0.0 OK\r\n", Kind::reply};
-  if (ascii::iequals(verb, "HELP")) return {"214 2.0.0 Send STARTTLS\r\n", Kind::reply};
-  if (ascii::iequals(verb, "QUIT")) return {"221 2.0.0 Bye\r\n", Kind::goodbye};
-  return {"530 5.7.0 Must issue a STARTTLS command first\r\n"};
-}
-
-Result<Step> SmtpDownstream::from_client(std::string_view input, std::string& to_client,
-                                         std::string& to_server) {
-  Step step;
-  while (state_ == State::commands) {
-    const auto rest = input.substr(step.consumed);
-    const auto line = next_line(rest, rules_for(rest));
-    if (!line) return fail(line.error());
-    if (!line->has_value()) return step;
-    if (const auto done = on_command(**line, to_server); !done) return fail(done.error());
-    if (state_ == State::committed) {
-      step.verdict = Verdict::relay;
-      return step;
-    }
-    step.consumed += (*line)->raw.size();
-    send_our_replies(to_client);
-    if (!settled()) continue;
-    if (state_ == State::starttls) step.verdict = Verdict::start_tls;
-    if (state_ == State::quit) step.verdict = Verdict::finish;
-  }
-  return step;
-}
-
-/// Passes it on, answers it, or ends the commands.
-Result<> SmtpDownstream::on_command(const Line& line, std::string& to_server) {
-  const auto [command, raw] = line;
-  auto rest = command;
-  const auto verb = take_word(rest);
-  if (offers_starttls() && is_starttls(command)) {
-    state_ = State::starttls;
-    return {};
-  }
-  auto answer = answer_to(command);
-  if (!answer && commits(verb)) {
-    state_ = State::committed;
-    return {};
-  }
-  if (expected_.size() == kMaxUnanswered) {
-    return fail(Errc::client_protocol, "too many commands at once");
-  }
-  if (answer) {
-    if (answer->kind == Answer::Kind::refusal) {
-      if (auto counted = refusals_.add(); !counted) return counted;
-    }
-    if (answer->kind == Answer::Kind::goodbye) state_ = State::quit;
-    expected_.push_back({Expected::Kind::ours, std::move(answer->words)});
-    return {};
-  }
+  if (commits(verb)) return {Kind::commit};
   if (says_hello(verb)) hello_due_ = false;
-  expected_.push_back({asks_for_list(verb) ? Expected::Kind::list : Expected::Kind::pass, {}});
-  to_server += raw;
-  return {};
+  return {asks_for_list(verb) ? Kind::edit : Kind::pass};
 }
 
-Result<Step> SmtpDownstream::from_server(std::string_view input, std::string& to_client) {
-  Step step;
-  while (true) {
-    if (settled()) {
-      switch (state_) {
-        case State::greeting:
-        case State::commands:
-        case State::done:
-          break;
-        case State::starttls:
-          step.verdict = Verdict::start_tls;
-          return step;
-        case State::quit:
-          step.verdict = Verdict::finish;
-          return step;
-        case State::committed:
-          state_ = State::done;
-          step.verdict = Verdict::relay;
-          return step;
-      }
-    }
-    const auto line = next_line(input.substr(step.consumed), server_rules_);
-    if (!line) return fail(line.error());
-    if (!line->has_value()) return step;
-    if (const auto passed = on_reply_line(**line, to_client); !passed) return fail(passed.error());
-    step.consumed += (*line)->raw.size();
+/// Answers for the server that a client meets before TLS (RFC 3207 §4).
+Action SmtpDownstream::on_command_before_tls(const Command& command) {
+  const auto verb = command.verb;
+  const auto& hostname = settings().hostname;
+  if (asks_for_list(verb)) {
+    return {Kind::answer, "250-" + hostname + "\r\n250-STARTTLS\r\n250 ENHANCEDSTATUSCODES\r\n"};
   }
+  if (says_hello(verb)) return {Kind::answer, "250 " + hostname + "\r\n"};
+  if (is_any_of(verb, {"NOOP", "RSET"})) return {Kind::answer, "250 2.0.0 OK\r\n"};
+  if (ascii::iequals(verb, "HELP")) return {Kind::answer, "214 2.0.0 Send STARTTLS\r\n"};
+  if (ascii::iequals(verb, "QUIT")) return {Kind::finish, "221 2.0.0 Bye\r\n"};
+  return {Kind::refuse, "530 5.7.0 Must issue a STARTTLS command first\r\n"};
 }
 
-Result<> SmtpDownstream::on_reply_line(const Line& line, std::string& to_client) {
-  if (const auto size = meter_.add(line); !size) return fail(size.error());
+Result<LineDownstream::ReplyPart> SmtpDownstream::on_reply_line(const Line& line,
+                                                                std::string& to_client) {
   const auto reply = replies_.add(line);
   if (!reply) return fail(reply.error());
-
-  // Without a command it is the server's own word (421: it is closing), and passes.
-  if (reply->first && !expected_.empty()) {
-    editing_ = expected_.front().kind == Expected::Kind::list && reply->code == 250;
-    expected_.pop_front();
-  }
+  if (reply->first) editing_ = asked() == Kind::edit && reply->code == 250;
   (editing_ ? list_ : to_client) += line.raw;
-  if (!reply->last) return {};
-
-  if (refuses_command(reply->code)) {
-    if (auto counted = refusals_.add(); !counted) return counted;
-  }
-  meter_.reset();
+  if (!reply->last) return ReplyPart::more;
   if (editing_) {
     to_client += filter_list(list_, filter(), offers_starttls());
-    list_ = {};
-    editing_ = false;
+    list_.clear();
   }
-  send_our_replies(to_client);
-  return {};
-}
-
-/// Ours wait for the server's to all earlier commands, and never cut into one.
-void SmtpDownstream::send_our_replies(std::string& to_client) {
-  if (replies_.inside_reply()) return;
-  while (!expected_.empty() && expected_.front().kind == Expected::Kind::ours) {
-    to_client += expected_.front().words;
-    expected_.pop_front();
-  }
+  return refuses_command(reply->code) ? ReplyPart::refusal : ReplyPart::last;
 }
 
 }  // namespace

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/proto/clear_port.h"
 #include "lib/session/policy.h"
-#include "lib/session/upstream/proxy_header.h"
 
 namespace starttls::session {
 namespace {
@@ -13,31 +13,12 @@ using std::chrono::milliseconds;
 
 /// True if the error is the client's or our own, even if we talk to a server at that moment.
 bool is_no_servers(Errc code) noexcept {
-  return code == Errc::client_protocol || code == Errc::too_many_errors || code == Errc::limit ||
-         code == Errc::not_allowed || code == Errc::draining;
-}
-
-std::optional<tls::Facts> facts_of(const Leg* leg) {
-  if (leg == nullptr || !leg->secured()) return std::nullopt;
-  return leg->facts();
+  return code == Errc::client_protocol || code == Errc::too_many_errors ||
+         code == Errc::tls_on_clear_port || code == Errc::limit || code == Errc::not_allowed ||
+         code == Errc::draining;
 }
 
 }  // namespace
-
-// In the order of `Phase`. The opener has the deadlines of its three phases.
-const Session::PhaseRow Session::kPhases[] = {
-    {"accepted", nullptr, nullptr},
-    {"proxy_header", &Session::first_bytes_left, &Session::on_first_bytes_expired},
-    {"downstream_handshake", &Session::implicit_tls_left, &Session::on_handshake_expired},
-    {"connecting", nullptr, nullptr},
-    {"upstream_handshake", nullptr, nullptr},
-    {"upstream_prelude", nullptr, nullptr},
-    {"dialogue", &Session::command_left, &Session::on_command_expired},
-    {"downstream_starttls", &Session::starttls_left, &Session::on_handshake_expired},
-    {"relay", &Session::idle_left, &Session::on_quiet},
-    {"finishing", &Session::linger_left, &Session::on_quiet},
-    {"ended", nullptr, nullptr},
-};
 
 Session::Session(SessionContext context, std::shared_ptr<const Service> service,
                  net::Stream::Ptr client, const net::SocketAddress& peer, std::string id)
@@ -46,8 +27,9 @@ Session::Session(SessionContext context, std::shared_ptr<const Service> service,
       record_(env_.log, *service_, env_.metrics, std::move(id), net::to_string(peer),
               net::Loop::precise_now()),
       admission_(settings(), peer, env_.clients),
-      target_(service_),
       client_(std::move(client), *this),
+      client_handshake_(env_.loop, *service_, env_.metrics),
+      link_(env_, service_, client_, admission_.identity(), *this, *this),
       close_(settings().timeouts.idle, env_.loop.now()),
       deadline_(env_.loop, [this] { on_deadline(); }),
       accepted_at_(env_.loop.now()) {
@@ -73,7 +55,7 @@ void Session::refuse(const Error& error) {
 
 void Session::stop() {
   stopping_ = true;
-  if (phase_ == Phase::finishing && to_reset_ != nullptr) {
+  if (to_reset_ != nullptr && phase_ == Phase::finishing) {
     act_on({CloseAction::reset});
   } else if (phase_ == Phase::relay) {
     finish(Errc::draining, "the time to drain is over");
@@ -83,88 +65,59 @@ void Session::stop() {
 }
 
 SessionStatus Session::status() const {
-  return record_.status(row().name, state(), {facts_of(&client_), facts_of(server_.get())},
-                        net::Loop::precise_now());
+  return record_.status(name(phase_), state(), leg_facts(), net::Loop::precise_now());
 }
 
 // --- Phases and deadlines ------------------------------------------------------------------------
 
 void Session::enter(Phase phase) {
-  const auto before = std::exchange(phase_, phase);
-  record_.log_phase(kPhases[static_cast<std::size_t>(before)].name, row().name);
+  record_.log_phase(name(phase_), name(phase));
+  phase_ = phase;
   close_.touch(env_.loop.now());
   arm_deadline();
 }
 
+Deadline Session::deadline() const {
+  const auto since_greeting = net::Loop::precise_now() - record_.greeted_at();
+  return deadline_of(
+      phase_, settings().timeouts,
+      {.now = env_.loop.now(),
+       .accepted_at = accepted_at_,
+       .greeted_at = env_.loop.now() - std::chrono::duration_cast<milliseconds>(since_greeting),
+       .awaits_header = admission_.awaits_header(),
+       .awaits_client_tls = settings().downstream.tls == TlsMode::starttls && !client_.secured(),
+       .resets = to_reset_ != nullptr});
+}
+
 void Session::arm_deadline() {
-  if (row().patience != nullptr) {
-    deadline_.start((this->*row().patience)());
+  if (const auto patience = deadline().patience) {
+    deadline_.start(*patience);
   } else {
     deadline_.stop();
   }
 }
 
 void Session::on_deadline() {
-  if (row().on_expired != nullptr) (this->*row().on_expired)();
-}
-
-milliseconds Session::prelude_left() const {
-  return std::max(milliseconds{0}, accepted_at_ + settings().timeouts.prelude - env_.loop.now());
-}
-
-milliseconds Session::first_bytes_left() const {
-  return admission_.awaits_header() ? prelude_left() : implicit_tls_left();
-}
-
-milliseconds Session::implicit_tls_left() const {
-  return std::min(settings().timeouts.handshake, prelude_left());
-}
-
-milliseconds Session::starttls_left() const {
-  return settings().timeouts.handshake;
-}
-
-/// A client that must begin TLS has as long as for one command, from the greeting on: nothing that
-/// it sends reaches a server, so no server would end one that only sends NOOP.
-milliseconds Session::command_left() const {
-  const auto patience = settings().timeouts.command;
-  if (!awaits_client_tls()) return patience;
-  const auto since = net::Loop::precise_now() - record_.greeted_at();
-  return std::max(milliseconds{0}, patience - std::chrono::duration_cast<milliseconds>(since));
-}
-
-milliseconds Session::idle_left() const {
-  return settings().timeouts.idle;
-}
-
-milliseconds Session::linger_left() const {
-  return to_reset_ == nullptr ? ClosePolicy::kLinger : ClosePolicy::kDeliveryPoll;
-}
-
-bool Session::awaits_client_tls() const noexcept {
-  return settings().downstream.tls == TlsMode::starttls && !client_.secured();
-}
-
-void Session::on_first_bytes_expired() {
-  if (admission_.awaits_header()) {
-    fail(Error{Errc::timeout, "no PROXY header in time"});
-  } else {
-    on_handshake_expired();
+  const Deadline expired = deadline();
+  const Error error{Errc::timeout, std::string{expired.reason}};
+  switch (expired.expiry) {
+    case Expiry::nothing:
+      return;
+    case Expiry::fail:
+      fail(error);
+      return;
+    case Expiry::handshake_failed:
+      on_client_handshake_failed(error);
+      return;
+    case Expiry::ask_close_policy:
+      ask_close_policy();
+      return;
   }
 }
 
-void Session::on_handshake_expired() {
-  on_client_handshake_failed(Error{Errc::timeout, "the TLS handshake with the client timed out"});
-}
-
-void Session::on_command_expired() {
-  fail(Error{Errc::timeout,
-             awaits_client_tls() ? "the client did not begin TLS in time" : "no command in time"});
-}
-
-/// Asks the close policy what to do. Bytes do not touch the timer: when it expires, the policy
-/// knows how long it has been quiet.
-void Session::on_quiet() {
+/// Bytes that pass do not touch the timer: when it expires, the policy knows how long it has been
+/// quiet.
+void Session::ask_close_policy() {
   const auto now = env_.loop.now();
   if (to_reset_ != nullptr) {
     act_on(close_.before_reset(to_reset_->queued() + to_reset_->stream().unacknowledged(), now));
@@ -206,95 +159,31 @@ bool Session::look_for_header(std::string_view news) {
   return false;
 }
 
-/// False: more handshakes wait than this loop can do in time, and the client has been refused.
-bool Session::may_handshake() {
-  if (!env_.loop.turn_budget().is_full(service_->lane(Side::downstream))) return true;
-  fail(Error{Errc::limit, "too many TLS handshakes are waiting"});
-  return false;
-}
-
-Result<std::unique_ptr<tls::Engine>> Session::client_engine() {
-  handshake_at_ = net::Loop::precise_now();
-  auto engine = tls::Engine::server(service_->downstream_tls, env_.loop.pool());
-  if (engine && settings().upstream.send_proxy == config::SendProxy::v2) {
-    (*engine)->keep_client_facts();
-  }
-  return engine;
-}
-
 void Session::begin() {
-  if (uses_tls(settings().downstream.tls) && !may_handshake()) return;
   if (settings().downstream.tls != TlsMode::implicit) {
     connect();
     return;
   }
-  auto engine = client_engine();
+  auto engine = client_handshake_.begin();
   if (!engine) {
     fail(engine.error());
     return;
   }
   enter(Phase::downstream_handshake);
-  client_.start_implicit_tls(std::move(*engine), service_->lane(Side::downstream));
+  client_.start_implicit_tls(std::move(*engine), client_handshake_.lane());
 }
 
 void Session::connect() {
-  const auto& identity = admission_.identity();
-  const auto* const conveyed = identity.is_conveyed() ? &*identity.address() : nullptr;
-  if (const auto settled = target_.settle(client_.stream(), conveyed, env_.loop_guard); !settled) {
+  if (const auto settled = link_.settle(); !settled) {
     fail(settled.error());
-    return;
-  }
-  open();
-}
-
-/// Gets a server leg: a warm one, or a new one.
-void Session::open() {
-  if (auto warm = env_.owner.take_warm(*service_, static_cast<LegEvents&>(*this))) {
-    record_.log_warm(warm->server);
-    go_on_with(std::move(*warm));
   } else {
-    start_opener(nullptr, false);
+    link_.open(give_up_at());
   }
 }
 
-/// `old` is a connection that the new one replaces; it says goodbye meanwhile.
-void Session::start_opener(std::unique_ptr<Leg> old, bool stay_in_the_clear) {
-  const auto since = dialogue_ == nullptr ? accepted_at_ : env_.loop.now();
-  opener_ = std::make_unique<UpstreamOpener>(WorkerContext{env_.loop, env_.resolver, env_.metrics},
-                                             target_, since + settings().timeouts.prelude,
-                                             static_cast<OpenerEvents&>(*this));
-  if (target_.upstream().send_proxy != config::SendProxy::no) {
-    opener_->begin_with(proxy_header(target_, admission_.identity(), client_));
-  }
-  if (stay_in_the_clear) opener_->stay_in_the_clear();
-  if (old != nullptr) opener_->replace(std::move(old));
-  opener_->start();
-}
-
-/// Replaces the server's connection after the client's TLS. The old one has heard the client in the
-/// clear, or an attacker in its name, and must not remember any of it (D2).
-void Session::reopen() {
-  relay_.reset();
-  auto old = std::move(server_);
-  if (auto warm = env_.owner.take_warm(*service_, static_cast<LegEvents&>(*this))) {
-    old->write(std::string{service_->protocol->capabilities.goodbye} + "\r\n");
-    old->end_write();
-    record_.log_warm(warm->server);
-    go_on_with(std::move(*warm));
-  } else {
-    start_opener(std::move(old), false);
-  }
-}
-
-/// True if the server has heard nothing but our request for TLS, and has refused it.
-bool Session::has_refused_tls() const noexcept {
-  return fell_back_ && phase_ == Phase::dialogue && !dialogue_->server_has_heard();
-}
-
-/// The server has hung up after its refusal. The client does not notice (D1).
-void Session::try_again_in_the_clear() {
-  relay_.reset();
-  start_opener(std::move(server_), true);
+/// All that comes before the greeting shares one time; a fresh connection has as much again.
+milliseconds Session::give_up_at() const {
+  return (dialogue_ == nullptr ? accepted_at_ : env_.loop.now()) + settings().timeouts.prelude;
 }
 
 void Session::on_opening(OpeningStage stage) {
@@ -307,35 +196,30 @@ void Session::on_attempt_failed(const Error& error) {
   log_event("upstream failed, trying the next address", error, Side::upstream);
 }
 
-void Session::on_not_opened(const Error& error) {
+void Session::on_not_linked(const Error& error) {
   fail(error);
 }
 
-void Session::on_opened() {
-  UpstreamConnection opened = opener_->take(*this);
-  // It is in the middle of its own call; an idle session keeps nothing of it.
-  env_.loop.defer([done = std::shared_ptr<UpstreamOpener>(std::move(opener_))] {});
-  go_on_with(std::move(opened));
-}
-
 /// Keeps the connection, whether it is of use or not.
-void Session::adopt(UpstreamConnection& opened) {
-  server_ = std::move(opened.leg);
-  address_index_ = opened.address_index;
-  record_.on_connected(std::move(opened.server), opened.connected_at);
+void Session::adopt(UpstreamConnection& connection) {
+  server_ = std::move(connection.leg);
+  record_.on_connected(std::move(connection.server), connection.connected_at, connection.warm);
 }
 
-void Session::go_on_with(UpstreamConnection opened) {
-  adopt(opened);
-  if (relays_from_first_byte(settings().downstream.tls, target_.upstream().tls)) {
-    record_.on_greeted(opened.connected_at);
-    start_plain_relay();
-    return;
-  }
-  report_fallback(opened);
+void Session::on_linked(UpstreamConnection connection) {
+  adopt(connection);
   relay_.emplace(client_, *server_);
-  if (dialogue_ == nullptr) {
-    greet_client(opened);
+  fell_back_ = !connection.fallback_reason.empty();
+  if (fell_back_) {
+    env_.metrics.plaintext_fallback(Side::upstream);
+    log_event("continuing in the clear", Error{Errc::tls_not_offered, connection.fallback_reason},
+              Side::upstream, SessionRecord::Repetition::written);
+  }
+  if (relays_from_first_byte(settings().downstream.tls, link_.target().upstream().tls)) {
+    record_.on_greeted(connection.connected_at);
+    start_plain_relay();
+  } else if (dialogue_ == nullptr) {
+    greet_client(connection.greeting);
   } else if (const auto replaced = dialogue_->replace_server(*server_); !replaced) {
     fail(replaced.error());
   } else {
@@ -343,28 +227,39 @@ void Session::go_on_with(UpstreamConnection opened) {
   }
 }
 
-void Session::report_fallback(const UpstreamConnection& opened) {
-  fell_back_ = !opened.fallback_reason.empty();
-  if (!fell_back_) return;
-  env_.metrics.plaintext_fallback(Side::upstream);
-  log_event("continuing in the clear", Error{Errc::tls_not_offered, opened.fallback_reason},
-            Side::upstream, SessionRecord::Repetition::written);
-}
-
-void Session::greet_client(const UpstreamConnection& opened) {
+void Session::greet_client(std::string_view greeting) {
+  // Such a client understands no greeting (D7).
+  if (!client_.secured() && proto::begins_with_tls(client_.input())) {
+    fail(proto::tls_on_clear_port());
+    return;
+  }
   record_.on_greeted(net::Loop::precise_now());
   client_.limit_input(Leg::kMaxInput);
-  const auto mode = effective_mode(target_.upstream().tls, server_->secured());
-  dialogue_ =
-      std::make_unique<Dialogue>(service_->protocol->downstream(role_settings(target_, mode)),
-                                 client_, *server_, record_.traffic());
+  const auto mode = effective_mode(link_.target().upstream().tls, server_->secured());
+  dialogue_ = std::make_unique<Dialogue>(
+      service_->protocol->downstream(role_settings(link_.target(), mode)), client_, *server_,
+      record_.traffic());
   enter(Phase::dialogue);
-  if (const auto begun = dialogue_->begin(opened.greeting); !begun) {
+  if (const auto begun = dialogue_->begin(greeting); !begun) {
     fail(begun.error());
   } else {
     hear_both();
   }
 }
+
+void Session::start_plain_relay() {
+  // Before the relay, so that nothing is looked at twice.
+  const std::string early{client_.input()};
+  client_.limit_input(Leg::kMaxInput);
+  client_.consume(early.size());
+  enter(Phase::relay);
+  server_->start_relay();
+  pass(Side::downstream, std::as_bytes(std::span{early}));
+  client_.start_relay();
+  if (client_ended_) relay_->from(Side::downstream).on_end();
+}
+
+// --- While the downstream role works between the legs --------------------------------------------
 
 /// After the client's handshake, or with a fresh connection to the server.
 void Session::resume_dialogue() {
@@ -375,21 +270,6 @@ void Session::resume_dialogue() {
     hear_both();
   }
 }
-
-void Session::start_plain_relay() {
-  relay_.emplace(client_, *server_);
-  // Before the relay, so that nothing is looked at twice.
-  const std::string waiting{client_.input()};
-  client_.limit_input(Leg::kMaxInput);
-  client_.consume(waiting.size());
-  enter(Phase::relay);
-  server_->start_relay();
-  if (!waiting.empty()) relay_->from(Side::downstream).on_data(std::as_bytes(std::span{waiting}));
-  client_.start_relay();
-  if (client_ended_) relay_->from(Side::downstream).on_end();
-}
-
-// --- While the downstream role works between the legs --------------------------------------------
 
 void Session::hear_both() {
   if (!server_->input().empty()) run_server_input();
@@ -449,15 +329,14 @@ void Session::commit() {
 }
 
 void Session::start_downstream_tls() {
-  if (!may_handshake()) return;
-  auto engine = client_engine();
+  auto engine = client_handshake_.begin();
   if (!engine) {
     fail(engine.error());
     return;
   }
   const std::string go_ahead = dialogue_->go_ahead();
   enter(Phase::downstream_starttls);
-  auto started = client_.start_tls(go_ahead, std::move(*engine), service_->lane(Side::downstream));
+  auto started = client_.start_tls(go_ahead, std::move(*engine), client_handshake_.lane());
   if (started) {
     record_.traffic().passed(metrics::Direction::to_client, go_ahead.size());
     return;
@@ -472,8 +351,19 @@ void Session::start_downstream_tls() {
 /// certificate is another matter: TLS is up, so the client can trust the words, and only the client
 /// reads them (RFC 3207 §4.1).
 void Session::on_client_handshake_failed(const Error& error) {
-  env_.metrics.handshake_failed(Side::downstream, error.code);
+  client_handshake_.on_failed(error.code);
   fail(error);
+}
+
+/// True if the server has heard nothing but our request for TLS, and has refused it.
+bool Session::has_refused_tls() const noexcept {
+  return fell_back_ && phase_ == Phase::dialogue && !dialogue_->server_has_heard();
+}
+
+/// The server has hung up after its refusal. The client does not notice (D1).
+void Session::try_again_in_the_clear() {
+  relay_.reset();
+  link_.replace_in_the_clear(std::move(server_), give_up_at());
 }
 
 // --- Events of the legs --------------------------------------------------------------------------
@@ -492,33 +382,29 @@ void Session::on_leg_data(Leg& leg, std::span<const std::byte> plaintext) {
   const Side side = side_of(leg);
   if (side == Side::downstream && !look_for_header(as_text(plaintext))) return;
   close_.touch(env_.loop.now());
-  Pipe& pipe = relay_->from(side);
+  pass(side, plaintext);
+}
+
+void Session::pass(Side from, std::span<const std::byte> plaintext) {
+  Pipe& pipe = relay_->from(from);
   if (pipe.finished()) return;  // a broken pipe drops the bytes, and they do not count
   pipe.on_data(plaintext);
   record_.traffic().passed(
-      side == Side::downstream ? metrics::Direction::to_server : metrics::Direction::to_client,
+      from == Side::downstream ? metrics::Direction::to_server : metrics::Direction::to_client,
       plaintext.size());
 }
 
 void Session::on_leg_secured(Leg& leg) {
-  if (side_of(leg) == Side::upstream) return;  // the opener's business
-  if (const Error* refusal = client_.refusal()) {
-    on_client_handshake_failed(*refusal);
-    return;
-  }
-  const tls::Facts facts = client_.facts();
-  env_.metrics.handshake_done({.side = Side::downstream,
-                               .version = facts.number,
-                               .resumed = facts.resumed,
-                               .took = net::Loop::precise_now() - handshake_at_});
-  if (phase_ == Phase::downstream_handshake) {
+  if (side_of(leg) == Side::upstream) return;  // the link's business
+  if (const auto accepted = client_handshake_.on_secured(client_); !accepted) {
+    on_client_handshake_failed(accepted.error());
+  } else if (phase_ == Phase::downstream_handshake) {
     connect();
+  } else if (phase_ == Phase::downstream_starttls && dialogue_->server_has_heard()) {
+    relay_.reset();
+    link_.replace(std::move(server_), give_up_at());
   } else if (phase_ == Phase::downstream_starttls) {
-    if (dialogue_->server_has_heard()) {
-      reopen();
-    } else {
-      resume_dialogue();
-    }
+    resume_dialogue();
   }
 }
 
@@ -551,7 +437,7 @@ void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
   // A server that leaves in the middle of a dialogue leaves nothing to talk about.
   if (side == Side::upstream && phase_ < Phase::relay) finish(Outcome::ok(), "");
   finish_if_both_ended();
-  if (phase_ == Phase::relay && relay_->server_has_ended()) on_quiet();
+  if (phase_ == Phase::relay && relay_->server_has_ended()) ask_close_policy();
 }
 
 void Session::on_leg_write_failed(Leg& leg, Error) {
@@ -603,7 +489,7 @@ void Session::on_cut(Leg& leg, Outcome outcome, std::string_view how) {
   to_reset_ = side == Side::downstream ? server_.get() : &client_;
   leg.finish();
   enter(Phase::finishing);
-  on_quiet();
+  ask_close_policy();
 }
 
 void Session::finish_if_both_ended() {
@@ -618,12 +504,11 @@ bool Session::is_mute() const noexcept {
 void Session::say_failure(const Error& error) {
   if (phase_ == Phase::relay || is_mute()) return;
   // If nothing was to be secured, or all of the leg is, the server's own refusal passes.
-  const bool verbatim =
-      error.code == Errc::greeting_refused && opener_ != nullptr && !opener_->refusal().empty();
-  say(client_,
-      verbatim ? std::string{opener_->refusal()}
-               : proto::failure_reply(*service_->protocol, error, service_->own_name->text()),
-      record_.traffic());
+  std::string words = error.code == Errc::greeting_refused ? link_.refusal() : std::string{};
+  if (words.empty()) {
+    words = proto::failure_reply(*service_->protocol, error, service_->own_name->text());
+  }
+  say(client_, words, record_.traffic());
 }
 
 void Session::fail(const Error& error) {
@@ -639,10 +524,7 @@ void Session::fail(const Error& error) {
 void Session::finish(Outcome outcome, std::string reason) {
   if (is_over()) return;
   record_.set_outcome(outcome, std::move(reason));
-  if (opener_ != nullptr) {
-    UpstreamConnection opened = opener_->take(*this);
-    adopt(opened);
-  }
+  if (auto abandoned = link_.abandon()) adopt(*abandoned);
   enter(Phase::finishing);
   client_.finish();
   if (server_ != nullptr) server_->finish();
@@ -679,22 +561,26 @@ void Session::end_if_finished() {
 void Session::end() {
   if (phase_ == Phase::ended) return;
   enter(Phase::ended);
-  record_.log_end(target_.upstream(), {facts_of(&client_), facts_of(server_.get())},
-                  net::Loop::precise_now());
+  record_.log_end(link_.target().upstream(), leg_facts(), net::Loop::precise_now());
   env_.owner.on_session_ended(*this);
 }
 
+LegFacts Session::leg_facts() const {
+  const auto of = [](const Leg& leg) {
+    return leg.secured() ? std::optional{leg.facts()} : std::nullopt;
+  };
+  return {of(client_), server_ == nullptr ? std::nullopt : of(*server_)};
+}
+
 std::string_view Session::state() const noexcept {
-  if (is_opening() && opener_ != nullptr && !opener_->state().empty()) return opener_->state();
-  return dialogue_ != nullptr ? dialogue_->state() : row().name;
+  if (is_opening() && !link_.state().empty()) return link_.state();
+  return dialogue_ != nullptr ? dialogue_->state() : name(phase_);
 }
 
 void Session::log_event(std::string_view message, const Error& error, Side side,
                         SessionRecord::Repetition repetition) {
   if (!record_.writes_events()) return;
-  const Address& address =
-      opener_ != nullptr ? opener_->address() : target_.addresses()[address_index_];
-  const std::string peer = side == Side::upstream ? to_string(address) : record_.client();
+  const std::string peer = side == Side::upstream ? to_string(link_.address()) : record_.client();
   record_.log_event({message, side, peer, state(), repetition}, error);
 }
 

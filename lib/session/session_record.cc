@@ -48,8 +48,12 @@ void SessionRecord::on_conveyed(std::string client, std::string_view dialled) {
                                  {"dialled", dialled}});
 }
 
-void SessionRecord::on_connected(std::string server, Time at) {
+void SessionRecord::on_connected(std::string server, Time at, bool warm) {
   server_ = std::move(server);
+  if (warm) {
+    log_.debug("warm connection taken",
+               {{"session", id_}, {"service", service_.config.name}, {"peer", server_}});
+  }
   if (connected_at_ == Time{}) connected_at_ = at;
 }
 
@@ -83,11 +87,6 @@ void SessionRecord::log_phase(std::string_view from, std::string_view to) {
   if (!log_.enabled(log::Level::debug)) return;
   log_.debug("phase",
              {{"session", id_}, {"service", service_.config.name}, {"from", from}, {"to", to}});
-}
-
-void SessionRecord::log_warm(std::string_view server) {
-  log_.debug("warm connection taken",
-             {{"session", id_}, {"service", service_.config.name}, {"peer", server}});
 }
 
 void SessionRecord::log_end(const config::Upstream& upstream, const LegFacts& facts, Time now) {

@@ -55,7 +55,7 @@ class SessionRecord {
   /// A PROXY header has named the client; `dialled` is the address that it connected to.
   void on_conveyed(std::string client, std::string_view dialled);
   /// A server was connected at `at`. Later calls only change the name.
-  void on_connected(std::string server, Time at);
+  void on_connected(std::string server, Time at, bool warm = false);
   /// The client is greeted, or the plain relay begins. Later calls change nothing.
   void on_greeted(Time at);
   [[nodiscard]] Time greeted_at() const noexcept { return greeted_at_; }
@@ -75,7 +75,6 @@ class SessionRecord {
   /// Writes a warning.
   void log_event(const Event& event, const Error& error);
   void log_phase(std::string_view from, std::string_view to);
-  void log_warm(std::string_view server);
   /// Counts the session as ended and writes its line. `upstream`: the settings that its server leg
   /// was held to.
   void log_end(const config::Upstream& upstream, const LegFacts& facts, Time now);

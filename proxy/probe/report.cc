@@ -178,6 +178,7 @@ Verdict verdict_of(const ProbeReport& report) noexcept {
     case Errc::protocol:
     case Errc::client_protocol:
     case Errc::too_many_errors:
+    case Errc::tls_on_clear_port:
     case Errc::limit:
     case Errc::not_allowed:
     case Errc::draining:
@@ -292,6 +293,7 @@ std::vector<std::string> advice(const ProbeReport& report) {
     case Errc::system:
     case Errc::client_protocol:
     case Errc::too_many_errors:
+    case Errc::tls_on_clear_port:
     case Errc::limit:
     case Errc::not_allowed:
     case Errc::draining:

@@ -3,6 +3,7 @@
 import pathlib
 import socket
 import tempfile
+import threading
 import unittest
 
 from support import main, wait
@@ -175,9 +176,26 @@ class BadClient(Undisturbed):
             client.command(b"QUIT")
         self.assertEqual(self.next_session()["outcome"], "ok")
 
-    def test_s12_a_tls_client_hello_on_a_clear_leg(self):
-        self.refused(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) * 2,
-                     "client sent a NUL", greeted=False)
+    def test_s12_d7_a_tls_client_hello_on_a_clear_leg(self):
+        """Before the greeting it hears an alert only; after it, nothing but an alert."""
+        hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) * 2
+        script = self.script
+        for greeted in (True, False):
+            with self.subTest(greeted=greeted):
+                gate = threading.Event()
+                self.script = script if greeted else lambda connection, gate=gate: (
+                    gate.wait(wait.DEADLINE), script(connection))
+                with self.daemon.connect() as client:
+                    if greeted:
+                        client.reply()
+                    client.send(hello)
+                    gate.set()
+                    self.assertEqual(client.rest(), (b"\x15\x03\x01\x00\x02\x02\x0a", FIN))
+                session = self.next_session()
+                self.assertEqual(
+                    (session["outcome"], session["reason"]),
+                    ("tls_on_clear_port",
+                     "client began with TLS; this listener is for clear text / STARTTLS"))
 
 
 class BadServer(Undisturbed):

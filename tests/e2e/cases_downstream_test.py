@@ -523,8 +523,6 @@ class Robust(Cases):
         head = self.words.argument
         lines = [head + b"a\0b\r\n", b"\0", head + b"a\rb\r\n", self.dialect.starttls + b"\r\r\n",
                  b"A" * 65536]
-        if "-starttls-" in self.service:
-            lines += [self.dialect.starttls + b"\n", head + b"x\n"]
         for line in lines:
             with self.subTest(line=line[:20]):
                 client = self.greeted()

@@ -80,8 +80,8 @@ class Imap(dovecot.DovecotTest):
             self.assertEqual(client.starttls(tls_client())[0], "OK")
         return self.enterContext(client)
 
-    def raw(self, pair):
-        client = self.enterContext(self.directions.connect(pair, Raw))
+    def raw(self, pair, directions=None):
+        client = self.enterContext((directions or self.directions).connect(pair, Raw))
         self.assertTrue(client.line().startswith(b"* OK "))
         if pair[0] == "starttls":
             self.assertEqual(client.ask(b"s", b"STARTTLS")[:4], b"s OK")
@@ -145,6 +145,44 @@ class Imap(dovecot.DovecotTest):
             self.assertIsNone(next(answer, None), "the exchange ended early")
             client.logout()
             self.assert_login(pair, before + 1, f"method={mechanism},")
+
+    def test_d14_d15_dovecot_hears_no_claim_about_the_clients_address(self):
+        """Of a proxy that it trusts Dovecot believes the address in an ID, however that is spelled."""
+        claim = b"192.0.2.99"
+        spellings = (b'("name" "a" "x-originating-ip" "%b")', b'("X-Originating-IP""%b")',
+                     b'("\\x-\\originating-ip"  "%b")',
+                     b'({4+}\r\nname {3+}\r\n"b" {16+}\r\nx-originating-ip "%b")')
+        pairs = (("none", "starttls"), ("starttls", "starttls"), ("implicit", "none"))
+        settings = "login_trusted_networks = 127.0.0.0/8\n"
+        with dovecot.Dovecot("yes", plaintext=True, settings=settings) as server:
+            logins = 0
+            for spelling in spellings:
+                with self.subTest("it does believe it", spelling=spelling):
+                    client = self.enterContext(Raw(server.ports["imap"]))
+                    client.line()
+                    client.ask(b"i", b"ID " + spelling % claim)
+                    client.log_in()
+                    logins += 1
+                    self.assertIn("rip=192.0.2.99,", server.logins("imap", logins)[logins - 1])
+            address = f"{STRANGE}:{server.ports['imap']}"
+            with Directions("imap", {"none": address, "starttls": address}, pairs) as directions:
+                for pair in pairs:
+                    for spelling in spellings:
+                        with self.subTest(pair=pair, spelling=spelling):
+                            client = self.raw(pair, directions)
+                            self.assertRegex(client.ask(b"i", b"ID " + spelling % claim),
+                                             rb"\A\* ID [^\r]+\r\ni OK ")
+                            client.log_in()
+                            logins += 1
+                            self.assertIn("rip=127.0.0.1,", server.logins("imap", logins)[logins - 1])
+                    with self.subTest("a literal that waits", pair=pair):
+                        client = self.raw(pair, directions)
+                        client.send(b"i ID ({4}\r\n")
+                        self.assertTrue(client.line().startswith(b"+ "))
+                        client.send(b"name NIL)\r\n")
+                        self.assertIn(b"\r\ni OK ", client.answer(b"i"))
+                        client.log_in()
+                        logins += 1
 
     @in_pairs(IN_SHORT)
     def test_a_wrong_password_is_the_servers_to_refuse(self, pair):

@@ -6,7 +6,7 @@ from matrix_test import serve
 from support import main
 from support.client import FIN, Client
 from support.daemon import Daemon, configuration
-from support.dialects import PROTOCOLS, answer
+from support.dialects import PROTOCOLS, answer, start_tls
 from support.environment import pki
 from support.fake_server import FakeServer
 
@@ -46,6 +46,41 @@ class Injection(unittest.TestCase):
                     self.assertEqual(end, FIN)
                     self.assertEqual(daemon.session()["outcome"], "attack")
                     self.assertNotIn(INJECTED[protocol], server.heard())
+
+    def test_d13_a_command_after_a_bare_lf(self):
+        """STARTTLS ends with a bare LF, and so does the command; at two splits."""
+        for protocol in PROTOCOLS:
+            for split in (False, True):
+                with self.subTest(protocol=protocol, split=split):
+                    dialect, server, daemon, client = self.session(protocol, "starttls")
+                    bare = dialect.starttls + b"\n"
+                    if split:
+                        client.send(bare[:3])
+                        bare = bare[3:]
+                    client.send(bare + INJECTED[protocol] + b"\n")
+                    told, end = client.rest()
+                    client.close()
+                    self.assertTrue(told.startswith(REFUSED[protocol]), told)
+                    self.assertNotIn(b"XXXXX", told)
+                    self.assertEqual(end, FIN)
+                    self.assertEqual(daemon.session()["outcome"], "attack")
+                    self.assertNotIn(INJECTED[protocol], server.heard())
+
+    def test_d13_a_bare_lf_starts_tls(self):
+        for protocol in PROTOCOLS:
+            with self.subTest(protocol=protocol):
+                dialect, server, daemon, client = self.session(protocol, "starttls")
+                client.send(dialect.starttls + b"\n")
+                client.line()
+                start_tls(client)
+                if dialect.pushes:
+                    answer(client, dialect)
+                client.send(dialect.capability + b"\n")
+                answer(client, dialect)
+                client.send(dialect.commit + b"\n")
+                self.assertEqual(client.line(), dialect.committed)
+                client.close()
+                self.assertEqual(daemon.session()["outcome"], "ok")
 
     def test_part_of_a_line_is_enough(self):
         """A9: the command may still be incomplete."""

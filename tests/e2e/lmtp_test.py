@@ -57,7 +57,7 @@ class Lmtp(dovecot.DovecotTest):
         client.address = client.sock.getsockname()
         self.assertRegex(client.reply(), rb"^220 ")
         if pair[0] == "starttls":
-            self.assertEqual(keywords(client.command(b"LHLO legacy.test")), [b"STARTTLS"])
+            self.assertEqual(keywords(client.command(b"LHLO legacy.test")), [b"STARTTLS", b"ENHANCEDSTATUSCODES"])
             self.assertRegex(client.command(b"STARTTLS"), rb"^220 ")
             client.start_tls(tls_client(), "mail.test")
         return client

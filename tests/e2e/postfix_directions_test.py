@@ -62,7 +62,8 @@ class Postfixes(unittest.TestCase):
         client.address = address
         self.assertRegex(client.reply(), rb"^220 ")
         if pair[0] == "starttls":
-            self.assertEqual(names(keywords(client.command(b"EHLO legacy.test"))), {b"STARTTLS"})
+            self.assertEqual(names(keywords(client.command(b"EHLO legacy.test"))),
+                             {b"STARTTLS", b"ENHANCEDSTATUSCODES"})
             self.assertTrue(client.command(b"STARTTLS").startswith(b"220 "))
             client.start_tls(tls_client(), "mail.test")
         return client

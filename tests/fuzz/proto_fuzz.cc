@@ -49,7 +49,12 @@ struct Oracle {
   std::vector<std::string_view> bare = {};     ///< also passed, if nothing follows the word
   std::size_t verb_at = 0;                     ///< words before the verb
   std::vector<std::string_view> login = {};    ///< the words that a SASL mechanism follows
+  std::string_view rewritten = {};             ///< the verb whose lines the role writes anew
 };
+
+const std::vector<std::string_view> kSmtpCommits = {
+    "AUTH", "X-EXPS", "X-ANONYMOUSTLS", "MAIL", "SAML", "SEND",
+    "SOML", "BDAT",   "TURN",           "ETRN", "ATRN"};
 
 const Oracle* oracle_for(std::string_view protocol) {
   static const std::vector<Oracle> kOracles = {
@@ -59,7 +64,7 @@ const Oracle* oracle_for(std::string_view protocol) {
        .go_ahead = "220",
        .statuses = {"220 "},
        .greetings = {"220 mx.example ESMTP\r\n"},
-       .commits = {"AUTH", "X-EXPS", "X-ANONYMOUSTLS", "MAIL", "SAML", "SEND", "SOML", "BDAT"},
+       .commits = kSmtpCommits,
        .never_passed = {"STARTTLS", "XCLIENT", "XFORWARD"},
        .login = {"AUTH", "X-EXPS"}},
       {.protocol = "lmtp",
@@ -68,7 +73,7 @@ const Oracle* oracle_for(std::string_view protocol) {
        .go_ahead = "220",
        .statuses = {"220 "},
        .greetings = {"220 mx.example LMTP\r\n"},
-       .commits = {"AUTH", "X-EXPS", "X-ANONYMOUSTLS", "MAIL", "SAML", "SEND", "SOML", "BDAT"},
+       .commits = kSmtpCommits,
        .never_passed = {"STARTTLS", "XCLIENT", "XFORWARD"},
        .login = {"AUTH", "X-EXPS"}},
       {.protocol = "imap",
@@ -81,7 +86,8 @@ const Oracle* oracle_for(std::string_view protocol) {
        .commits = {"LOGIN", "AUTHENTICATE", "COMPRESS"},
        .never_passed = {"STARTTLS"},
        .verb_at = 1,
-       .login = {"AUTHENTICATE"}},
+       .login = {"AUTHENTICATE"},
+       .rewritten = "ID"},
       {.protocol = "pop3",
        .before_tls = "STLS\r\n",
        .under_tls = "",
@@ -343,6 +349,48 @@ bool uses_external(const Oracle& oracle, std::string_view line) {
   return ascii::iequals(mechanism, "EXTERNAL");
 }
 
+/// True if `line` is a command that the role writes anew.
+bool is_rewritten(const Oracle& oracle, std::string_view line) {
+  return !oracle.rewritten.empty() &&
+         ascii::iequals(word_of(line, oracle.verb_at), oracle.rewritten);
+}
+
+std::string without_rewritten(const Oracle& oracle, std::string_view lines) {
+  std::string kept;
+  while (!lines.empty()) {
+    const auto line = take_line(lines);
+    if (!is_rewritten(oracle, line)) kept += line;
+  }
+  return kept;
+}
+
+/// Judges an ID as IMAP servers get it: names and values in turn, all of them quoted strings or
+/// NIL, and no name by which the client could pass for another one (D15).
+void judge_id(std::string_view line) {
+  HOLDS(!announces_literal(line));
+  std::size_t strings = 0;
+  auto i = line.find('(');
+  if (i == std::string_view::npos) return;
+  for (; line[i] != ')'; ++i) {
+    HOLDS(i + 1 < line.size());
+    if (line[i] == 'N') ++strings;
+    if (line[i] != '"') continue;
+    std::string text;
+    for (++i; line[i] != '"'; ++i) {
+      if (line[i] == '\\') ++i;
+      HOLDS(i + 1 < line.size());
+      text += ascii::to_lower(line[i]);
+    }
+    for (const std::string_view claim :
+         {"x-originating-", "x-connected-", "x-session-", "x-forward-"}) {
+      HOLDS(strings % 2 == 1 || !text.starts_with(claim));
+    }
+    HOLDS(strings % 2 == 1 || text != "x-proxy-ttl");
+    ++strings;
+  }
+  HOLDS(strings % 2 == 0);
+}
+
 /// What a role has heard.
 struct Heard {
   std::string client;            ///< in the clear and under TLS
@@ -368,7 +416,8 @@ void judge_downstream(const Plan& plan, const Player& player, const Heard& heard
   // command may have an answer of ours, which may repeat a part of it (sieve's NOOP).
   const auto commands =
       static_cast<std::size_t>(std::count(heard.client.begin(), heard.client.end(), '\n'));
-  HOLDS(outcome.to_server.size() <= heard.client.size());
+  // An ID may grow by quotes and backslashes.
+  HOLDS(outcome.to_server.size() <= heard.client.size() * (plan.protocol.name == "imap" ? 2 : 1));
   HOLDS(outcome.to_client.size() <= 2 * heard.server.size() + heard.client.size() +
                                         plan.greeting.size() + (commands + 1) * kMaxOwnLine);
   const auto mode = plan.settings.downstream;
@@ -403,7 +452,7 @@ void judge_downstream(const Plan& plan, const Player& player, const Heard& heard
     judge_commit(plan, *oracle, take_line(unread));  // an empty line may, not the one behind it
   }
   // Nothing that was said before TLS, where TLS is required.
-  HOLDS(are_lines_of(outcome.to_server,
+  HOLDS(are_lines_of(without_rewritten(*oracle, outcome.to_server),
                      mode == TlsMode::starttls ? heard.client_under_tls : heard.client));
   std::string_view rest = outcome.to_server;
   while (!rest.empty()) {
@@ -416,6 +465,7 @@ void judge_downstream(const Plan& plan, const Player& player, const Heard& heard
     HOLDS(oracle->passes.empty() || contains(oracle->passes, verb) ||
           (is_bare && contains(oracle->bare, verb)));
     HOLDS(!plan.settings.client_certificate || !uses_external(*oracle, line));
+    if (is_rewritten(*oracle, line)) judge_id(line);
   }
 }
 

@@ -1,4 +1,6 @@
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "lib/base/ascii.h"
 #include "lib/proto/lines.h"
@@ -18,6 +20,8 @@ using starttls::test::upstream;
 using starttls::test::UpstreamDialogue;
 
 namespace {
+
+using namespace std::string_view_literals;
 
 constexpr TlsMode kAllModes[] = {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls,
                                  TlsMode::implicit};
@@ -353,6 +357,34 @@ TEST_CASE("T22 T23 T24 imap upstream: of a greeting in the clear only the human 
         "* OK " + std::string(505, 'x') + "\r\n");
 }
 
+TEST_CASE("imap upstream: D16: an empty line is a mistake of the server, not an attack",
+          "[proto][imap]") {
+  const auto check = [](const UpstreamDialogue& d) {
+    CHECK(d.error().code == Errc::protocol);
+    CHECK(d.error().reason == "server sent an empty line");
+  };
+  for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
+    UpstreamDialogue early{"imap", upstream(mode)};
+    early.peer(std::string(kGreeting) + "\r\n");
+    check(early);
+    Asked d{mode};
+    d.peer("* 1 EXISTS\r\n\r\nR4nd OK go\r\n");
+    check(d);
+    Asked inside{mode};
+    inside.peer("R4nd OK go\r\n").secured().peer("\r\n");
+    check(inside);
+  }
+  // After a fallback it shows only if it comes with the refusal.
+  const auto role = find_protocol("imap")->upstream(upstream(TlsMode::opportunistic));
+  std::string out;
+  REQUIRE(role->begin(out));
+  REQUIRE(role->step(kGreeting, out));
+  const auto step = role->step("R4nd NO no\r\n\r\n", out);
+  REQUIRE(!step);
+  CHECK(step.error().code == Errc::protocol);
+  CHECK(step.error().reason == "server sent an empty line");
+}
+
 TEST_CASE("imap upstream: a capability that is no atom cannot end the greeting's code",
           "[proto][imap]") {
   CHECK(greeting_after("* OK hi\r\n", "* CAPABILITY IMAP4rev1 A]B \xff  C\r\nR4nd OK\r\n") ==
@@ -499,13 +531,41 @@ TEST_CASE("A6 A10 imap downstream: what is no STARTTLS starts no TLS", "[proto][
   check_refused(role, " a STARTTLS\r\n", "* BAD Invalid tag\r\n");
   check_refused(role, "a\tSTARTTLS\r\n", "* BAD Invalid tag\r\n");
   check_refused(role, "STARTTLS\r\n", "STARTTLS BAD Invalid command\r\n");
-  Greeted lf{role};
-  lf.client("a STARTTLS\n").to_client("");
-  CHECK(lf.error().code == Errc::client_protocol);
-  for (const auto* command : {"a starttls\r\n", "a StartTLS \r\n"}) {
+  for (const auto* command : {"a starttls\r\n", "a StartTLS \r\n", "a STARTTLS\n"}) {
     Greeted d{role};
     d.client(command);
     CHECK(d.client_verdict() == Verdict::start_tls);
+  }
+}
+
+TEST_CASE("imap downstream: D13: a bare LF ends a command in every mode, and passes unchanged",
+          "[proto][imap]") {
+  for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::implicit}) {
+    check_passed(downstream(mode), "a NOOP\n");
+    check_commits(downstream(mode), "a LOGIN u p\n");
+    check_refused(downstream(mode), "a XCLIENT x\n", "a NO Command not allowed\r\n");
+  }
+  Greeted d{TlsMode::starttls};
+  d.client("a NOOP\nb X\nc STARTTLS\n").to_server("");
+  d.to_client("a OK NOOP completed\r\nb BAD STARTTLS first\r\n");
+  CHECK(d.client_verdict() == Verdict::start_tls);
+  d.secured().client("d NOOP\n").to_server("d NOOP\n");
+
+  // A line of the server on a leg that upgrades ends in CRLF as before.
+  d.server("d OK\n").to_client("");
+  CHECK(d.error().code == Errc::protocol);
+}
+
+TEST_CASE("imap downstream: D13: nothing after a STARTTLS that ends in a bare LF is read",
+          "[proto][imap][security]") {
+  for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
+    for (const std::string injected :
+         {"X NOOP\n", "X NOOP\r\n", "X", "\n", "\r\n", "a LOGIN u p\n"}) {
+      Greeted d{mode};
+      d.client("A STARTTLS\n" + injected).to_client("").to_server("");
+      CHECK(d.client_verdict() == Verdict::start_tls);
+      CHECK(d.unread_client() == injected);
+    }
   }
 }
 
@@ -624,14 +684,57 @@ TEST_CASE("P6 P7 P8 imap downstream: a malformed line is the client's error, and
   for (const auto mode : kAllModes) {
     for (const auto& command :
          {std::string("a NOOP\0\r\n"sv), std::string("a STAR\rTTLS\r\n"),
-          std::string("a NOOP\r\r\n"), "a LOGIN u " + std::string(kMaxLine, 'x')}) {
+          std::string("a NOOP\r\r\n"), "a SECRET u " + std::string(kMaxLine, 'x')}) {
       Greeted d{mode};
       d.client(command).to_server("").to_client("");
       CHECK(d.error().code == Errc::client_protocol);
       CHECK(d.error().evidence.empty());
-      CHECK(d.error().reason.find("LOGIN") == std::string::npos);
+      CHECK(d.error().reason.find("SECRET") == std::string::npos);
     }
   }
+}
+
+TEST_CASE("imap downstream: D9: a login longer than a line commits by its verb, before its end",
+          "[proto][imap]") {
+  for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::implicit}) {
+    for (const std::string verb :
+         {"AUTHENTICATE PLAIN", "authenticate PLAIN", "LOGIN u", "COMPRESS"}) {
+      for (const auto size : {kMaxLine, std::size_t{90'000}}) {
+        const auto command = "a " + verb + ' ' + std::string(size, 'x');
+        check_commits(downstream(mode), command);
+        check_commits(downstream(mode), command + "\r\n");
+      }
+    }
+    // No byte earlier: a line that ends in time is looked at as a whole.
+    const auto longest = "a LOGIN u " + std::string(kMaxLine - 12, 'x') + "\r\n";
+    REQUIRE(longest.size() == kMaxLine);
+    check_commits(downstream(mode), longest);
+    Greeted d{mode};
+    d.client(longest.substr(0, kMaxLine - 1)).to_server("").to_client("");
+    CHECK(d.client_verdict() == Verdict::need_more);
+  }
+}
+
+TEST_CASE("imap downstream: D9: before TLS in mode starttls, and with another verb, it is too long",
+          "[proto][imap][security]") {
+  const std::string rest(kMaxLine, 'x');
+  auto barred = downstream(TlsMode::none);
+  barred.client_certificate = true;
+  const auto none = downstream(TlsMode::none);
+  for (const auto& [role, command] :
+       {std::pair{downstream(TlsMode::starttls), "a AUTHENTICATE PLAIN " + rest},
+        std::pair{none, "a ID (" + rest}, std::pair{none, "a FOO " + rest},
+        std::pair{none, "a  LOGIN u " + rest}, std::pair{none, "+ LOGIN u " + rest},
+        std::pair{none, "a LOGIN" + rest}, std::pair{barred, "a AUTHENTICATE EXTERNAL " + rest},
+        std::pair{barred, "a AUTHENTICATE \"" + rest}}) {
+    Greeted d{role};
+    d.client(command).to_server("").to_client("");
+    CHECK(d.error().code == Errc::client_protocol);
+  }
+  check_commits(barred, "a AUTHENTICATE PLAIN " + rest);
+  Greeted d{none, "* PREAUTH hi\r\n"};
+  d.client("a FOO " + rest);
+  CHECK(d.client_verdict() == Verdict::relay);
 }
 
 // ---------------------------------------------------------------- downstream, opportunistic
@@ -688,7 +791,7 @@ TEST_CASE("imap downstream: LOGIN, AUTHENTICATE, COMPRESS and literals commit, a
     const auto role = downstream(mode);
     for (const auto* command :
          {"a LOGIN u p\r\n", "a login {5}\r\n", "a AUTHENTICATE PLAIN\r\n",
-          "a COMPRESS DEFLATE\r\n", "a ID ({5}\r\n", "a FOO {5+}\r\n",
+          "a COMPRESS DEFLATE\r\n", "a IDX ({5}\r\n", "a FOO {5+}\r\n",
           "a FOO {99999999999999999999}\r\n", "a AUTHENTICATE EXTERNAL =\r\n"}) {
       check_commits(role, command);
     }
@@ -701,6 +804,105 @@ TEST_CASE("imap downstream: LOGIN, AUTHENTICATE, COMPRESS and literals commit, a
   }
   check_passed(downstream(TlsMode::none), "a NOOP\n");
   check_commits(downstream(TlsMode::implicit), "a LOGIN u p\n");
+}
+
+TEST_CASE("imap downstream: D14: an ID is read with its literals, and does not commit",
+          "[proto][imap][security]") {
+  for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::implicit}) {
+    // Every split is tried, so the STARTTLS inside a literal is seen as a line of its own.
+    Greeted d{mode};
+    d.client("a ID (\"name\" {14+}\r\nb STARTTLS\r\nx {1+}\r\nv NIL)\r\nc NOOP\r\n");
+    d.to_client("a BAD Invalid ID\r\n").to_server("c NOOP\r\n");
+    d.client("d id ({4+}\r\nname {10+}\r\nb STARTTLS)\r\ne NOOP\r\n").to_client("");
+    d.to_server("d id (\"name\" \"b STARTTLS\")\r\ne NOOP\r\n");
+    CHECK(d.client_verdict() == Verdict::need_more);
+    d.server("* ID NIL\r\nd OK\r\nc OK\r\ne OK\r\n")
+        .to_client("* ID NIL\r\nd OK\r\nc OK\r\ne OK\r\n");
+    d.client("f LOGIN u p\r\n");
+    CHECK(d.client_verdict() == Verdict::relay);
+    CHECK(d.server_verdict() == Verdict::relay);
+  }
+}
+
+TEST_CASE("imap downstream: D14: the + for a literal of an ID is ours, one by one",
+          "[proto][imap]") {
+  Greeted d{TlsMode::opportunistic};
+  d.client("a ID ({4}\r\n").to_client("+ Ready for literal data\r\n").to_server("");
+  d.client("na").client("me {1}\r\n").to_client("+ Ready for literal data\r\n").to_server("");
+  d.client("x)\r\n").to_client("").to_server("a ID (\"name\" \"x\")\r\n");
+  CHECK(d.unread_client().empty());
+  // STARTTLS may follow, as with Outlook.
+  d.client("b STARTTLS\r\n").to_client("");
+  d.server("* ID NIL\r\na OK\r\n").to_client("* ID NIL\r\na OK\r\n");
+  CHECK(d.server_verdict() == Verdict::start_tls);
+  d.secured().client("c ID ({4}\r\n").to_client("+ Ready for literal data\r\n").to_server("");
+}
+
+TEST_CASE("imap downstream: D14: the + waits for the replies to earlier commands",
+          "[proto][imap]") {
+  Greeted d{TlsMode::none};
+  d.client("a NOOP\r\nb NOOP\r\nc ID ({4}\r\n").to_server("a NOOP\r\nb NOOP\r\n").to_client("");
+  d.server("b OK\r\n* X {1}\r\n").to_client("b OK\r\n* X {1}\r\n");
+  d.server("x\r\na OK\r\n").to_client("x\r\na OK\r\n+ Ready for literal data\r\n");
+  d.client("name NIL)\r\n").to_server("c ID (\"name\" NIL)\r\n").to_client("");
+
+  // A client that does not wait for it gets it all the same.
+  Greeted hasty{TlsMode::none};
+  hasty.client("a NOOP\r\nb ID ({4}\r\nname NIL)\r\n");
+  hasty.to_server("a NOOP\r\nb ID (\"name\" NIL)\r\n").to_client("+ Ready for literal data\r\n");
+  hasty.server("a OK\r\nb OK\r\n").to_client("a OK\r\nb OK\r\n");
+  Greeted broken{TlsMode::none};
+  broken.client("a ID ({4}\r\nname \0"sv).to_client("+ Ready for literal data\r\n").to_server("");
+  CHECK(broken.error().code == Errc::client_protocol);
+}
+
+TEST_CASE("imap downstream: D15: an ID reaches the server without the client's claims",
+          "[proto][imap][security]") {
+  const auto check = [](std::string_view said, std::string_view heard) {
+    for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::implicit}) {
+      Greeted d{mode};
+      d.client(said).to_server(heard).to_client("");
+    }
+    Greeted d{TlsMode::starttls};
+    d.client("s STARTTLS\r\n").secured().client(said).to_server(heard).to_client("");
+  };
+  check("a ID (\"name\" \"x\" \"version\" NIL)\r\n", "a ID (\"name\" \"x\" \"version\" NIL)\r\n");
+  check("a ID NIL\n", "a ID NIL\n");
+  check("a ID\r\n", "a ID\r\n");
+  check("a ID \r\n", "a ID \r\n");
+  check("a ID (\"x-originating-ip\" \"192.0.2.1\")\r\n", "a ID NIL\r\n");
+  check("a iD (\"name\" \"x\" \"X-\\Proxy-TTL\"\"1\" {12+}\r\nx-session-id \"s\")\n",
+        "a iD (\"name\" \"x\")\n");
+  check("a ID (\"x-forward-a\" \"1\")\r\nb ID (\"x-connected-ip\" \"1\" \"a\" \"b\")\r\n",
+        "a ID NIL\r\nb ID (\"a\" \"b\")\r\n");
+}
+
+TEST_CASE("imap downstream: D15: an ID that is not understood is refused, with its literals",
+          "[proto][imap][security]") {
+  for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::implicit}) {
+    const auto role = downstream(mode);
+    for (const auto* command :
+         {"a ID (\"a\")\r\n", "a ID (\"a\" \"b\r\n", "a ID ((\"x-proxy-ttl\" \"1\"))\r\n",
+          "a ID (\"a\" {5-}\r\n", "a ID (\"a\" {1025}\r\n", "a ID (\"x-proxy-ttl\" \"1\") x\r\n",
+          "a ID ({20+}\r\nx-originating-ip\r\nb \"1\")\r\n",
+          "a ID x {9+}\r\nb NOOP\r\n {3+}\r\nxyz\r\n"}) {
+      check_refused(role, command, "a BAD Invalid ID\r\n");
+    }
+    for (const auto* command :
+         {"a  ID NIL\r\n", "a ID(\"x-proxy-ttl\" \"1\")\r\n", "a ID\tNIL\r\n"}) {
+      check_refused(role, command, "a BAD Invalid command\r\n");
+    }
+    Greeted d{mode};
+    d.client("a ID x {4097+}\r\n").to_server("");
+    CHECK(d.error().code == Errc::client_protocol);
+    Greeted errors{mode};
+    for (int i = 0; i < 20; ++i) errors.client("a ID x\r\n");
+    CHECK(errors.error().code == Errc::too_many_errors);
+  }
+  // After PREAUTH there is no login that it could tell about.
+  Greeted d{downstream(TlsMode::none), "* PREAUTH hi\r\n"};
+  d.client("a ID (\"x-proxy-ttl\" {1}\r\n").to_client("").to_server("");
+  CHECK(d.client_verdict() == Verdict::relay);
 }
 
 TEST_CASE("P10 imap downstream: what is no command is refused by us, with a tag only if it is one",
@@ -730,6 +932,67 @@ TEST_CASE("G2 imap downstream: the server's direction relays once all replies ha
   d.server("a OK two\r\nc OK [CAPABILITY STARTTLS] in\r\n").to_client("a OK two\r\n");
   CHECK(d.server_verdict() == Verdict::relay);
   CHECK(d.unread_server() == "c OK [CAPABILITY STARTTLS] in\r\n");
+}
+
+TEST_CASE("imap downstream: D4: a tagged reply to the committing command starts the relay, or a +",
+          "[proto][imap]") {
+  // The server never answers the ID by its tag.
+  for (const std::string_view reply :
+       {"b OK [CAPABILITY STARTTLS] in\r\n"sv, "b NO no\r\n"sv, "b BAD no\r\n"sv, "b HM\r\n"sv,
+        "+ \r\n"sv, "+\r\n"sv, "+ {999999}\r\n"sv}) {
+    Greeted d{TlsMode::none};
+    d.client("a ID NIL\r\nb LOGIN u p\r\n").to_server("a ID NIL\r\n");
+    d.server("* NO [ALERT] who?\r\n").to_client("* NO [ALERT] who?\r\n");
+    CHECK(d.server_verdict() == Verdict::need_more);
+    d.server(std::string(reply) + "* CAPABILITY STARTTLS\r\n").to_client("");
+    CHECK(d.server_verdict() == Verdict::relay);
+    CHECK(d.unread_server() == std::string(reply) + "* CAPABILITY STARTTLS\r\n");
+  }
+}
+
+TEST_CASE(
+    "imap downstream: D4: the reply to an earlier command with the same tag is not the commit's",
+    "[proto][imap]") {
+  Greeted d{TlsMode::none};
+  d.client("a CAPABILITY\r\nx NOOP\r\na LOGIN u p\r\n");
+  d.server("* CAPABILITY STARTTLS A\r\na OK one\r\n").to_client("* CAPABILITY A\r\na OK one\r\n");
+  CHECK(d.server_verdict() == Verdict::need_more);
+  d.server("a OK two\r\n").to_client("");
+  CHECK(d.server_verdict() == Verdict::relay);
+}
+
+TEST_CASE("imap downstream: D4: after the commit no limit of the prelude ends the session",
+          "[proto][imap]") {
+  const std::string filling(70'000, 'x');
+  for (const auto& words :
+       {std::string("* OK a\0\r\n"sv), std::string("* OK a\rb\r\n"), "* OK " + filling,
+        std::string("* OK bare\n"), std::string("* ID {65536}\r\n"), "* ID {150000}\r\n" + filling,
+        std::string("* ID {18446744073709551616}\r\n")}) {
+    Greeted d{TlsMode::none};
+    d.client("a ID NIL\r\n").server("* OK hi\r\n").to_client("* OK hi\r\n");
+    d.client("b LOGIN u p\r\n");
+    CHECK(d.client_verdict() == Verdict::relay);
+    CHECK(d.server_verdict() == Verdict::need_more);
+    d.server(words).to_client("");
+    CHECK(d.server_verdict() == Verdict::relay);
+    CHECK(d.unread_server() == words);
+  }
+  // Inside a response as well.
+  Greeted chain{TlsMode::none};
+  const std::string first = "* ID {40000}\r\n" + std::string(40'000, 'x');
+  chain.client("a ID NIL\r\nb LOGIN u p\r\n").server(first).to_client(first);
+  chain.server(" {40000}\r\nabc").to_client("");
+  CHECK(chain.server_verdict() == Verdict::relay);
+  CHECK(chain.unread_server() == " {40000}\r\nabc");
+
+  // Nor do refusals of what was said before.
+  Greeted d{TlsMode::none};
+  std::string commands;
+  for (int i = 0; i < 25; ++i) commands += "a X\r\n";
+  d.client(commands + "b LOGIN u p\r\n");
+  for (int i = 0; i < 25; ++i) d.server("a BAD no\r\n").to_client("a BAD no\r\n");
+  CHECK(!d.failed());
+  CHECK(d.server_verdict() == Verdict::relay);
 }
 
 TEST_CASE("imap downstream: a reply whose tag the server could not read still counts",

@@ -12,7 +12,7 @@ namespace {
 /// Says "ask" to every line and is greeted by "welcome"; starts TLS at "go".
 class Probe final : public LineUpstream {
  public:
-  explicit Probe(Unsolicited unsolicited) : LineUpstream(LineEnd::crlf, unsolicited) {}
+  explicit Probe(TlsMode mode) : LineUpstream(mode) {}
   Result<Verdict> begin(std::string&) override { return Verdict::need_more; }
   Result<Verdict> secured(std::string&) override { return Verdict::greeted; }
   std::string_view state() const noexcept override { return "probe"; }
@@ -24,6 +24,7 @@ class Probe final : public LineUpstream {
     if (line.text == "ask") to_server += "question\r\n";
     return Verdict::need_more;
   }
+  void on_greeted() override {}
 };
 
 }  // namespace
@@ -31,7 +32,7 @@ class Probe final : public LineUpstream {
 TEST_CASE("line role: the reply limit counts all lines since our last word", "[proto][line]") {
   const std::string line = std::string(kMaxLine - 2, 'x') + "\r\n";
   std::string out;
-  Probe probe{Unsolicited::refuse};
+  Probe probe{TlsMode::starttls};
   for (std::size_t size = kMaxLine; size <= kMaxReply; size += kMaxLine) {
     REQUIRE(probe.step(line, out).has_value());
   }
@@ -39,7 +40,7 @@ TEST_CASE("line role: the reply limit counts all lines since our last word", "[p
   REQUIRE(!step);
   CHECK(step.error().code == Errc::protocol);
 
-  Probe other{Unsolicited::refuse};
+  Probe other{TlsMode::starttls};
   for (std::size_t size = kMaxLine; size < kMaxReply; size += kMaxLine) {
     REQUIRE(other.step(line, out).has_value());
   }
@@ -51,13 +52,13 @@ TEST_CASE("B12 line role: an answer that waits when we only ask is an attack, pa
           "[proto][line][security]") {
   for (const auto* input : {"ask\r\nyes\r\n", "ask\r\ny", "welcome\r\nyes\r\n", "welcome\r\ny"}) {
     std::string out;
-    Probe strict{Unsolicited::refuse};
+    Probe strict{TlsMode::starttls};
     const auto step = strict.step(input, out);
     REQUIRE(!step);
     CHECK(step.error().code == Errc::attack);
     CHECK(step.error().attack == Attack::unsolicited);
 
-    Probe tolerant{Unsolicited::allow};
+    Probe tolerant{TlsMode::none};
     CHECK(tolerant.step(input, out).has_value());
   }
 }
@@ -66,7 +67,7 @@ TEST_CASE("line role: D16: an empty line after a reply is a mistake, not an atta
           "[proto][line][security]") {
   for (const auto* input : {"ask\r\n\r\n", "ask\r\n\r", "welcome\r\n\r\nyes\r\n", "ask\r\n\n"}) {
     std::string out;
-    Probe strict{Unsolicited::refuse};
+    Probe strict{TlsMode::starttls};
     const auto step = strict.step(input, out);
     REQUIRE(!step);
     CHECK(step.error().code == Errc::protocol);
@@ -77,7 +78,7 @@ TEST_CASE("line role: D16: an empty line after a reply is a mistake, not an atta
 TEST_CASE("line role: what follows the go-ahead stays unread for the leg to refuse",
           "[proto][line][security]") {
   std::string out;
-  Probe probe{Unsolicited::refuse};
+  Probe probe{TlsMode::starttls};
   const auto step = probe.step("so\r\ngo\r\nevil", out);
   REQUIRE(step);
   CHECK(step->verdict == Verdict::start_tls);

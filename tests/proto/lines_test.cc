@@ -78,6 +78,26 @@ TEST_CASE("P8 line: the limit counts the end and holds for unfinished lines", "[
   CHECK(first_line(std::string(1 << 20, 'x'), kLenient) == "!client sent a line that is too long");
 }
 
+TEST_CASE("line: D9: too long is a line that breaks no other rule before its limit",
+          "[proto][line]") {
+  using namespace std::string_view_literals;
+  const auto filled = [](std::string_view head, std::string_view tail) {
+    return std::string(head) + std::string(kMaxLine - head.size() - tail.size(), 'x') +
+           std::string(tail);
+  };
+  for (const auto rules : {kStrict, kLenient}) {
+    for (const auto& line : {filled("AUTH ", ""), filled("AUTH ", "\r"), filled("AUTH ", "\0"sv),
+                             filled("AUTH ", "") + "\r\n", std::string(1 << 20, 'x')}) {
+      CHECK(is_too_long(line, rules));
+      CHECK(first_line(line, rules).ends_with("sent a line that is too long"));
+    }
+    for (const auto& line : {filled("AUTH ", "\r\n"), filled("A\r\n", ""), filled("A\0"sv, ""),
+                             filled("A\rx", ""), filled("A", "\rx"), filled("", "").substr(1)}) {
+      CHECK(!is_too_long(line, rules));
+    }
+  }
+}
+
 TEST_CASE("line: the evidence is what came, and absent where a client may have said a password",
           "[proto][line][security]") {
   CHECK(next_line("220 \x1b[31m\n", kStrict).error().evidence == "220 \x1b[31m\n");

@@ -302,7 +302,9 @@ TEST_CASE("P20 nntp downstream: twenty refusals end the session, ours or the ser
   CHECK(ours.error().code == Errc::too_many_errors);
 
   auto servers = greeted(downstream(TlsMode::none));
-  for (int i = 0; i < 20; ++i) servers.client("DATE\r\n").server(i % 2 ? "480 a\r\n" : "502 a\r\n");
+  for (int i = 0; i < 25; ++i) servers.client("DATE\r\n").server("480 a\r\n");
+  CHECK(!servers.failed());  // a good command that failed
+  for (int i = 0; i < 20; ++i) servers.client("DATE\r\n").server(i % 2 ? "500 a\r\n" : "502 a\r\n");
   CHECK(servers.error().code == Errc::too_many_errors);
 }
 
@@ -322,7 +324,6 @@ TEST_CASE("K9 S4 nntp downstream starttls: before TLS we answer, and the server 
                               "HELP\r\n", "MODE STREAM\r\n", "POST\r\n", "\r\n", "FOO\r\n"}) {
     says(command, kTlsFirst);
   }
-  d.server("400 going down\r\n").to_client("400 going down\r\n");
   secure(d);
   d.client("CAPABILITIES\r\n").to_server("CAPABILITIES\r\n");
   d.server("101 x\r\nVERSION 2\r\nSTARTTLS\r\nAUTHINFO USER\r\n.\r\n")
@@ -376,9 +377,6 @@ TEST_CASE("A10 P5 nntp downstream: which lines are a STARTTLS", "[proto][nntp][s
     auto argument = greeted(downstream(mode));
     argument.client("STARTTLS x\r\n").to_server("").to_client("501 STARTTLS takes no argument\r\n");
     CHECK(argument.client_verdict() == Verdict::need_more);
-    auto bare = greeted(downstream(mode));
-    bare.client("STARTTLS\nDATE\n").to_server("").to_client("");
-    CHECK(bare.error().code == Errc::client_protocol);
   }
 }
 

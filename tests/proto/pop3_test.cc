@@ -330,7 +330,7 @@ TEST_CASE("P6 P7 P8 pop3 downstream: a malformed command is the client's error, 
   using namespace std::string_view_literals;
   for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls}) {
     for (const auto& command : {std::string("STLS\0\r\n"sv), std::string("ST\rLS\r\n"),
-                                std::string("STLS\r\r\n"), "PASS " + std::string(kMaxLine, 'x')}) {
+                                std::string("STLS\r\r\n"), "NOOP " + std::string(kMaxLine, 'x')}) {
       auto d = greeted(downstream(mode));
       d.client(command).to_server("");
       CHECK(d.error().code == Errc::client_protocol);
@@ -396,7 +396,6 @@ TEST_CASE("K9 S4 pop3 downstream starttls: before TLS we answer, and the server 
                               "HELP\r\n", "LANG\r\n", "XCLIENT a\r\n", "\r\n", "FOO\r\n"}) {
     says(command, "-ERR Must issue STLS first\r\n");
   }
-  d.server("-ERR shutting down\r\n").to_client("-ERR shutting down\r\n");
   secure(d);
   d.client("CAPA\r\n").to_server("CAPA\r\n");
   d.server("+OK\r\nUSER\r\nSTLS\r\nSASL PLAIN\r\n.\r\n")
@@ -442,9 +441,6 @@ TEST_CASE("A10 P5 pop3 downstream: which lines are an STLS", "[proto][pop3][secu
     auto argument = greeted(downstream(mode));
     argument.client("STLS x\r\n").to_server("").to_client("-ERR STLS takes no argument\r\n");
     CHECK(argument.client_verdict() == Verdict::need_more);
-    auto bare = greeted(downstream(mode));
-    bare.client("STLS\nNOOP\n").to_server("").to_client("");
-    CHECK(bare.error().code == Errc::client_protocol);
   }
 }
 

@@ -511,6 +511,50 @@ TEST_CASE("A1 A2 A3 A4 A5 every downstream: go-ahead and refusal are the protoco
   }
 }
 
+TEST_CASE("every downstream: D7: a client that begins with TLS is recognised by its first bytes",
+          "[proto][cases]") {
+  for (const auto& talk : kTalks) {
+    if (talk.protocol == "imap") continue;  // its role does not look yet
+    for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls}) {
+      INFO(talk.protocol << int(mode));
+      Greeted d{talk, mode};
+      d.client(kClientHello).to_server("").to_client("");
+      CHECK(d.error().code == Errc::tls_on_clear_port);
+      CHECK(d.error().reason ==
+            "client began with TLS; this listener is for clear text / STARTTLS");
+      Greeted later{talk, mode};
+      later.client(together({talk.capabilities, kClientHello}));
+      CHECK(later.error().code == Errc::client_protocol);
+      Greeted other{talk, mode};
+      other.client("\x16\r\n");
+      CHECK(!other.failed());
+    }
+    Greeted implicit{talk, TlsMode::implicit};
+    implicit.client(kClientHello).to_server("");
+    CHECK(implicit.error().code == Errc::client_protocol);
+  }
+}
+
+TEST_CASE("every downstream: D9: a login longer than any line commits by its verb",
+          "[proto][cases]") {
+  for (const auto& talk : kTalks) {
+    const auto login = std::string(talk.commit.substr(0, talk.commit.size() - 2)) + " \"" +
+                       std::string(90'000, 'x');
+    for (const auto mode :
+         {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls, TlsMode::implicit}) {
+      INFO(talk.protocol << int(mode));
+      Greeted d{talk, mode};
+      d.client(login).to_server("").to_client("");
+      if (mode == TlsMode::starttls) {
+        CHECK(d.error().code == Errc::client_protocol);
+        continue;
+      }
+      CHECK(d.client_verdict() == Verdict::relay);
+      CHECK(d.unread_client() == login);
+    }
+  }
+}
+
 TEST_CASE("A10 P5 every downstream: which lines are a STARTTLS", "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     for (const auto mode : kUpgrading) {
@@ -528,11 +572,54 @@ TEST_CASE("A10 P5 every downstream: which lines are a STARTTLS", "[proto][cases]
       check_refused(argument, respelled(talk, [](std::string& word) { word += " x"; }),
                     talk.refused);
       secure(argument, talk);
+    }
+  }
+}
 
-      Greeted bare{talk, mode};
-      bare.client(respelled(talk, [](std::string& word) { word += "\nNOOP"; }));
-      bare.to_server("").to_client("");
-      CHECK(bare.error().code == Errc::client_protocol);
+TEST_CASE("every downstream: D13: a bare LF ends a line in every mode, and passes unchanged",
+          "[proto][cases]") {
+  for (const auto& talk : kTalks) {
+    const auto bare = [](std::string_view line) {
+      return std::string(line.substr(0, line.size() - 2)) + '\n';
+    };
+    for (const auto mode :
+         {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls, TlsMode::implicit}) {
+      INFO(talk.protocol << int(mode));
+      Greeted d{talk, mode};
+      if (mode == TlsMode::starttls) {
+        d.client(bare(talk.capabilities)).to_server("");
+        CHECK(!d.take_to_client().empty());
+        d.client(bare(talk.starttls)).to_server("").to_client("");
+        CHECK(d.client_verdict() == Verdict::start_tls);
+        CHECK(d.unread_client().empty());
+        d.secured();
+        static_cast<void>(d.take_to_client());
+      }
+      d.client(bare(talk.capabilities)).to_server(bare(talk.capabilities));
+      d.server(together({talk.list_head, talk.list_tail}));
+      CHECK(!d.take_to_client().empty());
+      d.client(bare(talk.command)).to_server(bare(talk.command)).server(talk.answer);
+      d.to_client(talk.answer);
+      d.client(bare(talk.commit)).to_server("");
+      CHECK(d.client_verdict() == Verdict::relay);
+      CHECK(d.unread_client() == bare(talk.commit));
+    }
+  }
+}
+
+TEST_CASE("every downstream: D13: what waits after STARTTLS and a bare LF stays unread",
+          "[proto][cases][security]") {
+  for (const auto& talk : kTalks) {
+    for (const auto mode : kUpgrading) {
+      for (const auto& injected :
+           {std::string(talk.command), "N"s, "\n"s, "\r\n"s, "\0"s, kClientHello}) {
+        INFO(talk.protocol << int(mode));
+        Greeted d{talk, mode};
+        const auto starttls = talk.starttls.substr(0, talk.starttls.size() - 2);
+        d.client(std::string(starttls) + '\n' + injected).to_server("").to_client("");
+        CHECK(d.client_verdict() == Verdict::start_tls);
+        CHECK(d.unread_client() == injected);
+      }
     }
   }
 }
@@ -778,13 +865,12 @@ TEST_CASE("P5 P6 P7 P8 every downstream: no command may be malformed, and none i
     const std::string command(talk.command.substr(0, talk.command.size() - 2));
     for (const auto mode :
          {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls, TlsMode::implicit}) {
-      std::vector<std::string> lines{command + "\0\r\n"s,
-                                     "\0"s,
-                                     command + "\r\r\n",
-                                     command + "\rSECRET\r\n",
-                                     command + ' ' + std::string(kMaxLine, 'S'),
-                                     std::string(std::size_t{1} << 16U, 'S')};
-      if (upgrades(mode)) lines.push_back(command + "\nSECRET\r\n");
+      const std::vector<std::string> lines{command + "\0\r\n"s,
+                                           "\0"s,
+                                           command + "\r\r\n",
+                                           command + "\rSECRET\r\n",
+                                           command + ' ' + std::string(kMaxLine, 'S'),
+                                           std::string(std::size_t{1} << 16U, 'S')};
       for (const auto& line : lines) {
         INFO(talk.protocol << ' ' << int(mode) << ' ' << ascii::escape(line, 40));
         Greeted d{talk, mode};
@@ -793,10 +879,6 @@ TEST_CASE("P5 P6 P7 P8 every downstream: no command may be malformed, and none i
         CHECK(d.error().evidence.empty());
         CHECK(d.error().reason.find('S') == std::string::npos);
       }
-    }
-    for (const auto mode : {TlsMode::none, TlsMode::implicit}) {
-      Greeted d{talk, mode};  // old devices
-      d.client(command + "\n").to_server(command + "\n").to_client("");
     }
   }
 }
@@ -828,6 +910,79 @@ TEST_CASE("P20 every downstream: twenty errors in the clear end the session, and
       d.client(wrong).to_server("").to_client("");
       CHECK(d.error().code == Errc::too_many_errors);
     }
+  }
+}
+
+TEST_CASE("every downstream: S5: errors in the clear are forgotten at TLS",
+          "[proto][cases][security]") {
+  for (const auto& talk : kTalks) {
+    for (const auto mode : kUpgrading) {
+      INFO(talk.protocol << int(mode));
+      Greeted d{talk, mode};
+      const auto wrong = respelled(talk, [](std::string& word) { word += " x"; });
+      for (int i = 0; i < 19; ++i) check_refused(d, wrong, talk.refused);
+      secure(d, talk);
+      for (int i = 0; i < 19; ++i) check_refused(d, wrong, talk.refused);
+      d.client(wrong).to_server("").to_client("");
+      CHECK(d.error().code == Errc::too_many_errors);
+    }
+  }
+}
+
+TEST_CASE("every downstream: S6: what the server says unasked before TLS waits for TLS",
+          "[proto][cases][security]") {
+  for (const auto& talk : kTalks) {
+    INFO(talk.protocol);
+    Greeted d{talk, TlsMode::starttls};
+    d.server(talk.refusal).to_client("");
+    d.client(talk.capabilities).to_server("").server(talk.answer);
+    CHECK(d.take_to_client().find(talk.refusal) == std::string::npos);
+    d.client(talk.starttls).to_client("");
+    CHECK(d.client_verdict() == Verdict::start_tls);
+    CHECK(d.unread_server() == together({talk.refusal, talk.answer}));
+    d.secured();
+    const auto told = d.take_to_client();
+    CHECK(told.ends_with(together({talk.refusal, talk.answer})));
+    CHECK(d.unread_server().empty());
+  }
+}
+
+TEST_CASE("every downstream: D4: after the commit no rule of the prelude ends the session",
+          "[proto][cases]") {
+  for (const auto& talk : kTalks) {
+    if (talk.protocol == "imap") continue;  // any line may be a response there: imap_test.cc
+    for (const auto& line :
+         {"what is no reply\r\n"s, "\0\r\n"s, "\r\r\n"s, "\r\n"s, std::string(2 * kMaxLine, 'x')}) {
+      INFO(talk.protocol << ' ' << ascii::escape(line, 20));
+      const auto whole = together({line, talk.answer});
+      Greeted d{talk, TlsMode::none};
+      d.client(together({talk.command, talk.commit})).to_server(talk.command);
+      d.server(whole).to_client("");
+      CHECK(d.server_verdict() == Verdict::relay);
+      CHECK(d.unread_server() == whole);
+    }
+  }
+}
+
+TEST_CASE("every downstream: D4: refusals of the server do not count after the commit",
+          "[proto][cases]") {
+  for (const auto& talk : kTalks) {
+    INFO(talk.protocol);
+    Greeted d{talk, TlsMode::none};
+    const auto refusal = talk.protocol == "imap" ? "b BAD no\r\n"s
+                         : talk.protocol == "smtp" || talk.protocol == "lmtp"
+                             ? "500 no\r\n"s
+                             : std::string(talk.refusal);
+    std::string commands;
+    std::string refusals;
+    for (int i = 0; i < 25; ++i) {
+      commands += talk.command;
+      refusals += refusal;
+    }
+    d.client(commands + std::string(talk.commit)).to_server(commands);
+    d.server(refusals + std::string(talk.answer)).to_client(refusals);
+    CHECK(d.server_verdict() == Verdict::relay);
+    CHECK(d.unread_server() == talk.answer);
   }
 }
 

@@ -15,6 +15,7 @@ std::string reply(std::string_view protocol, Errc code) {
   return failure_reply(*find_protocol(protocol), Error{code, "why", "evidence"}, "proxy.example");
 }
 
+/// All but `tls_on_clear_port`, whose reply is no text.
 constexpr Errc kAllCodes[] = {
     Errc::config,          Errc::system,
     Errc::unreachable,     Errc::timeout,
@@ -69,6 +70,14 @@ TEST_CASE("failure: smtp and lmtp say what failed by their code", "[proto][table
     CHECK(reply(protocol, Errc::certificate) == "421 4.7.5 proxy.example why\r\n");
     CHECK(reply(protocol, Errc::tls) == "421 4.7.5 proxy.example why\r\n");
     CHECK(reply(protocol, Errc::client_protocol) == "500 5.5.2 proxy.example why\r\n");
+  }
+}
+
+TEST_CASE("failure: D7: a client that began with TLS gets an alert and nothing else",
+          "[proto][table]") {
+  using namespace std::string_view_literals;
+  for (const auto& protocol : protocols()) {
+    CHECK(reply(protocol.name, Errc::tls_on_clear_port) == "\x15\x03\x01\x00\x02\x02\x0a"sv);
   }
 }
 

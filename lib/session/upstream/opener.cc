@@ -49,10 +49,9 @@ Opening::Policy UpstreamOpener::policy() {
           .has_hung_up = [this] { return leg_->stream().is_over(); }};
 }
 
-void UpstreamOpener::replace(std::unique_ptr<Leg> leg) {
+void UpstreamOpener::keep_until_it_ends(std::unique_ptr<Leg> leg) {
   retired_ = std::move(leg);
   retired_->set_events(static_cast<LegEvents&>(*this));
-  retired_->write(std::string{target_.service().protocol->capabilities.goodbye} + "\r\n");
   retired_->finish();
 }
 

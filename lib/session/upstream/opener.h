@@ -33,6 +33,7 @@ struct UpstreamConnection {
   std::string greeting;           ///< see UpstreamRole; "" if there was nothing to conduct
   std::string fallback_reason;    ///< see Opening
   std::chrono::nanoseconds connected_at{};  ///< Loop::precise_now; 0 = never
+  bool warm = false;                        ///< it was ready before it was wanted
 };
 
 /// Events of an opener. It lives until its owner drops it, but not inside one of these calls.
@@ -72,8 +73,8 @@ class UpstreamOpener final : LegEvents {
   void begin_with(std::string bytes) { preface_ = std::move(bytes); }
   /// Before `start`: see Opening.
   void stay_in_the_clear() noexcept { opening_.stay_in_the_clear(); }
-  /// Before `start`: keeps a connection that this one replaces until it has said goodbye.
-  void replace(std::unique_ptr<Leg> leg);
+  /// Before `start`: keeps a connection that this one replaces, while it is closed in peace.
+  void keep_until_it_ends(std::unique_ptr<Leg> leg);
   /// May report the first stage, and even the end, from inside this call.
   void start();
   /// Ends the opening, at whatever stage, and hands over what there is; the leg reports to `events`

@@ -1,0 +1,262 @@
+#include "lib/proto/line_downstream.h"
+
+#include <cassert>
+#include <utility>
+
+#include "lib/base/ascii.h"
+#include "lib/proto/clear_port.h"
+
+namespace starttls::proto {
+namespace {
+
+bool is_ours(const Action& action) noexcept {
+  switch (action.kind) {
+    case Action::Kind::answer:
+    case Action::Kind::refuse:
+    case Action::Kind::finish:
+      return true;
+    case Action::Kind::pass:
+    case Action::Kind::list:
+    case Action::Kind::edit:
+    case Action::Kind::mechanisms:
+    case Action::Kind::start_tls:
+    case Action::Kind::commit:
+      break;
+  }
+  return false;
+}
+
+}  // namespace
+
+LineDownstream::LineDownstream(const RoleSettings& settings, const StarttlsWords& starttls)
+    : settings_(settings),
+      starttls_(starttls),
+      server_rules_(line_rules(settings.upstream, Errc::protocol)),
+      secure_(settings.downstream == TlsMode::implicit) {}
+
+std::string_view LineDownstream::state() const noexcept {
+  static constexpr std::string_view kStateNames[] = {"greeting", "commands",  "starttls", "tls",
+                                                     "goodbye",  "committed", "done"};
+  return kStateNames[static_cast<std::size_t>(state_)];
+}
+
+bool LineDownstream::is_locked() const noexcept {
+  return settings_.downstream == TlsMode::starttls && !secure_;
+}
+
+Result<Verdict> LineDownstream::begin(std::string_view greeting, std::string& to_client) {
+  state_ = State::commands;
+  if (const auto greeted = greet(greeting, to_client); !greeted) return fail(greeted.error());
+  return Verdict::need_more;
+}
+
+Result<> LineDownstream::greet(std::string_view greeting, std::string& to_client) {
+  to_client += greeting;
+  return {};
+}
+
+Result<Verdict> LineDownstream::secured(std::string& to_client) {
+  assert(state_ == State::tls && is_settled());
+  state_ = State::commands;
+  secure_ = true;
+  refusals_ = {};
+  if (const auto begun = on_secured(to_client); !begun) return fail(begun.error());
+  return Verdict::need_more;
+}
+
+// ---------------------------------------------------------------- the client's commands
+
+Result<Step> LineDownstream::from_client(std::string_view input, std::string& to_client,
+                                         std::string& to_server) {
+  Step step;
+  // After STARTTLS nothing is read: it is the leg that refuses it.
+  while (state_ == State::commands) {
+    const auto rest = input.substr(step.consumed);
+    if (!heard_client_ && !secure_ && begins_with_tls(rest)) return fail(tls_on_clear_port());
+    const auto line = next_command(rest);
+    if (!line && commits_early(rest)) {
+      state_ = State::committed;
+      step.verdict = Verdict::relay;
+      break;
+    }
+    if (!line) return fail(line.error());
+    if (!line->has_value()) break;
+    const auto [text, raw] = **line;
+    auto action = action_for(text);
+    if (action.kind == Action::Kind::commit) {
+      state_ = State::committed;
+      step.verdict = Verdict::relay;
+      break;
+    }
+    const auto done = perform(std::move(action), raw, to_server);
+    if (!done) return fail(done.error());
+    step.consumed += raw.size();
+    heard_client_ = true;
+    send_our_replies(to_client);
+    step.verdict = end_of_dialogue();
+  }
+  return step;
+}
+
+Action LineDownstream::action_for(std::string_view text) {
+  auto arguments = text;
+  const auto verb = take_verb(arguments);
+  if (ascii::iequals(verb, starttls_.command)) return on_starttls(arguments);
+  const Command command{verb, arguments, text};
+  return is_locked() ? on_command_before_tls(command) : on_command(command);
+}
+
+/// True if `input` begins with a line that is longer than the limit, and whose verb commits. Its
+/// rest need not have come: SASL initial responses of 10 to 90 kB are in use (D9).
+bool LineDownstream::commits_early(std::string_view input) {
+  const auto rules = rules_for(input);
+  if (!is_too_long(input, rules)) return false;
+  const auto head = input.substr(0, rules.limit - 1);
+  auto rest = head;
+  static_cast<void>(take_verb(rest));
+  const bool is_whole_verb = !rest.empty();
+  return is_whole_verb && action_for(head).kind == Action::Kind::commit;
+}
+
+Action LineDownstream::on_starttls(std::string_view arguments) const {
+  const auto refuse = [](std::string_view words) {
+    return Action{Action::Kind::refuse, std::string(words)};
+  };
+  if (secure_) return refuse(starttls_.already_active);
+  if (!offers_starttls()) return refuse(starttls_.unavailable);
+  if (!take_word(arguments).empty()) return refuse(starttls_.has_argument);
+  const auto objection = starttls_objection();
+  if (!objection.empty()) return refuse(objection);
+  return {Action::Kind::start_tls};
+}
+
+/// Sends the command to the server, or answers it in its turn, or ends the dialogue.
+Result<> LineDownstream::perform(Action action, std::string_view raw, std::string& to_server) {
+  if (action.kind == Action::Kind::start_tls) {
+    state_ = State::starttls;
+    return {};
+  }
+  if (expected_.size() == kMaxUnanswered) {
+    return fail(Errc::client_protocol, "too many commands at once");
+  }
+  if (action.kind == Action::Kind::refuse) {
+    if (auto counted = refusals_.add(); !counted) return counted;
+  }
+  if (action.kind == Action::Kind::finish) state_ = State::goodbye;
+  if (!is_ours(action)) to_server += raw;
+  expected_.push_back(std::move(action));
+  return {};
+}
+
+// ---------------------------------------------------------------- the server's replies
+
+Result<Step> LineDownstream::from_server(std::string_view input, std::string& to_client) {
+  Step step;
+  // The server's words wait until the client's TLS is up, where it has to be (S6).
+  while (!is_locked() && state_ != State::tls) {
+    step.verdict = end_of_dialogue();
+    if (step.verdict != Verdict::need_more) break;
+    const auto taken = take_reply_line(input.substr(step.consumed), to_client);
+    if (!taken && state_ == State::committed) {
+      // Answers of our own that wait for the reply's end are lost: inside it they would be worse.
+      give_up_reply(to_client);
+      state_ = State::done;
+      step.verdict = Verdict::relay;
+      break;
+    }
+    if (!taken) return fail(taken.error());
+    if (!taken->has_value()) break;
+    step.consumed += **taken;
+  }
+  return step;
+}
+
+/// Returns how many bytes are done with: a line, or none if a reply ended without one. Returns
+/// nothing if the line is incomplete.
+Result<std::optional<std::size_t>> LineDownstream::take_reply_line(std::string_view input,
+                                                                   std::string& to_client) {
+  const auto line = next_reply_line(input, server_rules_);
+  if (!line) return fail(line.error());
+  if (!line->has_value()) return std::nullopt;
+  if (inside_reply_ && lacks_end(**line)) {
+    end_reply(to_client);
+    return 0;  // it begins the next reply, which may be the relay's
+  }
+  if (!inside_reply_) begin_reply();
+  if (const auto within = meter_.add(**line); !within) return fail(within.error());
+  const auto part = on_reply_line(**line, to_client);
+  if (!part) return fail(part.error());
+  const auto size = (*line)->raw.size();
+  if (*part == ReplyPart::more) {
+    inside_reply_ = true;
+    return size;
+  }
+  if (*part == ReplyPart::refusal && !is_unasked_ && state_ != State::committed) {
+    if (const auto counted = refusals_.add(); !counted) return fail(counted.error());
+  }
+  end_reply(to_client);
+  return size;
+}
+
+void LineDownstream::begin_reply() {
+  // Without a command it is the server's own word (it is closing), and passes.
+  is_unasked_ = expected_.empty();
+  asked_ = is_unasked_ ? Action::Kind::pass : expected_.front().kind;
+  if (!is_unasked_) expected_.pop_front();
+}
+
+void LineDownstream::end_reply(std::string& to_client) {
+  inside_reply_ = false;
+  meter_.reset();
+  send_our_replies(to_client);
+}
+
+/// Sends the answers that are next. They wait for the server's replies to all earlier commands, and
+/// never cut into one.
+void LineDownstream::send_our_replies(std::string& to_client) {
+  if (inside_reply_) return;
+  while (!expected_.empty() && is_ours(expected_.front())) {
+    to_client += expected_.front().words;
+    expected_.pop_front();
+  }
+}
+
+/// True if every command so far has been answered, and the server is not inside a reply. Before
+/// that no relay starts (G2), nor the client's TLS (A11).
+bool LineDownstream::is_settled() const noexcept {
+  return expected_.empty() && !inside_reply_;
+}
+
+/// Returns the verdict that ends the dialogue, once all replies have passed.
+Verdict LineDownstream::end_of_dialogue() noexcept {
+  if (!is_settled()) return Verdict::need_more;
+  switch (state_) {
+    case State::greeting:
+    case State::commands:
+    case State::tls:
+    case State::done:
+      break;
+    case State::starttls:
+      state_ = State::tls;
+      return Verdict::start_tls;
+    case State::goodbye:
+      state_ = State::done;
+      return Verdict::finish;
+    case State::committed:
+      state_ = State::done;
+      return Verdict::relay;
+  }
+  return Verdict::need_more;
+}
+
+Result<> LineDownstream::pass_reply(std::string_view reply, std::string& to_client) {
+  while (!reply.empty()) {
+    const auto taken = take_reply_line(reply, to_client);
+    if (!taken) return fail(taken.error());
+    if (!taken->has_value()) return fail(Errc::protocol, "server sent half a reply");
+    reply.remove_prefix(**taken);
+  }
+  return {};
+}
+
+}  // namespace starttls::proto

@@ -1,0 +1,179 @@
+#pragma once
+
+// The base of downstream roles that read line by line, and whose replies come in the order of the
+// commands. That is every protocol except IMAP, which has tags.
+//
+// Each command leaves an entry in one queue. The entry of a command that goes to the server says
+// how its reply reads. The entry of a command that the proxy answers is the answer. So replies keep
+// the order of the commands, pipelined or not (RFC 2920 §3.1). STARTTLS, a goodbye and a commit end
+// the dialogue: nothing more of the client is read, and their verdict comes when the queue is
+// empty.
+//
+// In mode `starttls` the proxy answers everything until the client's TLS is up. The server hears
+// nothing of the client, and what it says meanwhile waits for the client's TLS.
+//
+// After the commit no rule of the prelude ends the session (D4). If the server breaks one in its
+// reply to an earlier command, its direction becomes opaque there, and passes unchanged.
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lib/base/error.h"
+#include "lib/proto/edits.h"
+#include "lib/proto/lines.h"
+#include "lib/proto/role.h"
+#include "lib/proto/words.h"
+
+namespace starttls::proto {
+
+/// A command line of the client, taken apart.
+struct Command {
+  std::string_view verb;
+  std::string_view arguments;  ///< all that follows the verb
+  std::string_view text;       ///< the whole line without its end
+};
+
+/// What happens to one command of the client.
+struct Action {
+  enum class Kind : std::uint8_t {
+    pass,        ///< the server answers
+    list,        ///< the server may answer with a list, which passes
+    edit,        ///< the server may answer with a list of capabilities, which is edited
+    mechanisms,  ///< the same with a list of SASL mechanisms, one per line
+    answer,      ///< the proxy answers
+    refuse,      ///< the proxy answers, and it counts as an error
+    start_tls,   ///< the client's handshake begins after all earlier replies
+    finish,      ///< the proxy answers, and the session ends after all earlier replies
+    commit,      ///< the relay begins
+  };
+  Kind kind;
+  std::string words = {};  ///< the proxy's answer, CRLF included
+};
+
+/// A protocol's command for TLS, and the proxy's replies to it, CRLF included.
+struct StarttlsWords {
+  std::string_view command;
+  std::string_view go_ahead;
+  std::string_view injected;        ///< something waited after it
+  std::string_view unavailable;     ///< this leg has no TLS
+  std::string_view already_active;  ///< this leg has it
+  std::string_view has_argument;
+};
+
+class LineDownstream : public DownstreamRole {
+ public:
+  [[nodiscard]] Result<Verdict> begin(std::string_view greeting, std::string& to_client) final;
+  [[nodiscard]] Result<Step> from_client(std::string_view input, std::string& to_client,
+                                         std::string& to_server) final;
+  [[nodiscard]] Result<Step> from_server(std::string_view input, std::string& to_client) final;
+  [[nodiscard]] Result<Verdict> secured(std::string& to_client) final;
+  [[nodiscard]] std::string go_ahead() const final { return std::string(starttls_.go_ahead); }
+  [[nodiscard]] std::string injection_reply() const final {
+    return std::string(starttls_.injected);
+  }
+  [[nodiscard]] std::string_view state() const noexcept final;
+
+ protected:
+  /// How a reply goes on after a line of it.
+  enum class ReplyPart : std::uint8_t {
+    more,     ///< at least one line follows
+    last,     ///< it ends here
+    refusal,  ///< it ends here, and says that the client made an error
+  };
+
+  /// `starttls` must outlive the role.
+  LineDownstream(const RoleSettings& settings, const StarttlsWords& starttls);
+
+  /// Decides on a command that the server may see, STARTTLS excepted.
+  [[nodiscard]] virtual Action on_command(const Command& command) = 0;
+  /// Decides on a command that the server must not see: the mode is `starttls`, and the client's
+  /// TLS is not up.
+  [[nodiscard]] virtual Action on_command_before_tls(const Command& command) = 0;
+  /// Reads a line of the server's reply to the command `asked()`, and appends what the client may
+  /// see of it. Appends nothing if it fails. Errors: protocol.
+  [[nodiscard]] virtual Result<ReplyPart> on_reply_line(const Line& line,
+                                                        std::string& to_client) = 0;
+
+  // What only some protocols have.
+
+  /// Greets the client.
+  [[nodiscard]] virtual Result<> greet(std::string_view greeting, std::string& to_client);
+  /// Follows the client's handshake. Forgets what the client said in the clear.
+  [[nodiscard]] virtual Result<> on_secured(std::string&) { return {}; }
+  /// Returns why the client may not begin TLS now, CRLF included; empty if it may.
+  [[nodiscard]] virtual std::string_view starttls_objection() const noexcept { return {}; }
+  /// Cuts the verb off a command line.
+  [[nodiscard]] virtual std::string_view take_verb(std::string_view& rest) const noexcept {
+    return take_word(rest);
+  }
+  /// Returns the rules of the command that `input` begins with.
+  [[nodiscard]] virtual LineRules rules_for(std::string_view) const noexcept {
+    return kClientRules;
+  }
+  /// Returns the first command of the client. It may have several lines (literals).
+  [[nodiscard]] virtual Result<std::optional<Line>> next_command(std::string_view input) const {
+    return next_line(input, rules_for(input));
+  }
+  /// Returns the first line of the server. It may hold raw bytes (literals).
+  [[nodiscard]] virtual Result<std::optional<Line>> next_reply_line(std::string_view input,
+                                                                    LineRules rules) const {
+    return next_line(input, rules);
+  }
+  /// Appends what `on_reply_line` has held back of the reply at hand, unchanged.
+  virtual void give_up_reply(std::string&) {}
+  /// True if the reply at hand has ended before `line`, without the end that was due.
+  [[nodiscard]] virtual bool lacks_end(const Line&) const { return false; }
+
+  /// Passes a whole reply to the client as if the server had just sent it.
+  [[nodiscard]] Result<> pass_reply(std::string_view reply, std::string& to_client);
+
+  [[nodiscard]] const RoleSettings& settings() const noexcept { return settings_; }
+  /// True if the client's TLS is up.
+  [[nodiscard]] bool is_secure() const noexcept { return secure_; }
+  /// True while commands go no further than the proxy, because the client's TLS is not up.
+  [[nodiscard]] bool is_locked() const noexcept;
+  /// True if the client may say STARTTLS now.
+  [[nodiscard]] bool offers_starttls() const noexcept {
+    return upgrades(settings_.downstream) && !secure_;
+  }
+  /// The command that the server is answering; `pass` if it speaks unasked.
+  [[nodiscard]] Action::Kind asked() const noexcept { return asked_; }
+  /// True if a line of the reply at hand has come before.
+  [[nodiscard]] bool inside_reply() const noexcept { return inside_reply_; }
+
+ private:
+  /// All from `starttls` on read no more of the client.
+  enum class State : std::uint8_t { greeting, commands, starttls, tls, goodbye, committed, done };
+
+  [[nodiscard]] Action action_for(std::string_view text);
+  [[nodiscard]] bool commits_early(std::string_view input);
+  [[nodiscard]] Action on_starttls(std::string_view arguments) const;
+  [[nodiscard]] Result<> perform(Action action, std::string_view raw, std::string& to_server);
+  [[nodiscard]] Result<std::optional<std::size_t>> take_reply_line(std::string_view input,
+                                                                   std::string& to_client);
+  void begin_reply();
+  void end_reply(std::string& to_client);
+  void send_our_replies(std::string& to_client);
+  [[nodiscard]] Verdict end_of_dialogue() noexcept;
+  [[nodiscard]] bool is_settled() const noexcept;
+
+  RoleSettings settings_;
+  const StarttlsWords& starttls_;
+  LineRules server_rules_;
+  State state_ = State::greeting;
+  bool secure_;
+  bool heard_client_ = false;    ///< a command has come
+  std::deque<Action> expected_;  ///< replies that the client waits for, in their order
+  RefusalMeter refusals_;
+
+  // The server's reply at hand.
+  Action::Kind asked_ = Action::Kind::pass;
+  bool is_unasked_ = false;
+  bool inside_reply_ = false;
+  ReplyMeter meter_;
+};
+
+}  // namespace starttls::proto

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <optional>
+
+#include "lib/base/log.h"
+#include "lib/metrics/metrics.h"
+#include "lib/net/loop.h"
+#include "lib/net/resolver.h"
+#include "lib/session/client/table.h"
+#include "lib/session/service.h"
+#include "lib/session/upstream/loop_guard.h"
+#include "lib/session/upstream/opener.h"
+
+namespace starttls::session {
+
+class Session;
+
+/// Holds sessions: a worker.
+class SessionOwner {
+ public:
+  /// Called once. The session must be erased later, from the loop, not inside this call.
+  virtual void on_session_ended(Session& session) = 0;
+  /// Called at most once, before that: the client is not served, and knows why. False: there are
+  /// too many such clients, and this session ends without waiting for the client's FIN.
+  [[nodiscard]] virtual bool may_linger(Session& session) = 0;
+  /// Returns a ready connection to the service's server, if one is kept; its leg reports to
+  /// `events`.
+  [[nodiscard]] virtual std::optional<UpstreamConnection> take_warm(const Service& service,
+                                                                    LegEvents& events) = 0;
+
+ protected:
+  ~SessionOwner() = default;
+};
+
+/// The parts of a worker that its sessions use. All outlive them.
+struct SessionContext {
+  net::Loop& loop;
+  net::Resolver& resolver;
+  log::Logger& log;
+  SessionOwner& owner;
+  LoopGuard& loop_guard;
+  ClientTable& clients;
+  metrics::Tally& metrics;  ///< this worker's, of the service
+};
+
+}  // namespace starttls::session

@@ -1,0 +1,64 @@
+#include "lib/session/phase.h"
+
+#include <cstddef>
+
+#include "lib/session/close_policy.h"
+#include "tests/support/catch.h"
+
+using namespace starttls;
+using namespace starttls::session;
+using namespace std::chrono_literals;
+
+namespace {
+
+config::Timeouts timeouts() {
+  config::Timeouts out;
+  out.prelude = 30'000ms;
+  out.handshake = 10'000ms;
+  out.command = 300'000ms;
+  out.idle = 600'000ms;
+  return out;
+}
+
+void check(Phase phase, const PhaseFacts& facts, std::chrono::milliseconds patience,
+           Expiry expiry) {
+  const auto deadline = deadline_of(phase, timeouts(), facts);
+  INFO(name(phase));
+  CHECK(deadline.patience == patience);
+  CHECK(deadline.expiry == expiry);
+}
+
+}  // namespace
+
+TEST_CASE("phase: all of what comes before the greeting shares one time", "[session][phase]") {
+  const PhaseFacts early{.now = 5000ms, .accepted_at = 1000ms};
+  const PhaseFacts late{.now = 25'000ms, .accepted_at = 1000ms};
+  const PhaseFacts header{.now = 25'000ms, .accepted_at = 1000ms, .awaits_header = true};
+  check(Phase::proxy_header, early, 10'000ms, Expiry::handshake_failed);
+  check(Phase::proxy_header, header, 6000ms, Expiry::fail);
+  check(Phase::downstream_handshake, early, 10'000ms, Expiry::handshake_failed);
+  check(Phase::downstream_handshake, late, 6000ms, Expiry::handshake_failed);
+  check(Phase::downstream_handshake, {.now = 99'000ms}, 0ms, Expiry::handshake_failed);
+}
+
+TEST_CASE("phase: a client that must begin TLS has one command's time for it",
+          "[session][phase][security]") {
+  const PhaseFacts facts{.now = 100'000ms, .greeted_at = 20'000ms, .awaits_client_tls = true};
+  check(Phase::dialogue, facts, 220'000ms, Expiry::fail);
+  check(Phase::dialogue, {.now = 100'000ms, .greeted_at = 20'000ms}, 300'000ms, Expiry::fail);
+  check(Phase::downstream_starttls, facts, 10'000ms, Expiry::handshake_failed);
+}
+
+TEST_CASE("phase: the close policy decides about relays and ends", "[session][phase]") {
+  check(Phase::relay, {}, 600'000ms, Expiry::ask_close_policy);
+  check(Phase::finishing, {}, ClosePolicy::kLinger, Expiry::ask_close_policy);
+  check(Phase::finishing, {.resets = true}, ClosePolicy::kDeliveryPoll, Expiry::ask_close_policy);
+}
+
+TEST_CASE("phase: the opener has its own deadlines", "[session][phase]") {
+  for (const auto phase : {Phase::accepted, Phase::connecting, Phase::upstream_handshake,
+                           Phase::upstream_prelude, Phase::ended}) {
+    INFO(name(phase));
+    CHECK_FALSE(deadline_of(phase, timeouts(), {}).patience);
+  }
+}
