@@ -133,7 +133,7 @@ int run(const CommandLine& command) {
     for (const auto& mistake : config::likely_mistakes(config.services.front())) {
       print_error(mistake);
     }
-    const ProbeReport report = probe(*loops->front(), *state->services.front());
+    const ProbeReport report = probe(*loops->front(), state->services.front());
     return print_output(command.json ? to_json(report) : to_text(report), exit_status(report));
   }
 

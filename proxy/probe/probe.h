@@ -1,7 +1,9 @@
 #pragma once
 
-// `starttls-proxy probe`: conducts a service's prelude with its server once, as a session would,
-// and tells what was seen.
+// `starttls-proxy probe`: opens a service's connection to its server once, with the opener of a
+// session, and reports the result.
+
+#include <memory>
 
 #include "lib/net/loop.h"
 #include "lib/session/service.h"
@@ -10,8 +12,8 @@
 namespace starttls {
 
 /// Probes the only address of the service, and runs the loop until that is done. The prelude has
-/// the time that a session gives it, and so has the question for the server's capabilities behind
+/// the time that a session gives it, and so has the question for the server's capabilities after
 /// it.
-[[nodiscard]] ProbeReport probe(net::Loop& loop, const session::Service& service);
+[[nodiscard]] ProbeReport probe(net::Loop& loop, std::shared_ptr<const session::Service> service);
 
 }  // namespace starttls

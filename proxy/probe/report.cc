@@ -17,6 +17,21 @@
 namespace starttls {
 namespace {
 
+/// As `ascii::escape`, except that quotes stay: a list of ManageSieve is full of them, and a report
+/// has no quotes of its own.
+std::string escape_line(std::string_view line) {
+  constexpr std::size_t kMaxBytes = 1000;  // real lists of IMAP come near it
+  const auto shown = line.substr(0, kMaxBytes);
+  std::string out;
+  for (std::size_t start = 0; start <= shown.size();) {
+    const auto quote = std::min(shown.find('"', start), shown.size());
+    out += ascii::escape(shown.substr(start, quote - start), kMaxBytes);
+    if (quote < shown.size()) out += '"';
+    start = quote + 1;
+  }
+  return shown.size() < line.size() ? out + "..." : out;
+}
+
 bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
@@ -258,6 +273,22 @@ std::string_view word(Verdict verdict) noexcept {
 }
 
 }  // namespace
+
+std::vector<std::string> lines_of(std::string_view text) {
+  constexpr std::size_t kMaxLines = 200;
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    if (lines.size() == kMaxLines) {
+      lines.emplace_back("...");
+      break;
+    }
+    auto line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    lines.push_back(escape_line(line));
+  }
+  return lines;
+}
 
 std::vector<std::string> advice(const ProbeReport& report) {
   if (!report.error) return {};

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/base/error.h"
@@ -29,6 +30,9 @@ struct ProbeReport {
   std::optional<Error> error;  ///< nothing: the policy accepts this server
   std::string state;           ///< with `error`: what was waited for or done
 };
+
+/// Splits words of a server into lines for a report: escaped, and no more than a person reads.
+[[nodiscard]] std::vector<std::string> lines_of(std::string_view text);
 
 /// What in the configuration (or at the server) would change the verdict: one line each; empty
 /// where nothing comes to mind.
