@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <iterator>
 #include <map>
 #include <optional>
 #include <set>
@@ -14,44 +13,20 @@
 #include "lib/config/exposure.h"
 #include "lib/config/mistakes.h"
 #include "lib/proto/protocols.h"
+#include "proxy/convert/annotated_file.h"
 #include "proxy/convert/stunnel_conf.h"
-#include "proxy/convert/stunnel_options.h"
+#include "proxy/convert/stunnel_versions.h"
+#include "proxy/convert/toml_table.h"
 #include "proxy/exit_status.h"
 #include "proxy/output.h"
 
 namespace starttls {
 namespace {
 
-using stunnel::Fate;
+using stunnel::AnnotatedFile;
+using stunnel::is_yes;
 using stunnel::Option;
 using stunnel::Section;
-
-bool is_yes(const Option* option) {
-  return option != nullptr && ascii::iequals(option->value, "yes");
-}
-
-/// What TOML and our own "${NAME}" leave as it is.
-bool is_plain(std::string_view value) {
-  return std::all_of(value.begin(), value.end(), ascii::is_printable) &&
-         value.find("${") == std::string_view::npos;
-}
-
-std::string toml(std::string_view value) {
-  std::string out = "\"";
-  for (const char c : value) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + '"';
-}
-
-/// One as it is, several as a list.
-std::string toml(const std::vector<std::string>& values) {
-  if (values.size() == 1) return toml(values.front());
-  std::string out;
-  for (const auto& value : values) out += (out.empty() ? "[" : ", ") + toml(value);
-  return out + "]";
-}
 
 /// The mail protocol that is usual on the port of `address`; "" = none.
 std::string_view protocol_of_port(const std::string& address) {
@@ -64,30 +39,9 @@ std::string_view protocol_of_port(const std::string& address) {
   return "";
 }
 
-/// "key = value" lines, the values in one column.
-class Table {
- public:
-  void set(std::string key, std::string value) {
-    lines_.emplace_back(std::move(key), std::move(value));
-  }
-  [[nodiscard]] bool empty() const { return lines_.empty(); }
-  [[nodiscard]] std::string text(std::string_view header) const {
-    std::size_t width = 0;
-    for (const auto& [key, value] : lines_) width = std::max(width, key.size());
-    std::string out = std::string(header) + "\n";
-    for (const auto& [key, value] : lines_) {
-      out.append(key).append(width - key.size(), ' ').append(" = ").append(value).append("\n");
-    }
-    return out;
-  }
-
- private:
-  std::vector<std::pair<std::string, std::string>> lines_;
-};
-
 class Converter {
  public:
-  explicit Converter(std::string_view text) : file_(stunnel::parse(text)) {}
+  explicit Converter(std::string_view text) : file_(text) {}
 
   Conversion run();
 
@@ -102,144 +56,46 @@ class Converter {
     std::vector<std::string> connect;
   };
 
-  void note(const Section& section, const Option* option, const std::string& text);
-  void leave_out(const Section& section, const Option* option, const std::string& why);
-  void sort_out(Section& section);
-
-  [[nodiscard]] std::vector<const Option*> all(const Section& section, std::string_view name) const;
-  [[nodiscard]] const Option* last(const Section& section, std::string_view name) const;
-  [[nodiscard]] bool yes(const Section& section, std::string_view name) const {
-    return is_yes(last(section, name));
-  }
-
-  /// verifyChain and verifyPeer, or the older verify.
-  struct Verified {
-    bool chain = false;
-    bool peer = false;
-    const Option* level = nullptr;
-  };
-  [[nodiscard]] Verified verified(const Section& section) const;
-  /// True if clients must show a certificate (server mode).
-  [[nodiscard]] bool demands_certificates(const Section& section) const {
-    const auto [chain, peer, level] = verified(section);
-    return chain || peer;
-  }
-  [[nodiscard]] std::string demand(const Section& section) const;
-
   void convert_log();
   void collect_certificates_by_name();
   [[nodiscard]] std::optional<std::string> convert(const Section& section);
   [[nodiscard]] bool read_addresses(Service& service);
   [[nodiscard]] bool read_protocol(Service& service);
   void doubt_port(const Service& service, const Option* option, const std::string& written);
-  [[nodiscard]] bool downstream(const Service& service, Table& out);
-  void fence(const Service& service, const config::Downstream& downstream, Table& out);
-  [[nodiscard]] bool client_certificates(const Service& service, Table& out);
-  [[nodiscard]] bool upstream(const Service& service, Table& out);
+  [[nodiscard]] bool downstream(const Service& service, TomlTable& out);
+  void fence(const Service& service, const config::Downstream& downstream, TomlTable& out);
+  [[nodiscard]] bool client_certificates(const Service& service, TomlTable& out);
+  [[nodiscard]] bool upstream(const Service& service, TomlTable& out);
   void verification(const Service& service, const std::string& name);
   [[nodiscard]] std::optional<std::string> certificate(const Section& section);
-  void versions(const Service& service, Table& out);
-  void timeout(const Section& section, std::string_view option, const std::string& key, Table& out);
+  void timeout(const Section& section, std::string_view option, const std::string& key,
+               TomlTable& out);
   void rest(const Service& service);
   [[nodiscard]] std::string label(const std::string& name);
 
-  stunnel::File file_;
-  std::vector<stunnel::Note> notes_;
-  std::set<std::pair<std::size_t, std::string>> told_;  ///< a default of all services is told once
+  AnnotatedFile file_;
   std::map<std::string, const Section*> by_name_;
   std::map<const Section*, std::vector<std::string>> more_certificates_;
   std::set<std::string> labels_;
   std::set<std::string> listening_;  ///< addresses of the services so far
-  Table proxy_;
-  Table log_;
+  TomlTable proxy_;
+  TomlTable log_;
 };
 
-void Converter::note(const Section& section, const Option* option, const std::string& text) {
-  const auto line = option == nullptr ? section.line : option->line;
-  const bool global = section.name.empty() || (option != nullptr && line < section.line);
-  std::string whole = global ? "" : "[" + ascii::escape(section.name) + "] ";
-  if (option != nullptr) whole += ascii::escape(option->name) + ": ";
-  whole += text;
-  if (told_.emplace(line, whole).second) notes_.push_back({line, whole});
-}
-
-void Converter::leave_out(const Section& section, const Option* option, const std::string& why) {
-  note(section, option, why + "; the service is left out");
-}
-
-/// Tells what is unknown or lost, and drops what could not be written.
-void Converter::sort_out(Section& section) {
-  for (const auto& option : section.options) {
-    const auto* const known = stunnel::find_known(option.name);
-    if (known == nullptr) {
-      note(section, &option, "is no option of stunnel 5 that is known here");
-    } else if (known->fate == Fate::lost) {
-      // What is switched off is not missed.
-      if (!ascii::iequals(option.value, "no") && !ascii::iequals(option.value, "none")) {
-        note(section, &option, std::string(known->text));
-      }
-    } else if (known->fate == Fate::read && option.value.empty()) {
-      if (known->name != "sni") note(section, &option, "has no value");
-    } else if (known->fate == Fate::read && !is_plain(option.value)) {
-      note(section, &option, "has characters that have to be written by hand; it is left out");
-    }
-  }
-  std::erase_if(section.options, [](const Option& option) {
-    return !is_plain(option.value) || (option.value.empty() && !ascii::iequals(option.name, "sni"));
-  });
-}
-
-/// A service's own, else what stands before the first service.
-std::vector<const Option*> Converter::all(const Section& section, std::string_view name) const {
-  auto found = section.all(name);
-  return found.empty() ? file_.global.all(name) : found;
-}
-
-const Option* Converter::last(const Section& section, std::string_view name) const {
-  const auto found = all(section, name);
-  return found.empty() ? nullptr : found.back();
-}
-
-Converter::Verified Converter::verified(const Section& section) const {
-  const auto* const level = last(section, "verify");
-  const auto is = [level](std::string_view value) { return level && level->value == value; };
-  return {yes(section, "verifyChain") || is("2") || is("3"),
-          yes(section, "verifyPeer") || is("3") || is("4"), level};
-}
-
-/// Returns all that decides which clients pass; "" if every client does. Two services that demand
-/// the same give the same text.
-std::string Converter::demand(const Section& section) const {
-  const auto [chain, peer, level] = verified(section);
-  std::string text = std::string(chain ? "chain " : "") + (peer ? "peer " : "");
-  for (const auto* const name : {"checkHost", "checkIP", "checkEmail", "PSKsecrets"}) {
-    for (const auto* const option : all(section, name)) {
-      text += std::string(name) + "=" + option->value + "\n";
-    }
-  }
-  if (text.empty()) return text;
-  for (const auto* const name : {"CAfile", "CApath"}) {
-    if (const auto* const option = last(section, name)) {
-      text += std::string(name) + "=" + option->value + "\n";
-    }
-  }
-  return text;
-}
-
 void Converter::convert_log() {
-  const auto& global = file_.global;
-  if (const auto* const debug = last(global, "debug")) {
+  const auto& global = file_.global();
+  if (const auto* const debug = file_.last(global, "debug")) {
     constexpr std::string_view kLevels[] = {"error", "error", "error", "error",
                                             "warn",  "info",  "info",  "debug"};
     if (const auto level = stunnel::syslog_level(debug->value)) {
       if (kLevels[*level] != "info") log_.set("level", toml(kLevels[*level]));
     } else {
-      note(global, debug, "'" + debug->value + "' is no level");
+      file_.note(global, debug, "'" + debug->value + "' is no level");
     }
   }
-  if (const auto* const output = last(global, "output")) {
+  if (const auto* const output = file_.last(global, "output")) {
     if (output->value == "/dev/stdout") {
-      note(global, output, "the log goes to standard error");
+      file_.note(global, output, "the log goes to standard error");
     } else if (output->value != "/dev/stderr") {
       log_.set("file", toml(output->value));
     }
@@ -248,33 +104,35 @@ void Converter::convert_log() {
 
 /// "sni = PRIMARY:NAME": one more certificate of the primary service, where both have one server.
 void Converter::collect_certificates_by_name() {
-  for (const auto& section : file_.services) by_name_.emplace(section.name, &section);
-  for (const auto& section : file_.services) {
-    const auto* const sni = last(section, "sni");
-    if (sni == nullptr || yes(section, "client")) continue;
+  for (const auto& section : file_.services()) by_name_.emplace(section.name, &section);
+  for (const auto& section : file_.services()) {
+    const auto* const sni = file_.last(section, "sni");
+    if (sni == nullptr || file_.yes(section, "client")) continue;
     const auto primary = by_name_.find(sni->value.substr(0, sni->value.find(':')));
     if (primary == by_name_.end()) continue;
-    const auto* const own = last(section, "connect");
-    const auto* const its = last(*primary->second, "connect");
+    const auto* const own = file_.last(section, "connect");
+    const auto* const its = file_.last(*primary->second, "connect");
     // With a protocol, stunnel has connected to the primary's server before it knows the name.
     const bool one_server = own == nullptr || (its != nullptr && own->value == its->value) ||
-                            last(*primary->second, "protocol") != nullptr;
+                            file_.last(*primary->second, "protocol") != nullptr;
     const std::string of_primary = "[" + ascii::escape(primary->second->name) + "]";
-    const auto demanded = demand(section);
-    const auto by_primary = demand(*primary->second);
+    const auto demanded = file_.demand(section);
+    const auto by_primary = file_.demand(*primary->second);
     if (!one_server) {
-      leave_out(section, sni, "the certificate is chosen by name, the server is not");
+      file_.leave_out(section, sni, "the certificate is chosen by name, the server is not");
     } else if (!demanded.empty() && demanded != by_primary) {
-      leave_out(section, sni,
-                "its clients had to show a certificate that " + of_primary +
-                    " does not demand, and one service has one rule for all its names");
+      file_.leave_out(section, sni,
+                      "its clients had to show a certificate that " + of_primary +
+                          " does not demand, and one service has one rule for all its names");
     } else if (auto pair = certificate(section)) {
       if (demanded.empty() && !by_primary.empty()) {
-        note(section, sni, "its clients must show a certificate here, as those of " + of_primary);
+        file_.note(section, sni,
+                   "its clients must show a certificate here, as those of " + of_primary);
       }
       for (const auto* const name : {"sslVersion", "sslVersionMin", "sslVersionMax", "options"}) {
         for (const auto* const option : section.all(name)) {
-          note(section, option, "is the same for all names here: what " + of_primary + " has");
+          file_.note(section, option,
+                     "is the same for all names here: what " + of_primary + " has");
         }
       }
       auto& more = more_certificates_[primary->second];
@@ -287,29 +145,30 @@ void Converter::collect_certificates_by_name() {
 
 bool Converter::read_addresses(Service& service) {
   const auto& section = service.section;
-  for (const auto* const option : all(section, "connect")) {
+  for (const auto* const option : file_.all(section, "connect")) {
     auto address = stunnel::address(option->value, "127.0.0.1");
     if (!address) {
-      note(section, option, "'" + option->value + "' is no address");
+      file_.note(section, option, "'" + option->value + "' is no address");
     } else if (std::find(service.connect.begin(), service.connect.end(), *address) ==
                service.connect.end()) {
       service.connect.push_back(std::move(*address));
     }
   }
   if (service.connect.empty()) {
-    const auto* const exec = last(section, "exec");
-    leave_out(section, exec,
-              exec != nullptr ? "a server is reached by its address only" : "there is no connect");
+    const auto* const exec = file_.last(section, "exec");
+    file_.leave_out(
+        section, exec,
+        exec != nullptr ? "a server is reached by its address only" : "there is no connect");
     return false;
   }
-  const auto* const accept = last(section, "accept");
+  const auto* const accept = file_.last(section, "accept");
   if (accept == nullptr) {
-    leave_out(section, nullptr, "there is no accept");
+    file_.leave_out(section, nullptr, "there is no accept");
     return false;
   }
   auto address = stunnel::address(accept->value, "0.0.0.0");
   if (!address) {
-    leave_out(section, accept, "'" + accept->value + "' is no address");
+    file_.leave_out(section, accept, "'" + accept->value + "' is no address");
     return false;
   }
   const auto parsed = config::parse_address(*address);
@@ -318,17 +177,18 @@ bool Converter::read_addresses(Service& service) {
     const bool v6 = ascii::iequals(parsed->host, "ip6-localhost");
     address = (v6 ? "[::1]:" : "127.0.0.1:") + std::to_string(parsed->port);
     if (!v6 && !ascii::iequals(parsed->host, "localhost")) {
-      note(section, accept,
-           "listens on an address, not on a name: put that of " + parsed->host + " for 127.0.0.1");
+      file_.note(
+          section, accept,
+          "listens on an address, not on a name: put that of " + parsed->host + " for 127.0.0.1");
     }
   }
   if (std::find(service.connect.begin(), service.connect.end(), *address) !=
       service.connect.end()) {
-    leave_out(section, accept, "it would connect to itself");
+    file_.leave_out(section, accept, "it would connect to itself");
     return false;
   }
   if (listening_.contains(*address)) {
-    leave_out(section, accept, *address + " belongs to another service");
+    file_.leave_out(section, accept, *address + " belongs to another service");
     return false;
   }
   service.listen = std::move(*address);
@@ -338,14 +198,15 @@ bool Converter::read_addresses(Service& service) {
 /// What both sides speak: stunnel knows only where it negotiates TLS.
 bool Converter::read_protocol(Service& service) {
   const auto& section = service.section;
-  if (const auto* const protocol = last(section, "protocol")) {
+  if (const auto* const protocol = file_.last(section, "protocol")) {
     if (ascii::iequals(protocol->value, "proxy")) {
-      note(section, protocol,
-           "no PROXY header is sent: the server sees the proxy's address, and must not expect one");
+      file_.note(
+          section, protocol,
+          "no PROXY header is sent: the server sees the proxy's address, and must not expect one");
     } else {
       for (const char c : protocol->value) service.negotiation += ascii::to_lower(c);
       if (proto::find_protocol(service.negotiation) == nullptr) {
-        leave_out(section, protocol, "'" + protocol->value + "' is no mail protocol");
+        file_.leave_out(section, protocol, "'" + protocol->value + "' is no mail protocol");
         return false;
       }
       service.protocol = service.negotiation;
@@ -365,20 +226,20 @@ bool Converter::read_protocol(Service& service) {
       return true;
     }
   }
-  leave_out(section, nullptr, "neither its ports nor its name say that it is mail");
+  file_.leave_out(section, nullptr, "neither its ports nor its name say that it is mail");
   return false;
 }
 
 /// cert and key as a table; nothing where there are none, or none that can be used.
 std::optional<std::string> Converter::certificate(const Section& section) {
-  const auto* const cert = last(section, "cert");
+  const auto* const cert = file_.last(section, "cert");
   if (cert == nullptr) return std::nullopt;
-  const auto* const key = last(section, "key");
+  const auto* const key = file_.last(section, "key");
   const auto& key_file = key == nullptr ? cert->value : key->value;
   const auto usable = [&](const Option* option, const std::string& file) {
     const bool pem = !ascii::istarts_with(file, "pkcs11:") && !ascii::iends_with(file, ".p12") &&
                      !ascii::iends_with(file, ".pfx") && !file.empty();
-    if (!pem) note(section, option, "certificates and keys come from PEM files only");
+    if (!pem) file_.note(section, option, "certificates and keys come from PEM files only");
     return pem;
   };
   if (!usable(cert, cert->value) || !usable(key, key_file)) return std::nullopt;
@@ -386,36 +247,39 @@ std::optional<std::string> Converter::certificate(const Section& section) {
 }
 
 /// Server mode: which certificates clients must show.
-bool Converter::client_certificates(const Service& service, Table& out) {
+bool Converter::client_certificates(const Service& service, TomlTable& out) {
   const auto& section = service.section;
-  const auto [chain, peer, level] = verified(section);
+  const auto [chain, peer, level] = file_.verified(section);
   for (const auto* const name : {"checkHost", "checkIP", "checkEmail"}) {
-    if (const auto* const check = last(section, name)) {
-      leave_out(section, check, "the names in clients' certificates are not looked at");
+    if (const auto* const check = file_.last(section, name)) {
+      file_.leave_out(section, check, "the names in clients' certificates are not looked at");
       return false;
     }
   }
-  if (const auto* const secrets = last(section, "PSKsecrets")) {
-    leave_out(section, secrets, "pre-shared keys are not supported");
+  if (const auto* const secrets = file_.last(section, "PSKsecrets")) {
+    file_.leave_out(section, secrets, "pre-shared keys are not supported");
     return false;
   }
   if (!chain && !peer) {
     if (level != nullptr && level->value == "1") {
-      note(section, level, "clients are not asked for a certificate unless each must show one");
+      file_.note(section, level,
+                 "clients are not asked for a certificate unless each must show one");
     }
     return true;
   }
-  const auto* const ca_file = last(section, "CAfile");
+  const auto* const ca_file = file_.last(section, "CAfile");
   if (ca_file == nullptr) {
-    leave_out(section, last(section, "CApath"),
-              "clients' certificates are verified by the CAs of one file (downstream.client_ca)");
+    file_.leave_out(
+        section, file_.last(section, "CApath"),
+        "clients' certificates are verified by the CAs of one file (downstream.client_ca)");
     return false;
   }
   out.set("downstream.client_ca", toml(ca_file->value));
   if (peer) {
-    note(section, ca_file,
-         "any certificate that a CA in this file has issued is accepted, where stunnel wanted one "
-         "of the file itself");
+    file_.note(
+        section, ca_file,
+        "any certificate that a CA in this file has issued is accepted, where stunnel wanted one "
+        "of the file itself");
   }
   return true;
 }
@@ -427,11 +291,11 @@ void Converter::doubt_port(const Service& service, const Option* option,
   if (!address) return;
   const auto mode = service.negotiation.empty() ? TlsMode::implicit : TlsMode::starttls;
   if (const auto mistake = config::port_mistake(mode, *address); !mistake.empty()) {
-    note(service.section, option, mistake + ": see that the mode is the right one");
+    file_.note(service.section, option, mistake + ": see that the mode is the right one");
   }
 }
 
-bool Converter::downstream(const Service& service, Table& out) {
+bool Converter::downstream(const Service& service, TomlTable& out) {
   const auto& section = service.section;
   if (service.client) {
     fence(service, {}, out);
@@ -440,7 +304,7 @@ bool Converter::downstream(const Service& service, Table& out) {
 
   auto pair = certificate(section);
   if (!pair) {
-    leave_out(section, nullptr, "clients are to use TLS, and there is no certificate for it");
+    file_.leave_out(section, nullptr, "clients are to use TLS, and there is no certificate for it");
     return false;
   }
   std::string list = "[" + *pair;
@@ -448,18 +312,21 @@ bool Converter::downstream(const Service& service, Table& out) {
     for (const auto& each : more->second) list += ", " + each;
   }
   out.set("downstream.tls", toml(service.negotiation.empty() ? "implicit" : "starttls"));
-  doubt_port(service, last(section, "accept"), service.listen);
+  doubt_port(service, file_.last(section, "accept"), service.listen);
   out.set("downstream.certificates", list + "]");
   if (!client_certificates(service, out)) return false;
   config::Downstream downstream;
   downstream.tls = service.negotiation.empty() ? TlsMode::implicit : TlsMode::starttls;
-  if (demands_certificates(section)) downstream.client_ca = last(section, "CAfile")->value;
+  if (file_.demands_certificates(section)) {
+    downstream.client_ca = file_.last(section, "CAfile")->value;
+  }
   fence(service, downstream, out);
   return true;
 }
 
 /// stunnel lets everyone in; here the file must say which clients may connect.
-void Converter::fence(const Service& service, const config::Downstream& downstream, Table& out) {
+void Converter::fence(const Service& service, const config::Downstream& downstream,
+                      TomlTable& out) {
   const auto listen = config::parse_address(service.listen);
   if (!listen || config::is_local(*listen)) return;
   config::Service converted;
@@ -467,32 +334,35 @@ void Converter::fence(const Service& service, const config::Downstream& downstre
   converted.downstream = downstream;
   if (config::exposure(converted) == config::Exposure::none) return;
   out.set("downstream.allow", R"(["127.0.0.1", "::1"])");
-  note(service.section, last(service.section, "accept"),
-       "stunnel let anyone in; here downstream.allow has this machine only: add the networks of "
-       "your clients");
+  file_.note(
+      service.section, file_.last(service.section, "accept"),
+      "stunnel let anyone in; here downstream.allow has this machine only: add the networks of "
+      "your clients");
 }
 
 /// Client mode: what stunnel made sure of, beside what we do.
 void Converter::verification(const Service& service, const std::string& name) {
   const auto& section = service.section;
-  const auto [chain, peer, level] = verified(section);
+  const auto [chain, peer, level] = file_.verified(section);
   if (peer) {
-    const auto* option = last(section, "verifyPeer");
-    note(section, option == nullptr ? level : option,
-         "stunnel wanted one certificate; here its chain and the name " + name +
-             " are verified. To want its key, add upstream.pins, which `starttls-proxy probe` "
-             "prints; where nothing but the key is to count, upstream.verify = \"none\" too");
+    const auto* option = file_.last(section, "verifyPeer");
+    file_.note(
+        section, option == nullptr ? level : option,
+        "stunnel wanted one certificate; here its chain and the name " + name +
+            " are verified. To want its key, add upstream.pins, which `starttls-proxy probe` "
+            "prints; where nothing but the key is to count, upstream.verify = \"none\" too");
   } else if (!chain) {
-    note(section, nullptr,
-         "stunnel did not verify the server; here its chain and the name " + name +
-             " are verified. `starttls-proxy probe` says whether the server passes, and what to do "
-             "where not");
-  } else if (all(section, "checkHost").empty() && all(section, "checkIP").empty()) {
-    note(section, nullptr, "stunnel took any name; here the server's must be " + name);
+    file_.note(
+        section, nullptr,
+        "stunnel did not verify the server; here its chain and the name " + name +
+            " are verified. `starttls-proxy probe` says whether the server passes, and what to do "
+            "where not");
+  } else if (file_.all(section, "checkHost").empty() && file_.all(section, "checkIP").empty()) {
+    file_.note(section, nullptr, "stunnel took any name; here the server's must be " + name);
   }
 }
 
-bool Converter::upstream(const Service& service, Table& out) {
+bool Converter::upstream(const Service& service, TomlTable& out) {
   const auto& section = service.section;
   out.set("upstream.address", toml(service.connect));
   if (!service.client) {
@@ -501,25 +371,27 @@ bool Converter::upstream(const Service& service, Table& out) {
   }
   if (service.negotiation.empty()) out.set("upstream.tls", toml("implicit"));
   for (const auto& address : service.connect) {
-    doubt_port(service, last(section, "connect"), address);
+    doubt_port(service, file_.last(section, "connect"), address);
   }
 
-  auto names = all(section, "checkHost");
-  for (const auto* const address : all(section, "checkIP")) names.push_back(address);
-  const auto* const sni = last(section, "sni");
+  auto names = file_.all(section, "checkHost");
+  for (const auto* const address : file_.all(section, "checkIP")) names.push_back(address);
+  const auto* const sni = file_.last(section, "sni");
   const Option* wanted = names.empty() ? sni : names.front();
   if (wanted != nullptr && !config::check_host(wanted->value)) {
-    if (!wanted->value.empty()) note(section, wanted, "'" + wanted->value + "' is no host's name");
+    if (!wanted->value.empty()) {
+      file_.note(section, wanted, "'" + wanted->value + "' is no host's name");
+    }
     wanted = nullptr;
   }
   for (std::size_t i = 1; i < names.size(); ++i) {
-    note(section, names[i], "one name is verified, the first: " + names.front()->value);
+    file_.note(section, names[i], "one name is verified, the first: " + names.front()->value);
   }
   if (sni != nullptr && (wanted == nullptr || wanted->value != sni->value)) {
-    note(section, sni, "the name that is verified is the one that is sent");
+    file_.note(section, sni, "the name that is verified is the one that is sent");
   }
-  if (const auto* const email = last(section, "checkEmail")) {
-    note(section, email, "a server's certificate is verified by its host's name or address");
+  if (const auto* const email = file_.last(section, "checkEmail")) {
+    file_.note(section, email, "a server's certificate is verified by its host's name or address");
   }
 
   const auto host = [](const std::string& address) {
@@ -532,81 +404,31 @@ bool Converter::upstream(const Service& service, Table& out) {
         return wanted != nullptr ? host(address) != wanted->value : host(address).empty();
       });
   if (differs && wanted == nullptr) {
-    leave_out(section, last(section, "connect"),
-              "a unix socket gives no name to verify: set checkHost");
+    file_.leave_out(section, file_.last(section, "connect"),
+                    "a unix socket gives no name to verify: set checkHost");
     return false;
   }
   if (differs) out.set("upstream.server_name", toml(wanted->value));
   verification(service, wanted != nullptr ? wanted->value : host(service.connect.front()));
 
-  if (const auto* const ca_file = last(section, "CAfile")) {
+  if (const auto* const ca_file = file_.last(section, "CAfile")) {
     out.set("upstream.ca_file", toml(ca_file->value));
-  } else if (const auto* const ca_path = last(section, "CApath");
+  } else if (const auto* const ca_path = file_.last(section, "CApath");
              ca_path != nullptr && ca_path->value != "/etc/ssl/certs" &&
              ca_path->value != "/etc/ssl/certs/") {
-    note(section, ca_path,
-         "the system's trust store is used: put the CAs into one file for upstream.ca_file");
+    file_.note(section, ca_path,
+               "the system's trust store is used: put the CAs into one file for upstream.ca_file");
   }
   if (auto pair = certificate(section)) out.set("upstream.certificate", *pair);
-  if (const auto* const secrets = last(section, "PSKsecrets")) {
-    note(section, secrets, "pre-shared keys are not supported");
+  if (const auto* const secrets = file_.last(section, "PSKsecrets")) {
+    file_.note(section, secrets, "pre-shared keys are not supported");
   }
   return true;
 }
 
-void Converter::versions(const Service& service, Table& out) {
-  struct Version {
-    std::string_view name;
-    std::string_view min_tls;
-  };
-  constexpr Version kVersions[] = {
-      {"TLSv1", "1.0"}, {"TLSv1.1", "1.1"}, {"TLSv1.2", "1.2"}, {"TLSv1.3", "1.3"}};
-  const auto find = [&kVersions](const Option& option) {
-    const auto* const found = std::find_if(
-        std::begin(kVersions), std::end(kVersions),
-        [&](const Version& version) { return ascii::iequals(version.name, option.value); });
-    return found == std::end(kVersions) ? std::string_view{} : found->min_tls;
-  };
-
-  const auto& section = service.section;
-  const auto* minimum = last(section, "sslVersionMin");
-  const auto* const exact = last(section, "sslVersion");
-  if (minimum == nullptr) minimum = exact;
-  for (const auto* const option : {exact, last(section, "sslVersionMax")}) {
-    if (option == nullptr) continue;
-    if (!ascii::iequals(option->value, "all") && find(*option) != "1.3") {
-      note(section, option,
-           "there is no highest version: TLS 1.3 is used where both sides know it");
-    }
-  }
-
-  std::string_view min_tls = minimum == nullptr ? "" : find(*minimum);
-  for (const auto* const option : all(section, "options")) {
-    constexpr std::string_view kHeld[] = {"NO_SSLv2",         "NO_SSLv3",
-                                          "NO_TLSv1",         "NO_TLSv1.1",
-                                          "NO_TLSv1_1",       "SINGLE_DH_USE",
-                                          "SINGLE_ECDH_USE",  "NO_COMPRESSION",
-                                          "NO_RENEGOTIATION", "CIPHER_SERVER_PREFERENCE"};
-    if (ascii::iequals(option->value, "NO_TLSv1_2") ||
-        ascii::iequals(option->value, "NO_TLSv1.2")) {
-      min_tls = "1.3";
-    } else if (std::none_of(std::begin(kHeld), std::end(kHeld), [option](std::string_view held) {
-                 return ascii::iequals(held, option->value);
-               })) {
-      note(section, option, ascii::escape(option->value) + " has no counterpart");
-    }
-  }
-  if (min_tls.empty() || min_tls == "1.2") return;
-  if (service.client && min_tls != "1.3") {
-    note(section, minimum, "with servers the lowest version is TLS 1.2");
-    return;
-  }
-  out.set(service.client ? "upstream.min_tls" : "downstream.min_tls", toml(min_tls));
-}
-
 void Converter::timeout(const Section& section, std::string_view name, const std::string& key,
-                        Table& out) {
-  const auto* const option = last(section, name);
+                        TomlTable& out) {
+  const auto* const option = file_.last(section, name);
   if (option == nullptr) return;
   const auto number = ascii::parse_number(option->value);
   const auto duration =
@@ -614,37 +436,38 @@ void Converter::timeout(const Section& section, std::string_view name, const std
   if (duration) {
     out.set(key, toml(config::to_string(*duration)));
   } else {
-    note(section, option,
-         "'" + option->value + "' s is no time from a second to a day; " + key +
-             " keeps its default");
+    file_.note(section, option,
+               "'" + option->value + "' s is no time from a second to a day; " + key +
+                   " keeps its default");
   }
 }
 
 /// What matters only where it is not as it is here anyway.
 void Converter::rest(const Service& service) {
   const auto& section = service.section;
-  if (const auto* const resume = last(section, "sessionResume"); resume && !is_yes(resume)) {
-    note(section, resume, "sessions are resumed");
+  if (const auto* const resume = file_.last(section, "sessionResume"); resume && !is_yes(resume)) {
+    file_.note(section, resume, "sessions are resumed");
   }
-  if (const auto* const renegotiation = last(section, "renegotiation"); is_yes(renegotiation)) {
-    note(section, renegotiation, "there is no renegotiation");
+  if (const auto* const renegotiation = file_.last(section, "renegotiation");
+      is_yes(renegotiation)) {
+    file_.note(section, renegotiation, "there is no renegotiation");
   }
-  if (const auto* const failover = last(section, "failover");
+  if (const auto* const failover = file_.last(section, "failover");
       failover && service.connect.size() > 1 && !ascii::iequals(failover->value, "prio")) {
-    note(section, failover, "servers are tried in order");
+    file_.note(section, failover, "servers are tried in order");
   }
-  for (const auto* const option : all(section, "socket")) {
+  for (const auto* const option : file_.all(section, "socket")) {
     if (option->value.find(":TCP_NODELAY") == std::string::npos) {
-      note(section, option, ascii::escape(option->value) + " has no counterpart");
+      file_.note(section, option, ascii::escape(option->value) + " has no counterpart");
     }
   }
-  if (const auto* const name = last(section, "protocolHost")) {
+  if (const auto* const name = file_.last(section, "protocolHost")) {
     if (service.protocol == "smtp" && proxy_.empty() && config::check_host(name->value) &&
         !config::is_ip_literal(name->value)) {
       proxy_.set("hostname", toml(name->value));
-      note(section, name, "is the name for all services here: proxy.hostname");
+      file_.note(section, name, "is the name for all services here: proxy.hostname");
     } else if (proxy_.empty()) {
-      note(section, name, "'" + ascii::escape(name->value) + "' has no place here");
+      file_.note(section, name, "'" + ascii::escape(name->value) + "' has no place here");
     }
   }
 }
@@ -666,22 +489,22 @@ std::string Converter::label(const std::string& name) {
 }
 
 std::optional<std::string> Converter::convert(const Section& section) {
-  Service service{section, yes(section, "client"), {}, {}, {}, {}};
-  if (!service.client && last(section, "sni") != nullptr) {
-    const auto* const sni = last(section, "sni");
+  Service service{section, file_.yes(section, "client"), {}, {}, {}, {}};
+  if (!service.client && file_.last(section, "sni") != nullptr) {
+    const auto* const sni = file_.last(section, "sni");
     if (!by_name_.contains(sni->value.substr(0, sni->value.find(':')))) {
-      leave_out(section, sni, "there is no service of that name");
+      file_.leave_out(section, sni, "there is no service of that name");
     }
     return std::nullopt;  // a certificate of another service, see collect_certificates_by_name
   }
   if (!read_addresses(service) || !read_protocol(service)) return std::nullopt;
 
-  Table table;
+  TomlTable table;
   table.set("name", toml(label(section.name)));
   table.set("protocol", toml(service.protocol));
   table.set("listen", toml(service.listen));
   if (!downstream(service, table) || !upstream(service, table)) return std::nullopt;
-  versions(service, table);
+  convert_versions(file_, section, service.client, table);
   timeout(section, "TIMEOUTconnect", "timeouts.connect", table);
   timeout(section, "TIMEOUTidle", "timeouts.idle", table);
   rest(service);
@@ -690,22 +513,19 @@ std::optional<std::string> Converter::convert(const Section& section) {
 }
 
 Conversion Converter::run() {
-  notes_ = file_.notes;
-  sort_out(file_.global);
-  for (auto& section : file_.services) sort_out(section);
   convert_log();
   collect_certificates_by_name();
 
   Conversion result;
   std::string services;
-  for (const auto& section : file_.services) {
+  for (const auto& section : file_.services()) {
     if (const auto text = convert(section)) {
       services += "\n" + *text;
       ++result.services;
     }
   }
-  if (file_.services.empty()) {
-    note(file_.global, nullptr, "there is no [service]: inetd mode has no counterpart");
+  if (file_.services().empty()) {
+    file_.note(file_.global(), nullptr, "there is no [service]: inetd mode has no counterpart");
   }
   if (result.services > 0) {
     result.toml = "# Relative paths are relative to this file's folder.\n";
@@ -713,11 +533,7 @@ Conversion Converter::run() {
     if (!log_.empty()) result.toml += "\n" + log_.text("[log]");
     result.toml += services;
   }
-  std::stable_sort(notes_.begin(), notes_.end(),
-                   [](const auto& a, const auto& b) { return a.line < b.line; });
-  for (const auto& [line, text] : notes_) {
-    result.notes.push_back((line == 0 ? "" : "line " + std::to_string(line) + ": ") + text);
-  }
+  result.notes = file_.take_notes();
   return result;
 }
 
