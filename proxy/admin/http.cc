@@ -32,28 +32,18 @@ bool is_token(std::string_view text) {
   });
 }
 
-struct Target {
-  std::optional<std::string_view> host;  // with its port; only in absolute form
-  std::string_view path;
-};
-
-/// Reads a target in origin or absolute form (RFC 9112 §3.2); nothing if it is neither.
-std::optional<Target> parse_target(std::string_view target) {
-  constexpr std::string_view kScheme = "http://";
-  const bool visible =
-      std::all_of(target.begin(), target.end(), [](char c) { return c > ' ' && c <= '~'; });
-  if (!visible || target.find('#') != std::string_view::npos) return std::nullopt;
-  std::optional<std::string_view> host;
-  if (ascii::istarts_with(target, kScheme)) {
-    target.remove_prefix(kScheme.size());
-    const auto path = target.find_first_of("/?");
-    if (path == 0 || target.empty()) return std::nullopt;
-    host = target.substr(0, path);
-    target = path == std::string_view::npos ? std::string_view{"/"} : target.substr(path);
-    if (target.starts_with('?')) return Target{host, "/"};
+/// Returns the place of the first byte that may not be in a line, or npos. Text beyond ASCII may be
+/// in the value of a field, which is not looked at (RFC 9110 §5.5). A CR is the last byte, or one
+/// that LF is still to follow (RFC 9112 §2.2).
+std::size_t first_wrong_byte(std::string_view line, bool is_field) {
+  for (std::size_t at = 0; at < line.size(); ++at) {
+    const char c = line[at];
+    if (at > 0 && line[at - 1] == '\r') return at;
+    const bool allowed = ascii::is_printable(c) || c == '\r' ||
+                         (is_field && (c == '\t' || static_cast<unsigned char>(c) >= 0x80));
+    if (!allowed) return at;
   }
-  if (!target.starts_with('/')) return std::nullopt;
-  return Target{host, target.substr(0, target.find('?'))};
+  return std::string_view::npos;
 }
 
 bool is_literal(int family, std::string_view text) {
@@ -119,61 +109,38 @@ std::string_view media_type(AdminResponse::Content content) {
 
 }  // namespace
 
-bool AdminRequest::feed(std::string_view octets) {
-  for (const char octet : octets) {
-    if (status_) break;
-    on_octet(octet);
+bool AdminRequest::feed(std::string_view bytes) {
+  if (status_) return true;
+  // One byte more than is allowed shows that there are too many.
+  text_ += bytes.substr(0, kMaxSize + 1 - text_.size());
+  while (!status_ && take_line()) {
   }
   return status_.has_value();
 }
 
-void AdminRequest::on_octet(char octet) {
-  ++size_;
-  if (cr_) {
-    cr_ = false;
-    if (octet != '\n') {
-      refuse(HttpStatus::bad_request);  // a CR by itself (RFC 9112 §2.2)
-      return;
-    }
-    end_line();
-    return;
-  }
-  if (!in_fields_ && size_ > kMaxRequestLine) {
-    refuse(HttpStatus::uri_too_long);
-    return;
-  }
-  if (size_ > kMaxSize) {
-    refuse(HttpStatus::header_too_large);
-    return;
-  }
-  if (octet == '\r') {
-    cr_ = true;
-    return;
-  }
-  if (octet == '\n') {
-    end_line();
-    return;
-  }
-  // Said at once, not at the end of a line that may never come: TLS, and other protocols. Octets
-  // beyond ASCII may stand in the value of a field, which is not looked at (RFC 9110 §5.5).
-  const bool allowed = ascii::is_printable(octet) ||
-                       (in_fields_ && (octet == '\t' || static_cast<unsigned char>(octet) >= 0x80));
-  if (!allowed) {
+/// Takes the next line, if it is whole. Its bytes are checked before that: of TLS and of other
+/// protocols the end of a line may never come.
+bool AdminRequest::take_line() {
+  const auto rest = std::string_view{text_}.substr(used_);
+  const auto end = rest.find('\n');
+  auto line = rest.substr(0, end);
+  const std::size_t size = end == std::string_view::npos ? line.size() : end + 1;
+  const std::size_t room = (in_fields_ ? kMaxSize : kMaxRequestLine) - used_;
+  if (first_wrong_byte(line, in_fields_) < room) {
     refuse(HttpStatus::bad_request);
-    return;
+  } else if (size > room) {
+    refuse(in_fields_ ? HttpStatus::header_too_large : HttpStatus::uri_too_long);
   }
-  line_ += octet;
-}
-
-void AdminRequest::end_line() {
-  on_line(line_);
-  line_.clear();
+  if (status_ || end == std::string_view::npos) return false;
+  used_ += size;
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  on_line(line);
+  return true;
 }
 
 void AdminRequest::on_line(std::string_view line) {
   if (!in_fields_) {
-    // What some leave behind an earlier request; the octets count.
-    if (line.empty()) return;
+    if (line.empty()) return;  // some clients leave one after an earlier request
     in_fields_ = true;
     on_request_line(line);
   } else if (line.empty()) {
@@ -201,14 +168,13 @@ void AdminRequest::on_request_line(std::string_view line) {
   on_version(line.substr(last + 1));
   if (status_ || method_ == Method::other) return;  // whose target may have any form
 
-  const auto parsed = parse_target(target);
-  if (!parsed) {
+  if (!target.starts_with('/') || target.find('#') != std::string_view::npos) {
     refuse(HttpStatus::bad_request);
     return;
   }
-  if (parsed->host) on_host(*parsed->host);
+  const auto path = target.substr(0, target.find('?'));
   for (const auto& route : kRoutes) {
-    if (route.path == parsed->path) page_ = route.page;
+    if (route.path == path) page_ = route.page;
   }
 }
 
@@ -236,16 +202,11 @@ void AdminRequest::on_field(std::string_view line) {
   const auto value = ascii::trim(line.substr(colon + 1));
   const bool is_host = ascii::iequals(name, "Host");
   const bool second_host = is_host && std::exchange(has_host_, true);
-  if (is_host) on_host(value);
+  if (is_host && hosts_ == AdminHosts::literals) misdirected_ |= !is_literal_or_localhost(value);
   const bool content = ascii::iequals(name, "Transfer-Encoding") ||
                        (ascii::iequals(name, "Content-Length") && value != "0");
   // Content only where the method is to blame anyway.
   if (second_host || (content && method_ != Method::other)) refuse(HttpStatus::bad_request);
-}
-
-/// A target's own host counts too, though a browser never sends one here.
-void AdminRequest::on_host(std::string_view host) {
-  if (hosts_ == AdminHosts::literals && !is_literal_or_localhost(host)) misdirected_ = true;
 }
 
 void AdminRequest::on_end() {

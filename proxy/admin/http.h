@@ -1,19 +1,18 @@
 #pragma once
 
 // HTTP/1.1 (RFC 9112) as the admin endpoint speaks it: one GET or HEAD, one answer, close. Without
-// I/O: octets in, a request or a refusal out.
+// I/O: bytes in, a request or a refusal out.
 //
 // Theory of operation.
 //
-// The reader is strict, because whoever has a reason to ask here (Prometheus, a kubelet, curl) is
-// too. What it takes besides is what a person types into nc: a line may end in LF alone, and empty
-// lines may stand before the request (RFC 9112 §2.2). A CR stands before LF only; no line is
-// folded; no space stands before a colon; a request has no content. What lies behind its end is not
-// looked at, for no second request is answered. All of a request has 8 KiB, the request line 4 of
-// them.
+// The reader is strict, because the programs that ask here (Prometheus, a kubelet, curl) are strict
+// too. It also accepts a request that a person types into nc: a line may end in LF alone, and empty
+// lines may come before the request (RFC 9112 §2.2). A CR comes before LF only; no line is folded;
+// no space comes before a colon; a request has no content. Bytes after its end are not looked at:
+// no second request is answered. A request has at most 8 KiB, its first line 4 KiB of them.
 //
-// A page is known by its path, as it is written: a query is ignored, %XX is not decoded. The
-// absolute form of a target, which a proxy uses, is understood too.
+// A page is known by its path, as it is written: a query is ignored, %XX is not decoded. Only the
+// origin form of a target is accepted: the absolute form is for proxies (RFC 9112 §3.2.2).
 //
 // DNS rebinding: a web page can let its own name lead to 127.0.0.1, and then reads what a server
 // answers there as if it were its own. The browser still sends the page's name as Host. So a
@@ -22,9 +21,8 @@
 // them, and Prometheus asks for them by name. A request without Host (HTTP/1.0) comes from no
 // browser.
 //
-// Whoever reads from the socket sets a deadline for the whole request, and after the answer waits a
-// little for the peer's FIN: closing with octets unread would send RST, and the answer would be
-// lost.
+// The caller sets a deadline for the whole request. After the answer it waits a little for the
+// peer's FIN: closing with bytes unread would send RST, and the answer would be lost.
 
 #include <cstddef>
 #include <cstdint>
@@ -34,7 +32,6 @@
 
 namespace starttls {
 
-/// What there is to be asked for.
 enum class AdminPage : std::uint8_t { metrics, healthz, readyz, sessions };
 
 enum class HttpStatus : std::uint16_t {
@@ -63,10 +60,10 @@ class AdminRequest {
   static constexpr std::size_t kMaxSize = 8UL * 1024;
   static constexpr std::size_t kMaxRequestLine = 4UL * 1024;
 
-  /// More octets. True: it is decided what to answer, and nothing more need be read.
-  bool feed(std::string_view octets);
+  /// Takes more bytes. Returns true if the answer is decided: nothing more need be read.
+  bool feed(std::string_view bytes);
 
-  /// Once decided. `ok`: `page` is to be sent; else `refusal`.
+  /// After the decision. `ok`: send `page`; otherwise send `refusal`.
   [[nodiscard]] HttpStatus status() const noexcept { return *status_; }
   [[nodiscard]] AdminPage page() const noexcept { return *page_; }
   /// HEAD: the answer comes without its body.
@@ -75,21 +72,18 @@ class AdminRequest {
  private:
   enum class Method : std::uint8_t { get, head, other };
 
-  void on_octet(char octet);
-  void end_line();
+  [[nodiscard]] bool take_line();
   void on_line(std::string_view line);
   void on_request_line(std::string_view line);
   void on_version(std::string_view version);
   void on_field(std::string_view line);
-  void on_host(std::string_view host);
   void on_end();
   void refuse(HttpStatus status) noexcept { status_ = status; }
 
   AdminHosts hosts_;
-  std::string line_;
-  std::size_t size_ = 0;
-  bool cr_ = false;
-  bool in_fields_ = false;  // behind the request line
+  std::string text_;        // all of the request until now
+  std::size_t used_ = 0;    // of it: whole lines
+  bool in_fields_ = false;  // after the request line
   bool needs_host_ = false;
   bool has_host_ = false;
   bool misdirected_ = false;  // it is for a host that this listener does not answer for
@@ -106,10 +100,10 @@ struct AdminResponse {
   std::string body = {};
 };
 
-/// What to answer to a request that is not `ok`: its status in words.
+/// Returns the answer to a request that is not `ok`: its status in words.
 [[nodiscard]] AdminResponse refusal(HttpStatus status);
 
-/// The answer as it goes out, and all that goes out.
+/// Returns all that goes out for an answer.
 [[nodiscard]] std::string to_wire(const AdminResponse& response, bool with_body = true);
 
 }  // namespace starttls

@@ -61,18 +61,16 @@ constexpr Answer found(AdminPage page, bool body = true) {
 
 }  // namespace
 
-TEST_CASE("admin http: each page is found by its path", "[proto][http]") {
+TEST_CASE("admin http: each page is found by its path", "[admin][http]") {
   CHECK(ask(get("/metrics")) == found(AdminPage::metrics));
   CHECK(ask(get("/healthz")) == found(AdminPage::healthz));
   CHECK(ask(get("/readyz")) == found(AdminPage::readyz));
   CHECK(ask(get("/sessions")) == found(AdminPage::sessions));
   CHECK(ask(get("/metrics?x=/healthz&y")) == found(AdminPage::metrics));
-  CHECK(ask(get("http://127.0.0.1:9465/metrics")) == found(AdminPage::metrics));
-  CHECK(ask(get("HTTP://a/readyz?x")) == found(AdminPage::readyz));
 }
 
 TEST_CASE("admin http: what Prometheus, a kubelet, curl and HAProxy send is understood",
-          "[proto][http]") {
+          "[admin][http]") {
   CHECK(ask("GET /metrics HTTP/1.1\r\n"
             "Host: 127.0.0.1:9465\r\n"
             "User-Agent: Prometheus/2.42.0\r\n"
@@ -90,7 +88,7 @@ TEST_CASE("admin http: what Prometheus, a kubelet, curl and HAProxy send is unde
 }
 
 TEST_CASE("admin http: the answer is decided by the last octet, and by none before it",
-          "[proto][http]") {
+          "[admin][http]") {
   for (const std::string& text : {get("/metrics"), get("/nowhere"),
                                   std::string{"POST /metrics HTTP/1.1\r\nHost: a\r\n\r\n"}}) {
     for (std::size_t size = 0; size < text.size(); ++size) CHECK(!ask(text.substr(0, size)));
@@ -100,10 +98,9 @@ TEST_CASE("admin http: the answer is decided by the last octet, and by none befo
   }
 }
 
-TEST_CASE("admin http: what is nowhere is not found", "[proto][http]") {
+TEST_CASE("admin http: what is nowhere is not found", "[admin][http]") {
   for (const auto* target : {"/", "/metric", "/metricss", "/metrics/", "//metrics", "/Metrics",
-                             "/%6detrics", "/../metrics", "/metrics%00", "/metrics;x", "http://a",
-                             "http://a/", "http://a?metrics", "http://a/healthz/../metrics"}) {
+                             "/%6detrics", "/../metrics", "/metrics%00", "/metrics;x"}) {
     INFO(target);
     CHECK(refused(get(target)) == HttpStatus::not_found);
   }
@@ -111,7 +108,7 @@ TEST_CASE("admin http: what is nowhere is not found", "[proto][http]") {
   CHECK(head == Answer{HttpStatus::not_found, std::nullopt, false});
 }
 
-TEST_CASE("admin http: other methods are refused, content or not", "[proto][http]") {
+TEST_CASE("admin http: other methods are refused, content or not", "[admin][http]") {
   for (const auto* line : {"POST /metrics", "PUT /metrics", "DELETE /sessions", "OPTIONS *",
                            "TRACE /", "CONNECT mail.test:25", "get /metrics", "BREW /coffee"}) {
     CHECK(refused(std::string{line} + " HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello") ==
@@ -119,7 +116,7 @@ TEST_CASE("admin http: other methods are refused, content or not", "[proto][http
   }
 }
 
-TEST_CASE("admin http: other versions are refused", "[proto][http]") {
+TEST_CASE("admin http: other versions are refused", "[admin][http]") {
   CHECK(refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") == HttpStatus::version_not_supported);
   CHECK(refused("GET /metrics HTTP/0.9\r\n") == HttpStatus::version_not_supported);
   CHECK(refused("GET /metrics HTTP/3.0\r\n") == HttpStatus::version_not_supported);
@@ -133,19 +130,34 @@ TEST_CASE("admin http: other versions are refused", "[proto][http]") {
   }
 }
 
-TEST_CASE("admin http: a malformed request line is refused at its end", "[proto][http]") {
-  for (const auto* line :
-       {" ", "GET", "GET /metrics", "GET  /metrics HTTP/1.1", "GET /metrics  HTTP/1.1",
-        "GET /metrics HTTP/1.1 ", " GET /metrics HTTP/1.1", "GET /a /metrics HTTP/1.1",
-        "G(T /metrics HTTP/1.1", "GET metrics HTTP/1.1", "GET * HTTP/1.1", "GET ?x HTTP/1.1",
-        "GET /metrics#x HTTP/1.1", "GET http:///metrics HTTP/1.1", "GET http:// HTTP/1.1",
-        "GET https://a/metrics HTTP/1.1", "GET ftp://a/metrics HTTP/1.1"}) {
+TEST_CASE("admin http: a malformed request line is refused at its end", "[admin][http]") {
+  for (const auto* line : {" ",
+                           "GET",
+                           "GET /metrics",
+                           "GET  /metrics HTTP/1.1",
+                           "GET /metrics  HTTP/1.1",
+                           "GET /metrics HTTP/1.1 ",
+                           " GET /metrics HTTP/1.1",
+                           "GET /a /metrics HTTP/1.1",
+                           "G(T /metrics HTTP/1.1",
+                           "GET metrics HTTP/1.1",
+                           "GET * HTTP/1.1",
+                           "GET ?x HTTP/1.1",
+                           "GET /metrics#x HTTP/1.1",
+                           "GET http:///metrics HTTP/1.1",
+                           "GET http:// HTTP/1.1",
+                           "GET http://127.0.0.1:9465/metrics HTTP/1.1",
+                           "GET HTTP://a/readyz?x HTTP/1.1",
+                           "GET http://a HTTP/1.1",
+                           "GET http://a?metrics HTTP/1.1",
+                           "GET https://a/metrics HTTP/1.1",
+                           "GET ftp://a/metrics HTTP/1.1"}) {
     INFO(line);
     CHECK(refused(std::string{line} + "\r\n") == HttpStatus::bad_request);
   }
 }
 
-TEST_CASE("admin http: what is no text is refused at its first octet", "[proto][http][security]") {
+TEST_CASE("admin http: what is no text is refused at its first octet", "[admin][http][security]") {
   CHECK(refused("\x16\x03\x01\x02") == HttpStatus::bad_request);  // TLS
   CHECK(refused("GET /metrics\x80") == HttpStatus::bad_request);
   CHECK(refused("GET\t") == HttpStatus::bad_request);
@@ -162,7 +174,7 @@ TEST_CASE("admin http: what is no text is refused at its first octet", "[proto][
   }
 }
 
-TEST_CASE("admin http: a line may end in LF alone", "[proto][http]") {
+TEST_CASE("admin http: a line may end in LF alone", "[admin][http]") {
   CHECK(ask("GET /healthz HTTP/1.0\n\n") == found(AdminPage::healthz));
   CHECK(ask("HEAD /metrics HTTP/1.1\nHost: a\n\n") == found(AdminPage::metrics, false));
   CHECK(ask("GET /metrics HTTP/1.1\r\nHost: a\r\n\n") == found(AdminPage::metrics));
@@ -171,7 +183,7 @@ TEST_CASE("admin http: a line may end in LF alone", "[proto][http]") {
   CHECK(refused("GET /metrics HTTP/1.1\n\n") == HttpStatus::bad_request);
 }
 
-TEST_CASE("admin http: empty lines before the request are ignored", "[proto][http]") {
+TEST_CASE("admin http: empty lines before the request are ignored", "[admin][http]") {
   CHECK(ask("\r\nGET /healthz HTTP/1.0\r\n\r\n") == found(AdminPage::healthz));
   CHECK(ask("\n\r\n\nGET /healthz HTTP/1.0\r\n\r\n") == found(AdminPage::healthz));
   CHECK(!ask("\r\n\r\n\r\n"));
@@ -182,14 +194,14 @@ TEST_CASE("admin http: empty lines before the request are ignored", "[proto][htt
   CHECK(request.status() == HttpStatus::uri_too_long);
 }
 
-TEST_CASE("admin http: a CR stands before LF only", "[proto][http][security]") {
+TEST_CASE("admin http: a CR stands before LF only", "[admin][http][security]") {
   CHECK(refused("\r\r\n") == HttpStatus::bad_request);
   CHECK(refused("GET /metrics HTTP/1.1\rX") == HttpStatus::bad_request);
   CHECK(refused("GET /metrics HTTP/1.1\r\r\n") == HttpStatus::bad_request);
   CHECK(refused("GET /metrics HTTP/1.1\r\nHost: a\r\n\rX") == HttpStatus::bad_request);
 }
 
-TEST_CASE("admin http: malformed fields are refused", "[proto][http][security]") {
+TEST_CASE("admin http: malformed fields are refused", "[admin][http][security]") {
   for (const auto* field :
        {" folded", "\tfolded", "Host : a", ": a", "no colon", "a b: c", "a\tb: c", "H\xC3\xB6st: a",
         "(a): b", "Content-Length: 1", "Content-Length: 00",
@@ -201,14 +213,14 @@ TEST_CASE("admin http: malformed fields are refused", "[proto][http][security]")
   }
 }
 
-TEST_CASE("admin http: HTTP/1.1 has one Host", "[proto][http]") {
+TEST_CASE("admin http: HTTP/1.1 has one Host", "[admin][http]") {
   CHECK(refused(get("/metrics", "")) == HttpStatus::bad_request);
   CHECK(refused(get("/metrics", "Host: a\r\nHOST: a\r\n")) == HttpStatus::bad_request);
   CHECK(refused("GET /metrics HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n") == HttpStatus::bad_request);
 }
 
 TEST_CASE("admin http: S4: a loopback listener answers for addresses and localhost alone",
-          "[proto][http][security][S4]") {
+          "[admin][http][security][S4]") {
   const auto status = [](const std::string& host, AdminHosts hosts) {
     return ask(get("/sessions", "Host: " + host + "\r\n"), hosts)->status;
   };
@@ -252,17 +264,18 @@ TEST_CASE("admin http: S4: a loopback listener answers for addresses and localho
   const auto target = [](const std::string& text, const std::string& fields) {
     return ask(get(text, fields), AdminHosts::literals)->status;
   };
-  CHECK(target("http://127.0.0.1:9465/metrics", "Host: localhost\r\n") == HttpStatus::ok);
-  CHECK(target("http://rebound.example/metrics", "Host: localhost\r\n") == HttpStatus::misdirected);
-  CHECK(target("http://127.0.0.1/metrics", "Host: rebound.example\r\n") == HttpStatus::misdirected);
-  CHECK(target("http://a@127.0.0.1/metrics", "Host: 127.0.0.1\r\n") == HttpStatus::misdirected);
+  for (const auto* url : {"http://127.0.0.1:9465/metrics", "http://rebound.example/metrics",
+                          "http://a@127.0.0.1/metrics"}) {
+    CHECK(target(url, "Host: localhost\r\n") == HttpStatus::bad_request);
+    CHECK(target(url, "Host: rebound.example\r\n") == HttpStatus::bad_request);
+  }
   // A stranger learns nothing else: not which pages there are.
   CHECK(target("/nowhere", "Host: rebound.example\r\n") == HttpStatus::misdirected);
   // What no browser sends.
   CHECK(ask("GET /healthz HTTP/1.0\r\n\r\n", AdminHosts::literals) == found(AdminPage::healthz));
 }
 
-TEST_CASE("admin http: no request is longer than its bounds", "[proto][http][security]") {
+TEST_CASE("admin http: no request is longer than its bounds", "[admin][http][security]") {
   // Not replayed at every octet: that would take a while.
   const auto at = [](const std::string& head, std::size_t size) {
     AdminRequest request{AdminHosts::any};
@@ -288,7 +301,7 @@ TEST_CASE("admin http: no request is longer than its bounds", "[proto][http][sec
   CHECK(at(full + "xx\r\n\r\n", 0) == HttpStatus::header_too_large);
 }
 
-TEST_CASE("admin http: an answer is whole, and the last one", "[proto][http]") {
+TEST_CASE("admin http: an answer is whole, and the last one", "[admin][http]") {
   CHECK(to_wire({.content = AdminResponse::Content::metrics, .body = "a 1\n"}) ==
         "HTTP/1.1 200 OK\r\n"
         "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
@@ -308,7 +321,7 @@ TEST_CASE("admin http: an answer is whole, and the last one", "[proto][http]") {
             .starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
 }
 
-TEST_CASE("admin http: a refusal says what it is, and repeats nothing", "[proto][http]") {
+TEST_CASE("admin http: a refusal says what it is, and repeats nothing", "[admin][http]") {
   const std::vector<std::pair<HttpStatus, std::string>> all = {
       {HttpStatus::bad_request, "400 Bad Request"},
       {HttpStatus::not_found, "404 Not Found"},
