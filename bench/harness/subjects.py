@@ -29,6 +29,7 @@ BULK_BUFFER = 131072
 HANDSHAKES = 5  # looked at, of each subject
 
 OURS = "starttls-proxy"
+ANOTHER = "another build"  # of ours, with --against
 DIRECT = "direct"
 
 STUNNEL = {"upgrade": ("smtp", "imap", "pop3", "nntp"), "terminate": ("smtp", "imap", "pop3")}
@@ -69,6 +70,13 @@ SUBJECTS = {
 }
 
 
+def add_another_build():
+    """Lets another build of ours take part, next to ours."""
+    for direction, rows in SUBJECTS.items():
+        ours = next(each for each in rows if each.name == OURS)
+        SUBJECTS[direction] = (ours, dataclasses.replace(ours, name=ANOTHER), *rows[1:])
+
+
 def speaks(subject, direction, protocol):
     """Whether it can do the job in this protocol; what only passes octets on always can."""
     if subject.name == "stunnel":
@@ -93,6 +101,7 @@ class Field:
 
     def __init__(self, options, stack, folder):
         self._build = options.build
+        self._against = options.against
         self._root = options.peers / "root"
         self._protocol = options.protocol
         self._tls = options.tls
@@ -168,9 +177,10 @@ class Field:
                                  BULK_BUFFER if bulk else BUFFER)
 
     def _start_ours(self, stack, subject, upstream, extra, cpus):
-        argv = [self.program("proxy/starttls-proxy"), "--protocol", self._protocol, "--listen",
-                "127.0.0.1:0", "--upstream", f"127.0.0.1:{upstream}", "--upstream-tls",
-                subject.server, "--downstream-tls", subject.client]
+        another = subject.name == ANOTHER
+        argv = [self._against if another else self.program("proxy/starttls-proxy"), "--protocol",
+                self._protocol, "--listen", "127.0.0.1:0", "--upstream", f"127.0.0.1:{upstream}",
+                "--upstream-tls", subject.server, "--downstream-tls", subject.client]
         if subject.server != "none":
             argv += ["--server-name", "mail.test", "--ca-file", self.ca]
         if subject.client != "none":

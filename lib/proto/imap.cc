@@ -1,5 +1,3 @@
-#include "lib/proto/imap.h"
-
 #include <algorithm>
 #include <cassert>
 #include <cstdint>
@@ -10,11 +8,14 @@
 #include <vector>
 
 #include "lib/base/ascii.h"
+#include "lib/proto/clear_port.h"
 #include "lib/proto/edits.h"
 #include "lib/proto/imap_id.h"
 #include "lib/proto/imap_responses.h"
 #include "lib/proto/imap_syntax.h"
+#include "lib/proto/imap_upstream.h"
 #include "lib/proto/lines.h"
+#include "lib/proto/parts.h"
 #include "lib/proto/words.h"
 
 namespace starttls::proto {
@@ -130,6 +131,7 @@ class ImapDownstream final : public DownstreamRole {
   RoleSettings settings_;
   ResponseReader responses_;
   State state_ = State::greeting;
+  bool heard_client_ = false;      ///< a command has come
   bool secured_ = false;           ///< the client's STARTTLS is done
   bool preauthenticated_ = false;  ///< the server greeted with PREAUTH: there is no login to watch
   RefusalMeter refusals_;
@@ -182,6 +184,11 @@ Result<Step> ImapDownstream::from_client(std::string_view input, std::string& to
   // After STARTTLS nothing is read.
   while (step.verdict == Verdict::need_more && state_ != State::starttls) {
     const auto rest = input.substr(step.consumed);
+    heard_client_ |= step.consumed > 0;
+    const bool clear = settings_.downstream != TlsMode::implicit && !secured_;
+    if (clear && !heard_client_ && begins_with_tls(rest)) {
+      return fail(tls_on_clear_port());
+    }
     if (literal_left_ > 0) {
       if (rest.empty()) break;
       const auto size = std::min(rest.size(), literal_left_);
@@ -500,10 +507,26 @@ std::string ImapDownstream::edit(std::string_view raw) const {
   return line.replace(list_at, list->size(), kept);
 }
 
+// RFC 9051 §7.1.5: BYE ends the session, whenever. RFC 5530 §3: UNAVAILABLE is temporary, CLIENTBUG
+// says whose error it is.
+constexpr std::string_view kImapFailure = "* BYE [UNAVAILABLE] ";
+constexpr Parts::Words kImapWords{
+    .unavailable = kImapFailure,
+    .refused = kImapFailure,
+    .policy = kImapFailure,
+    .certificate = kImapFailure,
+    .client_protocol = "* BYE [CLIENTBUG] ",
+};
+
 }  // namespace
 
-std::unique_ptr<DownstreamRole> imap_downstream(const RoleSettings& settings) {
-  return std::make_unique<ImapDownstream>(settings);
+Parts parts::imap() {
+  return {.words = kImapWords,
+          .capabilities = {.command = kImapCapabilityCommand,
+                           .goodbye = kImapGoodbye,
+                           .complete = is_whole_imap_reply},
+          .upstream = imap_upstream,
+          .downstream = make_role<DownstreamRole, ImapDownstream>};
 }
 
 }  // namespace starttls::proto

@@ -1,4 +1,4 @@
-#include "lib/proto/imap.h"
+#include "lib/proto/imap_upstream.h"
 
 #include <cassert>
 #include <cstdint>

@@ -1,10 +1,9 @@
-#include "lib/proto/nntp.h"
-
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "lib/base/ascii.h"
+#include "lib/proto/parts.h"
 #include "lib/proto/status_line.h"
 
 namespace starttls::proto {
@@ -89,14 +88,27 @@ class NntpDownstream final : public StatusDownstream {
   bool may_post_ = false;  ///< as the greeting said
 };
 
+// RFC 3977 §3.2.1: 400 service not or no longer available, 501 syntax error.
+constexpr std::string_view kNntpFailure = "400 ";
+constexpr Parts::Words kNntpWords{
+    .unavailable = kNntpFailure,
+    .refused = kNntpFailure,
+    .policy = kNntpFailure,
+    .certificate = kNntpFailure,
+    .client_protocol = "501 ",
+};
+
 }  // namespace
 
-std::unique_ptr<UpstreamRole> nntp_upstream(const RoleSettings& settings) {
-  return std::make_unique<StatusUpstream>(settings, kNntp);
-}
-
-std::unique_ptr<DownstreamRole> nntp_downstream(const RoleSettings& settings) {
-  return std::make_unique<NntpDownstream>(settings);
+Parts parts::nntp() {
+  return {.words = kNntpWords,
+          .capabilities = {.command = "CAPABILITIES",
+                           .goodbye = "QUIT",
+                           .complete = is_whole_nntp_list},
+          .upstream = [](const RoleSettings& settings) -> std::unique_ptr<UpstreamRole> {
+            return std::make_unique<StatusUpstream>(settings, kNntp);
+          },
+          .downstream = make_role<DownstreamRole, NntpDownstream>};
 }
 
 }  // namespace starttls::proto

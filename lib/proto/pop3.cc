@@ -1,9 +1,8 @@
-#include "lib/proto/pop3.h"
-
 #include <optional>
 #include <string_view>
 
 #include "lib/base/ascii.h"
+#include "lib/proto/parts.h"
 #include "lib/proto/status_line.h"
 
 namespace starttls::proto {
@@ -93,14 +92,25 @@ class Pop3Downstream final : public StatusDownstream {
   bool utf8_ = false;
 };
 
+// RFC 3206: temporary and no fault of the user's, so a client does not ask for another password.
+constexpr std::string_view kPop3Failure = "-ERR [SYS/TEMP] ";
+constexpr Parts::Words kPop3Words{
+    .unavailable = kPop3Failure,
+    .refused = kPop3Failure,
+    .policy = kPop3Failure,
+    .certificate = kPop3Failure,
+    .client_protocol = "-ERR ",
+};
+
 }  // namespace
 
-std::unique_ptr<UpstreamRole> pop3_upstream(const RoleSettings& settings) {
-  return std::make_unique<StatusUpstream>(settings, kPop3);
-}
-
-std::unique_ptr<DownstreamRole> pop3_downstream(const RoleSettings& settings) {
-  return std::make_unique<Pop3Downstream>(settings);
+Parts parts::pop3() {
+  return {.words = kPop3Words,
+          .capabilities = {.command = "CAPA", .goodbye = "QUIT", .complete = is_whole_pop3_list},
+          .upstream = [](const RoleSettings& settings) -> std::unique_ptr<UpstreamRole> {
+            return std::make_unique<StatusUpstream>(settings, kPop3);
+          },
+          .downstream = make_role<DownstreamRole, Pop3Downstream>};
 }
 
 }  // namespace starttls::proto

@@ -1,5 +1,3 @@
-#include "lib/proto/sieve.h"
-
 #include <cassert>
 #include <cstdint>
 #include <optional>
@@ -11,6 +9,7 @@
 #include "lib/proto/edits.h"
 #include "lib/proto/line_downstream.h"
 #include "lib/proto/line_upstream.h"
+#include "lib/proto/parts.h"
 #include "lib/proto/sieve_strings.h"
 #include "lib/proto/words.h"
 
@@ -67,7 +66,7 @@ std::optional<std::string> edit_capability(const Line& line, bool external) {
 /// The reply to a NOOP after CAPABILITY marks their end (RFC 5804 §2.13).
 class SieveUpstream final : public LineUpstream {
  public:
-  explicit SieveUpstream(TlsMode mode) : LineUpstream(mode) {}
+  explicit SieveUpstream(const RoleSettings& settings) : LineUpstream(settings.upstream) {}
 
   [[nodiscard]] Result<Verdict> begin(std::string&) override { return Verdict::need_more; }
 
@@ -216,7 +215,7 @@ bool may_hold_literal(std::string_view text) noexcept {
   return text.find('\n') != std::string_view::npos || ascii::trim(text).ends_with('}');
 }
 
-constexpr StarttlsWords kStarttls{
+constexpr StarttlsWords kSieveStarttls{
     .command = "STARTTLS",
     .go_ahead = "OK \"Begin TLS negotiation now\"\r\n",
     .injected = "NO \"STARTTLS must be the last command\"\r\n",
@@ -231,7 +230,8 @@ class SieveDownstream final : public LineDownstream {
   using Kind = Action::Kind;
 
  public:
-  explicit SieveDownstream(const RoleSettings& settings) : LineDownstream(settings, kStarttls) {}
+  explicit SieveDownstream(const RoleSettings& settings)
+      : LineDownstream(settings, kSieveStarttls) {}
 
  private:
   [[nodiscard]] Action on_command(const Command& command) override;
@@ -267,7 +267,8 @@ Result<std::optional<Line>> SieveDownstream::next_command(std::string_view input
   auto line = is_locked() ? next_whole_line(input, kClientRules) : next_line(input, kClientRules);
   if (!line || !line->has_value()) return line;
   auto rest = (*line)->text;
-  if (ascii::iequals(take_sieve_verb(rest), kStarttls.command) && may_hold_literal((*line)->text)) {
+  if (ascii::iequals(take_sieve_verb(rest), kSieveStarttls.command) &&
+      may_hold_literal((*line)->text)) {
     // What follows such a line is no command, and not for the server.
     return fail(Errc::client_protocol, "client sent STARTTLS with a literal");
   }
@@ -327,14 +328,24 @@ Result<LineDownstream::ReplyPart> SieveDownstream::on_reply_line(const Line& lin
   return *kind == ReplyKind::no ? ReplyPart::refusal : ReplyPart::last;
 }
 
+// RFC 5804 §1.2.1 and §1.3: BYE ends the session, TRYLATER says that it is no fault of the user's.
+constexpr std::string_view kSieveFailure = "BYE (TRYLATER) \"";
+constexpr Parts::Words kSieveWords{
+    .unavailable = kSieveFailure,
+    .refused = kSieveFailure,
+    .policy = kSieveFailure,
+    .certificate = kSieveFailure,
+    .client_protocol = "NO \"",
+    .suffix = "\"",
+};
+
 }  // namespace
 
-std::unique_ptr<UpstreamRole> sieve_upstream(const RoleSettings& settings) {
-  return std::make_unique<SieveUpstream>(settings.upstream);
-}
-
-std::unique_ptr<DownstreamRole> sieve_downstream(const RoleSettings& settings) {
-  return std::make_unique<SieveDownstream>(settings);
+Parts parts::sieve() {
+  return {.words = kSieveWords,
+          .capabilities = {.command = "", .goodbye = "LOGOUT"},
+          .upstream = make_role<UpstreamRole, SieveUpstream>,
+          .downstream = make_role<DownstreamRole, SieveDownstream>};
 }
 
 }  // namespace starttls::proto

@@ -1,5 +1,3 @@
-#include "lib/proto/smtp.h"
-
 #include <cassert>
 #include <cstdint>
 #include <optional>
@@ -12,6 +10,7 @@
 #include "lib/proto/edits.h"
 #include "lib/proto/line_downstream.h"
 #include "lib/proto/line_upstream.h"
+#include "lib/proto/parts.h"
 #include "lib/proto/words.h"
 
 namespace starttls::proto {
@@ -292,7 +291,7 @@ std::string filter_list(std::string_view list, const Filter& filter, bool offer_
 
 // ---------------------------------------------------------------- downstream
 
-constexpr StarttlsWords kStarttls{
+constexpr StarttlsWords kSmtpStarttls{
     .command = "STARTTLS",
     .go_ahead = "220 2.0.0 Ready to start TLS\r\n",
     .injected = "503 5.5.1 STARTTLS must be last\r\n",
@@ -322,7 +321,7 @@ class SmtpDownstream final : public LineDownstream {
   using Kind = Action::Kind;
 
  public:
-  explicit SmtpDownstream(const RoleSettings& settings) : LineDownstream(settings, kStarttls) {}
+  explicit SmtpDownstream(const RoleSettings& settings) : LineDownstream(settings, kSmtpStarttls) {}
 
  private:
   [[nodiscard]] Action on_command(const Command& command) override;
@@ -425,22 +424,39 @@ Result<LineDownstream::ReplyPart> SmtpDownstream::on_reply_line(const Line& line
   return refuses_command(reply->code) ? ReplyPart::refusal : ReplyPart::last;
 }
 
+// Enhanced status codes: RFC 3463, RFC 5248. 4.4.1 no answer from host, 4.3.2 system not accepting
+// messages, 4.7.0 security status, 4.7.5 cryptographic failure, 5.5.2 syntax error. All but the
+// client's own errors are temporary: a legacy mailer then keeps its mail.
+constexpr Parts::Words kSmtpWords{
+    .unavailable = "421 4.4.1 ",
+    .refused = "421 4.3.2 ",
+    .policy = "421 4.7.0 ",
+    .certificate = "421 4.7.5 ",
+    .client_protocol = "500 5.5.2 ",
+};
+
+/// Returns the parts of the dialect. It is a template argument, so that a factory can name it.
+template <const Dialect& kDialect>
+Parts parts_of() {
+  return {.words = kSmtpWords,
+          .capabilities = {.command = kDialect.hello,
+                           .says_hostname = true,
+                           .goodbye = "QUIT",
+                           .complete = is_whole_smtp_reply},
+          .upstream = [](const RoleSettings& settings) -> std::unique_ptr<UpstreamRole> {
+            return std::make_unique<SmtpUpstream>(settings, kDialect);
+          },
+          .downstream = make_role<DownstreamRole, SmtpDownstream>};
+}
+
 }  // namespace
 
-std::unique_ptr<UpstreamRole> smtp_upstream(const RoleSettings& settings) {
-  return std::make_unique<SmtpUpstream>(settings, kSmtp);
+Parts parts::smtp() {
+  return parts_of<kSmtp>();
 }
 
-std::unique_ptr<UpstreamRole> lmtp_upstream(const RoleSettings& settings) {
-  return std::make_unique<SmtpUpstream>(settings, kLmtp);
-}
-
-std::unique_ptr<DownstreamRole> smtp_downstream(const RoleSettings& settings) {
-  return std::make_unique<SmtpDownstream>(settings);
-}
-
-std::unique_ptr<DownstreamRole> lmtp_downstream(const RoleSettings& settings) {
-  return smtp_downstream(settings);
+Parts parts::lmtp() {
+  return parts_of<kLmtp>();
 }
 
 }  // namespace starttls::proto

@@ -514,7 +514,6 @@ TEST_CASE("A1 A2 A3 A4 A5 every downstream: go-ahead and refusal are the protoco
 TEST_CASE("every downstream: D7: a client that begins with TLS is recognised by its first bytes",
           "[proto][cases]") {
   for (const auto& talk : kTalks) {
-    if (talk.protocol == "imap") continue;  // its role does not look yet
     for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls}) {
       INFO(talk.protocol << int(mode));
       Greeted d{talk, mode};
@@ -532,6 +531,10 @@ TEST_CASE("every downstream: D7: a client that begins with TLS is recognised by 
     Greeted implicit{talk, TlsMode::implicit};
     implicit.client(kClientHello).to_server("");
     CHECK(implicit.error().code == Errc::client_protocol);
+    Greeted inside{talk, TlsMode::starttls};
+    secure(inside, talk);
+    inside.client(kClientHello).to_server("");
+    CHECK(inside.error().code == Errc::client_protocol);
   }
 }
 

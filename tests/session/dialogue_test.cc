@@ -51,10 +51,10 @@ class ScriptedRole final : public proto::DownstreamRole {
 };
 
 /// A dialogue between two legs without sockets.
-struct Played {
-  explicit Played(ScriptedRole::Plan plan)
+struct PlayedDialogue {
+  explicit PlayedDialogue(ScriptedRole::Plan plan)
       : dialogue(std::make_unique<ScriptedRole>(std::move(plan)), client, server, traffic) {}
-  Played(std::string_view protocol, const proto::RoleSettings& settings)
+  PlayedDialogue(std::string_view protocol, const proto::RoleSettings& settings)
       : dialogue(proto::find_protocol(protocol)->downstream(settings), client, server, traffic) {}
 
   Result<Next> client_says(std::string_view words) {
@@ -76,7 +76,7 @@ struct Played {
 }  // namespace
 
 TEST_CASE("dialogue: what a role says reaches both sides, counted", "[session][dialogue]") {
-  Played it({"250 ok\r\n", "NOOP\r\n", proto::Step{4, Verdict::need_more}});
+  PlayedDialogue it({"250 ok\r\n", "NOOP\r\n", proto::Step{4, Verdict::need_more}});
   CHECK(it.client_says("abcdef").value() == Next::go_on);
   CHECK(it.client.written == "250 ok\r\n");
   CHECK(it.server.written == "NOOP\r\n");
@@ -88,7 +88,7 @@ TEST_CASE("dialogue: what a role says reaches both sides, counted", "[session][d
 }
 
 TEST_CASE("dialogue: after an error nothing goes to the server", "[session][dialogue][security]") {
-  Played it({"500 no\r\n", "RSET\r\n", fail(Errc::client_protocol, "no such command")});
+  PlayedDialogue it({"500 no\r\n", "RSET\r\n", fail(Errc::client_protocol, "no such command")});
   CHECK(it.client_says("x").error().code == Errc::client_protocol);
   CHECK(it.client.written == "500 no\r\n");
   CHECK(it.server.written.empty());
@@ -97,15 +97,16 @@ TEST_CASE("dialogue: after an error nothing goes to the server", "[session][dial
 
 TEST_CASE("dialogue: an error of the server shows its status, not its words",
           "[session][dialogue][security]") {
-  Played it({"", "", fail(Errc::protocol, "a bad reply", "535 the password hunter2 is wrong")});
+  PlayedDialogue it(
+      {"", "", fail(Errc::protocol, "a bad reply", "535 the password hunter2 is wrong")});
   CHECK(it.server_says("x").error().evidence == "535");
-  Played one_word({"", "", fail(Errc::protocol, "a bad reply", "0123456789abcdefghij")});
+  PlayedDialogue one_word({"", "", fail(Errc::protocol, "a bad reply", "0123456789abcdefghij")});
   CHECK(one_word.server_says("x").error().evidence == "0123456789abcdef");
 }
 
 TEST_CASE("dialogue: words after STARTTLS are refused, and the log has only their number",
           "[session][dialogue][security]") {
-  Played it({"", "", proto::Step{}});
+  PlayedDialogue it({"", "", proto::Step{}});
   it.client.arrived = "MAIL FROM:<a@b>\r\n";
   const auto error = it.dialogue.refuse_injection(Error{Errc::attack, "reason", "MAIL FROM:<a@b>"});
   CHECK(error.evidence == "17 bytes");
@@ -123,7 +124,7 @@ TEST_CASE("dialogue: each verdict is a step of the session", "[session][dialogue
         Case{Verdict::start_tls, Next::start_tls, Next::start_tls},
         Case{Verdict::relay, Next::commit, Next::relay},
         Case{Verdict::finish, Next::finish, Next::finish}}) {
-    Played it({"", "", proto::Step{0, verdict}});
+    PlayedDialogue it({"", "", proto::Step{0, verdict}});
     CHECK(it.client_says("x").value() == client);
     CHECK(it.server_says("x").value() == server);
   }
@@ -131,7 +132,7 @@ TEST_CASE("dialogue: each verdict is a step of the session", "[session][dialogue
 
 TEST_CASE("dialogue: a leg that is full stops both, until it is not", "[session][dialogue]") {
   for (const bool client_is_full : {true, false}) {
-    Played it({"", "", proto::Step{}});
+    PlayedDialogue it({"", "", proto::Step{}});
     auto& full = client_is_full ? it.client : it.server;
     full.waiting = 1;
     it.dialogue.balance();
@@ -145,7 +146,7 @@ TEST_CASE("dialogue: a leg that is full stops both, until it is not", "[session]
 }
 
 TEST_CASE("dialogue: a fresh server connection has heard nothing", "[session][dialogue]") {
-  Played it({"", "NOOP\r\n", proto::Step{}});
+  PlayedDialogue it({"", "NOOP\r\n", proto::Step{}});
   REQUIRE(it.client_says("x"));
   CHECK(it.dialogue.server_has_heard());
   FakeEndpoint fresh;
@@ -175,22 +176,22 @@ TEST_CASE("dialogue: a fresh connection without TLS does not follow one with TLS
 
 namespace {
 
-struct Line {
+struct DialogueLine {
   Side side;
   std::string_view says;
 };
 
-struct Script {
+struct DialogueScript {
   std::string_view protocol;
   std::string_view greeting;
-  std::vector<Line> lines;
+  std::vector<DialogueLine> lines;
 };
 
 constexpr auto kClient = Side::downstream;
 constexpr auto kServer = Side::upstream;
 
-const std::vector<Script>& scripts() {
-  static const std::vector<Script> all = {
+const std::vector<DialogueScript>& dialogue_scripts() {
+  static const std::vector<DialogueScript> all = {
       {"smtp",
        "220 mx.example ESMTP\r\n",
        {{kClient, "EHLO a.example\r\n"},
@@ -227,22 +228,22 @@ const std::vector<Script>& scripts() {
   return all;
 }
 
-enum class Failure : std::uint8_t { none, client_broken, client_words_dropped, role };
+enum class DialogueFailure : std::uint8_t { none, client_broken, client_words_dropped, role };
 
 /// Plays `script`; `failure` happens before line `at`. Returns the number of lines that were played
 /// with success.
-std::size_t play(const Script& script, Failure failure, std::size_t at) {
-  Played it(script.protocol, test::downstream(TlsMode::implicit));
+std::size_t play_dialogue(const DialogueScript& script, DialogueFailure failure, std::size_t at) {
+  PlayedDialogue it(script.protocol, test::downstream(TlsMode::implicit));
   REQUIRE(it.dialogue.begin(script.greeting));
   bool committed = false;
   for (std::size_t i = 0; i < script.lines.size(); ++i) {
     const auto& line = script.lines[i];
     std::string says{line.says};
     if (i == at) {
-      if (failure == Failure::client_broken) it.client.broken = true;
+      if (failure == DialogueFailure::client_broken) it.client.broken = true;
       // The leg has ended, and with it all its input.
-      if (failure == Failure::client_words_dropped) it.client.arrived.clear();
-      if (failure == Failure::role) says = std::string("\0\r\n", 3);
+      if (failure == DialogueFailure::client_words_dropped) it.client.arrived.clear();
+      if (failure == DialogueFailure::role) says = std::string("\0\r\n", 3);
     }
     const auto heard = it.server.written.size();
     const auto said = it.client.written.size();
@@ -264,16 +265,16 @@ std::size_t play(const Script& script, Failure failure, std::size_t at) {
 }  // namespace
 
 TEST_CASE("dialogue: the scripts of all protocols, failing at every step", "[session][dialogue]") {
-  for (const auto& script : scripts()) {
+  for (const auto& script : dialogue_scripts()) {
     INFO(script.protocol);
     const auto all = script.lines.size();
-    REQUIRE(play(script, Failure::none, all) == all);
+    REQUIRE(play_dialogue(script, DialogueFailure::none, all) == all);
     for (std::size_t at = 0; at < all; ++at) {
       INFO("step " << at);
-      CHECK(play(script, Failure::client_broken, at) == all);
-      CHECK(play(script, Failure::client_words_dropped, at) == all);
+      CHECK(play_dialogue(script, DialogueFailure::client_broken, at) == all);
+      CHECK(play_dialogue(script, DialogueFailure::client_words_dropped, at) == all);
       const bool committed = at + 1 == all;  // the server's bytes are opaque, or nearly
-      if (!committed) CHECK(play(script, Failure::role, at) == at);
+      if (!committed) CHECK(play_dialogue(script, DialogueFailure::role, at) == at);
     }
   }
 }

@@ -20,8 +20,8 @@ config::Timeouts timeouts() {
   return out;
 }
 
-void check(Phase phase, const PhaseFacts& facts, std::chrono::milliseconds patience,
-           Expiry expiry) {
+void check_deadline(Phase phase, const PhaseFacts& facts, std::chrono::milliseconds patience,
+                    Expiry expiry) {
   const auto deadline = deadline_of(phase, timeouts(), facts);
   INFO(name(phase));
   CHECK(deadline.patience == patience);
@@ -34,25 +34,27 @@ TEST_CASE("phase: all of what comes before the greeting shares one time", "[sess
   const PhaseFacts early{.now = 5000ms, .accepted_at = 1000ms};
   const PhaseFacts late{.now = 25'000ms, .accepted_at = 1000ms};
   const PhaseFacts header{.now = 25'000ms, .accepted_at = 1000ms, .awaits_header = true};
-  check(Phase::proxy_header, early, 10'000ms, Expiry::handshake_failed);
-  check(Phase::proxy_header, header, 6000ms, Expiry::fail);
-  check(Phase::downstream_handshake, early, 10'000ms, Expiry::handshake_failed);
-  check(Phase::downstream_handshake, late, 6000ms, Expiry::handshake_failed);
-  check(Phase::downstream_handshake, {.now = 99'000ms}, 0ms, Expiry::handshake_failed);
+  check_deadline(Phase::proxy_header, early, 10'000ms, Expiry::handshake_failed);
+  check_deadline(Phase::proxy_header, header, 6000ms, Expiry::fail);
+  check_deadline(Phase::downstream_handshake, early, 10'000ms, Expiry::handshake_failed);
+  check_deadline(Phase::downstream_handshake, late, 6000ms, Expiry::handshake_failed);
+  check_deadline(Phase::downstream_handshake, {.now = 99'000ms}, 0ms, Expiry::handshake_failed);
 }
 
 TEST_CASE("phase: a client that must begin TLS has one command's time for it",
           "[session][phase][security]") {
   const PhaseFacts facts{.now = 100'000ms, .greeted_at = 20'000ms, .awaits_client_tls = true};
-  check(Phase::dialogue, facts, 220'000ms, Expiry::fail);
-  check(Phase::dialogue, {.now = 100'000ms, .greeted_at = 20'000ms}, 300'000ms, Expiry::fail);
-  check(Phase::downstream_starttls, facts, 10'000ms, Expiry::handshake_failed);
+  check_deadline(Phase::dialogue, facts, 220'000ms, Expiry::fail);
+  check_deadline(Phase::dialogue, {.now = 100'000ms, .greeted_at = 20'000ms}, 300'000ms,
+                 Expiry::fail);
+  check_deadline(Phase::downstream_starttls, facts, 10'000ms, Expiry::handshake_failed);
 }
 
 TEST_CASE("phase: the close policy decides about relays and ends", "[session][phase]") {
-  check(Phase::relay, {}, 600'000ms, Expiry::ask_close_policy);
-  check(Phase::finishing, {}, ClosePolicy::kLinger, Expiry::ask_close_policy);
-  check(Phase::finishing, {.resets = true}, ClosePolicy::kDeliveryPoll, Expiry::ask_close_policy);
+  check_deadline(Phase::relay, {}, 600'000ms, Expiry::ask_close_policy);
+  check_deadline(Phase::finishing, {}, ClosePolicy::kLinger, Expiry::ask_close_policy);
+  check_deadline(Phase::finishing, {.resets = true}, ClosePolicy::kDeliveryPoll,
+                 Expiry::ask_close_policy);
 }
 
 TEST_CASE("phase: the opener has its own deadlines", "[session][phase]") {

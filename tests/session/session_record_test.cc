@@ -34,14 +34,14 @@ struct Recorded {
   SessionRecord record{log, service, tally, "id.1", "192.0.2.7:1025", 1s};
 };
 
-tls::Facts facts(std::string version) {
+tls::Facts tls_facts(std::string version) {
   tls::Facts out;
   out.version = std::move(version);
   out.cipher = "TLS_AES_128_GCM_SHA256";
   return out;
 }
 
-bool has(const std::string& lines, std::string_view words) {
+bool has_words(const std::string& lines, std::string_view words) {
   return lines.find(words) != std::string::npos;
 }
 
@@ -54,7 +54,7 @@ TEST_CASE("session record: the line at the end has everything", "[session][log]"
   it.record.traffic().passed(metrics::Direction::to_server, 7);
   it.record.traffic().passed(metrics::Direction::to_client, 70);
   it.record.set_outcome(Errc::timeout, "idle");
-  it.record.log_end({}, {.upstream = facts("TLSv1.3")}, 3s);
+  it.record.log_end({}, {.upstream = tls_facts("TLSv1.3")}, 3s);
   const auto lines = it.lines();
   for (const auto* const words :
        {"session=id.1", "service=mail", "client=192.0.2.7:1025", "server=198.51.100.1:587",
@@ -62,9 +62,9 @@ TEST_CASE("session record: the line at the end has everything", "[session][log]"
         "bytes_to_client=70", "connect_ms=5", "prelude_ms=12", "total_ms=2000", "outcome=timeout",
         "reason=idle"}) {
     INFO(words);
-    CHECK(has(lines, words));
+    CHECK(has_words(lines, words));
   }
-  CHECK(it.tally.tables().sessions.cells()[Outcome{Errc::timeout}.index()].value() == 1);
+  CHECK(it.tally.tables().sessions.cells()[starttls::Outcome{Errc::timeout}.index()].value() == 1);
 }
 
 TEST_CASE("session record: only the first connection and the first greeting set the times",
@@ -76,9 +76,9 @@ TEST_CASE("session record: only the first connection and the first greeting set 
   it.record.on_greeted(2s);
   it.record.log_end({}, {}, 3s);
   const auto lines = it.lines();
-  CHECK(has(lines, "server=198.51.100.2:587"));
-  CHECK(has(lines, "connect_ms=5"));
-  CHECK(has(lines, "prelude_ms=12"));
+  CHECK(has_words(lines, "server=198.51.100.2:587"));
+  CHECK(has_words(lines, "connect_ms=5"));
+  CHECK(has_words(lines, "prelude_ms=12"));
 }
 
 TEST_CASE("session record: a server that nobody verified makes the line a warning",
@@ -86,10 +86,10 @@ TEST_CASE("session record: a server that nobody verified makes the line a warnin
   Recorded it;
   config::Upstream upstream;
   upstream.verify = Verification::none;
-  it.record.log_end(upstream, {.upstream = facts("TLSv1.3")}, 3s);
+  it.record.log_end(upstream, {.upstream = tls_facts("TLSv1.3")}, 3s);
   const auto lines = it.lines();
-  CHECK(has(lines, "level=warn"));
-  CHECK(has(lines, "upstream_verify=none"));
+  CHECK(has_words(lines, "level=warn"));
+  CHECK(has_words(lines, "upstream_verify=none"));
 }
 
 TEST_CASE("session record: an event says where and why", "[session][log]") {
@@ -101,7 +101,7 @@ TEST_CASE("session record: an event says where and why", "[session][log]") {
        {"level=warn", "msg=\"session failed\"", "leg=upstream", "peer=mail.example:587",
         "state=greeting", "error=closed", "reason=\"the server closed\"", "evidence=220"}) {
     INFO(words);
-    CHECK(has(lines, words));
+    CHECK(has_words(lines, words));
   }
 }
 
@@ -111,15 +111,15 @@ TEST_CASE("session record: a client that a balancer names takes the balancer's p
   it.record.on_conveyed("203.0.113.9:4000", "198.51.100.1:25");
   CHECK(it.record.client() == "203.0.113.9:4000");
   const auto lines = it.lines();
-  CHECK(has(lines, "balancer=192.0.2.7:1025"));
-  CHECK(has(lines, "dialled=198.51.100.1:25"));
+  CHECK(has_words(lines, "balancer=192.0.2.7:1025"));
+  CHECK(has_words(lines, "dialled=198.51.100.1:25"));
 }
 
 TEST_CASE("session record: its status is a row of the admin page", "[session][admin]") {
   Recorded it;
   it.record.on_connected("198.51.100.1:587", 1s + 5ms);
   it.record.traffic().passed(metrics::Direction::to_server, 7);
-  const auto status = it.record.status("relay", "relay", {.downstream = facts("TLSv1.2")}, 4s);
+  const auto status = it.record.status("relay", "relay", {.downstream = tls_facts("TLSv1.2")}, 4s);
   CHECK(status.session == "id.1");
   CHECK(status.service == "mail");
   CHECK(status.server == "198.51.100.1:587");

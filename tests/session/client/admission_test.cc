@@ -10,16 +10,16 @@ using namespace starttls::session;
 
 namespace {
 
-const std::string kHeader = "PROXY TCP4 192.0.2.7 198.51.100.1 1025 25\r\n";
+const std::string kBalancersHeader = "PROXY TCP4 192.0.2.7 198.51.100.1 1025 25\r\n";
 
-config::Service settings(TlsMode downstream) {
+config::Service service_with(TlsMode downstream) {
   config::Service out;
   out.name = "mail";
   out.downstream.tls = downstream;
   return out;
 }
 
-net::SocketAddress peer(const std::string& host) {
+net::SocketAddress client_at(const std::string& host) {
   return *net::parse_ip(host, 4711);
 }
 
@@ -28,8 +28,8 @@ net::SocketAddress peer(const std::string& host) {
 TEST_CASE("admission: a client without a header is admitted at once", "[session]") {
   ClientTable clients;
   for (const auto mode : {TlsMode::none, TlsMode::starttls, TlsMode::implicit}) {
-    const auto service = settings(mode);
-    Admission admission(service, peer("10.0.0.1"), clients);
+    const auto service = service_with(mode);
+    Admission admission(service, client_at("10.0.0.1"), clients);
     CHECK(admission.begin().value() == Admitted::yes);
     CHECK(clients.addresses() == 1);
   }
@@ -39,11 +39,11 @@ TEST_CASE("admission: a client without a header is admitted at once", "[session]
 TEST_CASE("admission: a balancer's client is known at the end of the header, at every split",
           "[session]") {
   ClientTable clients;
-  auto service = settings(TlsMode::starttls);
+  auto service = service_with(TlsMode::starttls);
   service.downstream.proxy_protocol = {*config::parse_network("10.0.0.0/8")};
-  const std::string all = kHeader + "EHLO a.example\r\n";
+  const std::string all = kBalancersHeader + "EHLO a.example\r\n";
   for (std::size_t split = 0; split <= all.size(); ++split) {
-    Admission admission(service, peer("10.0.0.1"), clients);
+    Admission admission(service, client_at("10.0.0.1"), clients);
     REQUIRE(admission.begin().value() == Admitted::not_yet);
     CHECK(clients.addresses() == 0);
     std::size_t header = 0;
@@ -55,7 +55,7 @@ TEST_CASE("admission: a balancer's client is known at the end of the header, at 
       header += step->header;
       admitted = step->admitted;
     }
-    CHECK(header == kHeader.size());
+    CHECK(header == kBalancersHeader.size());
     CHECK(admitted == Admitted::yes);
     CHECK(clients.addresses() == 1);
     CHECK(admission.identity().is_conveyed());
@@ -65,38 +65,38 @@ TEST_CASE("admission: a balancer's client is known at the end of the header, at 
 TEST_CASE("admission: the client that the header names is held to the list, not the balancer",
           "[session][security]") {
   ClientTable clients;
-  auto service = settings(TlsMode::starttls);
+  auto service = service_with(TlsMode::starttls);
   service.downstream.proxy_protocol = {*config::parse_network("10.0.0.0/8")};
   service.downstream.allow = {*config::parse_network("10.0.0.0/8")};
-  Admission admission(service, peer("10.0.0.1"), clients);
+  Admission admission(service, client_at("10.0.0.1"), clients);
   REQUIRE(admission.begin().value() == Admitted::not_yet);
-  CHECK(admission.look(kHeader).error().code == Errc::not_allowed);
+  CHECK(admission.look(kBalancersHeader).error().code == Errc::not_allowed);
   CHECK(clients.addresses() == 0);
 }
 
 TEST_CASE("admission: with implicit TLS the first bytes are looked at before the handshake",
           "[session][security]") {
   ClientTable clients;
-  auto service = settings(TlsMode::implicit);
+  auto service = service_with(TlsMode::implicit);
   service.downstream.proxy_protocol = {*config::parse_network("192.0.2.0/24")};
   {
-    Admission admission(service, peer("10.0.0.1"), clients);
+    Admission admission(service, client_at("10.0.0.1"), clients);
     REQUIRE(admission.begin().value() == Admitted::not_yet);
     CHECK(admission.look("\x16\x03\x01").value().admitted == Admitted::yes);
   }
-  Admission admission(service, peer("10.0.0.1"), clients);
+  Admission admission(service, client_at("10.0.0.1"), clients);
   REQUIRE(admission.begin().value() == Admitted::not_yet);
-  CHECK(admission.look(kHeader).error().code == Errc::not_allowed);
+  CHECK(admission.look(kBalancersHeader).error().code == Errc::not_allowed);
 }
 
 TEST_CASE("admission: a client has at most max_per_client sessions", "[session][security]") {
   ClientTable clients;
-  auto service = settings(TlsMode::starttls);
+  auto service = service_with(TlsMode::starttls);
   service.downstream.max_per_client = 1;
-  Admission first(service, peer("10.0.0.1"), clients);
+  Admission first(service, client_at("10.0.0.1"), clients);
   REQUIRE(first.begin());
-  Admission second(service, peer("10.0.0.1"), clients);
+  Admission second(service, client_at("10.0.0.1"), clients);
   CHECK(second.begin().error().code == Errc::limit);
-  Admission other(service, peer("10.0.0.2"), clients);
+  Admission other(service, client_at("10.0.0.2"), clients);
   CHECK(other.begin());
 }

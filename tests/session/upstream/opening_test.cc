@@ -15,8 +15,8 @@ using Do = Opening::Step::Do;
 namespace {
 
 /// An opening without a socket, and what its server was told on the connection at hand.
-struct Opened {
-  Opened(std::string_view name, TlsMode upstream, std::size_t addresses = 1)
+struct PlayedOpening {
+  PlayedOpening(std::string_view name, TlsMode upstream, std::size_t addresses = 1)
       : protocol(*proto::find_protocol(name)), opening(policy(upstream, addresses)) {}
 
   Opening::Policy policy(TlsMode upstream, std::size_t addresses) const {
@@ -58,13 +58,13 @@ struct Opened {
 }  // namespace
 
 TEST_CASE("opening: nothing to conduct", "[session][opening]") {
-  Opened it("smtp", TlsMode::none);
+  PlayedOpening it("smtp", TlsMode::none);
   CHECK(it.connect() == Do::opened);
   CHECK(it.opening.greeting().empty());
 }
 
 TEST_CASE("opening: a role is conducted on every leg if the policy says so", "[session][opening]") {
-  const Opened relayed("smtp", TlsMode::none);
+  const PlayedOpening relayed("smtp", TlsMode::none);
   auto policy = relayed.policy(TlsMode::none, 1);
   policy.always_conducts = true;
   Opening opening(policy);
@@ -74,7 +74,7 @@ TEST_CASE("opening: a role is conducted on every leg if the policy says so", "[s
 }
 
 TEST_CASE("opening: implicit TLS comes before the greeting", "[session][opening]") {
-  Opened it("smtp", TlsMode::implicit);
+  PlayedOpening it("smtp", TlsMode::implicit);
   CHECK(it.connect() == Do::start_tls);
   CHECK(it.opening.stage() == OpeningStage::handshake);
   CHECK(it.perform(it.opening.on_secured()) == Do::wait);
@@ -84,7 +84,7 @@ TEST_CASE("opening: implicit TLS comes before the greeting", "[session][opening]
 }
 
 TEST_CASE("opening: a server that pushes nothing after TLS is asked, once", "[session][opening]") {
-  Opened it("sieve", TlsMode::starttls);
+  PlayedOpening it("sieve", TlsMode::starttls);
   CHECK(it.connect() == Do::wait);
   CHECK(it.says("\"STARTTLS\"\r\nOK\r\n") == Do::wait);
   CHECK(it.says("OK\r\n") == Do::start_tls);
@@ -100,7 +100,7 @@ TEST_CASE("opening: a server that pushes nothing after TLS is asked, once", "[se
 TEST_CASE("opening: a server that has heard our hello gets a fresh connection (D1)",
           "[session][opening]") {
   for (const std::string_view refusal : {"250 mx.example\r\n", "250-mx\r\n250 STARTTLS\r\n"}) {
-    Opened it("smtp", TlsMode::opportunistic);
+    PlayedOpening it("smtp", TlsMode::opportunistic);
     REQUIRE(it.connect() == Do::wait);
     REQUIRE(it.says("220 mx.example\r\n") == Do::wait);
     auto next = it.says(refusal);
@@ -120,7 +120,7 @@ TEST_CASE("opening: a server that has heard our hello gets a fresh connection (D
 }
 
 TEST_CASE("opening: other protocols have no hello, and keep the connection", "[session][opening]") {
-  Opened it("pop3", TlsMode::opportunistic);
+  PlayedOpening it("pop3", TlsMode::opportunistic);
   REQUIRE(it.connect() == Do::wait);
   REQUIRE(it.says("+OK mx.example\r\n") == Do::wait);
   CHECK(it.says("-ERR no\r\n") == Do::opened);
@@ -129,7 +129,7 @@ TEST_CASE("opening: other protocols have no hello, and keep the connection", "[s
 
 TEST_CASE("opening: a server that hangs up after its refusal gets a fresh connection (D1)",
           "[session][opening]") {
-  Opened it("pop3", TlsMode::opportunistic);
+  PlayedOpening it("pop3", TlsMode::opportunistic);
   REQUIRE(it.connect() == Do::wait);
   REQUIRE(it.says("+OK mx.example\r\n") == Do::wait);
   it.has_hung_up = true;
@@ -140,7 +140,7 @@ TEST_CASE("opening: a server that hangs up after its refusal gets a fresh connec
 }
 
 TEST_CASE("opening: the next address is asked for TLS again", "[session][opening][security]") {
-  Opened it("smtp", TlsMode::opportunistic, 2);
+  PlayedOpening it("smtp", TlsMode::opportunistic, 2);
   REQUIRE(it.connect() == Do::wait);
   REQUIRE(it.says("220 mx.example\r\n") == Do::wait);
   REQUIRE(it.says("250 mx.example\r\n") == Do::connect);
@@ -156,7 +156,7 @@ TEST_CASE("opening: the next address is asked for TLS again", "[session][opening
 TEST_CASE("opening: after a failed handshake there is no going on in the clear",
           "[session][opening][security]") {
   for (const auto mode : {TlsMode::opportunistic, TlsMode::starttls}) {
-    Opened it("smtp", mode);
+    PlayedOpening it("smtp", mode);
     REQUIRE(it.connect() == Do::wait);
     REQUIRE(it.says("220 mx.example\r\n") == Do::wait);
     REQUIRE(it.says("250-mx\r\n250 STARTTLS\r\n") == Do::wait);
@@ -171,89 +171,89 @@ TEST_CASE("opening: after a failed handshake there is no going on in the clear",
 
 namespace {
 
-struct Event {
-  enum class Kind : std::uint8_t { connected, says, secured } kind;
+struct OpeningEvent {
+  enum class EventKind : std::uint8_t { connected, says, secured } kind;
   std::string_view words = {};
 };
-using Kind = Event::Kind;
+using EventKind = OpeningEvent::EventKind;
 
-struct Script {
+struct OpeningScript {
   std::string_view protocol;
-  std::vector<Event> events;
+  std::vector<OpeningEvent> events;
 };
 
-const std::vector<Script>& scripts() {
-  static const std::vector<Script> all = {
+const std::vector<OpeningScript>& opening_scripts() {
+  static const std::vector<OpeningScript> all = {
       {"smtp",
-       {{Kind::connected},
-        {Kind::says, "220 mx.example\r\n"},
-        {Kind::says, "250-mx.example\r\n250 STARTTLS\r\n"},
-        {Kind::says, "220 go\r\n"},
-        {Kind::secured}}},
+       {{EventKind::connected},
+        {EventKind::says, "220 mx.example\r\n"},
+        {EventKind::says, "250-mx.example\r\n250 STARTTLS\r\n"},
+        {EventKind::says, "220 go\r\n"},
+        {EventKind::secured}}},
       {"imap",
-       {{Kind::connected},
-        {Kind::says, "* OK mx.example\r\n"},
-        {Kind::says, "R4nd OK go\r\n"},
-        {Kind::secured},
-        {Kind::says, "* CAPABILITY IMAP4rev1\r\nR4nd OK done\r\n"}}},
+       {{EventKind::connected},
+        {EventKind::says, "* OK mx.example\r\n"},
+        {EventKind::says, "R4nd OK go\r\n"},
+        {EventKind::secured},
+        {EventKind::says, "* CAPABILITY IMAP4rev1\r\nR4nd OK done\r\n"}}},
       {"pop3",
-       {{Kind::connected},
-        {Kind::says, "+OK mx.example\r\n"},
-        {Kind::says, "+OK go\r\n"},
-        {Kind::secured}}},
+       {{EventKind::connected},
+        {EventKind::says, "+OK mx.example\r\n"},
+        {EventKind::says, "+OK go\r\n"},
+        {EventKind::secured}}},
       {"nntp",
-       {{Kind::connected},
-        {Kind::says, "200 mx.example\r\n"},
-        {Kind::says, "382 go\r\n"},
-        {Kind::secured}}},
+       {{EventKind::connected},
+        {EventKind::says, "200 mx.example\r\n"},
+        {EventKind::says, "382 go\r\n"},
+        {EventKind::secured}}},
       {"sieve",
-       {{Kind::connected},
-        {Kind::says, "\"STARTTLS\"\r\nOK\r\n"},
-        {Kind::says, "OK\r\n"},
-        {Kind::secured},
-        {Kind::says, "\"SASL\" \"PLAIN\"\r\nOK\r\n"}}},
+       {{EventKind::connected},
+        {EventKind::says, "\"STARTTLS\"\r\nOK\r\n"},
+        {EventKind::says, "OK\r\n"},
+        {EventKind::secured},
+        {EventKind::says, "\"SASL\" \"PLAIN\"\r\nOK\r\n"}}},
   };
   return all;
 }
 
-enum class Failure : std::uint8_t { none, reset, tls, timeout, lies };
+enum class OpeningFailure : std::uint8_t { none, reset, tls, timeout, lies };
 
-Do play(Opened& it, const Event& event) {
+Do play_event(PlayedOpening& it, const OpeningEvent& event) {
   switch (event.kind) {
-    case Kind::connected:
+    case EventKind::connected:
       return it.connect();
-    case Kind::says:
+    case EventKind::says:
       return it.says(event.words);
-    case Kind::secured:
+    case EventKind::secured:
       it.input.clear();
       return it.perform(it.opening.on_secured());
   }
   return Do::give_up;
 }
 
-Do inject(Opened& it, Failure failure) {
+Do inject_failure(PlayedOpening& it, OpeningFailure failure) {
   switch (failure) {
-    case Failure::none:
+    case OpeningFailure::none:
       break;
-    case Failure::reset:
+    case OpeningFailure::reset:
       return it.perform(it.opening.on_failed(Error{Errc::closed, "reset"}));
-    case Failure::tls:
+    case OpeningFailure::tls:
       return it.perform(it.opening.on_failed(Error{Errc::handshake, "bad record"}));
-    case Failure::timeout:
+    case OpeningFailure::timeout:
       it.has_time = false;
       return it.perform(it.opening.on_expired());
-    case Failure::lies:
+    case OpeningFailure::lies:
       return it.says(std::string_view{"\0\r\n", 3});
   }
   return Do::wait;
 }
 
 /// Plays the whole script, which must end in a leg that is ready, and secured.
-void play_whole(Opened& it, const Script& script) {
+void play_whole(PlayedOpening& it, const OpeningScript& script) {
   bool secured = false;
   for (std::size_t i = 0; i < script.events.size(); ++i) {
-    secured = secured || script.events[i].kind == Kind::secured;
-    const auto next = play(it, script.events[i]);
+    secured = secured || script.events[i].kind == EventKind::secured;
+    const auto next = play_event(it, script.events[i]);
     CHECK((next == Do::opened) == (i + 1 == script.events.size()));
     CHECK(next != Do::give_up);
   }
@@ -263,21 +263,24 @@ void play_whole(Opened& it, const Script& script) {
 }  // namespace
 
 TEST_CASE("opening: the scripts of all protocols, failing at every step", "[session][opening]") {
-  for (const auto& script : scripts()) {
+  for (const auto& script : opening_scripts()) {
     INFO(script.protocol);
-    Opened good(script.protocol, TlsMode::starttls);
+    PlayedOpening good(script.protocol, TlsMode::starttls);
     play_whole(good, script);
     for (std::size_t at = 1; at < script.events.size(); ++at) {
       INFO("before event " << at);
-      for (const auto failure : {Failure::reset, Failure::tls, Failure::timeout, Failure::lies}) {
+      for (const auto failure : {OpeningFailure::reset, OpeningFailure::tls,
+                                 OpeningFailure::timeout, OpeningFailure::lies}) {
         // A server says nothing while TLS comes up.
-        if (failure == Failure::lies && script.events[at].kind == Kind::secured) continue;
+        if (failure == OpeningFailure::lies && script.events[at].kind == EventKind::secured)
+          continue;
         for (const std::size_t addresses : {1UL, 2UL}) {
-          Opened it(script.protocol, TlsMode::starttls, addresses);
-          for (std::size_t i = 0; i < at; ++i) REQUIRE(play(it, script.events[i]) != Do::give_up);
-          const auto next = inject(it, failure);
+          PlayedOpening it(script.protocol, TlsMode::starttls, addresses);
+          for (std::size_t i = 0; i < at; ++i)
+            REQUIRE(play_event(it, script.events[i]) != Do::give_up);
+          const auto next = inject_failure(it, failure);
           // Only another address goes on, from the beginning; without time there is none.
-          const bool another = addresses == 2 && failure != Failure::timeout;
+          const bool another = addresses == 2 && failure != OpeningFailure::timeout;
           REQUIRE(next == (another ? Do::connect : Do::give_up));
           REQUIRE(it.error);
           if (!another) continue;

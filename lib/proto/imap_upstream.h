@@ -1,0 +1,12 @@
+#pragma once
+
+#include <memory>
+
+#include "lib/proto/role.h"
+
+namespace starttls::proto {
+
+/// Makes the IMAP role before the server. On a leg that upgrades `settings.tag` must not be empty.
+[[nodiscard]] std::unique_ptr<UpstreamRole> imap_upstream(const RoleSettings& settings);
+
+}  // namespace starttls::proto
