@@ -30,7 +30,7 @@ Result<proto::Verdict> RecordingRole::begin(std::string& to_server) {
 Result<proto::Step> RecordingRole::step(std::string_view input, std::string& to_server) {
   if (is_asking_) return on_answer(input, to_server);
   std::string out;
-  const auto step = role_->step(input, out);
+  auto step = role_->step(input, out);
   copy_results();
   // The words that the role refuses are somewhere in the rest.
   words_ += input.substr(0, step ? step->consumed : input.size());
