@@ -12,10 +12,6 @@
 
 namespace starttls {
 
-/// Exit statuses, as in sysexits.h.
-inline constexpr int kExitUsage = 64;
-inline constexpr int kExitConfig = 78;
-
 struct CommandLine {
   enum class Action : std::uint8_t { run, check, probe, convert, help, version };
 
@@ -25,8 +21,8 @@ struct CommandLine {
   bool json = false;                ///< probe: for programs
 };
 
-/// Reads the arguments behind the program's name. Errors: config, with a usage error's text for the
-/// person who typed them; the exit status is kExitUsage then. No arguments at all are such an
+/// Reads the arguments after the program's name. Errors: config, with the text of a usage error for
+/// the person that typed them; the exit status is kExitUsage then. No arguments at all are such an
 /// error.
 [[nodiscard]] Result<CommandLine> parse_command_line(std::span<const std::string> arguments);
 

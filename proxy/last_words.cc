@@ -13,6 +13,8 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include "proxy/exit_status.h"
+
 namespace starttls {
 namespace {
 

@@ -7,8 +7,6 @@
 
 namespace starttls {
 
-inline constexpr int kExitSoftware = 70;  // EX_SOFTWARE
-
 /// From now on an exception that nobody catches, on any thread, is told in one line, and ends the
 /// process with kExitSoftware, rather than by SIGABRT and without a word.
 void end_with_last_words() noexcept;

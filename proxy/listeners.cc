@@ -19,23 +19,11 @@ std::string identity_of(const config::Service& service, std::size_t index) {
   return kind + service.name + "#" + std::to_string(index) + " " + to_string(address);
 }
 
-/// The same inherited socket for each worker.
-Result<std::vector<net::Socket>> duplicates(const net::Socket& socket, std::size_t workers) {
-  std::vector<net::Socket> sockets;
-  for (std::size_t i = 0; i < workers; ++i) {
-    auto copy = net::duplicate(socket);
-    if (!copy) return fail(std::move(copy.error()));
-    sockets.push_back(std::move(*copy));
-  }
-  return sockets;
-}
-
 }  // namespace
 
 Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t workers,
                                         const std::optional<net::Owner>& owner,
                                         std::uint16_t admin_port) {
-  admin_port_ = admin_port;
   planned_.clear();
   Plan plan;
   plan.changes.resize(workers);
@@ -57,7 +45,15 @@ Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t wo
       }
       const auto taking =
           config.upstream.original_destination ? net::Taking::others_too : net::Taking::ours;
-      const auto bind = [&](Entry& entry) { return bind_all(address, taking, owner, entry, plan); };
+      const auto bind = [&]() -> Result<Binding> {
+        auto own_ports = ports();
+        own_ports.push_back(admin_port);
+        return bind_address({.address = address,
+                             .taking = taking,
+                             .owner = owner,
+                             .sockets = workers,
+                             .own_ports = std::move(own_ports)});
+      };
       auto added = add(plan, service, {.wanted = identity_of(config, index)}, bind);
       if (!added) return fail(std::move(added.error()));
     }
@@ -74,7 +70,11 @@ Result<> Listeners::add_inherited(Plan& plan,
   const auto all = inherited_.named(address.inherited);
   for (std::size_t number = 0; number < all.size(); ++number) {
     const auto& socket = all[number]->socket;
-    const auto duplicate_all = [&](Entry&) { return duplicates(socket, plan.changes.size()); };
+    const auto duplicate_all = [&]() -> Result<Binding> {
+      auto sockets = duplicates(socket, plan.changes.size());
+      if (!sockets) return fail(std::move(sockets.error()));
+      return Binding{.sockets = std::move(*sockets), .name = net::local_name(socket)};
+    };
     auto added = add(plan, service,
                      {.wanted = to_string(address) + "#" + std::to_string(number),
                       .inherited = address.inherited},
@@ -86,8 +86,7 @@ Result<> Listeners::add_inherited(Plan& plan,
 
 /// Keeps the listener that there is, or opens it.
 Result<> Listeners::add(Plan& plan, const std::shared_ptr<const session::Service>& service,
-                        Entry entry,
-                        const std::function<Result<std::vector<net::Socket>>(Entry&)>& open) {
+                        Entry entry, const std::function<Result<Binding>()>& bind) {
   entry.service = service->config.name;
   entry.protocol = service->config.protocol;
   const auto kept = std::find_if(current_.begin(), current_.end(), [&entry](const Entry& each) {
@@ -99,62 +98,27 @@ Result<> Listeners::add(Plan& plan, const std::shared_ptr<const session::Service
     entry.port = kept->port;
     for (auto& change : plan.changes) change.kept.emplace_back(entry.id, service);
   } else {
-    auto sockets = open(entry);
-    if (!sockets) return fail(std::move(sockets.error()));
-    const net::Socket& first = sockets->front();
+    auto binding = bind();
+    if (!binding) return fail(std::move(binding.error()));
+    const net::Socket& first = binding->sockets.front();
     entry.id = next_id_++;
-    if (entry.address.empty()) entry.address = net::local_name(first);
+    entry.address = binding->name;
     entry.port = net::local_port(first);
+    entry.warning = binding->warning;
     entry.without_tproxy = service->config.upstream.original_destination &&
                            !config::is_local(net::listening_address(first)) &&
                            !net::is_transparent(first);
     entry.is_new = true;
     for (std::size_t i = 0; i < plan.changes.size(); ++i) {
       plan.changes[i].opened.push_back(
-          {entry.id, std::move((*sockets)[i]), service,
+          {entry.id, std::move(binding->sockets[i]), service,
            entry.inherited.empty() ? net::Holder::us : net::Holder::supervisor});
     }
+    if (binding->takeover) plan.takeovers.push_back(std::move(*binding->takeover));
     ++plan.opened;
   }
   planned_.push_back(std::move(entry));
   return {};
-}
-
-Result<std::vector<net::Socket>> Listeners::bind_all(const Address& wanted, net::Taking taking,
-                                                     const std::optional<net::Owner>& owner,
-                                                     Entry& entry, Plan& plan) {
-  const std::size_t workers = plan.changes.size();
-  if (wanted.is_unix()) {
-    auto takeover = net::Takeover::prepare(wanted, owner);
-    if (!takeover) return fail(std::move(takeover.error()));
-    if (*takeover) {
-      entry.is_shared = true;
-      entry.address = to_string(wanted);  // it is bound under another name
-      plan.takeovers.push_back(std::move(**takeover));
-      return duplicates(plan.takeovers.back().socket(), workers);
-    }
-    auto socket = net::bind_listener(wanted, taking, owner);
-    if (!socket) return fail(std::move(socket.error()));
-    return duplicates(*socket, workers);
-  }
-  entry.is_shared = wanted.port != 0 && !is_ours(wanted.port) && net::is_taken(wanted);
-  std::vector<net::Socket> sockets;
-  Address bound = wanted;
-  for (std::size_t i = 0; i < workers; ++i) {
-    auto socket = net::bind_listener(bound, taking, owner);
-    if (!socket) return fail(std::move(socket.error()));
-    bound.port = net::local_port(*socket);
-    sockets.push_back(std::move(*socket));
-  }
-  return sockets;
-}
-
-/// Another address of the same port may be: of all of this machine's, for one.
-bool Listeners::is_ours(std::uint16_t port) const {
-  const auto has_port = [port](const Entry& entry) { return entry.port == port; };
-  return (port != 0 && port == admin_port_) ||
-         std::any_of(current_.begin(), current_.end(), has_port) ||
-         std::any_of(planned_.begin(), planned_.end(), has_port);
 }
 
 void Listeners::commit() {
@@ -171,12 +135,9 @@ void Listeners::commit() {
     log_.info(
         "listening",
         {{"service", entry.service}, {"protocol", entry.protocol}, {"address", entry.address}});
-    if (std::exchange(entry.is_shared, false)) {
-      log_.warn(
-          entry.port == 0
-              ? "another process listened here, and gets no new connection any more: end it"
-              : "another process listens here too, and gets a part of the connections: end it",
-          {{"service", entry.service}, {"address", entry.address}});
+    if (!entry.warning.empty()) {
+      log_.warn(std::exchange(entry.warning, {}),
+                {{"service", entry.service}, {"address", entry.address}});
     }
     if (!std::exchange(entry.without_tproxy, false)) continue;
     log_.warn(entry.inherited.empty()
@@ -186,15 +147,18 @@ void Listeners::commit() {
   }
 }
 
-/// Old and new alike, while both may be open.
-void Listeners::report_guard() {
+std::vector<std::uint16_t> Listeners::ports() const {
   std::vector<std::uint16_t> ports;
   for (const auto* entries : {&current_, &planned_}) {
     for (const auto& entry : *entries) {
       if (entry.port != 0) ports.push_back(entry.port);
     }
   }
-  guard_.set_ports(std::move(ports));
+  return ports;
+}
+
+void Listeners::report_guard() {
+  guard_.set_ports(ports());
 }
 
 }  // namespace starttls

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/base/error.h"
@@ -15,8 +16,9 @@
 #include "lib/net/listener.h"
 #include "lib/net/takeover.h"
 #include "lib/session/upstream/loop_guard.h"
-#include "proxy/inherited.h"
+#include "proxy/binding.h"
 #include "proxy/state.h"
+#include "proxy/supervisor/inherited_sockets.h"
 #include "proxy/worker.h"
 
 namespace starttls {
@@ -43,8 +45,8 @@ class Listeners {
   [[nodiscard]] Result<Plan> plan(const Services& services, std::size_t workers,
                                   const std::optional<net::Owner>& owner = {},
                                   std::uint16_t admin_port = 0);
-  /// Whether a socket of ours has the port, or is going to.
-  [[nodiscard]] bool is_ours(std::uint16_t port) const;
+  /// Returns the ports of our sockets: old and new ones alike, while both may be open.
+  [[nodiscard]] std::vector<std::uint16_t> ports() const;
   /// The plan is carried out: remembers it, and logs where is listened.
   void commit();
 
@@ -59,20 +61,14 @@ class Listeners {
     std::uint16_t port = 0;
     bool is_new = false;
     bool without_tproxy = false;  ///< which its service could have used
-    /// Another process listened there when we came, and may be about to end.
-    bool is_shared = false;
+    std::string_view warning{};   ///< see Binding
   };
 
   [[nodiscard]] Result<> add_inherited(Plan& plan,
                                        const std::shared_ptr<const session::Service>& service,
                                        const Address& address);
   [[nodiscard]] Result<> add(Plan& plan, const std::shared_ptr<const session::Service>& service,
-                             Entry entry,
-                             const std::function<Result<std::vector<net::Socket>>(Entry&)>& open);
-  /// A socket a worker, sharing one port, or one path.
-  [[nodiscard]] Result<std::vector<net::Socket>> bind_all(const Address& wanted, net::Taking taking,
-                                                          const std::optional<net::Owner>& owner,
-                                                          Entry& entry, Plan& plan);
+                             Entry entry, const std::function<Result<Binding>()>& bind);
   void report_guard();
 
   log::Logger& log_;
@@ -80,7 +76,6 @@ class Listeners {
   const InheritedSockets& inherited_;
   std::vector<Entry> current_;
   std::vector<Entry> planned_;
-  std::uint16_t admin_port_ = 0;
   std::uint64_t next_id_ = 0;
 };
 

@@ -2,12 +2,10 @@
 
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -24,25 +22,20 @@
 #include "lib/tls/context.h"
 #include "proxy/certificates.h"
 #include "proxy/cli.h"
-#include "proxy/confinement.h"
-#include "proxy/convert.h"
-#include "proxy/inherited.h"
+#include "proxy/confinement/confine.h"
+#include "proxy/confinement/sandbox.h"
+#include "proxy/confinement/user.h"
+#include "proxy/convert/converter.h"
+#include "proxy/exit_status.h"
 #include "proxy/last_words.h"
 #include "proxy/output.h"
-#include "proxy/probe.h"
-#include "proxy/sandbox.h"
+#include "proxy/probe/probe.h"
 #include "proxy/server.h"
 #include "proxy/state.h"
-#include "proxy/user.h"
+#include "proxy/supervisor/inherited_sockets.h"
 
 namespace starttls {
 namespace {
-
-constexpr int kExitUnavailable = 69;  // EX_UNAVAILABLE: an address cannot be bound
-constexpr int kExitSystem = 71;       // EX_OSERR: what the system refuses otherwise
-
-constexpr std::string_view kSandboxNotWhole =
-    "the sandbox is not whole: this kernel lacks a part of it";
 
 void print_error(std::string_view text) {
   fmt::print(stderr, "starttls-proxy: {}\n", text);
@@ -62,43 +55,6 @@ config::StartedBy started_by() noexcept {
   return ::geteuid() == 0 ? config::StartedBy::root : config::StartedBy::user;
 }
 
-/// What the configuration and its reload read. Paths are absolute.
-std::vector<std::string> files_to_read(const CommandLine& command, const config::Config& config) {
-  auto files = watched_files(config);
-  // Of use today or not: a reload may turn verification on.
-  for (const auto& service : config.services) {
-    if (!service.upstream.ca_file.empty()) files.push_back(service.upstream.ca_file);
-  }
-  files.insert(files.end(), config.secret_files.begin(), config.secret_files.end());
-  if (!command.config_file.empty()) files.push_back(command.config_file);
-  for (auto& file : files) {
-    std::error_code ignored;
-    if (const auto path = std::filesystem::absolute(file, ignored); !path.empty()) {
-      file = path.string();
-    }
-  }
-  return files;
-}
-
-FilesInUse files_in_use(const CommandLine& command, const config::Config& config) {
-  FilesInUse files;
-  files.read = files_to_read(command, config);
-  // For a service that a reload brings.
-  if (const auto store = tls::system_trust_store(); !store.empty()) files.read.push_back(store);
-  std::error_code ignored;
-  const auto log = std::filesystem::status(config.log.file, ignored);
-  files.log = config.log.file;
-  files.log_is_device = std::filesystem::exists(log) && !std::filesystem::is_regular_file(log);
-  for (const auto& service : config.services) {
-    for (const auto& address : service.listen) {
-      if (address.is_unix()) files.sockets.push_back(address.path);
-    }
-  }
-  const auto& admin = config.admin.listen;
-  if (admin && admin->is_unix()) files.sockets.push_back(admin->path);
-  return files;
-}
-
 /// Prints what the configuration amounts to, our certificates included. The exit status.
 int check_certificates(const State& state) {
   const UnixTime now = UnixTime::of(std::chrono::system_clock::now());
@@ -110,51 +66,6 @@ int check_certificates(const State& state) {
   };
   return print_output(config::describe(state.config, started_by(), about),
                       problems.empty() ? 0 : kExitConfig);
-}
-
-std::optional<std::string> read_link(const std::string& path) {
-  std::error_code error;
-  auto target = std::filesystem::read_symlink(path, error);
-  if (error) return std::nullopt;
-  return target.string();
-}
-
-/// From the rights that it takes to start to those that it takes to serve.
-Result<> confine(const CommandLine& command, const config::Config& config,
-                 const std::optional<User>& user, log::Logger& log) {
-  const auto kept = capabilities_to_keep(config);
-  if (user) {
-    if (auto became = become(*user, kept); !became) return became;
-    log.info("became", {{"user", user->name}});
-  } else if (config.proxy.sandbox) {
-    if (auto limited = keep_capabilities(kept); !limited) return limited;
-  }
-  for (const auto& file : files_to_read(command, config)) {
-    if (::access(file.c_str(), R_OK) == 0) continue;
-    log.warn("a reload will fail: this user cannot read the file",
-             {{"user", user ? user->name : std::to_string(::geteuid())}, {"file", file}});
-  }
-  if (!config.proxy.sandbox) return forbid_core_files();
-  auto lacking = enter_sandbox(file_rules(files_in_use(command, config), read_link));
-  if (!lacking) return fail(std::move(lacking.error()));
-  if (!lacking->empty()) {
-    log.warn(kSandboxNotWhole, {{"lacking", fmt::format("{}", fmt::join(*lacking, ", "))}});
-  }
-  return {};
-}
-
-/// Confines a probe as a serving process without `proxy.user` is confined, before the server's
-/// first byte (S9). What it needs is loaded, so only the resolver's files are left to read. Errors:
-/// system.
-Result<> confine_probe(const config::Config& config) {
-  if (!config.proxy.sandbox) return forbid_core_files();
-  if (auto limited = keep_capabilities(capabilities_to_keep(config)); !limited) return limited;
-  auto lacking = enter_sandbox(file_rules({}, read_link));
-  if (!lacking) return fail(std::move(lacking.error()));
-  if (!lacking->empty()) {
-    print_error(fmt::format("{}: {}", kSandboxNotWhole, fmt::join(*lacking, ", ")));
-  }
-  return {};
 }
 
 /// Makes all loops of the process. Errors: system.
@@ -207,16 +118,22 @@ int run(const CommandLine& command) {
 
   if (command.action == CommandLine::Action::probe) {
     const auto loops = make_loops(1, config);
-    // The server may be anyone's: rights are given up before its first byte is read.
-    const auto confined = loops ? confine_probe(config) : Result<>(fail(loops.error()));
-    if (!confined) {
-      print_error(confined.error().reason);
+    if (!loops) {
+      print_error(loops.error().reason);
       return kExitSystem;
+    }
+    const auto lacking = confine_probe(config);
+    if (!lacking) {
+      print_error(lacking.error().reason);
+      return kExitSystem;
+    }
+    if (!lacking->empty()) {
+      print_error(fmt::format("{}: {}", kSandboxIncomplete, fmt::join(*lacking, ", ")));
     }
     for (const auto& mistake : config::likely_mistakes(config.services.front())) {
       print_error(mistake);
     }
-    const ProbeReport report = probe(*loops->front(), *state->services.front());
+    const ProbeReport report = probe(*loops->front(), state->services.front());
     return print_output(command.json ? to_json(report) : to_text(report), exit_status(report));
   }
 
@@ -252,7 +169,7 @@ int run(const CommandLine& command) {
   }
   int status = kExitUnavailable;
   const auto confining = [&] {
-    auto confined = confine(command, config, user, log);
+    auto confined = confine(command.config_file, config, user, log);
     if (!confined) status = kExitSystem;
     return confined;
   };

@@ -5,12 +5,12 @@
 #include <string>
 #include <system_error>
 
+#include "proxy/exit_status.h"
+
 namespace starttls {
 
-inline constexpr int kExitOutput = 74;  // EX_IOERR: what was to be printed is lost
-
-/// Prints what somebody has asked for, all there is. Returns the exit status: `status`, or, said on
-/// standard error, kExitOutput. A reader who has had enough (| head) has lost nothing.
+/// Prints the output of a command. Returns the exit status: `status`, or kExitOutput after a line
+/// on standard error. A reader that has closed the pipe (| head) is no failure.
 [[nodiscard]] inline int print_output(const std::string& text, int status) {
   errno = 0;
   const bool written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;

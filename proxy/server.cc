@@ -18,13 +18,15 @@
 #include "lib/net/resolver.h"
 #include "lib/net/signals.h"
 #include "lib/net/timer.h"
-#include "proxy/admin.h"
-#include "proxy/admin_pages.h"
+#include "proxy/admin/endpoint.h"
+#include "proxy/admin/pages.h"
 #include "proxy/certificate_watch.h"
+#include "proxy/config_files.h"
+#include "proxy/confinement/user.h"
 #include "proxy/file_watch.h"
 #include "proxy/listeners.h"
+#include "proxy/supervisor/heartbeat.h"
 #include "proxy/system_name.h"
-#include "proxy/user.h"
 #include "proxy/worker.h"
 
 namespace starttls {
@@ -43,9 +45,6 @@ constexpr std::chrono::milliseconds kLogInterval{1000};
 constexpr std::chrono::milliseconds kLogRetry{50};
 /// How long the last lines may wait for one.
 constexpr std::chrono::milliseconds kLastLines{500};
-/// How often the supervisor is told how many sessions there are.
-constexpr std::chrono::seconds kStatusInterval{5};
-
 /// Descriptors that a connection to the service's server may take while it is being made: attempts
 /// to reach the addresses of a name run beside each other, and the server of the address before may
 /// still be hearing our goodbye.
@@ -68,7 +67,6 @@ class Server {
         load_(load),
         confine_(confine),
         inherited_(inherited),
-        notifier_(notifier),
         log_(log),
         loops_(loops),
         control_(*loops.front()),
@@ -83,11 +81,16 @@ class Server {
         listeners_(log, shared_.loop_guard, inherited),
         watch_timer_(control_, [this] { check_watched_files(); }),
         log_timer_(control_, [this] { tend_log(); }),
-        status_timer_(control_, [this] { report_status(); }),
-        watchdog_timer_(control_, [this] { report_alive(); }),
+        heartbeat_(
+            control_, notifier,
+            [this] {
+              return Heartbeat::Load{.sessions = shared_.sessions.load(),
+                                     .services = state_.services.size()};
+            },
+            [this](Heartbeat::OnHealth on_health) { ask_health(std::move(on_health)); }),
         certificates_(control_, log_),
         pages_(control_, state_, workers_, log_),
-        admin_(control_, log_, [this](proto::AdminPage page, AdminServer::Reply reply) {
+        admin_(control_, log_, [this](AdminPage page, AdminEndpoint::Reply reply) {
           pages_.make(page, std::move(reply));
         }) {
     watch_.follow(watched_files(state_.config), loaded_at);
@@ -101,7 +104,7 @@ class Server {
   /// What the listeners of a state are to become, and the admin endpoint.
   struct ListenPlan {
     Listeners::Plan services;
-    AdminServer::Plan admin;
+    AdminEndpoint::Plan admin;
   };
   [[nodiscard]] Result<ListenPlan> plan_listening(const State& state,
                                                   const std::optional<net::Owner>& owner);
@@ -112,10 +115,7 @@ class Server {
   void reopen_log();
   void tend_log();
   void drain();
-  void begin_telling();
-  void report_status();
-  void report_alive();
-  [[nodiscard]] std::string status() const;
+  void ask_health(Heartbeat::OnHealth on_health);
   void check_watched_files();
   bool reload(std::vector<std::string>& problems);
   bool replace_state(std::vector<std::string>& problems);
@@ -130,7 +130,6 @@ class Server {
   const LoadState& load_;
   const Confine& confine_;
   const InheritedSockets& inherited_;
-  Notifier& notifier_;
   log::Logger& log_;
   const Loops& loops_;
   net::Loop& control_;
@@ -142,15 +141,13 @@ class Server {
   FileWatch watch_;
   net::Timer watch_timer_;
   net::Timer log_timer_;
-  net::Timer status_timer_;
-  net::Timer watchdog_timer_;
+  Heartbeat heartbeat_;
   CertificateWatch certificates_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::size_t running_ = 0;  // workers that have not drained
   AdminPages pages_;
-  AdminServer admin_;
+  AdminEndpoint admin_;
   bool draining_ = false;
-  bool reload_failed_ = false;
   /// Why the files on disk are not used; empty: they are. Told when they have stood still for a
   /// while, because certificate and key are two files and seldom written at once.
   std::vector<std::string> waiting_;
@@ -173,7 +170,7 @@ Result<int> Server::run() {
   log_.info("ready", {{"workers", std::uint64_t{workers_.size()}},
                       {"hostname", state_.services.front()->own_name->text()},
                       {"max_sessions", std::uint64_t{shared_.max_sessions.load()}}});
-  begin_telling();
+  heartbeat_.begin();
   look_for_system_name();
   control_.run();
   workers_.clear();  // joins
@@ -217,11 +214,8 @@ Result<> Server::start_workers() {
 
 Result<Server::ListenPlan> Server::plan_listening(const State& state,
                                                   const std::optional<net::Owner>& owner) {
-  auto admin = admin_.plan(state.config.admin.listen, owner);
+  auto admin = admin_.plan(state.config.admin.listen, owner, listeners_.ports());
   if (!admin) return fail(std::move(admin.error()));
-  if (admin->is_shared && !admin->takeover && listeners_.is_ours(admin->address->port)) {
-    admin->is_shared = false;
-  }
   const auto& old = state_.config.admin.listen;
   auto services =
       listeners_.plan(state.services, workers_.size(), owner, old ? old->port : std::uint16_t{0});
@@ -246,7 +240,8 @@ Result<> Server::may_take_over(const ListenPlan& plan) {
   for (const auto& takeover : plan.services.takeovers) {
     if (auto may = takeover.may_complete(); !may) return may;
   }
-  return plan.admin.takeover ? plan.admin.takeover->may_complete() : Result<>{};
+  const auto* admin = plan.admin.takeover();
+  return admin != nullptr ? admin->may_complete() : Result<>{};
 }
 
 /// The last step of a start and of a reload that can fail. Nobody finds the socket of a process
@@ -255,7 +250,8 @@ Result<> Server::take_over(ListenPlan& plan) {
   for (auto& takeover : plan.services.takeovers) {
     if (auto completed = takeover.complete(); !completed) return completed;
   }
-  return plan.admin.takeover ? plan.admin.takeover->complete() : Result<>{};
+  auto* admin = plan.admin.takeover();
+  return admin != nullptr ? admin->complete() : Result<>{};
 }
 
 void Server::on_signal(int number) {
@@ -295,42 +291,15 @@ void Server::drain() {
   admin_.on_draining();
   watch_timer_.stop();
   log_.info("draining", {{"sessions", std::uint64_t{shared_.sessions.load()}}});
-  notifier_.stopping(state_.config.proxy.drain_timeout, status());
+  heartbeat_.stopping(state_.config.proxy.drain_timeout);
   for (const auto& worker : workers_) worker->drain(state_.config.proxy.drain_timeout);
 }
 
-/// What the supervisor hears from now on: that we serve, how many, and that we are alive.
-void Server::begin_telling() {
-  if (!notifier_.is_heard()) return;
-  notifier_.ready(status());
-  status_timer_.start(kStatusInterval);
-  if (notifier_.watchdog()) report_alive();
-}
-
-/// Only if all loops turn.
-void Server::report_alive() {
-  // Twice as often as it has to be, as sd_watchdog_enabled(3) advises.
-  const auto half =
-      std::chrono::duration_cast<std::chrono::milliseconds>(*notifier_.watchdog() / 2);
-  watchdog_timer_.start(std::max(half, std::chrono::milliseconds{1}));
-  pages_.make(proto::AdminPage::healthz, [this](const proto::AdminResponse& health) {
-    if (health.status == proto::HttpStatus::ok) notifier_.alive();
+/// Healthy means that all loops turn.
+void Server::ask_health(Heartbeat::OnHealth on_health) {
+  pages_.make(AdminPage::healthz, [on_health = std::move(on_health)](const AdminResponse& health) {
+    on_health(health.status == HttpStatus::ok);
   });
-}
-
-void Server::report_status() {
-  status_timer_.start(kStatusInterval);
-  notifier_.status(status());
-}
-
-std::string Server::status() const {
-  const std::size_t sessions = shared_.sessions.load();
-  std::string text = std::to_string(sessions) + (sessions == 1 ? " session" : " sessions");
-  if (draining_) return "stopping: " + text + " may finish";
-  const std::size_t services = state_.services.size();
-  text += ", " + std::to_string(services) + (services == 1 ? " service" : " services");
-  if (reload_failed_) text += "; the last reload failed, see the log";
-  return text;
 }
 
 void Server::check_watched_files() {
@@ -344,10 +313,9 @@ void Server::check_watched_files() {
 }
 
 bool Server::reload(std::vector<std::string>& problems) {
-  notifier_.reloading();
+  heartbeat_.reloading();
   const bool replaced = replace_state(problems);
-  reload_failed_ = !replaced;
-  notifier_.ready(status());
+  heartbeat_.reloaded(replaced);
   return replaced;
 }
 

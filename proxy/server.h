@@ -10,9 +10,9 @@
 #include "lib/base/log.h"
 #include "lib/net/loop.h"
 #include "proxy/file_watch.h"
-#include "proxy/inherited.h"
-#include "proxy/notifier.h"
 #include "proxy/state.h"
+#include "proxy/supervisor/inherited_sockets.h"
+#include "proxy/supervisor/notifier.h"
 
 namespace starttls {
 

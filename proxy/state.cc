@@ -151,34 +151,4 @@ std::string log_file_problem(const State& state, const Error& error) {
   return problem.where + ": " + problem.text;
 }
 
-std::vector<std::string> watched_files(const config::Config& config) {
-  std::vector<std::string> files;
-  const auto add = [&files](const std::string& file) {
-    if (!file.empty() && std::find(files.begin(), files.end(), file) == files.end()) {
-      files.push_back(file);
-    }
-  };
-  for (const auto& service : config.services) {
-    const auto& down = service.downstream;
-    const auto& up = service.upstream;
-    for (const auto& [chain, key] : down.certificates) {
-      add(chain);
-      add(key);
-    }
-    add(down.client_ca);
-    add(down.ticket_keys);
-    add(up.certificate.chain);
-    add(up.certificate.key);
-    const auto verified = [](const config::Upstream& upstream) {
-      return upstream.tls != TlsMode::none && upstream.verify == Verification::full;
-    };
-    const auto& rows = service.destinations;
-    if (verified(up) || std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
-          return verified(config::upstream_at(up, row));
-        }))
-      add(up.ca_file.empty() ? tls::system_trust_store() : up.ca_file);
-  }
-  return files;
-}
-
 }  // namespace starttls

@@ -13,7 +13,7 @@
 #include "lib/metrics/metrics.h"
 #include "lib/session/service.h"
 #include "proxy/cli.h"
-#include "proxy/user.h"
+#include "proxy/confinement/user.h"
 
 namespace starttls {
 
@@ -39,9 +39,5 @@ struct State {
 
 /// What Logger::open says of `log.file`, as a problem of the configuration.
 [[nodiscard]] std::string log_file_problem(const State& state, const Error& error);
-
-/// Certificates, keys, CA and ticket files: what is replaced on disk without anybody's telling us.
-/// Not the configuration itself, which is read when it is meant to be (HUP).
-[[nodiscard]] std::vector<std::string> watched_files(const config::Config& config);
 
 }  // namespace starttls

@@ -9,7 +9,7 @@
 #include <pthread.h>
 
 #include "lib/net/signals.h"
-#include "proxy/sandbox.h"
+#include "proxy/confinement/sandbox.h"
 
 namespace starttls {
 namespace {

@@ -177,6 +177,11 @@ UpstreamDialogue::UpstreamDialogue(std::string_view protocol, proto::RoleSetting
         return std::make_unique<UpstreamPlayer>(table.upstream(settings));
       }) {}
 
+UpstreamDialogue::UpstreamDialogue(MakeRole make_role)
+    : Dialogue([make_role = std::move(make_role)] {
+        return std::make_unique<UpstreamPlayer>(make_role());
+      }) {}
+
 UpstreamDialogue& UpstreamDialogue::peer(std::string_view bytes) {
   play({.kind = Event::Kind::bytes, .side = Peer::server, .bytes = std::string(bytes)});
   return *this;

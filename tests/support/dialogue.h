@@ -66,7 +66,11 @@ class Dialogue {
 /// A dialogue with the server's role played by the test.
 class UpstreamDialogue : public Dialogue {
  public:
+  using MakeRole = std::function<std::unique_ptr<proto::UpstreamRole>()>;
+
   UpstreamDialogue(std::string_view protocol, proto::RoleSettings settings);
+  /// With a role that no row of the table makes. It is made anew for each repetition.
+  explicit UpstreamDialogue(MakeRole make_role);
 
   /// The server says `bytes`, in one segment.
   UpstreamDialogue& peer(std::string_view bytes);

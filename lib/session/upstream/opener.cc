@@ -24,12 +24,13 @@ proto::RoleSettings role_settings(const Target& target, TlsMode upstream) {
 }
 
 UpstreamOpener::UpstreamOpener(WorkerContext context, Target& target, milliseconds give_up_at,
-                               OpenerEvents& events)
+                               OpenerEvents& events, const Observation* observation)
     : loop_(context.loop),
       metrics_(context.metrics),
       target_(target),
       give_up_at_(give_up_at),
       events_(events),
+      observation_(observation),
       resolver_(context.resolver),
       opening_(policy()),
       deadline_(loop_, [this] { on_deadline(); }) {}
@@ -41,12 +42,15 @@ Opening::Policy UpstreamOpener::policy() {
           .addresses = target_.addresses().size(),
           .has_hello = protocol.capabilities.says_hostname,
           .goodbye = protocol.capabilities.goodbye,
-          .make_role =
-              [this](TlsMode mode) {
-                return target_.service().protocol->upstream(role_settings(target_, mode));
-              },
+          .always_conducts = observation_ != nullptr,
+          .make_role = [this](TlsMode mode) { return make_role(mode); },
           .has_time = [this] { return time_left() > milliseconds{0}; },
           .has_hung_up = [this] { return leg_->stream().is_over(); }};
+}
+
+std::unique_ptr<proto::UpstreamRole> UpstreamOpener::make_role(TlsMode mode) const {
+  auto role = target_.service().protocol->upstream(role_settings(target_, mode));
+  return observation_ == nullptr ? std::move(role) : observation_->wrap_role(std::move(role));
 }
 
 void UpstreamOpener::keep_until_it_ends(std::unique_ptr<Leg> leg) {
@@ -134,7 +138,7 @@ void UpstreamOpener::on_connected(Result<net::Stream::Ptr> stream) {
   }
   leg_ = std::make_unique<Leg>(std::move(*stream), static_cast<LegEvents&>(*this));
   connector_.reset();
-  leg_->write(preface_);
+  leg_->write(observation_ == nullptr ? preface_ : observation_->preface(leg_->stream()));
   perform(opening_.on_connected());
   const bool goes_on = !over_ && leg_ != nullptr;
   if (goes_on && opening_.stage() != OpeningStage::connecting) leg_->start();
@@ -147,6 +151,7 @@ void UpstreamOpener::start_tls() {
     attempt_failed(engine.error());
     return;
   }
+  if (observation_ != nullptr) (*engine)->keep_peer_chain();
   const auto lane = target_.service().lane(Side::upstream);
   handshake_at_ = net::Loop::precise_now();
   if (target_.upstream().tls == TlsMode::implicit) {

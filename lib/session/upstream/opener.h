@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -50,6 +51,15 @@ class OpenerEvents {
   ~OpenerEvents() = default;
 };
 
+/// For a probe, which looks at a server instead of serving a client.
+struct Observation {
+  /// Wraps each role that the opener makes.
+  std::function<std::unique_ptr<proto::UpstreamRole>(std::unique_ptr<proto::UpstreamRole>)>
+      wrap_role;
+  /// Returns the bytes that a connection begins with, before TLS.
+  std::function<std::string(net::Stream&)> preface;
+};
+
 /// The worker that does it, and counts it.
 struct WorkerContext {
   net::Loop& loop;
@@ -63,9 +73,11 @@ class UpstreamOpener final : LegEvents {
   /// How long a server may take to say unasked what its protocol wants after TLS (ManageSieve).
   static constexpr std::chrono::milliseconds kPushWait{2000};
 
-  /// `give_up_at`: on the loop's clock, for all addresses together. `target` outlives us.
+  /// `give_up_at`: on the loop's clock, for all addresses together. `target` outlives us. With an
+  /// `observation`, which outlives us too, a role is conducted in every mode, and the leg knows the
+  /// server's certificates.
   UpstreamOpener(WorkerContext context, Target& target, std::chrono::milliseconds give_up_at,
-                 OpenerEvents& events);
+                 OpenerEvents& events, const Observation* observation = nullptr);
   UpstreamOpener(const UpstreamOpener&) = delete;
   UpstreamOpener& operator=(const UpstreamOpener&) = delete;
 
@@ -105,6 +117,7 @@ class UpstreamOpener final : LegEvents {
   void on_deadline();
   [[nodiscard]] std::chrono::milliseconds time_left() const;
   [[nodiscard]] Opening::Policy policy();
+  [[nodiscard]] std::unique_ptr<proto::UpstreamRole> make_role(TlsMode mode) const;
 
   void connect();
   void on_connected(Result<net::Stream::Ptr> stream);
@@ -124,6 +137,7 @@ class UpstreamOpener final : LegEvents {
   Target& target_;
   std::chrono::milliseconds give_up_at_;
   OpenerEvents& events_;
+  const Observation* observation_;  // null: of a session
   net::Resolver& resolver_;
   Opening opening_;
   net::Timer deadline_;

@@ -7,7 +7,9 @@
 namespace starttls::session {
 
 Opening::Step Opening::on_connected() {
-  if (relays_from_first_byte(policy_.downstream, policy_.upstream)) return {Do::opened};
+  if (!policy_.always_conducts && relays_from_first_byte(policy_.downstream, policy_.upstream)) {
+    return {Do::opened};
+  }
   if (policy_.upstream != TlsMode::implicit) return start_role();
   stage_ = OpeningStage::handshake;
   return {Do::start_tls};

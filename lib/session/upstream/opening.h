@@ -33,6 +33,8 @@ class Opening {
     /// The protocol has a hello, and servers that accept one only.
     bool has_hello = false;
     std::string_view goodbye;  ///< of the protocol, without CRLF
+    /// A role is conducted even if the leg could be relayed from its first byte.
+    bool always_conducts = false;
     /// Makes the protocol's role for a leg of that mode.
     std::function<std::unique_ptr<proto::UpstreamRole>(TlsMode upstream)> make_role;
     /// False: the time for all addresses together is over.

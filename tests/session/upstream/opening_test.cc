@@ -19,7 +19,7 @@ struct PlayedOpening {
   PlayedOpening(std::string_view name, TlsMode upstream, std::size_t addresses = 1)
       : protocol(*proto::find_protocol(name)), opening(policy(upstream, addresses)) {}
 
-  Opening::Policy policy(TlsMode upstream, std::size_t addresses) {
+  Opening::Policy policy(TlsMode upstream, std::size_t addresses) const {
     return {.downstream = TlsMode::none,
             .upstream = upstream,
             .addresses = addresses,
@@ -61,6 +61,16 @@ TEST_CASE("opening: nothing to conduct", "[session][opening]") {
   PlayedOpening it("smtp", TlsMode::none);
   CHECK(it.connect() == Do::opened);
   CHECK(it.opening.greeting().empty());
+}
+
+TEST_CASE("opening: a role is conducted on every leg if the policy says so", "[session][opening]") {
+  const PlayedOpening relayed("smtp", TlsMode::none);
+  auto policy = relayed.policy(TlsMode::none, 1);
+  policy.always_conducts = true;
+  Opening opening(policy);
+  CHECK(opening.on_connected().what == Do::wait);
+  CHECK(opening.on_input("220 hello\r\n").what == Do::opened);
+  CHECK(opening.greeting() == "220 hello\r\n");
 }
 
 TEST_CASE("opening: implicit TLS comes before the greeting", "[session][opening]") {

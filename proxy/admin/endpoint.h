@@ -1,0 +1,107 @@
+#pragma once
+
+// The admin endpoint: a small HTTP server on the control loop.
+//
+// Theory of operation.
+//
+// Each connection is one request (AdminRequest), one answer, close. What the answer says is
+// somebody else's: it may come at once or, where workers have to be asked, later. Nothing here
+// keeps mail from passing: it is another thread's loop, connections are few, each has a deadline
+// for its request and one for taking the answer, and when all places are taken the oldest
+// connection makes room, so that whoever opens many and says nothing keeps nobody out.
+//
+// After the answer comes FIN, and then a while for the peer's: closing with octets unread would
+// send RST, and the answer would be lost on its way.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/base/address.h"
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "lib/net/listener.h"
+#include "lib/net/loop.h"
+#include "lib/net/timer.h"
+#include "proxy/admin/http.h"
+#include "proxy/binding.h"
+
+namespace starttls {
+
+/// Lives on the control loop's thread.
+class AdminEndpoint {
+ public:
+  static constexpr std::size_t kMaxConnections = 32;
+  /// From accept until the request is whole.
+  static constexpr std::chrono::seconds kRequestTime{5};
+  /// For the peer to take the answer, and to close.
+  static constexpr std::chrono::seconds kAnswerTime{5};
+
+  using Reply = std::function<void(AdminResponse)>;
+  /// Makes a page: calls `reply` once, from inside this call or later; also when nobody waits for
+  /// it any more.
+  using MakePage = std::function<void(AdminPage page, Reply reply)>;
+
+  AdminEndpoint(net::Loop& loop, log::Logger& log, MakePage make_page);
+  AdminEndpoint(const AdminEndpoint&) = delete;
+  AdminEndpoint& operator=(const AdminEndpoint&) = delete;
+  ~AdminEndpoint();
+
+  /// Plans to listen at `address` (nothing: nowhere). Binds it if it is new, for `owner`, and
+  /// changes nothing else. `own_ports` are those of the services. Errors: system, with the address.
+  struct Plan {
+    std::optional<Address> address;
+    std::optional<Binding> binding;           ///< nothing: the present listener stays
+    std::unique_ptr<net::Listener> listener;  ///< from `listen` on
+
+    [[nodiscard]] net::Takeover* takeover() noexcept {
+      return binding && binding->takeover ? &*binding->takeover : nullptr;
+    }
+    [[nodiscard]] const net::Takeover* takeover() const noexcept {
+      return binding && binding->takeover ? &*binding->takeover : nullptr;
+    }
+  };
+  [[nodiscard]] Result<Plan> plan(const std::optional<Address>& address,
+                                  const std::optional<net::Owner>& owner,
+                                  std::vector<std::uint16_t> own_ports) const;
+  /// Listens on the socket that the plan has bound, beside the present one. After this nothing of
+  /// the plan can fail, except its takeover. Errors: system.
+  [[nodiscard]] Result<> listen(Plan& plan);
+  /// Carries out a plan that listens; connections stay.
+  void commit(Plan plan);
+  /// We are about to end: as soon as another process shares the port, it has it alone. Half of the
+  /// questions would be answered by one, half by the other, with counters and a readiness of its
+  /// own.
+  void on_draining();
+
+ private:
+  class Connection;
+
+  /// How often we look for another process while we drain.
+  static constexpr std::chrono::seconds kLook{1};
+
+  [[nodiscard]] AdminHosts hosts() const noexcept;
+  void on_connection(net::Stream::Ptr stream);
+  void give_way();
+  void on_request(Connection& connection);
+  void answer(std::uint64_t id, const AdminResponse& response);
+  void drop(std::uint64_t id);
+
+  net::Loop& loop_;
+  log::Logger& log_;
+  MakePage make_page_;
+  std::optional<Address> address_;  // as configured
+  std::unique_ptr<net::Listener> listener_;
+  net::Timer look_;
+  net::Timer last_call_;
+  std::map<std::uint64_t, std::unique_ptr<Connection>> connections_;  // the oldest first
+  std::uint64_t next_id_ = 0;
+};
+
+}  // namespace starttls

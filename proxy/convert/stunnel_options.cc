@@ -1,0 +1,131 @@
+#include "proxy/convert/stunnel_options.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "lib/base/ascii.h"
+
+namespace starttls::stunnel {
+namespace {
+
+constexpr std::string_view kCiphers =
+    "the suites are ours: ECDHE with AEAD (AES-CBC too where min_tls is below 1.2)";
+constexpr std::string_view kRevocation = "revocation is not checked";
+constexpr std::string_view kTickets =
+    "has another format: downstream.ticket_keys names a file of base64 lines (openssl rand -base64 "
+    "48)";
+constexpr std::string_view kEngine = "keys come from PEM files only";
+constexpr std::string_view kSmtpLogin = "the proxy does not log in: the client does, as it is";
+constexpr std::string_view kUser =
+    "who the process runs as is its starter's to say: see conf/systemd";
+constexpr std::string_view kExec = "a server is reached by its address only";
+
+constexpr Known kKnown[] = {
+    {"accept"},
+    {"CAfile"},
+    {"CApath"},
+    {"cert"},
+    {"checkEmail"},
+    {"checkHost"},
+    {"checkIP"},
+    {"client"},
+    {"connect"},
+    {"debug"},
+    {"exec"},
+    {"failover"},
+    {"key"},
+    {"options"},
+    {"output"},
+    {"protocol"},
+    {"protocolHost"},
+    {"PSKsecrets"},
+    {"renegotiation"},
+    {"requireCert"},
+    {"sessionResume"},
+    {"sni"},
+    {"socket"},
+    {"sslVersion"},
+    {"sslVersionMax"},
+    {"sslVersionMin"},
+    {"TIMEOUTconnect"},
+    {"TIMEOUTidle"},
+    {"verify"},
+    {"verifyChain"},
+    {"verifyPeer"},
+
+    {"compression", Fate::held},
+    {"delay", Fate::held},  // names are looked up at each connection
+    {"foreground", Fate::held},
+    {"iconActive", Fate::held},
+    {"iconError", Fate::held},
+    {"iconIdle", Fate::held},
+    {"log", Fate::held},
+    {"logId", Fate::held},
+    {"pid", Fate::held},
+    {"reset", Fate::held},
+    {"RNDbytes", Fate::held},
+    {"RNDfile", Fate::held},
+    {"RNDoverwrite", Fate::held},
+    {"service", Fate::held},
+    {"sessionCacheSize", Fate::held},
+    {"sessionCacheTimeout", Fate::held},
+    {"stack", Fate::held},
+    {"taskbar", Fate::held},
+    {"TIMEOUTclose", Fate::held},  // two seconds
+
+    {"CAengine", Fate::lost, kEngine},
+    {"chroot", Fate::lost, "see conf/systemd for a sandbox; paths are the system's"},
+    {"ciphers", Fate::lost, kCiphers},
+    {"ciphersuites", Fate::lost, kCiphers},
+    {"config", Fate::lost, "has no counterpart"},
+    {"CRLfile", Fate::lost, kRevocation},
+    {"CRLpath", Fate::lost, kRevocation},
+    {"curves", Fate::lost, "the groups are ours: X25519, P-256, P-384"},
+    {"EGD", Fate::lost, "randomness is the kernel's"},
+    {"engine", Fate::lost, kEngine},
+    {"engineCtrl", Fate::lost, kEngine},
+    {"engineDefault", Fate::lost, kEngine},
+    {"engineId", Fate::lost, kEngine},
+    {"engineNum", Fate::lost, kEngine},
+    {"execArgs", Fate::lost, kExec},
+    {"fips", Fate::lost, "BoringSSL as Debian has it is no certified module"},
+    {"ident", Fate::lost, "clients are not asked for their user's name"},
+    {"include", Fate::lost, "is not followed: convert each of its files too"},
+    {"libwrap", Fate::lost,
+     "hosts.allow and hosts.deny are not read: say who may connect with downstream.allow"},
+    {"local", Fate::lost, "the address to connect from is the system's choice"},
+    {"OCSP", Fate::lost, kRevocation},
+    {"OCSPaia", Fate::lost, kRevocation},
+    {"OCSPflag", Fate::lost, kRevocation},
+    {"OCSPnonce", Fate::lost, kRevocation},
+    {"protocolAuthentication", Fate::lost, kSmtpLogin},
+    {"protocolDomain", Fate::lost, "has no counterpart"},
+    {"protocolHeader", Fate::lost, "has no counterpart"},
+    {"protocolPassword", Fate::lost, kSmtpLogin},
+    {"protocolUsername", Fate::lost, kSmtpLogin},
+    {"PSKidentity", Fate::lost, "pre-shared keys are not supported"},
+    {"pty", Fate::lost, kExec},
+    {"redirect", Fate::lost, "a client without a good certificate is refused"},
+    {"retry", Fate::lost, kExec},
+    {"securityLevel", Fate::lost, "fixed: no RSA key below 2048 bits, no SHA-1"},
+    {"sessiond", Fate::lost,
+     "replicas share downstream.ticket_keys instead, a file of base64 lines"},
+    {"setgid", Fate::lost, kUser},
+    {"setuid", Fate::lost, kUser},
+    {"syslog", Fate::lost, "the log goes to standard error (journald takes it) or to log.file"},
+    {"ticketKeySecret", Fate::lost, kTickets},
+    {"ticketMacSecret", Fate::lost, kTickets},
+    {"TIMEOUTbusy", Fate::lost, "see timeouts.handshake, timeouts.prelude and timeouts.command"},
+    {"transparent", Fate::lost, "the server sees the proxy's address"},
+};
+
+}  // namespace
+
+const Known* find_known(std::string_view name) {
+  const auto* const found =
+      std::find_if(std::begin(kKnown), std::end(kKnown),
+                   [name](const Known& known) { return ascii::iequals(known.name, name); });
+  return found == std::end(kKnown) ? nullptr : found;
+}
+
+}  // namespace starttls::stunnel

@@ -1,0 +1,26 @@
+#pragma once
+
+// The options of stunnel 5, and what becomes of each: one row an option.
+
+#include <cstdint>
+#include <string_view>
+
+namespace starttls::stunnel {
+
+/// What becomes of an option of stunnel.
+enum class Fate : std::uint8_t {
+  read,  ///< by converter.cc
+  held,  ///< what it asks for holds without it, or it has nothing to do here
+  lost,  ///< a note says what is lost
+};
+
+struct Known {
+  std::string_view name;
+  Fate fate = Fate::read;
+  std::string_view text = {};
+};
+
+/// nullptr where stunnel has none of that name, in any case.
+[[nodiscard]] const Known* find_known(std::string_view name);
+
+}  // namespace starttls::stunnel

@@ -1,0 +1,228 @@
+#include "proxy/probe/probe.h"
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "lib/base/ascii.h"
+#include "lib/net/address.h"
+#include "lib/net/original_destination.h"
+#include "lib/net/resolver.h"
+#include "lib/net/signals.h"
+#include "lib/net/timer.h"
+#include "lib/proto/proxy_header.h"
+#include "lib/session/close_policy.h"
+#include "lib/session/leg.h"
+#include "lib/session/policy.h"
+#include "lib/session/upstream/opener.h"
+#include "proxy/probe/recording_role.h"
+
+namespace starttls {
+namespace {
+
+/// One opening, the question for the capabilities, and the goodbye.
+class Probe final : session::OpenerEvents, session::LegEvents {
+ public:
+  Probe(net::Loop& loop, std::shared_ptr<const session::Service> service)
+      : service_(*service),
+        query_(service_.protocol->capabilities),
+        loop_(loop),
+        target_(std::move(service)),
+        deadline_(loop_, [this] { on_deadline(); }) {}
+
+  ProbeReport run();
+
+ private:
+  enum class Stage : std::uint8_t {
+    opening,  ///< the opener conducts what a session needs
+    query,    ///< the server answers our question
+    goodbye,  ///< the report is complete
+  };
+
+  // OpenerEvents
+  void on_opening(session::OpeningStage stage) override { opening_stage_ = stage; }
+  void on_attempt_failed(const Error&) override {}
+  void on_opened() override;
+  void on_not_opened(const Error& error) override;
+
+  // LegEvents, once the opener is done.
+  void on_leg_input(session::Leg& leg) override;
+  void on_leg_data(session::Leg&, std::span<const std::byte>) override {}
+  void on_leg_secured(session::Leg&) override {}
+  void on_leg_end(session::Leg&, session::LegEnd, std::string_view how) override {
+    fail(Error{Errc::closed, "the server closed the connection", std::string(how)});
+  }
+  void on_leg_drained(session::Leg&) override {}
+  /// Nothing: the server's last words are still to be read. With TLS 1.3 they are the alert of a
+  /// server that wants a certificate of ours (RFC 8446 §4.4.2.4).
+  void on_leg_write_failed(session::Leg&, Error) override {}
+  void on_leg_failed(session::Leg&, Error error) override { fail(std::move(error)); }
+  void on_leg_finished(session::Leg&) override { loop_.stop(); }
+
+  [[nodiscard]] std::string proxy_header(net::Stream& stream) const;
+  [[nodiscard]] std::string take_connection();
+  void on_deadline();
+  [[nodiscard]] std::string state() const;
+  void accept();
+  void fail(Error error);
+
+  [[nodiscard]] const Address& address() const { return service_.config.upstream.address.front(); }
+  [[nodiscard]] TlsMode mode() const { return service_.config.upstream.tls; }
+
+  const session::Service& service_;
+  const proto::CapabilityQuery& query_;
+  ProbeReport report_;
+  Heard heard_;
+  net::Loop& loop_;
+  net::Resolver resolver_{loop_};
+  session::Target target_;
+  net::Timer deadline_;
+  session::Observation observation_;
+  std::unique_ptr<session::UpstreamOpener> opener_;
+  std::unique_ptr<session::Leg> leg_;
+  session::OpeningStage opening_stage_ = session::OpeningStage::connecting;
+  Stage stage_ = Stage::opening;
+};
+
+ProbeReport Probe::run() {
+  net::ignore_signals_of_writes();
+  const auto& upstream = service_.config.upstream;
+  report_.protocol = service_.config.protocol;
+  report_.address = to_string(address());
+  report_.tls = name(mode());
+  report_.verify = !session::uses_tls(mode())              ? "none"
+                   : upstream.verify == Verification::full ? "full"
+                   : upstream.pins.empty()                 ? "none"
+                                                           : "pin";
+  report_.server_name = config::peer_name(upstream, address());
+  observation_.wrap_role = [this](std::unique_ptr<proto::UpstreamRole> role) {
+    return std::make_unique<RecordingRole>(std::move(role), query_, service_.own_name->text(),
+                                           heard_);
+  };
+  observation_.preface = [this](net::Stream& stream) { return proxy_header(stream); };
+  opener_ = std::make_unique<session::UpstreamOpener>(
+      session::WorkerContext{loop_, resolver_, service_.metrics->of_worker(0)}, target_,
+      loop_.now() + service_.config.timeouts.prelude, static_cast<OpenerEvents&>(*this),
+      &observation_);
+  opener_->start();
+  loop_.run();
+  leg_.reset();
+  opener_.reset();
+  return std::move(report_);
+}
+
+/// There is no client, only us. Version 2 has words for that.
+std::string Probe::proxy_header(net::Stream& stream) const {
+  switch (service_.config.upstream.send_proxy) {
+    case config::SendProxy::no:
+      return {};
+    case config::SendProxy::v1:
+      return proto::write_proxy_v1({.client = net::ip_endpoint(net::local_address(stream)),
+                                    .destination = net::ip_endpoint(stream.peer())});
+    case config::SendProxy::v2:
+      return proto::write_proxy_v2({});
+  }
+  return {};
+}
+
+/// Takes what the opener has made, and reports all that was seen until now. Returns the greeting
+/// for a client.
+std::string Probe::take_connection() {
+  auto opened = opener_->take(*this);
+  leg_ = std::move(opened.leg);
+  report_.peer = opened.server;
+  report_.fallback = ascii::escape(opened.fallback_reason);
+  report_.greeting = lines_of(heard_.greeting);
+  report_.clear_capabilities = lines_of(heard_.capabilities);
+  if (query_.command.empty() && !report_.greeting.empty()) {
+    // The greeting is the list, and its last line welcomes us.
+    if (session::uses_tls(mode()) && mode() != TlsMode::implicit) {
+      report_.clear_capabilities = report_.greeting;
+    }
+    report_.greeting = {report_.greeting.back()};
+  }
+  if (leg_ != nullptr) {
+    report_.chain = leg_->peer_chain();
+    if (leg_->secured()) report_.facts = leg_->facts();
+  }
+  return opened.greeting;
+}
+
+void Probe::on_opened() {
+  const std::string greeting = take_connection();
+  if (query_.command.empty()) {
+    report_.capabilities = lines_of(greeting);
+    accept();
+    return;
+  }
+  stage_ = Stage::query;
+  // The server has done all that a session waits for, so the time begins anew.
+  deadline_.start(service_.config.timeouts.prelude);
+  leg_->write(question(query_, service_.own_name->text()));
+}
+
+void Probe::on_not_opened(const Error& error) {
+  static_cast<void>(take_connection());
+  fail(error);
+}
+
+void Probe::on_leg_input(session::Leg&) {
+  if (stage_ != Stage::query) return;
+  const auto input = leg_->input();
+  const auto whole = is_whole_answer(query_, input);
+  if (!whole) {
+    fail(whole.error());
+  } else if (*whole) {
+    report_.capabilities = lines_of(input);
+    leg_->consume(input.size());
+    accept();
+  }
+}
+
+void Probe::on_deadline() {
+  if (stage_ == Stage::query) {
+    fail(Error{Errc::timeout, "the server did not answer in time"});
+  } else {
+    loop_.stop();
+  }
+}
+
+std::string Probe::state() const {
+  if (stage_ != Stage::opening) return "capabilities";
+  switch (opening_stage_) {
+    case session::OpeningStage::connecting:
+      return "connecting";
+    case session::OpeningStage::handshake:
+      return "TLS handshake";
+    case session::OpeningStage::prelude:
+      return std::string(opener_->state());
+  }
+  return {};
+}
+
+/// Says goodbye: a server that is left without it may log that.
+void Probe::accept() {
+  leg_->write(std::string(query_.goodbye) + "\r\n");
+  stage_ = Stage::goodbye;
+  deadline_.start(session::ClosePolicy::kLinger);
+  leg_->finish();
+}
+
+void Probe::fail(Error error) {
+  if (stage_ == Stage::goodbye) return;
+  report_.state = state();
+  report_.error = std::move(error);
+  stage_ = Stage::goodbye;
+  deadline_.stop();
+  if (leg_ != nullptr) leg_->finish();
+  loop_.stop();
+}
+
+}  // namespace
+
+ProbeReport probe(net::Loop& loop, std::shared_ptr<const session::Service> service) {
+  return Probe(loop, std::move(service)).run();
+}
+
+}  // namespace starttls

@@ -1,0 +1,42 @@
+#include "proxy/binding.h"
+
+#include "tests/support/catch.h"
+
+using namespace starttls;
+
+namespace {
+
+Address port(std::uint16_t number) {
+  Address address;
+  address.host = "127.0.0.1";
+  address.port = number;
+  return address;
+}
+
+}  // namespace
+
+TEST_CASE("binding: a listener at a port that is not ours is another process's", "[proxy]") {
+  CHECK(would_be_anothers(port(25), {}));
+  CHECK(would_be_anothers(port(25), std::vector<std::uint16_t>{143, 587}));
+}
+
+TEST_CASE("binding: a listener at one of our ports is our own", "[proxy]") {
+  const std::vector<std::uint16_t> own{143, 25};
+  CHECK_FALSE(would_be_anothers(port(25), own));
+  // Whatever the address: the wildcard address of a port takes all of them.
+  Address all = port(143);
+  all.host = "::";
+  CHECK_FALSE(would_be_anothers(all, own));
+}
+
+TEST_CASE("binding: a port that the system chooses is free", "[proxy]") {
+  CHECK_FALSE(would_be_anothers(port(0), {}));
+  CHECK_FALSE(would_be_anothers(port(0), std::vector<std::uint16_t>{0}));
+}
+
+TEST_CASE("binding: the warning says if the other process still gets connections", "[proxy]") {
+  Address path;
+  path.path = "/run/proxy.sock";
+  CHECK(sharing_warning(port(25)).find("gets a part of the connections") != std::string::npos);
+  CHECK(sharing_warning(path).find("gets no new connection any more") != std::string::npos);
+}
