@@ -1,7 +1,6 @@
 #pragma once
 
-// Which addresses are listened on, for which service, on every worker; and how that changes with a
-// reload.
+// The addresses that the workers listen on, each for a service, and how they change with a reload.
 
 #include <cstdint>
 #include <functional>
@@ -26,28 +25,28 @@ namespace starttls {
 /// Lives on the control loop's thread.
 class Listeners {
  public:
-  /// `guard` is told which ports are ours.
+  /// `guard` gets the ports of our sockets.
   Listeners(log::Logger& log, session::LoopGuard& guard, const InheritedSockets& inherited) noexcept
       : log_(log), guard_(guard), inherited_(inherited) {}
 
-  /// What is to be done to the workers so that `services` are listened for.
+  /// The changes to the workers that make them listen for `services`.
   struct Plan {
-    std::vector<Worker::ListenerChange> changes;  ///< one a worker
+    std::vector<Worker::ListenerChange> changes;  ///< one per worker
     /// Paths that lead to another process, until `complete`, which comes last: an abandoned plan
     /// leaves them to that process.
     std::vector<net::Takeover> takeovers;
     std::size_t opened = 0;
     std::size_t closed = 0;
   };
-  /// Binds what is new, on every worker, or nothing at all. What is kept keeps its sockets. They
-  /// are `owner`'s, where he is given. `admin_port` is one that this process has beside these (0:
-  /// none). Errors: system, with the address.
+  /// Binds new addresses, on every worker, or none at all. Addresses that stay keep their sockets.
+  /// New ones belong to `owner`, if it is given. `admin_port` is the admin endpoint's (0: none).
+  /// Errors: system, with the address.
   [[nodiscard]] Result<Plan> plan(const Services& services, std::size_t workers,
                                   const std::optional<net::Owner>& owner = {},
                                   std::uint16_t admin_port = 0);
   /// Returns the ports of our sockets: old and new ones alike, while both may be open.
   [[nodiscard]] std::vector<std::uint16_t> ports() const;
-  /// The plan is carried out: remembers it, and logs where is listened.
+  /// Call it after the plan is carried out: remembers it, and logs the new listeners.
   void commit();
 
  private:

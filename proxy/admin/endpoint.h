@@ -4,13 +4,13 @@
 //
 // Theory of operation.
 //
-// Each connection is one request (AdminRequest), one answer, close. What the answer says is
-// somebody else's: it may come at once or, where workers have to be asked, later. Nothing here
-// keeps mail from passing: it is another thread's loop, connections are few, each has a deadline
-// for its request and one for taking the answer, and when all places are taken the oldest
-// connection makes room, so that whoever opens many and says nothing keeps nobody out.
+// Each connection is one request (AdminRequest), one answer, close. Another class makes the answer,
+// at once or, if workers have to be asked, later. Nothing here delays mail: it runs on the control
+// loop's thread, connections are few, and each has a deadline for its request and one for taking
+// the answer. If all places are taken, the oldest connection makes room, so a client that opens
+// many and sends nothing keeps no other client out.
 //
-// After the answer comes FIN, and then a while for the peer's: closing with octets unread would
+// After the answer comes FIN, and then a while for the peer's FIN: closing with bytes unread would
 // send RST, and the answer would be lost on its way.
 
 #include <chrono>
@@ -44,8 +44,8 @@ class AdminEndpoint {
   static constexpr std::chrono::seconds kAnswerTime{5};
 
   using Reply = std::function<void(AdminResponse)>;
-  /// Makes a page: calls `reply` once, from inside this call or later; also when nobody waits for
-  /// it any more.
+  /// Makes a page: calls `reply` once, from inside this call or later, even if the connection has
+  /// ended meanwhile.
   using MakePage = std::function<void(AdminPage page, Reply reply)>;
 
   AdminEndpoint(net::Loop& loop, log::Logger& log, MakePage make_page);
@@ -75,9 +75,8 @@ class AdminEndpoint {
   [[nodiscard]] Result<> listen(Plan& plan);
   /// Carries out a plan that listens; connections stay.
   void commit(Plan plan);
-  /// We are about to end: as soon as another process shares the port, it has it alone. Half of the
-  /// questions would be answered by one, half by the other, with counters and a readiness of its
-  /// own.
+  /// This process is about to end: closes the listener as soon as another process shares the port.
+  /// Otherwise each would answer a half of the requests, with its own counters and readiness.
   void on_draining();
 
  private:
