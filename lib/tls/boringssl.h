@@ -1,8 +1,8 @@
 #pragma once
 
-// The only door to the TLS library: the system's OpenSSL has the same file and symbol names and
-// must not get in by a wrong include path. What differs between BoringSSLs is told apart by feature
-// test.
+// The only file that includes the TLS library's headers. The system's OpenSSL has the same file and
+// symbol names and must not get in by a wrong include path. Differences between versions of
+// BoringSSL are found by feature tests.
 
 #include <openssl/base.h>
 #ifndef OPENSSL_IS_BORINGSSL

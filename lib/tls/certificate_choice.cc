@@ -8,7 +8,8 @@
 namespace starttls::tls {
 namespace {
 
-/// TLS 1.2 and older tie the kind of certificate to the cipher suite; those we may choose.
+/// TLS 1.2 and older tie the kind of certificate to the cipher suite. These are the suites that we
+/// may choose.
 constexpr std::uint16_t kEcdsaSuites[] = {
     0xc009, 0xc00a,          // ECDHE_ECDSA_WITH_AES_{128,256}_CBC_SHA (RFC 8422)
     0xc02b, 0xc02c, 0xcca9,  // AES_128_GCM, AES_256_GCM (RFC 5289), CHACHA20_POLY1305 (RFC 7905)
@@ -23,7 +24,7 @@ CBS extension(const SSL_CLIENT_HELLO& hello, std::uint16_t type) noexcept {
   return out;
 }
 
-/// RFC 6066 §3: a list with one host_name (type 0).
+/// Reads the name from a list with one host_name (type 0), RFC 6066 §3.
 std::string_view parse_server_name(CBS cbs) noexcept {
   CBS list;
   CBS name;
@@ -35,7 +36,8 @@ std::string_view parse_server_name(CBS cbs) noexcept {
   return {reinterpret_cast<const char*>(CBS_data(&name)), CBS_len(&name)};
 }
 
-/// RFC 8446 §4.2.1: where the extension is there, it alone counts.
+/// Returns the highest version that the client offers. If the extension is present, it alone counts
+/// (RFC 8446 §4.2.1).
 std::uint16_t parse_max_version(CBS cbs, std::uint16_t legacy_version) noexcept {
   CBS list;
   if (CBS_get_u8_length_prefixed(&cbs, &list) == 0) return legacy_version;
@@ -71,7 +73,7 @@ bool has_name_or_wildcard(const ServerCertificate& certificate, std::string_view
                      [wanted](const std::string& name) { return dns_name_matches(name, wanted); });
 }
 
-/// The best of those that `belongs` accepts; null where it accepts none.
+/// Returns the best certificate that `belongs` accepts, or null if it accepts none.
 template <typename Predicate>
 const ServerCertificate* best_of(std::span<const ServerCertificate> certificates,
                                  const ClientOffer& offer, Predicate belongs) {

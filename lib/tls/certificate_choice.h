@@ -1,7 +1,7 @@
 #pragma once
 
-// Which of a service's certificates a client gets: by the name it asks for (RFC 6066 §3), then by
-// what it can verify.
+// Chooses which of a service's certificates a client gets: by the name it asks for (RFC 6066 §3),
+// then by the kinds of keys that it can verify.
 
 #include <cstdint>
 #include <span>
@@ -25,16 +25,17 @@ struct ServerCertificate {
   Digest session_context{};
 };
 
-/// What of a ClientHello decides about certificate and cipher suites. Bytes that do not parse count
-/// as absent: the library refuses them later, with the right alert.
+/// The parts of a ClientHello that decide about certificate and cipher suites. Bytes that do not
+/// parse count as absent: the library refuses them later, with the right alert.
 class ClientOffer {
  public:
   explicit ClientOffer(const SSL_CLIENT_HELLO& hello) noexcept;
 
-  /// "" where the client names nobody. Points into the ClientHello.
+  /// Returns the name that the client asks for, or "" if it sends none. Points into the
+  /// ClientHello.
   [[nodiscard]] std::string_view server_name() const noexcept { return server_name_; }
   [[nodiscard]] bool tls1_2_or_newer() const noexcept { return max_version_ >= TLS1_2_VERSION; }
-  /// Whether the client can make use of a key of this kind (`ServerCertificate::ecdsa_scheme`).
+  /// True if the client can use a key of this kind (`ServerCertificate::ecdsa_scheme`).
   [[nodiscard]] bool accepts_ecdsa(std::uint16_t scheme) const noexcept;
 
  private:
@@ -44,9 +45,10 @@ class ClientOffer {
   CBS signature_schemes_ = {};  ///< empty: the client sent none
 };
 
-/// Exact names before wildcards; among the certificates of that name ECDSA (seven times cheaper for
-/// us) where the client takes it, else RSA. A name that nobody has, or none, gets the first
-/// certificate, or the one of the other kind with the same names. `certificates` is not empty.
+/// Chooses the certificate for a client. Exact names come before wildcards. Among the certificates
+/// of that name it takes ECDSA (seven times cheaper for us) if the client accepts it, else RSA. If
+/// no certificate has the name, or the client sends none, the client gets the first certificate, or
+/// the one of the other kind with the same names. `certificates` is not empty.
 [[nodiscard]] const ServerCertificate& choose_certificate(
     std::span<const ServerCertificate> certificates, const ClientOffer& offer);
 

@@ -14,32 +14,33 @@
 namespace starttls::tls {
 namespace {
 
-/// ECDHE with AEAD (RFC 9325 §4.2). In brackets the client's order counts: it knows whether it has
-/// AES in hardware.
+/// ECDHE with AEAD (RFC 9325 §4.2). Within brackets the client's order counts, because the client
+/// knows if it has AES in hardware.
 constexpr char kCiphers[] =
     "[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "[ECDHE-RSA-AES128-GCM-SHA256|ECDHE-RSA-CHACHA20-POLY1305]:ECDHE-RSA-AES256-GCM-SHA384";
-/// For a client that cannot do TLS 1.2, on a service that lets it: TLS 1.0 and 1.1 know no AEAD. No
-/// RSA key transport: it has no forward secrecy, and its padding has been an oracle again and
-/// again.
+/// For a client that cannot do TLS 1.2, on a service that allows older versions. TLS 1.0 and 1.1
+/// know no AEAD. No RSA key transport: it has no forward secrecy, and its padding has been an
+/// oracle again and again.
 constexpr char kLegacyCiphers[] =
     "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA";
 
-/// Octets of a server's chain: the flight that carries it fits into `kHandshakeRoom` with all its
-/// frames.
+/// Maximum bytes of a server's chain. With this limit, the flight that carries the chain fits into
+/// `kHandshakeRoom` with all its frames.
 constexpr std::size_t kMaxChain = kHandshakeRoom / 2;
 
-/// Octets of a client's chain. The ticket of a session carries it, and the flight with it has to
-/// fit too.
+/// Maximum bytes of a client's chain. The ticket of a session carries the chain, and the flight
+/// with the ticket must fit too.
 constexpr std::size_t kMaxClientChain = kHandshakeRoom / 4;
 
-/// Bytes of the names of CAs from which clients may have a certificate. A CertificateRequest holds
-/// 64 KiB of them, but it shares its flight with the chain. A longer list is left out: then a
-/// client shows the certificate that it has.
+/// Maximum bytes of the names of CAs from which clients may have a certificate. A
+/// CertificateRequest holds 64 KiB of them, but it shares its flight with the chain. A longer list
+/// is left out: then a client shows the certificate that it has.
 constexpr std::size_t kMaxCaNames = kHandshakeRoom / 4;
 
-/// What a peer may sign its handshake with, by the kinds of keys that are accepted: no SHA-1 (RFC
-/// 9155), which is among the library's own. TLS 1.0 and 1.1 have no such choice.
+/// The signature algorithms that a peer may use in its handshake, by the kinds of keys that are
+/// accepted. SHA-1 is missing (RFC 9155), although the library's own list has it. TLS 1.0 and 1.1
+/// have no such choice.
 constexpr std::uint16_t kVerifySchemes[] = {SSL_SIGN_ECDSA_SECP256R1_SHA256,
                                             SSL_SIGN_RSA_PSS_RSAE_SHA256,
                                             SSL_SIGN_RSA_PKCS1_SHA256,
@@ -85,8 +86,9 @@ bool set_signatures(SSL_CTX* ctx) {
   return SSL_CTX_set_verify_algorithm_prefs(ctx, kVerifySchemes, std::size(kVerifySchemes)) == 1;
 }
 
-/// What both roles have in common. The library's defaults that we rely on: no renegotiation, no
-/// early data; 32 empty records, 32 KeyUpdates or 4 warning alerts in a row end the connection.
+/// Makes the settings that both roles share. We rely on these defaults of the library: no
+/// renegotiation and no early data. Also, 32 empty records, 32 KeyUpdates or 4 warning alerts in a
+/// row end the connection.
 bssl::UniquePtr<SSL_CTX> new_ssl_ctx(Role role, TlsVersion min_version) {
   bssl::UniquePtr<SSL_CTX> ctx(SSL_CTX_new(TLS_with_buffers_method()));
   if (!ctx || SSL_CTX_set_min_proto_version(ctx.get(), wire_version(min_version)) != 1 ||
@@ -114,7 +116,8 @@ tl::unexpected<Error> library_failure() {
   return fail(Errc::system, "the TLS library cannot be set up", text);
 }
 
-/// SSL_SIGN_ECDSA_... of a key's curve, 0 for RSA, nothing for what no client of ours would take.
+/// Returns SSL_SIGN_ECDSA_... of a key's curve, 0 for RSA, nothing for a key that no client of ours
+/// would accept.
 std::optional<std::uint16_t> ecdsa_scheme(const EVP_PKEY* key) {
   if (EVP_PKEY_id(key) == EVP_PKEY_RSA) return 0;
   if (EVP_PKEY_id(key) != EVP_PKEY_EC) return std::nullopt;
@@ -171,7 +174,8 @@ Result<ServerCertificate> read_certificate_and_key(const ChainAndKey& files) {
   return out;
 }
 
-/// What was checked when a chain was found good: all of it, under that name.
+/// Returns a digest of all that was checked when a chain was found good: the whole chain, and the
+/// name.
 Digest digest_of(const STACK_OF(CRYPTO_BUFFER) * chain, std::string_view reference) noexcept {
   Fingerprint all;
   all.add(reference);
@@ -190,8 +194,8 @@ Digest session_context(const Digest& policy, const PresentedNames& names) noexce
   return all.finish();
 }
 
-/// Subjects of a store, by which a client chooses among its certificates (RFC 8446 §4.2.4); none if
-/// there are too many. Null when out of memory.
+/// Returns the subjects of a store, by which a client chooses among its certificates (RFC 8446
+/// §4.2.4). Empty if there are too many. Null when out of memory.
 bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> ca_names(const TrustStore& store) {
   bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> out(sk_CRYPTO_BUFFER_new_null());
   std::set<const CRYPTO_BUFFER*> known;  // equal names are one buffer of the pool
@@ -228,8 +232,9 @@ const Context::Impl& Context::Impl::of(const SSL* ssl) noexcept {
   return *static_cast<const Impl*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
 }
 
-/// Also called when a session is resumed: what was good yesterday may have ended today. Fails
-/// closed: an SSL without a PeerLink was not made by an Engine.
+/// Verifies a server's chain. Also called when a session is resumed, because a certificate that was
+/// good yesterday may have ended today. Fails closed: an SSL without a PeerLink was not made by an
+/// Engine.
 ssl_verify_result_t Context::Impl::on_verify(SSL* ssl, std::uint8_t* out_alert) noexcept {
   const Impl& self = of(ssl);
   auto* link = static_cast<PeerLink*>(SSL_get_app_data(ssl));
@@ -266,8 +271,8 @@ std::optional<Rejection> Context::Impl::check_server(const STACK_OF(CRYPTO_BUFFE
                    SSL_AD_INTERNAL_ERROR};
 }
 
-/// The handshake goes on whatever the client shows, so that it can be told inside TLS what is wrong
-/// (RFC 3207 §4.1); see `check_client`.
+/// Accepts every certificate, so that the handshake completes. A client with a bad certificate then
+/// gets the reason inside TLS (RFC 3207 §4.1); see `check_client`.
 ssl_verify_result_t Context::Impl::on_verify_client(SSL*, std::uint8_t*) noexcept {
   return ssl_verify_ok;
 }
@@ -297,7 +302,7 @@ ssl_select_cert_result_t Context::Impl::on_client_hello(const SSL_CLIENT_HELLO* 
       SSL_set_session_id_context(hello->ssl, context.data(), context.size()) != 1) {
     return ssl_select_cert_error;
   }
-  // CBC for those alone who can do no better: with TLS 1.2 it stays out.
+  // CBC only for clients that can do no better: it is not offered with TLS 1.2.
   const bool legacy = self.min_version < TlsVersion::tls1_2 && !offer.tls1_2_or_newer();
   if (legacy && SSL_set_strict_cipher_list(hello->ssl, kLegacyCiphers) != 1) {
     return ssl_select_cert_error;
@@ -305,7 +310,7 @@ ssl_select_cert_result_t Context::Impl::on_client_hello(const SSL_CLIENT_HELLO* 
   return ssl_select_cert_success;
 }
 
-/// 1: the session is ours to keep.
+/// Keeps a session for resumption. Returns 1 if we have taken it over.
 int Context::Impl::on_new_session(SSL* ssl, SSL_SESSION* session) noexcept {
   const auto* link = static_cast<const PeerLink*>(SSL_get_app_data(ssl));
   if (link == nullptr || link->cache_key.empty()) return 0;
@@ -313,7 +318,8 @@ int Context::Impl::on_new_session(SSL* ssl, SSL_SESSION* session) noexcept {
   return 1;
 }
 
-/// RFC 5077 §4; the library wants -1, 0, 1, or 2 where the ticket is to be made anew.
+/// Sets the keys of a ticket (RFC 5077 §4). The library expects -1, 0, 1, or 2 if the ticket is due
+/// to be renewed.
 int Context::Impl::on_ticket(SSL* ssl, std::uint8_t* key_name, std::uint8_t* iv,
                              EVP_CIPHER_CTX* cipher, HMAC_CTX* hmac, int encrypt) noexcept {
   TicketKeys& keys = *of(ssl).ticket_keys;
@@ -334,8 +340,8 @@ int Context::Impl::on_ticket(SSL* ssl, std::uint8_t* key_name, std::uint8_t* iv,
   return found->is_current ? 1 : 2;
 }
 
-/// Strict (RFC 7301 §3.2): a client that offers protocols, none of them ours, was sent here by
-/// somebody who wants it to talk to the wrong server.
+/// Selects an ALPN identifier, strictly (RFC 7301 §3.2). If a client offers protocols and none of
+/// them is ours, an attacker may have sent it to the wrong server.
 int Context::Impl::on_alpn(SSL* ssl, const std::uint8_t** out, std::uint8_t* out_size,
                            const std::uint8_t* in, unsigned in_size, void*) noexcept {
   const std::string& ours = of(ssl).alpn;
@@ -449,8 +455,8 @@ Result<std::shared_ptr<const Context>> Context::server(const ServerOptions& opti
   }
   // Tickets only: a cache of our own would have to be shared, and would grow with the clients.
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-  // One a connection, as many as a client uses up (RFC 8446 §C.4): a second costs a twentieth of a
-  // resumed session.
+  // One ticket per connection, as many as a client uses up (RFC 8446 §C.4). A second one would cost
+  // a twentieth of a resumed session.
   SSL_CTX_set_num_tickets(ctx, 1);
   if (SSL_CTX_set_tlsext_ticket_key_cb(ctx, &Impl::on_ticket) != 1) return library_failure();
   if (!impl->alpn.empty()) SSL_CTX_set_alpn_select_cb(ctx, &Impl::on_alpn, nullptr);

@@ -1,6 +1,6 @@
 #pragma once
 
-// What a Context is made of; for lib/tls alone.
+// The parts of a Context; for lib/tls alone.
 
 #include <cstdint>
 #include <memory>
@@ -22,17 +22,18 @@
 
 namespace starttls::tls {
 
-/// Equal certificates of many sessions (intermediates above all) are kept once in the process.
+/// Returns the pool that keeps equal certificates of many sessions (above all intermediates) once
+/// per process.
 [[nodiscard]] CRYPTO_BUFFER_POOL* buffer_pool() noexcept;
 
-/// What the library's callbacks know of one connection; hangs on the SSL as app data for all its
+/// Data of one connection for the library's callbacks. The SSL holds it as app data for its whole
 /// life.
 struct PeerLink {
   // Client role.
   std::string reference;               ///< the name wanted
   std::string cache_key;               ///< of the server in the session cache; empty: no resumption
-  std::optional<Rejection> rejection;  ///< set where the certificate was refused
-  std::string subject;                 ///< set where nothing was verified
+  std::optional<Rejection> rejection;  ///< set if the certificate was refused
+  std::string subject;                 ///< set if nothing was verified
   bool describe = false;               ///< fill in `chain`
   std::vector<CertificateInfo> chain;
 };
@@ -53,10 +54,11 @@ struct Context::Impl {
   mutable SessionCache sessions;  ///< client role
   mutable VerifiedChains verified;
 
-  /// Client role: why the server that shows this chain is not the one wanted.
+  /// Client role: returns why the server that shows this chain is not the one wanted.
   [[nodiscard]] std::optional<Rejection> check_server(const STACK_OF(CRYPTO_BUFFER) * chain,
                                                       std::string_view reference) const;
-  /// Server role with client_ca: whom the client is, asked after every handshake, resumed or not.
+  /// Server role with client_ca: returns why the client is refused. Called after every handshake,
+  /// resumed or not.
   [[nodiscard]] std::optional<Rejection> check_client(const SSL* ssl) const;
 
   [[nodiscard]] static const Impl& of(const SSL* ssl) noexcept;

@@ -27,7 +27,7 @@ TlsVersion version_number(const SSL* ssl) noexcept {
   }
 }
 
-/// What OpenSSL calls it; the library has a name of its own for those of TLS 1.3.
+/// Returns OpenSSL's name of a cipher; the library has its own names for those of TLS 1.3.
 std::string openssl_name(const SSL_CIPHER* cipher) {
   const std::string_view name = SSL_CIPHER_get_name(cipher);
   return std::string{name.starts_with("AEAD-") ? SSL_CIPHER_standard_name(cipher) : name};
@@ -58,7 +58,7 @@ struct Engine::Impl {
   std::shared_ptr<const Context> context;
   WireIo io;
   bssl::UniquePtr<SSL> ssl;  // reads and writes through io
-  PeerLink link;             // hangs on the SSL
+  PeerLink link;             // the SSL's app data
   BufferPool& pool;
   const char* version = "";  // static, the library's
   TlsVersion number = TlsVersion::tls1_3;
@@ -66,10 +66,11 @@ struct Engine::Impl {
   bool resumed = false;
   bool owns_records = true;                   // else the library has them, and stays
   std::unique_ptr<RecordCodec> codec;         // once the handshake is done
-  std::unique_ptr<ClientFacts> client_facts;  // null: nobody wants them
+  std::unique_ptr<ClientFacts> client_facts;  // null: not wanted
 };
 
-/// True if the client's certificate is one that we have verified. The server learns of no other.
+/// True if the client's certificate is one that we have verified. No other certificate is passed on
+/// to the server.
 bool Engine::Impl::has_verified_client() const {
   return context->impl_->roots != nullptr && !link.rejection;
 }
@@ -78,14 +79,15 @@ void Engine::Impl::on_handshake_done() {
   const Context::Impl& settings = *context->impl_;
   if (settings.role == Role::server) {
     link.rejection = settings.check_client(ssl.get());
-    // Before the library, which knows, is let go.
+    // Must happen before the SSL, which holds the facts, is freed.
     if (client_facts != nullptr) {
       *client_facts = facts_of_client(ssl.get(), has_verified_client());
     }
-    // Tickets of TLS 1.3 wait for the first write; ours must not wait for the server to speak. They
-    // are part of the handshake's room, not of what sealing adds.
+    // Tickets of TLS 1.3 wait for the first write, but ours must not wait until the server speaks.
+    // They are part of the handshake's room, not of what sealing adds.
     if (SSL_version(ssl.get()) == TLS1_3_VERSION) {
-      static_cast<void>(SSL_write(ssl.get(), nullptr, 0));  // what fails here fails the next write
+      static_cast<void>(
+          SSL_write(ssl.get(), nullptr, 0));  // an error here fails the next write, too
       ERR_clear_error();
     }
   }
@@ -94,14 +96,14 @@ void Engine::Impl::on_handshake_done() {
   cipher = SSL_get_current_cipher(ssl.get());
   resumed = SSL_session_reused(ssl.get()) != 0;
 
-  // Where the tickets did not fit they wait in the library, under a number that is taken.
+  // Tickets that did not fit wait in the library, and their sequence numbers are already used.
   if (settings.record_codec == RecordCodecChoice::automatic && !io.overflow()) {
     RawCodec13Options options{.pool = pool};
     if (settings.role == Role::client) {
       options.on_ticket = [this](std::span<const std::byte> message) { return on_ticket(message); };
     }
     codec = make_raw_codec13(*ssl, std::move(options));
-    // A server has nothing left to ask the library; a client has its tickets to show.
+    // A server needs the library no more; a client still needs it for its tickets.
     if (codec != nullptr && settings.role == Role::server) ssl.reset();
   }
   if (codec == nullptr) {
@@ -110,9 +112,9 @@ void Engine::Impl::on_handshake_done() {
   }
 }
 
-/// A ticket of the server: the library makes a session of it, for the cache. False: malformed.
+/// Makes a session of a server's ticket, by the library, and caches it. False if it is malformed.
 bool Engine::Impl::on_ticket(std::span<const std::byte> message) {
-  if (ssl == nullptr) return true;  // it has given enough of them
+  if (ssl == nullptr) return true;  // the server has sent enough of them
   const bssl::UniquePtr<SSL_SESSION> session(SSL_process_tls13_new_session_ticket(
       ssl.get(), reinterpret_cast<const std::uint8_t*>(message.data()), message.size()));
   if (!session) return false;
@@ -124,8 +126,8 @@ bool Engine::Impl::on_ticket(std::span<const std::byte> message) {
 
 namespace {
 
-/// An SSL over `io`, or null when out of memory. It gives up most of what only a handshake needs as
-/// soon as that is done.
+/// Returns an SSL over `io`, or null when out of memory. After the handshake, it frees most of what
+/// only a handshake needs.
 bssl::UniquePtr<SSL> new_ssl(SSL_CTX* ctx, WireIo& io) {
   bssl::UniquePtr<SSL> ssl(SSL_new(ctx));
   auto bio = io.make_bio();
@@ -164,8 +166,8 @@ Result<std::unique_ptr<Engine>> Engine::client(std::shared_ptr<const Context> co
   if (!server.empty()) {
     impl->link.cache_key = std::string(server) + ' ' + peer_name;
     const auto session = context->impl_->sessions.take(impl->link.cache_key);
-    // The certificate that it was made with may have ended since. A full handshake shows the
-    // server's new one; resumed, the old one would be refused time and again.
+    // The session's certificate may have ended since. A full handshake shows the server's new one.
+    // If the session were resumed, the old one would be refused time and again.
     const bool good = session && !context->impl_->check_server(
                                      SSL_SESSION_get0_peer_certificates(session.get()), peer_name);
     if (good && SSL_set_session(ssl, session.get()) != 1) return out_of_memory();
@@ -199,7 +201,7 @@ Result<Engine::Handshake> Engine::handshake(std::span<const std::byte> wire, Wir
   const int result = SSL_do_handshake(ssl);
   const std::size_t consumed = wire.size() - impl_->io.unread();
   if (result == 1) {
-    // The library reads record by record, so what follows the peer's last flight is still in
+    // The library reads record by record, so the bytes after the peer's last flight are still in
     // `wire`.
     impl_->on_handshake_done();
     return Handshake{consumed, true};
@@ -221,8 +223,8 @@ Result<> Engine::open(std::span<const std::byte> wire, std::span<std::byte> plai
                       OpenedRecords& opened) {
   assert(established());
   auto result = impl_->codec->open(wire, plain, out, opened);
-  // Servers give their tickets before they speak: from then on the library is not needed, and its 3
-  // KB are.
+  // Servers send their tickets before they send data. After that the library is not needed, but its
+  // 3 KB of memory are.
   if (opened.produced > 0 && impl_->owns_records) impl_->ssl.reset();
   return result;
 }

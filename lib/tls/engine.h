@@ -1,6 +1,6 @@
 #pragma once
 
-// TLS of one leg without I/O: ciphertext in, ciphertext and plaintext out.
+// The TLS of one leg without I/O: ciphertext in, ciphertext and plaintext out.
 
 #include <chrono>
 #include <cstddef>
@@ -18,17 +18,18 @@
 
 namespace starttls::tls {
 
-/// What the session line says of a leg's TLS.
+/// Facts about a leg's TLS, for the session line.
 struct Facts {
   std::string version;                     ///< "TLSv1.3"
-  TlsVersion number = TlsVersion::tls1_3;  ///< the same, for whoever counts
+  TlsVersion number = TlsVersion::tls1_3;  ///< the same, for counters
   std::string cipher;                      ///< "TLS_AES_128_GCM_SHA256"
   bool resumed = false;
-  /// With Verification::none: whom the server's certificate claims to be, escaped. Proves nothing.
+  /// With Verification::none: the subject that the server's certificate claims, escaped. Proves
+  /// nothing.
   std::string unverified_subject;
 };
 
-/// What a client has told of itself and of the server that it wants, for that server.
+/// Facts about a client, and about the server that it asks for, to be passed on to that server.
 struct ClientFacts {
   std::string server_name;       ///< SNI as it was sent; "" = none
   std::string alpn;              ///< as negotiated; "" = none
@@ -37,23 +38,24 @@ struct ClientFacts {
   std::string common_name;       ///< of that certificate, UTF-8; "" unless it has exactly one
 };
 
-/// What one call of `handshake` writes at most: the largest flight is a server's certificate chain.
+/// Maximum bytes that one call of `handshake` writes: the largest flight is a server's certificate
+/// chain.
 inline constexpr std::size_t kHandshakeRoom = 65536;
 
-/// One leg's TLS, from its handshake to its close_notify. Not thread-safe; lives on its worker,
-/// whose pool it uses for a record that a read has cut. Memory: an established, idle engine holds
-/// its keys and no payload; with TLS 1.2, or where the library's own record layer is used, what the
-/// library needs (3.1 KB).
+/// One leg's TLS, from its handshake to its close_notify. Not thread-safe; lives on its worker, and
+/// uses the worker's pool for a record that a read has cut. Memory: an established, idle engine
+/// holds its keys and no payload. With TLS 1.2, or with the library's own record layer, it also
+/// holds what the library needs (3.1 KB).
 class Engine {
  public:
-  /// Client role, towards a server. `server` says where it is (an address as text): sessions with
-  /// it are resumed; "" = none is. `peer_name` is the SNI sent and the name verified (a DNS name or
-  /// an IP address; addresses are not sent as SNI, RFC 6066 §3). It comes from configuration, never
-  /// from the peer or DNS.
+  /// Makes an engine of the client role, towards a server. `server` is the server's address as
+  /// text. Sessions with that address are resumed; with "" none is. `peer_name` is the SNI sent and
+  /// the name verified (a DNS name or an IP address; addresses are not sent as SNI, RFC 6066 §3).
+  /// It comes from configuration, never from the peer or DNS.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> client(
       std::shared_ptr<const Context> context, BufferPool& pool, std::string peer_name,
       std::string_view server = {});
-  /// Server role, towards a client.
+  /// Makes an engine of the server role, towards a client.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> server(
       std::shared_ptr<const Context> context, BufferPool& pool);
 
@@ -65,33 +67,33 @@ class Engine {
     std::size_t consumed = 0;
     bool done = false;
   };
-  /// Goes on with the handshake; called first with empty input. Input that is not consumed when it
-  /// is done belongs to `open`; before that all of it is consumed. `out` must have `kHandshakeRoom`
-  /// free. Errors: handshake (the library's reason, the alert), certificate (the reason in plain
-  /// words; evidence: subject, issuer, names). On an error `out` may hold an alert.
+  /// Continues the handshake; the first call has empty input. Input that is not consumed when the
+  /// handshake is done belongs to `open`; before that all of it is consumed. `out` must have
+  /// `kHandshakeRoom` free. Errors: handshake (the library's reason, the alert), certificate (the
+  /// reason in plain words; evidence: subject, issuer, names). On an error `out` may hold an alert.
   [[nodiscard]] Result<Handshake> handshake(std::span<const std::byte> wire, WireOut& out);
 
-  /// After the handshake; see RecordCodec.
+  /// Opens records after the handshake; see RecordCodec, also for `seal` and `close`.
   [[nodiscard]] Result<> open(std::span<const std::byte> wire, std::span<std::byte> plain,
                               WireOut& out, OpenedRecords& opened);
   [[nodiscard]] Result<> seal(std::span<const std::byte> plain, WireOut& out);
   void close(WireOut& out) noexcept;
 
   [[nodiscard]] bool established() const noexcept;
-  /// Server role, after the handshake: why the client is not accepted (Errc::certificate), though
-  /// its TLS is up. Null where it is.
+  /// Returns why the client is not accepted (Errc::certificate), although its TLS is established.
+  /// Null if it is accepted. Server role, after the handshake.
   [[nodiscard]] const Error* refusal() const noexcept;
 
-  /// Server role, before the handshake: keep what `take_client_facts` tells.
+  /// Keeps the facts for `take_client_facts`. Server role, before the handshake.
   void keep_client_facts();
-  /// Server role, after the handshake, once; empty where nothing was kept.
+  /// Returns the facts, once; empty if none were kept. Server role, after the handshake.
   [[nodiscard]] ClientFacts take_client_facts();
 
-  /// Client role, before the handshake: keep what `peer_chain` tells.
+  /// Keeps the chain for `peer_chain`. Client role, before the handshake.
   void keep_peer_chain() noexcept;
-  /// As the server sent it, accepted or not; empty before it came.
+  /// Returns the chain as the server sent it, accepted or not; empty before it came.
   [[nodiscard]] const std::vector<CertificateInfo>& peer_chain() const noexcept;
-  /// After the handshake.
+  /// Returns the facts; valid after the handshake.
   [[nodiscard]] Facts facts() const;
 
  private:

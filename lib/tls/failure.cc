@@ -10,9 +10,9 @@
 namespace starttls::tls {
 namespace {
 
-/// The oldest entry, which is the cause; later ones are its consequences.
+/// The oldest entry of the error queue. It is the cause; later entries are its consequences.
 struct Cause {
-  int reason = 0;        ///< SSL_R_..., 0 where it is not of the TLS part of the library
+  int reason = 0;        ///< SSL_R_..., or 0 if the error is not from the TLS part of the library
   std::string words;     ///< the reason in lower case
   std::string evidence;  ///< as the library prints it
 };
@@ -32,7 +32,7 @@ Cause take_cause() {
   return out;
 }
 
-/// The alert that the peer sent, in words; empty where the cause is another.
+/// Returns the alert that the peer sent, in words; empty if the cause is another.
 std::string alert_words(const Cause& cause) {
   // The library adds the alert's number to this offset (ssl.h).
   if (cause.reason < SSL_AD_REASON_OFFSET || cause.reason > SSL_AD_REASON_OFFSET + 255) return {};
@@ -61,7 +61,7 @@ Error take_handshake_error(Role role, TlsVersion min_version) {
   Cause cause = take_cause();
   std::string words;
   if (role == Role::client && cause.reason == SSL_R_TLSV1_ALERT_PROTOCOL_VERSION) {
-    // We offer all there is from our minimum up, so what the server has is below it.
+    // We offer every version from our minimum up, so the server only has versions below it.
     cause.reason = SSL_R_UNSUPPORTED_PROTOCOL;
   }
   if (const std::string alert = alert_words(cause); !alert.empty()) {

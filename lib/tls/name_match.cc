@@ -13,14 +13,15 @@ namespace {
 constexpr std::size_t kMaxName = 253;  // RFC 1035 §2.3.4, without the root's dot
 constexpr std::size_t kMaxLabel = 63;  // RFC 1035 §2.3.4
 constexpr std::size_t kNamesTold = 5;  // in an error: a certificate may carry hundreds
-constexpr std::size_t kNameTold = 64;  // octets of each
+constexpr std::size_t kNameTold = 64;  // bytes of each
 
 constexpr bool is_host_char(char c) noexcept {
   const char lower = ascii::to_lower(c);
   return (lower >= 'a' && lower <= 'z') || ascii::is_digit(c) || c == '-' || c == '_';
 }
 
-/// Letters, digits, hyphens (and underscores, which real names have) in labels parted by dots.
+/// True for letters, digits, hyphens (and underscores, which real names have) in labels separated
+/// by dots.
 bool is_host_name(std::string_view name) noexcept {
   if (name.empty() || name.size() > kMaxName) return false;
   std::size_t label = 0;

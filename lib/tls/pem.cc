@@ -33,7 +33,7 @@ constexpr const char* kSystemStores[] = {
     "/etc/ssl/cert.pem",                                  // Alpine of old, BSD
 };
 
-/// As OpenSSL and Go take it: instead of all of the above.
+/// Replaces all of the above, as in OpenSSL and Go.
 constexpr const char* kStoreVariable = "SSL_CERT_FILE";
 
 enum class Access : std::uint8_t { any, owner_only };
@@ -71,7 +71,7 @@ Result<std::string> read_file(const std::string& path, Access access) {
   struct stat status = {};
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0) return system_failure(path);
   if (!S_ISREG(status.st_mode)) return fail(Errc::config, path + ": not a regular file");
-  // Asked of the open file, not of the name: what was checked is what is read.
+  // Checks the open file, not the name: the file that was checked is the file that is read.
   if (access == Access::owner_only &&
       !is_kept_secret(status.st_mode, status.st_uid, status.st_gid, own_groups())) {
     return fail(Errc::config,
@@ -103,7 +103,7 @@ std::string library_text() {
   return reason != nullptr ? reason : "";
 }
 
-/// What a block holds, decoded; null if it does not decode, or is not of its label alone.
+/// Decodes a block. Null if it does not decode, or if its decoded label differs from the block's.
 bssl::UniquePtr<CRYPTO_BUFFER> decode(const PemBlock& block) {
   const auto bio = read_only(block.text);
   char* raw_name = nullptr;
@@ -121,8 +121,9 @@ bssl::UniquePtr<CRYPTO_BUFFER> decode(const PemBlock& block) {
       CRYPTO_BUFFER_new(data.get(), static_cast<std::size_t>(size), buffer_pool()));
 }
 
-/// A TRUSTED CERTIFICATE may list what it is trusted for. The library does not hold a certificate
-/// of the store to that list, but to the one of what it is rejected for.
+/// Adds the purposes that a TRUSTED CERTIFICATE does not list to its rejected ones. Such a
+/// certificate may list what it is trusted for. The library does not hold a certificate of the
+/// store to that list, but to the list of what it is rejected for.
 void reject_unlisted(CBS after_certificate, X509* certificate) {
   CBS aux;
   CBS list;
@@ -142,7 +143,8 @@ void reject_unlisted(CBS after_certificate, X509* certificate) {
   }
 }
 
-/// Its certificate, with what a TRUSTED CERTIFICATE says besides: for what it is trusted.
+/// Parses the certificate of a block. For a TRUSTED CERTIFICATE this includes the purposes that it
+/// is trusted for.
 bssl::UniquePtr<X509> parse(std::string_view label, CRYPTO_BUFFER* der) {
   if (label != PEM_STRING_X509_TRUSTED) {
     return bssl::UniquePtr<X509>(X509_parse_from_buffer(der));
@@ -181,7 +183,7 @@ struct ReadCertificate {
 
 enum class Unparsable : std::uint8_t { refuse, leave_out };
 
-/// All certificates of a file, at least one.
+/// Reads all certificates of a file, at least one.
 Result<std::vector<ReadCertificate>> read_all(const std::string& path, Unparsable unparsable) {
   const auto text = read_file(path, Access::any);
   if (!text) return fail(text.error());
@@ -208,8 +210,8 @@ Result<std::vector<ReadCertificate>> read_all(const std::string& path, Unparsabl
   return out;
 }
 
-/// "" if the environment names none. Not asked if the file system gives this program more rights
-/// than the user has that starts it.
+/// Returns "" if the environment names no store. Does not ask the environment if the file system
+/// gives this program more rights than the user that starts it has.
 std::string named_store() {
   const char* const path = ::secure_getenv(kStoreVariable);
   return path != nullptr ? path : "";
@@ -227,7 +229,7 @@ Result<std::unique_ptr<TrustStore>> read_store(const std::string& path, Unparsab
   return store;
 }
 
-/// The first private key of a file; every other block must be whole, too.
+/// Returns the first private key of a file; every other block must be whole, too.
 Result<bssl::UniquePtr<EVP_PKEY>> find_private_key(const std::string& path, std::string_view text) {
   constexpr std::string_view kNone = "holds no unencrypted private key";
   bssl::UniquePtr<EVP_PKEY> key;
@@ -235,7 +237,7 @@ Result<bssl::UniquePtr<EVP_PKEY>> find_private_key(const std::string& path, std:
     if (const auto good = check_block(path, block); !good) return fail(good.error());
     if (key || !block.label.ends_with("PRIVATE KEY")) continue;
     const auto bio = read_only(block.text);
-    // No pass phrase: there is nobody to type one.
+    // No pass phrase: a daemon cannot ask for one.
     key.reset(PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr));
     if (!key) {
       return fail(Errc::config, at_line(path, block) + std::string(kNone) + ": " + library_text());
@@ -255,7 +257,7 @@ Result<std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>> read_certificates(const std:
     CBS rest;
     CBS alone;
     CRYPTO_BUFFER_init_CBS(der.get(), &rest);
-    // Peers get it without what follows in a TRUSTED CERTIFICATE.
+    // Peers get the certificate without the part that follows it in a TRUSTED CERTIFICATE.
     if (CBS_get_asn1_element(&rest, &alone, CBS_ASN1_SEQUENCE) == 0) {
       return fail(Errc::config, path + ": a certificate cannot be read");
     }

@@ -20,7 +20,7 @@ bool has(std::string_view line, std::string_view part) noexcept {
   return line.find(part) != std::string_view::npos;
 }
 
-/// The label of "-----BEGIN LABEL-----"; nothing if the line is not exactly that.
+/// Returns the label of "-----BEGIN LABEL-----"; nothing if the line is not exactly that.
 std::optional<std::string_view> label_of(std::string_view line, std::string_view word) noexcept {
   if (!line.starts_with(word) || !line.ends_with(kDashes)) return std::nullopt;
   line.remove_prefix(word.size());

@@ -18,8 +18,8 @@ constexpr std::size_t kHeader = 5;
 constexpr std::size_t kTag = 16;                               // of all three ciphers
 constexpr std::size_t kMaxInner = kMaxRecordPlain + 1;         // content and its type (§5.4)
 constexpr std::size_t kMaxCipherText = kMaxRecordPlain + 256;  // §5.2
-/// Longest message after the handshake, without its header, as with the library: a ticket of 64 KiB
-/// is allowed (§4.6.1), and nobody sends it.
+/// Longest message after the handshake, without its header; the library has the same limit. A
+/// ticket of 64 KiB is allowed (§4.6.1), but no server sends one.
 constexpr std::size_t kMaxMessage = 16UL * 1024;
 /// Records in a row that bring no payload; as many as the library allows.
 constexpr unsigned kMaxIdleRecords = 32;
@@ -90,7 +90,7 @@ class Keys {
     return true;
   }
 
-  /// The next generation (§7.2).
+  /// Switches to the next generation of keys (§7.2).
   [[nodiscard]] bool update() {
     std::array<std::uint8_t, EVP_MAX_MD_SIZE> next{};
     const bool done = expand("traffic upd", {next.data(), secret_size_});
@@ -102,7 +102,7 @@ class Keys {
 
   [[nodiscard]] std::uint64_t sequence() const noexcept { return sequence_; }
 
-  /// Opens `record`, header included, into `out`. False where it is not authentic.
+  /// Opens `record`, header included, into `out`. False if it is not authentic.
   [[nodiscard]] bool open(std::span<const std::byte> record, std::span<std::byte> out,
                           std::size_t& size) {
     const auto nonce = next_nonce();
@@ -141,7 +141,7 @@ class Keys {
     return done;
   }
 
-  /// HKDF-Expand-Label with no context (§7.1).
+  /// Computes HKDF-Expand-Label with no context (§7.1).
   [[nodiscard]] bool expand(std::string_view label, std::span<std::uint8_t> out) const {
     constexpr std::string_view kPrefix = "tls13 ";
     std::string info;
@@ -155,7 +155,7 @@ class Keys {
                        reinterpret_cast<const std::uint8_t*>(info.data()), info.size()) == 1;
   }
 
-  /// §5.3.
+  /// Returns the nonce of the next record (§5.3).
   std::array<std::uint8_t, kIvSize> next_nonce() noexcept {
     auto nonce = iv_;
     for (std::size_t i = 0; i < 8; ++i) {
@@ -191,7 +191,7 @@ class RawCodec13 final : public RecordCodec {
 
  private:
   using Inner = std::span<std::byte>;
-  /// What the peer's direction has come to.
+  /// The state of the peer's direction.
   enum class Reading : std::uint8_t { open, closed, failed };
 
   [[nodiscard]] std::span<const std::byte> next_record(std::span<const std::byte>& wire);
@@ -216,33 +216,36 @@ class RawCodec13 final : public RecordCodec {
   std::size_t partial_size_ = 0;
   std::vector<std::byte> message_;  // a message that a record has cut
   unsigned idle_records_ = 0;
-  bool answers_key_update_ = false;  // the peer wants new keys of ours, too
+  bool answers_key_update_ = false;  // the peer wants new keys from us, too
   Reading reading_ = Reading::open;
   bool write_ended_ = false;
 };
 
 static_assert(BufferPool::kBlockSize >= kHeader + kMaxCipherText);
 
-/// What a header claims of the record behind it.
+/// Returns the size that a header claims for the record's body.
 std::size_t body_size(std::span<const std::byte> header) noexcept {
   return std::to_integer<std::size_t>(header[3]) << 8U | std::to_integer<std::size_t>(header[4]);
 }
 
-/// Nothing else is sent after the handshake (§5.2); the version is the same for ever.
+/// True if the header is one of a protected record. No other record is sent after the handshake
+/// (§5.2), and the version in it never changes.
 bool is_protected(std::span<const std::byte> header) noexcept {
   return header[0] == std::byte{static_cast<std::uint8_t>(ContentType::application_data)} &&
          header[1] == std::byte{3} && header[2] == std::byte{3};
 }
 
-/// Octets of the record that begins with `header`, or nothing while the header is not whole. One
-/// that can only be refused is its header: what it claims to bring is not waited for.
+/// Returns the bytes of the record that begins with `header`, or nothing while the header is
+/// incomplete. A record that can only be refused counts as its header alone: its body is not waited
+/// for.
 std::optional<std::size_t> record_size(std::span<const std::byte> header) noexcept {
   if (header.size() < kHeader) return std::nullopt;
   const std::size_t body = body_size(header);
   return !is_protected(header) || body > kMaxCipherText ? kHeader : kHeader + body;
 }
 
-/// Cuts the next whole record off what has come, or keeps what there is of it; then empty.
+/// Cuts the next whole record off `wire`. If the record is incomplete, keeps what there is of it
+/// and returns an empty span.
 std::span<const std::byte> RawCodec13::next_record(std::span<const std::byte>& wire) {
   const auto keep = [this, &wire](std::size_t upto) {
     const std::size_t count = std::min(wire.size(), upto - partial_size_);
@@ -282,10 +285,10 @@ Result<> RawCodec13::open(std::span<const std::byte> wire, std::span<std::byte> 
   return result;
 }
 
-/// Cuts off `wire` what is read.
+/// Reads records, and cuts them off `wire`.
 Result<> RawCodec13::read_records(std::span<const std::byte>& wire, std::span<std::byte> plain,
                                   WireOut& out, OpenedRecords& opened) {
-  // A record is begun only where all of it has room.
+  // Begin a record only if there is room for all of it.
   while (reading_ == Reading::open && plain.size() - opened.produced >= kMinPlainRoom) {
     const auto record = next_record(wire);
     if (record.empty()) break;
@@ -312,7 +315,7 @@ Result<> RawCodec13::open_record(std::span<const std::byte> record, std::span<st
     return refuse(Alert::bad_record_mac, "decryption failed or bad record mac", out);
   }
   if (size > kMaxInner) return refuse(Alert::record_overflow, "data length too long", out);
-  // Padding stands behind the type (§5.4).
+  // Padding follows the type (§5.4).
   while (size > 0 && plain[size - 1] == std::byte{0}) --size;
   if (size == 0) return refuse(Alert::unexpected_message, "record without a content type", out);
   const auto inner = static_cast<ContentType>(plain[--size]);
@@ -351,7 +354,7 @@ Result<> RawCodec13::on_alert(Inner content, WireOut& out) {
     reading_ = Reading::closed;
     return {};
   }
-  // It says nothing that the close_notify behind it does not say (§6.1).
+  // A user_canceled adds nothing to the close_notify that follows it (§6.1).
   if (code == static_cast<std::uint8_t>(Alert::user_canceled)) {
     return count_idle_record("warning alerts", out);
   }
@@ -360,7 +363,7 @@ Result<> RawCodec13::on_alert(Inner content, WireOut& out) {
                              " (alert " + std::to_string(code) + ")");
 }
 
-/// Messages may be cut by records, and several may stand in one (§5.1).
+/// Reads handshake messages. Records may cut a message, and one record may hold several (§5.1).
 Result<> RawCodec13::on_handshake(Inner content, WireOut& out) {
   constexpr std::size_t kMessageHeader = 4;
   if (content.empty()) return refuse(Alert::unexpected_message, "empty handshake record", out);
@@ -379,7 +382,7 @@ Result<> RawCodec13::on_handshake(Inner content, WireOut& out) {
     rest = rest.subspan(size);
     const bool last = rest.empty();
     if (message[0] == std::byte{static_cast<std::uint8_t>(Message::key_update)} && !last) {
-      // What follows would be under the old key (§5.1).
+      // The next message would be under the old key (§5.1).
       return refuse(Alert::unexpected_message, "key update not at the end of a record", out);
     }
     if (auto done = on_message(message, out); !done) return done;
@@ -401,18 +404,19 @@ Result<> RawCodec13::on_message(std::span<const std::byte> message, WireOut& out
   return refuse(Alert::unexpected_message, "unexpected message", out);
 }
 
-/// §4.6.3.
+/// Changes the read keys (§4.6.3).
 Result<> RawCodec13::on_key_update(std::span<const std::byte> body, WireOut& out) {
   if (body.size() != 1) return refuse(Alert::decode_error, "bad key update", out);
   if (body[0] > std::byte{1}) return refuse(Alert::illegal_parameter, "bad key update", out);
   if (!read_.update()) return refuse(Alert::internal_error, "no new keys", out);
-  // The answer goes ahead of our next data, one for all that was asked till then: a peer that asks
-  // and does not read must not make us queue.
+  // The answer is sent before our next data, one answer for all requests until then. A peer that
+  // asks and does not read must not make us queue answers.
   answers_key_update_ |= body[0] == std::byte{1};
   return {};
 }
 
-/// All kinds count together; `kind` names the last one.
+/// Counts a record without payload, and refuses too many in a row. All kinds count together; `kind`
+/// is the kind of the last one.
 Result<> RawCodec13::count_idle_record(std::string_view kind, WireOut& out) {
   if (++idle_records_ <= kMaxIdleRecords) return {};
   return refuse(Alert::unexpected_message, "too many " + std::string(kind), out);
@@ -437,7 +441,7 @@ Result<> RawCodec13::seal(std::span<const std::byte> plain, WireOut& out) {
 void RawCodec13::close(WireOut& out) noexcept {
   if (std::exchange(write_ended_, true)) return;
   const std::byte alert[] = {std::byte{1}, std::byte{0}};  // warning, close_notify
-  // Where there is no room for it the connection ends without: the peer takes it for a cut.
+  // If there is no room for it, the connection ends without it, and the peer sees a cut.
   static_cast<void>(write_record(ContentType::alert, alert, out));
 }
 
@@ -452,7 +456,8 @@ bool RawCodec13::write_record(ContentType type, std::span<const std::byte> conte
   return true;
 }
 
-/// Tells the peer, under the old keys, that what follows is under new ones; asks for none of its.
+/// Sends a KeyUpdate under the old keys, then uses the new ones. Does not ask the peer for new
+/// keys.
 bool RawCodec13::update_write_keys(WireOut& out) {
   const std::byte message[] = {std::byte{static_cast<std::uint8_t>(Message::key_update)},
                                std::byte{0}, std::byte{0}, std::byte{1}, std::byte{0}};
@@ -463,7 +468,7 @@ bool RawCodec13::update_write_keys(WireOut& out) {
   return false;
 }
 
-/// Says why, and ends both directions.
+/// Sends the alert, if we may still write, and returns the error. Both directions end.
 tl::unexpected<Error> RawCodec13::refuse(Alert alert, std::string_view why, WireOut& out) {
   ERR_clear_error();
   if (!std::exchange(write_ended_, true)) {

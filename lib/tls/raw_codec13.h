@@ -2,16 +2,16 @@
 
 // The record layer of TLS 1.3 (RFC 8446 §5) over the bare ciphers. Theory of operation:
 //
-// The library does the handshake. Then its traffic secrets and sequence numbers are taken over, and
-// from there on records are opened from the slab that the kernel filled into the plain slab, and
-// sealed from there into the wire slab: the cipher's own pass is the only one over the payload.
-// What is copied is the record that a read has cut in two, once, into a block of the pool.
+// The library does the handshake. Then this codec takes over its traffic secrets and sequence
+// numbers. From there on records are opened from the slab that the kernel filled into the plain
+// slab, and sealed from there into the wire slab. The cipher's own pass is the only one over the
+// payload. Only a record that a read has cut in two is copied, once, into a block of the pool.
 //
-// With the keys come the duties: alerts and close_notify both ways, KeyUpdate both ways and one of
-// our own before the cipher's limit (§5.5), tickets (handed to the library, which knows what a
-// session is), padding, sizes, types, and what a flood of records without content may cost.
-// Whatever a peer does wrong ends the connection with the alert that the RFC names; nothing of a
-// record is seen before all of it is authenticated.
+// With the keys come the duties: alerts and close_notify both ways, KeyUpdate both ways, and a
+// KeyUpdate of our own before the cipher's limit (§5.5). Others are tickets (handed to the library,
+// which knows what a session is), padding, sizes, types, and a limit on floods of records without
+// content. Every error of a peer ends the connection with the alert that the RFC names. No part of
+// a record is seen before all of it is authenticated.
 
 #include <cstdint>
 #include <functional>
@@ -26,17 +26,17 @@ namespace starttls::tls {
 
 struct RawCodec13Options {
   BufferPool& pool;
-  /// Client role: takes a NewSessionTicket, its header included; false = it is malformed. Server
+  /// Client role: handles a NewSessionTicket, its header included; false = it is malformed. Server
   /// role: empty, and a ticket is an error.
   std::function<bool(std::span<const std::byte> message)> on_ticket = {};
-  /// Records of payload sealed under one key at most. AES-GCM is good for 2^24.5 of full size
+  /// Maximum records of payload sealed under one key. AES-GCM is good for 2^24.5 of full size
   /// (§5.5).
   std::uint64_t max_records = std::uint64_t{1} << 24U;
 };
 
-/// Takes over from `ssl`, whose handshake is done and which has nothing left to read or to send.
-/// Nothing where it cannot be: not TLS 1.3, a cipher that is not known here, or octets pending. The
-/// codec does not need `ssl` afterwards.
+/// Takes over from `ssl`, after its handshake and with nothing left for it to read or to send.
+/// Returns null if that is impossible: not TLS 1.3, a cipher that is not known here, or bytes
+/// pending. The codec does not need `ssl` afterwards.
 [[nodiscard]] std::unique_ptr<RecordCodec> make_raw_codec13(const SSL& ssl,
                                                             RawCodec13Options options);
 
@@ -45,8 +45,8 @@ struct TrafficKeys {
   std::span<const std::uint8_t> secret;
   std::uint64_t sequence = 0;
 };
-/// From bare keys; copies them. `suite` is the cipher suite's number. Nothing where the suite is
-/// not known or a secret is not as long as its hash.
+/// Makes a codec from bare keys; copies them. `suite` is the cipher suite's number. Returns null if
+/// the suite is not known or a secret is not as long as its hash.
 [[nodiscard]] std::unique_ptr<RecordCodec> make_raw_codec13(std::uint16_t suite,
                                                             const TrafficKeys& read,
                                                             const TrafficKeys& write,

@@ -1,7 +1,7 @@
 #pragma once
 
-// The seam of the data plane: records in, plaintext out, and back. Everything works from the
-// caller's slab into the caller's slab; a codec owns no payload buffer of its own.
+// The interface between the data plane and TLS: records in, plaintext out, and back. Everything
+// works from the caller's slab into the caller's slab; a codec owns no payload buffer of its own.
 
 #include <cstddef>
 #include <memory>
@@ -11,8 +11,8 @@
 
 namespace starttls::tls {
 
-/// Where TLS bytes for the peer go: the codec appends to `buffer` and raises `used`. What is there
-/// is sent even when the call fails: an alert may be among it.
+/// The output for the peer: a codec appends TLS bytes to `buffer` and raises `used`. They are sent
+/// even if the call fails, because an alert may be among them.
 struct WireOut {
   std::span<std::byte> buffer;
   std::size_t used = 0;
@@ -22,22 +22,22 @@ struct WireOut {
 };
 
 struct OpenedRecords {
-  std::size_t consumed = 0;   ///< octets of input used; a partial record at the end is kept inside
-  std::size_t produced = 0;   ///< octets of plaintext
+  std::size_t consumed = 0;   ///< bytes of input used; a partial record at the end is kept inside
+  std::size_t produced = 0;   ///< bytes of plaintext
   bool close_notify = false;  ///< the peer has ended its direction; nothing follows
 };
 
 /// Largest record on the wire (RFC 8446 §5.2, RFC 5246 §6.2.3).
 inline constexpr std::size_t kMaxRecordPlain = 16384;
 inline constexpr std::size_t kMaxRecordWire = 5 + kMaxRecordPlain + 2048;
-/// Room for plaintext that opening wants at the least: a record, its type, and what an attacker may
-/// have put behind it before it is refused.
+/// Minimum room for plaintext that `open` needs: a record, its type, and what an attacker may have
+/// added after it before it is refused.
 inline constexpr std::size_t kMinPlainRoom = kMaxRecordPlain + 256;
-/// What sealing adds to each record at most (TLS 1.3: header 5, type 1, tag 16; TLS 1.2: 5 + 8 +
-/// 16; CBC: 5 + 16 + 16 + 32, twice for the 1/n-1 split of TLS 1.0).
+/// Maximum bytes that sealing adds to each record (TLS 1.3: header 5, type 1, tag 16; TLS 1.2: 5 +
+/// 8 + 16; CBC: 5 + 16 + 16 + 32, twice for the 1/n-1 split of TLS 1.0).
 inline constexpr std::size_t kMaxRecordOverhead = 160;
 
-/// Room that `seal` wants for `plain` octets at most.
+/// Returns the maximum room that `seal` needs for `plain` bytes.
 [[nodiscard]] constexpr std::size_t sealed_size_bound(std::size_t plain) noexcept {
   return plain + (plain / kMaxRecordPlain + 2) * kMaxRecordOverhead;
 }
@@ -50,11 +50,11 @@ class RecordCodec {
   RecordCodec& operator=(const RecordCodec&) = delete;
   virtual ~RecordCodec() = default;
 
-  /// Opens records from `wire` into `plain` until either is exhausted. Where `plain` is filled
-  /// (`produced == plain.size()`) the rest of a record may be kept inside: call again, with what is
-  /// left of `wire` or with nothing, until it is not. `out` takes what the record
-  /// layer itself has to say (KeyUpdate, alerts). Errors: tls; then what was produced before the
-  /// bad record is delivered in `opened`, and nothing of the bad record or behind it.
+  /// Opens records from `wire` into `plain` until either is exhausted. If `plain` is filled
+  /// (`produced == plain.size()`) the rest of a record may be kept inside. Then call again, with
+  /// what is left of `wire` or with nothing, until `plain` is not filled. The record layer's own
+  /// messages (KeyUpdate, alerts) go to `out`. Errors: tls. Then `opened` has what was produced
+  /// before the bad record, and nothing of the bad record or after it.
   [[nodiscard]] virtual Result<> open(std::span<const std::byte> wire, std::span<std::byte> plain,
                                       WireOut& out, OpenedRecords& opened) = 0;
   /// Seals all of `plain`; `out` must have `sealed_size_bound(plain.size())` free. Errors: tls.

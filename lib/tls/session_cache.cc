@@ -7,7 +7,7 @@ namespace starttls::tls {
 void SessionCache::put(const std::string& key, bssl::UniquePtr<SSL_SESSION> session) {
   const std::lock_guard lock(mutex_);
   if (size_ >= kMaxSessions && !sessions_.contains(key)) {
-    // Many servers of which most are never met again: whose session goes makes no difference.
+    // Evict any server's sessions: there are many servers, and most are never met again.
     const auto victim = sessions_.begin();
     size_ -= victim->second.size();
     sessions_.erase(victim);

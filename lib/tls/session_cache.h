@@ -10,23 +10,24 @@
 
 namespace starttls::tls {
 
-/// Sessions of the client role, to be resumed. One belongs to one Context, which is one policy, so
-/// a session is never resumed under another verification than the one it was made with; inside it,
-/// a key says which server under which name. Thread-safe.
+/// Sessions of the client role, to be resumed. A cache belongs to one Context, which is one policy,
+/// so a session is never resumed under a different verification than its own. Inside the cache, a
+/// key is a server and the name asked of it. Thread-safe.
 ///
 /// Memory: at most `kMaxSessions`, of one to three KiB each.
 class SessionCache {
  public:
   static constexpr std::size_t kMaxSessions = 1024;
-  /// Of one server: as many handshakes at once may resume.
+  /// Maximum sessions of one server: this many handshakes at once may resume.
   static constexpr std::size_t kMaxPerServer = 64;
 
-  /// Takes over the session. It takes the place of the oldest one where there is no room.
+  /// Takes over the session. If there is no room, it replaces the server's oldest one, or those of
+  /// another server.
   void put(const std::string& key, bssl::UniquePtr<SSL_SESSION> session);
 
-  /// The newest that can be resumed; null where there is none. One of TLS 1.3 is gone from the
-  /// cache then: a ticket that is used twice tells an onlooker who comes back (RFC 8446 appendix
-  /// C.4).
+  /// Returns the newest session that can be resumed; null if there is none. A session of TLS 1.3 is
+  /// removed from the cache then: if a ticket is used twice, an observer can link the two
+  /// connections (RFC 8446 appendix C.4).
   [[nodiscard]] bssl::UniquePtr<SSL_SESSION> take(const std::string& key);
 
  private:

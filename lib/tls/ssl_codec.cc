@@ -70,7 +70,8 @@ class SslCodec final : public RecordCodec {
     return {};
   }
 
-  /// An alert that did not fit must not hide why it was to be sent.
+  /// Reports the library's error if there is one. An alert that did not fit must not hide the
+  /// reason for it.
   tl::unexpected<Error> failure() {
     return io_.overflow() && ERR_peek_error() == 0 ? no_room() : fail(take_record_error());
   }

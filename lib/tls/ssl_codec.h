@@ -8,8 +8,8 @@
 
 namespace starttls::tls {
 
-/// The record layer of the library itself, for every version. `ssl` has completed its handshake and
-/// reads and writes through `io`; both outlive the codec.
+/// Makes a codec that uses the library's own record layer, for every version. `ssl` has completed
+/// its handshake and reads and writes through `io`; both outlive the codec.
 ///
 /// Copies of payload: opening, wire -> the library's record buffer (decrypted in place) -> plain;
 /// sealing, plain -> the library's write buffer (encrypted on the way) -> wire. The library frees

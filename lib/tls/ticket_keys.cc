@@ -11,7 +11,7 @@
 namespace starttls::tls {
 namespace {
 
-constexpr std::size_t kMaxKeys = 16;  // each ticket is looked for among all of them
+constexpr std::size_t kMaxKeys = 16;  // a ticket's key is searched among all of them
 
 std::optional<TicketKey> random_key() {
   std::array<std::uint8_t, TicketKey::kSize> octets{};
@@ -75,14 +75,14 @@ Result<std::shared_ptr<TicketKeys>> TicketKeys::read(const std::string& path) {
   return std::make_shared<TicketKeys>(std::move(*keys));
 }
 
-/// False where a new key is due and cannot be made.
+/// Makes a new random key if one is due. False if it cannot be made.
 bool TicketKeys::rotate(Clock::time_point now) {
   if (!rotates()) return true;
   const auto age = now - made_;
   if (!keys_.empty() && age < kTicketLifetime) return true;
   const auto key = random_key();
   if (!key) return false;
-  // A key that has been idle for longer has no living ticket.
+  // An older key is dropped if no ticket of it can be alive any more.
   if (keys_.empty() || age >= 2 * kTicketLifetime) {
     keys_.assign(1, *key);
   } else {

@@ -1,7 +1,7 @@
 #pragma once
 
-// The keys under which a server's session tickets leave the process (RFC 5077 §4): whoever has one
-// can read the sessions it protects, so each lives for a day at most.
+// The keys that encrypt a server's session tickets before these leave the process (RFC 5077 §4).
+// Such a key opens the sessions that it protects, so each key lives for a day at most.
 
 #include <array>
 #include <chrono>
@@ -18,11 +18,11 @@
 
 namespace starttls::tls {
 
-/// Wiped when it goes.
+/// A key of tickets, wiped by its destructor.
 struct TicketKey {
   static constexpr std::size_t kSize = 48;
 
-  std::array<std::uint8_t, 16> name{};  ///< stands in the ticket, in the clear
+  std::array<std::uint8_t, 16> name{};  ///< written in the ticket, in the clear
   std::array<std::uint8_t, 16> aes{};   ///< AES-128-CBC
   std::array<std::uint8_t, 16> hmac{};  ///< HMAC-SHA256
 
@@ -33,38 +33,38 @@ struct TicketKey {
   ~TicketKey();
 };
 
-/// How long a ticket, and with it a session, can be resumed.
+/// The time for which a ticket, and with it a session, can be resumed.
 inline constexpr std::chrono::hours kTicketLifetime{12};
 
-/// One encrypts, all decrypt. Thread-safe.
+/// Keys of which one encrypts and all decrypt. Thread-safe.
 class TicketKeys {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// Random keys of this process: a new one every 12 hours, after which the old one decrypts for 12
-  /// more. They outlive reloads, and no disk sees them.
+  /// Returns the random keys of this process. A new one is made every 12 hours, after which the old
+  /// one decrypts for 12 more. They outlive reloads, and are never written to a disk.
   [[nodiscard]] static std::shared_ptr<TicketKeys> of_process();
-  /// Keys of a file that replicas share: lines of base64 of 48 octets (name, AES key, HMAC key: 16
-  /// each, as nginx has them), the first encrypts. Empty lines and lines that begin with '#' are
-  /// skipped. The file must be its owner's alone. Errors: config, with the file's name and the
-  /// line.
+  /// Reads the keys of a file that replicas share. Its lines are base64 of 48 bytes (name, AES key,
+  /// HMAC key: 16 each, the same as in nginx); the first encrypts. Empty lines and lines that begin
+  /// with '#' are skipped. The file must be one that is_kept_secret. Errors: config, with the
+  /// file's name and the line.
   [[nodiscard]] static Result<std::shared_ptr<TicketKeys>> read(const std::string& path);
 
   /// Keys that stay as they are.
   explicit TicketKeys(std::vector<TicketKey> keys) : keys_(std::move(keys)) {}
-  /// Random keys, rotated; `now` is when the first one is made.
+  /// Random keys, rotated; `now` is the time at which the first one is made.
   explicit TicketKeys(Clock::time_point now);
   TicketKeys(const TicketKeys&) = delete;
   TicketKeys& operator=(const TicketKeys&) = delete;
 
-  /// For a new ticket. Nothing where the system gives no random octets.
+  /// Returns the key for a new ticket, or nothing if the system gives no random bytes.
   [[nodiscard]] std::optional<TicketKey> encrypting(Clock::time_point now);
 
   struct Found {
     TicketKey key;
     bool is_current = false;  ///< else the ticket is due to be renewed
   };
-  /// For a ticket that names its key.
+  /// Returns the key that a ticket names, or nothing if it is not known.
   [[nodiscard]] std::optional<Found> find(std::span<const std::uint8_t, 16> name,
                                           Clock::time_point now);
 

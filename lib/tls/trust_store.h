@@ -2,10 +2,10 @@
 
 // The certificates that a Context trusts.
 //
-// The library looks for an issuer by its name and takes one that fits. Of an authority and its
-// renewal (one name, one key) it may take the expired one, and refuse a good server. So the library
-// is given only those that are valid now. It is given all of them if that finds no path, because
-// then the reason to report is "expired" and not "unknown".
+// The library looks for an issuer by its name and uses the first that fits. If an authority has a
+// renewed certificate (one name, one key), the library may use the expired one, and refuse a good
+// server. So the library gets only the certificates that are valid now. If that finds no path, it
+// gets all of them, because then the reason to report is "expired" and not "unknown".
 
 #include <mutex>
 #include <vector>
@@ -19,24 +19,25 @@ namespace starttls::tls {
 /// Thread-safe, except `add`.
 class TrustStore {
  public:
-  /// Out of memory ends the process.
+  /// Makes an empty store. Out of memory ends the process.
   TrustStore();
 
-  /// `der` is what the fingerprint of the store counts. False if the library does not take it.
+  /// Adds a certificate; `der` is what the store's fingerprint covers. False if the library refuses
+  /// the certificate.
   [[nodiscard]] bool add(const CRYPTO_BUFFER* der, bssl::UniquePtr<X509> certificate);
 
   [[nodiscard]] X509_STORE* all() const noexcept { return all_.get(); }
-  /// Those that are valid at `now`; `all` itself if there are no others.
+  /// Returns a store of those that are valid at `now`, or `all` itself if there are no others.
   [[nodiscard]] bssl::UniquePtr<X509_STORE> valid_at(UnixTime now) const;
 
   [[nodiscard]] const std::vector<bssl::UniquePtr<X509>>& certificates() const noexcept {
     return certificates_;
   }
-  /// Equal if two stores hold the same certificates in the same order.
+  /// Returns a digest that is equal if two stores hold the same certificates in the same order.
   [[nodiscard]] Digest contents() const noexcept;
 
  private:
-  /// Right from `from` until `until`, both included.
+  /// A store of the certificates valid from `from` until `until`, both included.
   struct Selection {
     UnixTime from;
     UnixTime until;

@@ -8,7 +8,7 @@ bool VerifiedChains::contains(const Digest& checked, Clock::time_point now) {
   const std::lock_guard lock(mutex_);
   const auto found = good_.find(checked);
   if (found == good_.end()) return false;
-  // A clock that was set back ends it as well: what holds now has not been looked at.
+  // A clock that was set back also ends an entry: the chain has not been checked for that time.
   if (found->second.from <= now && now < found->second.until) return true;
   good_.erase(found);
   return false;
@@ -17,7 +17,7 @@ bool VerifiedChains::contains(const Digest& checked, Clock::time_point now) {
 void VerifiedChains::add(const Digest& checked, Clock::time_point now,
                          std::chrono::seconds valid_for) {
   const std::lock_guard lock(mutex_);
-  // More servers than that are met in transparent interception only; they are looked at again.
+  // Only transparent interception meets more servers than that; their chains are checked again.
   if (good_.size() >= kMaxEntries) good_.clear();
   good_[checked] = {now, now + std::min<std::chrono::seconds>(valid_for, kMaxAge)};
 }

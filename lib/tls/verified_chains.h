@@ -9,9 +9,9 @@
 
 namespace starttls::tls {
 
-/// Chains that one Context has found good, by what was checked: the same server shows the same
-/// chain again and again, and two signatures cost as much as a handshake. Thread-safe. Memory: at
-/// most `kMaxEntries` of about 100 octets.
+/// A cache of the chains that one Context has found good, by a digest of what was checked. The same
+/// server shows the same chain again and again, and two signatures cost as much as a handshake.
+/// Thread-safe. Memory: at most `kMaxEntries` of about 100 bytes.
 class VerifiedChains {
  public:
   using Clock = std::chrono::system_clock;  // certificates end by the wall clock
@@ -20,7 +20,7 @@ class VerifiedChains {
   static constexpr std::chrono::hours kMaxAge{1};
 
   [[nodiscard]] bool contains(const Digest& checked, Clock::time_point now);
-  /// `valid_for`: until the first certificate of the path ends.
+  /// Adds an entry. `valid_for` is the time until the first certificate of the path ends.
   void add(const Digest& checked, Clock::time_point now, std::chrono::seconds valid_for);
 
  private:

@@ -9,13 +9,13 @@
 namespace starttls::tls {
 namespace {
 
-/// Certificates above the leaf, the root included (some versions of the library do not count it).
-/// Public chains have two or three.
+/// Maximum certificates above the leaf, the root included (some versions of the library do not
+/// count it). Public chains have two or three.
 constexpr int kMaxDepth = 10;
 constexpr int kMaxDetours = 8;  // paths that are tried after the first
 constexpr unsigned kMinRsaBits = 2048;
 constexpr unsigned kMinEcBits = 256;
-constexpr std::size_t kMaxReference = 100;  // octets of our own name told to the client
+constexpr std::size_t kMaxReference = 100;  // bytes of our own name that the client sees
 
 std::string_view view(const ASN1_STRING* string) {
   return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
@@ -39,8 +39,8 @@ bssl::UniquePtr<X509> parse_leaf(const STACK_OF(CRYPTO_BUFFER) * chain) {
   return bssl::UniquePtr<X509>(X509_parse_from_buffer(sk_CRYPTO_BUFFER_value(chain, 0)));
 }
 
-/// What the peer sent after its leaf. What does not parse is left out: if it was needed there is no
-/// path, otherwise it does no harm.
+/// Parses the certificates that the peer sent after its leaf. Those that do not parse are left out:
+/// if one was needed there is no path, otherwise its absence does no harm.
 bssl::UniquePtr<STACK_OF(X509)> parse_intermediates(const STACK_OF(CRYPTO_BUFFER) * chain) {
   bssl::UniquePtr<STACK_OF(X509)> out(sk_X509_new_null());
   for (std::size_t i = 1; out && i < sk_CRYPTO_BUFFER_num(chain); ++i) {
@@ -75,7 +75,7 @@ bool is_self_signed(X509* certificate) {
   return verified;
 }
 
-/// `tried`: certificates of the path when it failed.
+/// Returns the reason for an error. `tried` is the number of certificates on the failed path.
 std::string reason_text(int error, X509* leaf, std::size_t tried) {
   constexpr auto kTooLong = "certificate chain is too long";
   switch (error) {
@@ -93,15 +93,15 @@ std::string reason_text(int error, X509* leaf, std::size_t tried) {
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
       // Some versions of the library stop at the limit as if there were no more certificates.
       if (tried > kMaxDepth) return kTooLong;
-      // To the library, a certificate whose key usage says that it cannot sign has not signed
-      // itself.
+      // The library does not call a certificate self-signed if its key usage says that it cannot
+      // sign.
       return is_self_signed(leaf) ? "self-signed certificate" : "unknown CA";
     default:  // an int of the library's: any of sixty
       return std::string("certificate is not acceptable: ") + X509_verify_cert_error_string(error);
   }
 }
 
-/// Why the key of `certificate` is too weak, empty where it is not.
+/// Returns why the key of `certificate` is too weak; empty if it is not.
 std::string key_weakness(X509* certificate) {
   const bssl::UniquePtr<EVP_PKEY> key(X509_get_pubkey(certificate));
   if (!key) return "certificate has a key of an unknown kind";
@@ -135,7 +135,7 @@ std::string chain_weakness(const STACK_OF(X509) * path) {
   for (std::size_t i = 0; i < size; ++i) {
     X509* certificate = sk_X509_value(path, i);
     if (auto why = key_weakness(certificate); !why.empty()) return why;
-    // An anchor is trusted for being in the store, not for its signature.
+    // An anchor is trusted because it is in the store; its signature does not matter.
     const bool anchor = i + 1 == size;
     if (anchor) break;
     if (auto why = signature_weakness(certificate); !why.empty()) return why;
@@ -159,7 +159,7 @@ tl::unexpected<Rejection> unreadable() {
   return tl::unexpected(reject("certificate cannot be read", SSL_AD_BAD_CERTIFICATE, {}));
 }
 
-/// What a path is made of.
+/// The certificates that a path is made of, and its purpose.
 struct Material {
   X509* leaf;
   X509_STORE* roots;
@@ -180,8 +180,8 @@ bool leads_to_root(X509_STORE_CTX* ctx) {
   return found;
 }
 
-/// The path that the library finds first, if every key and signature on it is strong enough.
-/// Afterwards `ctx` holds it, or as much of it as there was.
+/// Accepts the path that the library finds first, if every key and signature on it is strong
+/// enough. Afterwards `ctx` holds the path, or as much of it as there was.
 std::optional<Rejection> try_path(X509_STORE_CTX* ctx, const Material& material) {
   X509* const leaf = material.leaf;
   X509_STORE_CTX_cleanup(ctx);
@@ -214,7 +214,7 @@ std::optional<Rejection> try_path(X509_STORE_CTX* ctx, const Material& material)
   return std::nullopt;
 }
 
-/// Takes from `intermediates` the highest certificate of a path that led nowhere, if there is
+/// Removes from `intermediates` the highest certificate of a path that led nowhere, if there is
 /// another of the same name to go on with. False if there is none.
 bool take_out_dead_end(const STACK_OF(X509) * path, STACK_OF(X509) * intermediates) {
   for (std::size_t above = sk_X509_num(path); above > 1; --above) {
@@ -234,8 +234,8 @@ bool take_out_dead_end(const STACK_OF(X509) * path, STACK_OF(X509) * intermediat
   return false;
 }
 
-/// A path, whichever certificate of a name it needs (openssl/openssl#10716). `material`'s
-/// intermediates are used up. A refusal is the first one.
+/// Looks for a path, also if it needs another certificate of the same name (openssl/openssl#10716).
+/// Consumes `material`'s intermediates. A refusal is that of the first path.
 std::optional<Rejection> find_path(X509_STORE_CTX* ctx, const Material& material) {
   auto rejection = try_path(ctx, material);
   for (int detours = 0; rejection && detours < kMaxDetours; ++detours) {
@@ -245,12 +245,13 @@ std::optional<Rejection> find_path(X509_STORE_CTX* ctx, const Material& material
   return rejection;
 }
 
-/// A path from `leaf` to one of `roots`; see try_path.
+/// Looks for a path from `leaf` to one of `roots`; see try_path.
 std::optional<Rejection> verify_path(X509_STORE_CTX* ctx, const TrustStore& roots, X509* leaf,
                                      const STACK_OF(CRYPTO_BUFFER) * chain, const char* purpose) {
   const UnixTime now = UnixTime::of(std::chrono::system_clock::now());
   const auto valid_roots = roots.valid_at(now);
-  // They must live as long as the verification, not as its result, which holds references.
+  // They must live as long as the verification, but not as long as its result, which holds
+  // references.
   const auto all = parse_intermediates(chain);
   const auto valid = all ? valid_at(now, all.get()) : nullptr;
   if (ctx == nullptr || !valid) return cannot_check();
@@ -261,7 +262,7 @@ std::optional<Rejection> verify_path(X509_STORE_CTX* ctx, const TrustStore& root
   return find_path(ctx, {leaf, roots.all(), all.get(), purpose});
 }
 
-/// Nothing where the key cannot be written down.
+/// Returns the pin of a certificate's key, or nothing if the key cannot be encoded.
 std::optional<Pin> pin_of(X509* certificate) {
   std::uint8_t* der = nullptr;
   const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
@@ -277,7 +278,7 @@ bool is_pinned(X509* certificate, std::span<const Pin> pins) {
   return pin && std::find(pins.begin(), pins.end(), *pin) != pins.end();
 }
 
-/// True if a certificate of the path has one of the pins. Where pins are configured, one must.
+/// True if a certificate of the path has one of the pins. If pins are configured, one must match.
 bool has_pin(const STACK_OF(X509) * path, std::span<const Pin> pins) {
   for (std::size_t i = 0; i < sk_X509_num(path); ++i) {
     if (is_pinned(sk_X509_value(path, i), pins)) return true;
@@ -293,7 +294,7 @@ Rejection pin_mismatch(X509* leaf, const PresentedNames& names, std::span<const 
   return reject(std::move(told), SSL_AD_BAD_CERTIFICATE, evidence(leaf, names, "pin mismatch"));
 }
 
-/// From now until the certificate ends.
+/// Returns the time from now until the certificate ends.
 std::chrono::seconds valid_for(const X509* certificate) {
   int days = 0;
   int seconds = 0;
@@ -345,7 +346,7 @@ PresentedNames presented_names(const X509* certificate) {
   PresentedNames out;
   const bssl::UniquePtr<GENERAL_NAMES> names(static_cast<GENERAL_NAMES*>(
       X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
-  ERR_clear_error();  // an extension that does not parse names nobody
+  ERR_clear_error();  // an extension that does not parse has no names
   if (!names) return out;
   for (std::size_t i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
@@ -386,7 +387,7 @@ std::string leaf_common_name(const STACK_OF(CRYPTO_BUFFER) * chain) {
   if (leaf) {
     X509_NAME* const subject = X509_get_subject_name(leaf.get());
     const int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
-    // Of two, who could say which one somebody else takes for the client's name?
+    // If there are two, another program may take the other one for the client's name.
     if (at >= 0 && X509_NAME_get_index_by_NID(subject, NID_commonName, at) < 0) {
       std::uint8_t* text = nullptr;
       const int size =

@@ -1,7 +1,7 @@
 #pragma once
 
-// Is this the server we want? Called from within the handshake; X.509 structures live only as long
-// as the call, since a parsed chain costs more than all else that a session keeps.
+// Checks that a peer is the one we want. Called from within the handshake. X.509 structures live
+// only as long as the call, since a parsed chain costs more than all else that a session keeps.
 
 #include <chrono>
 #include <cstdint>
@@ -21,53 +21,57 @@
 
 namespace starttls::tls {
 
-/// Why a certificate is refused.
+/// The reason for which a certificate is refused.
 struct Rejection {
   Error error;  ///< Errc::certificate; evidence: subject, issuer, names, the library's reason
   std::uint8_t alert;  ///< SSL_AD_..., for the peer
 };
 
-/// What a server's certificate is held against.
+/// The rule that a server's certificate must meet.
 struct ServerRule {
   std::string_view reference;   ///< the name that must be among the leaf's
-  std::span<const Pin> pins{};  ///< where there are any, one must be met
+  std::span<const Pin> pins{};  ///< if not empty, one must be met
 };
 
-/// Nothing wrong: how long until a certificate of the path ends.
+/// On success: the time until the first certificate of the path ends.
 using Verified = tl::expected<std::chrono::seconds, Rejection>;
 
-/// Checks the chain as sent by the peer, leaf first: a path to one of `roots` (any certificate in
-/// there is an anchor, a leaf or an intermediate too), valid now, fit for a TLS server, no RSA key
-/// below 2048 bits nor SHA-1 signature on the way (RFC 9155), the wanted name among the leaf's
-/// names, and a wanted pin on the path, whether of the leaf or of a CA. Of several certificates for
-/// one issuer, in the store or sent by the peer, the order does not matter: one that works is
-/// found.
+/// Checks the chain as sent by the peer, leaf first. It needs a path to one of `roots` (any
+/// certificate in there is an anchor, a leaf or an intermediate too). The path must be valid now,
+/// fit for a TLS server, and have no RSA key below 2048 bits nor SHA-1 signature (RFC 9155). The
+/// wanted name must be among the leaf's names, and a wanted pin on the path, either of the leaf or
+/// of a CA. If an issuer has several certificates, in the store or sent by the peer, their order
+/// does not matter: one that works is found.
 [[nodiscard]] Verified verify_server(const TrustStore& roots, const STACK_OF(CRYPTO_BUFFER) * chain,
                                      const ServerRule& rule);
 
-/// The pins alone decide: the leaf's key, since nothing ties what else was sent to it.
+/// Checks nothing but the pins. Only the leaf's key counts, since nothing ties the other
+/// certificates that were sent to it.
 [[nodiscard]] std::optional<Rejection> verify_pin(const STACK_OF(CRYPTO_BUFFER) * chain,
                                                   std::span<const Pin> pins);
 
-/// A client's chain, in the same way as a server's but for names. No chain at all is refused.
+/// Checks a client's chain in the same way as a server's, except for names. A missing chain is
+/// refused.
 [[nodiscard]] Verified verify_client(const TrustStore& roots,
                                      const STACK_OF(CRYPTO_BUFFER) * chain);
 
-/// Leaf first, as the peer sent them; what does not parse is left out.
+/// Describes the certificates as the peer sent them, leaf first; those that do not parse are left
+/// out.
 [[nodiscard]] std::vector<CertificateInfo> describe_chain(const STACK_OF(CRYPTO_BUFFER) * chain);
 
-/// 1970 if it does not parse.
+/// Returns 1970 if it does not parse.
 [[nodiscard]] UnixTime time_of(const ASN1_TIME* time);
 
-/// Escaped for logs.
+/// Returns the issuer, escaped for logs.
 [[nodiscard]] std::string issuer_text(const X509* certificate);
 
 [[nodiscard]] PresentedNames presented_names(const X509* certificate);
 
-/// The common name of the leaf's subject, UTF-8 and as it is; empty unless there is exactly one.
+/// Returns the common name of the leaf's subject, UTF-8 and unchanged; empty unless there is
+/// exactly one.
 [[nodiscard]] std::string leaf_common_name(const STACK_OF(CRYPTO_BUFFER) * chain);
 
-/// The leaf's subject, escaped for logs; empty where there is none that parses.
+/// Returns the leaf's subject, escaped for logs; empty if none parses.
 [[nodiscard]] std::string leaf_subject(const STACK_OF(CRYPTO_BUFFER) * chain);
 
 }  // namespace starttls::tls

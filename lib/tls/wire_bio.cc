@@ -18,8 +18,8 @@ int WireIo::on_read(BIO* bio, char* data, int size) {
   return static_cast<int>(n);
 }
 
-/// All or nothing: half a record in the output could never be completed, since the next call may
-/// bring another buffer.
+/// Writes everything or nothing. Half a record in the output could never be completed, since the
+/// next call may have another buffer.
 int WireIo::on_write(BIO* bio, const char* data, int size) {
   auto& io = *static_cast<WireIo*>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);

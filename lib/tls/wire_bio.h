@@ -1,6 +1,6 @@
 #pragma once
 
-// How the library reads and writes: straight from and to the caller's spans.
+// The library's way to read and write: straight from and to the caller's spans.
 
 #include <cstddef>
 #include <span>
@@ -10,8 +10,8 @@
 
 namespace starttls::tls {
 
-/// The spans of the call that is going on. Outside of calls both are empty, so a library that reads
-/// or writes then does no harm.
+/// Holds the spans of the current call. Outside of calls both are empty, so a library that reads or
+/// writes then does no harm.
 class WireIo {
  public:
   WireIo() = default;
@@ -38,10 +38,10 @@ class WireIo {
   };
 
   [[nodiscard]] std::size_t unread() const noexcept { return in_.size(); }
-  /// During this call something did not fit into the output: the caller's mistake.
+  /// True if during this call something did not fit into the output: the caller's mistake.
   [[nodiscard]] bool overflow() const noexcept { return overflow_; }
 
-  /// A BIO over this object, which must outlive it. Null only when out of memory.
+  /// Makes a BIO over this object, which must outlive it. Null only when out of memory.
   [[nodiscard]] bssl::UniquePtr<BIO> make_bio();
 
  private:
