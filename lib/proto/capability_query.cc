@@ -7,7 +7,7 @@
 namespace starttls::proto {
 namespace {
 
-/// The last whole line without its end; empty where there is none.
+/// Returns the last whole line without its end; empty if there is none.
 std::string_view last_line(std::string_view reply) noexcept {
   if (!reply.ends_with('\n')) return {};
   reply.remove_suffix(1);
@@ -30,7 +30,7 @@ bool is_whole_smtp_reply(std::string_view reply) noexcept {
 
 bool is_whole_imap_reply(std::string_view reply) noexcept {
   constexpr std::string_view kTag = "probe ";
-  // Behind the tagged line there may be more, which nobody has asked for.
+  // After the tagged line there may be more that no command has asked for.
   for (auto end = reply.find('\n'); end != std::string_view::npos; end = reply.find('\n')) {
     const auto line = reply.substr(0, end);
     if (line.starts_with(kTag) || ascii::istarts_with(line, "* BYE")) return true;

@@ -1,6 +1,6 @@
 #pragma once
 
-// Clients that begin with TLS on a listener that speaks first in the clear.
+// For clients that begin with TLS on a listener that speaks first in the clear.
 
 #include <string_view>
 

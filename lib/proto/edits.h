@@ -1,7 +1,7 @@
 #pragma once
 
-// What the proxy changes in the words that pass it during a prelude, and the limits of a prelude's
-// dialogue.
+// The changes that the proxy makes to the peers' words during a prelude, and the limits of a
+// prelude's dialogue.
 
 #include <cstddef>
 #include <cstdint>
@@ -17,7 +17,7 @@
 
 namespace starttls::proto {
 
-/// The most commands that wait for the server's replies. A client that waits for replies has one, a
+/// Maximum commands that wait for the server's replies. A client that waits for replies has one. A
 /// pipelining client has a handful before it commits.
 inline constexpr std::size_t kMaxUnanswered = 1000;
 
@@ -62,8 +62,8 @@ inline constexpr std::size_t kMaxUnanswered = 1000;
   return std::string(status) + words + std::string(kEnd);
 }
 
-/// True if the code of a reply says that the server does not take such a command. Other refusals,
-/// such as 550 for a VRFY, are answers to a good command (D12).
+/// True if the code of a reply means that the server does not accept such a command. Other
+/// refusals, such as 550 for a VRFY, are answers to a good command (D12).
 [[nodiscard]] constexpr bool refuses_command(std::uint64_t code) noexcept {
   return (code >= 500 && code <= 504) || code == 530;
 }
@@ -71,7 +71,7 @@ inline constexpr std::size_t kMaxUnanswered = 1000;
 /// Counts commands that the server or the proxy refuses, so that no client guesses for long.
 class RefusalMeter {
  public:
-  /// Errors: too_many_errors, with the twentieth.
+  /// Counts a refusal. Errors: too_many_errors, with the twentieth.
   [[nodiscard]] Result<> add() {
     constexpr unsigned kMaxErrors = 20;
     if (++errors_ < kMaxErrors) return {};

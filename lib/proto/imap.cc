@@ -23,7 +23,7 @@ namespace {
 
 using namespace imap;
 
-/// The most bytes of non-synchronizing literals in one refused command, and of the lines between
+/// Maximum bytes of non-synchronizing literals in one refused command, and of the lines between
 /// them.
 constexpr std::size_t kMaxSwallowed = 4096;
 
@@ -31,7 +31,7 @@ constexpr std::size_t kMaxSwallowed = 4096;
 constexpr std::string_view kContinuation = "+ Ready for literal data\r\n";
 
 /// IMAP between both streams, until the client commits with LOGIN, AUTHENTICATE, COMPRESS or a
-/// literal. In mode `starttls`, before TLS, it is all that the client talks to.
+/// literal. In mode `starttls`, before TLS, it answers all that the client says.
 ///
 /// Only commands that follow the grammar go to the server, so that it reads the words we have read
 /// and answers with the tag we remember. Replies of ours go out at once, but never into the middle
@@ -140,11 +140,11 @@ class ImapDownstream final : public DownstreamRole {
   std::string starttls_tag_;
   std::string commit_tag_;
 
-  // An ID whose literals have not all come.
+  // The state of an ID with literals that have not all come.
   std::size_t continuations_seen_ = 0;  ///< literals so far that wait for a "+"
   std::size_t continuations_due_ = 0;   ///< of them, those that have got none yet
 
-  // A refused command whose literals come without being asked for.
+  // The state of a refused command with literals that come without being asked for.
   std::optional<std::string> refusal_;
   std::size_t swallowed_ = 0;
   std::size_t literal_left_ = 0;
@@ -265,7 +265,7 @@ Result<Verdict> ImapDownstream::on_clear_command(const Command& command, std::st
 Result<Verdict> ImapDownstream::on_command(const Command& command, std::string& to_client,
                                            std::string& to_server) {
   if (ascii::iequals(command.verb, "STARTTLS")) return on_starttls(command, to_client);
-  // A server that trusts our address would believe what the client says about itself.
+  // A server that trusts our address would believe the client's claims about itself.
   if (is_any_of(command.verb, {"XCLIENT", "XFORWARD"})) {
     return refuse(command.text, tagged(command.tag, "NO Command not allowed"), to_client);
   }
@@ -287,7 +287,7 @@ Result<Verdict> ImapDownstream::pass(std::string_view tag, std::string_view byte
   return Verdict::need_more;
 }
 
-/// True for an ID that must not pass as it is. After PREAUTH any command commits.
+/// True for an ID that must not pass unchanged. After PREAUTH any command commits.
 bool ImapDownstream::is_filtered_id(const Command& command) const noexcept {
   return state_ == State::commands && !preauthenticated_ && !refusal_ && is_tag(command.tag) &&
          ascii::iequals(command.verb, "ID");
@@ -336,10 +336,9 @@ Result<Verdict> ImapDownstream::on_starttls(const Command& command, std::string&
   return all_answered() ? Verdict::start_tls : Verdict::need_more;
 }
 
-/// Returns the non-synchronizing literal that a refused line ends with. It comes whether we ask or
-/// not, and its text is no command (N14, P10). A synchronizing one does not come, because it gets
-/// no
-/// "+".
+/// Returns the non-synchronizing literal that a refused line ends with. It comes even if we do not
+/// ask for it, and its text is no command (N14, P10). A synchronizing one does not come, because it
+/// gets no "+".
 std::optional<Literal> literal_to_skip(std::string_view text) noexcept {
   const auto literal = literal_at_end(text);
   return literal && !literal->waits ? literal : std::nullopt;
@@ -363,8 +362,8 @@ Result<Verdict> ImapDownstream::refuse(std::string_view text, std::string words,
   return Verdict::need_more;
 }
 
-/// True if this login must not pass. If EXTERNAL must not, only a mechanism that is written as an
-/// atom passes, because servers also take a string or a literal.
+/// True if this login must not pass. If EXTERNAL is barred, only a mechanism that is written as an
+/// atom passes, because servers also accept a string or a literal.
 bool ImapDownstream::is_barred(const Command& command) const noexcept {
   if (!settings_.client_certificate || !ascii::iequals(command.verb, "AUTHENTICATE")) return false;
   auto arguments = command.arguments;
@@ -380,7 +379,7 @@ bool ImapDownstream::commits(const Command& command) const noexcept {
   return commits_by_verb(command) || literal_at_end(command.text).has_value();
 }
 
-/// True if `input` begins with a line that is longer than the limit, and whose verb commits: SASL
+/// True if `input` begins with a line that is longer than the limit, and its verb commits. SASL
 /// initial responses of 10 to 90 kB are in use (D9).
 bool ImapDownstream::is_long_login(std::string_view input) const noexcept {
   if (state_ != State::commands || refusal_ || !is_too_long(input, kClientRules)) return false;
@@ -437,8 +436,8 @@ Result<> ImapDownstream::on_piece(const ResponseReader::Piece& piece, std::strin
   return piece.first ? on_response(Response(piece.text)) : Result<>{};
 }
 
-/// True for a tagged reply to the client's last command, or a "+", which only that one can ask for.
-/// Servers have left earlier commands without a reply that has their tag (D4).
+/// True for a tagged reply to the client's last command, or a "+", which only that command can ask
+/// for. Some servers have left earlier commands without a reply that has their tag (D4).
 bool ImapDownstream::answers_commit(const ResponseReader::Piece& piece) const {
   if (!piece.first) return false;
   const Response response(piece.text);
@@ -454,12 +453,12 @@ Result<> ImapDownstream::count_refusal() {
   return state_ == State::committed ? Result<>{} : refusals_.add();
 }
 
-/// Strikes off the command that has been answered. A tag that no command has passes unchanged.
+/// Removes the command that has been answered. A tag that belongs to no command passes unchanged.
 Result<> ImapDownstream::on_response(const Response& response) {
   const bool refused = is_any_of(response.word, {"NO", "BAD"});
   if (response.untagged()) {
-    // "* NO" warns; "* BAD" answers a command whose tag the server could not make out (RFC 9051
-    // §7.1.3). It takes them in turn.
+    // "* NO" warns; "* BAD" answers a command with a tag that the server could not read (RFC 9051
+    // §7.1.3). It answers the oldest command.
     if (!response.is("BAD")) return {};
     if (!unanswered_.empty()) unanswered_.erase(unanswered_.begin());
     return count_refusal();
@@ -507,8 +506,8 @@ std::string ImapDownstream::edit(std::string_view raw) const {
   return line.replace(list_at, list->size(), kept);
 }
 
-// RFC 9051 §7.1.5: BYE ends the session, whenever. RFC 5530 §3: UNAVAILABLE is temporary, CLIENTBUG
-// says whose error it is.
+// RFC 9051 §7.1.5: BYE ends the session, at any time. RFC 5530 §3: UNAVAILABLE is temporary,
+// CLIENTBUG means that the client made the error.
 constexpr std::string_view kImapFailure = "* BYE [UNAVAILABLE] ";
 constexpr Parts::Words kImapWords{
     .unavailable = kImapFailure,

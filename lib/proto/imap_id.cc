@@ -44,7 +44,7 @@ void append_quoted(std::string& out, std::string_view text) {
   out += '"';
 }
 
-/// Takes an ID apart, line by line: strings may be literals, which divide its lines.
+/// Parses an ID line by line: strings may be literals, which divide its lines.
 class IdReader {
  public:
   enum class End : std::uint8_t { literal, command, malformed };
@@ -82,11 +82,11 @@ IdReader::End IdReader::read_line(std::string_view text) {
     if (rest.empty()) break;
     if (const auto end = read_token(rest)) return *end;
   }
-  // Inside the list the command must not end. One without arguments is the server's to refuse.
+  // The command must not end inside the list. The server refuses one without arguments.
   return malformed_ || expects_string() ? End::malformed : End::command;
 }
 
-/// Reads what `rest` begins with. Returns the end of the line if a literal is announced.
+/// Reads the token that `rest` begins with. Returns the end of the line if it announces a literal.
 std::optional<IdReader::End> IdReader::read_token(std::string_view& rest) {
   const char first = rest.front();
   if (first == '(' && expected_ == Expected::arguments) {
@@ -106,7 +106,8 @@ std::optional<IdReader::End> IdReader::read_token(std::string_view& rest) {
   return std::nullopt;
 }
 
-/// A backslash makes any character that follows it plain, also one that needs none (Dovecot).
+/// Reads a quoted string. A backslash makes any character that follows it plain, also one that
+/// needs none (Dovecot).
 bool IdReader::read_quoted(std::string_view& rest) {
   std::string text;
   std::size_t i = 1;
@@ -120,7 +121,7 @@ bool IdReader::read_quoted(std::string_view& rest) {
   return !malformed_;
 }
 
-/// The only atom of an ID.
+/// Reads NIL, the only atom of an ID.
 bool IdReader::read_nil(std::string_view& rest) {
   const auto atom = rest.substr(0, rest.find_first_of(" )"));
   if (!ascii::iequals(atom, kNil)) return false;

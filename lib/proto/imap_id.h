@@ -2,9 +2,9 @@
 
 // A client's ID command (RFC 2971), read as a whole and written anew for the server.
 //
-// A server that trusts the proxy's address believes some fields of an ID: Dovecot takes the
+// A server that trusts the proxy's address believes some fields of an ID: Dovecot reads the
 // client's address and session from them (login_trusted_networks). So the server must find no field
-// that the proxy has not found. Two rules make sure of that:
+// that the proxy has not found. Two rules ensure that:
 // - The reader takes everything that servers are known to take (literals, needless backslashes, any
 //   number of spaces between strings, none included) and refuses the rest.
 // - The server gets our own spelling: quoted strings, each name with its value, one space between

@@ -1,6 +1,6 @@
 #pragma once
 
-// The responses of an IMAP server, as both roles read them (RFC 9051 §7).
+// The responses of an IMAP server, in the form in which both roles read them (RFC 9051 §7).
 
 #include <cstddef>
 #include <optional>
@@ -24,7 +24,7 @@ struct Response {
   [[nodiscard]] bool untagged() const noexcept { return tag == "*"; }
   [[nodiscard]] bool asks_for_more() const noexcept { return tag.starts_with('+'); }
   [[nodiscard]] bool is(std::string_view name) const noexcept { return ascii::iequals(word, name); }
-  /// True if its rest is text for people, which announces no literal, even if it looks like one
+  /// True if its rest is text for people. Such text announces no literal, even if it looks like one
   /// (RFC 9051 §7.1).
   [[nodiscard]] bool is_status() const noexcept {
     return asks_for_more() || is_any_of(word, {"OK", "NO", "BAD", "BYE", "PREAUTH"});
@@ -35,8 +35,8 @@ struct Response {
   std::string_view rest;
 };
 
-/// Cuts the server's words into responses. Most are one line. Others are lines and literals in
-/// turn, and nothing inside a literal is taken for a line.
+/// Cuts the server's words into responses. Most are one line. Others alternate between lines and
+/// literals, and the bytes of a literal are never read as a line.
 class ResponseReader {
  public:
   ResponseReader(LineRules rules, std::size_t limit) noexcept : rules_(rules), limit_(limit) {}
@@ -57,7 +57,7 @@ class ResponseReader {
  private:
   LineRules rules_;
   std::size_t limit_;
-  std::size_t bytes_ = 0;  ///< of the response at hand, announced ones included
+  std::size_t bytes_ = 0;  ///< of the current response, announced ones included
   std::size_t literal_left_ = 0;
   bool inside_ = false;
   bool is_status_ = false;
@@ -66,8 +66,9 @@ class ResponseReader {
 /// Returns the list of the code "[CAPABILITY ...]" that `text` begins with, or nothing.
 [[nodiscard]] std::optional<std::string_view> capability_code(std::string_view text) noexcept;
 
-/// Returns the part of a status that is meant for people: printable, without response codes at its
-/// beginning, also without one that shows only when another code or a control character is gone.
+/// Returns the part of a status that is meant for people, in printable characters. Response codes
+/// at its beginning are cut off, also one that appears only after another code or a control
+/// character is gone.
 [[nodiscard]] std::string human_text(std::string_view text);
 
 }  // namespace starttls::proto::imap

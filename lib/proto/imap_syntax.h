@@ -1,6 +1,7 @@
 #pragma once
 
-// The words of IMAP, as both roles read them: fields, atoms, literals (RFC 9051 §9).
+// The words of IMAP, in the form in which both roles read them: fields, atoms, literals (RFC 9051
+// §9).
 
 #include <algorithm>
 #include <cstddef>
@@ -16,9 +17,9 @@ namespace starttls::proto::imap {
 /// that wait for replies.
 inline constexpr std::size_t kMaxTag = 64;
 
-/// Cuts off the text before the first space, and that space. Unlike `take_word` this is the grammar
-/// to the letter: a filter that took two spaces for one would see another word than the peer that
-/// reads the line next.
+/// Cuts off the text before the first space, and that space. Unlike `take_word` it follows the
+/// grammar to the letter. A filter that read two spaces as one would see another word than the peer
+/// that reads the line next.
 inline std::string_view take_field(std::string_view& rest) noexcept {
   const auto field = rest.substr(0, rest.find(' '));
   rest.remove_prefix(std::min(rest.size(), field.size() + 1));
@@ -32,7 +33,7 @@ struct Literal {
   bool waits;          ///< synchronizing: it comes only after a "+" (RFC 7888)
 };
 
-/// Returns the literal that `line` announces, if it does.
+/// Returns the literal that `line` announces, or nothing.
 [[nodiscard]] inline std::optional<Literal> literal_at_end(std::string_view line) noexcept {
   const auto brace = line.rfind('{');
   if (!line.ends_with('}') || brace == std::string_view::npos) return std::nullopt;
@@ -46,7 +47,7 @@ struct Literal {
   return Literal{ascii::parse_number(digits).value_or(UINT64_MAX), waits};
 }
 
-/// ATOM-CHAR and, for tags, "]" (RFC 9051 §9).
+/// True for ATOM-CHARs and, for tags, "]" (RFC 9051 §9).
 [[nodiscard]] inline bool is_atom(std::string_view text) noexcept {
   constexpr std::string_view kSpecials = "(){ %*\"\\";
   return !text.empty() && std::all_of(text.begin(), text.end(), [=](char c) {

@@ -18,13 +18,13 @@ namespace {
 
 using namespace imap;
 
-/// The most that the server may say before its answer to our STARTTLS. It is dropped.
+/// Maximum that the server may send before its answer to our STARTTLS. It is dropped.
 constexpr std::size_t kMaxDroppedLines = 16;
 constexpr std::size_t kMaxDroppedBytes = 8192;
 
-/// IMAP, client role: greeting, STARTTLS, then the capabilities that count, which become part of
-/// the client's greeting. If the leg does not upgrade, the role only waits for the greeting and
-/// passes it unchanged.
+/// IMAP, client role: greeting, STARTTLS, then the capabilities after TLS, which become part of the
+/// client's greeting. If the leg does not upgrade, the role only waits for the greeting and passes
+/// it unchanged.
 class ImapUpstream final : public UpstreamRole {
  public:
   explicit ImapUpstream(const RoleSettings& settings)
@@ -83,13 +83,14 @@ class ImapUpstream final : public UpstreamRole {
   std::size_t dropped_lines_ = 0;
   std::size_t dropped_bytes_ = 0;
 
-  // After it: the reply to CAPABILITY, held to kMaxReply.
+  // After TLS: the reply to CAPABILITY, limited to kMaxReply.
   std::size_t reply_bytes_ = 0;
   std::string capabilities_;
   std::string notices_;  ///< other untagged lines of the server, for the client to read
 };
 
-/// Some servers send one after a reply, which is a mistake and no attack (D16).
+/// Returns the error for an empty line. Some servers send one after a reply, which is a mistake and
+/// no attack (D16).
 tl::unexpected<Error> empty_line(std::string_view line) {
   return fail(Errc::protocol, "server sent an empty line", peer_words(line));
 }
@@ -106,8 +107,8 @@ Result<Step> ImapUpstream::step(std::string_view input, std::string& to_server) 
     step.consumed += (*piece)->raw.size();
     step.verdict = *verdict;
   }
-  // If we go on in the clear, nothing is due until the client speaks: bytes that wait here would
-  // pass for the answer to a command of the client.
+  // If we go on in the clear, no server bytes are due until the client speaks. Bytes that wait here
+  // would be read as the answer to a command of the client.
   const auto early = input.substr(step.consumed);
   const bool fell_back = step.verdict == Verdict::greeted && !fallback_reason_.empty();
   if (!fell_back || early.empty()) return step;
@@ -159,8 +160,8 @@ Result<Verdict> ImapUpstream::on_greeting(const Piece& piece, std::string& to_se
   return Verdict::need_more;
 }
 
-/// True for PREAUTH. No STARTTLS may follow it (RFC 9051 §6.2.1), which is what an attacker wants
-/// (CVE-2020-14093, N7).
+/// True for PREAUTH. No STARTTLS may follow it (RFC 9051 §6.2.1), so an attacker sends it to
+/// prevent TLS (CVE-2020-14093, N7).
 bool ImapUpstream::rules_out_starttls(const Response& greeting) {
   return greeting.is("PREAUTH");
 }
@@ -229,8 +230,8 @@ Result<Verdict> ImapUpstream::on_capability(const Piece& piece) {
 }
 
 /// True if this tagged line is the answer to our command. The tag is random, so that no attacker
-/// can answer before we ask (CVE-2026-42246, B11). Nor can the server have seen a command that we
-/// are only about to send.
+/// can answer before we ask (CVE-2026-42246, B11). Also, the server cannot have seen a command that
+/// we are only about to send.
 bool ImapUpstream::is_answer(const Response& response) const {
   return response.tag == settings_.tag && !just_asked_;
 }
@@ -249,7 +250,7 @@ bool ImapUpstream::may_stay_in_clear() const noexcept {
   return settings_.upstream == TlsMode::opportunistic;
 }
 
-/// Goes on without TLS, if the mode allows it.
+/// Continues without TLS, if the mode allows it.
 Result<Verdict> ImapUpstream::stay_in_clear(Error why, std::string_view status) {
   if (!may_stay_in_clear()) return fail(std::move(why));
   fallback_reason_ = std::move(why.reason);

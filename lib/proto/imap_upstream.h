@@ -6,7 +6,7 @@
 
 namespace starttls::proto {
 
-/// Makes the IMAP role before the server. On a leg that upgrades `settings.tag` must not be empty.
+/// Makes the upstream role for IMAP. On a leg that upgrades `settings.tag` must not be empty.
 [[nodiscard]] std::unique_ptr<UpstreamRole> imap_upstream(const RoleSettings& settings);
 
 }  // namespace starttls::proto

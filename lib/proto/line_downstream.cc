@@ -69,7 +69,7 @@ Result<Verdict> LineDownstream::secured(std::string& to_client) {
 Result<Step> LineDownstream::from_client(std::string_view input, std::string& to_client,
                                          std::string& to_server) {
   Step step;
-  // After STARTTLS nothing is read: the leg refuses it.
+  // After STARTTLS no more is read: the leg refuses further bytes.
   while (state_ == State::commands) {
     const auto rest = input.substr(step.consumed);
     if (!heard_client_ && !secure_ && begins_with_tls(rest)) return fail(tls_on_clear_port());
@@ -105,8 +105,8 @@ Action LineDownstream::action_for(std::string_view text) {
   return is_locked() ? on_command_before_tls(command) : on_command(command);
 }
 
-/// True if `input` begins with a line that is longer than the limit, and whose verb commits. Its
-/// rest need not have come: SASL initial responses of 10 to 90 kB are in use (D9).
+/// True if `input` begins with a line that is longer than the limit, and its verb commits. The rest
+/// of the line need not have come: SASL initial responses of 10 to 90 kB are in use (D9).
 bool LineDownstream::commits_early(std::string_view input) {
   const auto rules = rules_for(input);
   if (!is_too_long(input, rules)) return false;
@@ -129,7 +129,7 @@ Action LineDownstream::on_starttls(std::string_view arguments) const {
   return {Action::Kind::start_tls};
 }
 
-/// Sends the command to the server, or answers it in its turn, or ends the dialogue.
+/// Sends the command to the server, or queues our answer to it, or ends the dialogue.
 Result<> LineDownstream::perform(Action action, std::string_view raw, std::string& to_server) {
   if (action.kind == Action::Kind::start_tls) {
     state_ = State::starttls;
@@ -151,13 +151,14 @@ Result<> LineDownstream::perform(Action action, std::string_view raw, std::strin
 
 Result<Step> LineDownstream::from_server(std::string_view input, std::string& to_client) {
   Step step;
-  // The server's words wait until the client's TLS is up, where it has to be (S6).
+  // If the client's TLS is required, the server's words wait until it is up (S6).
   while (!is_locked() && state_ != State::tls) {
     step.verdict = end_of_dialogue();
     if (step.verdict != Verdict::need_more) break;
     const auto taken = take_reply_line(input.substr(step.consumed), to_client);
     if (!taken && state_ == State::committed) {
-      // Answers of our own that wait for the reply's end are lost: inside it they would be worse.
+      // Answers of our own that wait for the reply's end are dropped: inside the reply they would
+      // do more harm.
       give_up_reply(to_client);
       state_ = State::done;
       step.verdict = Verdict::relay;
@@ -170,7 +171,7 @@ Result<Step> LineDownstream::from_server(std::string_view input, std::string& to
   return step;
 }
 
-/// Returns how many bytes are done with: a line, or none if a reply ended without one. Returns
+/// Returns how many bytes are finished: those of a line, or 0 if a reply ended without one. Returns
 /// nothing if the line is incomplete.
 Result<std::optional<std::size_t>> LineDownstream::take_reply_line(std::string_view input,
                                                                    std::string& to_client) {
@@ -179,7 +180,7 @@ Result<std::optional<std::size_t>> LineDownstream::take_reply_line(std::string_v
   if (!line->has_value()) return std::nullopt;
   if (inside_reply_ && lacks_end(**line)) {
     end_reply(to_client);
-    return 0;  // it begins the next reply, which may be the relay's
+    return 0;  // the line begins the next reply, which may be the relay's
   }
   if (!inside_reply_) begin_reply();
   if (const auto within = meter_.add(**line); !within) return fail(within.error());
@@ -198,7 +199,7 @@ Result<std::optional<std::size_t>> LineDownstream::take_reply_line(std::string_v
 }
 
 void LineDownstream::begin_reply() {
-  // Without a command it is the server's own word (it is closing), and passes.
+  // A reply without a command comes from the server itself (it is closing), and passes.
   is_unasked_ = expected_.empty();
   asked_ = is_unasked_ ? Action::Kind::pass : expected_.front().kind;
   if (!is_unasked_) expected_.pop_front();
@@ -211,7 +212,7 @@ void LineDownstream::end_reply(std::string& to_client) {
 }
 
 /// Sends the answers that are next. They wait for the server's replies to all earlier commands, and
-/// never cut into one.
+/// are never inserted into one.
 void LineDownstream::send_our_replies(std::string& to_client) {
   if (inside_reply_) return;
   while (!expected_.empty() && is_ours(expected_.front())) {
@@ -220,8 +221,8 @@ void LineDownstream::send_our_replies(std::string& to_client) {
   }
 }
 
-/// True if every command so far has been answered, and the server is not inside a reply. Before
-/// that no relay starts (G2), nor the client's TLS (A11).
+/// True if every command so far has been answered, and the server is not inside a reply. Neither
+/// the relay (G2) nor the client's TLS (A11) starts before that.
 bool LineDownstream::is_settled() const noexcept {
   return expected_.empty() && !inside_reply_;
 }

@@ -1,16 +1,16 @@
 #pragma once
 
-// The base of downstream roles that read line by line, and whose replies come in the order of the
+// The base of downstream roles that read line by line, and receive replies in the order of the
 // commands. That is every protocol except IMAP, which has tags.
 //
-// Each command leaves an entry in one queue. The entry of a command that goes to the server says
-// how its reply reads. The entry of a command that the proxy answers is the answer. So replies keep
-// the order of the commands, pipelined or not (RFC 2920 §3.1). STARTTLS, a goodbye and a commit end
-// the dialogue: nothing more of the client is read, and their verdict comes when the queue is
+// Each command leaves an entry in one queue. The entry of a command that goes to the server gives
+// the kind of its reply. The entry of a command that the proxy answers is the answer. So replies
+// keep the order of the commands, pipelined or not (RFC 2920 §3.1). STARTTLS, a goodbye and a
+// commit end the dialogue: no more of the client is read, and their verdict comes when the queue is
 // empty.
 //
-// In mode `starttls` the proxy answers everything until the client's TLS is up. The server hears
-// nothing of the client, and what it says meanwhile waits for the client's TLS.
+// In mode `starttls` the proxy answers everything until the client's TLS is up. The server gets
+// nothing from the client, and its own words wait for the client's TLS.
 //
 // After the commit no rule of the prelude ends the session (D4). If the server breaks one in its
 // reply to an earlier command, its direction becomes opaque there, and passes unchanged.
@@ -29,14 +29,14 @@
 
 namespace starttls::proto {
 
-/// A command line of the client, taken apart.
+/// A command line of the client, split into its parts.
 struct Command {
   std::string_view verb;
   std::string_view arguments;  ///< all that follows the verb
   std::string_view text;       ///< the whole line without its end
 };
 
-/// What happens to one command of the client.
+/// The handling of one command of the client.
 struct Action {
   enum class Kind : std::uint8_t {
     pass,        ///< the server answers
@@ -57,7 +57,7 @@ struct Action {
 struct StarttlsWords {
   std::string_view command;
   std::string_view go_ahead;
-  std::string_view injected;        ///< something waited after it
+  std::string_view injected;        ///< client bytes wait after it
   std::string_view unavailable;     ///< this leg has no TLS
   std::string_view already_active;  ///< this leg has it
   std::string_view has_argument;
@@ -77,7 +77,7 @@ class LineDownstream : public DownstreamRole {
   [[nodiscard]] std::string_view state() const noexcept final;
 
  protected:
-  /// How a reply goes on after a line of it.
+  /// Tells if a reply continues after a line of it.
   enum class ReplyPart : std::uint8_t {
     more,     ///< at least one line follows
     last,     ///< it ends here
@@ -92,16 +92,16 @@ class LineDownstream : public DownstreamRole {
   /// Decides on a command that the server must not see: the mode is `starttls`, and the client's
   /// TLS is not up.
   [[nodiscard]] virtual Action on_command_before_tls(const Command& command) = 0;
-  /// Reads a line of the server's reply to the command `asked()`, and appends what the client may
-  /// see of it. Appends nothing if it fails. Errors: protocol.
+  /// Reads a line of the server's reply to the command `asked()`, and appends the part that the
+  /// client may see. Appends nothing if it fails. Errors: protocol.
   [[nodiscard]] virtual Result<ReplyPart> on_reply_line(const Line& line,
                                                         std::string& to_client) = 0;
 
-  // What only some protocols have.
+  // Hooks that only some protocols need.
 
   /// Greets the client.
   [[nodiscard]] virtual Result<> greet(std::string_view greeting, std::string& to_client);
-  /// Follows the client's handshake. Forgets what the client said in the clear.
+  /// Called after the client's handshake. Forgets everything that the client said in the clear.
   [[nodiscard]] virtual Result<> on_secured(std::string&) { return {}; }
   /// Returns why the client may not begin TLS now, CRLF included; empty if it may.
   [[nodiscard]] virtual std::string_view starttls_objection() const noexcept { return {}; }
@@ -122,9 +122,9 @@ class LineDownstream : public DownstreamRole {
                                                                     LineRules rules) const {
     return next_line(input, rules);
   }
-  /// Appends what `on_reply_line` has held back of the reply at hand, unchanged.
+  /// Appends, unchanged, the part of the current reply that `on_reply_line` has held back.
   virtual void give_up_reply(std::string&) {}
-  /// True if the reply at hand has ended before `line`, without the end that was due.
+  /// True if the current reply has ended before `line`, without the end that was due.
   [[nodiscard]] virtual bool lacks_end(const Line&) const { return false; }
 
   /// Passes a whole reply to the client as if the server had just sent it.
@@ -139,13 +139,13 @@ class LineDownstream : public DownstreamRole {
   [[nodiscard]] bool offers_starttls() const noexcept {
     return upgrades(settings_.downstream) && !secure_;
   }
-  /// The command that the server is answering; `pass` if it speaks unasked.
+  /// Returns the kind of the command that the server is answering; `pass` if it speaks unasked.
   [[nodiscard]] Action::Kind asked() const noexcept { return asked_; }
-  /// True if a line of the reply at hand has come before.
+  /// True if a line of the current reply has come before.
   [[nodiscard]] bool inside_reply() const noexcept { return inside_reply_; }
 
  private:
-  /// All from `starttls` on read no more of the client.
+  /// From `starttls` on, no state reads more of the client.
   enum class State : std::uint8_t { greeting, commands, starttls, tls, goodbye, committed, done };
 
   [[nodiscard]] Action action_for(std::string_view text);
@@ -170,7 +170,7 @@ class LineDownstream : public DownstreamRole {
   std::deque<Action> expected_;  ///< replies that the client waits for, in their order
   RefusalMeter refusals_;
 
-  // The server's reply at hand.
+  // The server's current reply.
   Action::Kind asked_ = Action::Kind::pass;
   bool is_unasked_ = false;
   bool inside_reply_ = false;

@@ -8,15 +8,15 @@ namespace starttls::proto {
 namespace {
 
 /// True if the server has no reply to send after a line with this verdict. It has not seen the
-/// command that we are about to send (`spoke`). If we go on in the clear, nothing is due until the
+/// command that we are about to send (`spoke`). If we go on in the clear, no reply is due until the
 /// client speaks. So bytes that wait then, even part of a line, were sent early to pass for an
-/// answer (N12, B12). After `start_tls` the leg looks.
+/// answer (N12, B12). After `start_tls` the leg checks this itself.
 bool is_nothing_due(bool spoke, Verdict verdict) noexcept {
   return verdict != Verdict::start_tls && (spoke || verdict == Verdict::greeted);
 }
 
-/// True if the bytes that come next are no reply, but an empty line or its beginning. Some servers
-/// send one after a reply, which is a mistake and no attack (D16).
+/// True if the next bytes are no reply, but an empty line or its beginning. Some servers send one
+/// after a reply, which is a mistake and no attack (D16).
 bool begins_empty_line(std::string_view input) noexcept {
   return input.starts_with('\r') || input.starts_with('\n');
 }

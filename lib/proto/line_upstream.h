@@ -13,8 +13,8 @@
 namespace starttls::proto {
 
 /// An upstream role that gets whole lines. The lines between two of our commands count as one
-/// reply, which is held to `kMaxReply`. On a leg that upgrades, a reply before its command is an
-/// attack (CVE-2026-42246). On other legs the server's words are relayed as they are.
+/// reply, which is limited to `kMaxReply`. On a leg that upgrades, a reply before its command is an
+/// attack (CVE-2026-42246). On other legs the server's words are relayed unchanged.
 class LineUpstream : public UpstreamRole {
  public:
   [[nodiscard]] Result<Step> step(std::string_view input, std::string& to_server) final;
@@ -23,7 +23,7 @@ class LineUpstream : public UpstreamRole {
   explicit LineUpstream(TlsMode mode) noexcept
       : mode_(mode), rules_(line_rules(mode, Errc::protocol)) {}
 
-  /// Takes one line of the server. The line is consumed whatever the verdict is; the bytes after it
+  /// Handles one line of the server. The line is consumed with every verdict; the bytes after it
   /// are not.
   [[nodiscard]] virtual Result<Verdict> on_line(const Line& line, std::string& to_server) = 0;
   /// Called when `on_line` has returned `greeted`.
@@ -36,7 +36,7 @@ class LineUpstream : public UpstreamRole {
 
   [[nodiscard]] bool upgrades() const noexcept { return proto::upgrades(mode_); }
 
-  /// Goes on without TLS if the mode allows it. Otherwise `why` is the error.
+  /// Continues without TLS if the mode allows it. Otherwise `why` is the error.
   [[nodiscard]] Result<Verdict> stay_in_clear(Error why);
   /// Returns the error for a server that greets with a refusal.
   [[nodiscard]] static tl::unexpected<Error> refused_greeting(std::string_view words);

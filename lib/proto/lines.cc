@@ -21,8 +21,8 @@ Result<std::optional<Line>> next_line(std::string_view input, LineRules rules) {
       }
       return Line{input.substr(0, crlf ? i - 1 : i), input.substr(0, i + 1)};
     }
-    // Comes before the look at the next byte, which may not have arrived: so the limit is the same
-    // error however the line is cut.
+    // This check comes before the look at the next byte, which may not have arrived. So a line at
+    // the limit gives the same error however it is cut.
     if (i + 1 == rules.limit) return violation(rules, "a line that is too long", input);
     if (c == '\0') return violation(rules, "a NUL", input.substr(0, i + 1));
     if (c == '\r' && i + 1 < input.size() && input[i + 1] != '\n') {
@@ -36,7 +36,7 @@ bool is_too_long(std::string_view input, LineRules rules) {
   if (input.size() < rules.limit || input[rules.limit - 1] == '\n') return false;
   const auto head = input.substr(0, rules.limit - 1);
   const auto line = next_line(head, rules);
-  return line && !line->has_value() && !head.ends_with('\r');  // whose LF would be next
+  return line && !line->has_value() && !head.ends_with('\r');  // its LF would be next
 }
 
 Result<> ReplyMeter::add(const Line& line) {

@@ -15,16 +15,15 @@
 
 namespace starttls::proto {
 
-/// Longest line of a prelude, its end included. SMTP wants 512 bytes (RFC 5321 §4.5.3.1.4 and .5),
+/// Longest line of a prelude, its end included. SMTP needs 512 bytes (RFC 5321 §4.5.3.1.4 and .5),
 /// IMAP clients may send 8192 (RFC 7162 §4). The longer limit serves all.
 inline constexpr std::size_t kMaxLine = 8192;
 
 /// Longest reply, all its lines together. No RFC sets a limit. This one bounds how much a session
-/// holds for a peer (real EHLO replies stay under 2 KiB).
+/// stores for a peer (real EHLO replies stay under 2 KiB).
 inline constexpr std::size_t kMaxReply = 65536;
 
-/// Longest line of our own making, its end included (RFC 5321 §4.5.3.1.5, RFC 2449 §4, RFC 3977
-/// §3.1).
+/// Longest line of our own, its end included (RFC 5321 §4.5.3.1.5, RFC 2449 §4, RFC 3977 §3.1).
 inline constexpr std::size_t kMaxOwnLine = 512;
 
 /// The ends of a line that are accepted.
@@ -45,7 +44,7 @@ struct LineRules {
 }
 
 /// Rules of the client's lines, in every mode. Old devices and probes end a line with a bare LF. It
-/// passes as it came (D13).
+/// passes unchanged (D13).
 inline constexpr LineRules kClientRules{.end = LineEnd::crlf_or_lf,
                                         .violation = Errc::client_protocol};
 
@@ -54,7 +53,7 @@ inline constexpr LineRules kClientRules{.end = LineEnd::crlf_or_lf,
   return {.end = upgrades(mode) ? LineEnd::crlf : LineEnd::crlf_or_lf, .violation = violation};
 }
 
-/// Views into the input that was given to `next_line`.
+/// A line, as views into the input that was given to `next_line`.
 struct Line {
   std::string_view text;  ///< without its end
   std::string_view raw;   ///< with it, as it came
@@ -74,10 +73,10 @@ struct Line {
 [[nodiscard]] tl::unexpected<Error> violation(LineRules rules, std::string_view what,
                                               std::string_view input);
 
-/// Holds the lines of one reply to `kMaxReply` together.
+/// Limits the lines of one reply to `kMaxReply` together.
 class ReplyMeter {
  public:
-  /// Errors: protocol.
+  /// Adds a line of the reply. Errors: protocol.
   [[nodiscard]] Result<> add(const Line& line);
   void reset() noexcept { bytes_ = 0; }
 

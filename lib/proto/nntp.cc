@@ -9,7 +9,8 @@
 namespace starttls::proto {
 namespace {
 
-/// Three digits of which the first is 1 to 5, then a space or the end of the line (RFC 3977 §3.2).
+/// Reads three digits of which the first is 1 to 5, then a space or the end of the line (RFC 3977
+/// §3.2).
 std::optional<Status> read_code(std::string_view line) {
   const auto word = ascii::first_word(line);
   const auto code = ascii::parse_number(word);
@@ -85,7 +86,7 @@ class NntpDownstream final : public StatusDownstream {
     return {Kind::refuse, "483 Must issue STARTTLS first\r\n"};
   }
 
-  bool may_post_ = false;  ///< as the greeting said
+  bool may_post_ = false;  ///< from the greeting
 };
 
 // RFC 3977 §3.2.1: 400 service not or no longer available, 501 syntax error.

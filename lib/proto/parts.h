@@ -12,7 +12,7 @@
 namespace starttls::proto {
 
 struct Parts {
-  /// Words of failure: what comes before and after the reason in the one-line reply
+  /// Words of failure: the text before and after the reason in the one-line reply
   /// (`failure_reply`).
   struct Words {
     std::string_view unavailable;  ///< unreachable, time-out, closed
@@ -41,7 +41,7 @@ namespace parts {
 
 }  // namespace parts
 
-/// Makes a role of the type. For the factories of `Parts`.
+/// Makes a role of the type, for the factories of `Parts`.
 template <typename Base, typename Role>
 [[nodiscard]] std::unique_ptr<Base> make_role(const RoleSettings& settings) {
   return std::make_unique<Role>(settings);

@@ -9,7 +9,7 @@ namespace starttls::proto {
 namespace {
 
 /// Reads "+OK" or "-ERR". They are upper case, and a space or the end of the line follows them (RFC
-/// 1939 §3). What only begins like one is neither (N10).
+/// 1939 §3). A longer word that begins with one is neither (N10).
 std::optional<Status> read_indicator(std::string_view line) {
   const auto word = ascii::first_word(line);
   if (word != "+OK" && word != "-ERR") return std::nullopt;
@@ -32,11 +32,11 @@ constexpr StatusDialect kPop3{
             .has_argument = "-ERR STLS takes no argument\r\n",
         },
     .read_status = read_indicator,
-    // With its APOP stamp, which is part of the text: without it an old client would send its
-    // password in the clear on its own leg.
+    // The text keeps its APOP stamp: without it an old client would send its password in the clear
+    // on its own leg.
     .welcomes = kPositive,
     .tls_status = "+OK",
-    .closing = {},  // a server that leaves says -ERR like one that stays
+    .closing = {},  // a server that closes sends the same -ERR as one that stays
     .lists = kPositive,
 };
 
@@ -55,17 +55,18 @@ class Pop3Downstream final : public StatusDownstream {
       utf8_ = true;
       return {Kind::pass};
     }
-    // Without an argument it asks for the languages there are (RFC 6856 §3.2).
+    // Without an argument it asks for the list of languages (RFC 6856 §3.2).
     if (ascii::iequals(command.verb, "LANG")) {
       return {take_word(rest).empty() ? Kind::list : Kind::pass};
     }
-    // A server that trusts our address would believe the client's words about itself (Dovecot).
+    // A server that trusts our address would believe the client's claims about itself (Dovecot).
     if (is_any_of(command.verb, {"XCLIENT", "XFORWARD"})) {
       return {Kind::refuse, "-ERR Command not allowed\r\n"};
     }
     if (ascii::iequals(command.verb, "AUTH")) {
       const auto mechanism = take_word(rest);
-      // Alone it asks for a list of mechanisms (RFC 1734 is silent, servers answer so), D3.
+      // Without an argument it asks for a list of mechanisms (not in RFC 1734, but servers answer
+      // so), D3.
       if (mechanism.empty()) return {Kind::mechanisms};
       if (bars_external() && ascii::iequals(mechanism, "EXTERNAL")) {
         return {Kind::refuse, "-ERR Mechanism not available\r\n"};
@@ -83,8 +84,8 @@ class Pop3Downstream final : public StatusDownstream {
     return {Kind::refuse, "-ERR Must issue STLS first\r\n"};
   }
 
-  /// The server would keep UTF-8 mode over the client's TLS, and an attacker may have asked for it
-  /// in the clear (RFC 6856 §2: no STLS after UTF8).
+  /// Refuses STLS after UTF8 (RFC 6856 §2). The server would keep UTF-8 mode over the client's TLS,
+  /// and an attacker may have asked for it in the clear.
   [[nodiscard]] std::string_view starttls_objection() const noexcept override {
     return utf8_ ? "-ERR STLS is not permitted after UTF8\r\n" : std::string_view{};
   }
@@ -92,7 +93,8 @@ class Pop3Downstream final : public StatusDownstream {
   bool utf8_ = false;
 };
 
-// RFC 3206: temporary and no fault of the user's, so a client does not ask for another password.
+// RFC 3206: the failure is temporary and no fault of the user's, so a client does not ask for
+// another password.
 constexpr std::string_view kPop3Failure = "-ERR [SYS/TEMP] ";
 constexpr Parts::Words kPop3Words{
     .unavailable = kPop3Failure,

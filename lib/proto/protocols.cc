@@ -42,7 +42,7 @@ std::string_view words_for(const Parts::Words& words, Errc code) noexcept {
 }  // namespace
 
 std::span<const Protocol> protocols() noexcept {
-  // ALPN: the IANA registry has imap and pop3 (RFC 7301), managesieve and nntp; for SMTP servers
+  // ALPN: the IANA registry has imap and pop3 (RFC 7301), managesieve and nntp. For SMTP, servers
   // know "smtp", and Exim "esmtp" too.
   static const std::array kProtocols{
       Protocol{parts::smtp(), "smtp", 25, 465, "smtp esmtp"},
@@ -67,7 +67,7 @@ std::string failure_reply(const Protocol& protocol, const Error& error, std::str
   constexpr std::string_view kEnd = "\r\n";
   const auto room = kMaxOwnLine - kEnd.size() - protocol.words.suffix.size();
   std::string text = ascii::printable(hostname) + ' ' + ascii::printable(error.reason);
-  // Inside a quoted string nothing may end it or escape its end.
+  // Inside a quoted string no character may end it or escape its end.
   if (protocol.words.suffix == "\"") {
     std::erase_if(text, [](char c) { return c == '"' || c == '\\'; });
   }

@@ -19,13 +19,13 @@ struct Protocol : Parts {
   std::string_view alpn;
 };
 
-/// THE TABLE.
+/// Returns the table of all protocols.
 [[nodiscard]] std::span<const Protocol> protocols() noexcept;
 /// Returns nullptr if there is none of that name. Names are lower case.
 [[nodiscard]] const Protocol* find_protocol(std::string_view name) noexcept;
 
-/// Returns the reply that tells the client of `error`: one line of printable ASCII, CRLF included,
-/// at most 512 bytes. A client that began with TLS gets an alert instead.
+/// Returns the reply that reports `error` to the client: one line of printable ASCII, CRLF
+/// included, at most 512 bytes. A client that began with TLS gets an alert instead.
 [[nodiscard]] std::string failure_reply(const Protocol& protocol, const Error& error,
                                         std::string_view hostname);
 

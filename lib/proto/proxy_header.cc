@@ -19,12 +19,12 @@ constexpr std::string_view kLineStart = "PROXY ";
 constexpr std::string_view kSignature{"\r\n\r\n\0\r\nQUIT\n", 12};
 constexpr std::size_t kFixedSize = 16;
 
-// §2.2: the 13th octet.
+// Values of the 13th byte (§2.2).
 constexpr unsigned kVersion = 0x2;
 constexpr unsigned kLocal = 0x0;
 constexpr unsigned kProxy = 0x1;
 
-// §2.2: the 14th octet, and how much room the addresses take.
+// Values of the 14th byte (§2.2), and the sizes of the addresses.
 constexpr unsigned kUnspecified = 0x0;
 constexpr unsigned kInet = 0x1;
 constexpr unsigned kInet6 = 0x2;
@@ -36,7 +36,7 @@ constexpr std::size_t kInetSize = 2 * 4 + 2 * 2;
 constexpr std::size_t kInet6Size = 2 * 16 + 2 * 2;
 constexpr std::size_t kUnixSize = 2 * 108;
 
-// §2.2: vectors.
+// Types of vectors (§2.2).
 constexpr unsigned kAlpn = 0x01;
 constexpr unsigned kAuthority = 0x02;
 constexpr unsigned kCrc32c = 0x03;
@@ -52,7 +52,7 @@ constexpr unsigned kClientSsl = 0x01;
 constexpr unsigned kClientCertConnection = 0x02;
 constexpr unsigned kClientCertSession = 0x04;
 
-constexpr std::size_t kMaxText = 255;  // of a vector that we write
+constexpr std::size_t kMaxText = 255;  // bytes of a vector that we write
 
 unsigned octet_at(std::string_view bytes, std::size_t at) noexcept {
   return static_cast<unsigned char>(bytes[at]);
@@ -71,7 +71,8 @@ void put_number(std::string& out, std::size_t value) {
   put_octet(out, static_cast<unsigned>(value & 0xffU));
 }
 
-/// What of a wrong header may stand in a log: a line that names no family may be a client's login.
+/// Returns the part of a wrong header that a log may show. A line that names no family may be a
+/// client's login.
 std::string_view without_login(std::string_view header) noexcept {
   constexpr std::size_t kFamily = 5;
   if (!header.starts_with(kLineStart)) return header;
@@ -93,7 +94,8 @@ std::optional<std::uint16_t> parse_port(std::string_view text) noexcept {
   return static_cast<std::uint16_t>(*port);
 }
 
-/// inet_pton takes what §2.1 allows, and the dotted end of an IPv6 address, which HAProxy writes.
+/// Parses with inet_pton. It accepts what §2.1 allows, and the dotted end of an IPv6 address, which
+/// HAProxy writes.
 std::optional<IpEndpoint> parse_endpoint(Family family, std::string_view address,
                                          std::string_view port) {
   const auto number = parse_port(port);
@@ -104,18 +106,18 @@ std::optional<IpEndpoint> parse_endpoint(Family family, std::string_view address
   return unmapped(out);
 }
 
-/// Cuts a field and the one space behind it off `rest`.
+/// Cuts a field and the one space after it off `rest`.
 std::string_view take_field(std::string_view& rest) noexcept {
   const auto field = rest.substr(0, rest.find(' '));
   rest.remove_prefix(std::min(rest.size(), field.size() + 1));
   return field;
 }
 
-/// A line of printable ASCII, without its CRLF.
+/// Parses a line of printable ASCII, without its CRLF.
 Result<ProxyHeader> parse_line(std::string_view line) {
   ProxyHeader out{.origin = Origin::unknown, .version = 1};
   auto rest = line.substr(kLineStart.size());
-  // A fourth space behind the ports would be lost in taking them apart.
+  // The parser below would not notice a space after the ports.
   const auto spaces = std::count(rest.begin(), rest.end(), ' ');
   const auto family = take_field(rest);
   if (family == "UNKNOWN") return out;
@@ -148,7 +150,8 @@ std::string text_of(Family family, const IpEndpoint& endpoint) {
 
 // ---------------------------------------------------------------- version 2
 
-/// What the block begins with, as far as we can tell; nothing: the block is opaque.
+/// Returns the size of the addresses that the block begins with, or nothing if we know none: then
+/// the block is opaque.
 std::optional<std::size_t> addresses_size(unsigned family, unsigned transport) noexcept {
   if (transport == kUnspecified) return std::nullopt;
   switch (family) {
@@ -173,7 +176,7 @@ struct Vector {
   std::string_view value;
 };
 
-/// Cuts the first vector off `rest`; nothing where it is cut short.
+/// Cuts the first vector off `rest`. Returns nothing if it is cut short.
 std::optional<Vector> take_vector(std::string_view& rest) noexcept {
   if (rest.size() < 3) return std::nullopt;
   const std::size_t size = number_at(rest, 1);
@@ -192,7 +195,7 @@ bool is_whole_ssl_vector(std::string_view value) noexcept {
   return true;
 }
 
-/// §2.2.3: of the whole header, the checksum's own octets taken for 0.
+/// True if the checksum matches the whole header, with the checksum's own bytes read as 0 (§2.2.3).
 bool has_checksum(std::string_view header, std::string_view checksum) noexcept {
   const auto at = static_cast<std::size_t>(checksum.data() - header.data());
   Crc32c crc;
@@ -204,7 +207,7 @@ bool has_checksum(std::string_view header, std::string_view checksum) noexcept {
   return crc.value() == value;
 }
 
-/// `vectors` is the end of `header`.
+/// Checks the vectors of a header. `vectors` is the end of `header`.
 Result<> check_vectors(std::string_view header, std::string_view vectors) {
   bool summed = false;
   while (!vectors.empty()) {
@@ -212,7 +215,8 @@ Result<> check_vectors(std::string_view header, std::string_view vectors) {
     if (!vector) return malformed("a vector is cut short", header);
     switch (vector->type) {
       case kCrc32c:
-        // Of two, each would have to hold with the other as it is.
+        // A second checksum is refused: each of the two would have to match with the other in
+        // place.
         if (vector->value.size() != 4 || summed) return malformed("bad checksum vector", header);
         if (!has_checksum(header, vector->value)) return malformed("wrong checksum", header);
         summed = true;
@@ -239,7 +243,8 @@ IpEndpoint endpoint_at(Family family, std::string_view block, std::size_t addres
   return unmapped(out);
 }
 
-/// A whole header, of which the fixed part is known to be good and to leave room for the addresses.
+/// Parses a whole header. Its fixed part must be known to be good and to leave room for the
+/// addresses.
 Result<ProxyHeader> parse_binary(std::string_view header) {
   ProxyHeader out{.origin = Origin::unknown, .version = 2};
   if ((octet_at(header, 12) & 0xfU) == kLocal) {
@@ -254,7 +259,7 @@ Result<ProxyHeader> parse_binary(std::string_view header) {
   }
   const unsigned family = octet_at(header, 13) >> 4U;
   const unsigned transport = octet_at(header, 13) & 0xfU;
-  // §2.2: what is valid and of no use to us counts as unspecified.
+  // §2.2: valid values that we have no use for count as unspecified.
   if (transport != kStream || family == kUnix) return out;
   out.origin = Origin::relayed;
   if (family == kInet) {
@@ -273,7 +278,8 @@ void put_vector(std::string& out, unsigned type, std::string_view value) {
   out += value;
 }
 
-/// Unless that makes `out` longer than `limit`.
+/// Appends a text vector, unless the text is empty, not clean, or too long for `limit` or
+/// `kMaxText`.
 void put_text(std::string& out, unsigned type, std::string_view text, std::size_t limit) {
   if (text.empty() || text.size() > kMaxText || out.size() + 3 + text.size() > limit) return;
   const bool clean = std::none_of(text.begin(), text.end(), [](char c) {
@@ -291,7 +297,7 @@ std::string ssl_value(const ProxyTls& tls, std::size_t limit) {
   if (tls.certificate == Certificate::connection) flags |= kClientCertConnection;
   std::string out;
   put_octet(out, flags);
-  // §2.2.6: 0 says that there was a certificate and that it was verified.
+  // §2.2.6: 0 means that there was a certificate and that it was verified.
   put_number(out, 0);
   put_number(out, verified ? 0 : 1);
   put_text(out, kSslVersion, tls.version, limit);
@@ -350,7 +356,7 @@ Result<ProxyHeaderReader::Step> ProxyHeaderReader::feed(std::string_view input) 
   return step;
 }
 
-/// The last octet of `held_` is new, and the size is not known without it.
+/// Handles the last byte of `held_`, which is new. The header's size is not known before it.
 Result<> ProxyHeaderReader::on_octet() {
   switch (proxy_signature(held_)) {
     case ProxySignature::no:
@@ -390,7 +396,7 @@ Result<> ProxyHeaderReader::on_fixed_octet() {
       }
       return {};
     case 14:
-      // §2.2: of a LOCAL connection it is ignored.
+      // §2.2: for a LOCAL connection it is ignored.
       if ((octet_at(held_, 12) & 0xfU) == kLocal) return {};
       if (last >> 4U > kUnix || (last & 0xfU) > kDatagram) {
         return malformed("unknown address family or transport", held_);

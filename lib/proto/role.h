@@ -2,13 +2,13 @@
 
 // A prelude is the part of a session before the relay: greeting, STARTTLS, capability lists. A
 // protocol plays two roles in it. Each role is a machine without I/O, clock or log: bytes in, bytes
-// and a verdict out. The session performs what the roles decide, and knows no protocol.
+// and a verdict out. The session carries out the roles' decisions, and knows no protocol.
 //
 // The driver of a role keeps the input that the role did not consume, and offers it again together
-// with the next bytes. So a role never holds input of its own. The driver sends what a role appends
-// to an output, in order, before it acts on the verdict. If a call fails, the driver still sends
-// what the role appended for the client, and then the words of failure. It does not send what the
-// role appended for the server.
+// with the next bytes. So a role never stores input of its own. The driver sends what a role
+// appends to an output, in order, before it acts on the verdict. If a call fails, the driver still
+// sends what the role appended for the client, and then the words of failure. It does not send what
+// the role appended for the server.
 
 #include <cstddef>
 #include <cstdint>
@@ -25,8 +25,9 @@ enum class Verdict : std::uint8_t {
   need_more,  ///< wait for bytes
   start_tls,  ///< send the output, then start the TLS handshake. Unconsumed input is an attack,
               ///< which the leg refuses for all protocols and both roles (CVE-2011-0411)
-  greeted,  ///< upstream role: the server welcomed us, and the leg is as secure as the policy wants
-  relay,    ///< this direction is opaque from here on, unconsumed input included
+  greeted,    ///< upstream role: the server welcomed us, and the leg is as secure as the policy
+              ///< demands
+  relay,      ///< this direction is opaque from here on, unconsumed input included
   finish,  ///< downstream role: the client said goodbye and was answered. Send the output, then end
            ///< the session as a success. Input that is left is dropped
 };
@@ -39,7 +40,7 @@ struct Step {
 /// Settings for both roles of a session.
 struct RoleSettings {
   TlsMode downstream = TlsMode::none;
-  /// A downstream role is made after the upstream role is done. It gets the mode as it came out:
+  /// A downstream role is made after the upstream role is done. It gets the mode that resulted:
   /// `none` if `opportunistic` stayed in the clear.
   TlsMode upstream = TlsMode::starttls;
   std::string hostname;             ///< our name in EHLO and in replies of our own
@@ -60,16 +61,16 @@ class UpstreamRole {
 
   /// Starts the role. The leg is connected; with implicit TLS its handshake is done.
   [[nodiscard]] virtual Result<Verdict> begin(std::string& to_server) = 0;
-  /// Takes bytes that have arrived. Errors: greeting_refused, tls_not_offered, tls_refused,
+  /// Handles bytes that have arrived. Errors: greeting_refused, tls_not_offered, tls_refused,
   /// protocol, attack.
   [[nodiscard]] virtual Result<Step> step(std::string_view input, std::string& to_server) = 0;
-  /// Goes on after the handshake that `start_tls` asked for. The role forgets all that it heard in
-  /// the clear.
+  /// Continues after the handshake that `start_tls` asked for. The role forgets all that it heard
+  /// in the clear.
   [[nodiscard]] virtual Result<Verdict> secured(std::string& to_server) = 0;
-  /// Called at most once, if `secured` returned `need_more` and the server says nothing for 2 s:
-  /// asks for the words that the server should have sent unasked.
+  /// Asks for the words that the server should have sent unasked. Called at most once, if `secured`
+  /// returned `need_more` and the server sends nothing for 2 s.
   [[nodiscard]] virtual Result<Verdict> on_quiet(std::string&) { return Verdict::need_more; }
-  /// Names the event that the role waits for, for logs and time-outs.
+  /// Returns the name of the event that the role waits for, for logs and time-outs.
   [[nodiscard]] virtual std::string_view state() const noexcept = 0;
 
   /// After `greeted`: the greeting for the client in whole lines, without the parts that the client
@@ -100,26 +101,26 @@ class DownstreamRole {
   /// Greets the client, after the server has welcomed us and is trusted.
   [[nodiscard]] virtual Result<Verdict> begin(std::string_view greeting,
                                               std::string& to_client) = 0;
-  /// Takes bytes of the client. `relay`: the client has committed; its bytes from `consumed` on are
-  /// opaque, and this is not called again. `start_tls`: the client's STARTTLS line was the last one
-  /// consumed, and all earlier replies are in `to_client`; see `go_ahead`. Errors: client_protocol,
-  /// too_many_errors, attack.
+  /// Handles bytes of the client. `relay`: the client has committed; its bytes from `consumed` on
+  /// are opaque, and this is not called again. `start_tls`: the client's STARTTLS line was the last
+  /// one consumed, and all earlier replies are in `to_client`; see `go_ahead`. Errors:
+  /// client_protocol, too_many_errors, attack.
   [[nodiscard]] virtual Result<Step> from_client(std::string_view input, std::string& to_client,
                                                  std::string& to_server) = 0;
-  /// Takes bytes of the server. `relay` (only after the client has committed): the replies to all
-  /// earlier commands have passed. `start_tls`: as above, if the STARTTLS line had to wait for the
-  /// server's replies to earlier commands. Called with empty input when the client commits.
+  /// Handles bytes of the server. `relay` (only after the client has committed): the replies to all
+  /// earlier commands have passed. `start_tls`: the same as above, if the STARTTLS line had to wait
+  /// for the server's replies to earlier commands. Called with empty input when the client commits.
   /// Errors: protocol, too_many_errors.
   [[nodiscard]] virtual Result<Step> from_server(std::string_view input,
                                                  std::string& to_client) = 0;
-  /// Goes on after the client's handshake. The role forgets what the client said in the clear.
+  /// Continues after the client's handshake. The role forgets what the client said in the clear.
   /// Neither side was heard since `start_tls`: the server's bytes wait and are offered after this.
   [[nodiscard]] virtual Result<Verdict> secured(std::string& to_client) = 0;
 
-  /// After `start_tls`: the line that lets the client begin its handshake. The leg writes it only
-  /// if nothing of the client waits after its STARTTLS.
+  /// Returns the line after `start_tls` that lets the client begin its handshake. The leg writes it
+  /// only if no bytes of the client wait after its STARTTLS.
   [[nodiscard]] virtual std::string go_ahead() const { return {}; }
-  /// The refusal instead of `go_ahead`, if something does wait. Then the leg is closed.
+  /// Returns the refusal instead of `go_ahead`, if such bytes wait. Then the leg is closed.
   [[nodiscard]] virtual std::string injection_reply() const { return {}; }
   [[nodiscard]] virtual std::string_view state() const noexcept = 0;
 };

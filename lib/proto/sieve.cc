@@ -25,7 +25,7 @@ using sieve::take_string;
 /// A reply is a list, which may be empty, and one of the other three (RFC 5804 §1.2).
 enum class ReplyKind : std::uint8_t { capability, ok, no, bye };
 
-/// Errors: protocol.
+/// Returns the kind of a reply line. Errors: protocol.
 Result<ReplyKind> kind_of(const Line& line) {
   if (line.text.starts_with('"') || line.text.starts_with('{')) return ReplyKind::capability;
   const auto word = ascii::first_word(line.text);
@@ -62,8 +62,8 @@ std::optional<std::string> edit_capability(const Line& line, bool external) {
 /// ManageSieve, upstream role: the server's list, STARTTLS, and the list that the server pushes
 /// once TLS is up (RFC 5804 §2.2). If the leg does not upgrade, the first list is the greeting.
 ///
-/// A server that pushes none is asked. Its push may only have been slow, and then two lists come.
-/// The reply to a NOOP after CAPABILITY marks their end (RFC 5804 §2.13).
+/// If a server pushes none, the role asks for it. The push may only have been slow, and then two
+/// lists come. The reply to a NOOP after CAPABILITY marks their end (RFC 5804 §2.13).
 class SieveUpstream final : public LineUpstream {
  public:
   explicit SieveUpstream(const RoleSettings& settings) : LineUpstream(settings.upstream) {}
@@ -118,7 +118,7 @@ class SieveUpstream final : public LineUpstream {
     return unasked(line.text);
   }
 
-  /// The first list is the client's greeting.
+  /// Makes the first list the client's greeting.
   void on_greeted() override {
     if (greeting_.empty()) greeting_ = std::exchange(list_, {});
     state_ = State::done;
@@ -160,7 +160,7 @@ class SieveUpstream final : public LineUpstream {
     return kind == ReplyKind::bye ? fail(std::move(refused)) : stay_in_clear(std::move(refused));
   }
 
-  /// A reply without a list is the answer to NOOP.
+  /// Reads a line of the list after TLS. A reply without a list is the answer to NOOP.
   Result<Verdict> on_list(const Line& line, ReplyKind kind) {
     const bool list_before = !list_.empty();
     list_ += line.raw;
@@ -170,7 +170,7 @@ class SieveUpstream final : public LineUpstream {
     }
     if (list_before) {
       if (state_ == State::list) return Verdict::greeted;
-      if (greeting_.empty()) greeting_ = list_;  // a second list says the same again
+      if (greeting_.empty()) greeting_ = list_;  // a second list repeats the first
       list_.clear();
       return Verdict::need_more;
     }
@@ -182,7 +182,7 @@ class SieveUpstream final : public LineUpstream {
 
   State state_ = State::greeting;
   bool offered_ = false;
-  std::string list_;  ///< the list at hand, with the line that ends it
+  std::string list_;  ///< the current list, with the line that ends it
 };
 
 // ---------------------------------------------------------------- downstream
@@ -204,13 +204,13 @@ std::string_view take_sieve_verb(std::string_view& rest) noexcept {
   return verb;
 }
 
-/// True for a command by which a client says that it is another one. A server that trusts our
-/// address would believe it (Dovecot).
+/// True for a command by which a client claims to be another one. A server that trusts our address
+/// would believe it (Dovecot).
 bool speaks_for_another(std::string_view command) noexcept {
   return is_any_of(take_sieve_verb(command), {"XCLIENT", "XFORWARD"});
 }
 
-/// True if the line, whole or up to its first end, may hold bytes that are no line.
+/// True if the line, whole or up to its first end, may contain bytes that are no line.
 bool may_hold_literal(std::string_view text) noexcept {
   return text.find('\n') != std::string_view::npos || ascii::trim(text).ends_with('}');
 }
@@ -261,22 +261,23 @@ class SieveDownstream final : public LineDownstream {
   std::string server_list_;  ///< as the upstream role heard it
 };
 
-/// Reads the strings of a line only for commands that the proxy answers. Of others the line is all
-/// that is looked at.
+/// Returns the first command. It includes the strings of a line only for commands that the proxy
+/// answers. For other commands, only the line is read.
 Result<std::optional<Line>> SieveDownstream::next_command(std::string_view input) const {
   auto line = is_locked() ? next_whole_line(input, kClientRules) : next_line(input, kClientRules);
   if (!line || !line->has_value()) return line;
   auto rest = (*line)->text;
   if (ascii::iequals(take_sieve_verb(rest), kSieveStarttls.command) &&
       may_hold_literal((*line)->text)) {
-    // What follows such a line is no command, and not for the server.
+    // The bytes after such a line are no command, and not for the server.
     return fail(Errc::client_protocol, "client sent STARTTLS with a literal");
   }
   if (!speaks_for_another((*line)->text) && !asks_for_external((*line)->text)) return line;
   return next_whole_line(input, kClientRules);
 }
 
-/// True for a mechanism that is not plainly another one: no one sends its name as a literal.
+/// True for EXTERNAL, and for a mechanism that is not plainly another one: no client sends its name
+/// as a literal.
 bool SieveDownstream::asks_for_external(std::string_view command) const {
   if (!settings().client_certificate) return false;
   if (!ascii::iequals(take_sieve_verb(command), "AUTHENTICATE")) return false;
@@ -296,7 +297,7 @@ Action SieveDownstream::on_command(const Command& command) {
   return {passes && !may_hold_literal(command.text) ? Kind::pass : Kind::commit};
 }
 
-/// Answers for the server that a client meets before TLS.
+/// Answers in place of the server before TLS.
 Action SieveDownstream::on_command_before_tls(const Command& command) {
   const auto verb = command.verb;
   Action refusal{Kind::refuse, "NO (ENCRYPT-NEEDED) \"Use STARTTLS first\"\r\n"};
@@ -312,7 +313,8 @@ Action SieveDownstream::on_command_before_tls(const Command& command) {
           "OK (TAG {" + std::to_string(tag->size()) + "}\r\n" + *tag + ") \"Done\"\r\n"};
 }
 
-/// A list needs no question to be known: no other reply has lines that begin with a string.
+/// Reads a line of a reply. A list is recognised without its command: no other reply has lines that
+/// begin with a string.
 Result<LineDownstream::ReplyPart> SieveDownstream::on_reply_line(const Line& line,
                                                                  std::string& to_client) {
   const auto kind = kind_of(line);
@@ -328,7 +330,7 @@ Result<LineDownstream::ReplyPart> SieveDownstream::on_reply_line(const Line& lin
   return *kind == ReplyKind::no ? ReplyPart::refusal : ReplyPart::last;
 }
 
-// RFC 5804 §1.2.1 and §1.3: BYE ends the session, TRYLATER says that it is no fault of the user's.
+// RFC 5804 §1.2.1 and §1.3: BYE ends the session, TRYLATER means that it is no fault of the user's.
 constexpr std::string_view kSieveFailure = "BYE (TRYLATER) \"";
 constexpr Parts::Words kSieveWords{
     .unavailable = kSieveFailure,

@@ -7,15 +7,15 @@
 namespace starttls::proto::sieve {
 namespace {
 
-/// How the text before a line end goes on.
+/// The end of the text before a line end.
 struct Tail {
   bool well_formed;
-  std::optional<std::uint64_t> literal = {};  ///< so many octets follow, which are no lines
-  bool plus = false;                          ///< as every literal of a client has it
+  std::optional<std::uint64_t> literal = {};  ///< that many bytes follow, which are no lines
+  bool plus = false;                          ///< every literal of a client has it
 };
 
-/// "{5}" and "{5+}" are literals outside of quotes and at the end only; anywhere else outside of
-/// quotes a brace has no meaning (RFC 5804 §4).
+/// Finds a literal at the end. "{5}" and "{5+}" are literals only there and outside of quotes;
+/// anywhere else outside of quotes a brace has no meaning (RFC 5804 §4).
 Tail tail_of(std::string_view text) noexcept {
   constexpr auto kNone = std::string_view::npos;
   bool quoted = false;

@@ -11,17 +11,16 @@
 
 namespace starttls::proto::sieve {
 
-/// `next_line` for lines that hold literals: one line with all of them, at most as long as any
-/// other line.
-/// Errors: the one that the rules name.
+/// Does the same as `next_line` for lines that contain literals. Returns one line with all of them,
+/// at most as long as any other line. Errors: the one that the rules name.
 [[nodiscard]] Result<std::optional<Line>> next_whole_line(std::string_view input, LineRules rules);
 
-/// Cuts the string that `rest`, a part of a whole line, begins with off it, and decodes it; nothing
-/// where it does not begin with one.
+/// Cuts the string at the beginning of `rest`, a part of a whole line, off it, and decodes it.
+/// Returns nothing if `rest` does not begin with a string.
 [[nodiscard]] std::optional<std::string> take_string(std::string_view& rest);
 
-/// `text` as a quoted string of ManageSieve (RFC 5804 §4). Not "quoted": argument-dependent lookup
-/// would find std::quoted as well.
+/// Returns `text` as a quoted string of ManageSieve (RFC 5804 §4). The name is not "quoted":
+/// argument-dependent lookup would find std::quoted as well.
 [[nodiscard]] std::string quoted_string(std::string_view text);
 
 }  // namespace starttls::proto::sieve

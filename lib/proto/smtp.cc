@@ -16,7 +16,7 @@
 namespace starttls::proto {
 namespace {
 
-/// Where LMTP differs from SMTP.
+/// The differences between LMTP and SMTP.
 struct Dialect {
   std::string_view hello;    ///< RFC 2033 §4.1
   std::string_view service;  ///< names the protocol in a greeting of our own
@@ -40,16 +40,16 @@ constexpr bool is_refusal(unsigned code) noexcept {
   return code >= 400 && code <= 599;
 }
 
-/// True if the server is gone after it, so that there is no one to go on with in the clear.
+/// True if the server closes after it, so that going on in the clear is impossible.
 constexpr bool closes(unsigned code) noexcept {
   return code == 221 || code == 421;
 }
 
-/// Takes lines of replies apart (RFC 5321 §4.2): three digits, then "-" on all but the last line;
-/// the last may be the bare code. One reply has one code.
+/// Splits lines of replies (RFC 5321 §4.2): three digits, then "-" on all but the last line; the
+/// last may be the bare code. One reply has one code.
 class ReplyReader {
  public:
-  /// Errors: protocol.
+  /// Adds a line. Errors: protocol.
   [[nodiscard]] Result<ReplyLine> add(const Line& line) {
     const auto code = ascii::parse_number(line.text.substr(0, 3));
     const char separator = line.text.size() > 3 ? line.text[3] : ' ';
@@ -67,7 +67,7 @@ class ReplyReader {
   }
 
  private:
-  std::optional<std::uint64_t> code_;  ///< of the reply whose last line is still to come
+  std::optional<std::uint64_t> code_;  ///< of the reply with a last line still to come
 };
 
 /// The words of a reply in one line, for people: its code once, then the text of each line (D6).
@@ -169,7 +169,7 @@ class SmtpUpstream final : public LineUpstream {
   }
 
   Result<Verdict> on_ehlo(const Line& line, const ReplyLine& reply, std::string& to_server) {
-    // The first line is the server's name, whatever it looks like (RFC 5321 §4.1.1.1).
+    // The first line is the server's name, even if it looks like an extension (RFC 5321 §4.1.1.1).
     if (reply.code == 250 && !reply.first) {
       auto rest = reply.text;
       offered_ |= ascii::iequals(take_word(rest), "STARTTLS");
@@ -214,9 +214,9 @@ class SmtpUpstream final : public LineUpstream {
 
 // ---------------------------------------------------------------- the EHLO list
 
-/// Settings of what the proxy takes out of lists and refuses in commands until the client commits.
+/// Settings for what the proxy removes from lists and refuses in commands until the client commits.
 struct Filter {
-  bool requiretls;  ///< a leg is clear, and RFC 8689 wants TLS on every one
+  bool requiretls;  ///< a leg is clear, and RFC 8689 demands TLS on every one
   bool external;    ///< our own certificate would speak for any client (RFC 4422 appendix A)
 };
 
@@ -234,10 +234,10 @@ std::optional<std::string> filter_extension(std::string_view text, const Filter&
   if (is_any_of(keyword, {"PIPECONNECT", "PIPE_CONNECT", "X_PIPE_CONNECT"})) return std::nullopt;
   if (filter.requiretls && ascii::iequals(keyword, "REQUIRETLS")) return std::nullopt;
 
-  // Exchange's TLS under a name of its own (D10).
+  // Exchange's name for STARTTLS (D10).
   if (ascii::iequals(keyword, "X-ANONYMOUSTLS")) return std::nullopt;
 
-  // "AUTH=" is how servers repeat the list for clients older than RFC 2554.
+  // Some servers repeat the list as "AUTH=" for clients older than RFC 2554.
   const auto name = keyword.substr(0, keyword.find('='));
   if (!logs_in(name)) return std::string(text);
   const auto head_end = static_cast<std::size_t>(name.data() - text.data()) + name.size() + 1;
@@ -261,7 +261,7 @@ std::string filter_list(std::string_view list, const Filter& filter, bool offer_
     const auto raw = list.substr(0, list.find('\n') + 1);
     list.remove_prefix(raw.size());
     const auto end = raw.substr(raw.size() - (raw.ends_with("\r\n") ? 2 : 1));
-    // With its separator, so that a bare code stays one.
+    // The tail includes the separator, so that a bare code stays one.
     const auto tail = raw.substr(kCodeSize, raw.size() - kCodeSize - end.size());
     if (entries.empty()) {
       entries.push_back({std::string(tail), end});
@@ -272,7 +272,7 @@ std::string filter_list(std::string_view list, const Filter& filter, bool offer_
     }
   }
 
-  // Second, and so never last except after a list of one line: some clients look for
+  // STARTTLS is second, and so never last except after a list of one line: some clients look for
   // "250-STARTTLS" (D8).
   if (offer_starttls) entries.insert(entries.begin() + 1, {" STARTTLS", "\r\n"});
 
@@ -300,9 +300,9 @@ constexpr StarttlsWords kSmtpStarttls{
     .has_argument = "501 5.5.4 STARTTLS takes no argument\r\n",
 };
 
-/// True if the relay starts with this command: a login; TLS of another name (Exchange, D10); MAIL
-/// and the three old ways to begin a mail (RFC 821 §4.1.1, D11); BDAT, because the bytes after it
-/// are no lines (RFC 3030); and the commands that begin a delivery in the other direction.
+/// True if the relay starts with this command. It does for a login; TLS of another name (Exchange,
+/// D10); MAIL and the three old ways to begin a mail (RFC 821 §4.1.1, D11); BDAT, because the bytes
+/// after it are no lines (RFC 3030); and the commands that begin a delivery in the other direction.
 bool commits(std::string_view verb) noexcept {
   return logs_in(verb) || is_any_of(verb, {"MAIL", "SAML", "SEND", "SOML", "BDAT", "X-ANONYMOUSTLS",
                                            "TURN", "ETRN", "ATRN"});
@@ -343,7 +343,7 @@ class SmtpDownstream final : public LineDownstream {
 
   bool hello_due_ = false;  ///< TLS came up, and the client has not said EHLO since
 
-  // The server's reply at hand.
+  // The server's current reply.
   ReplyReader replies_;
   bool editing_ = false;
   std::string list_;  ///< while `editing_`: its lines so far
@@ -351,20 +351,20 @@ class SmtpDownstream final : public LineDownstream {
 
 LineRules SmtpDownstream::rules_for(std::string_view input) const noexcept {
   auto rules = kClientRules;
-  // Only as far as other lines may go: the limit must not depend on how a line is cut.
+  // Read only as far as other lines may go: the limit must not depend on how a line is cut.
   input = input.substr(0, kMaxLine);
   if (logs_in(take_word(input))) rules.limit = kMaxAuthLine;
   return rules;
 }
 
-/// True if the client must say EHLO again before this command. Its first EHLO was in the clear,
-/// where anyone could have said it, even if the server has heard it (S1).
+/// True if the client must say EHLO again before this command. Its first EHLO was in the clear, so
+/// an attacker could have sent it, even if the server has heard it (S1).
 bool SmtpDownstream::must_say_hello(std::string_view verb) const noexcept {
   return hello_due_ && commits(verb);
 }
 
-/// True for MAIL with REQUIRETLS as any word, also inside a quoted local part. No one has such an
-/// address. If the path's end were looked for here and in the server in different ways, the
+/// True for MAIL with REQUIRETLS as any word, also inside a quoted local part. No real address has
+/// such a word. If the proxy and the server looked for the path's end in different ways, the
 /// parameter could slip through.
 bool SmtpDownstream::asks_for_requiretls(const Command& command) const noexcept {
   if (!ascii::iequals(command.verb, "MAIL")) return false;
@@ -377,7 +377,7 @@ bool SmtpDownstream::asks_for_requiretls(const Command& command) const noexcept 
 
 Action SmtpDownstream::on_command(const Command& command) {
   const auto verb = command.verb;
-  // A server that trusts our address would believe the client's words about itself.
+  // A server that trusts our address would believe the client's claims about itself.
   if (is_any_of(verb, {"XCLIENT", "XFORWARD"})) {
     return {Kind::refuse, "550 5.7.1 Command not allowed\r\n"};
   }
@@ -396,7 +396,7 @@ Action SmtpDownstream::on_command(const Command& command) {
   return {asks_for_list(verb) ? Kind::edit : Kind::pass};
 }
 
-/// Answers for the server that a client meets before TLS (RFC 3207 §4).
+/// Answers in place of the server before TLS (RFC 3207 §4).
 Action SmtpDownstream::on_command_before_tls(const Command& command) {
   const auto verb = command.verb;
   const auto& hostname = settings().hostname;
@@ -425,8 +425,8 @@ Result<LineDownstream::ReplyPart> SmtpDownstream::on_reply_line(const Line& line
 }
 
 // Enhanced status codes: RFC 3463, RFC 5248. 4.4.1 no answer from host, 4.3.2 system not accepting
-// messages, 4.7.0 security status, 4.7.5 cryptographic failure, 5.5.2 syntax error. All but the
-// client's own errors are temporary: a legacy mailer then keeps its mail.
+// messages, 4.7.0 security status, 4.7.5 cryptographic failure, 5.5.2 syntax error. All except the
+// client's own errors are temporary, so an old mailer keeps its mail.
 constexpr Parts::Words kSmtpWords{
     .unavailable = "421 4.4.1 ",
     .refused = "421 4.3.2 ",

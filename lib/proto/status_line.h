@@ -1,7 +1,7 @@
 #pragma once
 
-// The bases of both roles of POP3 and NNTP. Every reply begins with one status line. Some go on
-// with a list that ends in a line of one dot. STARTTLS is asked for without a look at any list.
+// The bases of both roles of POP3 and NNTP. Every reply begins with one status line. Some continue
+// with a list that ends in a line of one dot. The proxy asks for STARTTLS without reading any list.
 
 #include <cstdint>
 #include <optional>
@@ -16,7 +16,7 @@
 
 namespace starttls::proto {
 
-/// A status line, taken apart.
+/// A status line, split into its parts.
 struct Status {
   std::string_view word;  ///< "+OK", "-ERR", "382"
   std::string_view text;  ///< after the one space that follows it
@@ -24,7 +24,7 @@ struct Status {
   bool refuses_command;  ///< it counts as an error of the client
 };
 
-/// Where one such protocol differs from another.
+/// The differences between two such protocols.
 struct StatusDialect {
   std::string_view service;  ///< names the protocol in a greeting of our own
   StarttlsWords starttls;    ///< its command is the name of the capability as well

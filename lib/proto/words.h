@@ -10,7 +10,7 @@
 
 namespace starttls::proto {
 
-/// True for everything that separates words: Postfix takes any white space, also before the verb.
+/// True for everything that separates words: Postfix accepts any white space, also before the verb.
 /// A filter must not see fewer words than the server that reads the line next.
 constexpr bool separates(char c) noexcept {
   return static_cast<unsigned char>(c) <= ' ';
