@@ -46,9 +46,9 @@ inline constexpr std::size_t kMaxUnanswered = 1000;
   return kept;
 }
 
-/// Returns the greeting for the client if the server's came in the clear: one line with a status of
-/// our own (`status` ends in a space), because an attacker may have written on that leg. If no text
-/// is left or wanted, it has our name and `service`.
+/// Returns the greeting for the client if the server's came in the clear. An attacker may have
+/// written on that leg, so it is one line with a status of our own (`status` ends in a space). If
+/// no text is left or wanted, it has our name and `service`.
 [[nodiscard]] inline std::string reduced_greeting(std::string_view status, std::string_view text,
                                                   const RoleSettings& settings,
                                                   std::string_view service) {

@@ -406,7 +406,7 @@ Step ImapDownstream::relay_server(Step step) {
 
 Result<Step> ImapDownstream::from_server(std::string_view input, std::string& to_client) {
   Step step;
-  if (state_ == State::clear) return step;  // it waits until the client may hear it
+  if (state_ == State::clear) return step;  // the input waits until the client's TLS is up
   while (true) {
     ask_for_literals(to_client);
     if (all_answered() && state_ == State::starttls) {
@@ -458,7 +458,7 @@ Result<> ImapDownstream::on_response(const Response& response) {
   const bool refused = is_any_of(response.word, {"NO", "BAD"});
   if (response.untagged()) {
     // "* NO" warns; "* BAD" answers a command with a tag that the server could not read (RFC 9051
-    // §7.1.3). It answers the oldest command.
+    // §7.1.3). The server handles commands in turn, so this answers the oldest one.
     if (!response.is("BAD")) return {};
     if (!unanswered_.empty()) unanswered_.erase(unanswered_.begin());
     return count_refusal();

@@ -82,7 +82,7 @@ IdReader::End IdReader::read_line(std::string_view text) {
     if (rest.empty()) break;
     if (const auto end = read_token(rest)) return *end;
   }
-  // The command must not end inside the list. The server refuses one without arguments.
+  // The command must not end inside the list. One without arguments passes: the server refuses it.
   return malformed_ || expects_string() ? End::malformed : End::command;
 }
 

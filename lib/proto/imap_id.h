@@ -5,8 +5,8 @@
 // A server that trusts the proxy's address believes some fields of an ID: Dovecot reads the
 // client's address and session from them (login_trusted_networks). So the server must find no field
 // that the proxy has not found. Two rules ensure that:
-// - The reader takes everything that servers are known to take (literals, needless backslashes, any
-//   number of spaces between strings, none included) and refuses the rest.
+// - The reader accepts everything that servers are known to accept (literals, needless backslashes,
+//   any number of spaces between strings, none included). It refuses the rest.
 // - The server gets our own spelling: quoted strings, each name with its value, one space between
 //   them. An ID that has this spelling already passes unchanged, as those of most clients do.
 
@@ -36,7 +36,7 @@ struct IdCommand {
 };
 
 /// Reads the arguments of an ID from `input`, which begins after the verb and one space. The result
-/// does not depend on how the input was cut. All lines and literals together are held to
+/// does not depend on how the input was cut. All lines and literals together are limited to
 /// `rules.limit`. Fields about the client's connection are left out of `arguments`; if no field is
 /// left it is NIL.
 [[nodiscard]] IdCommand read_id(std::string_view input, LineRules rules);

@@ -29,7 +29,7 @@ inline std::string_view take_field(std::string_view& rest) noexcept {
 /// "{12}" or "{12+}" at the end of a line: that many bytes follow, which are no lines (RFC 9051
 /// §4.3; "~{12}" ends alike).
 struct Literal {
-  std::uint64_t size;  ///< of a number beyond 64 bits, the largest there is
+  std::uint64_t size;  ///< for a number beyond 64 bits, the largest value
   bool waits;          ///< synchronizing: it comes only after a "+" (RFC 7888)
 };
 

@@ -171,8 +171,8 @@ bool ImapUpstream::is_go_ahead(const Response& response) {
   return response.is("OK");
 }
 
-/// Counts a piece of untagged data that came in the clear, and drops it: anyone could have sent it
-/// (T1 to T22, B3).
+/// Counts a piece of untagged data that came in the clear, and drops it: an attacker could have
+/// sent it (T1 to T22, B3).
 void ImapUpstream::drop(const Piece& piece) {
   // A piece of a literal has no text; its bytes count, its number does not.
   dropped_lines_ += piece.text.empty() ? 0 : 1;

@@ -77,14 +77,14 @@ class LineDownstream : public DownstreamRole {
   [[nodiscard]] std::string_view state() const noexcept final;
 
  protected:
-  /// Tells if a reply continues after a line of it.
+  /// The state of a reply after one line of it.
   enum class ReplyPart : std::uint8_t {
     more,     ///< at least one line follows
     last,     ///< it ends here
-    refusal,  ///< it ends here, and says that the client made an error
+    refusal,  ///< it ends here, and reports an error of the client
   };
 
-  /// `starttls` must outlive the role.
+  /// Makes the role; `starttls` must outlive it.
   LineDownstream(const RoleSettings& settings, const StarttlsWords& starttls);
 
   /// Decides on a command that the server may see, STARTTLS excepted.

@@ -21,7 +21,7 @@ Result<std::optional<Line>> next_line(std::string_view input, LineRules rules) {
       }
       return Line{input.substr(0, crlf ? i - 1 : i), input.substr(0, i + 1)};
     }
-    // This check comes before the look at the next byte, which may not have arrived. So a line at
+    // This check comes before the check of the next byte, which may not have arrived. So a line at
     // the limit gives the same error however it is cut.
     if (i + 1 == rules.limit) return violation(rules, "a line that is too long", input);
     if (c == '\0') return violation(rules, "a NUL", input.substr(0, i + 1));

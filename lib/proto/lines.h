@@ -1,7 +1,7 @@
 #pragma once
 
 // Line framing and its limits, for all protocols and both roles of a prelude. The end of a line
-// decides what a command is. So the rules are strict, and nothing is repaired: a parser that skips
+// decides what a command is. So the rules are strict, and nothing is repaired. A parser that skips
 // a CR or stops at a NUL sees another line than the next program does.
 
 #include <cstddef>

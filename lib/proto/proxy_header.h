@@ -69,7 +69,7 @@ class ProxyHeaderReader {
   std::size_t size_ = 0;  ///< of the whole header; 0: not known yet
 };
 
-/// Tells if the first bytes of a connection begin a header.
+/// The result of looking for a header in the first bytes of a connection.
 enum class ProxySignature : std::uint8_t {
   no,
   maybe,  ///< so far they may

@@ -25,9 +25,8 @@ enum class Verdict : std::uint8_t {
   need_more,  ///< wait for bytes
   start_tls,  ///< send the output, then start the TLS handshake. Unconsumed input is an attack,
               ///< which the leg refuses for all protocols and both roles (CVE-2011-0411)
-  greeted,    ///< upstream role: the server welcomed us, and the leg is as secure as the policy
-              ///< demands
-  relay,      ///< this direction is opaque from here on, unconsumed input included
+  greeted,  ///< upstream role: the server welcomed us, and the leg is as secure as the policy needs
+  relay,    ///< this direction is opaque from here on, unconsumed input included
   finish,  ///< downstream role: the client said goodbye and was answered. Send the output, then end
            ///< the session as a success. Input that is left is dropped
 };
@@ -73,13 +72,13 @@ class UpstreamRole {
   /// Returns the name of the event that the role waits for, for logs and time-outs.
   [[nodiscard]] virtual std::string_view state() const noexcept = 0;
 
-  /// After `greeted`: the greeting for the client in whole lines, without the parts that the client
-  /// must not see. After the error `greeting_refused` on a leg that is `none` or `implicit`: the
-  /// refusal as it came, which the client gets instead of our own words. On a leg that upgrades it
-  /// is empty.
+  /// Returns the greeting for the client after `greeted`: whole lines, without the parts that the
+  /// client must not see. After the error `greeting_refused` on a leg that is `none` or `implicit`,
+  /// it is the refusal as it came. The client gets that instead of our own words. On a leg that
+  /// upgrades it is empty.
   [[nodiscard]] const std::string& greeting() const noexcept { return greeting_; }
-  /// After `greeted` with upstream mode `opportunistic`: why the leg stayed in the clear. Otherwise
-  /// empty.
+  /// Returns why the leg stayed in the clear, after `greeted` with upstream mode `opportunistic`.
+  /// Otherwise empty.
   [[nodiscard]] const std::string& fallback_reason() const noexcept { return fallback_reason_; }
 
  protected:

@@ -7,7 +7,7 @@
 namespace starttls::proto::sieve {
 namespace {
 
-/// The end of the text before a line end.
+/// The way in which a text continues after its line end.
 struct Tail {
   bool well_formed;
   std::optional<std::uint64_t> literal = {};  ///< that many bytes follow, which are no lines

@@ -300,9 +300,9 @@ constexpr StarttlsWords kSmtpStarttls{
     .has_argument = "501 5.5.4 STARTTLS takes no argument\r\n",
 };
 
-/// True if the relay starts with this command. It does for a login; TLS of another name (Exchange,
-/// D10); MAIL and the three old ways to begin a mail (RFC 821 §4.1.1, D11); BDAT, because the bytes
-/// after it are no lines (RFC 3030); and the commands that begin a delivery in the other direction.
+/// True if the relay starts with this command: a login, TLS of another name (Exchange, D10), or
+/// MAIL and the three old ways to begin a mail (RFC 821 §4.1.1, D11). BDAT is one, because the
+/// bytes after it are no lines (RFC 3030). The others begin a delivery in the other direction.
 bool commits(std::string_view verb) noexcept {
   return logs_in(verb) || is_any_of(verb, {"MAIL", "SAML", "SEND", "SOML", "BDAT", "X-ANONYMOUSTLS",
                                            "TURN", "ETRN", "ATRN"});

@@ -102,7 +102,7 @@ bool StatusDownstream::edits_list() const noexcept {
   return asked() == Action::Kind::edit || asked() == Action::Kind::mechanisms;
 }
 
-/// True for a status line in a list that we edit. No entry of such a list looks like one, so the
+/// True for a status line in a list that we edit. No entry of such a list looks like one. So the
 /// server has sent no list, or no end of it, and this is its next reply (D5). Otherwise a mail that
 /// follows would be edited as a list.
 bool StatusDownstream::lacks_end(const Line& line) const {

@@ -46,8 +46,8 @@ class ClientOffer {
 };
 
 /// Chooses the certificate for a client. Exact names come before wildcards. Among the certificates
-/// of that name it takes ECDSA (seven times cheaper for us) if the client accepts it, else RSA. If
-/// no certificate has the name, or the client sends none, the client gets the first certificate, or
+/// of that name it takes ECDSA (seven times cheaper for us) if the client accepts it, else RSA. A
+/// client that asks for an unknown name, or for none, gets the first certificate. It may also get
 /// the one of the other kind with the same names. `certificates` is not empty.
 [[nodiscard]] const ServerCertificate& choose_certificate(
     std::span<const ServerCertificate> certificates, const ClientOffer& offer);

@@ -66,8 +66,8 @@ std::uint16_t wire_version(TlsVersion version) noexcept {
   return TLS1_3_VERSION;
 }
 
-/// P-256 and P-384 stay in the list: without them no certificate on these curves works in TLS 1.2.
-/// P-521 is in a client's list for the same reason, and last, because it is slow.
+/// Sets the groups. P-256 and P-384 stay in the list: without them no certificate on these curves
+/// works in TLS 1.2. P-521 is in a client's list for the same reason, and last, because it is slow.
 bool set_groups(SSL_CTX* ctx, Role role) {
   const bool client = role == Role::client;
 #ifdef SSL_GROUP_X25519_MLKEM768

@@ -86,8 +86,7 @@ void Engine::Impl::on_handshake_done() {
     // Tickets of TLS 1.3 wait for the first write, but ours must not wait until the server speaks.
     // They are part of the handshake's room, not of what sealing adds.
     if (SSL_version(ssl.get()) == TLS1_3_VERSION) {
-      static_cast<void>(
-          SSL_write(ssl.get(), nullptr, 0));  // an error here fails the next write, too
+      static_cast<void>(SSL_write(ssl.get(), nullptr, 0));  // a failure fails the next write too
       ERR_clear_error();
     }
   }

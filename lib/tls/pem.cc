@@ -210,8 +210,8 @@ Result<std::vector<ReadCertificate>> read_all(const std::string& path, Unparsabl
   return out;
 }
 
-/// Returns "" if the environment names no store. Does not ask the environment if the file system
-/// gives this program more rights than the user that starts it has.
+/// Returns the store that the environment names, or "". Does not read the environment if the file
+/// system gives this program more rights than the user that starts it has.
 std::string named_store() {
   const char* const path = ::secure_getenv(kStoreVariable);
   return path != nullptr ? path : "";

@@ -50,7 +50,7 @@ struct Suite {
   const EVP_MD* digest;
 };
 
-/// RFC 8446 §B.4.
+/// Returns the ciphers of a cipher suite (RFC 8446 §B.4).
 std::optional<Suite> suite_of(std::uint16_t id) noexcept {
   switch (id) {
     case 0x1301:

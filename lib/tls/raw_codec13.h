@@ -8,10 +8,10 @@
 // payload. Only a record that a read has cut in two is copied, once, into a block of the pool.
 //
 // With the keys come the duties: alerts and close_notify both ways, KeyUpdate both ways, and a
-// KeyUpdate of our own before the cipher's limit (§5.5). Others are tickets (handed to the library,
-// which knows what a session is), padding, sizes, types, and a limit on floods of records without
-// content. Every error of a peer ends the connection with the alert that the RFC names. No part of
-// a record is seen before all of it is authenticated.
+// KeyUpdate of our own before the cipher's limit (§5.5). Tickets go to the library, which knows
+// what a session is. Padding, sizes, types, and the cost of a flood of records without content are
+// checked here. Every error of a peer ends the connection with the alert that the RFC names. No
+// part of a record is seen before all of it is authenticated.
 
 #include <cstdint>
 #include <functional>

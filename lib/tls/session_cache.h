@@ -26,7 +26,7 @@ class SessionCache {
   void put(const std::string& key, bssl::UniquePtr<SSL_SESSION> session);
 
   /// Returns the newest session that can be resumed; null if there is none. A session of TLS 1.3 is
-  /// removed from the cache then: if a ticket is used twice, an observer can link the two
+  /// removed from the cache. If a ticket were used twice, an observer could link the two
   /// connections (RFC 8446 appendix C.4).
   [[nodiscard]] bssl::UniquePtr<SSL_SESSION> take(const std::string& key);
 

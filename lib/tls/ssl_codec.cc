@@ -42,11 +42,12 @@ class SslCodec final : public RecordCodec {
     if ((SSL_get_shutdown(&ssl_) & SSL_SENT_SHUTDOWN) != 0) return;
     const WireIo::Loan loan(io_, {}, out);
     SSL_shutdown(&ssl_);
-    ERR_clear_error();  // after a fatal alert there is nothing more to say
+    ERR_clear_error();  // after a fatal alert no other alert may follow
   }
 
  private:
-  /// One SSL_read brings at most one record; several fit into `plain`.
+  /// Reads until `plain` is full or the input ends. One SSL_read brings at most one record, and
+  /// several fit into `plain`.
   Result<> read_records(std::span<std::byte> plain, OpenedRecords& opened) {
     while (opened.produced < plain.size()) {
       const std::span<std::byte> room = plain.subspan(opened.produced);

@@ -11,7 +11,7 @@
 namespace starttls::tls {
 namespace {
 
-constexpr std::size_t kMaxKeys = 16;  // a ticket's key is searched among all of them
+constexpr std::size_t kMaxKeys = 16;  // each ticket's key is looked up among all of them
 
 std::optional<TicketKey> random_key() {
   std::array<std::uint8_t, TicketKey::kSize> octets{};

@@ -50,9 +50,9 @@ class TicketKeys {
   /// file's name and the line.
   [[nodiscard]] static Result<std::shared_ptr<TicketKeys>> read(const std::string& path);
 
-  /// Keys that stay as they are.
+  /// Makes keys that never change.
   explicit TicketKeys(std::vector<TicketKey> keys) : keys_(std::move(keys)) {}
-  /// Random keys, rotated; `now` is the time at which the first one is made.
+  /// Makes random keys that are rotated; `now` is the time at which the first one is made.
   explicit TicketKeys(Clock::time_point now);
   TicketKeys(const TicketKeys&) = delete;
   TicketKeys& operator=(const TicketKeys&) = delete;

@@ -123,7 +123,7 @@ std::string key_weakness(X509* certificate) {
 std::string signature_weakness(const X509* certificate) {
   int digest = NID_undef;
   int key = NID_undef;
-  // RSA-PSS and Ed25519 have no digest here; both BoringSSLs take them with SHA-2 only.
+  // RSA-PSS and Ed25519 have no digest here; both BoringSSLs accept them with SHA-2 only.
   OBJ_find_sigid_algs(X509_get_signature_nid(certificate), &digest, &key);
   if (digest == NID_sha1) return "certificate is signed with SHA-1";
   if (digest == NID_md5 || digest == NID_md4) return "certificate is signed with MD5";

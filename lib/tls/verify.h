@@ -59,7 +59,7 @@ using Verified = tl::expected<std::chrono::seconds, Rejection>;
 /// out.
 [[nodiscard]] std::vector<CertificateInfo> describe_chain(const STACK_OF(CRYPTO_BUFFER) * chain);
 
-/// Returns 1970 if it does not parse.
+/// Returns the moment, or 1970 if the time does not parse.
 [[nodiscard]] UnixTime time_of(const ASN1_TIME* time);
 
 /// Returns the issuer, escaped for logs.
