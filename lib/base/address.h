@@ -6,16 +6,16 @@
 
 namespace starttls {
 
-/// Where to listen or to connect: a TCP port of a host, or a unix socket; or the sockets that the
-/// process has inherited under a name.
+/// An address to listen on or to connect to. It is a TCP port of a host, or a unix socket, or a
+/// name under which the process has inherited sockets.
 struct Address {
-  /// A name, or an IP literal without brackets, a link-local one with its interface
-  /// ("fe80::1%eth0"); "" for all others.
+  /// A name, or an IP literal without brackets. A link-local literal includes its interface
+  /// ("fe80::1%eth0"). "" for the other kinds of address.
   std::string host;
   std::uint16_t port = 0;
-  std::string path;  ///< unix socket; "" for all others
-  /// To listen only: the name under which a supervisor passes sockets that listen already; where
-  /// they do is known when the process starts.
+  std::string path;  ///< unix socket; "" for the other kinds
+  /// Only for listening: the name under which a supervisor passes sockets that already listen.
+  /// Their addresses are known when the process starts.
   std::string inherited{};
 
   [[nodiscard]] bool is_unix() const noexcept { return !path.empty(); }
@@ -23,13 +23,14 @@ struct Address {
   friend bool operator==(const Address&, const Address&) = default;
 };
 
-/// The host of an address without the interface of a link-local one, which is known only here.
+/// Returns the host of an address without the interface of a link-local one. Only this machine
+/// knows the interface.
 [[nodiscard]] inline std::string_view without_interface(std::string_view host) noexcept {
   return host.substr(0, host.find('%'));
 }
 
-/// As it is written in a configuration: "127.0.0.1:25", "[::1]:25", "unix:/run/x.sock",
-/// "systemd:smtp".
+/// Returns the address as a configuration writes it: "127.0.0.1:25", "[::1]:25",
+/// "unix:/run/x.sock", "systemd:smtp".
 [[nodiscard]] inline std::string to_string(const Address& address) {
   if (address.is_unix()) return "unix:" + address.path;
   if (address.is_inherited()) return "systemd:" + address.inherited;

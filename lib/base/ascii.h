@@ -40,25 +40,26 @@ constexpr bool iends_with(std::string_view text, std::string_view suffix) noexce
   return text.size() >= suffix.size() && iequals(text.substr(text.size() - suffix.size()), suffix);
 }
 
-/// Without spaces and tabs at either end.
+/// Returns `text` without spaces and tabs at either end.
 constexpr std::string_view trim(std::string_view text) noexcept {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
   return text;
 }
 
-/// The part before the first space, all of it where there is none.
+/// Returns the part before the first space, or all of `text` if it has no space.
 constexpr std::string_view first_word(std::string_view text) noexcept {
   return text.substr(0, text.find(' '));
 }
 
-/// What follows the first word and the spaces behind it.
+/// Returns what follows the first word and the spaces after it, without spaces at the end.
 constexpr std::string_view after_first_word(std::string_view text) noexcept {
   const auto space = text.find(' ');
   return space == std::string_view::npos ? std::string_view{} : trim(text.substr(space));
 }
 
-/// Decimal digits only, the whole of `text`, no sign; nothing on overflow or on anything else.
+/// Parses the whole of `text` as decimal digits without a sign. Returns nothing on overflow or if
+/// `text` is anything else.
 constexpr std::optional<std::uint64_t> parse_number(std::string_view text) noexcept {
   if (text.empty()) return std::nullopt;
   std::uint64_t value = 0;
@@ -71,8 +72,9 @@ constexpr std::optional<std::uint64_t> parse_number(std::string_view text) noexc
   return value;
 }
 
-/// For logs: printable ASCII as it is, `\r`, `\n`, `\t`, `\\`, `\"` and `\xNN` for the rest, cut at
-/// `limit` octets of input (then "..." follows). The result never contains a control character.
+/// Escapes `text` for logs. Printable ASCII stays as it is. The rest becomes `\r`, `\n`, `\t`,
+/// `\\`, `\"` or `\xNN`. Input after `limit` bytes is cut off, and "..." follows. The result never
+/// contains a control character.
 inline std::string escape(std::string_view text, std::size_t limit = 200) {
   constexpr std::string_view kHex = "0123456789abcdef";
   std::string out;
@@ -100,7 +102,7 @@ inline std::string escape(std::string_view text, std::size_t limit = 200) {
   return out;
 }
 
-/// For clients: what of `text` is printable ASCII, the rest left out, at most `limit` octets.
+/// Returns `text` for clients: only its printable ASCII characters, and at most `limit` bytes.
 inline std::string printable(std::string_view text, std::size_t limit = 512) {
   std::string out;
   for (const char c : text) {

@@ -7,8 +7,8 @@ namespace {
 
 constexpr std::string_view kAlphabet =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-constexpr std::size_t kGroup = 4;  // characters, which stand for three octets
-constexpr unsigned kBits = 6;      // a character
+constexpr std::size_t kGroup = 4;  // characters, which encode three bytes
+constexpr unsigned kBits = 6;      // per character
 
 }  // namespace
 
@@ -33,7 +33,7 @@ std::optional<std::vector<std::uint8_t>> decode(std::string_view text) {
       out.push_back(static_cast<std::uint8_t>(bits >> held & 0xffU));
     }
   }
-  // What is left over must be nothing, or two texts would mean the same octets.
+  // Left-over bits must be zero. Otherwise two texts would mean the same bytes.
   const bool canonical = (bits & ((1U << held) - 1U)) == 0 && held < kBits;
   if (!canonical) return std::nullopt;
   return out;

@@ -11,7 +11,7 @@
 
 namespace starttls::base64 {
 
-/// Nothing where `text` is not the one canonical encoding of some octets.
+/// Decodes `text`. Returns nothing if `text` is not the one canonical encoding of some bytes.
 [[nodiscard]] std::optional<std::vector<std::uint8_t>> decode(std::string_view text);
 [[nodiscard]] std::string encode(std::span<const std::uint8_t> octets);
 

@@ -1,7 +1,7 @@
 #pragma once
 
-// Memory for payload. Reading and TLS work in slabs that belong to the loop; what cannot be sent at
-// once waits in blocks of the worker's pool. An idle session holds neither.
+// Memory for payload. Reading and TLS work in slabs that belong to the loop. Bytes that cannot be
+// sent at once wait in blocks of the worker's pool. An idle session holds neither.
 
 #include <cstddef>
 #include <memory>
@@ -14,8 +14,8 @@
 
 namespace starttls {
 
-/// A free list of equal blocks, one a worker. Not thread-safe but for `used_bytes`. Must outlive
-/// its blocks.
+/// A free list of equal blocks. Each worker has one. Not thread-safe, except `used_bytes`. Must
+/// outlive its blocks.
 class BufferPool {
  public:
   static constexpr std::size_t kBlockSize = 32UL * 1024;
@@ -36,7 +36,7 @@ class BufferPool {
   [[nodiscard]] Block take();
   /// Counts memory that was taken elsewhere (negative: given back).
   void charge(std::ptrdiff_t bytes) noexcept { charged_.add(bytes); }
-  /// Bytes in use, free blocks not counted. From any thread.
+  /// Returns the bytes in use, without free blocks. Any thread may call it.
   [[nodiscard]] std::size_t used_bytes() const noexcept {
     return static_cast<std::size_t>(used_.value()) * kBlockSize +
            static_cast<std::size_t>(charged_.value());
@@ -50,7 +50,7 @@ class BufferPool {
   Gauge charged_;  // bytes
 };
 
-/// Bytes of a peer that wait to be understood: in one piece, which blocks are not. Their memory
+/// Bytes of a peer that wait to be parsed. They are in one piece, unlike blocks. Their memory
 /// counts as the pool's, and is given back when nothing waits.
 class PooledText {
  public:
@@ -66,7 +66,7 @@ class PooledText {
   /// Drops the first `count` bytes (at most `size()`).
   void consume(std::size_t count);
   void clear() noexcept;
-  /// Hands all of it over; nothing waits from then on.
+  /// Hands over all bytes. Nothing waits afterwards.
   [[nodiscard]] std::string take() noexcept;
 
  private:
@@ -74,26 +74,26 @@ class PooledText {
   std::string text_;
 };
 
-/// Octets that wait, first in first out, in pooled blocks.
+/// Bytes that wait in pooled blocks, first in, first out.
 class ByteQueue {
  public:
   explicit ByteQueue(BufferPool& pool) noexcept : pool_(&pool) {}
 
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  /// Copies: this is where an unsent tail leaves the slab.
+  /// Appends a copy of `bytes`. In this call an unsent tail leaves the slab.
   void append(std::span<const std::byte> bytes);
-  /// Fills `out` with the first waiting octets in order and returns how many pieces these are. They
-  /// stay where they are until consumed, also when more is appended.
+  /// Fills `out` with the first waiting bytes in order and returns the number of pieces. The bytes
+  /// do not move until they are consumed, even if more are appended.
   std::size_t pieces(std::span<std::span<const std::byte>> out) const noexcept;
-  /// Drops the first `count` octets (at most `size()`).
+  /// Drops the first `count` bytes (at most `size()`).
   void consume(std::size_t count) noexcept;
   void clear() noexcept;
 
  private:
   BufferPool* pool_;
   std::vector<BufferPool::Block> blocks_;  // a handful: back-pressure bounds them
-  std::size_t head_ = 0;                   // octets of the first block already consumed
+  std::size_t head_ = 0;                   // bytes of the first block already consumed
   std::size_t size_ = 0;
 };
 

@@ -1,8 +1,8 @@
 #pragma once
 
-// Numbers that one thread changes and any other may read: what metrics are made of. No lock and no
-// read-modify-write instruction, for there is but one writer; whoever reads several of them may see
-// one event in some and not yet in the others.
+// Numbers that one thread changes and any other thread may read. Metrics consist of them. With only
+// one writer they need no lock and no read-modify-write instruction. A thread that reads several of
+// them may see one event in some and not yet in the others.
 
 #include <array>
 #include <atomic>
@@ -12,7 +12,7 @@
 
 namespace starttls {
 
-/// Only ever grows.
+/// A number that only grows.
 class Counter {
  public:
   using Total = std::uint64_t;
@@ -29,7 +29,7 @@ class Counter {
   std::atomic<std::uint64_t> value_{0};
 };
 
-/// Grows and shrinks. Signed: of two threads' shares one may be below zero.
+/// A number that grows and shrinks. It is signed because the share of one thread may be below zero.
 class Gauge {
  public:
   using Total = std::int64_t;
@@ -47,8 +47,8 @@ class Gauge {
 };
 
 /// Durations, counted in buckets. `kBounds` is an array of upper bounds (each belongs to its
-/// bucket) of `std::chrono::microseconds` in rising order; what is longer than all of them has a
-/// last bucket of its own.
+/// bucket) of `std::chrono::microseconds` in rising order. Durations longer than all of them have
+/// one more bucket, the last.
 template <const auto& kBounds>
 class Histogram {
  public:
@@ -63,7 +63,7 @@ class Histogram {
     std::size_t bucket = 0;
     while (bucket < kBounds.size() && took > kBounds[bucket]) ++bucket;
     buckets_[bucket].add();
-    // Not in integers: the nanoseconds of 100 000 open sessions overflow 64 bits in two days.
+    // Not an integer: the nanoseconds of 100 000 open sessions overflow 64 bits in two days.
     const double seconds = std::chrono::duration<double>(took).count();
     sum_seconds_.store(sum_seconds_.load(std::memory_order_relaxed) + seconds,
                        std::memory_order_relaxed);

@@ -22,7 +22,8 @@ inline constexpr auto kCrc32cTable = make_crc32c_table();
 
 }  // namespace detail
 
-/// CRC32C (Castagnoli, RFC 4960 appendix B), fed in pieces. An octet a step: for short texts.
+/// CRC32C (Castagnoli, RFC 4960 appendix B), fed in pieces. It takes one step per byte, so it is
+/// for short texts.
 class Crc32c {
  public:
   constexpr void update(std::string_view bytes) noexcept {

@@ -6,7 +6,7 @@
 
 namespace starttls {
 
-/// A file descriptor that is closed with its owner; -1: none.
+/// A file descriptor that is closed when this object is destroyed. -1 means none.
 class Descriptor {
  public:
   Descriptor() = default;
@@ -22,7 +22,7 @@ class Descriptor {
   ~Descriptor() { reset(); }
 
   [[nodiscard]] int get() const noexcept { return fd_; }
-  /// The caller's to close from now on.
+  /// Gives the descriptor to the caller, which must close it from now on.
   [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
   void reset() noexcept {
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));

@@ -10,8 +10,8 @@
 
 namespace starttls {
 
-/// What went wrong, as far as the code branches on it. Each protocol maps these to its own words
-/// (`lib/proto/protocols.cc`), and the session line prints `name(code)` as its outcome.
+/// The kind of an error, as far as the code branches on it. Each protocol maps these to its own
+/// words (`lib/proto/protocols.cc`), and the session line prints `name(code)` as its outcome.
 enum class Errc : std::uint8_t {
   config,             ///< the configuration is wrong
   system,             ///< a call to the operating system failed
@@ -19,12 +19,12 @@ enum class Errc : std::uint8_t {
   timeout,            ///< a deadline passed
   closed,             ///< the peer closed or reset before the protocol allowed it
   greeting_refused,   ///< the server greeted with a refusal
-  tls_not_offered,    ///< the server does not offer STARTTLS and the policy wants it
+  tls_not_offered,    ///< the server does not offer STARTTLS and the policy requires it
   tls_refused,        ///< the server offered STARTTLS and refused it
   attack,             ///< bytes that only an attacker (or a broken peer) sends: see CVE-2011-0411
   protocol,           ///< a protocol error of the server
   client_protocol,    ///< a protocol error of the client
-  too_many_errors,    ///< of the client: unknown and refused commands
+  too_many_errors,    ///< too many unknown and refused commands of the client
   tls_on_clear_port,  ///< the client began with TLS on a listener that speaks first in the clear
   handshake,          ///< the TLS handshake failed
   certificate,        ///< the peer's certificate is not acceptable
@@ -80,24 +80,24 @@ constexpr std::string_view name(Errc code) noexcept {
   return "unknown";
 }
 
-/// What `Errc::attack` was, for whoever counts them.
+/// The kind of an `Errc::attack`, for the metrics that count them.
 enum class Attack : std::uint8_t {
-  injection,    ///< octets in the clear behind the line that starts TLS (CVE-2011-0411)
-  unsolicited,  ///< a reply that nobody asked for (CVE-2021-38371)
-  preauth,      ///< IMAP's PREAUTH where TLS is to be had (CVE-2020-14093)
+  injection,    ///< bytes in the clear after the line that starts TLS (CVE-2011-0411)
+  unsolicited,  ///< a reply without a command that asked for it (CVE-2021-38371)
+  preauth,      ///< IMAP's PREAUTH although the policy wants STARTTLS (CVE-2020-14093)
 };
 
 inline constexpr std::string_view kAttackNames[] = {"injection", "unsolicited", "preauth"};
 
 struct Error {
   Errc code;
-  /// A few plain words, fit to be told to the client: "certificate has expired". No secret, and
-  /// nothing the peer sent unless reduced with `ascii::printable`.
+  /// A few plain words that may be sent to the client: "certificate has expired". They contain no
+  /// secret, and nothing from the peer unless reduced with `ascii::printable`.
   std::string reason;
-  /// What a person reading the log needs besides: the peer's line (see `peer_words`), subject and
-  /// issuer, each address tried. May be empty. The log escapes it, and nothing else shows it.
+  /// More facts for the reader of the log: the peer's line (see `peer_words`), subject and issuer,
+  /// each address tried. May be empty. The log escapes it, and nothing else shows it.
   std::string evidence = {};
-  /// Only where `code` is `attack`.
+  /// Has a meaning only if `code` is `attack`.
   Attack attack = Attack::injection;
 };
 
@@ -118,7 +118,7 @@ using Result = tl::expected<T, Error>;
   return tl::unexpected<Error>(std::move(error));
 }
 
-/// What a peer said, as evidence: as it came, and cut.
+/// Returns a peer's words as evidence: unchanged, but cut to a limit.
 [[nodiscard]] inline std::string peer_words(std::string_view text) {
   constexpr std::size_t kMaxEvidence = 200;
   return std::string{text.substr(0, kMaxEvidence)};

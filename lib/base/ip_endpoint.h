@@ -6,19 +6,19 @@
 
 namespace starttls {
 
-/// An IP address and a TCP port, plain: no name, no scope, nothing of the operating system.
+/// An IP address and a TCP port. It has no name, no scope and nothing of the operating system.
 struct IpEndpoint {
   enum class Family : std::uint8_t { v4, v6 };
 
   Family family = Family::v4;
-  std::array<std::uint8_t, 16> octets{};  ///< network order; IPv4: the first four, the others 0
+  std::array<std::uint8_t, 16> octets{};  ///< network order; IPv4 in the first four, then zeros
   std::uint16_t port = 0;                 ///< host order
 
   friend bool operator==(const IpEndpoint&, const IpEndpoint&) = default;
 };
 
-/// ::ffff:a.b.c.d (RFC 4291 §2.5.5.2) as the IPv4 address that it is, any other as it came. A
-/// listener of both families reports its IPv4 clients in that form.
+/// Returns ::ffff:a.b.c.d (RFC 4291 §2.5.5.2) as the IPv4 address that it is, any other address
+/// unchanged. A listener of both families reports its IPv4 clients in that form.
 [[nodiscard]] constexpr IpEndpoint unmapped(const IpEndpoint& endpoint) noexcept {
   constexpr std::array<std::uint8_t, 12> kPrefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
   const bool is_mapped = endpoint.family == IpEndpoint::Family::v6 &&
@@ -29,7 +29,7 @@ struct IpEndpoint {
   return out;
 }
 
-/// The sixteen octets of the address, IPv4 as ::ffff:a.b.c.d.
+/// Returns the sixteen bytes of the address, IPv4 as ::ffff:a.b.c.d.
 [[nodiscard]] constexpr std::array<std::uint8_t, 16> mapped_octets(
     const IpEndpoint& endpoint) noexcept {
   if (endpoint.family == IpEndpoint::Family::v6) return endpoint.octets;

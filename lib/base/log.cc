@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::string_view kLevelNames[] = {"error", "warn", "info", "debug"};
 
-/// A peer can make a value as long as it likes; a line stays readable.
+/// Keeps a line readable. A peer can make a value as long as it likes.
 constexpr std::size_t kMaxValue = 1000;
 
 void append_json_string(fmt::memory_buffer& out, std::string_view text) {
@@ -27,7 +27,7 @@ void append_json_string(fmt::memory_buffer& out, std::string_view text) {
     } else if (ascii::is_printable(c)) {
       out.push_back(c);
     } else {
-      // Octets, not code points: what a peer sends need not be UTF-8.
+      // Bytes, not code points: the peer's text need not be UTF-8.
       fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned char>(c));
     }
   }
@@ -154,7 +154,7 @@ bool Logger::last_words(std::string_view message, std::string_view reason) noexc
   }
 }
 
-/// With the lock held, as all that follows.
+/// Writes a line or counts it as lost. The caller holds the lock, as in all functions below.
 void Logger::put(std::string_view line) {
   if (sink_.flush()) report_loss();
   if (sink_.write(line)) return;

@@ -1,8 +1,8 @@
 #pragma once
 
-// One event is one line. Whatever a value holds, the line stays one line and its fields stay its
-// fields: escaping happens here and nowhere else. To log never waits (see log_sink.h), and the same
-// fault is not told without end (see repeats.h).
+// One event is one line. No value can split the line or add a field to it. All values are escaped
+// here, and only here. Logging never waits (see log_sink.h). A fault that repeats is not logged
+// without end (see repeats.h).
 
 #include <atomic>
 #include <chrono>
@@ -23,7 +23,7 @@ namespace starttls::log {
 enum class Level : std::uint8_t { error, warn, info, debug };
 enum class Format : std::uint8_t { text, json };
 
-/// A key and what it is worth. Keys are ours; values may come from a peer.
+/// A key and its value. Keys are ours; values may come from a peer.
 struct Field {
   using Value = std::variant<std::string_view, std::uint64_t, double, bool>;
 
@@ -39,24 +39,24 @@ struct Field {
   Value value;
 };
 
-/// The line for an event, newline included. `time` is ISO 8601.
+/// Returns the line for an event, newline included. `time` is ISO 8601.
 /// text: `TIME level=info msg="..." key=value ...`; json: one object with the same keys.
 [[nodiscard]] std::string format_line(Format format, std::string_view time, Level level,
                                       std::string_view message, std::span<const Field> fields);
 
-/// Thread-safe: any worker may write.
+/// Writes the log. Thread-safe: any worker may write.
 class Logger {
  public:
-  /// Standard error, until `open` names a file.
+  /// Logs to standard error until `open` names a file.
   Logger(Level level, Format format) noexcept : level_(level), format_(format) {}
   Logger(const Logger&) = delete;
   Logger& operator=(const Logger&) = delete;
 
   /// Opens (or opens again, after a rotation) the file; "" = standard error. On an error the old
-  /// destination stays. Errors: system, its words alone as evidence.
+  /// destination stays. Errors: system; the evidence is the system's words alone.
   [[nodiscard]] Result<> open(const std::string& file);
 
-  /// From the next line on.
+  /// Sets both from the next line on.
   void set(Level level, Format format) noexcept {
     level_ = level;
     format_ = format;
@@ -67,22 +67,23 @@ class Logger {
     write(level, message, std::span<const Field>{fields.begin(), fields.size()});
   }
 
-  /// An event that may come again and again. `fields` are all of the line's, the fault's among
-  /// them. At the level debug each one is told.
+  /// Logs an event that may repeat often, or only counts it (repeats.h). `fields` are all fields of
+  /// the line, including those of the fault. At the level debug each event is logged.
   void fault(Level level, Fault fault, std::span<const Field> fields);
 
-  /// To be called every second: tries what waits for room, and tells of faults how often they came
-  /// again. False: something still waits, and may be tried soon.
+  /// Tries the lines that wait for room, and reports how often faults have repeated. Must be called
+  /// every second. Returns false if lines still wait; the caller may try again soon.
   bool tick();
-  /// Before the process ends: tells all that is held back, and waits so long for a reader.
+  /// Writes everything that is held back, before the process ends. Waits at most `patience` for a
+  /// reader.
   void finish(std::chrono::milliseconds patience);
 
-  /// The last line of a process that cannot go on, an error with this reason. It does not wait for
-  /// long, and never for the calling thread, which may have been in the middle of a line. False: it
-  /// was not written.
+  /// Writes the last line of a process that cannot go on: an error with this reason. Waits only
+  /// briefly for the lock. The calling thread may hold it, in the middle of a line. Returns false
+  /// if the line was not written.
   bool last_words(std::string_view message, std::string_view reason) noexcept;
 
-  /// Lines that were lost, because nobody read or the disk was full.
+  /// Returns the number of lines that were lost because no process read them or the disk was full.
   [[nodiscard]] std::uint64_t lost_lines() const noexcept { return lost_lines_; }
 
   void error(std::string_view message, std::initializer_list<Field> fields) {

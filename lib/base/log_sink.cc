@@ -30,7 +30,7 @@ Sink::Kind Sink::kind_of(int fd) noexcept {
 Result<> Sink::open(const std::string& file) {
   int fd = STDERR_FILENO;
   if (!file.empty()) {
-    // A named pipe without a reader is an error rather than a wait without an end.
+    // O_NONBLOCK makes a named pipe without a reader an error instead of an endless wait.
     constexpr int kFlags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     fd = ::open(file.c_str(), kFlags, 0640);
     if (fd < 0) {
@@ -44,15 +44,15 @@ Result<> Sink::open(const std::string& file) {
   return {};
 }
 
-/// How much of it was taken. Errors (a full disk, a reader that has gone) are as good as no room:
-/// either may pass.
+/// Writes as much of `text` as there is room for, and returns how much that was. Errors (a full
+/// disk, a reader that has gone) count as no room, because both may pass.
 std::size_t Sink::write_now(std::string_view text) const {
   std::size_t taken = 0;
   while (taken < text.size()) {
     auto piece = text.substr(taken);
     if (kind_ == Kind::other) {
-      // Standard error is not ours alone, so its descriptor stays as it blocks. A pipe that has
-      // room at all takes so much without waiting (pipe(7)).
+      // Other processes may share standard error, so its descriptor stays in blocking mode. A pipe
+      // that reports room accepts PIPE_BUF bytes without waiting (pipe(7)).
       pollfd ready{.fd = fd_, .events = POLLOUT, .revents = 0};
       if (::poll(&ready, 1, 0) != 1 || (ready.revents & POLLOUT) == 0) break;
       piece = piece.substr(0, PIPE_BUF);
@@ -74,7 +74,7 @@ bool Sink::flush() {
 
 bool Sink::write(std::string_view line) {
   if (flush()) {
-    // The rest of a line that was begun has to follow.
+    // The rest of a line must follow once its beginning is written.
     waiting_ = line.substr(write_now(line));
     return true;
   }

@@ -1,11 +1,11 @@
 #pragma once
 
-// Where the lines of the log go, without waiting for whoever reads them: a pipe that nobody empties
+// The destination of the log's lines. It never waits for the reader: a pipe that no process empties
 // must not stop mail.
 //
-// Regular files are written to at once. What is no regular file is asked first whether it has room;
-// lines for which there is none wait, bounded, and are tried again with the next line and at each
-// `flush`. What does not fit any more is lost and counted. The order stays, and so do whole lines.
+// Regular files are written to at once. For anything else the sink first checks if there is room.
+// Lines without room wait, up to a limit, and are tried again with the next line and at each
+// `flush`. Lines beyond the limit are lost and counted. The order stays, and lines stay whole.
 
 #include <cstddef>
 #include <cstdint>
@@ -16,27 +16,27 @@
 
 namespace starttls::log {
 
-/// Not thread-safe.
+/// Writes lines without waiting. Not thread-safe.
 class Sink {
  public:
-  /// Octets that wait for a reader; with the lines' usual size some 2000 sessions.
+  /// The most bytes that wait for a reader. Lines of the usual size fill it in some 2000 sessions.
   static constexpr std::size_t kMaxWaiting = 1024UL * 1024;
 
-  /// Standard error, until `open` names a file.
+  /// Writes to standard error until `open` names a file.
   Sink() noexcept;
   Sink(const Sink&) = delete;
   Sink& operator=(const Sink&) = delete;
   ~Sink();
 
-  /// Opens the file; "" = standard error. On an error the old destination stays. What waits goes to
-  /// the new one. Errors: system.
+  /// Opens the file; "" = standard error. On an error the old destination stays. Waiting lines go
+  /// to the new one. Errors: system.
   [[nodiscard]] Result<> open(const std::string& file);
 
-  /// Takes a line, newline included. False: it is lost.
+  /// Writes a line, newline included, or keeps it waiting. Returns false if it is lost.
   bool write(std::string_view line);
-  /// Tries what waits. True: nothing waits any more.
+  /// Writes waiting lines as far as there is room. Returns true if nothing waits any more.
   bool flush();
-  /// Octets that wait.
+  /// Returns the number of bytes that wait.
   [[nodiscard]] std::size_t waiting() const noexcept { return waiting_.size(); }
 
  private:

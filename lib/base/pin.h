@@ -11,7 +11,7 @@
 
 namespace starttls {
 
-/// SHA-256 of a certificate's SubjectPublicKeyInfo (RFC 7469 §2.4): it survives a renewal that
+/// The SHA-256 of a certificate's SubjectPublicKeyInfo (RFC 7469 §2.4). It survives a renewal that
 /// keeps the key.
 struct Pin {
   std::array<std::uint8_t, 32> octets{};
@@ -21,7 +21,7 @@ struct Pin {
 
 inline constexpr std::string_view kPinPrefix = "sha256:";
 
-/// "sha256:BASE64"; nothing where `text` is none.
+/// Parses "sha256:BASE64". Returns nothing if `text` is not a pin.
 [[nodiscard]] inline std::optional<Pin> parse_pin(std::string_view text) {
   if (!text.starts_with(kPinPrefix)) return std::nullopt;
   const auto octets = base64::decode(text.substr(kPinPrefix.size()));

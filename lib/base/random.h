@@ -4,8 +4,8 @@
 
 namespace starttls {
 
-/// 128 random bits from the system, as 32 hexadecimal digits: for what a peer must not guess. Ends
-/// the process where the system has none; then nothing it is used for would be safe.
+/// Returns 128 random bits from the system, as 32 hexadecimal digits, for values that a peer must
+/// not guess. Ends the process if the system has none, because no use of the token would be safe.
 [[nodiscard]] std::string random_token();
 
 }  // namespace starttls

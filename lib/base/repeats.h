@@ -1,7 +1,7 @@
 #pragma once
 
-// A server that is down makes the same fault with every client. The log tells the first of them,
-// counts the others, and says once a minute how many there were.
+// A server that is down causes the same fault with every client. The log shows the first of them,
+// counts the others, and reports their number once a minute.
 
 #include <chrono>
 #include <compare>
@@ -14,36 +14,37 @@
 
 namespace starttls::log {
 
-/// What makes two faults the same.
+/// The fields that make two faults the same.
 struct Fault {
   std::string message;
   std::string service;
   std::string leg;
   std::string error;   ///< name(Errc)
-  std::string reason;  ///< kVarious: of more kinds than are told apart
+  std::string reason;  ///< kVarious if there are more than kMaxFaults kinds
 
   friend auto operator<=>(const Fault&, const Fault&) = default;
 };
 
-/// Without a clock of its own. Not thread-safe.
+/// Decides which faults are logged, and counts the others. It has no clock. Not thread-safe.
 class Repeats {
  public:
   using Clock = std::chrono::steady_clock;
-  /// Of one fault, so many a minute are told one by one.
+  /// The number of times per minute that one fault is logged by itself.
   static constexpr std::uint64_t kTold = 20;
   static constexpr std::chrono::seconds kWindow{60};
-  /// A peer may make reasons; services, legs and errors are few.
+  /// A bound, because a peer may cause any number of reasons. Services, legs and errors are few.
   static constexpr std::size_t kMaxFaults = 256;
   static constexpr std::string_view kVarious = "various";
 
-  /// Whether this one is to be told. Otherwise it is counted.
+  /// True if this fault must be logged now. Otherwise it is counted.
   [[nodiscard]] bool admit(Fault fault, Clock::time_point now);
 
   struct Held {
     Fault fault;
-    std::uint64_t times = 0;  ///< that were not told
+    std::uint64_t times = 0;  ///< how often it was not logged
   };
-  /// What was counted of those whose minute is over, which begin anew; `everything`: of all.
+  /// Returns the counts of faults that were held back and have had their minute. These faults are
+  /// counted anew from zero. With `everything` it does so for all faults.
   [[nodiscard]] std::vector<Held> take(Clock::time_point now, bool everything = false);
 
  private:

@@ -5,8 +5,9 @@
 
 namespace starttls {
 
-/// How a leg is secured. Upstream, `opportunistic` means: STARTTLS where the server offers it, else
-/// in the clear; downstream: STARTTLS is offered and the client chooses. `starttls` is required.
+/// How a leg is secured. Upstream, `opportunistic` means STARTTLS if the server offers it,
+/// otherwise no TLS. Downstream it means that STARTTLS is offered and the client chooses. With
+/// `starttls`, STARTTLS is required.
 enum class TlsMode : std::uint8_t { none, opportunistic, starttls, implicit };
 
 inline constexpr std::string_view kTlsModeNames[] = {"none", "opportunistic", "starttls",

@@ -9,7 +9,7 @@ namespace starttls {
 
 /// How much of a server's certificate is checked.
 enum class Verification : std::uint8_t {
-  full,  ///< chain to a trusted root, and name
+  full,  ///< the chain to a trusted root, and the name
   none,  ///< encrypt only
 };
 

@@ -57,7 +57,8 @@ void assign_table(const Value& table, const std::string& prefix, Section& sectio
   }
 }
 
-/// Expands every string in `value`, whose key is `path`; what cannot be is a finding.
+/// Expands every string in `value`; `path` is its key. A string that cannot be expanded becomes a
+/// finding.
 void expand_all(Value& value, const std::string& path, const Source& source, Findings& findings,
                 std::vector<std::string>& files) {
   if (value.kind == Kind::text) {
@@ -69,7 +70,7 @@ void expand_all(Value& value, const std::string& path, const Source& source, Fin
     }
   }
   for (auto& element : value.elements) {
-    // A member's name has not been looked at yet: it may hold anything.
+    // A member's name has not been checked yet, so it may hold anything.
     const auto name = element.key.empty() ? "" : "." + ascii::escape(element.key);
     expand_all(element, path + name, source, findings, files);
   }

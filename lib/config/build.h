@@ -1,7 +1,8 @@
 #pragma once
 
-// From values to a configuration: which key each value belongs to, what the keys make of them, and
-// the rules that several keys share (validate.cc). The same for a file and for a command line.
+// Makes a configuration from values. First each value is assigned to its key, then the key reads
+// it. At the end the rules that several keys share are checked (validate.cc). This is the same for
+// a file and for a command line.
 
 #include <string>
 #include <string_view>
@@ -19,17 +20,18 @@ struct Setting {
   const Key* key = nullptr;
   std::string path;  ///< as written; see Input
   Value value;
-  bool bad = false;  ///< something was wrong with it and has been found
+  bool bad = false;  ///< there is a finding about it already
 };
 
-/// What stands in one `[[service]]`, or outside of all.
+/// The settings of one `[[service]]`, or those outside of all services.
 struct Section {
   Place place;
   std::vector<Setting> settings;
 
-  /// nullptr where the key is not given.
+  /// Returns nullptr if the key is not given.
   [[nodiscard]] const Setting* find(std::string_view path) const noexcept;
-  /// Whether the key is given, but no good: its consequences are not worth a finding of their own.
+  /// True if the key is given, but its value is bad. The consequences of that are not worth a
+  /// finding of their own.
   [[nodiscard]] bool is_bad(std::string_view path) const noexcept;
 };
 
@@ -38,15 +40,15 @@ struct Settings {
   std::vector<Section> services;
 };
 
-/// Finds each value's key; what has none is a finding.
+/// Finds each value's key. A value without a key becomes a finding.
 [[nodiscard]] Settings assign(const Value& root, Findings& findings);
 
 /// Reads all settings into `config` and checks the whole. `places` may be null.
 void build(Settings settings, const Source& source, Findings& findings, Config& config,
            Places* places);
 
-/// The rules that no key can check alone. `settings` say what was written where; service i of
-/// `config` is section i.
+/// Checks the rules that no key can check alone. `settings` has what was written and its places.
+/// Service i of `config` is section i.
 void validate(const Config& config, const Settings& settings, const Source& source,
               Findings& findings);
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// Plain structs and defaults: a configuration that was found right.
+// A configuration without problems: plain structs and their defaults.
 
 #include <chrono>
 #include <cstddef>
@@ -42,7 +42,7 @@ struct Downstream {
   TlsVersion min_tls = TlsVersion::tls1_2;
   std::string ticket_keys;              ///< "" = the process's own; absolute
   std::vector<Network> allow;           ///< empty = anyone
-  std::vector<Network> proxy_protocol;  ///< peers that begin with a PROXY header, and are believed
+  std::vector<Network> proxy_protocol;  ///< peers that begin with a PROXY header, which is believed
   std::size_t max_per_client = 0;       ///< sessions of one client address; 0 = no limit
 
   friend bool operator==(const Downstream&, const Downstream&) = default;
@@ -50,7 +50,7 @@ struct Downstream {
 
 struct Upstream {
   std::vector<Address> address;  ///< tried in order
-  /// Instead of `address`, which is empty then: wherever each client meant to go.
+  /// True if the server is the address that each client meant to reach. `address` is empty then.
   bool original_destination = false;
   TlsMode tls = TlsMode::starttls;
   Verification verify = Verification::full;
@@ -62,12 +62,12 @@ struct Upstream {
   bool from_client = false;              ///< connect from the client's own address
   SendProxy send_proxy = SendProxy::no;  ///< a PROXY header before anything else
   bool greeting_text = true;
-  std::size_t warm = 0;  ///< connections a worker keeps ready, past their prelude
+  std::size_t warm = 0;  ///< connections that each worker keeps ready, after their prelude
 
   friend bool operator==(const Upstream&, const Upstream&) = default;
 };
 
-/// What is expected of servers in some networks, where that is not what the service says.
+/// The settings for servers in some networks, if they differ from those of the service.
 struct Destination {
   std::vector<Network> networks;
   std::optional<TlsMode> tls;
@@ -92,10 +92,10 @@ struct Service {
 
 struct Proxy {
   unsigned workers = 0;  ///< 0 = one per CPU the process may use
-  std::string hostname;  ///< "" = the system's FQDN, else an address literal
-  std::string user;      ///< who to become when started as root; "" = nobody else
+  std::string hostname;  ///< "" = the system's FQDN, otherwise an address literal
+  std::string user;      ///< the user to become when started as root; "" = no change
   std::chrono::milliseconds drain_timeout{std::chrono::seconds{30}};
-  std::size_t max_sessions = 0;  ///< 0 = what RLIMIT_NOFILE allows
+  std::size_t max_sessions = 0;  ///< 0 = as many as RLIMIT_NOFILE allows
   RecordCodecChoice record_codec = RecordCodecChoice::automatic;
   bool sandbox = true;
 
@@ -103,7 +103,7 @@ struct Proxy {
 };
 
 struct Admin {
-  std::optional<Address> listen;  ///< nothing: there is no such endpoint
+  std::optional<Address> listen;  ///< empty if there is no such endpoint
 
   friend bool operator==(const Admin&, const Admin&) = default;
 };
@@ -126,21 +126,22 @@ struct Config {
   friend bool operator==(const Config&, const Config&) = default;
 };
 
-/// The name sent as SNI and verified where `upstream` connects to `address`: `server_name`, else
-/// the host, without the dot that may end it (RFC 6066 §3) and without an interface. Never a name
-/// heard from the server or from DNS.
+/// Returns the name sent as SNI and verified when `upstream` connects to `address`. It is
+/// `server_name`, otherwise the host, without a final dot (RFC 6066 §3) and without an interface.
+/// It is never a name from the server or from DNS.
 [[nodiscard]] std::string peer_name(const Upstream& upstream, const Address& address);
 
-/// The settings of the server leg where `destination` says what is expected.
+/// Returns the settings of the server leg for a server that `destination` describes.
 [[nodiscard]] Upstream upstream_at(const Upstream& service, const Destination& destination);
 
-/// The row whose network has the longest prefix of those that contain `address` (IPv4 as
-/// ::ffff:a.b.c.d, in network order), its index in `destinations`; nothing where none does.
+/// Returns the index in `destinations` of the row with the longest prefix among the networks that
+/// contain `address`. The address is in network order, IPv4 as ::ffff:a.b.c.d. Returns nothing if
+/// no network contains it.
 [[nodiscard]] std::optional<std::size_t> most_specific(
     std::span<const Destination> destinations, std::span<const std::uint8_t, 16> address) noexcept;
 
-/// Whether these settings want a name to be verified and have none of their own. An address is no
-/// name: who sits on the way may hold a certificate for it, or for any other.
+/// True if these settings require a name to verify and have none of their own. An address does not
+/// count as a name. An attacker on the path may have a certificate for it, or for any other.
 [[nodiscard]] bool lacks_name(const Upstream& upstream) noexcept;
 
 }  // namespace starttls::config

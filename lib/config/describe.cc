@@ -102,7 +102,7 @@ std::string allowed(const Service& service) {
   return "anyone on this machine (no start with an inherited socket that others can reach)";
 }
 
-/// Where the sockets listen that it does not name.
+/// Returns the addresses that a service listens on. Those of inherited sockets are not known here.
 std::string listens_on(const Service& service) {
   std::string text = joined(service.listen, ", ");
   if (std::any_of(service.listen.begin(), service.listen.end(),
@@ -194,7 +194,7 @@ void describe(const Service& service, const DescribeChain& describe_chain, std::
   for (const auto& warning : warnings(service)) line(out, "WARNING", warning);
 }
 
-/// Of one server leg. `clear` begins what is said of one without TLS.
+/// Adds the warnings about one server leg. The warnings about a leg without TLS begin with `clear`.
 void warn(const Upstream& up, const std::string& clear, std::vector<std::string>& found) {
   if (up.tls == TlsMode::none) {
     const auto cross = [&](const std::string& where) {
@@ -224,7 +224,8 @@ std::vector<std::string> warnings(const Service& service) {
   const auto& down = service.downstream;
   const auto& up = service.upstream;
   std::vector<std::string> found;
-  // No start with inherited sockets that others can reach, unless it is said who may.
+  // The start fails if others can reach an inherited socket, unless the service says which clients
+  // may connect. So an inherited socket of an exposed service is local.
   const bool local =
       std::all_of(service.listen.begin(), service.listen.end(), [&service](const Address& each) {
         return is_local(each) || (each.is_inherited() && exposure(service) != Exposure::none);
@@ -246,7 +247,7 @@ std::vector<std::string> warnings(const Service& service) {
                     " is broken and kept for old devices: give each a service of its own "
                     "(downstream.min_tls)");
   }
-  // Clients with TLS see a lock and cannot know that it ends here.
+  // Clients with TLS see a lock and cannot know that the encryption ends here.
   const std::string clear =
       down.tls == TlsMode::none ? "" : "the server's side is in the clear, whatever clients use: ";
   warn(up, clear, found);

@@ -11,8 +11,9 @@
 
 namespace starttls::config {
 
-/// Returns the warnings about a service: likely mistakes, verification switched off, a leg that is
-/// or may stay in the clear. One sentence each, for the log at start and for `--check`.
+/// Returns the warnings about a service. They are about likely mistakes, verification switched off,
+/// and a leg that is or may stay in the clear. One sentence each, for the log at start and for
+/// `--check`.
 [[nodiscard]] std::vector<std::string> warnings(const Service& service);
 /// Returns the warnings about the admin endpoint.
 [[nodiscard]] std::vector<std::string> warnings(const Admin& admin);

@@ -25,7 +25,8 @@ Result<std::string> variable(std::string_view name) {
   return std::string(value);
 }
 
-/// `text` with what `value_of` gives for each "${...}". One that stands in another is a part of it.
+/// Returns `text` with each "${...}" replaced by the result of `value_of`. A "${...}" inside
+/// another one is a part of it.
 template <class ValueOf>
 Result<std::string> replace_all(std::string_view text, ValueOf value_of) {
   std::string out;
@@ -48,7 +49,7 @@ Result<std::string> replace_all(std::string_view text, ValueOf value_of) {
   }
 }
 
-/// What stands in the path of a "${file:...}".
+/// Returns the value of a variable in the path of a "${file:...}".
 Result<std::string> variable_in_path(std::string_view name) {
   if (name.starts_with(kFile) || name.find(kOpen) != std::string_view::npos) {
     return fail(Errc::config, "nothing but ${NAME} may stand within '${file:...}'");

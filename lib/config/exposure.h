@@ -1,8 +1,8 @@
 #pragma once
 
-// No accidental open relay: a listener that others can reach must say which clients may connect, if
-// a stranger could misuse the service. One rule for the loader, for inherited sockets at start, and
-// for `convert`.
+// Prevents an accidental open relay. A service must say which clients may connect, if others can
+// reach its listener and a stranger could misuse it. The loader, the check of inherited sockets at
+// start, and `convert` share this one rule.
 
 #include <cstdint>
 #include <string>
@@ -20,12 +20,12 @@ enum class Exposure : std::uint8_t {
 };
 
 /// Returns what a stranger could misuse if a listener of `service` could be reached from other
-/// machines. `downstream.allow` is an answer in all cases, `client_ca` where TLS is required, and
-/// telling the server who the client is (`send_proxy`, `source`) where mail is all there is to
-/// lose.
+/// machines. `downstream.allow` is an answer in all cases, and `client_ca` is one if TLS is
+/// required. If only mail is at risk, it is enough that the server knows the client's address
+/// (`send_proxy`, `source`).
 [[nodiscard]] Exposure exposure(const Service& service) noexcept;
 
-/// How the keys that answer an exposure are written: in a file, or on the command line.
+/// The spelling of the keys that answer an exposure: in a file, or on the command line.
 enum class Spelling : std::uint8_t { keys, flags };
 
 /// Returns the error for a listener at `where` that others can reach: what is at risk, and what to

@@ -31,7 +31,7 @@ Problems load_flags(std::span<const Flag> flags, std::span<const std::string_vie
   Findings findings;
   Settings settings;
   auto& service = settings.services.emplace_back();
-  service.place.rank = flags.size();  // what is missing comes last
+  service.place.rank = flags.size();  // missing keys come last
   for (std::size_t i = 0; i < flags.size(); ++i) {
     const auto& flag = flags[i];
     const Place place{flag.name, i};

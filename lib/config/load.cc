@@ -65,7 +65,7 @@ Value convert(const toml::node& node, const std::string& path) {
   return value;
 }
 
-/// The parser knows one error at a time: it stops at the first.
+/// Parses a text. It finds at most one error, because the parser stops at the first.
 std::optional<Value> parse(std::string_view toml, const std::string& path, Findings& findings) {
   try {
     return convert(toml::parse(toml, std::string_view{path}), path);

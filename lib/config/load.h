@@ -8,9 +8,9 @@
 //   read.cc             Value -> a field of Config, checked by itself
 //   validate.cc         rules that several keys share
 //
-// Every stage reports all problems that it finds (problem.h), with their places. `Places` keeps
-// where each value was written, for problems that show up only later (a key that does not belong to
-// its certificate).
+// Every stage reports all problems that it finds (problem.h), with their places. Some problems show
+// up only later, such as a key that does not belong to its certificate. For these `Places` keeps
+// the place of each value.
 
 #include <span>
 #include <string>
@@ -24,27 +24,28 @@ namespace starttls::config {
 
 class Places;
 
-/// Reads and checks a file. `protocols` are the names that `protocol` may have. Every problem is
-/// reported, not just the first; on any, `config` must not be used but to look for more of them.
-/// Opens files (the configuration, CA file), changes nothing. `places`, if any, is where what was
-/// written in it.
+/// Reads and checks a file. `protocols` are the names that `protocol` may have. Reports every
+/// problem, not just the first. If there is a problem, `config` may be used only to look for more.
+/// Opens files (the configuration, CA file), changes nothing. `places`, if any, receives the places
+/// of all values.
 [[nodiscard]] Problems load_file(const std::string& path,
                                  std::span<const std::string_view> protocols, Config& config,
                                  Places* places = nullptr);
 
-/// The same from text; `path` names it in problems and anchors relative paths.
+/// Reads and checks a text in the same way. `path` names it in problems and anchors relative paths.
 [[nodiscard]] Problems load_text(std::string_view toml, const std::string& path,
                                  std::span<const std::string_view> protocols, Config& config,
                                  Places* places = nullptr);
 
-/// One option of the command line: "--upstream-tls" and what followed it, once per occurrence.
+/// One option of the command line: "--upstream-tls" and its values, one per occurrence.
 struct Flag {
   std::string name;
   std::vector<std::string> values;
 };
 
-/// One service without a file: the keys' flags (schema.h), checked as a file is. The service bears
-/// the name of its protocol; relative paths are relative to the working folder.
+/// Reads one service from a command line, without a file. The keys' flags (schema.h) are checked in
+/// the same way as a file. The service has the name of its protocol. Relative paths are relative to
+/// the working folder.
 [[nodiscard]] Problems load_flags(std::span<const Flag> flags,
                                   std::span<const std::string_view> protocols, Config& config,
                                   Places* places = nullptr);

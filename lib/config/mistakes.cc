@@ -12,7 +12,7 @@ bool is_v4(const Network& network) {
   return network.prefix >= kMappedBits && to_string(network).find(':') == std::string::npos;
 }
 
-/// 127.0.0.0/8 and ::1, in the form of `Network`.
+/// Returns 127.0.0.0/8 or ::1.
 const Network& loopback(bool v4) {
   static const Network kV4 = *parse_network("127.0.0.0/8");
   static const Network kV6 = *parse_network("::1");
@@ -72,7 +72,7 @@ std::vector<std::string> likely_mistakes(const Service& service) {
   ports(service.upstream.tls, service.upstream.address, "upstream");
 
   const auto& allow = service.downstream.allow;
-  // A balancer names clients of any address.
+  // A balancer may name a client of any address, so `allow` excludes nothing here.
   if (allow.empty() || !service.downstream.proxy_protocol.empty()) return found;
   for (const auto& listen : service.listen) {
     if (listen.is_unix() || listen.is_inherited()) continue;

@@ -1,6 +1,6 @@
 #pragma once
 
-// Settings that can work and are seldom meant.
+// Settings that can work, but are seldom intended.
 
 #include <string>
 #include <vector>
@@ -12,8 +12,8 @@ namespace starttls::config {
 /// Returns how the port contradicts the mode ("port 465 is for TLS from the first byte"), or "".
 [[nodiscard]] std::string port_mistake(TlsMode tls, const Address& address);
 
-/// Returns settings that can work and are seldom meant: a port that contradicts the mode, `allow`
-/// and `listen` that exclude each other. One sentence each.
+/// Returns settings that can work, but are seldom intended. These are a port that contradicts the
+/// mode, and `allow` and `listen` that exclude each other. One sentence each.
 [[nodiscard]] std::vector<std::string> likely_mistakes(const Service& service);
 
 }  // namespace starttls::config

@@ -15,7 +15,7 @@ namespace starttls::config {
 namespace {
 
 constexpr std::uint8_t kMappedPrefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-constexpr std::size_t kMaxHostLength = 253;  // RFC 1035 §2.3.4, less the length octets
+constexpr std::size_t kMaxHostLength = 253;  // RFC 1035 §2.3.4, without the length bytes
 constexpr std::size_t kMaxLabelLength = 63;
 constexpr std::size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;
 constexpr std::chrono::milliseconds kMaxDuration = std::chrono::hours{24};
@@ -66,7 +66,7 @@ std::optional<std::uint16_t> parse_port(std::string_view text) noexcept {
   return static_cast<std::uint16_t>(*number);
 }
 
-/// Cuts the longest beginning of `rest` whose characters all satisfy `is`.
+/// Cuts the longest beginning of `rest` in which all characters satisfy `is`.
 template <class Predicate>
 std::string_view take(std::string_view& rest, Predicate is) {
   const auto end = std::find_if_not(rest.begin(), rest.end(), is);
@@ -80,7 +80,7 @@ bool is_link_local(const IpBytes& bytes) noexcept {
 }
 
 /// Returns why no TCP connection can have this address (RFC 1122 §3.2.1.3, RFC 4291 §2.7); "" if
-/// nothing does.
+/// one can.
 std::string unusable(const Ip& ip, const std::string& port) {
   constexpr auto kFirst = sizeof(kMappedPrefix);
   if (!ip.v4 && is_mapped(ip.bytes)) {
@@ -143,7 +143,8 @@ Result<> check_host(const std::string& host) {
     if (label.size() == rest.size()) break;
     rest.remove_prefix(label.size() + 1);
   }
-  // "127.1" and "0x7f.1" are addresses to the resolver, "300.1.1.1" a name: neither was meant.
+  // The resolver takes "127.1" and "0x7f.1" for addresses, and "300.1.1.1" for a name. The user
+  // meant neither.
   if (ascii::is_digit(label.front()) && std::all_of(label.begin(), label.end(), ascii::is_digit)) {
     return wrong(host, "not an IPv4 address");
   }

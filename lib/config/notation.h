@@ -30,7 +30,7 @@ using starttls::Address;
 [[nodiscard]] bool is_ip_literal(const std::string& host) noexcept;
 
 /// True if only this machine can reach a listener there: a loopback literal or a unix socket. False
-/// for an inherited socket, whose address is not known here.
+/// for an inherited socket, because its address is not known here.
 [[nodiscard]] bool is_local(const Address& address) noexcept;
 
 /// True if two listeners cannot coexist: same address, or one is the wildcard address of the same

@@ -1,7 +1,7 @@
 #pragma once
 
-// Where the values of a configuration were written, for what shows only when they are put to use:
-// a key that does not belong to its certificate.
+// The places of a configuration's values in its source. They are needed for problems that show up
+// only in use, such as a key that does not belong to its certificate.
 
 #include <cstddef>
 #include <cstdint>
@@ -18,24 +18,25 @@ struct Section;
 struct Settings;
 struct Value;
 
-/// One value.
+/// Names one value.
 struct ValueName {
-  std::optional<std::size_t> service;  ///< its index; nothing: the key is of no service
+  std::optional<std::size_t> service;  ///< its index; nothing if the key is outside of all services
   std::string_view key;                ///< "log.file", "service.downstream.certificates.chain"
-  std::size_t row = 0;                 ///< of a list of tables
+  std::size_t row = 0;                 ///< in a list of tables
 };
 
-/// Of one source. `load_file` and its like fill it, all else reads.
+/// The places of one source. `load_file`, `load_text` and `load_flags` fill it. Other code reads
+/// it.
 class Places {
  public:
   Places() = default;
   Places(const Settings& settings, bool from_file);
 
-  /// What is wrong with a value, as the loader would tell it. Where the value was not written, the
-  /// place is its service's.
+  /// Returns a problem with a value in the form that the loader uses. If the value was not written,
+  /// the place is that of its service.
   [[nodiscard]] Problem problem(const ValueName& value, std::string_view text) const;
-  /// How messages call a value that means `name`: like that, or, where it holds "${...}", as it is
-  /// written.
+  /// Returns how messages call a value that means `name`. That is `name`, or the text as written if
+  /// it holds "${...}".
   [[nodiscard]] std::string shown(const ValueName& value, std::string name) const;
 
  private:
@@ -45,7 +46,7 @@ class Places {
     std::size_t row = 0;
     std::string where;
     std::uint64_t rank = 0;
-    std::optional<std::string> quoted;  ///< where it holds "${...}"
+    std::optional<std::string> quoted;  ///< only if it holds "${...}"
   };
 
   void add(std::optional<std::size_t> service, const Section& section);

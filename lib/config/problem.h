@@ -24,7 +24,7 @@ struct Problem {
   std::uint64_t rank = 0;  ///< as in Place
 };
 
-/// All that is wrong. If it is empty, the configuration is usable.
+/// The problems of a configuration. If there are none, the configuration is usable.
 using Problems = std::vector<Problem>;
 
 /// Puts problems into the order of the source.

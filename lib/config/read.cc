@@ -25,18 +25,19 @@ bool is_label_character(char c) noexcept {
   return ascii::is_digit(c) || (lower >= 'a' && lower <= 'z') || c == '.' || c == '_' || c == '-';
 }
 
-/// `text` without its brackets; nothing where they are missing.
+/// Returns `text` without its brackets, or nothing if they are missing.
 std::optional<std::string> in_brackets(std::string_view text) {
   if (text.size() < 2 || !text.starts_with('[') || !text.ends_with(']')) return std::nullopt;
   return std::string(text.substr(1, text.size() - 2));
 }
 
-/// What a parser says of the value, which it quotes.
+/// Adds a parser's error as a finding. The error quotes the value. If that held "${...}", the
+/// finding quotes the text as written instead.
 void reject_unparsed(const Input& input, const Error& error) {
   reject(input, input.value.written ? quoted(input.value) + ": " + error.evidence : error.reason);
 }
 
-/// An address literal of SMTP, without brackets: "192.0.2.1" or "IPv6:2001:db8::1".
+/// True for an address literal of SMTP, without brackets: "192.0.2.1" or "IPv6:2001:db8::1".
 bool is_address_literal(std::string_view text) {
   constexpr std::string_view kIpv6 = "IPv6:";
   const bool v6 = ascii::istarts_with(text, kIpv6);
@@ -44,7 +45,7 @@ bool is_address_literal(std::string_view text) {
   return is_ip_literal(std::string(text)) && v6 == (text.find(':') != std::string_view::npos);
 }
 
-/// One or a list: calls `read_one` for each text, in order.
+/// Calls `read_one` for each element of a list, in order, or for a value that is no list.
 template <class ReadOne>
 void read_each(const Input& input, ReadOne read_one) {
   if (input.value.kind != Kind::list) {
@@ -66,7 +67,7 @@ std::optional<Address> read_address(const Input& input) {
   }
   if (address->is_unix()) {
     const auto path = (input.source.folder / address->path).lexically_normal().string();
-    // Made absolute it may have become too long, and is checked again for that.
+    // The absolute path may be too long, so it is checked again.
     address = parse_address("unix:" + path);
     if (!address) {
       reject_unparsed(input, address.error());
@@ -76,7 +77,7 @@ std::optional<Address> read_address(const Input& input) {
   return std::move(*address);
 }
 
-/// An address to listen on.
+/// Reads an address to listen on.
 std::optional<Address> read_own_address(const Input& input) {
   const auto& text = input.value.text;
   if (text.starts_with("*:")) {
@@ -86,7 +87,7 @@ std::optional<Address> read_own_address(const Input& input) {
   auto address = read_address(input);
   if (address && !address->is_unix() &&
       !is_ip_literal(std::string(without_interface(address->host)))) {
-    // A name may stand for several addresses, and for others tomorrow.
+    // A name may have several addresses, and other ones tomorrow.
     reject(input, quoted(input.value) +
                       ": a name is no address to listen on: write the IP address" +
                       (ascii::iequals(address->host, "localhost") ? ", 127.0.0.1 or [::1]" : ""));
@@ -97,7 +98,7 @@ std::optional<Address> read_own_address(const Input& input) {
 
 constexpr std::string_view kInherited = "systemd:";
 
-/// "systemd:NAME", with a name that a supervisor can pass.
+/// Reads "systemd:NAME", with a name that a supervisor can pass.
 std::optional<Address> read_inherited(const Input& input) {
   constexpr std::size_t kMaxName = 255;  // FDNAME_MAX of systemd
   std::string text;
@@ -125,7 +126,7 @@ void reject_repeated(const Input& input, const std::vector<Element>& all, const 
 }  // namespace
 
 void reject(const Input& input, std::string_view text) {
-  // A flag's place is its name already.
+  // The place of a flag already has its name.
   const bool named = input.source.kind == Source::Kind::flags;
   const std::string subject = named ? std::string{} : std::string(input.path) + ": ";
   input.findings.add(input.value.place, subject + std::string(text));
@@ -194,7 +195,7 @@ bool read_text(const Input& input, std::string& out) {
     reject_kind(input, "a string");
     return false;
   }
-  // CR and LF would start a line of their own in a dialogue or a log, NUL ends a C string.
+  // CR and LF would start a new line in a dialogue or a log, and NUL would end a C string.
   if (std::any_of(value.text.begin(), value.text.end(), is_control)) {
     reject(input, "contains a control character: " + quoted(value));
     return false;
@@ -272,7 +273,7 @@ void read_readable_file(const Input& input, std::string& out) {
     errno = 0;
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"),
                                                                &std::fclose);
-    // A folder opens well and fails at its first byte.
+    // A folder can be opened, but reading its first byte fails.
     if (!file || (std::fgetc(file.get()) == EOF && std::ferror(file.get()) != 0)) {
       reject(input,
              shown(input.value, "'" + ascii::escape(path) + "'") + ": " + std::strerror(errno));
@@ -288,7 +289,7 @@ void read_required_file(const Input& input, std::string& out) {
     reject(input, "must not be empty");
     return;
   }
-  // Written out or by ${file:...}: a private key must not end up in what is said of it.
+  // A private key, written out or from ${file:...}, must not appear in a message about it.
   if (input.value.text.find("-----BEGIN") != std::string::npos) {
     reject(input, "must be the name of a PEM file, not its content");
     return;

@@ -1,7 +1,7 @@
 #pragma once
 
-// Reads one value as what its key wants it to be. Each function stores a good value in `out`; a bad
-// one becomes a finding that names the key, and `out` stays as it is.
+// Reads one value as the kind that its key requires. Each function stores a good value in `out`. A
+// bad one becomes a finding that names the key, and `out` stays as it is.
 
 #include <chrono>
 #include <cstddef>
@@ -17,16 +17,16 @@
 
 namespace starttls::config {
 
-/// A word and the enumerator it stands for.
+/// A word and the enumerator that it means.
 template <class Enum>
 struct Choice {
   std::string_view word;
   Enum value;
 };
 
-/// A finding about the value of `input`: its key, then `text` ("must be ...").
+/// Adds a finding about the value of `input`: its key, then `text` ("must be ...").
 void reject(const Input& input, std::string_view text);
-/// The finding that the value is not of the kind that is `wanted` ("a string").
+/// Adds the finding that the value is not of the `wanted` kind ("a string").
 void reject_kind(const Input& input, std::string_view wanted);
 
 [[nodiscard]] bool read_whole_number(const Input& input, std::uint64_t min, std::uint64_t max,
@@ -40,35 +40,36 @@ void read_number(const Input& input, std::uint64_t min, std::uint64_t max, Numbe
 void read_boolean(const Input& input, bool& out);
 void read_duration(const Input& input, std::chrono::milliseconds& out);
 
-/// Any text without control characters.
+/// Reads any text without control characters.
 [[nodiscard]] bool read_text(const Input& input, std::string& out);
-/// A service's name: a label of logs and metrics, so letters, digits, '.', '_' and '-'.
+/// Reads a service's name. It is a label of logs and metrics, so it may have only letters, digits,
+/// '.', '_' and '-'.
 void read_label(const Input& input, std::string& out);
-/// One of the source's protocols.
+/// Reads one of the source's protocols.
 void read_protocol(const Input& input, std::string& out);
-/// Our own name in EHLO: a host's name or an address literal in brackets (RFC 5321 §4.1.3); "" =
-/// none.
+/// Reads our own name in EHLO: a host's name or an address literal in brackets (RFC 5321 §4.1.3);
+/// "" = none.
 void read_helo_name(const Input& input, std::string& out);
-/// A name to verify; "" = none.
+/// Reads a name to verify; "" = none.
 void read_server_name(const Input& input, std::string& out);
-/// A path, made absolute; "" = none.
+/// Reads a path and makes it absolute; "" = none.
 void read_path(const Input& input, std::string& out);
-/// The same for a file that must be readable now.
+/// Reads the path of a file that must be readable now; "" = none.
 void read_readable_file(const Input& input, std::string& out);
-/// The same where there must be one.
+/// Reads the path of a readable file that must not be "".
 void read_required_file(const Input& input, std::string& out);
 
 void read_listen(const Input& input, std::vector<Address>& out);
-/// One address to listen on; "" = none.
+/// Reads one address to listen on; "" = none.
 void read_admin_listen(const Input& input, std::optional<Address>& out);
-/// Addresses, or the word for where each client meant to go.
+/// Reads addresses, or "original-destination": the address that each client meant to reach.
 void read_upstream(const Input& input, Upstream& out);
-/// "client", or "" for an address of ours.
+/// Reads "client", or "" for an address of ours.
 void read_source(const Input& input, bool& from_client);
 void read_networks(const Input& input, std::vector<Network>& out);
 void read_pins(const Input& input, std::vector<Pin>& out);
 
-/// The index of the one of `words` that the value is; their number where it is none.
+/// Returns the index of the value in `words`, or their number if it is none of them.
 [[nodiscard]] std::size_t read_word(const Input& input, std::span<const std::string_view> words);
 template <class Enum, std::size_t size>
 void read_choice(const Input& input, const Choice<Enum> (&choices)[size], Enum& out) {

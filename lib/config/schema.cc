@@ -38,15 +38,15 @@ constexpr Choice<TlsVersion> kDownstreamVersions[] = {{"1.0", TlsVersion::tls1_0
                                                       {"1.2", TlsVersion::tls1_2},
                                                       {"1.3", TlsVersion::tls1_3}};
 
-/// Where a member of `certificates` goes: into the pair of the list that is being read, or into the
-/// only one of a command line.
+/// Returns the pair that a member of `certificates` belongs to. In a list it is the pair that is
+/// being read, on a command line the only one.
 ChainAndKey& current_certificate(Output& target) {
   auto& all = target.service.downstream.certificates;
   if (all.empty()) all.emplace_back();
   return all.back();
 }
 
-/// A table whose members are keys of their own, some of them required.
+/// Reads a table with members that are keys of their own. The required ones are in `missing`.
 void read_members(const Input& input, Output& target, std::vector<std::string_view> missing) {
   for (const auto& member : input.value.elements) {
     const std::string path = std::string(input.path) + "." + member.key;
@@ -69,7 +69,7 @@ void read_chain_and_key(const Input& input, Output& target) {
 
 constexpr std::string_view kChainAndKey = R"({ chain = "a.pem", key = "a.key" })";
 
-/// One table of `certificates`.
+/// Reads one table of `certificates`.
 void read_certificate(const Input& input, Output& target) {
   auto& all = target.service.downstream.certificates;
   all.emplace_back();
@@ -101,7 +101,7 @@ void read_certificates(const Input& input, Output& target) {
   }
 }
 
-/// An empty table, which is the default, means none.
+/// Reads our client certificate. An empty table, which is the default, means none.
 void read_client_certificate(const Input& input, Output& target) {
   if (input.value.kind != Value::Kind::table) {
     reject_kind(input, "a table such as " + std::string(kChainAndKey));
@@ -424,7 +424,8 @@ constexpr Key kKeys[] = {
 constexpr std::string_view kServicePrefix = "service.";
 constexpr std::string_view kTimeoutsPrefix = "timeouts.";
 
-/// Each step (insert, delete, replace, swap two neighbours) counts one.
+/// Returns the number of steps from `a` to `b`. Each step (insert, delete, replace, swap two
+/// neighbours) counts one.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::vector<std::size_t>> cost(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
   for (std::size_t i = 0; i <= a.size(); ++i) {
@@ -452,13 +453,14 @@ std::string_view parent(std::string_view path) noexcept {
   return dot == std::string_view::npos ? std::string_view{} : path.substr(0, dot);
 }
 
-/// A right name in the wrong section is nearer than a name half wrong in the right one.
+/// Returns how far `path` is from `candidate`. A right name in the wrong section is nearer than a
+/// half-wrong name in the right section.
 std::size_t path_distance(std::string_view path, std::string_view candidate) {
   const std::size_t elsewhere = parent(path) == parent(candidate) ? 0 : 1;
   return edit_distance(last_part(path), last_part(candidate)) + elsewhere;
 }
 
-/// Every path that means something: keys, and the sections they stand in.
+/// Returns every path that means something: keys, and the sections that contain them.
 std::vector<std::string> known_paths() {
   std::vector<std::string> paths;
   const auto add = [&paths](std::string path) {
@@ -476,10 +478,10 @@ std::vector<std::string> known_paths() {
   return paths;
 }
 
-constexpr std::size_t kMaxCompared = 100;  // keeps the distance cheap, whatever a file says
+constexpr std::size_t kMaxCompared = 100;  // keeps the distance cheap for long names
 
-/// "unknown key 'x': did you mean 'y'?"; where nothing resembles it, the nearest is named all the
-/// same.
+/// Returns "unknown key 'x': did you mean 'y'?". If nothing resembles the name, the text still
+/// names the nearest one.
 template <class Distance>
 std::string unknown(std::string_view what, std::string_view name,
                     const std::vector<std::string>& candidates, Distance distance_of) {
@@ -492,7 +494,7 @@ std::string unknown(std::string_view what, std::string_view name,
     nearest = candidate;
   }
 
-  // The name is what somebody typed: it may hold anything, at any length.
+  // A user typed this name, so it may hold anything, at any length.
   std::string text = "unknown " + std::string(what) + " '" + ascii::escape(name) + "'";
   const std::size_t length = last_part(name).size();
   if (least * 2 <= length) return text + ": did you mean '" + std::string(nearest) + "'?";
@@ -531,7 +533,7 @@ bool is_section(std::string_view path) noexcept {
 
 std::string unknown_key(std::string_view path) {
   auto candidates = known_paths();
-  // The section it stands in is right, so it is no answer.
+  // The section that contains the key is right, so it is no answer.
   std::erase_if(candidates, [path](const std::string& each) { return parent(path) == each; });
   return unknown("key", path, candidates, path_distance);
 }

@@ -33,7 +33,7 @@ constexpr std::string_view kClientCertificate = "service.upstream.certificate";
 constexpr std::string_view kClientChain = "service.upstream.certificate.chain";
 constexpr std::string_view kClientKey = "service.upstream.certificate.key";
 
-/// Whether who connects to `server` may come to a listener at `listen`.
+/// True if a connection to `server` may arrive at a listener at `listen`.
 bool reaches(const Address& server, const Address& listen) {
   if (server.is_unix() || listen.is_unix() || listen.is_inherited()) return server == listen;
   if (server.port != listen.port || server.port == 0) return false;
@@ -42,18 +42,18 @@ bool reaches(const Address& server, const Address& listen) {
   const auto is_any = [](const Address& each) {
     return each.host == "0.0.0.0" || each.host == "::";
   };
-  // A listener at all addresses has those of its family only (IPV6_V6ONLY); as a server's, the
-  // address that stands for all of them is this machine.
+  // A listener at the wildcard address has only the addresses of its family (IPV6_V6ONLY). As the
+  // address of a server, the wildcard address means this machine.
   const auto is_v6 = [](const Address& each) { return each.host.find(':') != std::string::npos; };
   const bool here = by_name || is_local(server) || is_any(server);
   if (!here || (!by_name && is_v6(server) != is_v6(listen))) return false;
   if (is_any(listen)) return true;
-  const bool usual = by_name || is_any(server);  // and not another of 127/8
+  const bool usual = by_name || is_any(server);  // and not another address of 127/8
   return usual && (listen.host == "127.0.0.1" || listen.host == "::1");
 }
 
-/// The rules, service by service in the order of the source: what is said of two services is said
-/// at the second.
+/// The rules, applied service by service in the order of the source. A finding about two services
+/// has the place of the second.
 class Validator {
  public:
   Validator(const Config& config, const Settings& settings, const Source& source,
@@ -87,7 +87,7 @@ class Validator {
   [[nodiscard]] const Section& section(std::size_t i) const { return settings_.services[i]; }
   [[nodiscard]] const Service& service(std::size_t i) const { return config_.services[i]; }
 
-  /// The key as the user writes it.
+  /// Returns the key as the user writes it.
   [[nodiscard]] std::string written(std::string_view path) const {
     return std::string(from_file() ? path : find_key(path)->flag);
   }
@@ -98,8 +98,8 @@ class Validator {
     findings_.add(place, from_file() ? std::string(path) + ": " + text : text);
   }
 
-  /// How messages call the value of a key that is given: as what it means, or, where it holds
-  /// "${...}", as written.
+  /// Returns how messages call the value of a key that is given. That is its meaning, or the text
+  /// as written if it holds "${...}".
   [[nodiscard]] std::string shown_name(std::size_t i) const {
     return shown(section(i).find(kName)->value, "'" + service(i).name + "'");
   }
@@ -139,7 +139,7 @@ class Validator {
 
   void unique_listen(std::size_t i) {
     for (const auto& address : service(i).listen) {
-      // The system chooses a free one.
+      // The system chooses a free port.
       if (!address.is_unix() && !address.is_inherited() && address.port == 0) continue;
       for (std::size_t j = 0; j < i; ++j) {
         const auto& others = service(j).listen;
@@ -150,7 +150,8 @@ class Validator {
     }
   }
 
-  /// Nor beside it on one port, where clients would find the one or the other, by their way.
+  /// Refuses a listener at the address of the admin endpoint, or beside it on the same port. There
+  /// clients would reach one or the other, depending on the address they connect to.
   void not_where_admin_is(std::size_t i) {
     const auto& admin = config_.admin.listen;
     if (!admin) return;
@@ -162,7 +163,7 @@ class Validator {
     }
   }
 
-  /// Of the pair on a command line; in a file the halves are members of one table.
+  /// Requires both halves of the pair on a command line. In a file they are members of one table.
   void both_halves(std::size_t i, std::string_view chain_path, std::string_view key_path) {
     const bool chain = section(i).find(chain_path) != nullptr;
     const bool key = section(i).find(key_path) != nullptr;
@@ -180,7 +181,7 @@ class Validator {
                          : "--chain FILE --key FILE"));
   }
 
-  /// Whoever names a certificate believes that clients are secured.
+  /// Refuses a certificate without downstream TLS, because the user expects encryption.
   void no_idle_certificate(std::size_t i) {
     const auto& downstream = service(i).downstream;
     if (downstream.tls != TlsMode::none || downstream.certificates.empty()) return;
@@ -195,7 +196,7 @@ class Validator {
             " is 'none': set 'starttls' there, or leave this out");
   }
 
-  /// Nor do these do anything for a leg in the clear.
+  /// Refuses the other TLS settings that have no effect on a leg in the clear.
   void no_idle_tls_settings(std::size_t i) {
     const auto& down = service(i).downstream;
     const auto& up = service(i).upstream;
@@ -211,7 +212,7 @@ class Validator {
     }
   }
 
-  /// A client that may stay in the clear shows no certificate.
+  /// Refuses to require a certificate of clients that may stay in the clear, which show none.
   void required_client_certificate(std::size_t i) {
     const auto& down = service(i).downstream;
     if (down.tls != TlsMode::opportunistic || down.client_ca.empty()) return;
@@ -220,8 +221,9 @@ class Validator {
             " to 'starttls'");
   }
 
-  /// Every client appears to the server as this machine, or as the owner of our certificate. An
-  /// inherited socket is checked by the same rule at start (InheritedSockets::check).
+  /// Refuses an open relay. To the server, every client looks like this machine, or like the owner
+  /// of our certificate. The same rule checks an inherited socket at start
+  /// (InheritedSockets::check).
   void no_open_relay(std::size_t i) {
     const Exposure risk = exposure(service(i));
     if (risk == Exposure::none) return;
@@ -252,7 +254,8 @@ class Validator {
       add(i, kAddress,
           shown_upstream(i, address) + " gives no name to verify: set " + written(kServerName));
     }
-    // With rows, what none of them is about is refused while it runs; without, nothing is left.
+    // With rows, the proxy refuses connections to servers that no row is about. Without rows it
+    // would refuse all of them, so that is a finding.
     if (upstream.original_destination && service(i).destinations.empty() &&
         !section(i).is_bad(kAddress) && !section(i).is_bad(kDestination)) {
       add(i, kAddress,
@@ -262,8 +265,9 @@ class Validator {
     }
   }
 
-  /// A connection is kept warm before there is a client: its prelude must need none, and there must
-  /// be one at all. In a plain relay the greeting is the client's to hear as it comes.
+  /// Refuses warm connections that cannot work. A connection is warmed before there is a client, so
+  /// its prelude must not need one. There must also be a prelude. A plain relay has none, because
+  /// the client must hear the greeting as it comes.
   void something_to_keep_warm(std::size_t i) {
     if (service(i).upstream.warm == 0) return;
     const auto& upstream = service(i).upstream;
@@ -285,8 +289,8 @@ class Validator {
             " are both 'none': a plain relay has nothing to do ahead; leave this out");
   }
 
-  /// As far as it can be seen here. What names and the machine's own addresses come to is found out
-  /// while it runs (session::LoopGuard).
+  /// Refuses a loop of services, as far as the configuration shows it. Loops by way of names and of
+  /// the machine's own addresses are found at run time (session::LoopGuard).
   void no_loop(std::size_t i) {
     for (const auto& address : service(i).upstream.address) {
       if (is_served_by(address, i)) {
@@ -310,7 +314,8 @@ class Validator {
                        [&address](const Address& each) { return reaches(address, each); });
   }
 
-  /// Whether clients of service `from` come to service `to`, through services before that one.
+  /// True if clients of service `from` reach service `to`, directly or through services before
+  /// `to`.
   [[nodiscard]] bool leads_to(std::size_t from, std::size_t to, std::vector<bool>& seen) const {
     if (seen[from]) return false;
     seen[from] = true;
@@ -324,7 +329,8 @@ class Validator {
     });
   }
 
-  /// Whoever comes over a unix socket comes from no address and meant to go nowhere else.
+  /// Refuses what a unix socket cannot have: its clients have no address, and meant to reach no
+  /// other server.
   void clients_with_addresses(std::size_t i) {
     const auto& upstream = service(i).upstream;
     const auto& listen = service(i).listen;
@@ -338,7 +344,7 @@ class Validator {
     }
   }
 
-  /// What looks at clients' addresses does nothing where none has one.
+  /// Refuses rules about clients' addresses that have no effect because no client has an address.
   void no_idle_client_rules(std::size_t i) {
     const auto& listen = service(i).listen;
     if (listen.empty() || !std::all_of(listen.begin(), listen.end(),
@@ -368,7 +374,7 @@ class Validator {
     }
   }
 
-  /// Each rule of the server leg, for one row.
+  /// Checks each rule of the server leg for one row.
   void destination(std::size_t i, std::size_t row, const Value& written_row) {
     const auto& one = service(i).destinations[row];
     const auto& members = written_row.elements;
@@ -401,7 +407,7 @@ class Validator {
       if (one.pins && !one.pins->empty()) add_here("pins", kNoEffect);
       if (one.server_name) add_here("server_name", kNoEffect);
     } else if (one.server_name && !one.verify && upstream.verify == Verification::none) {
-      // Whoever writes a name believes that it is checked.
+      // A user that writes a name expects it to be checked.
       add_here("server_name",
                "is not checked while service.upstream.verify is 'none': set verify in this row");
     }

@@ -37,7 +37,7 @@ std::string shown(const Value& value, std::string name) {
 std::string shown(const Value& value, std::size_t index, std::size_t count, std::string name) {
   if (value.kind != Value::Kind::list) return shown(value, std::move(name));
   if (value.elements.size() == count) return shown(value.elements[index], std::move(name));
-  // Some of them were no good: which this is has been lost.
+  // Some elements were bad, so the position of this one is not known any more.
   const auto& all = value.elements;
   const auto found = std::find_if(all.begin(), all.end(),
                                   [](const Value& each) { return each.written.has_value(); });

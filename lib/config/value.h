@@ -1,7 +1,7 @@
 #pragma once
 
-// What a configuration says before anyone knows what it means: values, and where they were written.
-// load.cc makes them from TOML, flags.cc from a command line; the schema gives them their meaning.
+// The values of a configuration and their places, without their meaning. load.cc makes them from
+// TOML, flags.cc from a command line. The schema gives them their meaning.
 
 #include <cstddef>
 #include <cstdint>
@@ -22,34 +22,34 @@ struct Value {
     boolean,
     list,
     table,
-    word,   ///< of a command line: its key says whether it is a text, a number or a boolean
-    other,  ///< a kind that no key wants: `text` says which
+    word,   ///< of a command line; its key decides if it is a text, a number or a boolean
+    other,  ///< a kind that no key accepts; `text` says which
   };
 
   Kind kind = Kind::other;
   Place place;
   std::string text;
-  /// `text` before its "${...}" were replaced; nothing where it had none. What took their place may
-  /// be a secret, so this is what messages quote.
+  /// `text` before its "${...}" were replaced; nothing if it had none. The replacement may be a
+  /// secret, so messages quote this text.
   std::optional<std::string> written;
   std::int64_t number = 0;
   bool boolean = false;
   std::vector<Value> elements;  ///< of a list, or the members of a table
 
-  /// As a member of a table: its name, and where that stands.
+  /// For a member of a table: its name, and the place of the name.
   std::string key;
   Place key_place;
 };
 
-/// "a string", "a list": for people.
+/// Returns the kind in words for people: "a string", "a list".
 [[nodiscard]] std::string_view kind_name(const Value& value) noexcept;
 
-/// The text in quotes, as written and fit to print.
+/// Returns the text in quotes, as written and fit to print.
 [[nodiscard]] std::string quoted(const Value& value);
-/// How messages call what `value` was read as: `name`, or the text as written where that holds
-/// "${...}".
+/// Returns how messages call the result of reading `value`. That is `name`, or the text as written
+/// if it holds "${...}".
 [[nodiscard]] std::string shown(const Value& value, std::string name);
-/// The same for what was read as the one at `index` of `count` things that `value` names.
+/// Returns the same for the thing at `index` of the `count` things that were read from `value`.
 [[nodiscard]] std::string shown(const Value& value, std::size_t index, std::size_t count,
                                 std::string name);
 

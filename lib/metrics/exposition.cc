@@ -14,8 +14,8 @@ namespace {
 constexpr std::string_view kTypeNames[] = {"counter", "gauge", "histogram"};
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
-/// Octets of the UTF-8 sequence that `text` begins with; 0: it begins with none, or with NUL. No
-/// overlong forms, no surrogates (RFC 3629 §4).
+/// Returns the bytes of the UTF-8 sequence that `text` begins with. Returns 0 if it begins with
+/// none, or with NUL. Overlong forms and surrogates are none (RFC 3629 §4).
 std::size_t utf8_sequence(std::string_view text) {
   const auto octet = [text](std::size_t i) -> unsigned {
     return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
@@ -38,7 +38,8 @@ std::size_t utf8_sequence(std::string_view text) {
   return 0;
 }
 
-/// `quotes`: inside a label's quotes; help stands in none, and has none to escape.
+/// Appends `text` escaped. Quotes are escaped only inside a label's quotes (`quotes`). Help is not
+/// in quotes, so quotes in it stay.
 void append_escaped(std::string& out, std::string_view text, bool quotes) {
   for (const char c : text) {
     if (c == '\\') {
@@ -53,7 +54,7 @@ void append_escaped(std::string& out, std::string_view text, bool quotes) {
   }
 }
 
-/// As short as reads back the same.
+/// Returns the shortest text that reads back as the same value.
 std::string as_text(double value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value > 0 ? "+Inf" : "-Inf";

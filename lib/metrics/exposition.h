@@ -12,24 +12,25 @@
 
 namespace starttls {
 
-/// A label of a sample. The key is ours; the value may hold anything: escaping happens here.
+/// A label of a sample. The key is ours. The value may hold anything, because it is escaped here.
 struct Label {
   std::string_view key;
   std::string_view value;
 };
 
-/// `text` as a label's value may be: UTF-8, without NUL. What is not becomes U+FFFD, because one
-/// octet that does not belong there makes Prometheus refuse the whole page.
+/// Returns `text` in a form that a label's value may have: UTF-8, without NUL. Other bytes become
+/// U+FFFD, because a single one makes Prometheus refuse the whole page.
 [[nodiscard]] std::string as_label_value(std::string_view text);
 
-/// Writes a page, family by family: all samples of one stand together, behind one header. A family
-/// without samples leaves no trace.
+/// Writes a page, family by family. All samples of a family are together, after one header. A
+/// family without samples is left out.
 class Exposition {
  public:
   enum class Type : std::uint8_t { counter, gauge, histogram };
   using Labels = std::span<const Label>;
 
-  /// The samples that follow are of this family. Its name is new; names and help outlive the page.
+  /// Begins the family of the samples that follow. Its name must be new. Names and help must
+  /// outlive the page.
   void begin(std::string_view name, Type type, std::string_view help);
 
   void sample(Labels labels, std::uint64_t value);
@@ -39,7 +40,8 @@ class Exposition {
   void sample(std::initializer_list<Label> labels, Value value) {
     sample(Labels{labels.begin(), labels.size()}, value);
   }
-  /// `bounds` in seconds, rising; `buckets` has one more, and each counts by itself.
+  /// Writes a histogram. `bounds` are in seconds and rising. `buckets` has one more element, and
+  /// each bucket counts by itself.
   void histogram(Labels labels, std::span<const double> bounds,
                  std::span<const std::uint64_t> buckets, double sum);
 

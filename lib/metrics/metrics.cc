@@ -18,7 +18,7 @@ struct Shown {
   std::shared_ptr<const Service> service;
 };
 
-/// The labels of a table's cell of that index, as `Table::at` counts them.
+/// Returns the labels of a table's cell at `index`, as `Table::at` counts the cells.
 template <class... Labels>
 std::array<Label, sizeof...(Labels)> labels_at(std::size_t index) {
   constexpr std::size_t kCount = sizeof...(Labels);
@@ -54,12 +54,12 @@ constexpr Type type_of(const Histogram<kBounds>*) {
 template <class T>
 using MemberOfTables = T Tables::*;
 
-/// A page under way.
+/// A page that is being written.
 class Page {
  public:
   explicit Page(std::vector<Shown> services) : services_(std::move(services)) {}
 
-  /// The family of one table: a series for each of its cells and each service.
+  /// Adds the family of one table: a series for each of its cells and each service.
   template <class Cell, class... Labels>
   void add(std::string_view name, std::string_view help,
            MemberOfTables<Table<Cell, Labels...>> table) {
@@ -77,7 +77,7 @@ class Page {
     }
   }
 
-  /// A family of one number, where there is one.
+  /// Adds a family of one number, if there is a number.
   template <class Value>
   void add(std::string_view name, Type type, std::string_view help, std::optional<Value> value) {
     out_.begin(name, type, help);
@@ -133,7 +133,8 @@ void add_services(Page& page) {
 }
 
 void add_certificates(Page& page, const std::vector<CertificateExpiry>& certificates) {
-  // Prometheus refuses a page with two samples of equal labels. Equal as they are written.
+  // Prometheus refuses a page with two samples of equal labels. So the labels are compared as they
+  // are written.
   std::map<std::tuple<std::string, Side, std::string>, double> ends;
   for (const auto& [service, side, name, not_after] : certificates) {
     const auto end = static_cast<double>(not_after.since_1970.count());
@@ -150,7 +151,7 @@ void add_certificates(Page& page, const std::vector<CertificateExpiry>& certific
   }
 }
 
-/// Names and words are those of Prometheus' own client libraries.
+/// Adds the numbers of the process. Names and words are those of Prometheus' own client libraries.
 void add_process(Page& page, const ProcessStats& process) {
   page.add("process_cpu_seconds_total", Type::counter,
            "Total user and system CPU time spent in seconds.", process.cpu_seconds);

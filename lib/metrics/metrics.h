@@ -8,16 +8,16 @@
 // one plain load and store, without a lock, an allocation or a name. A page sums the tallies of all
 // workers while they go on counting. All labels except names from the configuration are enums, so
 // nothing that a peer does makes a new series. All series of a service exist from the start, at
-// zero, because a rate cannot see one that is born at 1.
+// zero. A rate cannot see a series that begins at 1.
 //
-// A service's tallies live as long as they are in use: by the current configuration, or by a
-// session that was born under an earlier one. So a service that stays over a reload goes on
-// counting. One that is removed disappears with its last session. One that comes back later starts
-// at zero, which Prometheus takes for a restart.
+// A service's tallies live while the current configuration uses them, or a session that began under
+// an earlier one. So a service that stays over a reload goes on counting. One that is removed
+// disappears with its last session. One that comes back later starts at zero, which Prometheus
+// takes for a restart.
 //
-// The upstream opener and the warm pool count with their service's tally on their loop's worker,
-// and connections that the pool opens count like all others. The rest of the page is not counted
-// here: the caller of `text` gives it as a Snapshot.
+// The upstream opener and the warm pool count with their service's tally on their loop's worker.
+// Connections that the pool opens count like all others. The rest of the page is not counted here:
+// the caller of `text` gives it as a Snapshot.
 
 #include <array>
 #include <chrono>
@@ -43,14 +43,14 @@ namespace starttls::metrics {
 enum class Direction : std::uint8_t { to_server, to_client };
 enum class Resumed : std::uint8_t { no, yes };
 
-/// Some errors; any other counts as "other".
+/// A label for some errors. Any other error counts as "other".
 template <Errc... codes>
 class Reason {
  public:
   static constexpr std::array<std::string_view, sizeof...(codes) + 1> kNames{name(codes)...,
                                                                              "other"};
 
-  // Not explicit: whoever counts has an error's code.
+  // Not explicit, because the caller that counts has an error's code.
   constexpr Reason(Errc code) noexcept {
     for (const Errc each : {codes...}) {
       if (each == code) return;
@@ -67,7 +67,7 @@ using ConnectReason = Reason<Errc::unreachable, Errc::timeout, Errc::system>;
 using HandshakeReason =
     Reason<Errc::handshake, Errc::certificate, Errc::timeout, Errc::closed, Errc::system>;
 
-/// What a type is as a label: its key, the names of its values, and which of these one is.
+/// Describes a type as a label: its key, the names of its values, and the index of a value's name.
 template <class T>
 struct LabelOf;
 
@@ -128,14 +128,15 @@ class Table {
     ((index = index * LabelOf<Labels>::kNames.size() + LabelOf<Labels>::index(labels)), ...);
     return cells_[index];
   }
-  /// All cells, the last label's value changing first.
+  /// Returns all cells. The last label's value changes first.
   [[nodiscard]] const std::array<Cell, kSize>& cells() const noexcept { return cells_; }
 
  private:
   std::array<Cell, kSize> cells_;
 };
 
-/// A handshake of two seconds is a slow line; one of two milliseconds is a busy proxy.
+/// The bounds separate a slow line (a handshake of two seconds) from a busy proxy (two
+/// milliseconds).
 inline constexpr std::array<std::chrono::microseconds, 12> kHandshakeBounds{
     std::chrono::microseconds{1'000},     std::chrono::microseconds{2'500},
     std::chrono::microseconds{5'000},     std::chrono::microseconds{10'000},
@@ -143,20 +144,21 @@ inline constexpr std::array<std::chrono::microseconds, 12> kHandshakeBounds{
     std::chrono::microseconds{100'000},   std::chrono::microseconds{250'000},
     std::chrono::microseconds{500'000},   std::chrono::microseconds{1'000'000},
     std::chrono::microseconds{2'500'000}, std::chrono::microseconds{10'000'000}};
-/// From a warm connection, which takes no time, to several servers that do not answer.
+/// The bounds begin with a warm connection, which takes no time. They end with several servers that
+/// do not answer.
 inline constexpr std::array<std::chrono::microseconds, 12> kPreludeBounds{
     std::chrono::milliseconds{1},    std::chrono::milliseconds{5},   std::chrono::milliseconds{10},
     std::chrono::milliseconds{25},   std::chrono::milliseconds{50},  std::chrono::milliseconds{100},
     std::chrono::milliseconds{250},  std::chrono::milliseconds{500}, std::chrono::seconds{1},
     std::chrono::milliseconds{2500}, std::chrono::seconds{10},       std::chrono::seconds{30}};
-/// From a message of a line to an IMAP client that stays all day.
+/// The bounds begin with a message of one line. They end with an IMAP client that stays all day.
 inline constexpr std::array<std::chrono::microseconds, 12> kSessionBounds{
     std::chrono::milliseconds{10}, std::chrono::milliseconds{50}, std::chrono::milliseconds{250},
     std::chrono::seconds{1},       std::chrono::seconds{5},       std::chrono::seconds{15},
     std::chrono::minutes{1},       std::chrono::minutes{5},       std::chrono::minutes{30},
     std::chrono::hours{2},         std::chrono::hours{8},         std::chrono::hours{24}};
 
-/// All numbers that one worker keeps of one service.
+/// The numbers that one worker keeps for one service.
 struct Tables {
   Table<Gauge> sessions_open;
   Table<Counter, Outcome> sessions;
@@ -173,7 +175,7 @@ struct Tables {
   Table<Gauge> warm_connections;
 };
 
-/// A handshake that went well.
+/// A completed handshake.
 struct Handshake {
   Side side;
   TlsVersion version;
@@ -181,44 +183,46 @@ struct Handshake {
   std::chrono::nanoseconds took;
 };
 
-/// What one worker counts of one service. Only that worker's thread writes; any may read.
+/// The counts of one worker for one service. Only that worker's thread writes. Any thread may read.
 class alignas(64) Tally {
  public:
-  /// Once per session, when it is made.
+  /// Counts a new session. Called once per session, when it is made.
   void session_opened() noexcept { tables_.sessions_open.at().add(1); }
-  /// Once per session, when it ends.
+  /// Counts the end of a session. Called once per session, when it ends.
   void session_ended(Outcome outcome, std::chrono::nanoseconds lasted) noexcept {
     tables_.sessions_open.at().add(-1);
     tables_.sessions.at(outcome).add();
     tables_.session_duration.at().observe(lasted);
   }
-  /// Once per session that greets its client, at that moment.
+  /// Counts a prelude. Called once per session that greets its client, at that moment.
   void prelude_ended(std::chrono::nanoseconds took) noexcept {
     tables_.prelude_duration.at().observe(took);
   }
-  /// For plaintext as it passes, also that of the prelude and the go-ahead.
+  /// Counts plaintext as it passes, including that of the prelude and the go-ahead.
   void bytes(Direction direction, std::size_t count) noexcept {
     tables_.bytes.at(direction).add(count);
   }
-  /// Once per configured address that could not be connected to, also after a time-out.
+  /// Counts a configured address without a connection. Called once per such address, also after a
+  /// time-out.
   void connect_failed(ConnectReason reason) noexcept { tables_.connect_failures.at(reason).add(); }
-  /// When a leg is secured.
+  /// Counts a handshake when the leg is secured.
   void handshake_done(const Handshake& done) noexcept {
     const auto resumed = done.resumed ? Resumed::yes : Resumed::no;
     tables_.handshakes.at(done.side, done.version, resumed).add();
     tables_.handshake_duration.at(done.side).observe(done.took);
   }
-  /// When a handshake ends otherwise, also at a deadline and if a client certificate is refused.
+  /// Counts a handshake that ends otherwise, also at a deadline and if a client certificate is
+  /// refused.
   void handshake_failed(Side side, HandshakeReason reason) noexcept {
     tables_.handshake_failures.at(side, reason).add();
   }
-  /// When an opportunistic leg stays in the clear.
+  /// Counts an opportunistic leg that stays in the clear.
   void plaintext_fallback(Side side) noexcept { tables_.plaintext_fallbacks.at(side).add(); }
-  /// When an error's code is `attack`.
+  /// Counts an error with the code `attack`.
   void attacked(Side side, Attack kind) noexcept { tables_.attacks.at(side, kind).add(); }
-  /// When a leg is cut, inside a line or not.
+  /// Counts a leg that is cut, inside a line or not.
   void truncated(Side side) noexcept { tables_.truncations.at(side).add(); }
-  /// When so many more, or fewer, are ready.
+  /// Adds `change` to the number of ready connections. It is negative if there are fewer now.
   void warm_connections(int change) noexcept { tables_.warm_connections.at().add(change); }
 
   [[nodiscard]] const Tables& tables() const noexcept { return tables_; }
@@ -227,7 +231,7 @@ class alignas(64) Tally {
   Tables tables_;
 };
 
-/// The tallies of one service, one a worker.
+/// The tallies of one service, one per worker.
 class Service {
  public:
   explicit Service(unsigned workers) : tallies_(workers) {}
@@ -236,10 +240,10 @@ class Service {
   [[nodiscard]] const std::vector<Tally>& tallies() const noexcept { return tallies_; }
 
  private:
-  std::vector<Tally> tallies_;  // never grows: a Tally stays where it is
+  std::vector<Tally> tallies_;  // never grows, so a Tally never moves
 };
 
-/// When a certificate of ours ends.
+/// The time when one of our certificates expires.
 struct CertificateExpiry {
   std::string service;
   Side side;
@@ -247,39 +251,40 @@ struct CertificateExpiry {
   UnixTime not_after;
 };
 
-/// What is true when a page is asked for, and is nobody's to count.
+/// Facts that no tally counts, as they are when a page is requested.
 struct Snapshot {
   std::uint64_t buffer_bytes = 0;    ///< BufferPool::used_bytes of all workers
   std::uint64_t lost_log_lines = 0;  ///< Logger::lost_lines
   bool last_reload_successful = true;
-  /// When the configuration in use was loaded; the start counts.
+  /// The time when the configuration in use was loaded. The start counts as a load.
   std::chrono::system_clock::time_point last_reload = {};
-  /// Where two have the same labels, the one that ends first is shown.
+  /// If two have the same labels, the page shows the one that ends first.
   std::vector<CertificateExpiry> certificates = {};
   ProcessStats process = {};
 };
 
-/// Versions, as the page shows them.
+/// The versions that the page shows.
 struct BuildInfo {
   std::string version;
   std::string libuv;
   std::string boringssl;
 };
 
-/// All services that are counted. Thread-safe; nothing of it is called in the hot path.
+/// The services that are counted. Thread-safe. The hot path calls none of its functions.
 class Registry {
  public:
   Registry(unsigned workers, BuildInfo build);
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
-  /// How many tallies each service has.
+  /// Returns the number of tallies of each service.
   [[nodiscard]] unsigned workers() const noexcept { return workers_; }
 
-  /// The service of that name: the one there is, as long as anybody holds it, else a new one.
+  /// Returns the service of that name: the existing one while any caller holds it, otherwise a new
+  /// one.
   [[nodiscard]] std::shared_ptr<Service> service(const std::string& name);
 
-  /// The whole page. The same families, services and series in the same order each time.
+  /// Returns the whole page. Families, services and series have the same order each time.
   [[nodiscard]] std::string text(const Snapshot& facts) const;
 
  private:

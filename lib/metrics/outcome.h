@@ -8,7 +8,7 @@
 
 namespace starttls {
 
-/// How a session ended: in peace, cut inside a line, or by an error.
+/// How a session ended: normally, cut inside a line, or by an error.
 class Outcome {
  public:
   [[nodiscard]] static constexpr Outcome ok() noexcept { return Outcome{std::size_t{0}}; }
@@ -16,7 +16,7 @@ class Outcome {
   // Not explicit: an error is an outcome.
   constexpr Outcome(Errc code) noexcept : index_(2 + static_cast<std::size_t>(code)) {}
 
-  /// From 0, for tables; `kNames` has a name for each.
+  /// Returns the outcome's number from 0, for tables. `kNames` has a name for each.
   [[nodiscard]] constexpr std::size_t index() const noexcept { return index_; }
   friend constexpr bool operator==(Outcome, Outcome) noexcept = default;
 

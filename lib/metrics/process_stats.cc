@@ -17,8 +17,8 @@
 namespace starttls {
 namespace {
 
-/// The file from its beginning, as far as it fits `limit`; a file of /proc is made anew for each
-/// read.
+/// Reads the file from its beginning, up to `limit` bytes. The kernel makes a file of /proc anew
+/// for each read.
 std::string read_from_start(int fd, std::size_t limit) {
   std::string text(limit, '\0');
   std::size_t size = 0;
@@ -32,8 +32,8 @@ std::string read_from_start(int fd, std::size_t limit) {
   return text;
 }
 
-/// When the machine was started, in seconds since 1970. By the clocks, for a service may have no
-/// /proc/stat (systemd's ProcSubset=pid).
+/// Returns when the machine was started, in seconds since 1970. It uses the clocks, because a
+/// service may have no /proc/stat (systemd's ProcSubset=pid).
 std::optional<double> boot_time() {
   timespec now{};
   timespec since_boot{};
@@ -47,7 +47,7 @@ std::optional<double> boot_time() {
   return seconds(now) - seconds(since_boot);
 }
 
-/// Newer kernels (6.2) say it without listing them.
+/// Counts the descriptors. Newer kernels (6.2) report their number without listing them.
 std::optional<std::uint64_t> count_descriptors(int folder) {
   struct stat about = {};
   if (::fstat(folder, &about) == 0 && about.st_size > 0) {
@@ -58,13 +58,13 @@ std::optional<std::uint64_t> count_descriptors(int folder) {
   DIR* const entries = ::fdopendir(copy.get());
   if (entries == nullptr) return std::nullopt;
   static_cast<void>(copy.release());  // closedir closes it
-  ::rewinddir(entries);               // the copy shares its place with the original
+  ::rewinddir(entries);               // the copy shares its position with the original
   std::uint64_t count = 0;
   while (const dirent* entry = ::readdir(entries)) {
     if (entry->d_name[0] != '.') ++count;
   }
   ::closedir(entries);
-  return count == 0 ? 0 : count - 1;  // the copy itself
+  return count == 0 ? 0 : count - 1;  // without the copy itself
 }
 
 }  // namespace
@@ -76,14 +76,14 @@ std::optional<ProcessTimes> parse_process_stat(std::string_view text) {
   text = ascii::trim(text.substr(name_end + 1));
   if (text.ends_with('\n')) text.remove_suffix(1);
 
-  constexpr std::size_t kFirst = 3;  // the number of the field behind the name
+  constexpr std::size_t kFirst = 3;  // the number of the field after the name
   constexpr std::size_t kLast = 24;
   std::array<std::uint64_t, kLast + 1> fields{};
   for (std::size_t number = kFirst; number <= kLast; ++number) {
     if (text.empty()) return std::nullopt;
     const auto value = ascii::parse_number(ascii::first_word(text));
     if (value) fields[number] = *value;
-    // Those between, a letter and some negative numbers, are not of interest.
+    // The fields between these, a letter and some negative numbers, are not needed.
     const bool wanted = number == 14 || number == 15 || number >= 22;
     if (wanted && !value) return std::nullopt;
     text = ascii::after_first_word(text);

@@ -1,6 +1,6 @@
 #pragma once
 
-// What Prometheus' client libraries tell of the process they are in.
+// The numbers that Prometheus' client libraries report about their own process.
 
 #include <cstdint>
 #include <optional>
@@ -10,7 +10,7 @@
 
 namespace starttls {
 
-/// Nothing where the system does not say.
+/// The numbers of this process. A number is missing if the system does not report it.
 struct ProcessStats {
   std::optional<double> cpu_seconds;
   std::optional<double> start_time_seconds;  ///< since 1970
@@ -20,8 +20,8 @@ struct ProcessStats {
   std::optional<std::uint64_t> max_descriptors;
 };
 
-/// Reads them from /proc/self. What it needs is opened when it is made, before a sandbox closes the
-/// file system and before the process gives up rights.
+/// Reads the numbers from /proc/self. The constructor opens the files. So it must run before a
+/// sandbox closes the file system and before the process gives up rights.
 class ProcessReader {
  public:
   ProcessReader();
@@ -34,7 +34,7 @@ class ProcessReader {
   std::optional<double> booted_at_;
 };
 
-/// What of /proc/PID/stat (proc(5)) is of use, in the kernel's units.
+/// The fields of /proc/PID/stat (proc(5)) that are used, in the kernel's units.
 struct ProcessTimes {
   std::uint64_t cpu_ticks = 0;    ///< user and system
   std::uint64_t start_ticks = 0;  ///< since the machine was started

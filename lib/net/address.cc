@@ -15,7 +15,7 @@
 namespace starttls::net {
 namespace {
 
-/// "%eth0" for a link-local address, "" for others.
+/// Returns "%eth0" for a link-local address, "" for others.
 std::string interface_of(const sockaddr_in6& address) {
   if (address.sin6_scope_id == 0) return {};
   std::array<char, IF_NAMESIZE> name{};
@@ -25,7 +25,7 @@ std::string interface_of(const sockaddr_in6& address) {
   return "%" + std::string{name.data()};
 }
 
-/// Its number; one that no interface has if there is none of that name.
+/// Returns the interface's number. If no interface has that name, returns a number that none has.
 std::uint32_t interface_number(const std::string& name) {
   if (const auto number = ::if_nametoindex(name.c_str()); number != 0) return number;
   const auto number = ascii::parse_number(name);
@@ -53,7 +53,7 @@ std::string to_string(const SocketAddress& address) {
       const auto* local = reinterpret_cast<const sockaddr_un*>(&address.storage);
       const auto header = offsetof(sockaddr_un, sun_path);
       const auto size = address.size > header ? address.size - header : 0;
-      // Abstract: no file, and the name has no end but its size (unix(7)).
+      // Abstract: there is no file, and the name ends only with its size (unix(7)).
       if (size > 1 && local->sun_path[0] == '\0') {
         return "unix:@" + ascii::escape({local->sun_path + 1, size - 1});
       }

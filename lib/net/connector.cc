@@ -35,7 +35,8 @@ struct Connector::Attempt {
 
 namespace {
 
-/// The families in turn, beginning with the one the system prefers (RFC 8305 §4).
+/// Returns the addresses with the families in turn, beginning with the one that the system prefers
+/// (RFC 8305 §4).
 std::deque<SocketAddress> interleave(std::span<const SocketAddress> found, std::uint16_t port,
                                      std::size_t limit) {
   std::deque<SocketAddress> first;
@@ -121,14 +122,14 @@ void Connector::try_next() {
     if (attempts_.empty()) give_up();
     return;
   }
-  if (attempts_.size() == kMaxAtOnce) return;  // the next one that fails makes room
+  if (attempts_.size() == kMaxAtOnce) return;  // an attempt that fails makes room
   const SocketAddress address = left_.front();
   left_.pop_front();
   auto attempt = std::make_unique<Attempt>(*this, address);
   if (source_ != nullptr) {
     if (auto taken = take_source(*attempt); !taken) {
       note_failure(address, std::move(taken.error()));
-      next_attempt_.start(std::chrono::milliseconds{0});  // the next one, or the report
+      next_attempt_.start(std::chrono::milliseconds{0});  // try the next address, or report
       return;
     }
   }

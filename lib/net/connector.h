@@ -16,9 +16,9 @@
 
 namespace starttls::net {
 
-/// Connects to one configured address: resolves its name and tries the addresses, IPv6 and IPv4 in
-/// turn, the next one after 250 ms or as soon as one fails (RFC 8305 §5). The first that is
-/// established is handed over, the others are dropped.
+/// Connects to one configured address. It resolves the name and tries the addresses, IPv6 and IPv4
+/// in turn. The next attempt starts after 250 ms, or as soon as one fails (RFC 8305 §5). The first
+/// established connection is handed over, the others are dropped.
 ///
 /// May be destroyed at any time on the loop's thread; nothing is reported then.
 class Connector {
@@ -27,17 +27,17 @@ class Connector {
 
   /// Time between the starts of two attempts (RFC 8305 §8).
   static constexpr std::chrono::milliseconds kAttemptDelay{250};
-  /// Attempts at the most: a name with more addresses is a fault or an attack.
+  /// Largest number of attempts: a name with more addresses is a fault or an attack.
   static constexpr std::size_t kMaxAddresses = 16;
-  /// Attempts at once. Each takes a descriptor, and a name with many silent addresses must not take
-  /// all that the process has.
+  /// Largest number of attempts at once. Each takes a descriptor, and a name with many silent
+  /// addresses must not take all that the process has.
   static constexpr std::size_t kMaxAtOnce = 3;
 
-  /// `per_address`: how long one address may take. Errors: unreachable, timeout; evidence: each
-  /// address with the system's words.
+  /// `per_address` is the time that one address may take. Errors: unreachable, timeout. The
+  /// evidence has each address with the system's words.
   Connector(Loop& loop, Resolver& resolver, Address address, std::chrono::milliseconds per_address,
             OnDone done);
-  /// The same from an address that is not ours (see `socket_of_another`). Only addresses of its
+  /// Connects from an address that is not ours (see `socket_of_another`). Only addresses of its
   /// family are tried.
   Connector(Loop& loop, Resolver& resolver, Address address, std::chrono::milliseconds per_address,
             const SocketAddress& source, OnDone done);
@@ -45,7 +45,7 @@ class Connector {
   Connector& operator=(const Connector&) = delete;
   ~Connector();
 
-  /// `done` is called from the loop, once.
+  /// Begins. `done` is called from the loop, once.
   void start();
 
  private:
@@ -64,7 +64,7 @@ class Connector {
   Address address_;
   std::chrono::milliseconds per_address_;
   OnDone done_;
-  std::unique_ptr<const SocketAddress> source_;  // null: the system's choice
+  std::unique_ptr<const SocketAddress> source_;  // null: the system chooses
   std::unique_ptr<Resolver::Lookup> lookup_;     // under way
   std::deque<SocketAddress> left_;
   std::vector<std::unique_ptr<Attempt>> attempts_;

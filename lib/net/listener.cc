@@ -19,10 +19,10 @@
 namespace starttls::net {
 namespace {
 
-constexpr int kBacklog = 4096;  // the kernel cuts it to net.core.somaxconn
+constexpr int kBacklog = 4096;  // the kernel lowers it to net.core.somaxconn
 
-/// A TCP handshake that is under way takes a round trip to end, far away or here, where it takes as
-/// long as a client in connect() waits for the processor.
+/// How long a TCP handshake that has begun may take to end. From far away it takes a round trip. On
+/// loopback it takes as long as a client in connect() waits for the processor.
 constexpr std::chrono::milliseconds kHandshakesOnLoopback{50};
 constexpr std::chrono::milliseconds kHandshakes{500};
 
@@ -32,12 +32,13 @@ tl::unexpected<Error> system_error(const Address& address, const char* what) {
 }
 
 /// True for a socket of root's that has no other name. A user that may write to the folder could
-/// have put another file of root's in its place, and would get that one (S11).
+/// have put another file of root's in its place. Then that user would get that file (S11).
 bool is_just_bound_by_us(const struct stat& status) noexcept {
   return S_ISSOCK(status.st_mode) && status.st_uid == ::geteuid() && status.st_nlink == 1;
 }
 
-/// Gives the path of a socket that root has just bound to its user. False: errno says why not.
+/// Gives the path of a socket that root has just bound to its user. Returns false if that failed;
+/// errno says why.
 bool give_path(const char* path, const Owner& owner) noexcept {
   const Descriptor file{::open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC)};
   struct stat status = {};
@@ -47,14 +48,15 @@ bool give_path(const char* path, const Owner& owner) noexcept {
     errno = EEXIST;
     return false;
   }
-  // A folder may have given it a group (setgid), as it will when that user binds here. Root without
-  // CAP_CHOWN keeps it, as it keeps ports.
+  // A setgid folder may have given the file a group; keep that, because it will do the same when
+  // that user binds here. Root without CAP_CHOWN keeps the file, as it keeps ports.
   const gid_t group = status.st_gid == ::getegid() ? owner.gid : static_cast<gid_t>(-1);
   return ::fchownat(file.get(), "", owner.uid, group, AT_EMPTY_PATH) == 0 || errno == EPERM;
 }
 
-/// Makes room where a process that is gone has left its socket. Only a connection attempt tells:
-/// who listens and does not accept is there too (EAGAIN), and not waited for.
+/// Removes the socket that an ended process has left at the path. Only a connection attempt shows
+/// if a process still listens. One that listens but does not accept is alive too (EAGAIN); we do
+/// not wait for it.
 Result<> remove_stale(const Address& address, const sockaddr_un& name) {
   const Socket probe{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
   if (probe.get() < 0) return system_error(address, "socket");
@@ -99,7 +101,7 @@ Result<Socket> bind_unix(const Address& address, const std::optional<Owner>& own
   return socket;
 }
 
-/// Level and name of the option for the socket's family.
+/// Returns the option's level and name for the socket's family.
 std::pair<int, int> transparent_option(const Socket& socket) noexcept {
   int family = AF_INET;
   socklen_t size = sizeof(family);
@@ -122,8 +124,8 @@ Result<Socket> bind_tcp(const Address& address, Taking taking, const std::option
   if (!where) return fail(where.error());
   Socket socket{::socket(where->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
   if (socket.get() < 0) return system_error(address, "socket");
-  // Before it is bound, which is when the kernel looks. Root without CAP_CHOWN keeps it: then a
-  // port that came with a reload is not shared with the root of the next start.
+  // Change the owner before bind, because the kernel looks at it then. Root without CAP_CHOWN keeps
+  // the socket. Then a port that came with a reload is not shared with the root of the next start.
   if (owner) {
     [[maybe_unused]] const int kept = ::fchown(socket.get(), owner->uid, static_cast<gid_t>(-1));
   }
@@ -155,9 +157,10 @@ SocketAddress local_address(const Socket& socket) {
   return local_address(socket.get());
 }
 
-/// The kernel drops what would begin a connection (SYN), and lets the rest of a handshake pass. The
-/// only way to close a TCP listener without resetting those that are between the two: they belong
-/// to it, and go with it (but for net.ipv4.tcp_migrate_req). False: some kernels want CAP_BPF.
+/// Makes the kernel drop segments that would begin a connection (SYN) and let the rest of a
+/// handshake pass. There is no other way to close a TCP listener without resetting unfinished
+/// handshakes. They belong to the listener and end with it, unless net.ipv4.tcp_migrate_req is set.
+/// Returns false if the kernel refuses: some kernels want CAP_BPF.
 bool drop_new_handshakes(int fd) noexcept {
   constexpr unsigned kFlags = 13;  // RFC 9293 §3.1; the filter sees the TCP header
   constexpr unsigned kSyn = 0x02;
@@ -176,7 +179,7 @@ Result<Socket> bind_listener(const Address& address, Taking taking,
 }
 
 Result<> begin_listening(const Socket& socket) {
-  // Connections inherit what it has when they come.
+  // Accepted connections inherit the options that the listener has when they arrive.
   if (!listening_address(socket).is_unix()) set_tcp_options(socket.get());
   if (::listen(socket.get(), kBacklog) == 0) return {};
   return system_error(listening_address(socket), "listen");
@@ -267,7 +270,7 @@ Result<> Listener::open(Socket socket, Holder holder) {
   if (auto listening = begin_listening(socket); !listening) return listening;
   auto* const poll = new uv_poll_t{};
   if (const int status = uv_poll_init(loop_.raw(), poll, socket.get()); status != 0) {
-    delete poll;  // libuv does not know it
+    delete poll;  // libuv has not taken it
     return fail(Errc::system, "cannot listen on " + starttls::to_string(listening_address(socket)) +
                                   ": " + error_text(status));
   }
@@ -286,7 +289,7 @@ Listener::Ending Listener::begin_end() noexcept {
   const int fd = socket_.get();
   if (holder_ == Holder::supervisor || fd < 0) return {};
   if (kind_ == Stream::Kind::unix_socket) {
-    // A connection is there at once or not at all: from here on it is refused.
+    // A unix socket has no unfinished connections: from here on new ones are refused.
     static_cast<void>(::shutdown(fd, SHUT_RD));
     return {};
   }
@@ -302,13 +305,13 @@ void Listener::accept_queued() {
   }
 }
 
-/// Listens, as soon as there are descriptors.
+/// Listens, as soon as there are free descriptors.
 void Listener::resume() {
   if (!loop_.keep_spare()) {
     pause_.start(kPause);
     return;
   }
-  // An error is for accept to tell.
+  // accept reports an error, if there is one.
   uv_poll_start(poll_, UV_READABLE, [](uv_poll_t* handle, int, int) noexcept {
     static_cast<Listener*>(handle->data)->accept_waiting();
   });
@@ -327,7 +330,8 @@ void Listener::accept_waiting() {
     }
     switch (errno) {
       case EAGAIN:
-        // Who shares the socket was quicker; or has shut it down, and then there is no end to it.
+        // Another process that shares the socket was quicker. Or it has shut the socket down, and
+        // then libuv announces connections without end.
         if (count == 0 && ++in_vain_ >= kTurnsInVain) pause();
         return;
       case EMFILE:
@@ -338,7 +342,7 @@ void Listener::accept_waiting() {
         return;
       case EINTR:
       case ECONNABORTED:
-      case EPERM:  // a firewall
+      case EPERM:  // a firewall refuses it
       case EPROTO:
       case ENETDOWN:
       case ENOPROTOOPT:
@@ -347,15 +351,15 @@ void Listener::accept_waiting() {
       case EHOSTUNREACH:
       case EOPNOTSUPP:
       case ENETUNREACH:
-        break;  // of that one connection, which is gone: accept(2)
-      default:  // no memory; or somebody who shares the socket has shut it down
+        break;  // errors of that one connection, which is gone: accept(2)
+      default:  // no memory, or another process that shares the socket has shut it down
         pause();
         return;
     }
   }
 }
 
-/// False: errno says why not.
+/// Returns false if no connection was accepted; errno says why.
 bool Listener::accept_one(Room room) {
   SocketAddress peer;
   peer.size = sizeof(peer.storage);

@@ -20,81 +20,85 @@ namespace starttls::net {
 
 using Socket = Descriptor;
 
-/// What a listener takes.
+/// The connections that a listener takes.
 enum class Taking : std::uint8_t {
   ours,  ///< connections to an address of this machine
-  /// And, where the process may (CAP_NET_ADMIN), those to addresses of others that TPROXY hands to
-  /// it. Never on loopback: who listens there counts on being reached from this machine only.
+  /// Also connections to addresses of other machines that TPROXY hands to it, if the process has
+  /// CAP_NET_ADMIN. Never on loopback: a service there counts on being reached from this machine
+  /// only.
   others_too,
 };
 
-/// Who root binds for: the user that it is going to become.
+/// The user that root will become, and for which it binds.
 struct Owner {
   uid_t uid = 0;
   gid_t gid = 0;
 };
 
-/// Binds; a unix socket also listens, TCP does when a Listener opens it: a process that does not
-/// come to serve has then taken no connection from one beside it. TCP sockets of several workers
-/// share the port by SO_REUSEPORT (the kernel spreads connections over them); pass the port the
-/// first one got. Such a port is shared by the sockets of one user: of `owner`, where root binds
-/// for whom it will become, else of who we are. A unix socket's path is his too. A stale unix
-/// socket is replaced, one that is in use is an error. Errors: system, with the address.
+/// Binds a socket. A unix socket also listens. A TCP socket listens only when a Listener opens it:
+/// a process that fails before it serves has then taken no connection from one beside it.
+///
+/// TCP sockets of several workers share the port by SO_REUSEPORT, and the kernel spreads
+/// connections over them. Pass the port that the first one got. Only sockets of one user can share
+/// a port: of `owner`, if root binds for the user that it will become, otherwise of our user. The
+/// path of a unix socket also belongs to that user. A stale unix socket is replaced, one that is in
+/// use is an error. Errors: system, with the address.
 [[nodiscard]] Result<Socket> bind_listener(const Address& address, Taking taking = Taking::ours,
                                            const std::optional<Owner>& owner = {});
-/// Others may connect from now on, and wait until a Listener accepts them. For who wants to know
-/// beforehand whether that one can open the socket: another may have been quicker to listen there.
-/// Errors: system, with the address.
+/// Lets clients connect from now on; they wait until a Listener accepts them. Use it to find out
+/// beforehand if that Listener can open the socket: another process may have been quicker to listen
+/// there. Errors: system, with the address.
 [[nodiscard]] Result<> begin_listening(const Socket& socket);
-/// From now on the socket may have addresses that are not this machine's (IP_TRANSPARENT). False:
-/// errno says why not; EPERM is the lack of CAP_NET_ADMIN.
+/// Lets the socket have addresses that are not this machine's (IP_TRANSPARENT). Returns false if
+/// that failed; errno says why, EPERM if CAP_NET_ADMIN is missing.
 [[nodiscard]] bool make_transparent(const Socket& socket) noexcept;
 [[nodiscard]] bool is_transparent(const Socket& socket) noexcept;
-/// A second descriptor for the same socket, for another worker's loop (unix sockets).
+/// Returns a second descriptor for the same socket, for another worker's loop (unix sockets).
 [[nodiscard]] Result<Socket> duplicate(const Socket& socket);
-/// Takes a descriptor that the process was started with. Errors: config, where it is not a
-/// listening TCP or unix stream socket, in words that follow its name ("is no socket").
+/// Takes a descriptor that the process was started with. Errors: config, if it is not a listening
+/// TCP or unix stream socket. The reason follows the descriptor's name ("is no socket").
 [[nodiscard]] Result<Socket> adopt_listener(int fd);
-/// Where it listens, as an address of a configuration; a unix socket's path is never empty.
+/// Returns the address that it listens on, as in a configuration. A unix socket's path is never
+/// empty.
 [[nodiscard]] Address listening_address(const Socket& socket);
-/// Where it listens, its real port included.
+/// Returns the address that it listens on, with the real port.
 [[nodiscard]] std::string local_name(const Socket& socket);
 [[nodiscard]] std::uint16_t local_port(const Socket& socket);
 
-/// Whose a socket is.
+/// The process that keeps a socket listening.
 enum class Holder : std::uint8_t {
   us,
-  supervisor,  ///< who goes on listening, for the process that comes after us
+  supervisor,  ///< the supervisor goes on listening, for the process that comes after us
 };
 
-/// Accepts connections on its loop until it is destroyed. Connections that wait to be accepted are
-/// reset then, unless it has been ended by `begin_end` and `accept_queued`.
+/// Accepts connections on its loop until it is destroyed. Connections that still wait to be
+/// accepted are reset then, unless `begin_end` and `accept_queued` have ended it.
 ///
-/// Out of descriptors, it gives up one that the loop keeps for this, so that somebody can be told;
-/// then nobody is accepted until one is free again. Whoever comes meanwhile waits in the kernel.
-/// (libuv has such a descriptor for its own listeners; it closes whoever waits without a word, and
-/// where another thread or process was quicker to take the descriptor, it tries for ever, in one
-/// call.)
+/// If no descriptors are left, it gives up one that the loop keeps for this, to answer one client.
+/// Then it accepts no connection until a descriptor is free; new clients wait in the kernel
+/// meanwhile. (libuv has such a descriptor for its own listeners, but it closes waiting connections
+/// without an answer. If another thread or process is quicker to take the descriptor, libuv tries
+/// for ever, in one call.)
 class Listener {
  public:
   enum class Room : std::uint8_t {
     enough,
-    last,  ///< the connection has the spare descriptor: tell it so, and let it go soon
+    last,  ///< the connection has the spare descriptor: send it an error, and close it soon
   };
   struct Connection {
     Stream::Ptr stream;
-    /// As it was accepted: one that is reset at once has none any more (Stream::peer), and its
-    /// octets can still be read.
+    /// The peer's address as accept returned it. A connection that is reset at once has none any
+    /// more (Stream::peer), and its bytes can still be read.
     SocketAddress peer;
     Room room = Room::enough;
   };
   using OnConnection = std::function<void(Connection)>;
 
-  /// How long nobody is accepted before we look for a free descriptor again.
+  /// Time without accepting before we look for a free descriptor again.
   static constexpr std::chrono::milliseconds kPause{50};
-  /// Connections accepted before others on the loop have their turn.
+  /// Connections accepted before others on the loop get their turn.
   static constexpr int kAcceptsATurn = 64;
-  /// Turns in a row that find nobody although somebody was announced; then there is a pause.
+  /// Turns in a row in which a connection was announced and none was found; then there is a pause.
   static constexpr int kTurnsInVain = 16;
 
   Listener(Loop& loop, Stream::Kind kind, OnConnection on_connection);
@@ -102,21 +106,24 @@ class Listener {
   Listener& operator=(const Listener&) = delete;
   ~Listener();
 
-  /// Takes the socket. Errors: system.
+  /// Takes the socket and starts to accept. Errors: system.
   [[nodiscard]] Result<> open(Socket socket, Holder holder = Holder::us);
 
-  /// Whether another socket listens where this TCP listener does.
+  /// True if another socket listens on the same address as this TCP listener.
   [[nodiscard]] bool is_shared() const;
 
   struct Ending {
-    std::chrono::milliseconds patience{};  ///< how long who has begun to come in may take
-    bool resets_some = false;  ///< the kernel lets nobody in peace: a few may be reset in the end
+    std::chrono::milliseconds patience{};  ///< time for connections that have begun
+    bool resets_some =
+        false;  ///< the kernel has refused the filter, so a few may be reset in the end
   };
-  /// From now on nobody new comes in, and who has begun to is still let in, for so long; then call
-  /// `accept_queued`. Who tries meanwhile gets no answer, and is refused, or served by a process
-  /// that listens on the same address, when his kernel tries again (after a second).
+  /// Stops new connections from now on. Those that have begun are still accepted, within the
+  /// returned patience; then call `accept_queued`. A client that tries meanwhile gets no answer.
+  /// When its kernel tries again (after a second), it is refused, or served by a process that
+  /// listens on the same address.
   [[nodiscard]] Ending begin_end() noexcept;
-  /// Accepts all connections that wait, now. A supervisor's are left for whom it starts next.
+  /// Accepts all connections that wait, now. A supervisor's are left for the process that it starts
+  /// next.
   void accept_queued();
 
  private:

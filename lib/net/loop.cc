@@ -19,8 +19,8 @@ namespace {
 /// /dev/null), and one for its owner. Later loops open two less.
 constexpr std::size_t kDescriptors = 8;
 
-/// 0 if the process may open so many more descriptors, otherwise libuv's status. libuv itself ends
-/// the process if there is none left for its pipes.
+/// Returns 0 if the process may open so many more descriptors, otherwise libuv's status. libuv
+/// itself ends the process if there is none left for its pipes.
 int look_for_descriptors() {
   std::array<Descriptor, kDescriptors> opened;
   for (auto& each : opened) {
@@ -45,7 +45,7 @@ Result<std::unique_ptr<Loop>> Loop::create() {
   return loop;
 }
 
-/// Returns libuv's status.
+/// Initialises the loop and its own handles. Returns libuv's status.
 int Loop::open() {
   if (const int status = uv_loop_init(&loop_); status != 0) return status;
   async_.data = this;
@@ -64,8 +64,8 @@ int Loop::open() {
   expect_success(uv_check_start(
       &check_, [](uv_check_t* handle) noexcept { ++static_cast<Loop*>(handle->data)->turn_; }));
   uv_unref(reinterpret_cast<uv_handle_t*>(&check_));
-  // libuv opens /dev/null with a loop's first stream, for as long as the loop lives: now, while the
-  // process may open what it likes.
+  // libuv opens /dev/null with a loop's first stream, and keeps it as long as the loop lives. Have
+  // it do so now, while the process may still open files.
   uv_tcp_t first{};
   expect_success(uv_tcp_init(&loop_, &first));
   uv_close(reinterpret_cast<uv_handle_t*>(&first), nullptr);
@@ -108,7 +108,8 @@ std::chrono::nanoseconds Loop::precise_now() noexcept {
 }
 
 bool Loop::keep_spare() noexcept {
-  // Of the loop's own, which is open anyway: one of a socket would keep that open.
+  // Duplicate a descriptor of the loop's own, which is open anyway: a duplicate of a socket's would
+  // keep that socket open.
   if (spare_.get() < 0) {
     spare_ = Descriptor{::fcntl(uv_backend_fd(&loop_), F_DUPFD_CLOEXEC, 0)};
   }
@@ -145,7 +146,8 @@ void Loop::on_async() {
 
 void Loop::on_idle() {
   uv_idle_stop(&idle_);
-  // Who is called may forget, or ask for, a turn: work on what there is now, one after the other.
+  // A callback may call `forget`, or ask for another turn. So handle the streams that wait now, one
+  // after the other.
   for (std::size_t count = waiting_.size(); count > 0 && !waiting_.empty(); --count) {
     Stream* stream = waiting_.front();
     waiting_.erase(waiting_.begin());

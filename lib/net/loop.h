@@ -22,39 +22,39 @@ namespace starttls::net {
 
 class Stream;
 
-/// Octets libuv may read in one call; a whole TLS record fits many times.
+/// Bytes that libuv may read in one call; a whole TLS record fits many times.
 inline constexpr std::size_t kReadSlab = 256UL * 1024;
 /// Plaintext that one read may turn into: the slab and a record begun by an earlier one.
 inline constexpr std::size_t kPlainSlab = kReadSlab + 32UL * 1024;
-/// What sealing a full plain slab may need.
+/// Room for a full plain slab once it is sealed.
 inline constexpr std::size_t kWireSlab = kPlainSlab + 16UL * 1024;
 
-/// Not thread-safe but for `post` and `stop`.
+/// One libuv loop with its slabs and queues. Not thread-safe, except for `post` and `stop`.
 class Loop {
  public:
   /// Makes a loop. Errors: system, if the process may not open as many descriptors as a loop needs.
   [[nodiscard]] static Result<std::unique_ptr<Loop>> create();
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
-  /// All handles of others must be closed before.
+  /// Closes the loop's own handles. All other handles must be closed before.
   ~Loop();
 
-  /// Returns after `stop`, or when no handle is left but the loop's own.
+  /// Runs until `stop`, or until no handle is left except the loop's own.
   void run();
   void stop();
-  /// Runs `task` on the loop's thread, soon. From any thread.
+  /// Runs `task` on the loop's thread, soon. May be called from any thread.
   void post(std::function<void()> task);
 
-  /// Runs `task` in the next turn. From the loop's thread.
+  /// Runs `task` in the next turn. Called from the loop's thread.
   void defer(std::function<void()> task);
 
-  /// Milliseconds of the loop's clock (monotonic, taken once a turn).
+  /// Returns the loop's clock in milliseconds (monotonic, read once a turn).
   [[nodiscard]] std::chrono::milliseconds now() const noexcept;
-  /// The same, read from the system: for measuring, not for deadlines.
+  /// Reads the same clock from the system: for measuring, not for deadlines.
   [[nodiscard]] static std::chrono::nanoseconds precise_now() noexcept;
 
-  /// Scratch memory, one each a loop, because all work on it is done inside one callback. Its
-  /// content does not outlive the callback.
+  /// Returns scratch memory. One slab of each kind per loop is enough, because all work on it is
+  /// done inside one callback. Its content does not outlive the callback.
   [[nodiscard]] std::span<std::byte> read_slab() noexcept { return {read_slab_.get(), kReadSlab}; }
   [[nodiscard]] std::span<std::byte> plain_slab() noexcept {
     return {plain_slab_.get(), kPlainSlab};
@@ -62,16 +62,18 @@ class Loop {
   [[nodiscard]] std::span<std::byte> wire_slab() noexcept { return {wire_slab_.get(), kWireSlab}; }
   [[nodiscard]] BufferPool& pool() noexcept { return pool_; }
 
-  /// What takes long, and has to leave the others their turn.
+  /// Limits work that takes long, so that others get their turn.
   [[nodiscard]] TurnBudget& turn_budget() noexcept { return turn_budget_; }
 
-  /// Counts turns: a stream knows by it when its budget begins anew.
+  /// Returns the number of the turn: from it a stream knows when its budget begins anew.
   [[nodiscard]] std::uint64_t turn() const noexcept { return turn_; }
-  /// `stream` has a failure to report, and its owner is in the middle of a call to it.
+  /// Has `stream` report a failure in the next turn, because its owner is in the middle of a call
+  /// to it.
   void report_next_turn(Stream& stream);
   void forget(Stream& stream) noexcept;
 
-  /// Keeps a descriptor for the moment when there is no other. False: there is none even for this.
+  /// Keeps a descriptor for the moment when no other is left. Returns false if there is none even
+  /// for this.
   [[nodiscard]] bool keep_spare() noexcept;
   void release_spare() noexcept { spare_.reset(); }
 
@@ -102,11 +104,11 @@ class Loop {
   std::vector<std::function<void()>> tasks_;
 };
 
-/// For calls of libuv that initialise a handle and need no memory and no descriptor: throws if one
-/// fails all the same.
+/// Throws if a call of libuv has failed. For calls that only initialise a handle, and need no
+/// memory and no descriptor.
 void expect_success(int status);
 
-/// "libuv 1.44.2".
+/// Returns "libuv 1.44.2".
 [[nodiscard]] std::string library_version();
 
 }  // namespace starttls::net

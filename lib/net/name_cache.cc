@@ -5,7 +5,7 @@
 
 namespace starttls::net {
 
-/// After a failure: the old answer as long as it is usable.
+/// Returns the answer after a failure: the old one as long as it is usable, otherwise the failure.
 NameAnswer NameCache::Entry::best(Time now) const {
   if (is_usable(now)) return good;
   return fail(*failure);

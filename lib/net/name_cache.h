@@ -4,7 +4,7 @@
 //
 // An answer is kept for its TTL. A failure is kept for a moment, so that a burst of clients does
 // not become a burst of queries. If the name servers fail, the last good answer serves for up to an
-// hour (RFC 8767): while a query is under way its askers wait a little, then they get the old
+// hour (RFC 8767). While a query is under way, its askers wait a little; then they get the old
 // answer.
 
 #include <chrono>
@@ -24,7 +24,7 @@ using Addresses = std::vector<SocketAddress>;
 /// Errors: unreachable; evidence: the resolver's words.
 using NameAnswer = Result<std::shared_ptr<const Addresses>>;
 
-/// Not thread-safe.
+/// A cache of names. Not thread-safe.
 class NameCache {
  public:
   using Time = std::chrono::milliseconds;  ///< monotonic
@@ -33,23 +33,23 @@ class NameCache {
   static constexpr Time kMaxTtl{std::chrono::minutes{5}};
   /// How long a failure is the answer.
   static constexpr Time kFailure{std::chrono::seconds{2}};
-  /// How long after it came a good answer may replace a failure of the name servers.
+  /// How long a good answer, counted from its arrival, may replace a failure of the name servers.
   static constexpr Time kStale{std::chrono::hours{1}};
   /// How long askers wait for a query before they get the old answer.
   static constexpr Time kPatience{500};
 
   struct Known {
-    std::optional<NameAnswer> answer;  ///< to be used now; nothing: a query will tell
-    bool must_ask = false;             ///< no query is under way, and the asker has to begin one
+    std::optional<NameAnswer> answer;  ///< to be used now; nothing: wait for a query
+    bool must_ask = false;             ///< no query is under way, and the asker must begin one
   };
   [[nodiscard]] Known look(const std::string& name, Time now);
-  /// A query has begun. Forgets names that are of no use any more.
+  /// Notes that a query has begun. Forgets names that are of no use any more.
   void on_asked(const std::string& name, Time now);
-  /// It has found addresses (not empty). Returns the answer.
+  /// Notes the addresses that a query has found (not empty). Returns the answer.
   NameAnswer on_found(const std::string& name, Addresses addresses, std::chrono::seconds ttl,
                       Time now);
-  /// It has failed. `final`: the name servers say that there is no such name or address, so an
-  /// older answer is wrong. Returns the answer, which may be that older one.
+  /// Notes that a query has failed. `final` means that the name servers say that there is no such
+  /// name or address, so an older answer is wrong. Returns the answer, which may be that older one.
   NameAnswer on_failed(const std::string& name, Error error, bool final, Time now);
 
   [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }

@@ -15,7 +15,7 @@ namespace starttls::net {
 namespace {
 
 /// The first wait for a name server; it doubles with each round. Lost packets are repeated sooner
-/// than the C library would.
+/// than by the C library.
 constexpr std::chrono::milliseconds kFirstWait{1500};
 constexpr int kRounds = 3;
 
@@ -54,7 +54,7 @@ NameQuery::Outcome to_outcome(int status, const ares_addrinfo* found) {
 
 }  // namespace
 
-/// c-ares's side of a query: its sockets, its timer, its end.
+/// The c-ares part of a query: its sockets, its timer, its end.
 class NameQuery::Channel {
  public:
   Channel(Loop& loop, std::string name, OnDone done)
@@ -77,7 +77,7 @@ class NameQuery::Channel {
     static_cast<Channel*>(data)->watch(fd, readable != 0, writable != 0);
   }
   static void on_answer(void* data, int status, int, ares_addrinfo* found) noexcept {
-    // Inside a call to c-ares: only noted here.
+    // We are inside a call to c-ares, so the outcome is only noted here.
     static_cast<Channel*>(data)->outcome_ = to_outcome(status, found);
     ares_freeaddrinfo(found);
   }
@@ -158,7 +158,7 @@ void NameQuery::Channel::process(ares_socket_t readable, ares_socket_t writable)
   settle();
 }
 
-/// Ends the query with what has been found until now: a name server may answer for IPv4 and never
+/// Ends the query with the addresses found until now: a name server may answer for IPv4 and never
 /// for IPv6.
 void NameQuery::Channel::give_up() {
   ares_cancel(channel_);
@@ -167,7 +167,8 @@ void NameQuery::Channel::give_up() {
   settle();
 }
 
-/// Not inside a call to c-ares. The owner may destroy the query here.
+/// Reports the outcome, or sets the timer. Not to be called inside a call to c-ares. The owner may
+/// destroy the query here.
 void NameQuery::Channel::settle() {
   if (outcome_) {
     timer_.stop();
@@ -178,7 +179,7 @@ void NameQuery::Channel::settle() {
   }
   timeval next{};
   if (ares_timeout(channel_, nullptr, &next) == nullptr) return;
-  // Rounded up, or it would be a little early, again and again.
+  // Rounded up, because otherwise it would expire a little early, again and again.
   timer_.start(std::chrono::milliseconds{next.tv_sec * 1000 + next.tv_usec / 1000 + 1});
 }
 

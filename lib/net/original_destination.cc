@@ -15,13 +15,13 @@
 namespace starttls::net {
 namespace {
 
-// linux/netfilter_ipv4.h and linux/netfilter_ipv6/ip6_tables.h do not go together with
-// netinet/in.h. The two have one number.
+// linux/netfilter_ipv4.h and linux/netfilter_ipv6/ip6_tables.h cannot be included together with
+// netinet/in.h. Both options have the same number.
 constexpr int kOriginalDestination = 80;
 
-// Ports for connections in a client's name. The client itself has connections to the same server,
-// as far as it knows, so these must differ from any that it chooses: Linux begins at 32768, Windows
-// and BSD at 49152, and old devices at 1024.
+// Ports for connections from a client's address. The client itself believes that it has connections
+// to the same server. So these ports must differ from any that it chooses: Linux begins at 32768,
+// Windows and BSD at 49152, and old devices at 1024.
 constexpr std::uint16_t kFirstPort = 16384;
 constexpr std::uint16_t kLastPort = 32767;
 constexpr int kMaxBinds = 100;
@@ -61,7 +61,8 @@ Result<SocketAddress> original_destination(Stream& client) {
                    &original.size) == 0) {
     return original;
   }
-  // No entry: nothing has been rewritten. No such option: nothing on this machine can be.
+  // Without an entry (ENOENT) nothing has been rewritten. Without the option (ENOPROTOOPT) nothing
+  // on this machine can be.
   if (errno == ENOENT || errno == ENOPROTOOPT) return local;
   return fail(Errc::system,
               "no telling where the client meant to go: " + std::generic_category().message(errno));

@@ -7,7 +7,7 @@
 namespace starttls::net {
 
 Resolver::Resolver(Loop& home) : home_(home) {
-  // On this system it does nothing that could fail; other versions of the library want it.
+  // On this system the call does nothing that could fail; other versions of the library need it.
   static_cast<void>(ares_library_init(ARES_LIB_INIT_ALL));
 }
 
@@ -68,7 +68,7 @@ void Resolver::ask(const std::string& name) {
   asking.query->start();
 }
 
-/// Gives those that wait an old answer, if there is one. Later askers get it at once.
+/// Gives an old answer, if there is one, to all that wait. Later askers get it at once.
 void Resolver::on_impatient(const std::string& name) {
   const std::lock_guard lock(mutex_);
   const auto answer = cache_.look(name, now()).answer;
@@ -79,7 +79,8 @@ void Resolver::on_impatient(const std::string& name) {
 }
 
 void Resolver::on_outcome(const std::string& name, NameQuery::Outcome outcome) {
-  const auto query = asking_.extract(name);  // until the end of this function, also for `name`
+  const auto query =
+      asking_.extract(name);  // alive until the end of this function, and `name` with it
   {
     const std::lock_guard lock(mutex_);
     const auto answer =
@@ -96,7 +97,7 @@ void Resolver::on_outcome(const std::string& name, NameQuery::Outcome outcome) {
   }
 }
 
-/// Each on its own loop, later.
+/// Gives the answer to each waiter on its own loop, later.
 void Resolver::tell(const Waiters& waiters, const NameAnswer& answer) {
   for (const auto& waiter : waiters) {
     waiter->loop.post([waiter, answer] {

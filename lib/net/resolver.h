@@ -1,6 +1,6 @@
 #pragma once
 
-// Names to addresses, for all loops of a process: one cache, and at most one query under way per
+// Resolves names for all loops of a process, with one cache and at most one query under way per
 // name. Queries run on one loop (the control loop); a loop that serves sessions never reads a file
 // and never waits for a name server.
 
@@ -24,19 +24,19 @@ class Resolver {
   struct Waiter;
 
  public:
-  /// Queries run on `home`. Made before other threads run.
+  /// Runs queries on `home`. It is made before other threads run.
   explicit Resolver(Loop& home);
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;
-  /// On home's thread, when no other thread uses it any more. Ends all queries.
+  /// Ends all queries. Called on home's thread, when no other thread uses the resolver any more.
   ~Resolver();
 
-  /// The answer, if it is known without a query. From any thread.
+  /// Returns the answer, if it is known without a query. May be called from any thread.
   [[nodiscard]] std::optional<NameAnswer> known(const std::string& name);
 
   using OnFound = std::function<void(const NameAnswer&)>;
-  /// A wait for an answer. Letting go of it gives it up, at any time on its loop's thread; the
-  /// query goes on for others.
+  /// A wait for an answer. Its owner may destroy it, and so give it up, at any time on its loop's
+  /// thread; the query goes on for others.
   class Lookup {
    public:
     Lookup(const Lookup&) = delete;
@@ -52,8 +52,8 @@ class Resolver {
     std::string name_;
     std::shared_ptr<Waiter> waiter_;
   };
-  /// Asks, on `loop`'s thread. `found` is called there from the loop, once, unless the lookup is
-  /// let go before.
+  /// Asks for a name, on `loop`'s thread. `found` is called there from the loop, once, unless the
+  /// lookup is destroyed before.
   [[nodiscard]] std::unique_ptr<Lookup> find(Loop& loop, const std::string& name, OnFound found);
 
  private:
@@ -65,7 +65,7 @@ class Resolver {
   /// A query under way; home's thread only.
   struct Asking {
     std::unique_ptr<NameQuery> query;
-    std::unique_ptr<Timer> patience;  // then askers get an old answer, if there is one
+    std::unique_ptr<Timer> patience;  // when it expires, askers get an old answer, if there is one
   };
 
   [[nodiscard]] static NameCache::Time now() noexcept;

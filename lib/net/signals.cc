@@ -21,7 +21,8 @@ Signals::Signals(Loop& loop, std::initializer_list<int> numbers, std::function<v
 }
 
 Signals::~Signals() {
-  // With the last handle libuv puts the default action back: to be killed, a moment before the end.
+  // With the last handle libuv restores the default action, so a signal would kill us just before
+  // the end. Block them.
   sigset_t ours;
   sigemptyset(&ours);
   for (const uv_signal_t* handle : handles_) sigaddset(&ours, handle->signum);

@@ -8,8 +8,8 @@
 
 namespace starttls::net {
 
-/// Delivers signals on a loop until it is destroyed; from then on they are ignored by its thread,
-/// as they are by those of `leave_signals_to_others`: the process is about to end.
+/// Delivers signals on a loop until it is destroyed. After that its thread ignores them, as the
+/// threads of `leave_signals_to_others` do, because the process is about to end.
 class Signals {
  public:
   /// `on_signal` is called with the signal's number.
@@ -23,12 +23,12 @@ class Signals {
   std::vector<uv_signal_t*> handles_;  // outlive this object until libuv lets go of them
 };
 
-/// For threads that serve, when they begin: no signal but those of a fault reaches them, nor the
-/// threads that they begin.
+/// Blocks all signals except those of a fault, in this thread and in threads that it begins.
+/// Threads that serve call it when they begin.
 void leave_signals_to_others() noexcept;
 
-/// A write to a closed connection, or to a log file that may not grow (setrlimit(2)), is an error
-/// of that write, not a signal.
+/// Ignores SIGPIPE and SIGXFSZ. A write to a closed connection, or to a log file that may not grow
+/// (setrlimit(2)), is then an error of that write, not a signal.
 void ignore_signals_of_writes() noexcept;
 
 }  // namespace starttls::net

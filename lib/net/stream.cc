@@ -14,15 +14,16 @@
 namespace starttls::net {
 namespace {
 
-/// uv_write keeps this many buffers in the request itself; more would cost an allocation.
+/// Buffers that uv_write keeps in the request itself; more would cost an allocation.
 constexpr std::size_t kPiecesPerWrite = 4;
 
-/// A peer that vanished without a word is noticed long before the idle deadline, and one behind a
-/// network that is down for a minute is not given up.
+/// Idle time before the first probe. A peer that vanished without a FIN is noticed long before the
+/// idle deadline. A peer that a network failure cuts off for a minute is not given up.
 constexpr int kKeepAliveSeconds = 120;
 
 uv_buf_t as_buffer(std::span<const std::byte> bytes) {
-  // libuv takes char* for reading and writing alike; it does not change what it writes.
+  // libuv takes char* both for reading and for writing; it does not change the bytes that it
+  // writes.
   return uv_buf_init(const_cast<char*>(reinterpret_cast<const char*>(bytes.data())),
                      static_cast<unsigned>(bytes.size()));
 }
@@ -33,7 +34,7 @@ Stream& self(uv_stream_t* handle) {
 
 }  // namespace
 
-/// Where one is refused the connection works all the same.
+/// Sets the options. If one is refused, the connection works all the same.
 void set_tcp_options(int fd) noexcept {
   const int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -53,10 +54,10 @@ Stream::Stream(Loop& loop, Kind kind) : loop_(loop), queue_(loop.pool()), kind_(
 void Stream::connect(const SocketAddress& address, OnConnected done) {
   on_connected_ = std::move(done);
   const auto report = [](uv_connect_t* request, int status) noexcept {
-    if (status == UV_ECANCELED) return;  // let go
+    if (status == UV_ECANCELED) return;  // the stream was dropped
     Stream& stream = self(request->handle);
     if (status == 0 && stream.kind_ == Kind::tcp) set_tcp_options(stream.fd());
-    // The receiver may let go of the stream.
+    // The callback may drop the stream.
     const auto callback = std::move(stream.on_connected_);
     if (status == 0) {
       callback({});
@@ -68,7 +69,8 @@ void Stream::connect(const SocketAddress& address, OnConnected done) {
   if (kind_ == Kind::tcp) {
     const int status = uv_tcp_connect(&request_.connect, &handle_.tcp, address.get(), report);
     if (status == 0) return;
-    // Nothing under way (no such address family, say): report from the loop all the same.
+    // No attempt is under way (an unknown address family, for example): report from the loop all
+    // the same.
     connect_status_ = status;
     report_later();
     return;
@@ -95,8 +97,9 @@ void Stream::read_now() {
       });
 }
 
-/// libuv would read a greedy peer 32 times before it looks at another. Without a buffer it leaves
-/// the peer for the next turn, and asks the kernel for nothing meanwhile.
+/// Returns the buffer for the next read, or none if the turn's budget is spent. libuv would read a
+/// greedy peer 32 times before it looks at another. Without a buffer it leaves the peer for the
+/// next turn, and does not read from the kernel meanwhile.
 uv_buf_t Stream::read_buffer() noexcept {
   if (std::exchange(turn_, loop_.turn()) != loop_.turn()) turn_bytes_ = 0;
   if (turn_bytes_ >= kTurnBudget) return uv_buf_init(nullptr, 0);
@@ -132,7 +135,7 @@ void Stream::on_next_turn() {
   reports_later_ = false;
   if (state_ != State::open) return;
   if (connect_status_ != 0) {
-    const auto callback = std::move(on_connected_);  // may let go of the stream
+    const auto callback = std::move(on_connected_);  // may drop the stream
     callback(fail(Errc::unreachable, error_text(std::exchange(connect_status_, 0))));
     return;
   }
@@ -160,7 +163,7 @@ void Stream::write(std::span<const std::byte> bytes) {
     bytes = bytes.subspan(static_cast<std::size_t>(std::max(0, written)));
     if (bytes.empty()) return;
   }
-  queue_.append(bytes);  // the tail that the kernel did not take: the only copy
+  queue_.append(bytes);  // the tail that the kernel did not take is the only copy
   flush();
 }
 
@@ -211,10 +214,11 @@ void Stream::shutdown_write() {
   if (queue_.empty()) send_fin();
 }
 
-/// Nothing waits in libuv, so there is no need to ask it, which would wait for a turn of the loop.
+/// Sends the FIN directly. Nothing waits in libuv, so there is no need to ask libuv, which would
+/// wait for a turn of the loop.
 void Stream::send_fin() {
   writing_ = Writing::fin_sent;
-  // A failure here means that the peer is gone; reading says so.
+  // A failure here means that the peer is gone; reading reports that.
   ::shutdown(fd(), SHUT_WR);
 }
 
@@ -272,8 +276,8 @@ bool Stream::is_over() const noexcept {
   return count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR);
 }
 
-/// libuv takes a reset that comes together with octets for the end of file (1.44: POLLHUP behind a
-/// short read); the kernel still knows better.
+/// Returns the kernel's pending error. If a reset comes together with bytes, libuv reports the end
+/// of file (1.44: POLLHUP after a short read). The kernel still has the error.
 int Stream::pending_error() const noexcept {
   int error = 0;
   socklen_t size = sizeof(error);
@@ -284,7 +288,7 @@ int Stream::pending_error() const noexcept {
 std::size_t Stream::unacknowledged() const noexcept {
   if (kind_ != Kind::tcp || fd() < 0) return 0;
   int octets = 0;
-  // Who is not told waits: octets may be under way.
+  // If the kernel does not say, assume that bytes are under way, so that the caller waits.
   if (::ioctl(fd(), SIOCOUTQ, &octets) != 0) return 1;
   return static_cast<std::size_t>(octets);
 }

@@ -2,9 +2,9 @@
 
 // A connected byte stream: TCP or unix socket.
 //
-// Reading goes into the loop's read slab and is handled inside the callback, so a stream that waits
-// holds no buffer. Writing tries the socket at once; only what the kernel does not take is copied
-// to pooled blocks, and at most one uv_write is in flight.
+// A read goes into the loop's read slab and is handled inside the callback, so a stream that waits
+// holds no buffer. A write tries the socket at once. Only bytes that the kernel does not take are
+// copied to pooled blocks, and at most one uv_write is in flight.
 
 #include <cstddef>
 #include <cstdint>
@@ -20,7 +20,7 @@
 
 namespace starttls::net {
 
-/// libuv's stream types share their first members.
+/// Any libuv stream; libuv's stream types share their first members.
 union StreamHandle {
   uv_handle_t any;
   uv_stream_t stream;
@@ -28,35 +28,38 @@ union StreamHandle {
   uv_pipe_t pipe;
 };
 
-/// What a stream tells its owner; always from the loop, never from inside a call to the stream.
+/// Events of a stream, for its owner. They always come from the loop, never from inside a call to
+/// the stream.
 class StreamEvents {
  public:
-  /// Octets in the loop's read slab; they may be changed, and are gone when the call returns.
+  /// Hands over bytes in the loop's read slab. They may be changed, and are gone when the call
+  /// returns.
   virtual void on_stream_data(std::span<std::byte> bytes) = 0;
-  /// The peer's direction has ended: FIN (`error` is nullptr) or a failure.
+  /// Reports that the peer's direction has ended: FIN (`error` is nullptr) or a failure.
   virtual void on_stream_end(const Error* error) = 0;
-  /// All that was queued has been taken by the kernel.
+  /// Reports that the kernel has taken all queued bytes.
   virtual void on_stream_drained() = 0;
-  /// The peer takes nothing any more; what is written from now on is dropped. Reading goes on: what
-  /// the peer said before it closed is still there.
+  /// Reports that the peer takes no bytes any more; what is written from now on is dropped. Reading
+  /// goes on, because bytes that the peer sent before it closed are still there.
   virtual void on_stream_write_failed(Error error) = 0;
 
  protected:
   ~StreamEvents() = default;
 };
 
-/// No delay for small writes (a delayed-ACK stall is 40 ms a command), and probes for a peer that
-/// has vanished. A listening socket's connections inherit them.
+/// Turns off the delay of small writes (a delayed-ACK stall is 40 ms a command), and turns on
+/// probes for a peer that has vanished. Connections inherit the options from their listening
+/// socket.
 void set_tcp_options(int fd) noexcept;
 
 class Stream {
  public:
   enum class Kind : std::uint8_t { tcp, unix_socket };
-  /// Octets one stream may read in a turn of the loop; then others have theirs.
+  /// Bytes that one stream may read in a turn of the loop; then others have their turn.
   static constexpr std::size_t kTurnBudget = 512UL * 1024;
 
-  /// Owns a stream. Letting go closes it, at any time and from anywhere on the loop's thread: no
-  /// event follows, and the memory goes when libuv has let go of the handle.
+  /// Closes a stream that its owner drops, at any time and from anywhere on the loop's thread. No
+  /// event follows. The memory is freed when libuv has released the handle.
   struct Close {
     void operator()(Stream* stream) const noexcept { stream->close(); }
   };
@@ -67,44 +70,46 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   using OnConnected = std::function<void(Result<>)>;
-  /// Connects; `done` is called from the loop, once, unless the stream is let go before. Errors:
+  /// Connects; `done` is called from the loop, once, unless the stream is dropped before. Errors:
   /// unreachable, timeout (the kernel's), with the system's words.
   void connect(const SocketAddress& address, OnConnected done);
 
   void set_events(StreamEvents* events) noexcept { events_ = events; }
 
-  /// `limit` bounds one read: small while a prelude talks, the whole slab in the relay.
+  /// Starts reading. `limit` bounds one read: small during a prelude, the whole slab in the relay.
   void start_reading(std::size_t limit = kReadSlab);
   void stop_reading() noexcept;
 
-  /// Never blocks. Errors are reported by `on_stream_write_failed`, later.
+  /// Writes, and never blocks. Errors are reported by `on_stream_write_failed`, later.
   void write(std::span<const std::byte> bytes);
-  /// Octets that wait for the kernel.
+  /// Returns the number of bytes that wait for the kernel.
   [[nodiscard]] std::size_t queued() const noexcept { return queue_.size(); }
-  /// Octets that wait for the kernel to take them, counted as they go (`queued` is not).
+  /// Returns the number of bytes that wait in libuv. It falls as the kernel takes them, while
+  /// `queued` falls only when a write is done.
   [[nodiscard]] std::size_t unsent() const noexcept;
-  /// FIN, behind all that is queued.
+  /// Sends FIN after all queued bytes.
   void shutdown_write();
 
-  /// Closes with RST; no event follows. The stream still has to be let go.
+  /// Closes with RST; no event follows. The owner must still drop the stream.
   void reset() noexcept;
 
-  /// Looks, without reading, whether octets of the peer wait in the kernel.
+  /// True if bytes of the peer wait in the kernel. Does not read them.
   [[nodiscard]] bool has_pending_input() const noexcept;
-  /// That nothing waits there: neither octets nor the connection's end or failure.
+  /// True if nothing waits in the kernel: neither bytes nor the connection's end or failure.
   [[nodiscard]] bool is_quiet() const noexcept;
   /// True if the peer's direction is over, by FIN or reset, and nothing of it is left to read.
   [[nodiscard]] bool is_over() const noexcept;
-  /// Octets that the peer's kernel has not acknowledged yet (TCP; 0 else).
+  /// Returns the number of bytes that the peer's kernel has not acknowledged yet (TCP; otherwise
+  /// 0).
   [[nodiscard]] std::size_t unacknowledged() const noexcept;
 
-  /// IPv4 never comes as ::ffff:a.b.c.d.
+  /// Returns the peer's address. IPv4 never comes as ::ffff:a.b.c.d.
   [[nodiscard]] SocketAddress peer() const noexcept;
 
   [[nodiscard]] Loop& loop() noexcept { return loop_; }
   [[nodiscard]] uv_stream_t* raw() noexcept { return &handle_.stream; }
   [[nodiscard]] Kind kind() const noexcept { return kind_; }
-  /// For the loop: what was to be reported.
+  /// Reports a failure that was noted. Called by the loop.
   void on_next_turn();
 
  private:
@@ -123,7 +128,7 @@ class Stream {
   void on_written(int status);
   void on_read(ssize_t count, const uv_buf_t* buffer);
   [[nodiscard]] int fd() const noexcept;             // -1: closed
-  [[nodiscard]] int pending_error() const noexcept;  // errno of a failure not yet told, or 0
+  [[nodiscard]] int pending_error() const noexcept;  // errno of a failure not reported yet, or 0
   static void on_handle_closed(uv_handle_t* handle) noexcept;
   void report_later();
 
@@ -131,13 +136,13 @@ class Stream {
   Loop& loop_;
   StreamEvents* events_ = nullptr;
   ByteQueue queue_;
-  /// At most one of these is under way.
+  /// The request under way; there is at most one.
   union Request {
     uv_connect_t connect;
     uv_write_t write;
   } request_{};
   OnConnected on_connected_;
-  std::size_t in_flight_ = 0;  // octets of `queue_` that uv_write holds
+  std::size_t in_flight_ = 0;  // bytes of `queue_` that uv_write holds
   std::size_t read_limit_ = kReadSlab;
   std::size_t turn_bytes_ = 0;
   std::uint64_t turn_ = 0;
@@ -146,7 +151,7 @@ class Stream {
   Writing writing_ = Writing::open;
   bool wants_reading_ = false;
   bool reports_later_ = false;
-  bool owned_ = true;  // by somebody else than the libuv callback that will free it
+  bool owned_ = true;  // false: only the libuv callback is left to free the stream
   // Failures still to be reported, from the loop.
   int write_status_ = 0;
   int connect_status_ = 0;

@@ -26,7 +26,7 @@
 namespace starttls::net {
 namespace {
 
-/// The name of a process's program; "" where it cannot be had.
+/// Returns the name of a process's program; "" if it cannot be read.
 std::string program_of(const std::string& process) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(
       std::fopen(("/proc/" + process + "/comm").c_str(), "re"), &std::fclose);
@@ -40,7 +40,8 @@ struct ListeningSocket {
   ino_t inode = 0;
 };
 
-/// Of /proc/self/net/tcp, where they come first; none where it cannot be read.
+/// Reads the listening sockets of /proc/self/net/tcp, which come first there. Returns none if the
+/// file cannot be read.
 std::vector<ListeningSocket> listening_sockets(const char* file_name) {
   constexpr std::string_view kListen = "0A";
   std::ifstream file(file_name);
@@ -60,14 +61,14 @@ std::vector<ListeningSocket> listening_sockets(const char* file_name) {
   return found;
 }
 
-/// True for a process of our user, and for any process if we are root. Another user's keeps its
-/// socket, even if it runs the same program (S11).
+/// True for a process of our user, and for any process if we are root. A process of another user
+/// keeps its socket, even if it runs the same program (S11).
 bool is_same_user(const ucred& who) noexcept {
   return who.uid == ::geteuid() || ::geteuid() == 0;
 }
 
-/// True if a process like this one listens at the path. A connection is the only way to know: it
-/// ends at once.
+/// True if a process like this one listens at the path. Only a connection can show that; it ends at
+/// once.
 bool is_of_our_kind(const std::string& path) {
   sockaddr_un name{};
   name.sun_family = AF_UNIX;
@@ -94,7 +95,8 @@ bool is_taken(const Address& address) {
   if (!where) return false;
   const Socket socket{::socket(where->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   const int on = 1;
-  // Connections of the past are no listeners. Without SO_REUSEPORT it is not shared with anybody.
+  // Connections of the past are not listeners. Without SO_REUSEPORT no other socket can share the
+  // port.
   static_cast<void>(::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)));
   if (where->storage.ss_family == AF_INET6) {
     static_cast<void>(::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)));

@@ -24,7 +24,7 @@ void Timer::start(std::chrono::milliseconds delay) {
       handle_,
       [](uv_timer_t* handle) noexcept {
         const auto callback = static_cast<Timer*>(handle->data)->on_expired_;
-        callback();  // may destroy the timer: hence the copy
+        callback();  // may destroy the timer, so call a copy
       },
       ms, 0);
 }

@@ -12,8 +12,8 @@ void TurnBudget::begin(std::uint64_t turn) noexcept {
   if (std::exchange(turn_, turn) != turn) spent_ = {};
 }
 
-/// True if a step may be done in this turn. Without a limit a storm of handshakes would fill it,
-/// and running sessions would wait.
+/// True if a step may be done in this turn. Without a limit a storm of handshakes would fill the
+/// turn, and running sessions would wait.
 bool TurnBudget::has_room(std::uint64_t turn) noexcept {
   begin(turn);
   return waiting_ == 0 && spent_ < kBudget;
@@ -32,7 +32,7 @@ void TurnBudget::on_turn(std::uint64_t turn) {
     const auto queue = next_lane();
     const Lane lane = queue->first;
     Place& first = *queue->second.places.front();
-    const auto call = std::move(first.on_turn_);  // it may let go of the place
+    const auto call = std::move(first.on_turn_);  // it may drop the place
     // The lane keeps its account until the call is over, even if this was its last step.
     const auto used_before = queue->second.used;
     remove(first);

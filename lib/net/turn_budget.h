@@ -1,13 +1,13 @@
 #pragma once
 
-// Heavy steps of computing (a TLS handshake has two, of up to some milliseconds each) and how much
-// of a loop's turn they may have together. In a storm of new clients a turn would otherwise last as
-// long as all their handshakes, and sessions that only have bytes to pass on would wait for it.
+// Limits how much of a loop's turn heavy steps of computing may have together. A TLS handshake has
+// two such steps, of up to some milliseconds each. In a storm of new clients a turn would otherwise
+// last as long as all their handshakes. Sessions that only have bytes to pass on would wait for it.
 //
-// A step that finds no room waits for a later turn, in a queue per lane: a service's clients, or
-// its servers. The lane that has used the least time is served first, so a flood in one lane delays
-// another one by a single step. Only computing takes room: a peer that is slow to send holds none,
-// and one that sends a handshake byte by byte uses up hardly any.
+// A step that finds no room waits for a later turn. There is a queue per lane: a service's clients,
+// or its servers. The lane that has used the least time is served first, so a flood in one lane
+// delays another one by a single step. Only computing takes room: a peer that is slow to send holds
+// none, and one that sends a handshake byte by byte uses up hardly any.
 
 #include <chrono>
 #include <compare>
@@ -21,20 +21,20 @@
 
 namespace starttls::net {
 
-/// Belongs to a loop; not thread-safe.
+/// The budget of one loop. Not thread-safe.
 class TurnBudget {
  public:
   using Clock = std::chrono::nanoseconds (*)() noexcept;
 
-  /// A turn begins no step when this is spent. Less would gain the others little, since a single
-  /// step with RSA takes as long; a turn by itself costs microseconds, so hardly any handshake is
-  /// lost to it.
+  /// Once this is spent, a turn begins no other step. Less would gain the others little, since a
+  /// single step with RSA takes as long. A turn by itself costs microseconds, so hardly any
+  /// handshake is lost to it.
   static constexpr std::chrono::nanoseconds kBudget{std::chrono::milliseconds{1}};
   /// Steps that may wait in one lane before new clients should be refused. With RSA-4096 that many
-  /// take about as long as a client has for its handshake.
+  /// steps take about as long as a client has for its handshake.
   static constexpr std::size_t kMaxWaiting = 1000;
 
-  /// Steps of one lane are done in order.
+  /// A queue of steps, which are done in order.
   struct Lane {
     const void* service = nullptr;  ///< only compared
     Side side = Side::downstream;
@@ -42,15 +42,16 @@ class TurnBudget {
     auto operator<=>(const Lane&) const = default;
   };
 
-  /// `wake`: something waits, so another turn is wanted soon, and `on_turn` in it.
+  /// `wake` is called when a step waits, so that another turn comes soon, and `on_turn` is called
+  /// in it.
   TurnBudget(Clock clock, std::function<void()> wake);
   TurnBudget(const TurnBudget&) = delete;
   TurnBudget& operator=(const TurnBudget&) = delete;
 
-  /// True if a step may be done now, in the turn of this number: there is room, and nothing waits.
+  /// True if a step may be done now, in the turn of this number: there is room, and no step waits.
   [[nodiscard]] bool has_room(std::uint64_t turn) noexcept;
 
-  /// Does a step, and counts the time that it takes. Not inside another one.
+  /// Does a step, and counts the time that it takes. Not to be called inside another one.
   template <class Step>
   auto run(const Step& step) {
     if (serving_) return step();  // on_turn counts
@@ -60,10 +61,10 @@ class TurnBudget {
     return result;
   }
 
-  /// A place in the queue of a lane. Letting go of it gives it up, at any time.
+  /// A place in the queue of a lane. Its owner may destroy it, and so give it up, at any time.
   class Place {
    public:
-    /// `on_turn` is called once, from `TurnBudget::on_turn`: then the step should be run.
+    /// `on_turn` is called once, from `TurnBudget::on_turn`; it should run the step.
     Place(TurnBudget& steps, Lane lane, std::function<void()> on_turn);
     Place(const Place&) = delete;
     Place& operator=(const Place&) = delete;
@@ -78,7 +79,7 @@ class TurnBudget {
     bool waits_ = true;
   };
 
-  /// Another turn has come: serves what waits, as far as there is room.
+  /// Serves waiting steps in a new turn, as far as there is room.
   void on_turn(std::uint64_t turn);
   [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
   [[nodiscard]] std::size_t waiting(Lane lane) const noexcept;
@@ -86,7 +87,7 @@ class TurnBudget {
   [[nodiscard]] bool is_full(Lane lane) const noexcept { return waiting(lane) >= kMaxWaiting; }
 
  private:
-  /// Exists while something waits in it.
+  /// The steps of one lane. It exists while at least one waits in it.
   struct Queue {
     std::list<Place*> places;
     /// Time used, counted from the least that any lane had used when this one began to wait.

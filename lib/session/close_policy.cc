@@ -40,7 +40,7 @@ CloseStep ClosePolicy::after_our_end(std::size_t left, Outcome outcome, bool sto
 }
 
 CloseStep ClosePolicy::before_reset(std::size_t left, std::chrono::milliseconds now) noexcept {
-  // Slow is not gone: a peer that takes something within the time has as much again.
+  // A peer that acknowledges some bytes within the time gets the full time again.
   const auto quiet = watch_.quiet_for(left, now);
   return left > 0 && quiet < kLinger ? wait(kDeliveryPoll) : CloseStep{CloseAction::reset};
 }

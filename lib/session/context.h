@@ -15,13 +15,15 @@ namespace starttls::session {
 
 class Session;
 
-/// Holds sessions: a worker.
+/// The owner of sessions: a worker.
 class SessionOwner {
  public:
-  /// Called once. The session must be erased later, from the loop, not inside this call.
+  /// Takes note that the session has ended. Called once. The session must be erased later, from the
+  /// loop, not inside this call.
   virtual void on_session_ended(Session& session) = 0;
-  /// Called at most once, before that: the client is not served, and knows why. False: there are
-  /// too many such clients, and this session ends without waiting for the client's FIN.
+  /// True if a refused client may still linger until its FIN; it has got the reason. False: there
+  /// are too many such clients, and this session ends without waiting. Called at most once, before
+  /// `on_session_ended`.
   [[nodiscard]] virtual bool may_linger(Session& session) = 0;
   /// Returns a ready connection to the service's server, if one is kept; its leg reports to
   /// `events`.

@@ -11,8 +11,8 @@ namespace {
 
 using Next = Dialogue::Next;
 
-/// Cuts the server's words to their status. Once the client speaks, a server may repeat its words,
-/// a password among them.
+/// Shortens the server's words to their status. Once the client has spoken, a server may repeat its
+/// words, a password among them.
 Error without_echo(Error error) {
   constexpr std::size_t kStatus = 16;
   auto& evidence = error.evidence;
@@ -21,7 +21,7 @@ Error without_echo(Error error) {
   return error;
 }
 
-/// Returns the step for a verdict; `relay` is what the verdict of that name means for this side.
+/// Returns the step for a verdict; `relay` is the step for the verdict of that name on this side.
 Next next_step(proto::Verdict verdict, Next relay) noexcept {
   switch (verdict) {
     case proto::Verdict::need_more:

@@ -1,8 +1,8 @@
 #pragma once
 
 // The part of a session from the client's greeting until it commits: a protocol's downstream role
-// stands between the two legs. The dialogue offers the role what arrives, sends what the role says,
-// and tells the session what to do next. It touches no socket and starts no TLS.
+// works between the two legs. The dialogue offers bytes that arrive to the role, and sends what the
+// role writes. It returns the next step to the session. It touches no socket and starts no TLS.
 
 #include <cstddef>
 #include <cstdint>
@@ -18,7 +18,7 @@
 
 namespace starttls::session {
 
-/// Sends words of ours to a client, and counts them. After a failed handshake nothing is sent.
+/// Sends text of our own to a client, and counts it. After a failed handshake nothing is sent.
 void say(DialogueEndpoint& client, std::string_view text, Traffic& traffic);
 
 class Dialogue {
@@ -41,9 +41,9 @@ class Dialogue {
         traffic_(traffic),
         server_was_secured_(server.secured()) {}
 
-  // Errors of the calls below: those of the role. What the role wrote for the client has been sent
-  // then, and what it wrote for the server has not (see role.h). Once the client speaks, an error's
-  // evidence has the status of the server's line only.
+  // The calls below fail with the role's errors. By then, bytes that the role wrote for the client
+  // have been sent; bytes that it wrote for the server have not (see role.h). Once the client has
+  // spoken, an error's evidence has only the status of the server's line.
 
   /// Greets the client.
   [[nodiscard]] Result<> begin(std::string_view greeting);
@@ -53,23 +53,25 @@ class Dialogue {
   [[nodiscard]] Result<Next> on_server_input();
   /// Goes on after the client's handshake, or with a fresh connection to the server.
   [[nodiscard]] Result<> resume();
-  /// From here on `server` is the server's leg. The old one is not touched any more. Errors:
-  /// tls_not_offered, if the old one had TLS and the new one has not.
+  /// Makes `server` the server's leg. The old one is not touched any more. Errors: tls_not_offered,
+  /// if the old one had TLS and the new one has not.
   [[nodiscard]] Result<> replace_server(DialogueEndpoint& server);
 
-  /// After `start_tls`: see DownstreamRole::go_ahead.
+  /// Returns the go-ahead after `start_tls`: see DownstreamRole::go_ahead.
   [[nodiscard]] std::string go_ahead() const { return role_->go_ahead(); }
-  /// The client has sent more than its STARTTLS: tells it so. Returns the error for the log,
-  /// without the client's words. They may be a login that was sent early.
+  /// Answers a client that has sent more than its STARTTLS. Returns the error for the log, without
+  /// the client's bytes. They may be a login that was sent early.
   [[nodiscard]] Error refuse_injection(Error error);
 
-  /// Stops both legs if either has not taken what it was sent, and lets them go on after that.
+  /// Stops reading on both legs if either has bytes that its peer has not taken. Goes on once they
+  /// are taken.
   void balance();
 
-  /// True if this server connection has received bytes of the client. In the clear they may be an
-  /// attacker's, so it does not serve the client after TLS (D2).
+  /// True if this server connection has received bytes of the client. Those sent in the clear may
+  /// be an attacker's, so the connection does not serve the client after TLS (D2).
   [[nodiscard]] bool server_has_heard() const noexcept;
-  /// Counts complete commands, or whatever the role took from the client in one call.
+  /// Returns the number of complete commands. Bytes that the role took from the client in one call
+  /// count as one.
   [[nodiscard]] std::size_t commands() const noexcept { return commands_; }
   [[nodiscard]] std::string_view state() const noexcept { return role_->state(); }
 

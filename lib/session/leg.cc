@@ -17,7 +17,7 @@ void Leg::start() {
 void Leg::read() {
   if (paused_ || input_full_ || waiting_step_ != nullptr) return;
   std::size_t size = delivery_ == Delivery::relay ? net::kReadSlab : kPreludeRead;
-  // Ciphertext is only of use as a whole record.
+  // Ciphertext is only of use as a whole record, so only clear text is limited.
   if (delivery_ == Delivery::collect && security_ == Security::clear) {
     size = std::min(size, input_limit_ - input_.size());
   }
@@ -63,8 +63,8 @@ void Leg::start_relay() {
   if (!peer_ended_) read();  // with the larger slab
 }
 
-/// Takes what has come before the handshake began. It is a part of the handshake, and is not left
-/// to be read after it (A1 to A5, B2 to B7).
+/// Takes the bytes that came before the handshake began. They are a part of the handshake, and must
+/// not be read after it (A1 to A5, B2 to B7).
 std::string Leg::take_handshake_input() {
   return input_.take();
 }
@@ -78,8 +78,8 @@ void Leg::start_implicit_tls(std::unique_ptr<tls::Engine> engine, net::TurnBudge
   step_handshake(std::as_bytes(std::span{waiting}));
 }
 
-/// True if the peer has sent more than its STARTTLS, or more than its go-ahead. It is an attack:
-/// someone on the path may have added it (A1 to A5, B2 to B7, CVE-2011-0411).
+/// True if the peer has sent more than its STARTTLS, or more than its go-ahead. That is an attack:
+/// a machine on the path may have added the bytes (A1 to A5, B2 to B7, CVE-2011-0411).
 bool Leg::has_clear_input() const noexcept {
   return !input_.empty() || stream_->has_pending_input();
 }
@@ -94,7 +94,7 @@ Result<> Leg::start_tls(std::string_view go_ahead, std::unique_ptr<tls::Engine> 
   return {};
 }
 
-/// Storms of clients are served in turns; see net::TurnBudget.
+/// Does a step now or in a later turn. In a storm clients are served in turns; see net::TurnBudget.
 void Leg::step_handshake(std::span<const std::byte> wire) {
   auto& loop = stream_->loop();
   if (loop.turn_budget().has_room(loop.turn())) {
@@ -112,8 +112,9 @@ void Leg::step_handshake(std::span<const std::byte> wire) {
   waiting_step_->wire.append(as_text(wire));
 }
 
-/// True if the client has left after its hello. The answer takes a signature, the most that a flood
-/// can make us compute (R4). A later step is cheap, and may hold an alert that says why.
+/// True if the client has left after its hello. The answer takes a signature, the most expensive
+/// work that a flood can make us do (R4). A later step is cheap, and may hold an alert that says
+/// why.
 bool Leg::is_client_gone() const noexcept {
   return lane_.side == Side::downstream && !hello_answered_ && stream_->is_over();
 }
@@ -159,8 +160,8 @@ void Leg::on_stream_data(std::span<std::byte> bytes) {
 }
 
 void Leg::open(std::span<const std::byte> wire) {
-  // One turn is enough as long as the plain slab holds more than the read slab; the loop makes that
-  // a matter of speed, not of correctness.
+  // One pass is enough as long as the plain slab holds more than the read slab. With the loop that
+  // is a matter of speed, not of correctness.
   for (;;) {
     const auto plain = stream_->loop().plain_slab();
     tls::WireOut out{stream_->loop().wire_slab()};
@@ -193,7 +194,7 @@ void Leg::deliver(std::span<const std::byte> plaintext) {
   if (input_.size() >= input_limit_) {
     read_as_limited();
   } else {
-    read();  // less, from now on
+    read();  // smaller reads from now on
   }
   events_->on_leg_input(*this);
 }
@@ -265,7 +266,7 @@ void Leg::on_stream_end(const Error* error) {
           Error{Errc::handshake, "connection closed during the TLS handshake", std::string{how}});
       return;
     case Security::secured:
-      // FIN without close_notify: anybody on the path can send one (RFC 8446 §6.1).
+      // FIN without close_notify: any machine on the path can send one (RFC 8446 §6.1).
       events_->on_leg_end(*this, LegEnd::cut, how);
       return;
     case Security::failed:

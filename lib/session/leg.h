@@ -2,24 +2,25 @@
 
 // Theory of operation.
 //
-// A leg is one connection and its TLS: a stream and, once there is one, an engine. To its session
-// it is an endpoint of plaintext, whatever happens below.
+// A leg is one connection and its TLS: a stream and, once TLS begins, an engine. To its session it
+// is an endpoint of plaintext, with or without TLS below.
 //
-// What arrives is delivered in one of two ways. During a prelude it is collected in `input()`,
-// bounded, and the session consumes the part that its role understood. In the relay it is handed on
-// as a span of the loop's slab, with nothing kept: clear text is the slab the kernel read into;
-// ciphertext is opened from that slab into the plain slab.
+// Bytes that arrive are delivered in one of two ways. During a prelude they are collected in
+// `input()`, up to a limit, and the session consumes the part that its role understood. In the
+// relay they are handed on as a span of the loop's slab, and nothing is kept. Clear text stays in
+// the slab that the kernel read into; ciphertext is opened from that slab into the plain slab.
 //
-// What is written is sealed from the caller's memory into the loop's wire slab and given to the
-// kernel at once. Only an unsent tail is kept, by the stream.
+// Plaintext that is written is sealed from the caller's memory into the loop's wire slab and given
+// to the kernel at once. Only an unsent tail is kept, by the stream.
 //
-// The rule against injected commands and replies stands here and nowhere else: `start_tls` refuses
-// when a single octet waits that came in the clear behind the line that starts TLS, be it in
+// Only this file enforces the rule against injected commands and replies. `start_tls` refuses if
+// even one byte waits that came in the clear after the line that starts TLS. It may wait in
 // `input()` or still in the kernel (CVE-2011-0411, CVE-2021-38371 and their family).
 //
 // A leg ends cleanly (FIN in the clear, close_notify under TLS) or is cut. `finish()` is our own
-// end: what is queued, close_notify, FIN; then input is discarded until the peer's FIN, because
-// closing a socket with unread input sends RST, which would destroy the last words on their way.
+// end: it sends the queued bytes, close_notify and FIN. Then it discards input until the peer's
+// FIN. A socket that is closed with unread input sends RST, which would destroy the last words on
+// their way.
 
 #include <cstddef>
 #include <cstdint>
@@ -43,29 +44,30 @@ inline std::string_view as_text(std::span<const std::byte> bytes) noexcept {
 class Leg;
 
 enum class LegEnd : std::uint8_t {
-  clean,  ///< the peer said that this was all
+  clean,  ///< the peer said that no more bytes follow
   cut,  ///< the connection ended, but the peer did not say so: TLS without close_notify, or a reset
 };
 
-/// What a leg tells its session. The leg lives until the session drops it, which it may do inside
-/// none of these calls.
+/// Events of a leg, for its session. The leg lives until the session drops it, which must not
+/// happen inside these calls.
 class LegEvents {
  public:
-  /// Prelude: `input()` has grown.
+  /// Reports in the prelude that `input()` has grown.
   virtual void on_leg_input(Leg& leg) = 0;
-  /// Relay: plaintext in a slab of the loop, gone when the call returns.
+  /// Hands over plaintext in the relay. It is in a slab of the loop, and gone when the call
+  /// returns.
   virtual void on_leg_data(Leg& leg, std::span<const std::byte> plaintext) = 0;
   virtual void on_leg_secured(Leg& leg) = 0;
-  /// The peer's direction is over.
+  /// Reports that the peer's direction is over.
   virtual void on_leg_end(Leg& leg, LegEnd end, std::string_view how) = 0;
-  /// All that was written has been taken by the kernel.
+  /// Reports that the kernel has taken all written bytes.
   virtual void on_leg_drained(Leg& leg) = 0;
-  /// The peer takes nothing any more.
+  /// Reports that the peer takes no bytes any more.
   virtual void on_leg_write_failed(Leg& leg, Error error) = 0;
-  /// The handshake failed or a record was bad: nothing more will come, and what an alert could say
-  /// has been written.
+  /// Reports that the handshake failed or a record was bad. Nothing more will come, and an alert
+  /// has been written if there was one to send.
   virtual void on_leg_failed(Leg& leg, Error error) = 0;
-  /// After `finish`: both directions are over.
+  /// Reports that both directions are over, after `finish`.
   virtual void on_leg_finished(Leg& leg) = 0;
 
  protected:
@@ -74,12 +76,13 @@ class LegEvents {
 
 class Leg final : public DialogueEndpoint, net::StreamEvents {
  public:
-  /// Clear text or plaintext that may wait for a role; then the peer is not read.
+  /// Largest input, in clear text or plaintext, that may wait for a role; then the peer is not
+  /// read.
   static constexpr std::size_t kMaxInput = 64UL * 1024;
   /// The same for a client before it is greeted: the longest line (SMTP AUTH, RFC 4954 §4.5.2).
-  /// What it sends ahead of time waits in the kernel.
+  /// Other bytes that it sends early wait in the kernel.
   static constexpr std::size_t kMaxEarlyInput = 12UL * 1024;
-  /// One read during a prelude.
+  /// Size of one read during a prelude.
   static constexpr std::size_t kPreludeRead = 16UL * 1024;
 
   /// Takes a connected stream.
@@ -87,31 +90,32 @@ class Leg final : public DialogueEndpoint, net::StreamEvents {
   Leg(const Leg&) = delete;
   Leg& operator=(const Leg&) = delete;
 
-  /// From here on somebody else is told.
+  /// Reports to `events` from here on.
   void set_events(LegEvents& events) noexcept { events_ = &events; }
 
-  /// Begins to read, into `input()`.
+  /// Begins to read into `input()`.
   void start();
 
   [[nodiscard]] std::string_view input() const noexcept override { return input_.view(); }
-  /// Inside `on_leg_input`: the end of `input()` that has just come.
+  /// Returns the end of `input()` that has just come. Only inside `on_leg_input`.
   [[nodiscard]] std::string_view news() const noexcept {
     return input_.view().substr(input_.size() - news_size_);
   }
   /// Drops the first `bytes` of `input()`. Does nothing after `finish`: a write between looking at
   /// the input and this call may have failed and ended the leg.
   void consume(std::size_t bytes) override;
-  /// How much `input()` may hold before the peer is not read any more: `kMaxInput` at first. Under
-  /// TLS a whole record may come on top.
+  /// Sets how much `input()` may hold before the peer is not read any more; `kMaxInput` at first.
+  /// Under TLS a whole record may come on top.
   void limit_input(std::size_t bytes);
-  /// From here on what arrives is handed on; what waits in `input()` first, from inside this call.
+  /// Hands on bytes as they arrive, from here on. Bytes that wait in `input()` come first, from
+  /// inside this call.
   void start_relay();
 
-  /// TLS from the first byte, those in `input()` included. TurnBudget of the handshake wait in
-  /// `lane`. Errors of the handshake come by `on_leg_failed`.
+  /// Starts TLS from the first byte, those in `input()` included. The steps of the handshake wait
+  /// in `lane` of the TurnBudget. Errors of the handshake come by `on_leg_failed`.
   void start_implicit_tls(std::unique_ptr<tls::Engine> engine, net::TurnBudget::Lane lane);
-  /// STARTTLS: writes `go_ahead` (may be empty) and begins the handshake. Errors: attack, and then
-  /// nothing was written.
+  /// Starts TLS after STARTTLS: writes `go_ahead` (may be empty) and begins the handshake. Errors:
+  /// attack; then nothing was written.
   [[nodiscard]] Result<> start_tls(std::string_view go_ahead, std::unique_ptr<tls::Engine> engine,
                                    net::TurnBudget::Lane lane);
 
@@ -122,32 +126,33 @@ class Leg final : public DialogueEndpoint, net::StreamEvents {
   void resume_reading() override;
   void end_write() override;
 
-  /// Ends both directions in peace; see above. The caller sets the deadline.
+  /// Ends both directions cleanly; see above. The caller sets the deadline.
   void finish();
-  /// RST.
+  /// Closes the connection with RST.
   void reset() noexcept { stream_->reset(); }
 
-  /// The handshake was completed, whatever came after it.
+  /// True if the handshake was completed, even if the leg has failed since.
   [[nodiscard]] bool secured() const noexcept override {
     return engine_ != nullptr && engine_->established();
   }
-  /// What is written goes out: not during a handshake, nor after one that failed.
+  /// True if written bytes go out. That is false during a handshake, and after one that failed.
   [[nodiscard]] bool writable() const noexcept override {
     return security_ == Security::clear || (security_ == Security::secured && !write_ended_);
   }
-  /// After `finish`: both directions are over.
+  /// True if both directions are over, after `finish`.
   [[nodiscard]] bool finished() const noexcept {
     return delivery_ == Delivery::discard && peer_ended_ && stream_->queued() == 0;
   }
-  /// Upstream, where the engine was told to keep it: see Engine::peer_chain.
+  /// Returns the server's certificates, if the upstream engine was set to keep them: see
+  /// Engine::peer_chain.
   [[nodiscard]] std::vector<tls::CertificateInfo> peer_chain() const {
     return engine_ == nullptr ? std::vector<tls::CertificateInfo>{} : engine_->peer_chain();
   }
-  /// Downstream, when secured: why the client is not accepted; null where it is.
+  /// Returns why the client is not accepted; null if it is. Only downstream, when secured.
   [[nodiscard]] const Error* refusal() const noexcept { return engine_->refusal(); }
-  /// Downstream, when secured: see Engine::take_client_facts.
+  /// Returns the client's facts. Only downstream, when secured: see Engine::take_client_facts.
   [[nodiscard]] tls::ClientFacts take_client_facts() { return engine_->take_client_facts(); }
-  /// What the session line says; only when secured.
+  /// Returns the facts for the session line; only when secured.
   [[nodiscard]] tls::Facts facts() const { return engine_->facts(); }
   [[nodiscard]] net::Stream& stream() noexcept { return *stream_; }
   [[nodiscard]] const net::Stream& stream() const noexcept { return *stream_; }
@@ -188,10 +193,10 @@ class Leg final : public DialogueEndpoint, net::StreamEvents {
   };
   std::unique_ptr<WaitingStep> waiting_step_;
   net::TurnBudget::Lane lane_;   // of the handshake's steps
-  bool hello_answered_ = false;  // something of the handshake has been written
+  bool hello_answered_ = false;  // bytes of the handshake have been written
   Security security_ = Security::clear;
   Delivery delivery_ = Delivery::collect;
-  bool paused_ = false;      // by the session: the other leg is full
+  bool paused_ = false;      // by the session, because the other leg is full
   bool input_full_ = false;  // by ourselves
   bool peer_ended_ = false;
   bool write_ended_ = false;

@@ -59,8 +59,8 @@ Deadline deadline_of(Phase phase, const config::Timeouts& timeouts,
       if (!facts.awaits_client_tls) {
         return {timeouts.command, Expiry::fail, "no command in time"};
       }
-      // Nothing that such a client sends reaches a server, so no server would end one that only
-      // sends NOOP. It has as long as for one command, from the greeting on.
+      // Bytes of such a client reach no server, so no server would end one that only sends NOOP. It
+      // has as long as for one command, counted from the greeting.
       return {left(timeouts.command, facts.greeted_at, facts.now), Expiry::fail,
               "the client did not begin TLS in time"};
     case Phase::relay:

@@ -11,7 +11,7 @@
 
 namespace starttls::session {
 
-/// In the order in which a session goes through them; see session.h.
+/// The phases in the order in which a session goes through them; see session.h.
 enum class Phase : std::uint8_t {
   accepted,
   proxy_header,
@@ -28,26 +28,26 @@ enum class Phase : std::uint8_t {
 
 [[nodiscard]] std::string_view name(Phase phase) noexcept;
 
-/// What a deadline depends on, besides the phase. Times are on the loop's clock.
+/// The facts that a deadline depends on, besides the phase. Times are on the loop's clock.
 struct PhaseFacts {
   std::chrono::milliseconds now{};
   std::chrono::milliseconds accepted_at{};
   std::chrono::milliseconds greeted_at{};  ///< from the greeting on
   bool awaits_header = false;              ///< a PROXY header
   bool awaits_client_tls = false;          ///< downstream mode starttls, and TLS is not up
-  bool resets = false;                     ///< a leg is to be reset once its bytes are delivered
+  bool resets = false;                     ///< a leg will be reset once its bytes are delivered
 };
 
 /// The session's step when a deadline expires.
 enum class Expiry : std::uint8_t {
-  nothing,           ///< no deadline, or another part has it
-  fail,              ///< by a time-out, with `Deadline::reason`
-  handshake_failed,  ///< the client's, with `Deadline::reason`
+  nothing,           ///< there is no deadline, or another part has it
+  fail,              ///< the session fails by a time-out, with `Deadline::reason`
+  handshake_failed,  ///< the client's handshake fails, with `Deadline::reason`
   ask_close_policy,
 };
 
 struct Deadline {
-  std::optional<std::chrono::milliseconds> patience = {};  ///< nothing: as long as it wants
+  std::optional<std::chrono::milliseconds> patience = {};  ///< nothing: without a limit
   Expiry expiry = Expiry::nothing;
   std::string_view reason = {};
 };

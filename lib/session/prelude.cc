@@ -31,7 +31,8 @@ void Prelude::start() {
   }
 }
 
-/// All that comes before the greeting shares one time; a fresh connection has as much again.
+/// Returns the deadline for reaching a server. All phases before the greeting share one time; a
+/// fresh connection has as much again.
 std::chrono::milliseconds Prelude::give_up_at() const {
   return (dialogue_ == nullptr ? accepted_at_ : env_.loop.now()) + settings().timeouts.prelude;
 }
@@ -139,7 +140,7 @@ void Prelude::greet_client(std::string_view greeting) {
 }
 
 void Prelude::start_plain_relay() {
-  // Before the relay, so that nothing is looked at twice.
+  // Done before the relay starts, so that no bytes are looked at twice.
   const std::string early{client_.input()};
   client_.limit_input(Leg::kMaxInput);
   client_.consume(early.size());
@@ -152,7 +153,7 @@ void Prelude::start_plain_relay() {
 
 // --- While the downstream role works between the legs --------------------------------------------
 
-/// After the client's handshake, or with a fresh connection to the server.
+/// Goes on after the client's handshake, or with a fresh connection to the server.
 void Prelude::resume_dialogue() {
   host_.enter(Phase::dialogue);
   if (const auto resumed = dialogue_->resume(); !resumed) {
@@ -178,14 +179,15 @@ void Prelude::on_client_input() {
   if (dialogue_->commands() != commands) host_.arm_deadline();  // a complete command
   if (!goes_on(next, Side::downstream)) return;
   if (*next == Dialogue::Next::commit) commit();
-  // A half-closed client's end travels after its last whole line; the rest is no command.
+  // A half-closed client's end travels after its last whole line; the rest is not a command.
   if (client_ended_ && !is_over()) host_.end_to_server();
   if (dialogue_ != nullptr && !is_over()) dialogue_->balance();
 }
 
 void Prelude::on_server_input() {
   if (dialogue_ == nullptr || is_over()) return;
-  if (host_.phase() == Phase::downstream_starttls) return;  // it waits until the client can hear it
+  if (host_.phase() == Phase::downstream_starttls)
+    return;  // its bytes wait until the client can receive them
   const auto next = dialogue_->on_server_input();
   if (!goes_on(next, Side::upstream)) return;
   if (*next != Dialogue::Next::relay) {
@@ -196,7 +198,7 @@ void Prelude::on_server_input() {
   host_.start_server_relay();
 }
 
-/// False: the dialogue is over, or interrupted by a handshake.
+/// Returns false if the dialogue is over, or interrupted by a handshake.
 bool Prelude::goes_on(const Result<Dialogue::Next>& next, Side side) {
   if (is_over()) return false;  // a write has failed
   if (!next) {
@@ -237,20 +239,21 @@ void Prelude::start_client_tls() {
   host_.finish(error.code, error.reason);
 }
 
-/// After a handshake that failed nothing more goes out, and certainly not in the clear. A refused
-/// certificate is another matter: TLS is up, so the client can trust the words, and only the client
-/// reads them (RFC 3207 §4.1).
+/// Ends the session. After a handshake that failed nothing more goes out, and certainly not in the
+/// clear. A refused certificate is different: TLS is up, so the client can trust our reply, and
+/// only the client reads it (RFC 3207 §4.1).
 void Prelude::on_client_handshake_failed(const Error& error) {
   client_handshake_.on_failed(error.code);
   host_.fail(error);
 }
 
-/// True if the server has heard nothing but our request for TLS, and has refused it.
+/// True if the server has received only our request for TLS, and has refused it.
 bool Prelude::has_refused_tls() const noexcept {
   return fell_back_ && host_.phase() == Phase::dialogue && !dialogue_->server_has_heard();
 }
 
-/// The server has hung up after its refusal. The client does not notice (D1).
+/// Opens a new connection after the server has hung up on our request for TLS. The client does not
+/// notice (D1).
 void Prelude::try_again_in_the_clear() {
   server_ = nullptr;
   link_.replace_in_the_clear(host_.release_server(), give_up_at());
@@ -272,7 +275,7 @@ void Prelude::on_client_secured() {
 
 bool Prelude::wait_for_server() {
   client_ended_ = true;
-  // A half-closed client that has said something wants an answer.
+  // A half-closed client that has sent something wants an answer.
   return !client_.input().empty() && host_.phase() != Phase::proxy_header;
 }
 

@@ -1,8 +1,8 @@
 #pragma once
 
 // A session before its relay: from the first byte of the client until both directions are opaque.
-// It conducts who is served, TLS with the client, the way to the server and the dialogue, one after
-// the other, and its host, the session, owns the legs and the end.
+// It conducts admission, TLS with the client, the way to the server and the dialogue, one after the
+// other. Its host, the session, owns the legs and the end.
 
 #include <chrono>
 #include <cstddef>
@@ -23,28 +23,28 @@
 
 namespace starttls::session {
 
-/// What a prelude needs of its session.
+/// The services that a prelude needs of its session.
 class PreludeHost {
  public:
   [[nodiscard]] virtual Phase phase() const noexcept = 0;
   virtual void enter(Phase phase) = 0;
-  /// The client has said a whole command: its time begins anew.
+  /// Starts the deadline anew, because the client has sent a whole command.
   virtual void arm_deadline() = 0;
   /// Takes the server's leg, and lets bytes pass between the two.
   virtual Leg& keep_server(UpstreamConnection& connection) = 0;
-  /// Gives it back, to be replaced.
+  /// Returns the server's leg to the prelude, to be replaced.
   [[nodiscard]] virtual std::unique_ptr<Leg> release_server() = 0;
   /// Passes bytes of the client to the server, and its end after them.
   virtual void pass_to_server(std::span<const std::byte> bytes) = 0;
   virtual void end_to_server() = 0;
-  /// Both directions are opaque: the pipes alone say from here on when the legs read.
+  /// Lets the pipes alone decide when the legs read, because both directions are opaque.
   virtual void start_server_relay() = 0;
   /// Logs a warning about the leg of `side`.
   virtual void log_event(std::string_view message, const Error& error, Side side,
                          SessionRecord::Repetition repetition) = 0;
-  /// Tells the client of the error, and ends.
+  /// Sends the error to the client, and ends.
   virtual void fail(const Error& error) = 0;
-  /// Ends without a word.
+  /// Ends without sending words to the client.
   virtual void finish(Outcome outcome, std::string reason) = 0;
 
  protected:
@@ -54,7 +54,7 @@ class PreludeHost {
 /// Belongs to one session, on its worker's thread.
 class Prelude final : LinkEvents {
  public:
-  /// `client` reports to the session, which passes the events below on; the server's leg will
+  /// `client` reports to the session, which passes the events below on. The server's leg will
   /// report to `leg_events`. All outlive us.
   Prelude(const SessionContext& env, std::shared_ptr<const Service> service, Leg& client,
           const net::SocketAddress& peer, SessionRecord& record, LegEvents& leg_events,
@@ -64,31 +64,32 @@ class Prelude final : LinkEvents {
 
   void start();
 
-  // Events. None after the session is over.
+  // Events. None comes after the session is over.
 
   /// Looks at bytes that have just come from the client, if a PROXY header is due or forbidden.
-  /// False: they were no more than that.
+  /// Returns false if they were only a header, or a part of one.
   [[nodiscard]] bool look_for_header(std::string_view news);
   void on_client_input();
   void on_server_input();
   void on_client_secured();
-  /// The client's handshake has failed, or its time is over.
+  /// Ends the session, because the client's handshake has failed or its time is over.
   void on_client_handshake_failed(const Error& error);
-  /// The client has ended its direction before there is a server to pass that on to. False: it had
-  /// said nothing yet, and has left.
+  /// Notes that the client has ended its direction before there is a server to pass that on to.
+  /// Returns false if it had said nothing yet, and has left.
   [[nodiscard]] bool wait_for_server();
-  /// The server has ended its direction. True: another connection replaces it (D1).
+  /// Decides what follows when the server has ended its direction. True if another connection
+  /// replaces it (D1).
   [[nodiscard]] bool replace_server_that_refused_tls();
-  /// A leg has taken all that waited for it.
+  /// Notes that the peer of a leg has taken all that waited for it.
   void on_drained();
 
-  /// Ends an opening that is under way or has failed, and returns what there is of it.
+  /// Ends an opening that is under way or has failed, and returns its connection, if there is one.
   [[nodiscard]] std::optional<UpstreamConnection> abandon() { return link_.abandon(); }
 
   [[nodiscard]] bool awaits_header() const noexcept { return admission_.awaits_header(); }
   [[nodiscard]] bool has_greeted() const noexcept { return dialogue_ != nullptr; }
   [[nodiscard]] const ServerLink& link() const noexcept { return link_; }
-  /// For logs: the event that is waited for; "" if only the phase knows.
+  /// Returns the event that is waited for, for logs; "" if only the phase knows.
   [[nodiscard]] std::string_view state() const noexcept;
 
  private:

@@ -36,7 +36,7 @@ void Pipe::on_end() {
 
 void Pipe::on_broken() {
   if (state_ == State::open) state_ = State::broken;
-  on_drained();  // go on reading: the end of the source must still be seen
+  on_drained();  // go on reading, because the end of the source must still be noticed
 }
 
 }  // namespace starttls::session

@@ -2,21 +2,21 @@
 
 // Theory of operation.
 //
-// A relay is two pipes, one a direction, which know nothing of each other. A pipe reads as long as
-// what it writes is taken: the first octet that the target's kernel refuses stops the source, and
-// the source reads again when the target has drained. So at most what one read produced waits, a
-// direction (back-pressure).
+// A relay is two pipes, one per direction, which know nothing of each other. A pipe reads as long
+// as its target takes the bytes. If the target's kernel refuses a byte, the pipe stops the source.
+// The source reads again when the target has drained. So each direction holds at most the bytes of
+// one read (back-pressure).
 //
-// Copies of payload, here and below: the kernel copies into and out of the loop's slabs; on a
-// TLS 1.3 leg the cipher's own pass takes the payload from slab to slab, and a record that a read
-// has cut is copied once to a pooled block (RawCodec13); with TLS 1.2, or record_codec = "ssl", the
-// library copies each record into its own buffer and out of it once more (SslCodec); an unsent tail
-// is copied once to pooled blocks (Stream::write). The pipes copy nothing.
+// Copies of payload, here and below: the kernel copies into and out of the loop's slabs. On a TLS
+// 1.3 leg the cipher's own pass takes the payload from slab to slab. A record that a read has cut
+// is copied once to a pooled block (RawCodec13). With TLS 1.2, or record_codec = "ssl", the library
+// copies each record into its own buffer and out of it once more (SslCodec). An unsent tail is
+// copied once to pooled blocks (Stream::write). The pipes copy nothing.
 //
-// EOF travels: it ends the write side of the target behind all that is queued, and the opposite
-// pipe keeps running (RFC 9293 §3.6, RFC 8446 §6.1). A cut (a TLS leg that ends without
-// close_notify, or a reset) is not an EOF; what to do then depends on whether it fell inside a
-// line, which the pipe knows.
+// EOF travels: it ends the write side of the target after all queued bytes, and the opposite pipe
+// keeps running (RFC 9293 §3.6, RFC 8446 §6.1). A cut (a TLS leg that ends without close_notify, or
+// a reset) is not an EOF. The reaction depends on whether the cut fell inside a line, which the
+// pipe knows.
 
 #include <cstddef>
 #include <cstdint>
@@ -27,27 +27,27 @@
 
 namespace starttls::session {
 
-/// One direction of the relay: what is read from `from` is written to `to`.
+/// One direction of the relay: writes to `to` the bytes that are read from `from`.
 class Pipe {
  public:
   Pipe(Endpoint& from, Endpoint& to) noexcept : from_(from), to_(to) {}
 
-  /// From here on the pipe alone says when `from` reads; data may have passed before.
+  /// Begins: from here on the pipe alone decides when `from` reads. Data may have passed before.
   void begin();
   void on_data(std::span<const std::byte> bytes);
-  /// `to` has drained.
+  /// Goes on reading, because `to` has drained.
   void on_drained();
-  /// `from` has ended its direction cleanly.
+  /// Passes on that `from` has ended its direction cleanly.
   void on_end();
-  /// `to` takes nothing any more: what still comes is dropped.
+  /// Drops all further bytes, because `to` takes none any more.
   void on_broken();
 
   [[nodiscard]] std::uint64_t octets() const noexcept { return octets_; }
-  /// The last octet that passed was not the end of a line.
+  /// True if the last byte that passed was not the end of a line.
   [[nodiscard]] bool inside_line() const noexcept {
     return octets_ != 0 && last_ != std::byte{'\n'};
   }
-  /// Nothing will pass any more.
+  /// True if no bytes will pass any more.
   [[nodiscard]] bool finished() const noexcept { return state_ != State::open; }
 
  private:
@@ -67,11 +67,11 @@ class Relay {
   Relay(Endpoint& client, Endpoint& server) noexcept
       : to_server_(client, server), to_client_(server, client) {}
 
-  /// The pipe that reads from the leg of `side`.
+  /// Returns the pipe that reads from the leg of `side`.
   [[nodiscard]] Pipe& from(Side side) noexcept {
     return side == Side::downstream ? to_server_ : to_client_;
   }
-  /// The pipe that writes to the leg of `side`.
+  /// Returns the pipe that writes to the leg of `side`.
   [[nodiscard]] Pipe& to(Side side) noexcept {
     return side == Side::downstream ? to_client_ : to_server_;
   }
@@ -79,7 +79,7 @@ class Relay {
   [[nodiscard]] bool finished() const noexcept {
     return to_server_.finished() && to_client_.finished();
   }
-  /// From here on the pipes alone say when the legs read.
+  /// Lets the pipes alone decide when the legs read, from here on.
   void begin() {
     to_server_.begin();
     to_client_.begin();

@@ -34,24 +34,25 @@ tls::ServerOptions server_options(const config::Downstream& downstream,
   return options;
 }
 
-/// Whether sessions made under `old` may be resumed under `now`, as far as the configuration says;
-/// what files say is the context's to compare.
+/// True if the configuration lets sessions made under `old` be resumed under `now`. The context
+/// compares the contents of files.
 bool may_share_sessions(const config::Service& now, const config::Service& old) {
   return now.name == old.name && now.protocol == old.protocol &&
          now.upstream.tls == old.upstream.tls &&
          now.upstream.server_name == old.upstream.server_name && uses_tls(old.upstream.tls);
 }
 
-/// Whether one context may serve both: names are not its business, sessions are kept by name.
+/// True if one context may serve both. Server names may differ, because a context keeps sessions by
+/// name.
 bool may_share_context(const config::Upstream& a, const config::Upstream& b) {
   return a.tls == b.tls && a.verify == b.verify && a.pins == b.pins;
 }
 
-/// The rows' policies, with as few contexts as there are ways to verify.
+/// Returns the rows' policies, with as few contexts as there are ways to verify.
 Result<std::vector<ServerPolicy>> make_destinations(const Service& service, const Common& common,
                                                     const Service* previous) {
   const auto& config = service.config;
-  // Row by row the same as before: then a row's sessions may be resumed, as far as files allow.
+  // If all rows are the same as before, a row's sessions may be resumed, as far as files allow.
   const bool same_rows = previous != nullptr && may_share_sessions(config, previous->config) &&
                          config.destinations == previous->config.destinations;
   std::vector<ServerPolicy> policies;

@@ -1,6 +1,6 @@
 #pragma once
 
-// Which of a service's files keep it from being made.
+// Finds the files that prevent a service from being made.
 
 #include <cstddef>
 #include <string>
@@ -12,14 +12,14 @@
 namespace starttls::session {
 
 struct FileProblem {
-  std::string_view key;  ///< of the configuration: "service.downstream.certificates.key"
-  std::size_t row = 0;   ///< of `certificates`
+  std::string_view key;  ///< key in the configuration: "service.downstream.certificates.key"
+  std::size_t row = 0;   ///< index in `certificates`
   std::string reason;    ///< begins with the file's name
 };
 
-/// Reads all files that `config` names for TLS and that would be used, and tells what is wrong with
-/// each. A file without a name is one that the loader has refused already: what can be said of the
-/// others is said.
+/// Reads all files that `config` names for TLS and that would be used, and returns what is wrong
+/// with each. A file name is empty if the loader has refused that file already. The other files are
+/// checked as far as possible without it.
 [[nodiscard]] std::vector<FileProblem> check_files(const config::Service& config);
 
 }  // namespace starttls::session

@@ -7,7 +7,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// True if the error is the client's or our own, even if we talk to a server at that moment.
+/// True for errors caused by the client or by the proxy, even while a server connection is open.
 bool is_no_servers(Errc code) noexcept {
   return code == Errc::client_protocol || code == Errc::too_many_errors ||
          code == Errc::tls_on_clear_port || code == Errc::limit || code == Errc::not_allowed ||
@@ -102,8 +102,8 @@ void Session::on_deadline() {
   }
 }
 
-/// Bytes that pass do not touch the timer: when it expires, the policy knows how long it has been
-/// quiet.
+/// Does what the close policy says. Bytes that pass do not touch the timer: when it expires, the
+/// policy knows how long no bytes have passed.
 void Session::ask_close_policy() {
   const auto now = env_.loop.now();
   if (to_reset_ != nullptr) {
@@ -131,7 +131,7 @@ Leg& Session::keep_server(UpstreamConnection& connection) {
   return *server_;
 }
 
-/// Keeps the connection, whether it is of use or not.
+/// Keeps the connection, even if it is of no use any more.
 void Session::adopt(UpstreamConnection& connection) {
   server_ = std::move(connection.leg);
   record_.on_connected(std::move(connection.server), connection.connected_at, connection.warm);
@@ -162,7 +162,7 @@ void Session::on_leg_input(Leg& leg) {
   if (side_of(leg) == Side::upstream) {
     prelude_.on_server_input();
   } else if (prelude_.look_for_header(client_.news())) {
-    prelude_.on_client_input();  // before the greeting its bytes wait
+    prelude_.on_client_input();  // before the greeting the client's bytes wait
   }
 }
 
@@ -208,7 +208,7 @@ void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
   }
   if (side == Side::upstream && prelude_.replace_server_that_refused_tls()) return;
   relay_->from(side).on_end();
-  // A server that leaves in the middle of a dialogue leaves nothing to talk about.
+  // If the server leaves in the middle of a dialogue, the dialogue cannot go on.
   if (side == Side::upstream && phase_ < Phase::relay) finish(Outcome::ok(), "");
   finish_if_both_ended();
   if (phase_ == Phase::relay && relay_->server_has_ended()) ask_close_policy();
@@ -243,7 +243,8 @@ void Session::on_leg_finished(Leg&) {
 
 // --- The end -------------------------------------------------------------------------------------
 
-/// A leg has ended without a word. `outcome` is the session's, if no line was cut in two.
+/// Ends the session after a leg was cut, or after the client has left early. `outcome` is the
+/// session's, unless a line was cut in two.
 void Session::on_cut(Leg& leg, Outcome outcome, std::string_view how) {
   if (!relay_) {
     const std::string_view when =
@@ -270,14 +271,14 @@ void Session::finish_if_both_ended() {
   if (!is_over() && relay_->finished()) finish(Outcome::ok(), "");
 }
 
-/// True if nothing may be said to the client: TLS is due from the first byte, and is not up.
+/// True if no words may be sent to the client: TLS is due from the first byte, and is not up.
 bool Session::is_mute() const noexcept {
   return settings().downstream.tls == TlsMode::implicit && !client_.secured();
 }
 
 void Session::say_failure(const Error& error) {
   if (phase_ == Phase::relay || is_mute()) return;
-  // If nothing was to be secured, or all of the leg is, the server's own refusal passes.
+  // The server's own refusal passes if TLS was not wanted, or if the whole leg has TLS.
   std::string words =
       error.code == Errc::greeting_refused ? prelude_.link().refusal() : std::string{};
   if (words.empty()) {

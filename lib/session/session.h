@@ -6,35 +6,35 @@
 // It owns the two legs, and conducts parts that know nothing of each other:
 //
 //   Prelude            all that comes before the relay (prelude.h), by means of
-//     Admission        is this client served? (client/admission.h)
+//     Admission        decides if this client is served (client/admission.h)
 //     ClientHandshake  TLS with the client (client/handshake.h)
 //     ServerLink       the server's leg, once it may be trusted (upstream/link.h)
 //     Dialogue         the protocol's downstream role between the two legs (dialogue.h)
 //   Relay              a pipe for each direction (relay.h)
 //   ClosePolicy        how long to wait for an end (close_policy.h)
-//   SessionRecord      what the log and the admin page say (session_record.h)
+//   SessionRecord      reports to the log and the admin page (session_record.h)
 //
 // Every session goes through the same phases, in one order:
 //
-//   proxy_header          a balancer says who its client is, before all else
+//   proxy_header          a balancer names its client, before all else
 //   downstream_handshake  implicit TLS with the client
 //   connecting            reach the server, one configured address after the other
 //   upstream_handshake    TLS, from the first byte or after STARTTLS
 //   upstream_prelude      greeting and STARTTLS, conducted by the protocol's upstream role
 //   dialogue              the client is greeted; the downstream role works between the legs
-//   downstream_starttls   the client has said STARTTLS: its handshake; then dialogue again
+//   downstream_starttls   the client has sent STARTTLS: its handshake; then dialogue again
 //   relay                 the client has committed: bytes pass unseen
 //   finishing             last words, FIN, and at most two seconds for the peers' FIN
 //   ended                 reported once, erased by the owner
 //
-// If a warm connection is ready, the upstream phases are over before they begin. If the client
-// starts TLS after it has talked to the server in the clear, the session goes back to `connecting`:
-// nothing that somebody said in the client's name may outlive the clear text, so the server gets a
-// fresh connection, which also has not heard a hello yet.
+// If a warm connection is ready, the upstream phases are skipped. If the client starts TLS after it
+// has talked to the server in the clear, the session goes back to `connecting`. An attacker may
+// have sent commands in the client's name, and none of them may outlive the clear text. So the
+// server gets a fresh connection, which also has not received a hello yet.
 //
-// The client hears nothing before the server is trusted, and its early bytes wait, bounded, in its
-// leg. If an address fails, the next one is tried under the same policy; the last failure reaches
-// the client in its own protocol.
+// The client receives nothing before the server is trusted. Its early bytes wait in its leg, up to
+// a limit. If an address fails, the next one is tried under the same policy. The last failure
+// reaches the client in its own protocol.
 //
 // `enter` is the only way to change the phase. phase.h says how long each may take, and what
 // happens then. Nothing here is destroyed from inside its own call: an ended session is reported to
@@ -63,17 +63,18 @@ namespace starttls::session {
 /// Lives on its worker's thread.
 class Session final : LegEvents, PreludeHost {
  public:
-  /// Takes a connected client. `peer` is where it was accepted from, `id` is in every line about
-  /// the session.
+  /// Takes a connected client. `peer` is the address that it was accepted from. `id` is in every
+  /// line about the session.
   Session(SessionContext context, std::shared_ptr<const Service> service, net::Stream::Ptr client,
           const net::SocketAddress& peer, std::string id);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
   void start();
-  /// Instead of `start`: tells the client why it is not served (limit, not_allowed, draining).
+  /// Refuses the client, instead of `start`. The client gets the reason (limit, not_allowed,
+  /// draining).
   void refuse(const Error& error);
-  /// The time to drain is over: sends last words if the protocol allows them, and ends.
+  /// Ends, because the time to drain is over. Sends last words first, if the protocol allows them.
   void stop();
 
   [[nodiscard]] SessionStatus status() const;
@@ -140,7 +141,7 @@ class Session final : LegEvents, PreludeHost {
   ClosePolicy close_;
   net::Timer deadline_;
   std::chrono::milliseconds accepted_at_;  // on the loop's clock
-  Leg* to_reset_ = nullptr;                // with RST, once what it was sent is delivered
+  Leg* to_reset_ = nullptr;  // reset with RST, once the bytes sent to it are delivered
   Phase phase_ = Phase::accepted;
   bool stopping_ = false;  // `stop` was called
 };

@@ -19,7 +19,7 @@ const tls::Facts& facts_or_clear(const std::optional<tls::Facts>& facts) {
   return facts ? *facts : clear;
 }
 
-/// Names the proof that the server had to give: "pin" if it was its key alone.
+/// Names the proof that the server had to give: "pin" if only its key was checked.
 std::string_view verify_name(const config::Upstream& upstream) noexcept {
   if (upstream.verify == Verification::full) return "full";
   return upstream.pins.empty() ? "none" : "pin";
@@ -95,7 +95,7 @@ void SessionRecord::log_end(const config::Upstream& upstream, const LegFacts& fa
   const auto& up = facts_or_clear(facts.upstream);
   const auto& down = facts_or_clear(facts.downstream);
   const auto since_birth = [this](Time at) { return at == Time{} ? 0 : as_ms(at - born_at_); };
-  // Encryption without identity is on every line, not only on the one at start.
+  // Warn of encryption without identity on every line, not only on the one at start.
   const bool unverified = secured && upstream.verify == Verification::none && upstream.pins.empty();
   log_.write(unverified ? log::Level::warn : log::Level::info, "session",
              {{"session", id_},

@@ -1,7 +1,7 @@
 #pragma once
 
-// What a session reports of itself: its events, one line when it ends, and a row on the admin page.
-// Field names and texts are part of the contract with everything that reads the log.
+// The reports of a session: its events, one line when it ends, and a row on the admin page. Field
+// names and texts are part of the contract with everything that reads the log.
 
 #include <chrono>
 #include <cstdint>
@@ -34,36 +34,36 @@ struct SessionStatus {
   std::uint64_t bytes_to_client = 0;
 };
 
-/// TLS of both legs; nothing: the leg is in the clear, or there is none.
+/// The TLS facts of both legs; nothing: the leg is in the clear, or there is none.
 struct LegFacts {
   std::optional<tls::Facts> downstream = {};
   std::optional<tls::Facts> upstream = {};
 };
 
-/// Belongs to one session. All times are those of Loop::precise_now.
+/// The record of one session. All times are those of Loop::precise_now.
 class SessionRecord {
  public:
   using Time = std::chrono::nanoseconds;
 
-  /// `log`, `service` and `tally` outlive us. Counts the session as open.
+  /// Counts the session as open. `log`, `service` and `tally` outlive us.
   SessionRecord(log::Logger& log, const Service& service, metrics::Tally& tally, std::string id,
                 std::string client, Time now);
 
   [[nodiscard]] const std::string& client() const noexcept { return client_; }
   [[nodiscard]] Traffic& traffic() noexcept { return traffic_; }
 
-  /// A PROXY header has named the client; `dialled` is the address that it connected to.
+  /// Notes the client that a PROXY header has named; `dialled` is the address that it connected to.
   void on_conveyed(std::string client, std::string_view dialled);
-  /// A server was connected at `at`. Later calls only change the name.
+  /// Notes that a server was connected at `at`. Later calls only change the name.
   void on_connected(std::string server, Time at, bool warm = false);
-  /// The client is greeted, or the plain relay begins. Later calls change nothing.
+  /// Notes that the client is greeted, or that the plain relay begins. Later calls change nothing.
   void on_greeted(Time at);
   [[nodiscard]] Time greeted_at() const noexcept { return greeted_at_; }
 
   void set_outcome(Outcome outcome, std::string reason);
   [[nodiscard]] Outcome outcome() const noexcept { return outcome_; }
 
-  /// Does the log count repetitions of the same event, or write each one?
+  /// How the log treats repetitions of the same event: it counts them, or writes each one.
   enum class Repetition : std::uint8_t { counted, written };
   struct Event {
     std::string_view message;
@@ -75,8 +75,8 @@ class SessionRecord {
   /// Writes a warning.
   void log_event(const Event& event, const Error& error);
   void log_phase(std::string_view from, std::string_view to);
-  /// Counts the session as ended and writes its line. `upstream`: the settings that its server leg
-  /// was held to.
+  /// Counts the session as ended and writes its line. `upstream` has the settings that its
+  /// server leg had to meet.
   void log_end(const config::Upstream& upstream, const LegFacts& facts, Time now);
 
   [[nodiscard]] SessionStatus status(std::string_view phase, std::string_view state,

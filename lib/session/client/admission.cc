@@ -35,8 +35,8 @@ Result<> Admission::admit() {
   return {};
 }
 
-/// On a leg with TLS from the first byte, only the first bytes tell a header that is not allowed
-/// from the handshake.
+/// Returns `not_yet` while more bytes must be looked at. On a leg with TLS from the first byte,
+/// only the first bytes distinguish a forbidden header from the handshake.
 Admitted Admission::admitted() const noexcept {
   if (identity_.awaits_header()) return Admitted::not_yet;
   const bool must_look = identity_.is_watching() && settings_.downstream.tls == TlsMode::implicit;

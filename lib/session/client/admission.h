@@ -15,7 +15,7 @@
 namespace starttls::session {
 
 enum class Admitted : std::uint8_t {
-  not_yet,  ///< more bytes of the client are needed, to know who it is or that no header comes
+  not_yet,  ///< more bytes of the client are needed, to learn its address or that no header comes
   yes,
 };
 
@@ -38,7 +38,7 @@ class Admission {
 
   [[nodiscard]] const ClientIdentity& identity() const noexcept { return identity_; }
   [[nodiscard]] bool awaits_header() const noexcept { return identity_.awaits_header(); }
-  /// True if bytes in the clear have to be shown to `look`.
+  /// True if bytes in the clear must be shown to `look`.
   [[nodiscard]] bool is_watching() const noexcept { return identity_.is_watching(); }
 
  private:

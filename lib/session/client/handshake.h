@@ -16,19 +16,20 @@ namespace starttls::session {
 /// session, which starts the engine on the client's leg.
 class ClientHandshake {
  public:
-  /// All outlive us.
+  /// The arguments outlive us.
   ClientHandshake(net::Loop& loop, const Service& service, metrics::Tally& tally) noexcept
       : loop_(loop), service_(service), tally_(tally) {}
 
-  /// Errors: limit (more handshakes wait than this loop can do in time), system.
+  /// Makes the engine. Errors: limit (more handshakes wait than this loop can do in time), system.
   [[nodiscard]] Result<std::unique_ptr<tls::Engine>> begin();
-  /// The queue in which its steps wait.
+  /// Returns the queue in which its steps wait.
   [[nodiscard]] net::TurnBudget::Lane lane() const noexcept {
     return service_.lane(Side::downstream);
   }
-  /// The leg is secured. Errors: certificate, if the client's is missing or not acceptable.
+  /// Counts the handshake, once the leg is secured. Errors: certificate, if the client's is missing
+  /// or not acceptable.
   [[nodiscard]] Result<> on_secured(Leg& client);
-  /// The handshake has failed, or its time is over.
+  /// Counts a handshake that has failed, or that ran out of time.
   void on_failed(Errc code) noexcept { tally_.handshake_failed(Side::downstream, code); }
 
  private:

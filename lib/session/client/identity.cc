@@ -60,7 +60,7 @@ Result<std::size_t> ClientIdentity::look(std::string_view octets) {
       watch_.reset();
       break;
     case proto::ProxySignature::yes:
-      // Without the client's words: what it takes for a header may be a login.
+      // The error has none of the client's bytes: what looks like a header may be a login.
       return fail(Errc::not_allowed, watch_->is_second
                                          ? "a second PROXY header"
                                          : "your address may not send a PROXY header");
@@ -69,7 +69,7 @@ Result<std::size_t> ClientIdentity::look(std::string_view octets) {
 }
 
 Result<> ClientIdentity::check(const config::Downstream& settings) const {
-  // A unix socket's clients are let in by its permissions.
+  // The permissions of a unix socket decide which clients may use it.
   if (settings.allow.empty() || is_local_ || is_balancers_own_) return {};
   if (address_ && config::contains(settings.allow, mapped_octets(*address_))) return {};
   return fail(Errc::not_allowed, "your address may not use this service");

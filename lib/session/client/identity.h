@@ -1,14 +1,16 @@
 #pragma once
 
-// Who a session's client is: whoever is at the other end of its connection, or the one that a PROXY
-// header names, where the service believes that other end.
+// Finds the address of a session's client. It is the other end of the connection. If the service
+// believes that other end, it is the address that a PROXY header names.
 //
-// Which of the two is the configuration's to say, never the octets': from a balancer a header has
-// to come before all else, and whoever is none may not send one. After its one header a balancer's
-// connection may not begin with another: that would be its client's, who speaks for himself only.
+// The configuration alone decides between the two, never the bytes. A balancer must send a header
+// before all else, and any other peer may not send one. After its one header a balancer's
+// connection may not begin with another. That would come from the balancer's client, which may only
+// speak for itself.
 //
-// A service that believes nobody refuses all headers. Two need not look for them: behind implicit
-// TLS a header is no ClientHello, and a plain relay passes on whatever it does not know.
+// A service that believes no peer refuses all headers. Two kinds of service need not look for them:
+// under implicit TLS a header is not a ClientHello, and a plain relay passes on any bytes that it
+// does not know.
 
 #include <cstddef>
 #include <cstdint>
@@ -24,40 +26,42 @@
 
 namespace starttls::session {
 
-/// Pure; belongs to one session.
+/// The identity of one session's client. Pure.
 class ClientIdentity {
  public:
   /// `peer` is the connection's other end.
   ClientIdentity(const config::Service& settings, const net::SocketAddress& peer);
 
-  /// A header has to come first: who the client is is not known yet.
+  /// True if a header must come first; the client's address is not known yet.
   [[nodiscard]] bool awaits_header() const noexcept {
     return watch_ != nullptr && watch_->header != nullptr;
   }
-  /// The next octets in the clear have to be shown to `look`, because a header is due or forbidden.
+  /// True if the next bytes in the clear must be shown to `look`, because a header is due or
+  /// forbidden.
   [[nodiscard]] bool is_watching() const noexcept { return watch_ != nullptr; }
 
-  /// Octets of the connection, each once and in order, that came in the clear. Returns how many of
-  /// them were the header's. Errors: not_allowed (it is missing or malformed, there are two, or
-  /// there is one from a peer that is not believed): no protocol error, for the client may know
-  /// nothing of what its balancer does, and must not lose its mail for it.
+  /// Looks at bytes of the connection, each once and in order, that came in the clear. Returns how
+  /// many of them were the header's. Errors: not_allowed (it is missing or malformed, there are
+  /// two, or there is one from a peer that is not believed). That is no protocol error: the client
+  /// may know nothing of its balancer's mistake, and must not lose its mail for it.
   [[nodiscard]] Result<std::size_t> look(std::string_view octets);
 
-  /// Nothing: over a unix socket. Before the header has come the peer's own.
+  /// Returns the client's address; nothing over a unix socket. Before the header has come, it is
+  /// the peer's own.
   [[nodiscard]] const std::optional<IpEndpoint>& address() const noexcept { return address_; }
-  /// What the client dialled, where a header has said so.
+  /// Returns the address that the client dialled, if a header has named it.
   [[nodiscard]] const std::optional<IpEndpoint>& destination() const noexcept {
     return destination_;
   }
-  /// A header has named somebody else than the peer.
+  /// True if a header has named a client other than the peer.
   [[nodiscard]] bool is_conveyed() const noexcept { return destination_.has_value(); }
 
-  /// Errors: not_allowed. A balancer's own connection, to see whether we are there, is let in: as
-  /// balancer it could have named any client.
+  /// Checks that the client may use the service. Errors: not_allowed. A balancer's own connection,
+  /// which checks that we are up, is let in: as balancer it could have named any client.
   [[nodiscard]] Result<> check(const config::Downstream& settings) const;
 
  private:
-  /// Only while there is something to look for.
+  /// The state of looking for headers. It exists only while a header is due or forbidden.
   struct Watch {
     std::unique_ptr<proto::ProxyHeaderReader> header;  ///< null: none is due (any more)
     proto::ProxySignatureDetector unwanted;

@@ -3,7 +3,7 @@
 namespace starttls::session {
 namespace {
 
-/// True if a client that has so many sessions may have no other. A limit of 0 is none.
+/// True if a client with so many sessions may not have another. A limit of 0 means no limit.
 bool has_all_its_sessions(std::size_t sessions, std::size_t limit) noexcept {
   return limit != 0 && sessions >= limit;
 }

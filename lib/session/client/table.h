@@ -1,6 +1,6 @@
 #pragma once
 
-// How many sessions each client address has, by service, over all workers.
+// Counts the sessions of each client address, by service, over all workers.
 
 #include <array>
 #include <cstddef>
@@ -15,14 +15,14 @@
 
 namespace starttls::session {
 
-/// One a process. Thread-safe. It holds an entry for each address that has a session, so the limit
-/// of all sessions bounds it. Whole addresses are counted, of IPv6 too: who has a network of them
-/// is held by that other limit.
+/// One per process. Thread-safe. It holds an entry for each address that has a session, so
+/// the limit of all sessions bounds it. Whole addresses are counted, even of IPv6. A client that
+/// has a whole IPv6 network is only limited by that other limit.
 class ClientTable {
  public:
   using Address = std::array<std::uint8_t, 16>;  // IPv4 as ::ffff:a.b.c.d
 
-  /// A session's place, for as long as it lives.
+  /// A session's place, for as long as the session lives.
   class Seat {
    public:
     Seat() = default;
@@ -38,9 +38,9 @@ class ClientTable {
     Counts::iterator at_{};
   };
 
-  /// `limit`: sessions of one address with the service of that name, those of earlier
-  /// configurations included; 0 = none. Counted are all, for a limit may come with a reload.
-  /// Errors: limit.
+  /// Takes a place. `limit` bounds the sessions of one address with the service of that name, those
+  /// of earlier configurations included; 0 = none. All sessions are counted, because a limit may
+  /// come with a reload. Errors: limit.
   [[nodiscard]] Result<Seat> take(const std::string& service, const IpEndpoint& client,
                                   std::size_t limit);
   [[nodiscard]] std::size_t addresses() const;

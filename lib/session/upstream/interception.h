@@ -1,7 +1,7 @@
 #pragma once
 
-// An intercepted session's server: wherever the client meant to go, and what the configuration
-// expects there. Names come from its rows only, never from DNS or from a certificate.
+// An intercepted session's server: the address that the client dialled, and the configured policy
+// for it. Names come from the configuration's rows only, never from DNS or from a certificate.
 
 #include <memory>
 
@@ -15,17 +15,18 @@ namespace starttls::session {
 
 class Interception {
  public:
-  /// Finds out where `client` meant to go. Errors: not_allowed (that is the proxy itself, or no row
-  /// is about it and a name is needed), system; the evidence names the destination.
+  /// Finds the address that `client` dialled. Errors: system, not_allowed. It is not allowed if
+  /// that address is the proxy itself, or if a name is needed and no row covers the address. The
+  /// evidence names the destination.
   [[nodiscard]] static Result<std::unique_ptr<Interception>> of(const Service& service,
                                                                 net::Stream& client,
                                                                 LoopGuard& guard);
 
   [[nodiscard]] const Address& destination() const noexcept { return destination_; }
-  /// nullptr: the service's own.
+  /// Returns the row's policy; nullptr: the service's own applies.
   [[nodiscard]] const ServerPolicy* policy() const noexcept { return policy_; }
 
-  /// `server` is connected. Errors: not_allowed, where that is a way back to ourselves.
+  /// Checks a connected `server`. Errors: not_allowed, if the connection leads back to ourselves.
   [[nodiscard]] Result<> connected(net::Stream& server);
 
  private:

@@ -45,7 +45,7 @@ void ServerLink::replace_in_the_clear(std::unique_ptr<Leg> old,
   opener_->start();
 }
 
-/// False: no connection is kept warm, or none is ready.
+/// Returns false if no connection is kept warm, or none is ready.
 bool ServerLink::use_warm() {
   auto warm = env_.owner.take_warm(target_.service(), leg_events_);
   if (!warm) return false;
@@ -66,7 +66,8 @@ void ServerLink::make_opener(std::chrono::milliseconds give_up_at) {
 
 void ServerLink::on_opened() {
   UpstreamConnection opened = take();
-  // It is in the middle of its own call; an idle session keeps nothing of it.
+  // The opener is in the middle of its own call, so destroy it later. An idle session keeps nothing
+  // of it.
   env_.loop.defer([done = std::shared_ptr<UpstreamOpener>(std::move(opener_))] {});
   events_.on_linked(std::move(opened));
 }

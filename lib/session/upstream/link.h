@@ -20,9 +20,9 @@ namespace starttls::session {
 class LinkEvents {
  public:
   virtual void on_opening(OpeningStage stage) = 0;
-  /// An address has failed, and there is another.
+  /// Reports that an address has failed, and there is another.
   virtual void on_attempt_failed(const Error& error) = 0;
-  /// The server's leg is ready.
+  /// Hands over the server's leg, which is ready.
   virtual void on_linked(UpstreamConnection connection) = 0;
   virtual void on_not_linked(const Error& error) = 0;
 
@@ -33,36 +33,38 @@ class LinkEvents {
 /// Belongs to one session, on its worker's thread.
 class ServerLink final : OpenerEvents {
  public:
-  /// All outlive us. Legs that are handed over report to `leg_events`.
+  /// The arguments outlive us. Legs that are handed over report to `leg_events`.
   ServerLink(const SessionContext& env, std::shared_ptr<const Service> service, Leg& client,
              const ClientIdentity& identity, LegEvents& leg_events, LinkEvents& events);
   ServerLink(const ServerLink&) = delete;
   ServerLink& operator=(const ServerLink&) = delete;
 
-  /// Finds out where the client's server is. Once, before `open`. Errors: as Target::settle.
+  /// Finds the client's server. Called once, before `open`. Errors: as Target::settle.
   [[nodiscard]] Result<> settle();
 
-  // Each ends in `on_linked` or `on_not_linked`, perhaps from inside the call. `give_up_at` is on
-  // the loop's clock.
+  // Each call ends in `on_linked` or `on_not_linked`, perhaps from inside the call. `give_up_at` is
+  // on the loop's clock.
 
   /// Gets a warm connection, or opens one.
   void open(std::chrono::milliseconds give_up_at);
-  /// The same, and says goodbye on `old`.
+  /// Does the same, and says goodbye on `old`.
   void replace(std::unique_ptr<Leg> old, std::chrono::milliseconds give_up_at);
-  /// Opens one on which TLS is not asked for: on `old`, the server has hung up when it was.
+  /// Opens a connection on which TLS is not asked for, because the server has hung up on `old` when
+  /// it was.
   void replace_in_the_clear(std::unique_ptr<Leg> old, std::chrono::milliseconds give_up_at);
 
-  /// Ends an opening that is under way or has failed, and returns what there is of it.
+  /// Ends an opening that is under way or has failed, and returns its connection, if there is one.
   [[nodiscard]] std::optional<UpstreamConnection> abandon();
 
   [[nodiscard]] const Target& target() const noexcept { return target_; }
-  /// The address in use, or the one that is tried.
+  /// Returns the address in use, or the one that is tried.
   [[nodiscard]] const Address& address() const noexcept;
-  /// For logs: see Opening. "" if no opening is under way.
+  /// Returns the opening's state, for logs: see Opening. "" if no opening is under way.
   [[nodiscard]] std::string_view state() const noexcept {
     return opener_ == nullptr ? std::string_view{} : opener_->state();
   }
-  /// After the error `greeting_refused`: the server's own words, if the client may have them.
+  /// Returns the server's own words after the error `greeting_refused`, if the client may have
+  /// them.
   [[nodiscard]] std::string refusal() const {
     return opener_ == nullptr ? std::string{} : opener_->refusal();
   }
@@ -84,7 +86,7 @@ class ServerLink final : OpenerEvents {
   LinkEvents& events_;
   Target target_;
   std::unique_ptr<UpstreamOpener> opener_;  // until the leg is ready, or to the end if it fails
-  std::size_t address_index_ = 0;           // of the target: where the server is
+  std::size_t address_index_ = 0;           // of the target: the server's address
 };
 
 }  // namespace starttls::session

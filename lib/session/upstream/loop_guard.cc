@@ -25,7 +25,7 @@ LoopGuard::Entry::~Entry() {
   all.erase(all.find(path_));
 }
 
-/// True if the other end of the connection is ours too: it has come back to us.
+/// True if the other end of the connection is ours too: the connection has come back to us.
 bool LoopGuard::has_other_end(End end, const Path& path) const {
   return (end == End::accepted ? made_ : accepted_).contains(path);
 }
@@ -36,7 +36,7 @@ LoopGuard::Entry LoopGuard::note(End end, const net::SocketAddress& from,
   auto at = entry.path_.begin();
   for (const auto* address : {&from, &to}) {
     const auto ip = net::ip_bytes(net::unmapped(*address));
-    if (!ip) return entry;  // no connection that could be redirected
+    if (!ip) return entry;  // not a connection that could be redirected
     at = std::copy(ip->begin(), ip->end(), at);
     const std::uint16_t port = net::port_of(*address);
     *at++ = static_cast<std::uint8_t>(port >> 8);

@@ -2,9 +2,10 @@
 
 // Keeps intercepted connections from coming back to the proxy that makes them.
 //
-// A rule that redirects mail ports and forgets to spare the proxy's own traffic sends each
-// connection that we make back to us, and each of those makes another. Such a connection has both
-// its ends here, and the same addresses at both: whichever end is noted second finds the first.
+// A rule that redirects mail ports must spare the proxy's own traffic. If it does not, each
+// connection that we make comes back to us, and each of those makes another. Such a connection has
+// both its ends here, with the same addresses at both. So the end that is noted second finds the
+// first.
 
 #include <array>
 #include <cstdint>
@@ -17,10 +18,11 @@
 
 namespace starttls::session {
 
-/// One a process. Thread-safe.
+/// One per process. Thread-safe.
 class LoopGuard {
  public:
-  /// Whose end of a connection: the client's, which we accepted, or ours towards a server.
+  /// The two kinds of ends: of a client's connection, which we accepted, or of ours towards a
+  /// server.
   enum class End : std::uint8_t { accepted, made };
 
  private:
@@ -35,7 +37,7 @@ class LoopGuard {
     Entry& operator=(Entry&& other) noexcept;
     ~Entry();
 
-    /// The connection's other end is ours too.
+    /// True if the connection's other end is ours too.
     [[nodiscard]] bool is_loop() const noexcept { return loop_; }
 
    private:
@@ -47,10 +49,10 @@ class LoopGuard {
     bool loop_ = false;
   };
 
-  /// `from` is the side that connected, `to` where it meant to go.
+  /// Notes a connection. `from` is the side that connected, `to` the address that it dialled.
   [[nodiscard]] Entry note(End end, const net::SocketAddress& from, const net::SocketAddress& to);
 
-  /// The ports that we listen on.
+  /// Sets the ports that we listen on.
   void set_ports(std::vector<std::uint16_t> ports);
   [[nodiscard]] bool listens_on(std::uint16_t port) const;
 

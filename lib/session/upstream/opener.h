@@ -1,9 +1,9 @@
 #pragma once
 
 // Makes an upstream leg ready: connects, and does all that the policy wants before a client may be
-// greeted. Opening decides, and this performs: it owns the connection, the timer and the counters.
-// Its owner, a session or the pool of warm connections, hears of the stages and takes what there is
-// in the end.
+// greeted. Opening decides and this performs; it owns the connection, the timer and the counters.
+// Its owner, a session or the pool of warm connections, gets the stages as events. In the end the
+// owner takes the connection, if there is one.
 
 #include <chrono>
 #include <cstddef>
@@ -22,28 +22,30 @@
 
 namespace starttls::session {
 
-/// Settings of a role. `upstream` is the mode of the upstream leg; for a downstream role, as it
-/// came out.
+/// Returns the settings of a role. `upstream` is the mode of the upstream leg. For a downstream
+/// role it is the mode in which that leg ended up.
 [[nodiscard]] proto::RoleSettings role_settings(const Target& target, TlsMode upstream);
 
-/// An upstream leg and what was learned on the way.
+/// An upstream leg and the facts learned while it was opened.
 struct UpstreamConnection {
-  std::unique_ptr<Leg> leg;       ///< null: none was connected in the end
-  std::string server;             ///< the last connected address, as text
-  std::size_t address_index = 0;  ///< of the target's: the last one tried
-  std::string greeting;           ///< see UpstreamRole; "" if there was nothing to conduct
-  std::string fallback_reason;    ///< see Opening
+  std::unique_ptr<Leg> leg;                 ///< null: none was connected in the end
+  std::string server;                       ///< the last connected address, as text
+  std::size_t address_index = 0;            ///< index in the target's addresses: the last one tried
+  std::string greeting;                     ///< see UpstreamRole; "" if no role was needed
+  std::string fallback_reason;              ///< see Opening
   std::chrono::nanoseconds connected_at{};  ///< Loop::precise_now; 0 = never
-  bool warm = false;                        ///< it was ready before it was wanted
+  bool warm = false;                        ///< it was ready before a session needed it
 };
 
-/// Events of an opener. It lives until its owner drops it, but not inside one of these calls.
+/// Events of an opener. The opener lives until its owner drops it, which must not happen inside
+/// these calls.
 class OpenerEvents {
  public:
   virtual void on_opening(OpeningStage stage) = 0;
-  /// An address has failed, and there is another.
+  /// Reports that an address has failed, and there is another.
   virtual void on_attempt_failed(const Error& error) = 0;
-  /// The leg is ready. Bytes of the server that came after the greeting wait in its `input()`.
+  /// Reports that the leg is ready. Bytes of the server that came after the greeting wait in its
+  /// `input()`.
   virtual void on_opened() = 0;
   virtual void on_not_opened(const Error& error) = 0;
 
@@ -51,7 +53,7 @@ class OpenerEvents {
   ~OpenerEvents() = default;
 };
 
-/// For a probe, which looks at a server instead of serving a client.
+/// Hooks for a probe, which looks at a server instead of serving a client.
 struct Observation {
   /// Wraps each role that the opener makes.
   std::function<std::unique_ptr<proto::UpstreamRole>(std::unique_ptr<proto::UpstreamRole>)>
@@ -60,7 +62,7 @@ struct Observation {
   std::function<std::string(net::Stream&)> preface;
 };
 
-/// The worker that does it, and counts it.
+/// The parts of a worker that an opener uses. `metrics` counts what it does.
 struct WorkerContext {
   net::Loop& loop;
   net::Resolver& resolver;
@@ -70,32 +72,32 @@ struct WorkerContext {
 /// Lives on its worker's thread.
 class UpstreamOpener final : LegEvents {
  public:
-  /// How long a server may take to say unasked what its protocol wants after TLS (ManageSieve).
+  /// Time for a server to send, unasked, the bytes that its protocol wants after TLS (ManageSieve).
   static constexpr std::chrono::milliseconds kPushWait{2000};
 
-  /// `give_up_at`: on the loop's clock, for all addresses together. `target` outlives us. With an
-  /// `observation`, which outlives us too, a role is conducted in every mode, and the leg knows the
+  /// `give_up_at` is on the loop's clock, for all addresses together. `target` outlives us. With an
+  /// `observation`, which outlives us too, a role is conducted in every mode, and the leg keeps the
   /// server's certificates.
   UpstreamOpener(WorkerContext context, Target& target, std::chrono::milliseconds give_up_at,
                  OpenerEvents& events, const Observation* observation = nullptr);
   UpstreamOpener(const UpstreamOpener&) = delete;
   UpstreamOpener& operator=(const UpstreamOpener&) = delete;
 
-  /// Before `start`: the bytes that every connection begins with, before TLS.
+  /// Sets the bytes that every connection begins with, before TLS. Called before `start`.
   void begin_with(std::string bytes) { preface_ = std::move(bytes); }
-  /// Before `start`: see Opening.
+  /// Opens a leg without TLS: see Opening. Called before `start`.
   void stay_in_the_clear() noexcept { opening_.stay_in_the_clear(); }
-  /// Before `start`: keeps a connection that this one replaces, while it is closed in peace.
+  /// Keeps a connection that this one replaces, until it is closed cleanly. Called before `start`.
   void keep_until_it_ends(std::unique_ptr<Leg> leg);
-  /// May report the first stage, and even the end, from inside this call.
+  /// Begins. It may report the first stage, and even the end, from inside this call.
   void start();
-  /// Ends the opening, at whatever stage, and hands over what there is; the leg reports to `events`
+  /// Ends the opening, at any stage, and hands over its connection. The leg reports to `events`
   /// from here on. No event of ours follows.
   [[nodiscard]] UpstreamConnection take(LegEvents& events);
 
-  /// For logs: see Opening.
+  /// Returns the opening's state, for logs: see Opening.
   [[nodiscard]] std::string_view state() const noexcept { return opening_.state(); }
-  /// After the error `greeting_refused`: see UpstreamRole::greeting.
+  /// Returns the server's words after the error `greeting_refused`: see UpstreamRole::greeting.
   [[nodiscard]] std::string refusal() const { return opening_.greeting(); }
   [[nodiscard]] const Address& address() const noexcept {
     return target_.addresses()[opening_.address_index()];
@@ -108,7 +110,7 @@ class UpstreamOpener final : LegEvents {
   void on_leg_secured(Leg& leg) override;
   void on_leg_end(Leg& leg, LegEnd end, std::string_view how) override;
   void on_leg_drained(Leg&) override {}
-  /// Nothing: the server's last words are still to be read.
+  /// Does nothing, because the server's last words must still be read.
   void on_leg_write_failed(Leg&, Error) override {}
   void on_leg_failed(Leg& leg, Error error) override;
   void on_leg_finished(Leg&) override {}
@@ -137,7 +139,7 @@ class UpstreamOpener final : LegEvents {
   Target& target_;
   std::chrono::milliseconds give_up_at_;
   OpenerEvents& events_;
-  const Observation* observation_;  // null: of a session
+  const Observation* observation_;  // null: a session opens the leg
   net::Resolver& resolver_;
   Opening opening_;
   net::Timer deadline_;

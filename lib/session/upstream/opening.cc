@@ -42,7 +42,7 @@ Opening::Step Opening::on_input(std::string_view input) {
 }
 
 Opening::Step Opening::on_verdict(const Result<proto::Verdict>& verdict, Step step) {
-  // What a failed role wrote is not sent (see role.h).
+  // Bytes that a failed role wrote are not sent (see role.h).
   if (!verdict) return on_failed(verdict.error());
   switch (*verdict) {
     case proto::Verdict::need_more:
@@ -71,8 +71,8 @@ Opening::Step Opening::on_verdict(const Result<proto::Verdict>& verdict, Step st
   return step;
 }
 
-/// True if the server cannot serve a client on this connection: it has heard our hello and may
-/// accept no other, or it has hung up after it refused TLS (D1).
+/// True if the server cannot serve a client on this connection. Either it has received our hello
+/// and may accept no other, or it has hung up after it refused TLS (D1).
 bool Opening::needs_fresh_connection() const {
   return !role_->fallback_reason().empty() && (policy_.has_hello || policy_.has_hung_up());
 }
@@ -83,7 +83,7 @@ Opening::Step Opening::on_expired() {
       return {.what = Do::give_up,
               .error = Error{Errc::timeout, "timed out while connecting to the server"}};
     case OpeningStage::handshake:
-      // The next address may do better, as long as there is time at all.
+      // The next address may do better, as long as any time is left.
       return on_failed(Error{Errc::timeout, "the TLS handshake with the server timed out"});
     case OpeningStage::prelude:
       break;

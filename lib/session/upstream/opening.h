@@ -1,11 +1,11 @@
 #pragma once
 
-// How an upstream leg comes to be, as decisions without a socket or a clock. UpstreamOpener
-// performs them.
+// Decides how an upstream leg is opened, without a socket or a clock. UpstreamOpener performs the
+// decisions.
 //
 // Addresses are tried in order, each under the same policy. An opportunistic leg may stay in the
 // clear, if the server offers no STARTTLS or refuses it. Then our own EHLO has used up the only one
-// that some servers accept, and others hang up after a refusal: such a server gets a fresh
+// that some servers accept, and others hang up after a refusal. Such a server gets a fresh
 // connection, on which STARTTLS is not asked for again.
 
 #include <cstddef>
@@ -30,66 +30,67 @@ class Opening {
     TlsMode downstream = TlsMode::none;
     TlsMode upstream = TlsMode::none;
     std::size_t addresses = 1;
-    /// The protocol has a hello, and servers that accept one only.
+    /// True if the protocol has a hello, and servers that accept only one.
     bool has_hello = false;
     std::string_view goodbye;  ///< of the protocol, without CRLF
-    /// A role is conducted even if the leg could be relayed from its first byte.
+    /// True if a role is conducted even when the leg could be relayed from its first byte.
     bool always_conducts = false;
     /// Makes the protocol's role for a leg of that mode.
     std::function<std::unique_ptr<proto::UpstreamRole>(TlsMode upstream)> make_role;
-    /// False: the time for all addresses together is over.
+    /// Returns false once the time for all addresses together is over.
     std::function<bool()> has_time;
-    /// The server has ended its direction, and nothing of it is left to read.
+    /// True if the server has ended its direction, and nothing of it is left to read.
     std::function<bool()> has_hung_up;
   };
 
-  /// What to do next. First `consumed` bytes of the input are dropped and `to_server` is written.
+  /// The next step. First `consumed` bytes of the input are dropped and `to_server` is written.
   struct Step {
     enum class Do : std::uint8_t {
       wait,       ///< for the server, or for the end of the stage's time
       start_tls,  ///< begin the handshake
-      connect,    ///< let go of the connection, if there is one, and connect to `address_index()`
+      connect,    ///< drop the connection, if there is one, and connect to `address_index()`
       opened,     ///< the leg is ready
       give_up,    ///< no address is left, or no time; see `error`
     };
     Do what = Do::wait;
     std::size_t consumed = 0;
     std::string to_server = {};
-    /// Of `give_up`: the reason. Of `connect`: why the last attempt failed; nothing: it did not,
-    /// and the same server gets a fresh connection.
+    /// The reason for `give_up`. For `connect`, the reason why the last attempt failed. Nothing: it
+    /// did not fail, and the same server gets a fresh connection.
     std::optional<Error> error = {};
   };
 
   explicit Opening(Policy policy) : policy_(std::move(policy)) {}
 
-  /// Before the first connection: opens a leg that stays in the clear, whatever the policy allows
-  /// besides. An opportunistic server has refused TLS before.
+  /// Keeps the leg in the clear, even if the policy allows TLS: an opportunistic server has refused
+  /// TLS before. Called before the first connection.
   void stay_in_the_clear() noexcept { in_the_clear_ = true; }
 
-  // Events. No other follows one that led to `opened` or `give_up`.
+  // Events. None follows one that led to `opened` or `give_up`.
   [[nodiscard]] Step on_connected();
-  /// The handshake is done.
+  /// Goes on after the handshake.
   [[nodiscard]] Step on_secured();
-  /// `input` is all that was not consumed yet.
+  /// Takes input of the server. `input` is all that was not consumed yet.
   [[nodiscard]] Step on_input(std::string_view input);
-  /// The stage's time is over.
+  /// Decides what follows when the stage's time is over.
   [[nodiscard]] Step on_expired();
-  /// The connection or its TLS has failed.
+  /// Decides what follows when the connection or its TLS has failed.
   [[nodiscard]] Step on_failed(const Error& error);
 
   [[nodiscard]] OpeningStage stage() const noexcept { return stage_; }
   [[nodiscard]] std::size_t address_index() const noexcept { return address_index_; }
-  /// True if only `UpstreamOpener::kPushWait` is given to the server: it may say something unasked.
+  /// True if the server has only `UpstreamOpener::kPushWait`, because it may send something
+  /// unasked.
   [[nodiscard]] bool awaits_push() const noexcept { return awaits_push_; }
-  /// For logs: what the role waits for; "" if none is at work.
+  /// Returns the event that the role waits for, for logs; "" if there is no role.
   [[nodiscard]] std::string_view state() const noexcept {
     return role_ == nullptr ? std::string_view{} : role_->state();
   }
-  /// See UpstreamRole; "" if there is none.
+  /// Returns the role's greeting: see UpstreamRole. "" if there is no role.
   [[nodiscard]] std::string greeting() const {
     return role_ == nullptr ? std::string{} : role_->greeting();
   }
-  /// Why the leg stayed in the clear; "" if it did not, or if it had to.
+  /// Returns the reason why the leg stayed in the clear; "" if it did not, or if it had to.
   [[nodiscard]] std::string fallback_reason() const;
 
  private:
@@ -104,7 +105,7 @@ class Opening {
   std::string fallback_reason_;  // of an earlier connection to this address
   std::size_t address_index_ = 0;
   OpeningStage stage_ = OpeningStage::connecting;
-  bool awaits_push_ = false;  // after TLS: not a word yet
+  bool awaits_push_ = false;  // after TLS the server has not sent a byte yet
   bool in_the_clear_ = false;
 };
 

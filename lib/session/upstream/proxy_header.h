@@ -8,10 +8,11 @@
 
 namespace starttls::session {
 
-/// What the server is told of the client ahead of everything else, as `upstream.send_proxy` wants
-/// it: who it is and what it dialled (as a balancer has said, else as its connection does); with
-/// version 2 also its TLS, as far as that is up: client facts that `client` has kept are taken.
-/// Over a unix socket there is nothing to tell: LOCAL, or UNKNOWN in version 1.
+/// Returns the header that describes the client to the server, before all other bytes, as
+/// `upstream.send_proxy` wants it. It has the client's address and the one that it dialled, from a
+/// balancer's header if there is one, otherwise from the connection. With version 2 it also has the
+/// client's TLS, if that is up; client facts that `client` has kept are taken. For a unix socket
+/// there are no addresses: LOCAL, or UNKNOWN in version 1.
 [[nodiscard]] std::string proxy_header(const Target& target, const ClientIdentity& identity,
                                        Leg& client);
 

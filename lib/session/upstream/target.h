@@ -1,7 +1,8 @@
 #pragma once
 
-// Where an upstream leg is to go, and what is expected there: what the service says, or, for an
-// intercepted client, where it meant to go and what the configuration's row about that says.
+// The addresses of an upstream leg, and the policy for them. Both are the service's, unless the
+// client was intercepted. Then the address is the one that the client dialled, and the policy is
+// that of the configuration's row for it, if there is one.
 
 #include <memory>
 #include <span>
@@ -18,25 +19,25 @@ class Target {
  public:
   explicit Target(std::shared_ptr<const Service> service) noexcept : service_(std::move(service)) {}
 
-  /// Finds out what depends on the client, where anything does. Errors: as Interception::of.
-  /// `address` is the client's own, where a header has told it; nullptr: that of the connection.
+  /// Finds the parts that depend on the client, if any do. `address` is the client's own, if a
+  /// header has named it; nullptr: the one of the connection. Errors: as Interception::of.
   [[nodiscard]] Result<> settle(net::Stream& client, const IpEndpoint* address, LoopGuard& guard);
 
   [[nodiscard]] const Service& service() const noexcept { return *service_; }
-  /// The service's settings, or a row's.
+  /// Returns the service's settings, or a row's.
   [[nodiscard]] const config::Upstream& upstream() const noexcept;
-  /// Of `upstream`; nullptr where its mode is none.
+  /// Returns the context for `upstream`; nullptr if its mode is none.
   [[nodiscard]] const std::shared_ptr<const tls::Context>& tls() const noexcept;
-  /// To be tried in order.
+  /// Returns the addresses, which must be tried in order.
   [[nodiscard]] std::span<const Address> addresses() const noexcept;
-  /// Where an intercepted client meant to go; nullptr: it was not intercepted.
+  /// Returns the address that an intercepted client dialled; nullptr: it was not intercepted.
   [[nodiscard]] const Address* original_destination() const noexcept {
     return interception_ == nullptr ? nullptr : &interception_->destination();
   }
-  /// Where to connect from; nullptr: the system's choice.
+  /// Returns the address to connect from; nullptr: the system chooses.
   [[nodiscard]] const net::SocketAddress* source() const noexcept { return source_.get(); }
 
-  /// `server` is connected. Errors: not_allowed, where that is a way back to ourselves.
+  /// Checks a connected `server`. Errors: not_allowed, if the connection leads back to ourselves.
   [[nodiscard]] Result<> connected(net::Stream& server);
 
  private:
@@ -46,7 +47,7 @@ class Target {
 
   std::shared_ptr<const Service> service_;
   std::unique_ptr<Interception> interception_;        // null: the service's own addresses
-  std::unique_ptr<const net::SocketAddress> source_;  // seldom there, and large
+  std::unique_ptr<const net::SocketAddress> source_;  // rarely used, and large
 };
 
 }  // namespace starttls::session

@@ -5,7 +5,7 @@
 namespace starttls::session {
 namespace {
 
-/// A part of `time` from `least` to 1, by chance.
+/// Returns a random part of `time`, from `least` to 1.
 WarmPlan::Time part_of(WarmPlan::Time time, double least, double chance) {
   const double part = least + (1 - least) * chance;
   return WarmPlan::Time{static_cast<WarmPlan::Time::rep>(static_cast<double>(time.count()) * part)};

@@ -1,7 +1,7 @@
 #pragma once
 
-// When a pool of warm connections opens new ones, and how old they may become. Pure: times are the
-// loop's, chances come from outside.
+// Decides when a pool of warm connections opens new ones, and how old they may become. Pure: times
+// are the loop's, and random numbers are passed in.
 
 #include <chrono>
 #include <cstddef>
@@ -12,15 +12,15 @@ class WarmPlan {
  public:
   using Time = std::chrono::milliseconds;
 
-  /// How long a connection waits for a client at most. Servers end one that has said nothing after
+  /// Longest time that a connection waits for a client. Servers end one that has sent nothing after
   /// 1 minute (Exchange), 3 minutes (Dovecot before login) or 5 minutes (RFC 5321 §4.5.3.2.7).
   static constexpr Time kMaxAge{std::chrono::seconds{45}};
-  /// The least that is learned from a server that ends them earlier (INN: 10 s; Postfix under
-  /// stress: 10 s). One that ends them earlier still is a failing one.
+  /// Shortest limit that is learned from a server that ends them earlier (INN: 10 s; Postfix under
+  /// stress: 10 s). A server that ends them earlier still counts as failing.
   static constexpr Time kMinAge{std::chrono::seconds{5}};
-  /// What was learned is tried anew after this time: it may have been a restart.
+  /// After this time a learned limit is forgotten, because the server may only have been restarted.
   static constexpr Time kMemory{std::chrono::minutes{10}};
-  /// Between a failure and the next attempt; doubled each time.
+  /// Pause between a failure and the next attempt; doubled each time.
   static constexpr Time kFirstPause{std::chrono::seconds{2}};
   static constexpr Time kLastPause{std::chrono::seconds{60}};
   /// Connections that are opened at a time.
@@ -28,28 +28,30 @@ class WarmPlan {
 
   explicit WarmPlan(std::size_t wanted) noexcept : wanted_(wanted) {}
 
-  /// How many to begin now, where `ready` wait for clients and `opening` are under way.
+  /// Returns how many to begin now, if `ready` wait for clients and `opening` are under way.
   [[nodiscard]] std::size_t to_open(std::size_t ready, std::size_t opening,
                                     Time now) const noexcept;
-  /// Nothing is begun before; in the past: now.
+  /// Returns the time before which no connection is begun. A time in the past means now.
   [[nodiscard]] Time paused_until() const noexcept { return paused_until_; }
-  /// How long a connection that is ready now is to wait. `chance`, from 0 to 1, spreads the ends of
-  /// those that were begun together.
+  /// Returns how long a connection that is ready now should wait. `chance`, from 0 to 1, spreads
+  /// the ends of those that were begun together.
   [[nodiscard]] Time lifetime(Time now, double chance) noexcept;
 
   void on_opened() noexcept { cautious_ = false; }
-  /// It did its work: a client has it, or its time is over.
+  /// Notes that a connection did its work: a client has it, or its time is over.
   void on_served() noexcept { pause_ = {}; }
-  /// It could not be opened. The next attempt comes after half to all of a pause.
+  /// Notes that a connection could not be opened. The next attempt comes after half to all of a
+  /// pause.
   void on_failed(Time now, double chance) noexcept;
-  /// The server has ended it, or said something, after it was ready for `age`.
+  /// Notes that the server has ended a connection, or sent something on it, after it was ready for
+  /// `age`.
   void on_lost(Time age, Time now, double chance) noexcept;
 
  private:
   std::size_t wanted_;
   Time age_limit_ = kMaxAge;
   Time learned_at_{};
-  Time pause_{};  // the last one; 0 = all is well
+  Time pause_{};  // the last one; 0 = no failure
   Time paused_until_{};
   bool cautious_ = false;  // the last attempt has failed: one at a time
 };

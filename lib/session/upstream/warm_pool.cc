@@ -16,7 +16,7 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
     opening,
     ready,
     leaving,  // we have said goodbye
-    gone,     // to be forgotten
+    gone,     // the pool will forget it
   };
 
   explicit Entry(WarmPool& pool) : pool_(pool), target_(pool.service_) {
@@ -33,15 +33,15 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
   void start() { opener_->start(); }
 
   [[nodiscard]] State state() const noexcept { return state_; }
-  /// When it has waited long enough, for a client or for the server's goodbye.
+  /// Returns the time until which it waits, for a client or for the server's goodbye.
   [[nodiscard]] std::chrono::milliseconds due() const noexcept { return due_; }
-  /// Not inside one of the opener's calls.
+  /// Destroys the opener, if it is done. Not to be called inside one of the opener's calls.
   void forget_opener() {
     if (state_ != State::opening) opener_.reset();
   }
 
   [[nodiscard]] std::optional<UpstreamConnection> take(LegEvents& events) {
-    // Something waits in the kernel. It will be reported, and is not for a client.
+    // Something waits in the kernel. It will be reported, and the connection is not for a client.
     if (!opened_.leg->stream().is_quiet()) return std::nullopt;
     enter(State::gone);
     opened_.leg->set_events(events);
@@ -49,7 +49,7 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
     return std::move(opened_);
   }
 
-  /// The server is told, as its protocol wants it.
+  /// Says goodbye to the server, as its protocol wants it.
   void leave() {
     enter(State::leaving);
     due_ = pool_.loop_.now() + kLinger;
@@ -57,7 +57,7 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
     opened_.leg->finish();
   }
 
-  /// The same, with no time to wait for an answer.
+  /// Says goodbye, with no time to wait for an answer.
   void leave_at_once() {
     if (state_ != State::ready) return;
     opened_.leg->write(goodbye());
@@ -156,7 +156,7 @@ WarmPool::~WarmPool() {
 }
 
 std::optional<UpstreamConnection> WarmPool::take(LegEvents& events) {
-  // The youngest: the server will have patience with it for longest.
+  // Take the youngest: the server will keep it for longest.
   for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
     if ((*entry)->state() != Entry::State::ready) continue;
     if (auto opened = (*entry)->take(events)) {
@@ -170,7 +170,7 @@ std::optional<UpstreamConnection> WarmPool::take(LegEvents& events) {
 
 /// True if connections opened under our service's policy may serve `service`.
 bool WarmPool::suits(const Service& service) const noexcept {
-  // A context is kept over a reload where policy and files are the same.
+  // A context is kept over a reload if policy and files are the same.
   return service.config == service_->config &&
          service.own_name->text() == service_->own_name->text() &&
          service.upstream_tls == service_->upstream_tls;
@@ -203,7 +203,7 @@ void WarmPool::tick() {
   schedule();
 }
 
-/// Sets the timer to what is due next by the clock; all else wakes us.
+/// Sets the timer to the next due time; all other changes wake us.
 void WarmPool::schedule() {
   const auto now = loop_.now();
   std::optional<std::chrono::milliseconds> next;
@@ -214,7 +214,7 @@ void WarmPool::schedule() {
   for (const auto& entry : entries_) {
     switch (entry->state()) {
       case Entry::State::opening:
-        break;  // it tells
+        break;  // it reports by itself
       case Entry::State::ready:
       case Entry::State::leaving:
         at(entry->due());
@@ -227,7 +227,7 @@ void WarmPool::schedule() {
   if (next) timer_.start(*next - now);
 }
 
-/// From 0 to 1; only to spread the times of many.
+/// Returns a number from 0 to 1; only to spread the times of many connections.
 double WarmPool::chance() {
   chances_ = chances_ * 1664525U + 1013904223U;
   return static_cast<double>(chances_ >> 16U) / 65535.0;

@@ -2,17 +2,19 @@
 
 // Theory of operation.
 //
-// A pool keeps upstream connections of one service ready: connected, past TLS and past all that the
-// policy wants before a client is greeted (UpstreamOpener, as for any session). A session takes one
-// and greets its client at once; where there is none, it opens its own as ever.
+// A pool keeps upstream connections of one service ready. They are connected, past TLS and past all
+// that the policy wants before a client is greeted (UpstreamOpener, as for any session). A session
+// takes one and greets its client at once. If there is none, it opens its own as usual.
 //
-// A connection that waits is owned by an entry, which listens to it. The server has nothing to say
-// then: a word of it is a goodbye or an attack, so the connection is dropped, and no client ever
-// gets it. Neither does one get a connection about which the kernel knows more than we do, be it
-// octets or an end: `take` looks. What a new TLS session ticket needs is done meanwhile.
+// A connection that waits is owned by an entry, which listens to it. The server has nothing to send
+// then. If it does, that is a goodbye or an attack, so the connection is dropped, and no client
+// ever gets it. The kernel may know more of a connection than we do: waiting bytes, or an end.
+// `take` checks that, and no client gets such a connection either. TLS work, such as a new session
+// ticket, is done meanwhile.
 //
-// Events only change states; `tick` alone, from the timer, decides what is next: it forgets what is
-// gone, replaces what is too old, opens what is missing. When and how much, WarmPlan says.
+// Events only change states. Only `tick`, from the timer, decides the next step: it forgets
+// connections that are gone, replaces those that are too old, and opens missing ones. WarmPlan
+// decides when, and how many.
 
 #include <cstddef>
 #include <memory>
@@ -28,10 +30,11 @@
 
 namespace starttls::session {
 
-/// Lives on its worker's thread, and is never destroyed from inside a call of its connections.
+/// A pool of warm connections. Lives on its worker's thread, and is never destroyed from inside a
+/// call of its connections.
 class WarmPool {
  public:
-  /// How long a server may take to answer our goodbye.
+  /// Time for a server to answer our goodbye.
   static constexpr std::chrono::seconds kLinger{2};
 
   /// Begins to fill as soon as the loop runs. Failures are logged once, until it works again.
@@ -41,12 +44,12 @@ class WarmPool {
   /// Says goodbye on all connections.
   ~WarmPool();
 
-  /// A ready connection; it tells `events` from here on.
+  /// Returns a ready connection, if there is one. It reports to `events` from here on.
   [[nodiscard]] std::optional<UpstreamConnection> take(LegEvents& events);
 
-  /// Whether its connections are what `service` would open, too.
+  /// True if `service` would open the same connections.
   [[nodiscard]] bool suits(const Service& service) const noexcept;
-  /// After a reload: the same policy under a new name.
+  /// Takes the service of a reload, which has the same policy under a new name.
   void rename(std::shared_ptr<const Service> service) { service_ = std::move(service); }
 
  private:
@@ -70,7 +73,7 @@ class WarmPool {
   net::Timer timer_;
   std::vector<std::unique_ptr<Entry>> entries_;  // the youngest last
   std::uint32_t chances_;
-  bool failing_ = false;  // and it has been said
+  bool failing_ = false;  // connections cannot be opened, and that has been logged
 };
 
 }  // namespace starttls::session
