@@ -30,7 +30,7 @@ Result<> check_log_file(const std::string& file) {
     return S_ISDIR(status.st_mode) ? failure(EISDIR) : may(file, W_OK);
   }
   if (errno != ENOENT) return failure(errno);
-  // Opening a dangling symlink creates its target, in whatever folder that is.
+  // Opening a dangling symlink creates its target, even in another folder.
   if (::lstat(file.c_str(), &status) == 0) return {};
   return may(std::filesystem::path(file).parent_path().string(), W_OK | X_OK);
 }

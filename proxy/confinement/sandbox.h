@@ -24,13 +24,13 @@ namespace starttls {
 /// calls does not see a ring's operations, so the sandbox never allows one.
 [[nodiscard]] Result<> forbid_io_uring();
 
-/// Gives up for good: new privileges (setuid programs, file capabilities), all files except those
-/// in `rules` (Landlock), and all system calls that a running proxy does not need (seccomp). Also
-/// gives up core dumps, and being looked into by other processes of the same user.
+/// Gives up for good: new privileges (setuid programs, file capabilities), and all files except
+/// those in `rules` (Landlock). Also gives up all system calls that a running proxy does not need
+/// (seccomp), and core dumps. Other processes of the same user cannot look into this one any more.
 ///
-/// A system call that is not foreseen fails with ENOSYS, as on a kernel without it, and the C
-/// library can do without such a call. Executing a program, or another call that only an intruder
-/// makes, ends the process (SIGSYS).
+/// A system call that is not foreseen fails with ENOSYS, as on a kernel without it. The C library
+/// can do without such a call. Executing a program, or another call that only an intruder makes,
+/// ends the process (SIGSYS).
 ///
 /// Call it before there are threads, which inherit all this. Returns the parts that this kernel
 /// lacks, one each. Errors: system; the process must end then.
