@@ -46,7 +46,7 @@ enum class HttpStatus : std::uint16_t {
   version_not_supported = 505,
 };
 
-/// Which hosts a request may be for.
+/// The hosts that a request may be for.
 enum class AdminHosts : std::uint8_t {
   any,
   literals,  ///< an IP address, or "localhost"; with or without a port

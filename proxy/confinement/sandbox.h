@@ -10,9 +10,9 @@
 
 namespace starttls {
 
-/// Prevents core files of this process, since its memory has passwords, with or without a sandbox.
-/// A core handler that is a program still gets a dump. Only the sandbox prevents that, because it
-/// keeps out debuggers as well. Errors: system.
+/// Prevents core files of this process, with or without a sandbox, since its memory has passwords.
+/// A core handler that is a program still gets a dump. Only the sandbox prevents that, because
+/// preventing it keeps debuggers out as well. Errors: system.
 [[nodiscard]] Result<> forbid_core_files();
 
 /// Makes the kernel refuse every new io_uring to this process, as a kernel without io_uring does

@@ -17,9 +17,9 @@ struct Conversion {
   std::size_t services = 0;        ///< converted ones
 };
 
-/// Converts the text of a stunnel.conf. Opens no file that `text` names. stunnel is looser than our
-/// defaults: it accepts servers that are not verified, and listeners open to anyone. There the
-/// result keeps to our defaults, and a note says so. If a check of clients cannot be carried over,
+/// Converts the text of a stunnel.conf. Opens no file that `text` names. If stunnel is looser than
+/// our defaults, the result keeps to our defaults, and a note says so. Examples are servers that
+/// are not verified, and listeners open to anyone. If a check of clients cannot be carried over,
 /// the service is left out. Without the check, more clients would be accepted than before.
 [[nodiscard]] Conversion convert_stunnel(std::string_view text);
 

@@ -20,7 +20,8 @@ struct Known {
   std::string_view text = {};
 };
 
-/// Returns the row of an option, in any case of its letters. Null if stunnel has none of that name.
+/// Returns the row of an option, or null if stunnel has none of that name. The case of letters does
+/// not matter.
 [[nodiscard]] const Known* find_known(std::string_view name);
 
 }  // namespace starttls::stunnel

@@ -103,8 +103,8 @@ std::string other_mode(const ProbeReport& report) {
 constexpr std::string_view kClientCertificate =
     "upstream.certificate = { chain = \"...\", key = \"...\" }";
 
-/// True if the reason has "(alert 40)", for example. It ends like this if the server has sent an
-/// alert (RFC 8446 §6.2).
+/// True if the server has sent this alert. The reason then ends with "(alert 40)", for example (RFC
+/// 8446 §6.2).
 bool is_alert(std::string_view reason, int alert) {
   return contains(reason, "(alert " + std::to_string(alert) + ")");
 }
