@@ -22,11 +22,11 @@ namespace starttls {
 struct Binding {
   std::vector<net::Socket> sockets;  ///< all at the same address; not empty
   std::string name;                  ///< the address with its real port
-  /// Only of a path that leads to another process. Complete it after all else that can fail:
-  /// without that the path stays with the other process.
+  /// Set only for a path that leads to another process. Complete it after everything else that can
+  /// fail. Until then the path stays with the other process.
   std::optional<net::Takeover> takeover = {};
-  /// For the log, if another process listened there before us: it may be about to end. Otherwise
-  /// "".
+  /// A warning for the log, if another process listened there before us: it may be about to end.
+  /// Otherwise "".
   std::string_view warning = {};
 };
 

@@ -27,7 +27,7 @@ void CertificateWatch::look() {
   }
   const auto next = next_change(certificates_, now);
   if (!next) return;
-  // A date of any year, so seconds first.
+  // The date may be in any year, so the wait is limited while it is in seconds.
   const auto wait = std::min<std::chrono::seconds>(next->since_1970 - now.since_1970, kLongestWait);
   const auto into_second =
       std::chrono::duration_cast<milliseconds>(clock.time_since_epoch()) - now.since_1970;

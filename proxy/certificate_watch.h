@@ -20,11 +20,11 @@ class CertificateWatch {
   CertificateWatch(net::Loop& loop, log::Logger& log)
       : log_(log), timer_(loop, [this] { look(); }) {}
 
-  /// From now on these; all that is wrong with them is logged again.
+  /// Watches these from now on, and logs again everything that is wrong with them.
   void follow(const Services& services);
 
  private:
-  /// The clock may be set, and a machine may sleep: then a timer ends late.
+  /// The longest wait: a timer ends late if the clock was set or the machine has slept.
   static constexpr std::chrono::minutes kLongestWait{1};
 
   void look();
@@ -32,7 +32,7 @@ class CertificateWatch {
   log::Logger& log_;
   net::Timer timer_;
   std::vector<CertificateInUse> certificates_;
-  /// What has been logged: the certificate's index and the kind.
+  /// The findings that are logged already: the certificate's index and the kind.
   std::set<std::pair<std::size_t, CertificateFinding::Kind>> told_;
 };
 

@@ -37,12 +37,12 @@ std::string days(std::chrono::seconds span) {
   return std::to_string(count) + (count == 1 ? " day" : " days");
 }
 
-/// From this second on it is one to renew.
+/// Returns the second from which on the certificate should be renewed.
 UnixTime renewal_of(const CertificateInUse& certificate) {
   return {certificate.not_after.since_1970 - kRenewal};
 }
 
-/// The last second is within (RFC 5280 §4.1.2.5).
+/// Returns the first second after the validity, which includes notAfter itself (RFC 5280 §4.1.2.5).
 UnixTime end_of(const CertificateInUse& certificate) {
   return {certificate.not_after.since_1970 + std::chrono::seconds{1}};
 }

@@ -29,47 +29,48 @@ struct CertificateInUse {
   std::string names = {};   ///< "a.example, b.example", printable, bounded
   std::string issuer = {};  ///< printable
   unsigned rsa_bits = 0;    ///< of an RSA key, 0 for others
-  std::size_t row = 0;      ///< of `certificates`
+  std::size_t row = 0;      ///< its row in `certificates`
 };
 
-/// Service by service, the clients' leg first.
+/// Returns our certificates, service by service, the clients' leg first.
 [[nodiscard]] std::vector<CertificateInUse> certificates_of(const Services& services);
 
-/// What a person has to do something about.
+/// A fault of a certificate that a person must do something about.
 struct CertificateFinding {
   enum class Kind : std::uint8_t { not_yet_valid, expired, ends_soon, weak_key };
 
   Kind kind;
   std::string text;  ///< follows "the certificate in FILE "
 
-  /// Peers refuse the certificate now. Otherwise it is a warning.
+  /// True if peers refuse the certificate now. Otherwise it is a warning.
   [[nodiscard]] bool is_error() const noexcept {
     return kind == Kind::not_yet_valid || kind == Kind::expired;
   }
 };
 
-/// A certificate with this much left is one to renew.
+/// A certificate with at most this much time left should be renewed.
 inline constexpr std::chrono::hours kRenewal{24 * 14};
 
 [[nodiscard]] std::vector<CertificateFinding> look_at(const CertificateInUse& certificate,
                                                       UnixTime now);
 
-/// The first moment after `now` at which look_at finds something else; nothing if there is none.
+/// Returns the first moment after `now` at which look_at finds something else; nothing if there is
+/// none.
 [[nodiscard]] std::optional<UnixTime> next_change(std::span<const CertificateInUse> certificates,
                                                   UnixTime now);
 
-/// Lines about a chain for `config::describe`: names, issuer, end, and WARNING for each finding
-/// that is not an error. Nothing if no service uses it.
+/// Returns lines about a chain for `config::describe`: names, issuer, end, and WARNING for each
+/// finding that is not an error. Nothing if no service uses it.
 [[nodiscard]] std::vector<config::DescribedLine> describe_chain(
     const std::string& chain, std::span<const CertificateInUse> certificates, UnixTime now);
 
-/// Certificates that peers refuse now, as problems of the configuration.
+/// Returns the certificates that peers refuse now, as problems of the configuration.
 [[nodiscard]] config::Problems certificate_problems(const State& state, UnixTime now);
 
-/// "29 days left", "less than a day left", "ended 3 days ago".
+/// Returns "29 days left", "less than a day left" or "ended 3 days ago".
 [[nodiscard]] std::string time_left(const CertificateInUse& certificate, UnixTime now);
 
-/// "2026-01-31 12:00:00 UTC"
+/// Returns the time as "2026-01-31 12:00:00 UTC".
 [[nodiscard]] std::string date_text(UnixTime time);
 
 }  // namespace starttls

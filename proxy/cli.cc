@@ -19,10 +19,10 @@ constexpr std::string_view kUsage =
     "       starttls-proxy probe --protocol NAME --upstream ADDRESS [OPTION ...] [--json]\n"
     "       starttls-proxy convert STUNNEL.CONF\n";
 
-/// A heading of --help and the keys that stand under it.
+/// A heading of --help and the keys below it.
 struct Group {
   std::string_view heading;
-  std::string_view section;  ///< of the keys that stand under it
+  std::string_view section;  ///< the section of the keys below it
 };
 
 constexpr Group kGroups[] = {
@@ -62,7 +62,7 @@ auto usage_error(const std::string& what) {
   return fail(Errc::config, what + "\n" + std::string(kUsage) + "Try --help for the options.");
 }
 
-/// What CLI11 could not place: `arguments` are not empty.
+/// Returns the error for arguments that CLI11 could not place. `arguments` is not empty.
 std::string unexpected(const std::vector<std::string>& arguments) {
   const auto flag = std::find_if(arguments.begin(), arguments.end(),
                                  [](const std::string& each) { return each.starts_with('-'); });
@@ -83,7 +83,7 @@ std::string missing_flags(const std::vector<config::Flag>& flags) {
   return missing;
 }
 
-/// What the arguments say, before it is known whether they go together.
+/// The arguments as they were given. It is not checked yet that they go together.
 struct Parsed {
   bool help = false;
   bool version = false;
@@ -94,8 +94,8 @@ struct Parsed {
   std::vector<config::Flag> flags;
 };
 
-/// As CLI11 wants them: the last first; and with "--name=value" as two words, since it loses a
-/// value that is empty.
+/// Returns the arguments as CLI11 wants them: the last one first. "--name=value" becomes two words,
+/// because CLI11 loses a value that is empty.
 std::vector<std::string> words_backwards(std::span<const std::string> arguments) {
   std::vector<std::string> words;
   for (const auto& argument : arguments) {
@@ -141,7 +141,7 @@ Result<Parsed> parse(std::span<const std::string> arguments) {
   return parsed;
 }
 
-/// "probe" and what follows it: a service that listens nowhere.
+/// Reads the arguments after "probe". They describe a service that listens nowhere.
 Result<CommandLine> parse_probe(std::span<const std::string> arguments) {
   using Action = CommandLine::Action;
   auto parsed = parse(arguments);
@@ -169,7 +169,7 @@ Result<CommandLine> parse_probe(std::span<const std::string> arguments) {
   return CommandLine{Action::probe, {}, std::move(flags), parsed->json};
 }
 
-/// "convert" and what follows it: the file.
+/// Reads the argument after "convert", the file.
 Result<CommandLine> parse_convert(std::span<const std::string> arguments) {
   using Action = CommandLine::Action;
   if (arguments.size() == 1 && (arguments[0] == "--help" || arguments[0] == "-h")) {

@@ -1,6 +1,6 @@
 #pragma once
 
-// The command line: what is asked for, before any of it is acted on.
+// Reads the command line. This file does not act on it.
 
 #include <cstdint>
 #include <span>
@@ -22,11 +22,11 @@ struct CommandLine {
 };
 
 /// Reads the arguments after the program's name. Errors: config, with the text of a usage error for
-/// the person that typed them; the exit status is kExitUsage then. No arguments at all are such an
-/// error.
+/// the person that typed them. The exit status is kExitUsage then. A command line without arguments
+/// is such an error.
 [[nodiscard]] Result<CommandLine> parse_command_line(std::span<const std::string> arguments);
 
-/// What --help prints.
+/// Returns the text that --help prints.
 [[nodiscard]] std::string help_text();
 
 }  // namespace starttls

@@ -9,8 +9,9 @@
 
 namespace starttls {
 
-/// Returns certificates, keys, CA and ticket files. They are replaced on disk without a word to us,
-/// so they are watched. The configuration itself is not: it is read at a reload only (HUP).
+/// Returns certificates, keys, CA and ticket files. They are replaced on disk and we are not
+/// informed, so they are watched. The configuration itself is not: it is read at a reload only
+/// (HUP).
 [[nodiscard]] std::vector<std::string> watched_files(const config::Config& config);
 
 /// Returns all files that a reload may read, with absolute paths. `config_file` is the

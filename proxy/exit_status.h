@@ -6,7 +6,8 @@ namespace starttls {
 
 /// EX_USAGE: the command line is wrong.
 inline constexpr int kExitUsage = 64;
-/// EX_UNAVAILABLE: an address cannot be bound; probe: the server cannot be reached or is silent.
+/// EX_UNAVAILABLE: an address cannot be bound. For probe: the server cannot be reached or is
+/// silent.
 inline constexpr int kExitUnavailable = 69;
 /// EX_SOFTWARE: an exception that no code catches.
 inline constexpr int kExitSoftware = 70;
@@ -14,9 +15,9 @@ inline constexpr int kExitSoftware = 70;
 inline constexpr int kExitSystem = 71;
 /// EX_IOERR: the output of the command cannot be written.
 inline constexpr int kExitOutput = 74;
-/// EX_PROTOCOL: probe: the server does not do what the protocol and the policy want.
+/// EX_PROTOCOL, for probe: the server does not do what the protocol and the policy want.
 inline constexpr int kExitProtocol = 76;
-/// EX_NOPERM: probe: the server's TLS or its certificate is not acceptable.
+/// EX_NOPERM, for probe: the server's TLS or its certificate is not acceptable.
 inline constexpr int kExitNoPermission = 77;
 /// EX_CONFIG: the configuration is wrong, or a file that it names.
 inline constexpr int kExitConfig = 78;

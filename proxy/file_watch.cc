@@ -7,7 +7,7 @@
 namespace starttls {
 namespace {
 
-/// The kernel stamps files by its timer, not by the clock.
+/// The kernel stamps files with the time of its last timer tick, not with the clock's.
 constexpr std::chrono::milliseconds kTick{10};
 
 std::int64_t nanoseconds(const timespec& time) noexcept {

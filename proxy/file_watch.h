@@ -8,23 +8,22 @@
 
 namespace starttls {
 
-/// Tells when files have changed: rewritten, replaced, or behind a symlink that now leads
-/// elsewhere, as Kubernetes swaps its secrets. It looks when asked, since inotify follows no
-/// symlink and says nothing of network file systems.
+/// Finds out if files have changed. They may be rewritten or replaced, or a symlink on the way may
+/// lead elsewhere, as when Kubernetes swaps its secrets. It looks when asked, since inotify follows
+/// no symlink and reports nothing of network file systems.
 class FileWatch {
  public:
   using Clock = std::chrono::system_clock;
 
-  /// Watches these from now on. What was read of them was read after `since`: a file that is new
-  /// here and was written later than that has changed already. One that is missing changes when it
-  /// comes.
+  /// Watches these files from now on. They were read after `since`. A new one that was written
+  /// later than that has changed already. One that is missing changes when it appears.
   void follow(const std::vector<std::string>& files, Clock::time_point since);
 
-  /// Whether anything has changed since the last look.
+  /// True if anything has changed since the last look.
   [[nodiscard]] bool changed();
 
  private:
-  /// What no two versions of a file have in common.
+  /// Attributes of a file. Two of its versions never have all of them in common.
   struct Version {
     std::uint64_t device = 0;
     std::uint64_t inode = 0;

@@ -19,20 +19,20 @@ namespace starttls {
 namespace {
 
 constexpr const char* kMessage = "ended by what nobody foresaw";
-/// For the thread that was first to say it.
+/// How long other threads wait for the first one that reports.
 constexpr std::chrono::seconds kPatience{1};
 
 std::atomic<log::Logger*> current_log{nullptr};
 std::atomic_flag somebody_speaks = ATOMIC_FLAG_INIT;
 thread_local bool speaking = false;
 
-/// Takes no memory: there may be none.
+/// Writes the line without allocating memory, since there may be none.
 void write_standard_error(const char* reason) noexcept {
   std::array<char, 512> line{};
   static_cast<void>(
       std::snprintf(line.data(), line.size(), "starttls-proxy: %s: %.400s\n", kMessage, reason));
   const std::string_view text(line.data());
-  // A pipe that nobody reads is not waited for, and nobody is left to be told of it.
+  // Do not wait for a pipe that is not read. The loss of the line cannot be reported either.
   pollfd ready{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
   if (::poll(&ready, 1, 0) != 1 || (ready.revents & POLLOUT) == 0) return;
   [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
@@ -44,7 +44,7 @@ void tell(const char* reason) noexcept {
 }
 
 [[noreturn]] void on_terminate() noexcept {
-  if (std::exchange(speaking, true)) std::_Exit(kExitSoftware);  // while it was told
+  if (std::exchange(speaking, true)) std::_Exit(kExitSoftware);  // while reporting
   if (somebody_speaks.test_and_set()) {
     std::this_thread::sleep_for(kPatience);
     std::_Exit(kExitSoftware);

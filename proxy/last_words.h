@@ -1,18 +1,18 @@
 #pragma once
 
-// How the process ends when something happens that nobody foresaw: memory is out, a bug throws.
-// That no handler is there for it is meant: unwinding would join threads that still serve.
+// Logs one line and exits when an exception escapes (out of memory, or a bug). There is no handler
+// for it on purpose, since unwinding would join threads that still serve.
 
 #include "lib/base/log.h"
 
 namespace starttls {
 
-/// From now on an exception that nobody catches, on any thread, is told in one line, and ends the
-/// process with kExitSoftware, rather than by SIGABRT and without a word.
+/// Makes the process end with one line and kExitSoftware if an exception escapes, on any thread.
+/// Otherwise it would end by SIGABRT, without a message.
 void end_with_last_words() noexcept;
 
-/// While it lives the line goes to the log; before, or where the log cannot be had, to standard
-/// error.
+/// While this object lives, the line goes to the log. Without it, or if the log cannot be used, it
+/// goes to standard error.
 class LastWordsInLog {
  public:
   explicit LastWordsInLog(log::Logger& log) noexcept;

@@ -10,10 +10,11 @@
 namespace starttls {
 namespace {
 
-/// The address; where the system chose the port, whose it is instead.
+/// Returns the identity of a listener: its address or, if the system chooses the port, its service
+/// and index.
 std::string identity_of(const config::Service& service, std::size_t index) {
   const Address& address = service.listen[index];
-  // A socket is bound as what it is to take.
+  // An intercepting listener binds its socket in another way, so it is another listener.
   const std::string kind = service.upstream.original_destination ? "intercepting " : "";
   if (address.is_unix() || address.port != 0) return kind + to_string(address);
   return kind + service.name + "#" + std::to_string(index) + " " + to_string(address);
@@ -63,7 +64,8 @@ Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t wo
   return plan;
 }
 
-/// Opened once: they go on listening while no service names them.
+/// Adds the inherited sockets of this address. They were opened once, and go on listening while no
+/// service names them.
 Result<> Listeners::add_inherited(Plan& plan,
                                   const std::shared_ptr<const session::Service>& service,
                                   const Address& address) {
@@ -84,7 +86,7 @@ Result<> Listeners::add_inherited(Plan& plan,
   return {};
 }
 
-/// Keeps the listener that there is, or opens it.
+/// Keeps the present listener of this identity, or opens a new one.
 Result<> Listeners::add(Plan& plan, const std::shared_ptr<const session::Service>& service,
                         Entry entry, const std::function<Result<Binding>()>& bind) {
   entry.service = service->config.name;

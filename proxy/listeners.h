@@ -32,34 +32,35 @@ class Listeners {
   /// The changes to the workers that make them listen for `services`.
   struct Plan {
     std::vector<Worker::ListenerChange> changes;  ///< one per worker
-    /// Paths that lead to another process, until `complete`, which comes last: an abandoned plan
+    /// Paths that lead to another process until `complete`, which is called last. An abandoned plan
     /// leaves them to that process.
     std::vector<net::Takeover> takeovers;
     std::size_t opened = 0;
     std::size_t closed = 0;
   };
-  /// Binds new addresses, on every worker, or none at all. Addresses that stay keep their sockets.
-  /// New ones belong to `owner`, if it is given. `admin_port` is the admin endpoint's (0: none).
-  /// Errors: system, with the address.
+  /// Binds new addresses on every worker; if one fails, none is bound. Addresses that stay keep
+  /// their sockets. New ones belong to `owner`, if it is given. `admin_port` is the admin
+  /// endpoint's (0: none). Errors: system, with the address.
   [[nodiscard]] Result<Plan> plan(const Services& services, std::size_t workers,
                                   const std::optional<net::Owner>& owner = {},
                                   std::uint16_t admin_port = 0);
-  /// Returns the ports of our sockets: old and new ones alike, while both may be open.
+  /// Returns the ports of our sockets, both old and new ones while both may be open.
   [[nodiscard]] std::vector<std::uint16_t> ports() const;
-  /// Call it after the plan is carried out: remembers it, and logs the new listeners.
+  /// Remembers the plan, and logs the listeners that are new or closed. Call it after the plan is
+  /// carried out.
   void commit();
 
  private:
   struct Entry {
     std::string wanted;       ///< identifies it from one configuration to the next
-    std::string inherited{};  ///< its name; "" = we have bound it
+    std::string inherited{};  ///< the inherited socket's name; "" = we have bound it
     std::uint64_t id = 0;
     std::string service{};
     std::string protocol{};
     std::string address{};  ///< its real port included
     std::uint16_t port = 0;
     bool is_new = false;
-    bool without_tproxy = false;  ///< which its service could have used
+    bool without_tproxy = false;  ///< its service could have used TPROXY
     std::string_view warning{};   ///< see Binding
   };
 

@@ -15,7 +15,8 @@ tl::unexpected<Error> failure(int number) {
   return fail(Errc::config, std::generic_category().message(number));
 }
 
-/// As the one whose files are opened now, not as the one who has started the process.
+/// Checks the rights of the effective user, which opens files, and not those of the user that
+/// started the process.
 Result<> may(const std::string& path, int mode) {
   if (::faccessat(AT_FDCWD, path.c_str(), mode, AT_EACCESS) != 0) return failure(errno);
   return {};
@@ -29,7 +30,7 @@ Result<> check_log_file(const std::string& file) {
     return S_ISDIR(status.st_mode) ? failure(EISDIR) : may(file, W_OK);
   }
   if (errno != ENOENT) return failure(errno);
-  // A link that leads nowhere yet is made whole by opening it: wherever that is.
+  // Opening a dangling symlink creates its target, even in another folder.
   if (::lstat(file.c_str(), &status) == 0) return {};
   return may(std::filesystem::path(file).parent_path().string(), W_OK | X_OK);
 }

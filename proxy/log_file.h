@@ -6,8 +6,8 @@
 
 namespace starttls {
 
-/// Whether this process may append to the file, or make it, as far as can be told without doing it.
-/// Errors: config, in the system's words.
+/// Checks that this process may append to the file, or create it, as far as that can be known
+/// without doing it. Errors: config, in the system's words.
 [[nodiscard]] Result<> check_log_file(const std::string& file);
 
 }  // namespace starttls

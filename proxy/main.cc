@@ -41,12 +41,12 @@ void print_error(std::string_view text) {
   fmt::print(stderr, "starttls-proxy: {}\n", text);
 }
 
-/// Where 0, 1 and 2 are closed, sockets of ours would take their numbers, and hear what is meant
-/// for people.
+/// Opens those of 0, 1 and 2 that are closed. Otherwise sockets of ours would get these numbers,
+/// and texts for people would be sent to peers.
 bool open_standard_descriptors() {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
     if (::fcntl(fd, F_GETFD) >= 0) continue;
-    if (::open("/dev/null", O_RDWR) != fd) return false;  // the lowest that is free
+    if (::open("/dev/null", O_RDWR) != fd) return false;  // open takes the lowest free number
   }
   return true;
 }
@@ -55,7 +55,8 @@ config::StartedBy started_by() noexcept {
   return ::geteuid() == 0 ? config::StartedBy::root : config::StartedBy::user;
 }
 
-/// Prints what the configuration amounts to, our certificates included. The exit status.
+/// Prints the configuration as it was understood, our certificates included. Returns the exit
+/// status.
 int check_certificates(const State& state) {
   const UnixTime now = UnixTime::of(std::chrono::system_clock::now());
   const auto certificates = certificates_of(state.services);
@@ -97,7 +98,7 @@ int run(const CommandLine& command) {
   const auto load = [&](const State* previous,
                         std::vector<std::string>& wrong) -> std::optional<State> {
     auto loaded = load_state(command, previous, wrong);
-    // A check is no start, which alone has them; a probe listens nowhere.
+    // A check is no start, and only a start has inherited sockets. A probe listens nowhere.
     if (!loaded || command.action != CommandLine::Action::run) return loaded;
     const auto right = wrong.size();
     inherited->check(loaded->config, wrong);
@@ -146,7 +147,8 @@ int run(const CommandLine& command) {
 
   log::Logger log{config.log.level, config.log.format};
   const LastWordsInLog last_words(log);
-  // As the one who opens it again at USR1; and no root follows what that one has put there.
+  // Opened as the user that opens it again at USR1. Root must not follow a symlink that this user
+  // has made there.
   const auto open_log = [&] { return log.open(config.log.file); };
   if (const auto opened = user ? act_as(*user, open_log) : open_log(); !opened) {
     print_error(log_file_problem(*state, opened.error()));

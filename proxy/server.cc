@@ -32,22 +32,22 @@
 namespace starttls {
 namespace {
 
-/// Descriptors that are not sessions': the log, the admin endpoint, queries to name servers, files
-/// that are read at a reload; and clients that are refused.
+/// Descriptors that sessions do not use: the log, the admin endpoint, queries to name servers,
+/// files that a reload reads, and refused clients.
 constexpr std::size_t kReservedDescriptors = 96 + kMaxLingering;
-/// A loop's own, its spare one included.
+/// The descriptors of a loop itself, its spare one included.
 constexpr std::size_t kDescriptorsPerLoop = 8;
 
 /// How often we look at certificates, keys, CA and ticket files.
 constexpr std::chrono::seconds kWatchInterval{2};
-/// How often the log is tended, and how often where lines wait for their reader.
+/// How often the log is looked after, and how often while lines wait for a slow reader.
 constexpr std::chrono::milliseconds kLogInterval{1000};
 constexpr std::chrono::milliseconds kLogRetry{50};
-/// How long the last lines may wait for one.
+/// How long the last lines may wait for a slow reader.
 constexpr std::chrono::milliseconds kLastLines{500};
-/// Descriptors that a connection to the service's server may take while it is being made: attempts
-/// to reach the addresses of a name run beside each other, and the server of the address before may
-/// still be hearing our goodbye.
+/// Returns the number of descriptors that a connection to the service's server may take while it is
+/// made. Attempts to reach the addresses of a name run at the same time. The server at the address
+/// before may still be receiving our goodbye.
 std::size_t descriptors_while_connecting(const config::Upstream& upstream) {
   const auto is_name = [](const Address& address) {
     return !address.is_unix() && !net::parse_ip(address.host, address.port);
@@ -96,12 +96,12 @@ class Server {
     watch_.follow(watched_files(state_.config), loaded_at);
   }
 
-  /// Errors: system.
+  /// Serves until a signal ends it. Returns the exit status. Errors: system.
   Result<int> run();
 
  private:
   Result<> start_workers();
-  /// What the listeners of a state are to become, and the admin endpoint.
+  /// The planned listeners of a state, and the planned admin endpoint.
   struct ListenPlan {
     Listeners::Plan services;
     AdminEndpoint::Plan admin;
@@ -136,7 +136,7 @@ class Server {
   net::Resolver resolver_;
   SystemName system_name_;
   Shared shared_;
-  std::size_t descriptors_;  // that the process may have
+  std::size_t descriptors_;  // the most that the process may have
   Listeners listeners_;
   FileWatch watch_;
   net::Timer watch_timer_;
@@ -148,8 +148,8 @@ class Server {
   AdminPages pages_;
   AdminEndpoint admin_;
   bool draining_ = false;
-  /// Why the files on disk are not used; empty: they are. Told when they have stood still for a
-  /// while, because certificate and key are two files and seldom written at once.
+  /// Why the files on disk are not used; empty if they are. Logged only when the files have not
+  /// changed for a while: certificate and key are two files, seldom written at once.
   std::vector<std::string> waiting_;
   std::vector<std::string> unused_sockets_;  // names of inherited ones
 };
@@ -189,13 +189,14 @@ Result<> Server::start_workers() {
       });
     }));
   }
-  // As what a reload will bind, and the next start beside us: ports are shared within one user.
+  // The sockets belong to the user that binds at a reload, and in the next process that starts
+  // beside this one. Only sockets of one user share a port.
   std::optional<net::Owner> owner;
   if (state_.user) owner = net::Owner{state_.user->uid, state_.user->gid};
   auto plan = plan_listening(state_, owner);
   if (!plan) return fail(std::move(plan.error()));
   if (state_.user) {
-    // Root still removes what it has bound, if that user could not go on with it.
+    // If that user could not complete the takeover, root can still remove what it has bound.
     auto may = act_as(*state_.user, [&plan] { return may_take_over(*plan); });
     if (!may) return may;
   }
@@ -223,11 +224,12 @@ Result<Server::ListenPlan> Server::plan_listening(const State& state,
   return ListenPlan{std::move(*services), std::move(*admin)};
 }
 
-/// Of two that have bound a port the first to listen gets it, and workers would tell too late.
+/// Listens on the new TCP sockets, and for the admin endpoint. If two processes have bound a port,
+/// the first one to listen gets it. Workers would notice a failure too late.
 Result<> Server::listen_all(ListenPlan& plan) {
   for (const auto& change : plan.services.changes) {
     for (const auto& opened : change.opened) {
-      // A supervisor's does already, and so does what has a path.
+      // A supervisor's socket listens already, and so does a unix socket.
       if (opened.holder == net::Holder::supervisor) continue;
       if (net::listening_address(opened.socket).is_unix()) continue;
       if (auto listening = net::begin_listening(opened.socket); !listening) return listening;
@@ -244,8 +246,9 @@ Result<> Server::may_take_over(const ListenPlan& plan) {
   return admin != nullptr ? admin->may_complete() : Result<>{};
 }
 
-/// The last step of a start and of a reload that can fail. Nobody finds the socket of a process
-/// whose path was taken any more, so a path is taken only when all else has succeeded.
+/// Takes over the paths. This is the last step of a start or a reload that can fail. Once a path is
+/// taken over, clients cannot find the other process's socket any more. So everything else must
+/// have succeeded.
 Result<> Server::take_over(ListenPlan& plan) {
   for (auto& takeover : plan.services.takeovers) {
     if (auto completed = takeover.complete(); !completed) return completed;
@@ -295,7 +298,7 @@ void Server::drain() {
   for (const auto& worker : workers_) worker->drain(state_.config.proxy.drain_timeout);
 }
 
-/// Healthy means that all loops turn.
+/// Asks if the process is healthy, that is, if all loops turn.
 void Server::ask_health(Heartbeat::OnHealth on_health) {
   pages_.make(AdminPage::healthz, [on_health = std::move(on_health)](const AdminResponse& health) {
     on_health(health.status == HttpStatus::ok);
@@ -319,10 +322,10 @@ bool Server::reload(std::vector<std::string>& problems) {
   return replaced;
 }
 
-/// The new state is built whole and swapped in, or the old one stays as it is.
+/// Builds the new state completely and swaps it in. On an error, the old one stays as it is.
 bool Server::replace_state(std::vector<std::string>& problems) {
   const auto loaded_at = FileWatch::Clock::now();
-  static_cast<void>(watch_.changed());  // what changes from now on is for the next time
+  static_cast<void>(watch_.changed());  // later changes are for the next reload
   auto fresh = load_(state_, problems);
   if (!fresh) return false;
   auto plan = plan_listening(*fresh, {});
@@ -387,7 +390,8 @@ void Server::report(const std::vector<std::string>& problems) {
   }
 }
 
-/// Of each service that was not served like that before, and of the admin endpoint.
+/// Logs the warnings of each service that was not served like this before, and of the admin
+/// endpoint if it has changed.
 void Server::warn_of_policies(const State* previous) {
   if (previous == nullptr || previous->config.admin != state_.config.admin) {
     for (const std::string& warning : config::warnings(state_.config.admin)) {
@@ -405,7 +409,7 @@ void Server::warn_of_policies(const State* previous) {
   }
 }
 
-/// Once for each time that they come out of use.
+/// Warns of inherited sockets that no service uses, once each time that one goes out of use.
 void Server::warn_of_unused_sockets() {
   auto unused = inherited_.unused(state_.config);
   for (const auto& name : unused) {
@@ -418,7 +422,8 @@ void Server::warn_of_unused_sockets() {
   unused_sockets_ = std::move(unused);
 }
 
-/// A silent name server must delay neither the start nor a reload, so this goes on beside them.
+/// Looks for the name in the background: a silent name server must delay neither the start nor a
+/// reload.
 void Server::look_for_system_name() {
   if (state_.config.proxy.hostname.empty()) {
     system_name_.look();
@@ -431,8 +436,8 @@ void Server::on_system_name(const std::string& name) {
   log_.info("hostname known", {{"hostname", name}});
 }
 
-/// Counts everything that may be open at once, so that no session takes a descriptor that another
-/// one needs.
+/// Sets the limit of sessions. It counts everything that may be open at once, so that no session
+/// takes a descriptor that another one needs.
 void Server::apply_limits() {
   std::size_t per_session = 2;
   std::size_t reserved = kReservedDescriptors + kDescriptorsPerLoop * workers_.size();

@@ -46,7 +46,7 @@ std::shared_ptr<metrics::Registry> new_registry(unsigned workers) {
 constexpr config::ValueName kUser{std::nullopt, "proxy.user"};
 constexpr config::ValueName kLogFile{std::nullopt, "log.file"};
 
-/// The loader's words for it.
+/// Returns the problem in the words that the loader uses.
 config::Problem unusable_log(const State& state, const std::string& why) {
   return state.places.problem(kLogFile,
                               state.places.shown(kLogFile, state.config.log.file) + ": " + why +
@@ -58,20 +58,21 @@ Result<> may_log(const State& state) {
   return state.user ? act_as(*state.user, check) : check();
 }
 
-/// Who the process is to become, and whether it may log: in this order.
+/// Finds the user that the process will become, then checks that this user may write the log. The
+/// order matters: the second check acts as the user.
 void check_process(const CommandLine& command, const State* previous, State& state,
                    config::Problems& problems) {
   const auto& name = state.config.proxy.user;
   if (previous == nullptr && !name.empty()) {
     if (auto user = find_user(name)) {
-      take_groups(*user);  // before secrets are read: a reload is to find what the start finds
+      take_groups(*user);  // before secrets are read: a reload must find what the start finds
       state.user = std::move(*user);
     } else {
       const auto shown = state.places.shown(kUser, "'" + ascii::escape(name) + "'");
       problems.push_back(state.places.problem(kUser, shown + ": " + user.error().reason));
     }
   }
-  // A probe has no log; and one that is open stays so.
+  // A probe has no log. A log that is open already stays open.
   const auto& log = state.config.log.file;
   const bool opens = command.action != CommandLine::Action::probe && !log.empty() &&
                      (previous == nullptr || previous->config.log.file != log);
@@ -85,13 +86,14 @@ void check_service_files(const State& state, std::size_t i, bool loaded,
                          config::Problems& problems) {
   const auto& service = state.config.services[i];
   for (const auto& [key, row, reason] : session::check_files(service)) {
-    // Where the loader has refused the CA file, the system's is not meant.
+    // If the loader has refused the CA file, the empty name does not mean the system's.
     if (!loaded && key == "service.upstream.ca_file" && service.upstream.ca_file.empty()) continue;
     problems.push_back(state.places.problem({i, key, row}, reason));
   }
 }
 
-/// The services of a right configuration; whatever keeps one from being made is a problem.
+/// Makes the services of a correct configuration. Adds a problem for each service that cannot be
+/// made.
 void make_services(const State* previous, State& state, config::Problems& problems) {
   state.metrics =
       previous != nullptr ? previous->metrics : new_registry(state.config.proxy.workers);
@@ -114,7 +116,7 @@ void make_services(const State* previous, State& state, config::Problems& proble
     const auto right = problems.size();
     check_service_files(state, i, true, problems);
     if (problems.size() > right) continue;
-    // It is no file's fault, or no longer.
+    // No file is the cause, or the file has been repaired meanwhile.
     problems.push_back(state.places.problem({i, "service.protocol"}, made.error().reason));
   }
 }

@@ -1,7 +1,8 @@
 #pragma once
 
-// All that a configuration amounts to. It is built whole, with nothing bound and nothing changed,
-// before any of it is used: at start, for --check, and again for each reload.
+// A configuration that is loaded and ready to serve: services, TLS contexts, the user to run as. It
+// is built completely before any of it is used. Until then nothing is bound and nothing is changed.
+// This happens at start, for --check, and again for each reload.
 
 #include <memory>
 #include <optional>
@@ -23,21 +24,21 @@ struct State {
   config::Config config;
   config::Places places;                       ///< of `config`
   Services services;                           ///< not empty
-  std::shared_ptr<metrics::Registry> metrics;  ///< of the first state; those that replace it go on
-  /// The system's name for this machine. One object for the process: it may become better known
-  /// while sessions run (see system_name.h).
+  std::shared_ptr<metrics::Registry> metrics;  ///< made by the first state; later states share it
+  /// The system's name for this machine. One object per process: a better name may be found while
+  /// sessions run (see system_name.h).
   std::shared_ptr<session::OwnName> system_name;
   std::optional<User> user;  ///< proxy.user; only of the first state
 };
 
-/// Reads the configuration and all files that it names. `previous` (or null) is the state that this
-/// one is to replace: sessions with servers whose policy stays are resumed. Without one root takes
-/// on the groups of proxy.user. Whatever is wrong is appended to `problems`, all of it, one line
-/// each; nothing is returned then.
+/// Reads the configuration and all files that it names. `previous` (or null) is the state that the
+/// new one replaces. TLS sessions with a server are resumed if the policy for it stays the same.
+/// Without `previous`, root takes on the groups of proxy.user. Appends everything that is wrong to
+/// `problems`, one line each, and returns nothing then.
 [[nodiscard]] std::optional<State> load_state(const CommandLine& command, const State* previous,
                                               std::vector<std::string>& problems);
 
-/// What Logger::open says of `log.file`, as a problem of the configuration.
+/// Returns an error of Logger::open for `log.file` as a problem of the configuration.
 [[nodiscard]] std::string log_file_problem(const State& state, const Error& error);
 
 }  // namespace starttls

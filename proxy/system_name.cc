@@ -45,14 +45,14 @@ void SystemName::stop() {
 }
 
 void SystemName::on_outcome(const net::NameQuery::Outcome& outcome) {
-  // We are inside the query's call, maybe even inside `start`.
+  // We are inside the query's call, maybe even inside `start`, so the query is destroyed later.
   loop_.defer([done = std::shared_ptr<net::NameQuery>(std::move(query_))] {});
   if (is_qualified_name(outcome.canonical)) {
     pause_ = kFirstPause;
     settle(outcome.canonical);
     return;
   }
-  if (!own_->text().starts_with('[')) return;  // the name of before stays
+  if (!own_->text().starts_with('[')) return;  // the earlier name stays
   again_.start(pause_);
   pause_ = std::min(pause_ * 2, kLastPause);
 }

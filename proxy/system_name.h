@@ -15,18 +15,18 @@
 namespace starttls {
 
 /// True if `name` can be sent as our own: a host's name with a dot in it (RFC 5321 §4.1.2). The
-/// system is not trusted to have one.
+/// name that the system gives may not be such a name.
 [[nodiscard]] bool is_qualified_name(const std::string& name);
 
-/// The name as far as it is known without asking a name server: the kernel's if it is qualified,
-/// otherwise an address literal.
+/// Returns the best name that is known without asking a name server: the kernel's if it is
+/// qualified, otherwise an address literal.
 [[nodiscard]] std::string immediate_system_name();
 
-/// Asks the resolver for the fully qualified name, in the background: at once, at each reload, and
-/// again and again while there is only an address literal. Lives on its loop's thread.
+/// Asks the resolver for the fully qualified name, in the background. It asks at once, at each
+/// reload, and again and again while there is only an address literal. Lives on its loop's thread.
 class SystemName {
  public:
-  /// Between two questions without an answer; doubled each time.
+  /// The pause between two questions without an answer. It doubles each time, up to kLastPause.
   static constexpr std::chrono::seconds kFirstPause{30};
   static constexpr std::chrono::seconds kLastPause{600};
 
@@ -36,9 +36,9 @@ class SystemName {
   SystemName(const SystemName&) = delete;
   SystemName& operator=(const SystemName&) = delete;
 
-  /// Looks now, unless it does already.
+  /// Looks for the name now, unless a query is under way.
   void look();
-  /// Gives up what is under way, and looks no more.
+  /// Gives up a query that is under way, and stops looking.
   void stop();
 
  private:

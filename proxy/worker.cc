@@ -30,7 +30,7 @@ void Worker::start() {
   std::latch begun{1};
   thread_ = std::thread([this, &begun] {
     net::leave_signals_to_others();
-    // For those who look at the process's threads; a name has 15 characters.
+    // The name is for people who look at the process's threads. It may have 15 characters.
     static_cast<void>(
         ::pthread_setname_np(::pthread_self(), fmt::format("worker {}", index_).c_str()));
     if (shared_.sandboxed) give_up_files();
@@ -45,7 +45,7 @@ Result<> Worker::listen(ListenerChange change) {
 }
 
 void Worker::change_listeners(ListenerChange change) {
-  // In a shared_ptr: a std::function wants to be copied, and sockets do not.
+  // In a shared_ptr, because a std::function must be copyable, and sockets are not.
   loop_.post([this, shared = std::make_shared<ListenerChange>(std::move(change))] {
     if (drain_deadline_ != nullptr) return;
     if (const auto applied = apply(*shared); !applied) {
@@ -54,7 +54,8 @@ void Worker::change_listeners(ListenerChange change) {
   });
 }
 
-/// All that can be opened is; the error is the last one's.
+/// Carries out a change. Opens each listener that can be opened. The error is that of the last one
+/// that cannot.
 Result<> Worker::apply(ListenerChange& change) {
   Listenings before;
   before.swap(listeners_);
@@ -83,7 +84,8 @@ Result<> Worker::apply(ListenerChange& change) {
   return result;
 }
 
-/// A pool for each service that wants one; those whose connections are still of use stay.
+/// Keeps one pool per service that wants one. A pool stays if its connections suit a present
+/// service.
 void Worker::keep_warm() {
   auto before = std::exchange(warm_, {});
   for (const auto& [id, listening] : listeners_) {
@@ -132,7 +134,7 @@ void Worker::on_client(net::Listener::Connection client,
 }
 
 void Worker::on_session_ended(session::Session& session) {
-  // The session is in the middle of its own call; it goes in the loop's next turn.
+  // The session is in the middle of its own call, so it is erased in the loop's next turn.
   loop_.defer([this, ended = &session] {
     sessions_.erase(ended);
     --(lingering_.erase(ended) > 0 ? shared_.lingering : shared_.sessions);
@@ -140,7 +142,8 @@ void Worker::on_session_ended(session::Session& session) {
   });
 }
 
-/// It gives its place back, or whoever may not come in could keep out who may.
+/// Gives the session's place back. Otherwise clients that may not come in could keep out those that
+/// may.
 bool Worker::may_linger(session::Session& session) {
   lingering_.insert(&session);
   --shared_.sessions;
@@ -163,10 +166,11 @@ void Worker::drain(std::chrono::milliseconds patience) {
 }
 
 void Worker::begin_drain(std::chrono::milliseconds patience) {
-  // Half of it: who comes last is to have some of it too.
+  // Half of the time, so that the clients that come last have some of it, too.
   end_listeners(std::exchange(listeners_, {}), patience / 2);
   warm_.clear();
-  // Not before all listeners are among those that end, or the first could be taken for the last.
+  // Set this after all listeners are in `ending_`. Otherwise the first that ends could be taken for
+  // the last.
   drain_deadline_ = std::make_unique<net::Timer>(loop_, [this] {
     for (const auto& [key, session] : sessions_) session->stop();
   });
@@ -174,7 +178,8 @@ void Worker::begin_drain(std::chrono::milliseconds patience) {
   finish_drain_if_empty();
 }
 
-/// Who has connected is served: as if he had come a moment earlier, when we listened.
+/// Ends these listeners. A client that has connected already is served, as if it had come a moment
+/// earlier, while we listened.
 void Worker::end_listeners(Listenings all, std::chrono::milliseconds patience) {
   while (!all.empty()) {
     const auto id = all.begin()->first;

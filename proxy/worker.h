@@ -25,18 +25,18 @@
 
 namespace starttls {
 
-/// Clients that are told they are not served, and whose FIN is waited for. Beyond it an answer may
-/// be lost with those who have said something; more would be for attackers.
+/// The most refused clients that may stay until their FIN comes. Beyond this number, the answer may
+/// be lost if the client has sent something. A larger number would only help attackers.
 inline constexpr std::size_t kMaxLingering = 64;
 
-/// What all workers of a process share. Everything is set before they start.
+/// Data that all workers of a process share. Everything is set before they start.
 struct Shared {
   log::Logger& log;
   net::Resolver& resolver;
   std::atomic<std::size_t> max_sessions{0};
   bool sandboxed = false;                 ///< workers give up all files
   std::uint32_t run_id = 0;               ///< distinguishes the session ids of two runs
-  std::atomic<std::size_t> sessions{0};   ///< but for those that are refused
+  std::atomic<std::size_t> sessions{0};   ///< without refused ones
   std::atomic<std::size_t> lingering{0};  ///< refused ones, until the client has left
   session::LoopGuard loop_guard{};
   session::ClientTable clients{};
@@ -52,8 +52,8 @@ class Worker final : session::SessionOwner {
   /// Joins the thread.
   ~Worker();
 
-  /// What a new configuration means for one worker's listeners: those that are in neither list are
-  /// closed. Running sessions keep the service they started with.
+  /// The changes that a new configuration makes to one worker's listeners. Listeners that are in
+  /// neither list are closed. Running sessions keep the service they started with.
   struct ListenerChange {
     struct NewListener {
       std::uint64_t id;
@@ -65,21 +65,22 @@ class Worker final : session::SessionOwner {
     std::vector<NewListener> opened;
   };
 
-  /// Before `start`. Errors: system.
+  /// Opens the first listeners. Call it before `start`. Errors: system.
   [[nodiscard]] Result<> listen(ListenerChange change);
   void start();
-  /// From any thread, after `start`.
+  /// Changes the listeners. Call it from any thread, after `start`.
   void change_listeners(ListenerChange change);
-  /// From any thread: stops accepting, lets sessions finish up to `patience`, then ends them.
+  /// Stops accepting, lets sessions finish for up to `patience`, then ends them. Call it from any
+  /// thread.
   void drain(std::chrono::milliseconds patience);
 
-  /// Octets of buffers in use. From any thread.
+  /// Returns the bytes of buffers in use. Call it from any thread.
   [[nodiscard]] std::size_t buffer_bytes() noexcept { return loop_.pool().used_bytes(); }
-  /// What it is told of at most so many sessions, and how many are open.
+  /// Receives the status of the listed sessions, and the number of open ones.
   using OnListed =
       std::function<void(std::vector<session::SessionStatus> sessions, std::size_t open)>;
-  /// From any thread, after `start`. `on_listed` is called on the worker's thread, soon; never,
-  /// where the worker has drained.
+  /// Lists at most `limit` sessions. Call it from any thread, after `start`. `on_listed` is called
+  /// soon, on the worker's thread. It is never called if the worker has drained.
   void list_sessions(std::size_t limit, OnListed on_listed);
 
  private:
@@ -95,7 +96,7 @@ class Worker final : session::SessionOwner {
     std::shared_ptr<const session::Service> service;
     std::unique_ptr<net::Timer> last_call{};
   };
-  using Listenings = std::map<std::uint64_t, Listening>;  // whose elements stay where they are
+  using Listenings = std::map<std::uint64_t, Listening>;  // a map, since its elements stay in place
 
   [[nodiscard]] Result<> apply(ListenerChange& change);
   void begin_drain(std::chrono::milliseconds patience);
@@ -108,10 +109,10 @@ class Worker final : session::SessionOwner {
   std::function<void()> on_drained_;
   net::Loop& loop_;
   Listenings listeners_;
-  Listenings ending_;  // nobody new comes in
+  Listenings ending_;  // closed to new clients
   std::unordered_map<session::Session*, std::unique_ptr<session::Session>> sessions_;
-  std::unordered_set<session::Session*> lingering_;  // of them, those that do not count
-  /// Of the services of now: a session that was born under an earlier one finds none.
+  std::unordered_set<session::Session*> lingering_;  // those of `sessions_` that do not count
+  /// One pool per present service. A session that began under an earlier configuration finds none.
   std::unordered_map<const session::Service*, std::unique_ptr<session::WarmPool>> warm_;
   std::unique_ptr<net::Timer> drain_deadline_;
   std::uint64_t next_session_ = 0;

@@ -49,7 +49,7 @@ AdminResponse to_json(const Listing& listing) {
                   {"listed", listing.sessions.size()},
                   {"complete", listing.complete},
                   {"sessions", std::move(sessions)}};
-  // The name of a unix socket may hold any octets.
+  // The name of a unix socket may hold any bytes.
   return {.content = AdminResponse::Content::json,
           .body = page.dump(1, ' ', true, Json::error_handler_t::replace) + "\n"};
 }

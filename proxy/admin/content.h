@@ -1,6 +1,7 @@
 #pragma once
 
-// What the admin endpoint says, from what it was told: without a socket, a thread or a clock.
+// The pages of the admin endpoint, made from the facts that the caller passes. There is no socket,
+// no thread and no clock here.
 
 #include <chrono>
 #include <cstddef>
@@ -14,20 +15,21 @@
 
 namespace starttls {
 
-/// What keeps us from serving, in a few words each: draining, and certificates that are not valid
-/// at `now`. Empty: ready.
+/// Returns the reasons why the process is not ready: it is draining, or a certificate is not valid
+/// at `now`. A few words each. Empty if it is ready.
 [[nodiscard]] std::vector<std::string> obstacles(bool draining,
                                                  const std::vector<CertificateInUse>& certificates,
                                                  UnixTime now);
 
-/// `ok` and "WORD", or unavailable and "not WORD: ..., ...", each a line.
+/// Returns `ok` with the line "WORD" if there are no obstacles. Otherwise returns unavailable, with
+/// a line "not WORD: OBSTACLE" for each of them.
 [[nodiscard]] AdminResponse verdict(std::string_view word,
                                     const std::vector<std::string>& obstacles);
 
-/// What workers have told of their sessions.
+/// The sessions that the workers have reported.
 struct Listing {
   std::size_t open = 0;   ///< listed or not
-  bool complete = false;  ///< all workers have told, and of all of their sessions
+  bool complete = false;  ///< all workers have reported, and all of their sessions
   std::vector<session::SessionStatus> sessions;
 };
 [[nodiscard]] AdminResponse to_json(const Listing& listing);

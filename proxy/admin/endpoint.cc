@@ -38,14 +38,14 @@ class AdminEndpoint::Connection final : net::StreamEvents {
   static constexpr std::size_t kRead = 4096;
 
   void on_stream_data(std::span<std::byte> bytes) override {
-    if (decided_) return;  // what lies behind the request is nobody's
+    if (decided_) return;  // bytes after the request are ignored
     const std::string_view text{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
     if (!request_.feed(text)) return;
     decided_ = true;
     server_.on_request(*this);
   }
   void on_stream_end(const Error* error) override {
-    // Half a peer that has asked wants its answer.
+    // A peer that has asked and closed its half of the connection still wants its answer.
     peer_ended_ = true;
     if (error != nullptr || !decided_) {
       server_.drop(id_);
@@ -115,8 +115,8 @@ void AdminEndpoint::commit(Plan plan) {
 }
 
 /// Returns the names under which the listener answers: on loopback, only literal addresses. A
-/// browser on this machine reaches it, and may ask it in the name of a web page (S4). It reaches no
-/// unix socket.
+/// browser on this machine can reach loopback, and may send a request in the name of a web page
+/// (S4). It cannot reach a unix socket.
 AdminHosts AdminEndpoint::hosts() const noexcept {
   const bool is_loopback = address_ && !address_->is_unix() && config::is_local(*address_);
   return is_loopback ? AdminHosts::literals : AdminHosts::any;
@@ -129,7 +129,8 @@ void AdminEndpoint::on_draining() {
     look_.start(kLook);
     return;
   }
-  // Where the kernel lets nobody in peace a question is asked again, as whoever asks here does.
+  // If the kernel cannot let handshakes that have begun finish, some are reset. Clients of this
+  // endpoint ask again.
   last_call_.start(listener_->begin_end().patience);
 }
 
@@ -140,7 +141,7 @@ void AdminEndpoint::give_way() {
 }
 
 void AdminEndpoint::on_connection(net::Stream::Ptr stream) {
-  // Outside of all calls of connections: we are the listener's.
+  // This is a call of the listener and not of a connection, so a connection may be destroyed.
   if (connections_.size() >= kMaxConnections) connections_.erase(connections_.begin());
   const std::uint64_t id = next_id_++;
   connections_.emplace(id, std::make_unique<Connection>(*this, id, std::move(stream)));
@@ -162,7 +163,7 @@ void AdminEndpoint::answer(std::uint64_t id, const AdminResponse& response) {
   }
 }
 
-/// The connection may be in the middle of its own call.
+/// Destroys the connection later, because it may be in the middle of its own call.
 void AdminEndpoint::drop(std::uint64_t id) {
   loop_.defer([this, id] { connections_.erase(id); });
 }

@@ -4,14 +4,14 @@
 //
 // Theory of operation.
 //
-// Each connection is one request (AdminRequest), one answer, close. Another class makes the answer,
-// at once or, if workers have to be asked, later. Nothing here delays mail: it runs on the control
-// loop's thread, connections are few, and each has a deadline for its request and one for taking
-// the answer. If all places are taken, the oldest connection makes room, so a client that opens
-// many and sends nothing keeps no other client out.
+// Each connection is one request (AdminRequest) and one answer, and then it is closed. Another
+// class makes the answer, at once or, if workers must be asked, later. Nothing here delays mail,
+// because it runs on the control loop's thread. Connections are few. Each has a deadline for its
+// request, and another one for reading the answer. If all places are taken, the oldest connection
+// is closed. So a client that opens many connections and sends nothing keeps no other client out.
 //
-// After the answer comes FIN, and then a while for the peer's FIN: closing with bytes unread would
-// send RST, and the answer would be lost on its way.
+// After the answer, the endpoint sends FIN and waits a while for the peer's FIN. Closing with bytes
+// unread would send RST, and the answer would be lost on its way.
 
 #include <chrono>
 #include <cstddef>
@@ -38,9 +38,9 @@ namespace starttls {
 class AdminEndpoint {
  public:
   static constexpr std::size_t kMaxConnections = 32;
-  /// From accept until the request is whole.
+  /// The time from accept until the request is complete.
   static constexpr std::chrono::seconds kRequestTime{5};
-  /// For the peer to take the answer, and to close.
+  /// The time for the peer to read the answer, and to close.
   static constexpr std::chrono::seconds kAnswerTime{5};
 
   using Reply = std::function<void(AdminResponse)>;
@@ -53,8 +53,7 @@ class AdminEndpoint {
   AdminEndpoint& operator=(const AdminEndpoint&) = delete;
   ~AdminEndpoint();
 
-  /// Plans to listen at `address` (nothing: nowhere). Binds it if it is new, for `owner`, and
-  /// changes nothing else. `own_ports` are those of the services. Errors: system, with the address.
+  /// A change of the listener: a new address is bound, but nothing else has changed yet.
   struct Plan {
     std::optional<Address> address;
     std::optional<Binding> binding;           ///< nothing: the present listener stays
@@ -67,6 +66,8 @@ class AdminEndpoint {
       return binding && binding->takeover ? &*binding->takeover : nullptr;
     }
   };
+  /// Plans to listen at `address` (nothing: nowhere). Binds it if it is new, for `owner`, and
+  /// changes nothing else. `own_ports` are those of the services. Errors: system, with the address.
   [[nodiscard]] Result<Plan> plan(const std::optional<Address>& address,
                                   const std::optional<net::Owner>& owner,
                                   std::vector<std::uint16_t> own_ports) const;
@@ -75,8 +76,9 @@ class AdminEndpoint {
   [[nodiscard]] Result<> listen(Plan& plan);
   /// Carries out a plan that listens; connections stay.
   void commit(Plan plan);
-  /// This process is about to end: closes the listener as soon as another process shares the port.
-  /// Otherwise each would answer a half of the requests, with its own counters and readiness.
+  /// Prepares for the end of this process: closes the listener as soon as another process shares
+  /// the port. Otherwise each process would answer half of the requests, with its own counters and
+  /// readiness.
   void on_draining();
 
  private:

@@ -22,7 +22,7 @@ constexpr Route kRoutes[] = {{"/metrics", AdminPage::metrics},
                              {"/readyz", AdminPage::readyz},
                              {"/sessions", AdminPage::sessions}};
 
-/// RFC 9110 §5.6.2.
+/// True for a token (RFC 9110 §5.6.2).
 bool is_token(std::string_view text) {
   static constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
@@ -32,9 +32,9 @@ bool is_token(std::string_view text) {
   });
 }
 
-/// Returns the place of the first byte that may not be in a line, or npos. Text beyond ASCII may be
-/// in the value of a field, which is not looked at (RFC 9110 §5.5). A CR is the last byte, or one
-/// that LF is still to follow (RFC 9112 §2.2).
+/// Returns the position of the first byte that a line must not have, or npos. The value of a field
+/// may have bytes beyond ASCII; they are not interpreted (RFC 9110 §5.5). CR may only be the last
+/// byte, or LF must still follow it (RFC 9112 §2.2).
 std::size_t first_wrong_byte(std::string_view line, bool is_field) {
   for (std::size_t at = 0; at < line.size(); ++at) {
     const char c = line[at];
@@ -118,8 +118,8 @@ bool AdminRequest::feed(std::string_view bytes) {
   return status_.has_value();
 }
 
-/// Takes the next line, if it is whole. Its bytes are checked before that: of TLS and of other
-/// protocols the end of a line may never come.
+/// Takes the next line, if it is complete. Its bytes are checked before that: TLS and other
+/// protocols may never send the end of a line.
 bool AdminRequest::take_line() {
   const auto rest = std::string_view{text_}.substr(used_);
   const auto end = rest.find('\n');
@@ -166,7 +166,7 @@ void AdminRequest::on_request_line(std::string_view line) {
   }
   method_ = method == "GET" ? Method::get : method == "HEAD" ? Method::head : Method::other;
   on_version(line.substr(last + 1));
-  if (status_ || method_ == Method::other) return;  // whose target may have any form
+  if (status_ || method_ == Method::other) return;  // other methods may have any target
 
   if (!target.starts_with('/') || target.find('#') != std::string_view::npos) {
     refuse(HttpStatus::bad_request);
@@ -205,7 +205,8 @@ void AdminRequest::on_field(std::string_view line) {
   if (is_host && hosts_ == AdminHosts::literals) misdirected_ |= !is_literal_or_localhost(value);
   const bool content = ascii::iequals(name, "Transfer-Encoding") ||
                        (ascii::iequals(name, "Content-Length") && value != "0");
-  // Content only where the method is to blame anyway.
+  // A request with content is refused here. Other methods are refused in the end, with or without
+  // it.
   if (second_host || (content && method_ != Method::other)) refuse(HttpStatus::bad_request);
 }
 

@@ -6,23 +6,23 @@
 // Theory of operation.
 //
 // The reader is strict, because the programs that ask here (Prometheus, a kubelet, curl) are strict
-// too. It also accepts a request that a person types into nc: a line may end in LF alone, and empty
+// too. It also accepts a request that a person types into nc. A line may end in LF alone, and empty
 // lines may come before the request (RFC 9112 §2.2). A CR comes before LF only; no line is folded;
-// no space comes before a colon; a request has no content. Bytes after its end are not looked at:
-// no second request is answered. A request has at most 8 KiB, its first line 4 KiB of them.
+// no space comes before a colon; a request has no content. Bytes after its end are ignored, so no
+// second request is answered. A request has at most 8 KiB, and its first line at most 4 KiB.
 //
 // A page is known by its path, as it is written: a query is ignored, %XX is not decoded. Only the
 // origin form of a target is accepted: the absolute form is for proxies (RFC 9112 §3.2.2).
 //
-// DNS rebinding: a web page can let its own name lead to 127.0.0.1, and then reads what a server
-// answers there as if it were its own. The browser still sends the page's name as Host. So a
-// listener that only this machine reaches answers requests for an IP address or for `localhost`,
-// and no others (421, RFC 9110 §15.5.20). Other listeners are not checked: a firewall protects
+// DNS rebinding: a web page can make its own name lead to 127.0.0.1. It can then read the answers
+// of a server there as if they were its own. The browser still sends the page's name as Host. So a
+// listener that only this machine reaches answers requests for an IP address or for `localhost`. It
+// refuses all others (421, RFC 9110 §15.5.20). Other listeners are not checked: a firewall protects
 // them, and Prometheus asks for them by name. A request without Host (HTTP/1.0) comes from no
 // browser.
 //
 // The caller sets a deadline for the whole request. After the answer it waits a little for the
-// peer's FIN: closing with bytes unread would send RST, and the answer would be lost.
+// peer's FIN. Closing with bytes unread would send RST, and the answer would be lost.
 
 #include <cstddef>
 #include <cstdint>
@@ -46,7 +46,7 @@ enum class HttpStatus : std::uint16_t {
   version_not_supported = 505,
 };
 
-/// Which hosts a request may be for.
+/// The hosts that a request may be for.
 enum class AdminHosts : std::uint8_t {
   any,
   literals,  ///< an IP address, or "localhost"; with or without a port
@@ -60,13 +60,14 @@ class AdminRequest {
   static constexpr std::size_t kMaxSize = 8UL * 1024;
   static constexpr std::size_t kMaxRequestLine = 4UL * 1024;
 
-  /// Takes more bytes. Returns true if the answer is decided: nothing more need be read.
+  /// Takes more bytes. Returns true if the answer is decided, and no more bytes are needed.
   bool feed(std::string_view bytes);
 
-  /// After the decision. `ok`: send `page`; otherwise send `refusal`.
+  /// Returns the decision. If it is `ok`, send `page`, otherwise `refusal`. Call it once `feed` has
+  /// returned true.
   [[nodiscard]] HttpStatus status() const noexcept { return *status_; }
   [[nodiscard]] AdminPage page() const noexcept { return *page_; }
-  /// HEAD: the answer comes without its body.
+  /// False for HEAD: the answer then has no body.
   [[nodiscard]] bool wants_body() const noexcept { return method_ != Method::head; }
 
  private:
@@ -82,7 +83,7 @@ class AdminRequest {
 
   AdminHosts hosts_;
   std::string text_;        // all of the request until now
-  std::size_t used_ = 0;    // of it: whole lines
+  std::size_t used_ = 0;    // the bytes of complete lines in it
   bool in_fields_ = false;  // after the request line
   bool needs_host_ = false;
   bool has_host_ = false;
@@ -103,7 +104,7 @@ struct AdminResponse {
 /// Returns the answer to a request that is not `ok`: its status in words.
 [[nodiscard]] AdminResponse refusal(HttpStatus status);
 
-/// Returns all that goes out for an answer.
+/// Returns the bytes of an answer: status line, header fields and body.
 [[nodiscard]] std::string to_wire(const AdminResponse& response, bool with_body = true);
 
 }  // namespace starttls

@@ -1,11 +1,11 @@
 #pragma once
 
-// Answers the admin endpoint's requests: from what the control loop knows, and by asking workers.
-// The watchdog asks for /healthz, too.
+// Answers the admin endpoint's requests from the facts that the control loop has, and by asking
+// workers. The watchdog asks for /healthz, too.
 //
-// A question to the workers is a round: it is posted to each of their loops, and the answer is made
-// of what came back before the deadline. Whoever asks while a round is under way shares it, and a
-// worker that owes an answer is not asked again, so nothing piles up where one hangs.
+// A question to the workers is a round. It is posted to each of their loops, and the answers that
+// arrive before the deadline are put together. Requests that arrive during a round share its
+// answer. A worker that owes an answer is not asked again, so nothing piles up if a worker hangs.
 
 #include <array>
 #include <chrono>
@@ -29,13 +29,14 @@ class AdminPages {
  public:
   /// How long a worker may take to answer.
   static constexpr std::chrono::seconds kPatience{2};
-  /// Sessions that one worker lists: to list them keeps it from its mail for a few milliseconds.
+  /// The most sessions that one worker lists. Listing them keeps it from its mail for a few
+  /// milliseconds.
   static constexpr std::size_t kMaxListed = 1000;
 
   using Workers = std::vector<std::unique_ptr<Worker>>;
   using Reply = std::function<void(AdminResponse)>;
 
-  /// `state` is the one in use, and `workers` those there are, whenever a request comes.
+  /// `state` and `workers` are read at each request, and are those in use then.
   AdminPages(net::Loop& loop, const State& state, const Workers& workers, const log::Logger& log);
   AdminPages(const AdminPages&) = delete;
   AdminPages& operator=(const AdminPages&) = delete;
@@ -43,7 +44,7 @@ class AdminPages {
   void make(AdminPage page, Reply reply);
 
   void on_draining() noexcept { draining_ = true; }
-  /// The worker's loop has stopped: it answers nothing any more.
+  /// Expects no more answers from this worker, because its loop has stopped.
   void on_worker_drained(std::size_t index);
   void on_reloaded();
   void on_reload_failed() noexcept { last_reload_successful_ = false; }
@@ -74,7 +75,7 @@ class AdminPages {
   const log::Logger& log_;
   ProcessReader process_;
   std::array<Round, 2> rounds_;
-  std::vector<bool> drained_;  // by worker; shorter than there are workers: not yet
+  std::vector<bool> drained_;  // by worker
   std::chrono::system_clock::time_point last_reload_;
   bool last_reload_successful_ = true;
   bool draining_ = false;

@@ -18,7 +18,7 @@ namespace {
 FilesInUse files_in_use(const std::string& config_file, const config::Config& config) {
   FilesInUse files;
   files.read = files_to_read(config_file, config);
-  // A reload may bring a service that uses it.
+  // A reload may add a service that uses it.
   if (const auto store = tls::system_trust_store(); !store.empty()) files.read.push_back(store);
   std::error_code ignored;
   const auto log = std::filesystem::status(config.log.file, ignored);

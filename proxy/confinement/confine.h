@@ -19,7 +19,7 @@ inline constexpr std::string_view kSandboxIncomplete =
 
 /// Gives up the rights that only a start needs. `config_file` is the configuration itself; "" =
 /// there is none. Warns if a reload will not be able to read a file, or if this kernel lacks a part
-/// of the sandbox. Before there are threads. Errors: system; the process must end then.
+/// of the sandbox. Call it before there are threads. Errors: system; the process must end then.
 [[nodiscard]] Result<> confine(const std::string& config_file, const config::Config& config,
                                const std::optional<User>& user, log::Logger& log);
 

@@ -12,11 +12,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// As the kernel: what has more links leads nowhere.
+/// The kernel's limit: a path with more links leads nowhere.
 constexpr int kMaxLinks = 40;
 
-/// Libraries that are loaded late (an unwinder, character sets), and what malloc and the TLS
-/// library look at.
+/// Libraries that are loaded late (an unwinder, character sets), and files that malloc and the TLS
+/// library read.
 constexpr std::string_view kSystemFiles[] = {
     "/lib",        "/lib32",         "/lib64",           "/usr/lib",   "/usr/lib32",
     "/usr/lib64",  "/usr/local/lib", "/etc/ld.so.cache", "/proc/self", "/sys/devices/system/cpu",
@@ -35,7 +35,7 @@ class Rules {
     if (std::find(all_.begin(), all_.end(), rule) == all_.end()) all_.push_back(std::move(rule));
   }
 
-  /// The folder of `file`, and those on the way to what it leads to.
+  /// Adds the folder of `file`, and the folders on the way to the file that it leads to.
   void add_folders(const std::string& file, FileUse use) {
     add_folder(fs::path(file).lexically_normal(), use);
     add_folders_behind(file, use);
@@ -89,7 +89,7 @@ std::vector<FileRule> file_rules(const FilesInUse& files, const ReadLink& read_l
   for (const auto file : kSystemFiles) rules.add(std::string(file), FileUse::read);
 
   // By folder: a DHCP client, a VPN or an editor replaces these files. Threads that serve sessions
-  // give even this up (see restrict_worker).
+  // give even this up (see give_up_files).
   rules.add("/etc", FileUse::read);
   for (const auto file : kResolverFiles) {
     rules.add_folders_behind(std::string(file), FileUse::read);
@@ -111,7 +111,8 @@ Capabilities capabilities_to_keep(const config::Config& config) {
   for (const auto& service : config.services) {
     if (service.upstream.from_client) kept |= bit(CAP_NET_ADMIN);
     for (const auto& address : service.listen) {
-      // An inherited socket is one already that takes what it is to take.
+      // An inherited socket needs no capability: its supervisor has prepared it for all that it
+      // must accept.
       if (address.is_inherited()) continue;
       if (service.upstream.original_destination && !config::is_local(address)) {
         kept |= bit(CAP_NET_ADMIN);

@@ -1,7 +1,7 @@
 #pragma once
 
-// What the process may still do once it serves: decided here, without a system call; performed by
-// sandbox.h and user.h.
+// Decides what the process may still do once it serves. There is no system call here; sandbox.h and
+// user.h carry the decisions out.
 
 #include <cstdint>
 #include <functional>
@@ -13,7 +13,7 @@
 
 namespace starttls {
 
-/// What stays possible with a file, or with a folder and all beneath it.
+/// A use that stays possible for a file, or for a folder and everything below it.
 enum class FileUse : std::uint8_t {
   read,    ///< names and content
   device,  ///< reading and writing what is there
@@ -28,29 +28,30 @@ struct FileRule {
   friend bool operator==(const FileRule&, const FileRule&) = default;
 };
 
-/// Paths are absolute.
+/// The files that a process uses. Paths are absolute.
 struct FilesInUse {
   std::vector<std::string> read;     ///< configuration, certificates, keys: again at each reload
   std::string log;                   ///< "" = standard error, which is open
-  bool log_is_device = false;        ///< or a pipe: not made anew when it is reopened
+  bool log_is_device = false;        ///< or a pipe: reopening does not create it
   std::vector<std::string> sockets;  ///< unix sockets that are listened on
 };
 
-/// Where a symlink leads, as it is written; nothing where `path` is none.
+/// Returns the target of a symlink, as it is written; nothing if `path` is no symlink.
 using ReadLink = std::function<std::optional<std::string>(const std::string& path)>;
 
-/// The files that a running proxy needs, those of the system's resolver included. Of what is read
-/// again the folders are allowed, for a file that is replaced is another one to the kernel; and
-/// those behind symlinks, link by link, for these are swapped. "/" is never allowed, so of a file
-/// there only the present one is.
+/// Returns rules for the files that a running proxy needs, those of the system's resolver included.
+/// For files that are read again, the folders are allowed, because to the kernel a replaced file is
+/// another file. The folders that symlinks lead to are allowed too, link by link, because symlinks
+/// are swapped. "/" is never allowed. So a file in "/" is allowed in its present version only.
 [[nodiscard]] std::vector<FileRule> file_rules(const FilesInUse& files, const ReadLink& read_link);
 
 /// A set of capabilities: bit N is capability number N (linux/capability.h).
 using Capabilities = std::uint64_t;
 
-/// Those that are kept if the process has them: CAP_NET_ADMIN to use addresses of others and
-/// CAP_NET_BIND_SERVICE to listen on ports below 1024, if the configuration does either, so that a
-/// reload may. Never those that override file permissions: all of /etc is within reach.
+/// Returns the capabilities that are kept if the process has them. These are CAP_NET_ADMIN to use
+/// addresses of others, and CAP_NET_BIND_SERVICE to listen on ports below 1024. Each is kept only
+/// if the configuration uses it, so that a reload may use it too. Capabilities that override file
+/// permissions are never kept, since all of /etc is within reach.
 [[nodiscard]] Capabilities capabilities_to_keep(const config::Config& config);
 
 }  // namespace starttls

@@ -40,7 +40,7 @@ tl::unexpected<Error> failed(const std::string& what, int number) {
 
 // --- Landlock
 
-// What the headers of older systems do not have.
+// Constants that the headers of older systems lack.
 constexpr std::uint64_t kRefer = std::uint64_t{1} << 13U;
 constexpr std::uint64_t kTruncate = std::uint64_t{1} << 14U;
 constexpr std::uint64_t kIoctlDevice = std::uint64_t{1} << 15U;
@@ -52,7 +52,8 @@ struct Ruleset {
   std::uint64_t scoped = 0;
 };
 
-/// All that this version of Landlock can refuse, of files and of signals to others.
+/// Returns everything that this version of Landlock can refuse: uses of files, and signals to other
+/// processes.
 Ruleset refused(int version) noexcept {
   Ruleset ruleset;
   ruleset.files = kRefer - 1;
@@ -106,10 +107,11 @@ long landlock_version() noexcept {
   return ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
 }
 
-/// Refuses all files but those in `rules`. Returns what the kernel lacks for it; "" if nothing.
+/// Refuses all files except those in `rules`. Returns the part of this that the kernel lacks; "" if
+/// it lacks nothing.
 Result<std::string> restrict_files(const std::vector<FileRule>& rules) {
   const long version = landlock_version();
-  // Not built in, switched off, or refused by the container's own filter.
+  // Landlock is not built in, is switched off, or is refused by the container's own filter.
   if (version < 1) return "Landlock (" + std::generic_category().message(errno) + ")";
 
   const Ruleset attributes = refused(static_cast<int>(version));
@@ -128,7 +130,8 @@ Result<std::string> restrict_files(const std::vector<FileRule>& rules) {
       return fail(std::move(added.error()));
     }
   }
-  // The rule for our folder in /proc holds as long as the kernel keeps that folder in memory.
+  // The rule for our folder in /proc holds as long as the kernel keeps that folder in memory. This
+  // descriptor keeps it there.
   static const Descriptor own{::open("/proc/self", O_PATH | O_CLOEXEC)};
   if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0) {
     return failed("landlock_restrict_self", errno);
@@ -138,7 +141,7 @@ Result<std::string> restrict_files(const std::vector<FileRule>& rules) {
 
 // --- seccomp
 
-/// What libuv, the resolver, malloc and threads use, and what a reload needs.
+/// System calls that libuv, the resolver, malloc, threads or a reload need.
 constexpr const char* kAllowed[] = {
     // Descriptors and files.
     "read", "readv", "pread64", "preadv", "preadv2", "write", "writev", "pwrite64", "pwritev",
@@ -162,14 +165,14 @@ constexpr const char* kAllowed[] = {
     // Signals.
     "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigtimedwait", "rt_sigpending",
     "rt_sigsuspend", "sigaltstack", "sigreturn", "restart_syscall",
-    // Time, chance and who we are.
+    // Time, random numbers and our own identity.
     "clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time",
     "times", "getrandom", "getpid", "getppid", "gettid", "getuid", "getuid32", "geteuid",
     "geteuid32", "getgid", "getgid32", "getegid", "getegid32", "getgroups", "getgroups32",
     "getresuid", "getresgid", "landlock_create_ruleset", "landlock_restrict_self", "capget",
     "getrlimit", "ugetrlimit", "getrusage", "uname", "sysinfo"};
 
-/// What nobody calls by mistake.
+/// System calls that no program makes by mistake. They end the process.
 constexpr const char* kFatal[] = {"execve",
                                   "execveat",
                                   "ptrace",
@@ -201,7 +204,8 @@ constexpr const char* kFatal[] = {"execve",
 
 using Filter = std::unique_ptr<void, void (*)(scmp_filter_ctx)>;
 
-/// 0, or a negative errno. A call that this architecture does not have is no call.
+/// Adds a rule for a system call. Returns 0, or a negative errno. A call that this architecture
+/// does not have is skipped.
 int add(const Filter& filter, std::uint32_t action, const char* name,
         std::initializer_list<scmp_arg_cmp> conditions = {}) {
   const int number = ::seccomp_syscall_resolve_name(name);
@@ -214,7 +218,8 @@ constexpr scmp_arg_cmp equal(unsigned argument, std::uint64_t value) noexcept {
   return {argument, SCMP_CMP_EQ, value, 0};
 }
 
-/// Calls of which only some uses are ours.
+/// Adds the rules for system calls that are allowed with certain arguments only. Returns 0, or a
+/// negative errno.
 int add_conditional(const Filter& filter) {
   int result = 0;
   const auto allow = [&](const char* name, std::initializer_list<scmp_arg_cmp> conditions) {
@@ -224,8 +229,8 @@ int add_conditional(const Filter& filter) {
   for (const int family : {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK}) {
     allow("socket", {equal(0, static_cast<std::uint64_t>(family))});
   }
-  // Threads, no processes. The C library tries clone3, whose flags no filter can see, and goes on
-  // to clone.
+  // Threads are allowed, processes are not. The C library tries clone3 first, then clone. No filter
+  // can see the flags of clone3.
   allow("clone", {{0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD}});
   for (const std::uint64_t request :
        {std::uint64_t{FIONBIO}, std::uint64_t{FIONREAD}, std::uint64_t{SIOCOUTQ},
@@ -238,8 +243,8 @@ int add_conditional(const Filter& filter) {
                                      std::uint64_t{PR_GET_DUMPABLE}, kPrSetVma}) {
     allow("prctl", {equal(0, option)});
   }
-  // A socket takes another one's path (net::Takeover); Landlock lets nothing else be moved. Some C
-  // libraries have no other call for it.
+  // A socket takes over another one's path (net::Takeover). Landlock lets no other file be moved.
+  // Some C libraries have no other call for it.
   allow("renameat2", {equal(4, 0)});
   const auto self = static_cast<std::uint64_t>(::getpid());
   allow("tgkill", {equal(0, self)});  // abort
@@ -248,14 +253,14 @@ int add_conditional(const Filter& filter) {
   return result;
 }
 
-/// All but its loading. 0, or a negative errno.
+/// Fills the filter, but does not load it. Returns 0, or a negative errno.
 int fill(const Filter& filter) {
   if (filter == nullptr) return -ENOMEM;
   const auto set = [&filter](scmp_filter_attr attribute, std::uint32_t value) {
     return ::seccomp_attr_set(filter.get(), attribute, value);
   };
-  // Threads that run already, if any. What others of the processor may learn by speculation is not
-  // more than without a filter.
+  // TSYNC: the filter holds for threads that run already, if any. SSB: speculation stays as it is
+  // without a filter, and others on the processor can learn no more from it.
   int result = set(SCMP_FLTATR_CTL_TSYNC, 1);
   if (result == 0) result = set(SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
   if (result == 0) static_cast<void>(set(SCMP_FLTATR_CTL_OPTIMIZE, 2));
@@ -269,15 +274,16 @@ int fill(const Filter& filter) {
   return result == 0 ? add_conditional(filter) : result;
 }
 
-/// Refuses all system calls but those that a running proxy needs. Returns the same.
+/// Refuses all system calls except those that a running proxy needs. Returns the part of this that
+/// the kernel lacks; "" if it lacks nothing.
 Result<std::string> restrict_calls() {
   if (::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) < 0) {
     return "seccomp (" + std::generic_category().message(errno) + ")";
   }
   const Filter filter(::seccomp_init(SCMP_ACT_ERRNO(ENOSYS)), &::seccomp_release);
   if (const int result = fill(filter); result != 0) return failed("seccomp", -result);
-  // Filters are not built in, or are refused by the container's own: the library tells one errno
-  // for all that the kernel says.
+  // Filters are not built in, or are refused by the container's own filter. The library returns one
+  // errno for every error of the kernel.
   if (::seccomp_load(filter.get()) != 0) return std::string{"seccomp filters"};
   return std::string{};
 }
@@ -312,10 +318,11 @@ Result<std::vector<std::string>> enter_sandbox(const std::vector<FileRule>& rule
   auto lack = restrict_files(rules);
   if (!lack) return fail(std::move(lack.error()));
   if (!lack->empty()) lacking.push_back(std::move(*lack));
-  // To look for leaks the address sanitizer stops the process from a second one, by ptrace.
+  // To look for leaks, the address sanitizer stops this process from a second one, by ptrace. The
+  // rest of the sandbox would prevent that.
   if (kSanitized) return lacking;
 
-  // The limit alone does not keep a core handler that is a program from a dump.
+  // The limit alone does not keep a dump from a core handler that is a program.
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return failed("prctl", errno);
   lack = restrict_calls();
   if (!lack) return fail(std::move(lack.error()));

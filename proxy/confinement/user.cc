@@ -27,7 +27,8 @@ tl::unexpected<Error> failed(const User& user, const char* call) {
               "cannot become the user " + user.name + ": " + call + ": " + system_text(errno));
 }
 
-/// Effective and permitted are one here: what is kept may be used.
+/// Limits the capabilities to `kept`. Effective and permitted ones are the same here: a capability
+/// that is kept may be used. Returns false on failure.
 bool limit_capabilities(Capabilities kept) noexcept {
   __user_cap_header_struct header{};
   header.version = _LINUX_CAPABILITY_VERSION_3;
@@ -42,8 +43,8 @@ bool limit_capabilities(Capabilities kept) noexcept {
   return ::syscall(SYS_capset, &header, data.data()) == 0;
 }
 
-/// Of what could be had by executing a file. Takes CAP_SETPCAP, and means little without a way to
-/// execute: what fails is left.
+/// Limits the capabilities that executing a file could give. This needs CAP_SETPCAP, and means
+/// little if nothing can be executed, so failures are ignored.
 void limit_bounding_set(Capabilities kept) noexcept {
   ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   for (int each = 0; each < kMaxCapabilities; ++each) {
@@ -51,8 +52,8 @@ void limit_bounding_set(Capabilities kept) noexcept {
   }
 }
 
-/// Replaces the process's groups by the user's, so that none of root's is kept. False: errno says
-/// why not.
+/// Replaces the process's groups by the user's, so that none of root's is kept. Returns false on
+/// failure; errno says why.
 bool replace_groups(const User& user) noexcept {
   return ::initgroups(user.name.c_str(), user.gid) == 0;
 }

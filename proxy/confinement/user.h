@@ -1,6 +1,6 @@
 #pragma once
 
-// Who the process is, and which of root's rights it has.
+// The user that the process runs as, and the rights of root that it keeps.
 
 #include <functional>
 #include <string>
@@ -18,27 +18,31 @@ struct User {
   gid_t gid = 0;
 };
 
-/// Errors: config, where there is no such user or it is root, in words that follow the name.
+/// Finds the user of this name. Errors: config, if there is no such user or it is root, in words
+/// that follow the name.
 [[nodiscard]] Result<User> find_user(const std::string& name);
 
-/// Whether this process may become `user`: it is root, or that user already. Errors: config.
+/// Checks that this process may become `user`: it is root, or that user already. Errors: config.
 [[nodiscard]] Result<> may_become(const User& user);
 
-/// Takes on the groups of `user`, as root, who stays root: what is asked of files, whose groups may
-/// read a secret, is then answered as it will be when this process has become that user. Where it
-/// may not, `become` will say so. Before there are threads.
+/// Takes on the groups of `user` if the process is root, and stays root. These groups may have the
+/// right to read a secret. Checks of files then give the answers that they will give when this
+/// process has become that user. If it may not take them on, `become` reports that. Call it before
+/// there are threads.
 void take_groups(const User& user) noexcept;
 
-/// Does something as `user`, with its groups, and is root again. Where the process is not root it
-/// is done as it is. Before there are threads. Errors: those of `action`; system.
+/// Does something as `user`, with its groups, and is root again afterwards. If the process is not
+/// root, it does it without any change. Call it before there are threads. Errors: those of
+/// `action`; system.
 [[nodiscard]] Result<> act_as(const User& user, const std::function<Result<>()>& action);
 
-/// Becomes `user`, with its groups, for good: that there is no way back is tried. Of the process's
-/// capabilities those in `kept` stay. Before there are threads. Errors: system; the process must
-/// end then.
+/// Becomes `user`, with its groups, for good, and checks that there is no way back. Keeps those
+/// capabilities of the process that are in `kept`. Call it before there are threads. Errors:
+/// system; the process must end then.
 [[nodiscard]] Result<> become(const User& user, Capabilities kept);
 
-/// Gives up all capabilities but those in `kept`. Before there are threads. Errors: system.
+/// Gives up all capabilities except those in `kept`. Call it before there are threads. Errors:
+/// system.
 [[nodiscard]] Result<> keep_capabilities(Capabilities kept);
 
 }  // namespace starttls

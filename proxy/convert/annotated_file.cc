@@ -9,7 +9,7 @@
 namespace starttls::stunnel {
 namespace {
 
-/// True if TOML and our own "${NAME}" leave the value as it is.
+/// True if neither TOML nor our own "${NAME}" would change the value.
 bool is_plain(std::string_view value) {
   return std::all_of(value.begin(), value.end(), ascii::is_printable) &&
          value.find("${") == std::string_view::npos;
@@ -47,7 +47,7 @@ void AnnotatedFile::sort_out(Section& section) {
     if (known == nullptr) {
       note(section, &option, "is no option of stunnel 5 that is known here");
     } else if (known->fate == Fate::lost) {
-      // An option that is switched off is not missed.
+      // An option that is switched off needs no note.
       if (!ascii::iequals(option.value, "no") && !ascii::iequals(option.value, "none")) {
         note(section, &option, std::string(known->text));
       }

@@ -39,7 +39,7 @@ class AnnotatedFile {
     return is_yes(last(section, name));
   }
 
-  /// verifyChain and verifyPeer, or the older verify.
+  /// The options verifyChain and verifyPeer, or the older verify.
   struct Verified {
     bool chain = false;
     bool peer = false;
@@ -51,8 +51,8 @@ class AnnotatedFile {
     const auto [chain, peer, level] = verified(section);
     return chain || peer;
   }
-  /// Returns all that decides which clients pass; "" if every client does. Two services that demand
-  /// the same give the same text.
+  /// Returns all options that decide which clients are accepted; "" if every client is. Two
+  /// services with the same demands give the same text.
   [[nodiscard]] std::string demand(const Section& section) const;
 
  private:

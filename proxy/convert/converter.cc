@@ -28,7 +28,7 @@ using stunnel::is_yes;
 using stunnel::Option;
 using stunnel::Section;
 
-/// The mail protocol that is usual on the port of `address`; "" = none.
+/// Returns the mail protocol that is usual on the port of `address`, or "".
 std::string_view protocol_of_port(const std::string& address) {
   const auto parsed = config::parse_address(address);
   if (!parsed || parsed->is_unix()) return "";
@@ -46,7 +46,7 @@ class Converter {
   Conversion run();
 
  private:
-  /// A service's parts as they are found.
+  /// The parts of a service, as they are found.
   struct Service {
     const Section& section;
     bool client = false;      ///< stunnel's client mode: the server has TLS, the client has none
@@ -102,7 +102,8 @@ void Converter::convert_log() {
   }
 }
 
-/// "sni = PRIMARY:NAME": one more certificate of the primary service, where both have one server.
+/// Collects the certificates of sections with "sni = PRIMARY:NAME". Each is one more certificate of
+/// the primary service, if both have one server.
 void Converter::collect_certificates_by_name() {
   for (const auto& section : file_.services()) by_name_.emplace(section.name, &section);
   for (const auto& section : file_.services()) {
@@ -195,7 +196,7 @@ bool Converter::read_addresses(Service& service) {
   return true;
 }
 
-/// What both sides speak: stunnel knows only where it negotiates TLS.
+/// Finds out the protocol that both sides speak. stunnel names it only if it negotiates TLS.
 bool Converter::read_protocol(Service& service) {
   const auto& section = service.section;
   if (const auto* const protocol = file_.last(section, "protocol")) {
@@ -230,7 +231,7 @@ bool Converter::read_protocol(Service& service) {
   return false;
 }
 
-/// cert and key as a table; nothing where there are none, or none that can be used.
+/// Returns cert and key as a table; nothing if there are none, or none that can be used.
 std::optional<std::string> Converter::certificate(const Section& section) {
   const auto* const cert = file_.last(section, "cert");
   if (cert == nullptr) return std::nullopt;
@@ -246,7 +247,7 @@ std::optional<std::string> Converter::certificate(const Section& section) {
   return "{ chain = " + toml(cert->value) + ", key = " + toml(key_file) + " }";
 }
 
-/// Server mode: which certificates clients must show.
+/// Converts the options for the certificates that clients must show (server mode).
 bool Converter::client_certificates(const Service& service, TomlTable& out) {
   const auto& section = service.section;
   const auto [chain, peer, level] = file_.verified(section);
@@ -284,7 +285,8 @@ bool Converter::client_certificates(const Service& service, TomlTable& out) {
   return true;
 }
 
-/// stunnel does without a protocol what it was not told to negotiate.
+/// Notes a port that contradicts the mode. Without `protocol`, stunnel negotiates nothing, and TLS
+/// begins with the first byte.
 void Converter::doubt_port(const Service& service, const Option* option,
                            const std::string& written) {
   const auto address = config::parse_address(written);
@@ -324,7 +326,8 @@ bool Converter::downstream(const Service& service, TomlTable& out) {
   return true;
 }
 
-/// stunnel lets everyone in; here the file must say which clients may connect.
+/// Adds `downstream.allow` if it is needed. stunnel accepts every client, but our file must say
+/// which clients may connect.
 void Converter::fence(const Service& service, const config::Downstream& downstream,
                       TomlTable& out) {
   const auto listen = config::parse_address(service.listen);
@@ -340,7 +343,7 @@ void Converter::fence(const Service& service, const config::Downstream& downstre
       "your clients");
 }
 
-/// Client mode: what stunnel made sure of, beside what we do.
+/// Notes how stunnel's verification of the server differed from ours (client mode).
 void Converter::verification(const Service& service, const std::string& name) {
   const auto& section = service.section;
   const auto [chain, peer, level] = file_.verified(section);
@@ -442,7 +445,7 @@ void Converter::timeout(const Section& section, std::string_view name, const std
   }
 }
 
-/// What matters only where it is not as it is here anyway.
+/// Notes the options that matter only if they differ from what holds here anyway.
 void Converter::rest(const Service& service) {
   const auto& section = service.section;
   if (const auto* const resume = file_.last(section, "sessionResume"); resume && !is_yes(resume)) {
@@ -472,7 +475,7 @@ void Converter::rest(const Service& service) {
   }
 }
 
-/// A name that our labels may have, and that no other service has.
+/// Returns a name that is allowed here, and that no other service has.
 std::string Converter::label(const std::string& name) {
   std::string base;
   for (const char c : name.substr(0, 48)) {

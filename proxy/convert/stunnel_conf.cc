@@ -9,7 +9,8 @@
 namespace starttls::stunnel {
 namespace {
 
-/// What /etc/services has of mail, so that the answer does not depend on the machine.
+/// The mail ports of /etc/services. They are listed here so that the result does not depend on the
+/// machine.
 struct Port {
   std::string_view name;
   std::uint16_t number;
@@ -28,7 +29,7 @@ std::string port_number(std::string_view text) {
   return found == std::end(kPorts) ? std::string(text) : std::to_string(found->number);
 }
 
-/// An option's value, or what is wrong with the line.
+/// Returns the option of a line, or nothing if the line has none.
 std::optional<Option> parse_option(std::string_view line, std::size_t number) {
   const auto equals = line.find('=');
   if (equals == std::string_view::npos) return std::nullopt;
@@ -94,7 +95,7 @@ std::optional<std::string> address(std::string_view text, std::string_view host)
 std::optional<std::uint8_t> syslog_level(std::string_view text) {
   constexpr std::string_view kLevels[] = {"emerg",   "alert",  "crit", "err",
                                           "warning", "notice", "info", "debug"};
-  text = text.substr(text.rfind('.') + 1);  // behind the facility; npos + 1 is 0
+  text = text.substr(text.rfind('.') + 1);  // after the facility; npos + 1 is 0
   if (text.size() == 1 && text[0] >= '0' && text[0] <= '7') {
     return static_cast<std::uint8_t>(text[0] - '0');
   }

@@ -1,7 +1,7 @@
 #pragma once
 
-// The syntax of a stunnel.conf (stunnel 5): options, sections, addresses. What they mean is
-// decided by converter.cc.
+// The syntax of a stunnel.conf (stunnel 5): options, sections, addresses. converter.cc decides what
+// they mean.
 
 #include <cstddef>
 #include <cstdint>
@@ -18,17 +18,17 @@ struct Option {
   std::size_t line = 0;
 };
 
-/// "[name]" and what follows it, or what stands before the first one.
+/// A "[name]" and the options after it, or the options before the first "[name]".
 struct Section {
   std::string name;  ///< "" = the global one
   std::size_t line = 0;
   std::vector<Option> options;
 
-  /// All of that name, in the order of the file.
+  /// Returns all options of that name, in the order of the file.
   [[nodiscard]] std::vector<const Option*> all(std::string_view option) const;
 };
 
-/// Something to tell the person who converts, about a line of the file.
+/// A remark about a line of the file, for the person that converts it.
 struct Note {
   std::size_t line = 0;
   std::string text;
@@ -37,17 +37,18 @@ struct Note {
 struct File {
   Section global;
   std::vector<Section> services;
-  std::vector<Note> notes;  ///< lines that are none of the syntax's
+  std::vector<Note> notes;  ///< about lines that do not follow the syntax
 };
 
 [[nodiscard]] File parse(std::string_view text);
 
-/// "PORT", "HOST:PORT", ":::PORT" or a path in the notation of our own configuration; a port may be
-/// the name of a mail service. Nothing where `text` is none of these, or `host` (what stands for a
-/// host that is not given) and the rest make no address.
+/// Reads "PORT", "HOST:PORT", ":::PORT" or a path, and returns it in the notation of our own
+/// configuration. A port may be the name of a mail service. `host` is used if none is given.
+/// Nothing if `text` is none of these, or makes no address together with `host`.
 [[nodiscard]] std::optional<std::string> address(std::string_view text, std::string_view host);
 
-/// "notice", "6", "daemon.info" as 0 (emerg) to 7 (debug).
+/// Returns the level "notice", "6" or "daemon.info" as a number from 0 (emerg) to 7 (debug).
+/// Nothing if it is no level.
 [[nodiscard]] std::optional<std::uint8_t> syslog_level(std::string_view text);
 
 }  // namespace starttls::stunnel

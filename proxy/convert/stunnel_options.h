@@ -1,6 +1,6 @@
 #pragma once
 
-// The options of stunnel 5, and what becomes of each: one row an option.
+// The options of stunnel 5, and what becomes of each: one row per option.
 
 #include <cstdint>
 #include <string_view>
@@ -10,7 +10,7 @@ namespace starttls::stunnel {
 /// What becomes of an option of stunnel.
 enum class Fate : std::uint8_t {
   read,  ///< by converter.cc
-  held,  ///< what it asks for holds without it, or it has nothing to do here
+  held,  ///< its effect holds without it, or it has nothing to do here
   lost,  ///< a note says what is lost
 };
 
@@ -20,7 +20,8 @@ struct Known {
   std::string_view text = {};
 };
 
-/// nullptr where stunnel has none of that name, in any case.
+/// Returns the row of an option, or null if stunnel has none of that name. The case of letters does
+/// not matter.
 [[nodiscard]] const Known* find_known(std::string_view name);
 
 }  // namespace starttls::stunnel

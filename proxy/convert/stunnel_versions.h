@@ -1,6 +1,6 @@
 #pragma once
 
-// The options of stunnel that choose versions of TLS, and what OpenSSL is asked for besides.
+// The options of stunnel that choose versions of TLS, and the other options that OpenSSL gets.
 
 #include "proxy/convert/annotated_file.h"
 #include "proxy/convert/toml_table.h"

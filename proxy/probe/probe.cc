@@ -21,7 +21,7 @@
 namespace starttls {
 namespace {
 
-/// One opening, the question for the capabilities, and the goodbye.
+/// A probe of one server: the opening, the question for the capabilities, and the goodbye.
 class Probe final : session::OpenerEvents, session::LegEvents {
  public:
   Probe(net::Loop& loop, std::shared_ptr<const session::Service> service)
@@ -54,8 +54,8 @@ class Probe final : session::OpenerEvents, session::LegEvents {
     fail(Error{Errc::closed, "the server closed the connection", std::string(how)});
   }
   void on_leg_drained(session::Leg&) override {}
-  /// Nothing: the server's last words are still to be read. With TLS 1.3 they are the alert of a
-  /// server that wants a certificate of ours (RFC 8446 §4.4.2.4).
+  /// Does nothing, because the server's last words must still be read. With TLS 1.3 they are the
+  /// alert of a server that wants a certificate of ours (RFC 8446 §4.4.2.4).
   void on_leg_write_failed(session::Leg&, Error) override {}
   void on_leg_failed(session::Leg&, Error error) override { fail(std::move(error)); }
   void on_leg_finished(session::Leg&) override { loop_.stop(); }
@@ -112,7 +112,8 @@ ProbeReport Probe::run() {
   return std::move(report_);
 }
 
-/// There is no client, only us. Version 2 has words for that.
+/// Returns the PROXY header. There is no client, only the probe itself. Version 2 can say so
+/// (LOCAL).
 std::string Probe::proxy_header(net::Stream& stream) const {
   switch (service_.config.upstream.send_proxy) {
     case config::SendProxy::no:
@@ -126,8 +127,8 @@ std::string Probe::proxy_header(net::Stream& stream) const {
   return {};
 }
 
-/// Takes what the opener has made, and reports all that was seen until now. Returns the greeting
-/// for a client.
+/// Takes the connection that the opener has made, and reports everything that was seen so far.
+/// Returns the greeting for a client.
 std::string Probe::take_connection() {
   auto opened = opener_->take(*this);
   leg_ = std::move(opened.leg);
@@ -136,7 +137,7 @@ std::string Probe::take_connection() {
   report_.greeting = lines_of(heard_.greeting);
   report_.clear_capabilities = lines_of(heard_.capabilities);
   if (query_.command.empty() && !report_.greeting.empty()) {
-    // The greeting is the list, and its last line welcomes us.
+    // Without a question, the greeting is the list, and its last line welcomes us.
     if (session::uses_tls(mode()) && mode() != TlsMode::implicit) {
       report_.clear_capabilities = report_.greeting;
     }
@@ -201,7 +202,7 @@ std::string Probe::state() const {
   return {};
 }
 
-/// Says goodbye: a server that is left without it may log that.
+/// Says goodbye, because a server may log a connection that ends without it.
 void Probe::accept() {
   leg_->write(std::string(query_.goodbye) + "\r\n");
   stage_ = Stage::goodbye;

@@ -12,8 +12,8 @@
 namespace starttls {
 
 /// Probes the only address of the service, and runs the loop until that is done. The prelude has
-/// the time that a session gives it, and so has the question for the server's capabilities after
-/// it.
+/// the time that a session gives it. The question for the server's capabilities, which follows, has
+/// the same time again.
 [[nodiscard]] ProbeReport probe(net::Loop& loop, std::shared_ptr<const session::Service> service);
 
 }  // namespace starttls

@@ -32,7 +32,7 @@ Result<proto::Step> RecordingRole::step(std::string_view input, std::string& to_
   std::string out;
   auto step = role_->step(input, out);
   copy_results();
-  // The words that the role refuses are somewhere in the rest.
+  // If the role refuses some words, they are somewhere in the rest, so all of it is kept.
   words_ += input.substr(0, step ? step->consumed : input.size());
   if (!step) {
     record_words();

@@ -1,6 +1,7 @@
 #pragma once
 
-// Listens while the protocol's own role conducts a server's prelude, for `starttls-proxy probe`.
+// Records a server's words while the protocol's own role conducts the prelude, for `starttls-proxy
+// probe`.
 
 #include <memory>
 #include <string>
@@ -29,7 +30,8 @@ struct Heard {
 /// the greeting, the question for the capabilities goes first: people want to see the list.
 class RecordingRole final : public proto::UpstreamRole {
  public:
-  /// `heard` outlives the role. A later connection to the server goes on with the same record.
+  /// Makes the role record into `heard`, which outlives it. A later connection to the server goes
+  /// on with the same record.
   RecordingRole(std::unique_ptr<proto::UpstreamRole> role, const proto::CapabilityQuery& query,
                 std::string_view hostname, Heard& heard);
 
@@ -51,7 +53,7 @@ class RecordingRole final : public proto::UpstreamRole {
   std::string words_;  // of the server, since the role last wrote
   bool is_greeted_ = false;
   bool role_has_asked_ = false;  // `words_` are the capabilities
-  bool is_asking_ = false;       // we are: the role's command waits
+  bool is_asking_ = false;       // we are asking, and the role's command waits
   bool is_secured_ = false;
   std::string held_;
   proto::Verdict held_verdict_ = proto::Verdict::need_more;

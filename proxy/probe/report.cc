@@ -17,8 +17,8 @@
 namespace starttls {
 namespace {
 
-/// As `ascii::escape`, except that quotes stay: a list of ManageSieve is full of them, and a report
-/// has no quotes of its own.
+/// Escapes as `ascii::escape` does, but keeps quotes. A list of ManageSieve is full of them, and a
+/// report has no quotes of its own.
 std::string escape_line(std::string_view line) {
   constexpr std::size_t kMaxBytes = 1000;  // real lists of IMAP come near it
   const auto shown = line.substr(0, kMaxBytes);
@@ -48,7 +48,8 @@ std::string pin_setting(const ProbeReport& report) {
   return setting("upstream.pins", "[\"" + report.chain.front().pin + "\"]");
 }
 
-/// The key is the server's as far as this connection tells, which whoever is in between can change.
+/// Returns the advice to pin the key of the server. Only its operator can confirm the key: an
+/// attacker on the way could have replaced it.
 std::string pin_advice(const ProbeReport& report) {
   return "or, if its operator confirms this key: upstream.verify = \"none\" with " +
          pin_setting(report);
@@ -64,7 +65,7 @@ std::vector<std::string> certificate_advice(const ProbeReport& report, std::stri
         pin_setting(report)};
   }
   if (contains(reason, "expired")) {
-    // Of the chain any certificate may be the one; a leaf that goes on is not.
+    // Any certificate of the chain may have expired. It is not the leaf if that is still valid.
     const bool leaf_ended = leaf.valid_for < std::chrono::seconds{0};
     return {leaf_ended ? "the server's operator has to renew its certificate, which ended on " +
                              leaf.not_after
@@ -102,12 +103,13 @@ std::string other_mode(const ProbeReport& report) {
 constexpr std::string_view kClientCertificate =
     "upstream.certificate = { chain = \"...\", key = \"...\" }";
 
-/// "(alert 40)", as the reason ends where the server has sent one (RFC 8446 §6.2).
+/// True if the server has sent this alert. The reason then ends with "(alert 40)", for example (RFC
+/// 8446 §6.2).
 bool is_alert(std::string_view reason, int alert) {
   return contains(reason, "(alert " + std::to_string(alert) + ")");
 }
 
-/// What an alert says of the certificate that we have sent.
+/// True if the reason is an alert about the certificate that we have sent.
 bool refuses_ours(std::string_view reason) {
   constexpr int kAlerts[] = {42, 43, 44, 45, 46, 48, 49};  // bad_certificate to access_denied
   return std::any_of(std::begin(kAlerts), std::end(kAlerts),
@@ -121,8 +123,9 @@ std::vector<std::string> handshake_advice(const ProbeReport& report, std::string
   if (contains(reason, "only speaks TLS 1.2")) {
     return {"if TLS 1.2 is good enough for you, set upstream.min_tls = \"1.2\""};
   }
-  // Before TLS 1.3 there is no alert for a certificate that is missing. Behind the server's own it
-  // can mean little else: all that both must have in common is settled by then (RFC 5246 §7.4.6).
+  // Before TLS 1.3 there is no alert for a certificate that is missing, only handshake_failure.
+  // After the server's own certificate it can mean little else. Everything that both sides must
+  // have in common is settled by then (RFC 5246 §7.4.6).
   const bool keys_agreed = !report.chain.empty();
   if (is_alert(reason, kCertificateRequired) ||
       (is_alert(reason, kHandshakeFailure) && keys_agreed)) {
@@ -148,7 +151,8 @@ std::vector<std::string> handshake_advice(const ProbeReport& report, std::string
   return {"the server's operator should look at its log: its TLS does not work"};
 }
 
-/// Whatever it has said, it was in the clear: this port is not the one for TLS from the first byte.
+/// Returns the advice for a server without STARTTLS. The server has spoken in the clear, so this
+/// port is not the one for TLS from the first byte.
 std::vector<std::string> no_starttls_advice() {
   return {"the server offers no STARTTLS here, or somebody on the way has removed the offer",
           "if it has another port for TLS from the first byte (465, 993, 995, 563), set "
@@ -157,7 +161,8 @@ std::vector<std::string> no_starttls_advice() {
           "upstream.tls = \"opportunistic\""};
 }
 
-/// Some servers are not asked what they offer before they are told STARTTLS.
+/// True if the server has offered STARTTLS, or if there is no list. Some servers are not asked for
+/// their list before STARTTLS is sent.
 bool has_offered(const ProbeReport& report) {
   const auto& list = report.clear_capabilities;
   return list.empty() || std::any_of(list.begin(), list.end(), [](std::string line) {
@@ -170,7 +175,7 @@ std::vector<std::string> silence_advice(const ProbeReport& report) {
   if (report.peer.empty()) {
     return {"check upstream.address, and whether a firewall lets this machine reach it"};
   }
-  // Whoever has greeted does not wait for TLS.
+  // A server that has greeted does not wait for TLS.
   if (report.greeting.empty()) return {other_mode(report)};
   return {"the server's operator should look at its log"};
 }
@@ -206,7 +211,7 @@ Verdict verdict_of(const ProbeReport& report) noexcept {
   return Verdict::unreachable;
 }
 
-/// Whether what was waited for says more than the reason does.
+/// True if a time-out or a close ended the wait. The state then says more than the reason does.
 bool ended_waiting(Errc code) noexcept {
   return code == Errc::timeout || code == Errc::closed;
 }
@@ -345,7 +350,7 @@ std::string to_text(const ProbeReport& report) {
   for (std::size_t i = 0; i < report.chain.size(); ++i) certificate(out, i + 1, report.chain[i]);
   lines(out, report.facts && !is_implicit(report) ? "after TLS" : "offers", report.capabilities);
   line(out, "verdict", verdict_text(report));
-  // Of a certificate everything is said above, and some reasons quote the evidence.
+  // For a certificate, the lines above say everything. Some reasons quote the evidence already.
   if (report.error && report.error->code != Errc::certificate) {
     const auto evidence = ascii::escape(report.error->evidence);
     if (!contains(report.error->reason, evidence)) line(out, "", evidence);
@@ -390,7 +395,7 @@ std::string to_json(const ProbeReport& report) {
     out["evidence"] = ascii::escape(report.error->evidence);
     out["state"] = report.state;
   }
-  // What was configured need not be UTF-8.
+  // The configured values need not be UTF-8.
   return out.dump(2, ' ', true, json::error_handler_t::replace) + "\n";
 }
 

@@ -8,7 +8,7 @@
 namespace starttls::systemd {
 namespace {
 
-/// More than any supervisor passes; guards the loop over them.
+/// More than any supervisor passes. It bounds the loop over them.
 constexpr std::uint64_t kMaxPassed = 4096;
 
 tl::unexpected<Error> bad(std::string_view name, const std::string& value) {
@@ -46,7 +46,7 @@ Result<std::vector<std::string>> passed_names(const PassedVariables& variables,
 Result<std::optional<std::chrono::microseconds>> watchdog_period(const WatchdogVariables& variables,
                                                                  std::uint64_t own_pid) {
   using Period = std::optional<std::chrono::microseconds>;
-  // Any longer and nobody waits for it.
+  // A longer period counts as none.
   constexpr std::uint64_t kMax = std::uint64_t{365} * 24 * 3600 * 1'000'000;
   if (!variables.period) return Period{};
   const auto period = ascii::parse_number(*variables.period);

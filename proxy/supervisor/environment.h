@@ -1,8 +1,8 @@
 #pragma once
 
-// What a supervisor tells in the environment, as systemd does (sd_listen_fds(3), sd_notify(3),
-// sd_watchdog_enabled(3)); others speak the same. Understood here; performed by inherited_sockets.h
-// and notifier.h.
+// Reads the variables that a supervisor sets in the environment, as systemd does (sd_listen_fds(3),
+// sd_notify(3), sd_watchdog_enabled(3)). Other supervisors use the same ones. This file only
+// understands them; inherited_sockets.h and notifier.h act on them.
 
 #include <chrono>
 #include <cstdint>
@@ -28,9 +28,9 @@ struct PassedVariables {
   Variable names;
 };
 
-/// The name of each passed descriptor, "unknown" where none is given. Empty where nothing is
-/// passed, or where it is meant for another process than `own_pid`. Errors: config, naming the
-/// variable.
+/// Returns the name of each passed descriptor, "unknown" if the supervisor gives no names. Empty if
+/// nothing is passed, or if it is meant for another process than `own_pid`. Errors: config, naming
+/// the variable.
 [[nodiscard]] Result<std::vector<std::string>> passed_names(const PassedVariables& variables,
                                                             std::uint64_t own_pid);
 
@@ -40,13 +40,13 @@ struct WatchdogVariables {
   Variable pid;
 };
 
-/// Within which time the supervisor wants a sign of life; nothing where it wants none, or not from
-/// this process. Errors: config, naming the variable.
+/// Returns the time within which the supervisor wants a sign of life. Nothing if it wants none, or
+/// wants it from another process than `own_pid`. Errors: config, naming the variable.
 [[nodiscard]] Result<std::optional<std::chrono::microseconds>> watchdog_period(
     const WatchdogVariables& variables, std::uint64_t own_pid);
 
-/// The environment's, which is then taken out of it: nobody after us is meant by it. Before there
-/// are threads.
+/// Returns the variable and removes it from the environment, because it is meant for this process
+/// only. Call it before there are threads.
 [[nodiscard]] Variable take_variable(const char* name);
 
 }  // namespace starttls::systemd

@@ -24,17 +24,17 @@ class Heartbeat {
   using OnHealth = std::function<void(bool healthy)>;
 
   /// `load` returns the present load. `ask_health` finds out if all loops turn, and calls back
-  /// once, from inside the call or later. `notifier` outlives us.
+  /// once, from inside the call or later. `notifier` must outlive this object.
   Heartbeat(net::Loop& loop, Notifier& notifier, std::function<Load()> load,
             std::function<void(OnHealth)> ask_health);
   Heartbeat(const Heartbeat&) = delete;
   Heartbeat& operator=(const Heartbeat&) = delete;
 
-  /// The process serves: reports that, and goes on with status lines and signs of life.
+  /// Reports that the process serves, and from then on sends status lines and signs of life.
   void begin();
   void reloading();
   void reloaded(bool successful);
-  /// Sessions have up to `patience` to finish.
+  /// Reports that the process ends. Sessions have up to `patience` to finish.
   void stopping(std::chrono::milliseconds patience);
 
  private:

@@ -80,7 +80,8 @@ void InheritedSockets::check(const config::Config& config,
   }
 }
 
-/// What config::validate holds against addresses that are written out.
+/// Checks an inherited socket by the rules that config::validate has for addresses that are written
+/// out.
 void InheritedSockets::check(const config::Config& config, const config::Service& service,
                              const Passed& passed, std::vector<std::string>& problems) const {
   const std::string name = "systemd:" + passed.name;
@@ -107,7 +108,7 @@ void InheritedSockets::check(const config::Config& config, const config::Service
   if (passed.address.is_unix() && upstream.from_client) {
     add("upstream.source: clients of " + where + " have no address to connect from");
   }
-  // Where both are root's, the kernel may let them share the port.
+  // If root owns both sockets, the kernel may let them share the port, and binding would not fail.
   if (const auto& admin = config.admin.listen; admin && config::overlap(passed.address, *admin)) {
     add(where + " is in the way of admin.listen, " + to_string(*admin));
   }

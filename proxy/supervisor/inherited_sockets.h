@@ -2,9 +2,10 @@
 
 // Sockets that the process was started with, for `listen = "systemd:NAME"`.
 //
-// They stay open as long as the process: a service that is taken out of the configuration and comes
-// back with a later reload finds its sockets, and what has connected meanwhile waits in them. Each
-// worker's loop has a duplicate, for whether such a socket may share its port is not ours to say.
+// They stay open as long as the process runs. A reload may remove a service, and a later one may
+// bring it back. It then finds its sockets, and in them the connections that have arrived
+// meanwhile. Each worker's loop has a duplicate of the socket, since the supervisor decides if its
+// port can be shared.
 
 #include <string>
 #include <string_view>
@@ -23,20 +24,20 @@ class InheritedSockets {
     std::string name;
     net::Socket socket;
     Address address;    ///< where it listens
-    std::string wrong;  ///< why it is of no use; "" = it is
+    std::string wrong;  ///< why it cannot be used; "" = it can
   };
 
-  /// Those that the environment tells of, which is then taken out of it. Before there are threads,
-  /// and before anything else is opened. Errors: config.
+  /// Returns the sockets that the environment names, and removes its variables. Call it before
+  /// there are threads, and before anything else is opened. Errors: config.
   [[nodiscard]] static Result<InheritedSockets> take();
 
-  /// All of this name, in the order in which they were passed.
+  /// Returns all sockets of this name, in the order in which they were passed.
   [[nodiscard]] std::vector<const Passed*> named(std::string_view name) const;
-  /// Names that no service listens on.
+  /// Returns the names that no service listens on.
   [[nodiscard]] std::vector<std::string> unused(const config::Config& config) const;
 
-  /// Holds the services that listen on inherited sockets against the rules for listeners, now that
-  /// it is known where these are. What is wrong is appended to `problems`, all of it.
+  /// Checks the services that listen on inherited sockets by the rules for listeners, now that the
+  /// sockets' addresses are known. Appends everything that is wrong to `problems`.
   void check(const config::Config& config, std::vector<std::string>& problems) const;
 
  private:

@@ -18,7 +18,7 @@
 namespace starttls {
 namespace {
 
-/// What we need beyond our own time-outs to come to an end.
+/// The time that we need to end, beyond our own time-outs.
 constexpr std::chrono::seconds kSlack{5};
 
 tl::unexpected<Error> unreachable(const std::string& address) {
@@ -26,7 +26,8 @@ tl::unexpected<Error> unreachable(const std::string& address) {
                                 "': " + std::generic_category().message(errno));
 }
 
-/// CLOCK_MONOTONIC: with it the supervisor tells a new reload's READY from an older one's.
+/// Returns the time of CLOCK_MONOTONIC. With it, the supervisor distinguishes the READY of a new
+/// reload from that of an older one.
 std::string monotonic_microseconds() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
@@ -65,8 +66,8 @@ Result<Notifier> Notifier::take() {
       ::connect(fd, reinterpret_cast<const sockaddr*>(&name), static_cast<socklen_t>(size)) != 0) {
     return unreachable(*address);
   }
-  // A supervisor that is slow to read must hear READY, and one that does not read not stop us: what
-  // is said again and again does not wait at all.
+  // A supervisor that is slow to read must get READY, so sending may wait. One that does not read
+  // must not stop us, so the wait is short. Messages that are repeated do not wait.
   const timeval patience{.tv_sec = 1, .tv_usec = 0};
   static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)));
   return notifier;
@@ -98,7 +99,8 @@ void Notifier::status(std::string_view text) {
   send("STATUS=" + last_status_, Patience::none);
 }
 
-/// What the supervisor does not take is lost: it has gone, or will end us for the lack of it.
+/// Sends a message. It is lost if the supervisor does not read it. Then the supervisor has ended,
+/// or will end this process because the message is missing.
 void Notifier::send(const std::string& text, Patience patience) {
   if (!is_heard()) return;
   const int flags = patience == Patience::none ? MSG_NOSIGNAL | MSG_DONTWAIT : MSG_NOSIGNAL;

@@ -1,7 +1,7 @@
 #pragma once
 
-// Tells the supervisor what this process is doing, as sd_notify(3) does. The socket is connected at
-// start: what serves, as another user and in a sandbox, only sends on it.
+// Reports to the supervisor what this process is doing, as sd_notify(3) does. The socket is
+// connected at start. Later, as another user and in a sandbox, the process only sends on it.
 
 #include <chrono>
 #include <cstdint>
@@ -14,29 +14,29 @@
 
 namespace starttls {
 
-/// Lives on the control loop's thread. Where nobody listens, nothing is said.
+/// Lives on the control loop's thread. Sends nothing if no supervisor listens.
 class Notifier {
  public:
-  /// Nobody to tell.
+  /// Makes a notifier without a supervisor.
   Notifier() : socket_(-1) {}
-  /// To the socket that the environment names, which is then taken out of it, the watchdog's period
-  /// too. Before there are threads. Errors: config, where that socket cannot be had or a variable
-  /// makes no sense.
+  /// Connects to the socket that the environment names. Removes its variable, and those of the
+  /// watchdog, from the environment. Call it before there are threads. Errors: config, if the
+  /// socket cannot be reached or a variable makes no sense.
   [[nodiscard]] static Result<Notifier> take();
 
   [[nodiscard]] bool is_heard() const noexcept { return socket_.get() >= 0; }
-  /// How often `alive` has to be said; nothing where nobody waits for it.
+  /// Returns the period within which `alive` must be called; nothing if there is no watchdog.
   [[nodiscard]] std::optional<std::chrono::microseconds> watchdog() const noexcept {
     return watchdog_;
   }
 
-  /// Serving, at first or again. `status` is one line for people.
+  /// Reports that the process serves, at first or again. `status` is one line for people.
   void ready(std::string_view status);
   void reloading();
-  /// May take up to `patience`.
+  /// Reports that the process ends, which may take up to `patience`.
   void stopping(std::chrono::milliseconds patience, std::string_view status);
   void alive();
-  /// Said only where it differs from what was said last.
+  /// Sends the status line if it differs from the last one.
   void status(std::string_view text);
 
  private:
