@@ -1,4 +1,4 @@
-"""How sure a median is."""
+"""The confidence interval of a median."""
 
 import math
 
@@ -6,9 +6,11 @@ MEANING = "the 95 % interval of the median"
 
 
 def interval(values):
-    """Between which values the median of all possible rounds lies, 19 times of 20: as many values from
-    either end as a coin would rarely stay below (order statistics; nothing is assumed of the noise).
-    Of less than six values nothing can be said but the extremes."""
+    """Returns two values: 19 times of 20 the median of all possible rounds lies between them.
+
+    They are the k-th values from either end. k is as large as it can be while fewer than k of all values
+    are below the median in at most 2.5 % of cases, each value falling to either side like a coin (order
+    statistics). Nothing is assumed about the noise. With less than six values the extremes are returned."""
     ordered = sorted(values)
     count, outside, rank = len(ordered), 0.0, 0
     while rank < count // 2:
