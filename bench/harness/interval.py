@@ -8,9 +8,10 @@ MEANING = "the 95 % interval of the median"
 def interval(values):
     """Returns two values: 19 times of 20 the median of all possible rounds lies between them.
 
-    They are the k-th values from either end. k is as large as it can be while fewer than k of all values
-    are below the median in at most 2.5 % of cases, each value falling to either side like a coin (order
-    statistics). Nothing is assumed about the noise. With less than six values the extremes are returned."""
+    This is order statistics and assumes nothing about the noise. Each value is below the true median or
+    above it, like a coin. The result is the k-th value from either end. k is the largest number so that
+    fewer than k values below the median have a probability of at most 2.5 %. With less than six values
+    only the extremes can be returned."""
     ordered = sorted(values)
     count, outside, rank = len(ordered), 0.0, 0
     while rank < count // 2:

@@ -29,7 +29,7 @@ BULK_BUFFER = 131072
 HANDSHAKES = 5  # handshakes of each subject that are looked at
 
 OURS = "starttls-proxy"
-ANOTHER = "another build"  # of ours, with --against
+ANOTHER = "another build"  # another build of ours, with --against
 DIRECT = "direct"
 
 STUNNEL = {"upgrade": ("smtp", "imap", "pop3", "nntp"), "terminate": ("smtp", "imap", "pop3")}

@@ -1,6 +1,5 @@
-"""Measures how the trouble of one service affects the clients of another. The troubles: a name server
-that is silent or slow, a server with addresses that do not answer, and a storm of clients that leave
-after their first message."""
+"""Measures how the trouble of one service affects the clients of another. The name server is silent or
+slow, the addresses of the server do not answer, or a storm of clients leave after their first message."""
 
 import collections
 import contextlib

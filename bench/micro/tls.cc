@@ -16,7 +16,7 @@ namespace starttls::bench {
 namespace {
 
 void write(const std::string& path, const std::string& text) {
-  const mode_t before = ::umask(S_IRWXG | S_IRWXO);  // a key that others can read is refused
+  const mode_t before = ::umask(S_IRWXG | S_IRWXO);  // a key that other users can read is refused
   std::ofstream file(path, std::ios::binary);
   ::umask(before);
   if (!(file << text).flush()) throw std::runtime_error("cannot write " + path);

@@ -14,7 +14,7 @@
 namespace starttls::bench {
 namespace {
 
-/// How long a client may take to answer our FIN.
+/// The time that a client may take to answer our FIN.
 constexpr std::chrono::seconds kLinger{2};
 /// Pieces of the pattern that are written before other connections have a turn.
 constexpr int kPiecesPerTurn = 4;

@@ -25,8 +25,9 @@ struct Settings {
   std::size_t record = 0;  ///< bytes of the pattern written at once; 0 = as many as possible
 };
 
-/// The connection of one client. It performs what its protocol wants. Its memory holds a command,
-/// one read of pipelined input after it, and the replies to one read that the kernel did not take.
+/// The connection of one client. It performs what its protocol wants. It holds a command and one
+/// read of pipelined input after it. It also holds the replies to one read that the kernel did not
+/// take.
 class Connection final : session::LegEvents {
  public:
   using OnEnded = std::function<void(Connection&)>;
@@ -70,7 +71,7 @@ class Connection final : session::LegEvents {
   std::optional<net::Timer> linger_;
   std::string waiting_;  // input that arrived together with the command in work
   std::string reply_;
-  Want want_ = Want::input;           // what is being done for the protocol
+  Want want_ = Want::input;           // the current work for the protocol
   std::uint64_t pattern_octets_ = 0;  // still to be sent
   std::uint64_t pattern_offset_ = 0;
   bool ended_ = false;

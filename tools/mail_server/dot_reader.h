@@ -8,7 +8,7 @@
 namespace starttls::bench {
 
 /// Reads message data as SMTP, POP3 and NNTP transfer it (RFC 5321 §4.5.2). A dot at the beginning
-/// of a line is doubled, and a lone dot is the end. A line begins after CRLF and nowhere else, so a
+/// of a line is doubled, and a lone dot is the end. A line begins after CRLF and nowhere else. So a
 /// bare LF, a lone CR and a NUL are content like any other byte.
 ///
 /// Input may be cut anywhere. It is not copied, and only its last two bytes are kept.

@@ -90,7 +90,7 @@ class Stored final : public Message {
   std::string name_;
   std::string path_;
   int fd_ = -1;
-  int errno_ = 0;  // of the first failure
+  int errno_ = 0;  // errno of the first failure
   std::uint64_t octets_ = 0;
 };
 

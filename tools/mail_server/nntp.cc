@@ -243,7 +243,8 @@ class Nntp final : public LineProtocol {
   bool has_user_ = false;
   std::optional<Sasl> sasl_;
   std::optional<Data> data_;
-  std::optional<std::vector<Mailbox::File>> articles_;  // of the group, as they were at GROUP
+  std::optional<std::vector<Mailbox::File>>
+      articles_;  // the group's articles, as they were at GROUP
   std::size_t current_ = 0;
 };
 
