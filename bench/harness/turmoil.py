@@ -44,7 +44,7 @@ class Turmoil:
         self._renew()
 
     def configuration(self):
-        """Returns two more services, one with a name that no server knows, and the admin endpoint."""
+        """Returns two more services, one with a name that no name server answers for, and admin."""
         return f'\n[admin]\nlisten = "{self._admin}"\n' + "".join(f"""
 [[service]]
 name = "{name}"
