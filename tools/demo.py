@@ -1,9 +1,9 @@
-"""The whole job on one screen: a client that knows no TLS, a server that takes mail only after
-STARTTLS, the proxy between them, and a look at the wire between the last two.
+"""Shows the whole job on one screen. A client that knows no TLS sends mail through the proxy to a server
+that accepts mail only after STARTTLS. The bytes between proxy and server are shown too.
 
     demo.py BUILD_FOLDER
 
-Exit status 0 only if the message arrived octet by octet and nothing of it was seen on the wire.
+Exit status 0 only if the message arrived byte for byte and nothing of it was readable on the wire.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ RECORDS = {20: "change cipher", 21: "alert", 22: "handshake", 23: "encrypted"}
 
 
 class Screen:
-    """Two columns in the order of events: the client's dialogue, and the wire to the server."""
+    """Two columns in the order of events: the client's dialogue, and the bytes to and from the server."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -46,7 +46,7 @@ class Screen:
 
 
 class Tap:
-    """Stands on the wire between proxy and server, passes everything on and shows what it sees."""
+    """A relay between proxy and server that passes everything on and shows it."""
 
     def __init__(self, screen, server_port):
         self._screen = screen
@@ -102,9 +102,9 @@ class Tap:
 
 
 class Program:
-    """A child that says where it listens; ended with the context.
+    """A child process that prints its port. It ends with the context.
 
-    If the child has ended by itself, the demo ends with what it said and its exit status.
+    If the child has ended by itself, the demo prints its output and its exit status, and ends.
     """
 
     def __init__(self, arguments, stream, pattern):
@@ -132,7 +132,7 @@ class Program:
             self._process.wait()
 
     def line(self, pattern):
-        """The next line of its output that matches."""
+        """Returns the match in the next line of its output that matches."""
         for line in self._stream:
             self._said.append(line)
             if found := re.search(pattern, line):
@@ -147,7 +147,7 @@ class Program:
 
 
 def send(screen, port):
-    """What an old device does: SMTP without a thought of TLS. True if the mail was accepted."""
+    """Sends a message as an old device does, by SMTP without TLS. True if the mail was accepted."""
     with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as sock:
         replies = sock.makefile("rb")
 
@@ -181,7 +181,7 @@ def send(screen, port):
 
 
 def stored_message(folder):
-    """The file that the server wrote."""
+    """Returns the content of the file that the server wrote."""
     end = time.monotonic() + DEADLINE
     while time.monotonic() < end:
         files = [path for path in folder.iterdir() if path.is_file()]

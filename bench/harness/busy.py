@@ -1,4 +1,4 @@
-"""Another load on the CPUs: a program on each that never waits."""
+"""Another load on the CPUs: one program per CPU that never waits."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ LOOP = "import os, sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True:
 
 @contextlib.contextmanager
 def busy(cpus):
-    """One such program on each CPU, at the usual priority, while the context lasts."""
+    """Runs one such program on each CPU, at the usual priority, while the context lasts."""
     children = [subprocess.Popen([sys.executable, "-c", LOOP, str(cpu)], stdin=subprocess.DEVNULL,
                                  preexec_fn=_end_with_parent) for cpu in sorted(cpus)]
     try:
@@ -23,7 +23,7 @@ def busy(cpus):
 
 
 def _end_with_parent():
-    """However the parent ends, nothing is left that keeps a CPU busy."""
+    """Lets the kernel kill this process when its parent ends, so that nothing keeps a CPU busy."""
     import ctypes  # pylint: disable=import-outside-toplevel
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

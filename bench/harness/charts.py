@@ -1,5 +1,5 @@
-"""Charts as SVG, written by hand: bars with ranges, latency curves, courses over time. Legible on light
-and dark pages: each brings its background, which follows what the reader prefers."""
+"""Draws charts as SVG without a library: bars with ranges, latency curves, courses over time. They are
+legible on light and dark pages. Each has its own background, which follows the reader's preference."""
 
 import math
 import statistics
@@ -12,7 +12,7 @@ _LEFT = 130
 _RIGHT = 90
 _FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
-# Class -> colours on light and on dark ground. Bars by kind of subject; lines one by one.
+# Class -> colours on light and on dark ground. Bars have a colour per kind of subject, lines one each.
 _FILLS = {"ground": ("#ffffff", "#14181f"), "text": ("#1f2933", "#e6e9ee"),
           "faint": ("#616e7c", "#9aa5b4"), "ours": ("#0f6fc6", "#4aa3f0"),
           "job": ("#d9822b", "#e8a24e"), "data-path": ("#e9c46a", "#b98f3a"),
@@ -51,7 +51,7 @@ def _svg(width, height, parts):
 
 
 def _number(value):
-    """Three digits, without an exponent."""
+    """Formats a value with three digits, without an exponent."""
     if value == 0 or not math.isfinite(value):
         return "0"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
@@ -60,14 +60,14 @@ def _number(value):
 
 
 def _ticks(highest, wanted=5):
-    """Round numbers from 0 to beyond `highest`."""
+    """Returns round numbers from 0 up to `highest`."""
     step = 10 ** math.floor(math.log10(highest / wanted))
     step *= next(factor for factor in (1, 2, 5, 10) if highest / (step * factor) <= wanted)
     return [step * number for number in range(math.floor(highest / step + 1e-9) + 1)]
 
 
 def _panel(x, y, width, title, unit, rows, left=_LEFT):
-    """A title and a bar for each row (name, kind, values), and how high that is."""
+    """Returns a title and a bar for each row (name, kind, values), and the height of all this."""
     top, step, bar = y + 34, 24, 15
     highest = max(max(interval(values)[1] for _, _, values in rows), 0) or 1
     begin, scale = x + left, (width - left - _RIGHT + 24) / highest
@@ -105,14 +105,15 @@ def _legend(x, y, kinds):
 
 
 def bars(title, unit, rows):
-    """`rows`: (name, kind, values). A bar is the median, the line over it its interval."""
+    """Draws a chart of bars. `rows`: (name, kind, values). A bar is the median, the line on it its
+    interval."""
     parts, height = _panel(16, 14, WIDTH - 24, title, f"{unit}; less is better", rows)
     end = 14 + height + 24
     return _svg(WIDTH, end + 14, [*parts, *_legend(16, end, {kind for _, kind, _ in rows})])
 
 
 def panels(title, charts, footers=()):
-    """Several small charts in two columns: (title, unit, rows). Lines of small print below."""
+    """Draws several small charts in two columns: (title, unit, rows). `footers` are small lines below."""
     column, y = WIDTH // 2, 44
     parts = [_text(16, 28, title, size=17, weight="600")]
     for first in range(0, len(charts), 2):
@@ -130,7 +131,8 @@ def panels(title, charts, footers=()):
 
 
 def curves(title, series):
-    """`series`: {name: {"p50": us, ...}}. Across: how many are quicker, ever finer towards all."""
+    """Draws latency curves. `series`: {name: {"p50": us, ...}}. The horizontal axis is the share that is
+    quicker; its scale gets finer towards 100 %."""
     height, left, top, bottom, right = 400, 76, 58, 48, WIDTH - 170
     points = {name: sorted((float(key[1:]) / 100, value) for key, value in quantiles.items()
                            if key.startswith("p") and value > 0)
@@ -176,7 +178,7 @@ def curves(title, series):
 
 
 def courses(title, seconds, rows):
-    """Values over time, one strip each: (name, unit, values), all as long as `seconds`."""
+    """Draws values over time, one strip per row (name, unit, values). All are as long as `seconds`."""
     strip, left, right, y = 110, 76, WIDTH - 24, 52
     span = max(seconds[-1] - seconds[0], 1e-9)
     parts = [_text(16, 28, title, size=14, weight="600")]

@@ -1,4 +1,4 @@
-"""How sure a median is."""
+"""The confidence interval of a median."""
 
 import math
 
@@ -6,9 +6,12 @@ MEANING = "the 95 % interval of the median"
 
 
 def interval(values):
-    """Between which values the median of all possible rounds lies, 19 times of 20: as many values from
-    either end as a coin would rarely stay below (order statistics; nothing is assumed of the noise).
-    Of less than six values nothing can be said but the extremes."""
+    """Returns two values: 19 times of 20 the median of all possible rounds lies between them.
+
+    This is order statistics and assumes nothing about the noise. Each value is below the true median or
+    above it, like a coin. The result is the k-th value from either end. k is the largest number so that
+    fewer than k values below the median have a probability of at most 2.5 %. With less than six values
+    only the extremes can be returned."""
     ordered = sorted(values)
     count, outside, rank = len(ordered), 0.0, 0
     while rank < count // 2:

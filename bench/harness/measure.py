@@ -1,5 +1,5 @@
-"""Runs scenarios: every subject once a round, A B C C B A, so that whatever else happens on the
-machine, or slowly changes, happens to all."""
+"""Runs scenarios. Every subject runs once per round, in the order A B C C B A. So a disturbance or a slow
+change of the machine affects all subjects alike."""
 
 import contextlib
 import re
@@ -19,7 +19,7 @@ def say(text):
 
 
 def measure(field, scenario, options):
-    """{subject: {figure: [a value a round]}} and {subject: quantiles}; None if not possible."""
+    """Returns {subject: {figure: [one value per round]}} and {subject: quantiles}; None if not possible."""
     if options.protocol == "pop3" and scenario.command == "send":
         return None
     if options.tls == "1.2" and scenario.direction == "upgrade":
@@ -38,7 +38,7 @@ def measure(field, scenario, options):
         running = start(field, scenario, options, stack, extra)
         figures = {each.name: {} for each in running}
         curves = {}
-        for each in running:  # unmeasured: buffers, caches, the kernel's windows
+        for each in running:  # not measured: it fills buffers, caches, the kernel's windows
             once(field, scenario, each, max(scenario.quick // 4, 10), options.quick)
         for number in range(min(options.rounds, scenario.rounds or options.rounds)):
             for each in running if number % 2 == 0 else reversed(running):
@@ -57,7 +57,8 @@ def measure(field, scenario, options):
 
 
 def end_ours(field, each):
-    """Its log must show that it did what was meant: faster without verification is no merit."""
+    """Ends our proxy and checks its log: the session must be the intended one. A proxy that is faster
+    because it does not verify is no better."""
     if (status := each.program.stop()) != 0:
         raise BenchError(f"{each.name} has ended with status {status}")
     if each.subject.server == "none":
@@ -73,14 +74,14 @@ def summary(scenario, values):
 
 
 def start(field, scenario, options, stack, extra):
-    """All subjects of the scenario that there are."""
+    """Starts all subjects of the scenario that are installed."""
     running = []
     for subject in SUBJECTS[scenario.direction]:
         wanted = subject.kind in scenario.kinds and speaks(subject, scenario.direction,
                                                            options.protocol)
         if not wanted or (options.subjects and subject.name not in options.subjects):
             continue
-        # Small records: the server writes them here, the client in the other direction.
+        # Small records: with "fetch" the server writes them, with "send" the client.
         record = scenario.record if scenario.command == "fetch" else 0
         each = field.start(stack, subject, scenario.direction, record, extra,
                            bulk=scenario.command in ("send", "fetch"))
@@ -92,7 +93,7 @@ def start(field, scenario, options, stack, extra):
 
 
 def once(field, scenario, each, size, quick=False, cpus=None):
-    """One measurement: its figures, and quantiles in microseconds where there are any."""
+    """Measures once. Returns the figures, and quantiles in microseconds if there are any."""
     if scenario.method == "held":
         return {s.IDLE: held(field, scenario, each, size)}, None
     arguments = list(scenario.arguments)
@@ -109,8 +110,8 @@ def once(field, scenario, each, size, quick=False, cpus=None):
 
 
 def run(field, each, command, *arguments, cpus=None):
-    """A load generator to its end: what it said, and the CPU time of the subject. Where sessions are
-    opened first and used then, the time to open them does not count."""
+    """Runs a load generator to its end. Returns its result, and the CPU time of the subject. If sessions
+    are opened first and used later, the time to open them does not count."""
     before = each.program.cpu_seconds() if each.program else 0
     with field.load(each, command, *arguments, cpus=cpus) as load:
         if command != "sessions":
@@ -148,12 +149,12 @@ def figures_of(scenario, result, cpu):
 
 
 def held(field, scenario, each, sessions):
-    """Growth of memory by an idle session, in 1000 octets."""
+    """Returns the memory that an idle session adds, in units of 1000 bytes."""
     before = each.program.pss()
     with field.load(each, "idle", "--sessions", sessions, *scenario.arguments, "--hold",
                     DEADLINE) as load:
         opened = int(load.wait_for(r'"open": (\d+)}\n', DEADLINE)[1])
-        time.sleep(min(1, sessions / 100))  # whatever works on after the last reply
+        time.sleep(min(1, sessions / 100))  # for work that goes on after the last reply
         after = each.program.pss()
         load.stop()
         load.result(60)
@@ -163,8 +164,8 @@ def held(field, scenario, each, sessions):
 
 
 def protocols(field, scenario, size, options):
-    """Every protocol through us, and through whoever else does the job: messages, much at once, and
-    commands; all must arrive, and messages give a figure."""
+    """Sends every protocol through us and through each rival that does the job. There are messages, one
+    large transfer, and commands. All must arrive; the messages give a figure."""
     figures = {}
     for protocol in PROTOCOLS:
         speaking = field.speaking(protocol)
@@ -190,7 +191,7 @@ def protocols(field, scenario, size, options):
 
 
 def workers(field, scenario, size, options):
-    """How much two workers can do of what one can; how this is found is in WORKERS_NOTE."""
+    """Measures the capacity of two workers relative to one. WORKERS_NOTE explains the method."""
     if len(field.all_cpus) < 2 or (options.subjects and OURS not in options.subjects):
         return None
     subject = next(each for each in SUBJECTS[scenario.direction] if each.kind == "ours")
@@ -222,7 +223,7 @@ def workers(field, scenario, size, options):
 
 
 def sessions_of_workers(each):
-    """How many sessions each worker has ended, as the log names them: PROCESS.WORKER.NUMBER."""
+    """Returns how many sessions each worker has ended. The log names them PROCESS.WORKER.NUMBER."""
     found = {}
     for worker in re.findall(r"msg=session session=\w+\.(\d+)\.\d+ ", each.program.text()):
         found[worker] = found.get(worker, 0) + 1
@@ -230,8 +231,8 @@ def sessions_of_workers(each):
 
 
 def negotiated(field, options):
-    """{direction: {subject: what it negotiates, in words}}. What all must have in common is checked;
-    the group is said."""
+    """Returns {direction: {subject: what it negotiates, in words}}. Version and cipher must be the same for
+    all; the group is only reported."""
     found = {}
     for direction in sorted({each.direction for each in options.chosen}):
         if options.tls == "1.2" and direction == "upgrade":

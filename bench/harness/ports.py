@@ -1,4 +1,4 @@
-"""TCP ports for programs that cannot be told to take any, and to say which."""
+"""TCP ports for programs that cannot choose a free port themselves and report it."""
 
 import errno
 import pathlib
@@ -9,7 +9,8 @@ _claims = []  # sockets that hold a port's name for as long as this process live
 
 
 def _claim(port):
-    """False if another process of the tests or the bench has the port: it may not listen there yet."""
+    """Claims a port. False if another process of the tests or the bench has claimed it. That process may
+    not listen there yet, so a bind would not find it."""
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         claim.bind(f"\0starttls-port-{port}")  # no file; each network namespace has its own names
@@ -34,8 +35,8 @@ def _is_free(port):
 
 
 def claimed_port(candidates):
-    """The first of these that is free on all addresses; None if there is none. No other process gets
-    it from here while this one lives."""
+    """Returns the first of these ports that is free on all addresses; None if there is none. No other
+    process gets it from this function while this one lives."""
     for port in candidates:
         if _claim(port):
             if _is_free(port):
@@ -45,8 +46,8 @@ def claimed_port(candidates):
 
 
 def free_port():
-    """A free TCP port; another one each time. It is not one of those that the kernel gives to
-    connections: any program's next connection may get one of these."""
+    """Returns a free TCP port, another one each time. It is outside the range of ports that the kernel
+    gives to outgoing connections: any program's next connection may get one of those."""
     first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(
         encoding="ascii").split()[0])
     dice = random.SystemRandom()

@@ -1,4 +1,4 @@
-"""Children that are measured, and those that measure."""
+"""Child processes: those that are measured, and those that measure."""
 
 import contextlib
 import itertools
@@ -19,11 +19,11 @@ _numbers = itertools.count(1)
 
 
 class BenchError(Exception):
-    """Something did not run, or not all arrived."""
+    """A program did not run, or not all data arrived."""
 
 
 def descriptor_limit():
-    """How many a child may have: what we may, and root may have more."""
+    """Raises the limit of descriptors and returns it. Children inherit it; root can raise it further."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(hard, DESCRIPTORS),) * 2)
@@ -33,23 +33,23 @@ def descriptor_limit():
 
 
 def _settle(cpus):
-    """In the child: its CPUs, and its descriptors."""
+    """Sets CPUs and descriptors; runs in the child."""
     os.sched_setaffinity(0, cpus)
     descriptor_limit()
 
 
 def _process_clock(pid):
-    """What clock_getcpuclockid(3) gives: nanoseconds, where /proc has ticks of 10 ms."""
+    """Returns the clock of clock_getcpuclockid(3). It counts nanoseconds; /proc has ticks of 10 ms."""
     return (~pid << 3) | 2
 
 
 def _stat(path):
-    """The fields behind the name: [0] is the state."""
+    """Returns the fields after the name: [0] is the state."""
     return pathlib.Path(path).read_text(encoding="utf-8").rpartition(")")[2].split()
 
 
 class Program:
-    """A child bound to CPUs, its output in a file; ended, whatever happens, with the context."""
+    """A child process bound to CPUs, with its output in a file. It always ends with the context."""
 
     def __init__(self, name, argv, cpus, folder):
         self.name = name
@@ -80,7 +80,7 @@ class Program:
         return self.output.read_text(encoding="utf-8", errors="replace")
 
     def wait_for(self, pattern, deadline=DEADLINE):
-        """The first match in its output."""
+        """Waits for a match in its output, and returns the first one."""
         end = time.monotonic() + deadline
         while time.monotonic() < end:
             ended = self._process.poll() is not None
@@ -100,7 +100,7 @@ class Program:
         raise BenchError(f"{self.name} does not listen:\n{self.text()[-2000:]}")
 
     def result(self, deadline):
-        """A load generator's last word; all must have arrived."""
+        """Returns the last line of a load generator. BenchError unless all data arrived."""
         try:
             status = self._process.wait(deadline)
         except subprocess.TimeoutExpired:
@@ -114,7 +114,7 @@ class Program:
         return result
 
     def _family(self):
-        """It and its descendants that live."""
+        """Returns the ids of the process and of its living descendants."""
         found, waiting = [], [self.pid]
         while waiting:
             pid = waiting.pop()
@@ -124,25 +124,25 @@ class Program:
         return found
 
     def cpu_seconds(self):
-        """User and system time of all threads and children that there are or were."""
+        """Returns user and system time of all threads and children, also of those that have ended."""
         seconds = 0.0
         for pid in self._family():
             seconds += time.clock_gettime(_process_clock(pid))
-            # Of its children that have ended, in ticks: there are hardly any.
+            # The time of its ended children, in ticks. That is coarse, but there are hardly any.
             seconds += sum(map(int, _stat(f"/proc/{pid}/stat")[13:15])) / TICKS
         return seconds
 
     def thread_cpu_seconds(self):
-        """The same of each living thread of the first process."""
+        """Returns the same for each living thread of the first process."""
         return {task.name: int((task / "schedstat").read_text(encoding="ascii").split()[0]) / 1e9
                 for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir()}
 
     def pss(self):
-        """Octets of memory, what is shared divided among those who share it."""
+        """Returns bytes of memory; shared memory is divided among the processes that share it."""
         return self._rollup("Pss")
 
     def rss(self):
-        """Octets of memory."""
+        """Returns bytes of memory, shared memory included."""
         return self._rollup("Rss")
 
     def _rollup(self, key):
@@ -153,7 +153,7 @@ class Program:
         return octets
 
     def descriptors(self):
-        """How many the first process has open."""
+        """Returns the number of descriptors that the first process has open."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def running(self):

@@ -1,5 +1,5 @@
-"""What of a run goes into the README: a table between two marks, and one chart. No figure there is
-typed by hand."""
+"""Writes the results of a run into the README: a table between two marks, and one chart. No figure in
+them is typed by hand."""
 
 import statistics
 
@@ -12,7 +12,7 @@ from .verdict import judge
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
-# Scenario, figure, what the row is called.
+# Scenario, figure, label of the row.
 ROWS = (
     ("bulk-send-upgrade", CPU_GB, "bulk, client to server, upgrade, CPU-s/GB"),
     ("bulk-fetch-upgrade", CPU_GB, "bulk, server to client, upgrade, CPU-s/GB"),
@@ -36,7 +36,7 @@ ROWS = (
     ("workers-upgrade", SCALE, "two workers, times one, upgrade"),
     ("workers-terminate", SCALE, "two workers, times one, terminate"),
 )
-# Of these, the chart.
+# The rows that the chart shows.
 PANELS = (
     ("bulk-send-upgrade", CPU_GB, "Bulk, upgrade"),
     ("bulk-send-terminate", CPU_GB, "Bulk, terminate"),
@@ -51,13 +51,13 @@ _BY_NAME = {each.name: each for each in SCENARIOS}
 
 
 def number(value):
-    """Three digits that count."""
+    """Formats a value with about three significant digits."""
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
     return f"{value:.{digits}f}"
 
 
 def spread(values):
-    """The median and, where there is more than one value, its interval."""
+    """Returns the median and, if there is more than one value, its interval."""
     text = number(statistics.median(values))
     if len(values) > 1:
         low, high = interval(values)
@@ -66,7 +66,7 @@ def spread(values):
 
 
 def table(run, measured):
-    """The text between the marks. `run` and `measured` as report.write has them."""
+    """Returns the text between the marks. `run` and `measured` are as in report.write."""
     rows = []
     for name, figure, label in ROWS:
         if not (result := measured.get(name)):
@@ -102,7 +102,7 @@ def table(run, measured):
 
 
 def publish(readme, run, measured):
-    """The README with this run's table in place of the last one's. ValueError where the marks are
+    """Returns the README with this run's table in place of the last one's. ValueError if the marks are
     missing."""
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -112,7 +112,7 @@ def publish(readme, run, measured):
 
 
 def chart(run, measured):
-    """One chart of the figures that count most; None where none of them was measured."""
+    """Returns one chart of the most important figures; None if none of them was measured."""
     parts = []
     for name, figure, title in PANELS:
         figures = (measured.get(name) or {"figures": {}})["figures"]

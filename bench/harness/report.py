@@ -15,15 +15,15 @@ from .subjects import SUBJECTS
 from .verdict import judge
 
 CHARTS = "charts"
-# What may differ between two runs that are one.
+# Keys that may differ if two runs are still to count as one.
 _MAY_DIFFER = ("date", "negotiated")
-# What a figure depends on.
+# The paths that a figure depends on.
 _MEASURED = ("lib", "proxy", "tools/mail_server", "bench/load", "bench/rivals", "bench/harness/subjects.py",
              "bench/harness/scenarios.py", "cmake", "CMakeLists.txt")
 
 
 def machine():
-    """What the figures were measured on."""
+    """Returns the machine that the figures were measured on."""
     found = re.search(r"^model name\s*: (.*)$",
                       pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.M)
     uname = os.uname()
@@ -32,7 +32,7 @@ def machine():
 
 
 def commit(root):
-    """The last one that changed what is measured, as far as git knows, if there is git."""
+    """Returns the last commit that changed a measured path, if there is git and it knows one."""
     if shutil.which("git") is None:
         return "unknown"
 
@@ -45,7 +45,7 @@ def commit(root):
 
 
 def library_slug(version):
-    """Of "starttls-proxy 0.1.0, ..., BoringSSL (API 17)": "boringssl-api-17"."""
+    """Returns "boringssl-api-17" for "starttls-proxy 0.1.0, ..., BoringSSL (API 17)"."""
     return re.sub(r"[^a-z0-9]+", "-", version.rpartition(", ")[2].lower()).strip("-")
 
 
@@ -67,8 +67,8 @@ def verdict_lines(measured, busy):
 
 
 def negotiated_lines(negotiated):
-    """What every subject negotiates. Where one has another group than ours the table says so: a key
-    exchange of another price is no part of the comparison."""
+    """Returns lines with what every subject negotiates. They warn if the groups differ: a key exchange
+    with another cost is no part of the comparison."""
     lines = []
     for direction, rows in negotiated.items():
         groups = {text.split()[2] for text in rows.values()}
@@ -79,7 +79,7 @@ def negotiated_lines(negotiated):
 
 
 def table_lines(scenario, result):
-    """All figures of a scenario beside each other; no line if it was not measured."""
+    """Returns a table of all figures of a scenario; no line if it was not measured."""
     if not result:
         return []
     names = [each.name for each in SUBJECTS[scenario.direction]
@@ -114,8 +114,8 @@ def draw(folder, scenario, result):
 
 
 def merge(folder, run, measured):
-    """`run` and `measured` with what is in the folder already, if it was measured under the same
-    conditions; a scenario that was measured again is replaced."""
+    """Adds earlier results of the folder to `run` and `measured`, if the conditions were the same. A
+    scenario that was measured again is replaced."""
     try:
         old = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -130,8 +130,8 @@ def merge(folder, run, measured):
 
 
 def write(folder, run, measured):
-    """`run`: what it was made with; `measured`: {scenario: measure's result, or None}. Returns the
-    verdicts, and all that is in the folder now: figures, and what they were made with."""
+    """Writes the folder. `run`: the conditions; `measured`: {scenario: measure's result, or None}. Returns
+    the verdicts, and the figures and conditions that are in the folder now."""
     (folder / CHARTS).mkdir(parents=True, exist_ok=True)
     run, measured = merge(folder, run, measured)
     (folder / "results.json").write_text(

@@ -1,4 +1,4 @@
-"""What is measured, and what must be reached."""
+"""The scenarios that are measured, and the targets that must be reached."""
 
 import dataclasses
 
@@ -10,11 +10,11 @@ ABSOLUTE = "itself"
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """`figure` of ours, as ratio to `against`, or what `against` says, must not exceed `limit`.
+    """A limit that `figure` of ours must not exceed (at_least: must reach), compared with `against`.
 
-    against: a subject's name; "data path", "event loops" (nginx and HAProxy) or "all": the best of
-    these rivals; OVERHEAD: minus what load and backend take without a proxy; ABSOLUTE. busy: counts in
-    a run with --busy, and only there.
+    against: a subject's name, for the ratio to it. "data path", "event loops" (nginx and HAProxy) or "all":
+    the ratio to the best of these rivals. OVERHEAD: the difference to load and backend without a proxy.
+    ABSOLUTE: the figure itself. busy: the target counts in a run with --busy, and only there.
     """
     figure: str
     against: str
@@ -25,14 +25,14 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    """One row of the report. `command` and `size` are load's; quick is the size of a smoke test."""
+    """One row of the report. `command` and `size` are load's; `quick` is the size of a smoke test."""
     name: str
     title: str
     direction: str
     command: str
     size: int
     quick: int
-    figures: tuple  # keys of a measurement, the first is the one of the charts
+    figures: tuple  # keys of a measurement; the charts show the first one
     arguments: tuple = ()
     record: int = 0
     kinds: tuple = ("ours", "job", "data path", "limit", "direct")
@@ -41,7 +41,7 @@ class Scenario:
     rounds: int = 0     # at most; 0 = as many as are wanted
     sessions: int = 0   # at once
     few: int = 0        # the same in a smoke test
-    method: str = ""    # measure's function, where it is not the usual one
+    method: str = ""    # a function of measure, if it is not the usual one
     note: str = ""      # for the report
 
 
@@ -64,10 +64,10 @@ SHARE = "sessions of the busier worker, share"
 MEASURED = ("ours", "job", "data path", "limit")
 RIVALS = ("ours", "job", "data path")
 
-# Beside another load the proxy has to wait for its turn, as the others have.
+# Beside another load the proxy has to wait for a CPU, and so do its rivals.
 BUSY_READY = Target(READY99, "event loops", 1.25, busy=True)
 
-# The targets: all that is to be reached, by scenario.
+# The targets of each scenario.
 TARGETS = {
     "bulk-send-upgrade": (Target(CPU_GB, "stunnel", 0.50), Target(CPU_GB, "data path", 0.65)),
     "bulk-fetch-upgrade": (Target(CPU_GB, "stunnel", 0.50), Target(CPU_GB, "data path", 0.65)),
@@ -105,12 +105,12 @@ WORKERS_NOTE = (
 
 
 def message_of(protocol):
-    """The figure of a message in a protocol."""
+    """Returns the name of the figure of a message in a protocol."""
     return f"{protocol}, CPU-us/message"
 
 
 def _scenarios():
-    # Small, for many rounds: what disturbs the machine lasts longer than one, and so meets all.
+    # Small sizes, for many rounds: a disturbance of the machine lasts longer than a round, so it meets all.
     much, smoke = 250_000_000, 5_000_000
     for direction in ("upgrade", "terminate"):
         for command in ("send", "fetch"):
@@ -118,7 +118,7 @@ def _scenarios():
                            command, much, smoke, (CPU_GB, "GB/s"), kinds=MEASURED)
     for direction in ("upgrade", "terminate"):
         for record in (1400, 4096):
-            # The peer whose records are small is the server of the one, the client of the other.
+            # Small records come from the server in one direction, from the client in the other.
             command = "fetch" if direction == "upgrade" else "send"
             yield Scenario(f"records-{record}-{direction}",
                            f"Bulk, records of {record} octets, {direction}", direction, command,

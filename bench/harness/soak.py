@@ -1,8 +1,8 @@
-"""Hours of half load: does anything grow?
+"""Runs hours of half load, to see if memory or descriptors grow.
 
 One proxy has a service for every protocol in both directions. Each service gets short sessions, small
-messages and large ones. First all of it as fast as it goes, for the rates; then half of each rate,
-open loop, for as long as is wanted, while memory and descriptors are sampled.
+messages and large ones. First all of them run as fast as possible, which gives the rates. Then they run
+at half of each rate, open loop, for the wanted time, while memory and descriptors are sampled.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ from .programs import BenchError, Program
 from .subjects import PROTOCOLS, SUBJECTS
 
 ALLOWED = 0.05  # growth from the first to the last quarter
-# Below these a share means nothing: one block of the allocator, one session.
+# Growth below these values means nothing: it is one block of the allocator, or one session.
 _SLACK = {"PSS, MB": 0.5, "RSS, MB": 0.5, "descriptors": 8}
-_COUNT = 4_000_000_000  # units of work: no limit, time is
+_COUNT = 4_000_000_000  # units of work; in effect no limit, because time is the limit
 
 SERVER = "localhost"
 _KINDS = {
@@ -31,9 +31,10 @@ _KINDS = {
 
 
 def configuration(field, pair, services):
-    """`pair`: of certificate and key. `services`: (protocol, subject, port of the service, its server)."""
-    # A line a session, for hours, would fill the disk.
-    # Who measures a process in its sandbox must be root.
+    """Returns the proxy's configuration. `pair`: certificate and key. `services`: (protocol, subject, port of
+    the service, its server)."""
+    # The log level is "warn": a line per session, for hours, would fill the disk.
+    # Only root can measure a process in its sandbox.
     sandbox = "true" if os.geteuid() == 0 else "false"
     lines = ["[proxy]", "workers = 1", 'hostname = "proxy.test"', f"sandbox = {sandbox}",
              'drain_timeout = "60s"', "[log]",
@@ -54,7 +55,7 @@ def configuration(field, pair, services):
 
 
 class Soak:
-    """The proxy, its servers, and the loads. `turmoil`: what happens meanwhile, or None."""
+    """The proxy, its servers, and the loads. `turmoil`: the events that happen meanwhile, or None."""
 
     def __init__(self, field, stack, turmoil=None):
         self._field = field
@@ -81,7 +82,7 @@ class Soak:
             self.proxy.wait_for_port(port)
 
     def load(self, stack, seconds, rates=None):
-        """Starts all loads: {name: Program}. Without rates they go as fast as it goes."""
+        """Starts all loads and returns {name: Program}. Without rates they run as fast as possible."""
         running = {}
         for number, (protocol, subject, port, speaking) in enumerate(self._ends):
             for kind, arguments in _KINDS.items():
@@ -105,14 +106,14 @@ class Soak:
 
 
 def quarters(samples, key):
-    """Medians of the first and of the last quarter."""
+    """Returns the medians of the first and of the last quarter."""
     size = max(len(samples) // 4, 1)
     return tuple(statistics.median(each[key] for each in part)
                  for part in (samples[:size], samples[-size:]))
 
 
 def slope_per_hour(samples, key):
-    """Of the line with the least squares."""
+    """Returns the slope of the line with the least squares."""
     xs = [each["seconds"] / 3600 for each in samples]
     ys = [each[key] for each in samples]
     x, y = statistics.fmean(xs), statistics.fmean(ys)
@@ -121,7 +122,7 @@ def slope_per_hour(samples, key):
 
 
 def judge(samples):
-    """[(key, first quarter, last quarter, slope an hour, flat)], the warm-up left out."""
+    """Returns [(key, first quarter, last quarter, slope per hour, flat)]; the warm-up is left out."""
     end = samples[-1]["seconds"]
     warm = max(end * 0.1, min(60, end * 0.25))
     samples = [each for each in samples if each["seconds"] >= warm] or samples
@@ -134,12 +135,12 @@ def judge(samples):
 
 
 def sessions_at_work(sample, idle):
-    """Two descriptors each."""
+    """Returns the number of open sessions: each has two descriptors."""
     return max(0, (sample["descriptors"] - idle) / 2)
 
 
 def run(field, seconds, turmoil=None):
-    """What write wants. BenchError where anything has not arrived."""
+    """Runs the soak and returns the result that `write` needs. BenchError if any data has not arrived."""
     with contextlib.ExitStack() as stack:
         soak = Soak(field, stack, turmoil)
         idle = soak.proxy.descriptors()
@@ -148,7 +149,7 @@ def run(field, seconds, turmoil=None):
         with contextlib.ExitStack() as loads:
             closed = {name: load.result(calibration + 120)
                       for name, load in soak.load(loads, calibration).items()}
-        # What is slower than one in the whole time would leave its service alone.
+        # At least two units in the whole time: with less than one, a service would have no load.
         rates = {name: max(result["done"] / result["seconds"] / 2, 2 / seconds)
                  for name, result in closed.items()}
         say(f"  half of it, for {seconds:g} s")
@@ -173,7 +174,7 @@ def run(field, seconds, turmoil=None):
             raise BenchError(f"soak: {text[-2000:]}")
     for each in samples:
         each["sessions"] = sessions_at_work(each, idle)
-    # The end of the loads is not the load.
+    # Samples from the time when the loads end do not count.
     samples = [each for each in samples if each["seconds"] <= seconds] or samples
     return {"seconds": seconds, "rates": rates, "results": results, "samples": samples,
             "cpu_share": spent / samples[-1]["seconds"], "errors_logged": text.count("level=error"),
@@ -204,7 +205,7 @@ def report_lines(about, soak):
 
 
 def write(folder, about, soak):
-    """soak.json, soak.md, soak.svg. Returns the verdict."""
+    """Writes soak.json, soak.md and soak.svg. Returns the verdict."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "soak.json").write_text(json.dumps({**about, **soak}, indent=1) + "\n",
                                       encoding="utf-8")

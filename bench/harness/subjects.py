@@ -1,4 +1,4 @@
-"""Who is compared, and how each is started. Their configurations are in bench/rivals."""
+"""The programs that are compared, and how each is started. The rivals' configurations are in bench/rivals."""
 
 import contextlib
 import copy
@@ -16,20 +16,20 @@ from .tap import Tap
 RIVALS = pathlib.Path(__file__).resolve().parents[1] / "rivals"
 PACKAGES = ("stunnel4", "nginx", "libnginx-mod-mail", "libnginx-mod-stream", "haproxy", "hitch")
 PROTOCOLS = ("smtp", "lmtp", "imap", "pop3", "sieve", "nntp")
-# What BoringSSL's side prefers; so that all have the same, the others are held to it.
+# BoringSSL prefers these ciphers. The other subjects must use them too, so that all have the same.
 CIPHER13 = "TLS_AES_128_GCM_SHA256"
 CIPHERS12 = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"
 CIPHER12 = {"server": "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
             "server-rsa": "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}
 
-# Octets of a rival's buffer, where it has a setting. Of 16, 64, 128 and 256 KiB, interleaved, 16 cost
-# HAProxy and nginx stream a fifth more for bulk, 128 were as good as any for all of them.
+# Bytes of a rival's buffer, if it has a setting. 16, 64, 128 and 256 KiB were compared, interleaved. 16
+# cost HAProxy and nginx stream a fifth more for bulk; 128 were as good as any for all of them.
 BUFFER = 65536
 BULK_BUFFER = 131072
-HANDSHAKES = 5  # looked at, of each subject
+HANDSHAKES = 5  # handshakes of each subject that are looked at
 
 OURS = "starttls-proxy"
-ANOTHER = "another build"  # of ours, with --against
+ANOTHER = "another build"  # another build of ours, with --against
 DIRECT = "direct"
 
 STUNNEL = {"upgrade": ("smtp", "imap", "pop3", "nntp"), "terminate": ("smtp", "imap", "pop3")}
@@ -39,8 +39,9 @@ STUNNEL = {"upgrade": ("smtp", "imap", "pop3", "nntp"), "terminate": ("smtp", "i
 class Subject:
     """One contestant in one direction.
 
-    kind: "ours"; "job": does the same; "data path": implicit TLS where we have STARTTLS; "limit": no
-    TLS; "direct": nothing between load and backend. client and server are the TLS of either side.
+    kind is one of five. "ours"; "job" does the same; "data path" has implicit TLS in place of our
+    STARTTLS; "limit" has no TLS; "direct" has nothing between load and backend. client and server are
+    the TLS of either side.
     """
     name: str
     kind: str
@@ -71,14 +72,14 @@ SUBJECTS = {
 
 
 def add_another_build():
-    """Lets another build of ours take part, next to ours."""
+    """Adds another build of ours to the subjects, next to ours."""
     for direction, rows in SUBJECTS.items():
         ours = next(each for each in rows if each.name == OURS)
         SUBJECTS[direction] = (ours, dataclasses.replace(ours, name=ANOTHER), *rows[1:])
 
 
 def speaks(subject, direction, protocol):
-    """Whether it can do the job in this protocol; what only passes octets on always can."""
+    """True if the subject can do the job in this protocol. A subject that only passes bytes on always can."""
     if subject.name == "stunnel":
         return protocol in STUNNEL[direction]
     return subject.name != "nginx mail" or protocol == "smtp"
@@ -86,7 +87,7 @@ def speaks(subject, direction, protocol):
 
 @dataclasses.dataclass
 class Running:
-    """A subject that takes clients on a port; `program` is None where there is nothing between."""
+    """A subject that accepts clients on a port. `program` is None if load connects to the backend."""
     subject: Subject
     program: Program | None
     port: int
@@ -113,7 +114,7 @@ class Field:
         self.proxy_cpus = {cpus[0]}
         self.other_cpus = set(cpus[1:]) or {cpus[0]}
         self.all_cpus = set(cpus)
-        os.sched_setaffinity(0, self.other_cpus)  # we are no part of what is measured either
+        os.sched_setaffinity(0, self.other_cpus)  # this process must not use the proxy's CPU either
         subprocess.run([self.program("tools/pki/make-pki"), folder], check=True,
                        stdout=subprocess.DEVNULL)
         self.chain = folder / f"{options.certificate}.pem"
@@ -125,7 +126,7 @@ class Field:
         self._backends = {}
 
     def speaking(self, protocol):
-        """The same, with backends and subjects of another protocol."""
+        """Returns a copy with backends and subjects of another protocol."""
         other = copy.copy(self)
         other._protocol = protocol
         other._backends = {}
@@ -138,7 +139,7 @@ class Field:
         return program
 
     def rival_command(self, path):
-        """One of the peers' programs, with the libraries it was built for."""
+        """Returns the command of a peer's program, with the libraries it was built for."""
         loader = next(self._root.glob("usr/lib*/ld-linux*.so.*"), None)
         if loader is None or not (self._root / path).exists():
             return None
@@ -146,7 +147,7 @@ class Field:
         return [loader, "--library-path", libraries, self._root / path]
 
     def backend(self, tls, record=0):
-        """The port of the server behind all; one for each way to talk to it."""
+        """Returns the port of the server of all subjects; there is one per TLS mode and record size."""
         if (tls, record) not in self._backends:
             more = ["--record", record] if record else []
             backend = self._stack.enter_context(Program("backend", [
@@ -159,9 +160,8 @@ class Field:
 
     def start(self, stack, subject, direction, record=0, extra=(), cpus=None, upstream=None,
               bulk=False):
-        """The subject, running; None where it is not installed. `extra`: flags of ours. `upstream`: a
-        port in place of the backend's. `bulk`: rivals get the buffers that suit much data, not many
-        sessions."""
+        """Starts the subject; returns None if it is not installed. `extra`: flags of ours. `upstream`: a
+        port in place of the backend's. `bulk`: rivals get buffers for much data, not for many sessions."""
         upstream = upstream or self.backend(subject.server, record)
         if subject.kind == "direct":
             return Running(subject, None, upstream)
@@ -185,7 +185,7 @@ class Field:
             argv += ["--server-name", "mail.test", "--ca-file", self.ca]
         if subject.client != "none":
             argv += ["--chain", self.chain, "--key", self.key]
-        if os.geteuid() != 0:  # who measures a process in its sandbox must be root
+        if os.geteuid() != 0:  # only root can measure a process in its sandbox
             argv += ["--sandbox", "false"]
         extra = list(extra) or ["--workers", "1"]
         program = stack.enter_context(Program(subject.name, [*argv, *extra], cpus, self.folder))
@@ -224,7 +224,7 @@ class Field:
 
     def _configure(self, template, port, upstream, buffer, auth=0):
         name = f"{template}-{port}"
-        # As root hitch wants somebody to become; others may not become anybody.
+        # Started as root, hitch needs the name of a user to become. Other users cannot change their user.
         user = 'user = "nobody"' if os.geteuid() == 0 else ""
         values = {"PORT": port, "UPSTREAM": upstream, "AUTH": auth, "PROTOCOL": self._protocol,
                   "BUFFER": buffer,
@@ -240,7 +240,7 @@ class Field:
         return conf
 
     def load(self, running, command, *arguments, cpus=None):
-        """A running load generator."""
+        """Starts a load generator."""
         return self.load_at(running.port, running.subject.client, command, *arguments, cpus=cpus)
 
     def load_at(self, port, tls, command, *arguments, cpus=None):
@@ -252,8 +252,8 @@ class Field:
             cpus or self.other_cpus, self.folder)
 
     def negotiated(self, subject, direction):
-        """The server's choices in a few handshakes of the subject, the first one full; None where
-        there are none, or no subject."""
+        """Returns the server's choices in a few handshakes of the subject, of which the first is full.
+        None if the subject is not installed."""
         with contextlib.ExitStack() as stack:
             if direction == "upgrade":
                 tap = stack.enter_context(Tap(self.backend(subject.server)))
@@ -268,20 +268,20 @@ class Field:
             with self.load(running, "sessions", "--count", HANDSHAKES, "--concurrency", 1,
                            "--resume") as load:
                 load.result(60)
-            end = time.monotonic() + 5  # its threads may lag behind
+            end = time.monotonic() + 5  # the tap's threads may be late
             while len(tap.hellos) < HANDSHAKES and time.monotonic() < end:
                 time.sleep(0.01)
             return tap.hellos
 
     def warm_flag(self):
-        """The proxy's flag for connections kept ready; None where it has none."""
+        """Returns the proxy's flag for connections kept ready; None if it has none."""
         text = subprocess.run([self.program("proxy/starttls-proxy"), "--help"], check=True,
                               capture_output=True, text=True).stdout
         found = re.search(r"--(?:upstream-)?warm\b", text)
         return found and found[0]
 
     def versions(self):
-        """What was compared; ours names its TLS library."""
+        """Returns the versions that were compared; ours names its TLS library."""
         own = subprocess.run([self.program("proxy/starttls-proxy"), "--version"], check=True,
                              capture_output=True, text=True).stdout
         found = {OURS: ", ".join(own.strip().split("\n"))}

@@ -1,6 +1,6 @@
-"""Sits between two programs and reads of their handshake what crosses in the clear: version, cipher,
-key exchange, and whether a session was resumed. A ratio between two who negotiated differently says
-nothing."""
+"""A relay between two programs that reads the clear part of their handshake. It finds version, cipher,
+key exchange, and if a session was resumed. A ratio between two subjects that negotiated differently
+means nothing."""
 
 import dataclasses
 import re
@@ -24,20 +24,20 @@ _SERVER_HELLO = re.compile(rb"\x16\x03[\x01-\x03]..\x02\x00..\x03\x03", re.S)
 _RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 _KEY_SHARE, _VERSIONS, _PSK = 51, 43, 41
 _SERVER_KEY_EXCHANGE = 12
-_ENOUGH = 8192  # octets of a server in which its hello must be
+_ENOUGH = 8192  # bytes of a server that are kept; its hello must be in them
 
 
 @dataclasses.dataclass(frozen=True)
 class Hello:
     version: str
     cipher: str
-    group: str     # "" where no key was exchanged, as in sessions that TLS 1.2 resumes
+    group: str     # "" if no key was exchanged, as in sessions that TLS 1.2 resumes
     resumed: bool
-    retried: bool  # after a HelloRetryRequest: a round trip more
+    retried: bool  # after a HelloRetryRequest, which costs one more round trip
 
 
 def _messages(octets):
-    """Handshake messages of the records in the clear: type, body."""
+    """Yields (type, body) of the handshake messages in the clear records."""
     plain = b""
     while len(octets) >= 5 and octets[0] == 22:
         size = int.from_bytes(octets[3:5], "big")
@@ -61,7 +61,7 @@ def _extensions(octets):
 
 
 def read_hello(octets):
-    """What a server has chosen, from what it has sent so far; None where its hello is not in it."""
+    """Returns the server's choices, read from its bytes so far; None if its hello is not among them."""
     retried = False
     for found in _SERVER_HELLO.finditer(octets):
         messages = list(_messages(octets[found.start():]))
@@ -90,7 +90,7 @@ def read_hello(octets):
 
 
 class Tap:
-    """Passes connections on to a port of this machine; `hellos` grows by one for each handshake."""
+    """Passes connections on to a port of this machine. `hellos` grows by one for each handshake."""
 
     def __init__(self, port):
         self._target = port
@@ -124,6 +124,6 @@ class Tap:
                 sink.sendall(octets)
             sink.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # one of them has left: so does the tap
+            pass  # one side has left, so the tap leaves too
         if is_server and (hello := read_hello(heard)):
             self.hellos.append(hello)

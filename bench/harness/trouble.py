@@ -1,5 +1,5 @@
-"""What one service's trouble costs the clients of another: a name server that says nothing or is slow, a
-server whose addresses do not answer, and a storm of clients that leave after their first message."""
+"""Measures how the trouble of one service affects the clients of another. The name server is silent or
+slow, the addresses of the server do not answer, or a storm of clients leave after their first message."""
 
 import collections
 import contextlib
@@ -23,7 +23,7 @@ from .programs import BenchError, Program
 
 TROUBLED = "mail.troubled.test"
 GOOD = "mail.good.test"
-CLIENTS = 200  # wait at the troubled service, and come each second to the good one
+CLIENTS = 200  # this many wait at the troubled service, and as many come each second to the good one
 FLOOD_RATE = 6000  # connections a second
 SLOW = 2  # seconds until a slow name server answers
 KEPT = 16e6  # bytes of buffers that a daemon may keep for its next clients
@@ -32,7 +32,7 @@ MARGIN_MS, FLOOD_MARGIN_MS = 5, 50
 
 @dataclasses.dataclass
 class Row:
-    """One kind of trouble: what was measured, and what should have been."""
+    """One kind of trouble: the measured values, and the limit."""
     name: str
     alone: float
     beside: float
@@ -46,7 +46,7 @@ class Row:
 
 
 def slow(query, send):
-    """Answers each question late, and so that it must soon be asked again."""
+    """Answers each question late, with a short lifetime, so that it must soon be asked again."""
     zone = Zone({TROUBLED: ["127.0.0.1"]}, ttl=1)
 
     def late():
@@ -59,8 +59,8 @@ def slow(query, send):
 
 
 class Waiting:
-    """Clients that wait for a greeting, and come back if they are refused, and some time after they
-    were greeted. A tick brings at most one of each, so that they are no burst of their own."""
+    """Clients that wait for a greeting. They come back if they are refused, and some time after they were
+    greeted. Each tick brings at most one of either, so that they cause no burst of their own."""
 
     TICK = 0.01  # seconds
     STAY = 5  # ticks from one greeted client that leaves to the next
@@ -110,7 +110,7 @@ class Waiting:
 
 
 def flood(port, seconds, rate):
-    """Connections that send a ClientHello and reset. Returns how many a second there were."""
+    """Opens connections that send a ClientHello and reset. Returns how many there were per second."""
     context = ssl.create_default_context()
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = context.wrap_bio(incoming, outgoing, server_hostname="mail.test")
@@ -152,7 +152,8 @@ class Troubles:
     # --- Names -----------------------------------------------------------------------------------
 
     def _names(self, stack, name_server, port, settings=""):
-        """A daemon with a troubled service and a good one: (program, their ports)."""
+        """Starts a daemon with a troubled service and a good one. Returns (program, their ports, seconds
+        until it was ready)."""
         field = self._field
         backend = field.backend("starttls")
         etc = stack.enter_context(Etc(f"nameserver {name_server.address}\n",
@@ -179,7 +180,7 @@ upstream.ca_file = "{field.ca}"
         return program, ports, ready
 
     def _greeting(self, port):
-        """The 99th percentile of the time to the greeting, in ms, at the good service."""
+        """Returns the 99th percentile of the time to the greeting, in ms, at the good service."""
         with self._field.load_at(port, "none", "sessions", "--concurrency", 20, "--rate", CLIENTS,
                                  "--seconds", self._seconds, "--count", 4_000_000_000) as load:
             return load.result(self._seconds + 60)["ready_us"]["p99"] / 1e3
@@ -196,14 +197,14 @@ upstream.ca_file = "{field.ca}"
                     _, ports, _ = self._names(stack, server, port)
                     if troubled:
                         stack.enter_context(Waiting(ports[0], CLIENTS))
-                        time.sleep(CLIENTS * Waiting.TICK + SLOW)  # all are there
+                        time.sleep(CLIENTS * Waiting.TICK + SLOW)  # until all of them wait
                     results.append(self._greeting(ports[1]))
         first = statistics.median(alone)
         return Row(f"{row}: {what}, {CLIENTS} clients wait for it", first,
                    statistics.median(beside), first + MARGIN_MS, "ms, p99 to the greeting")
 
     def end(self):
-        """R2: TERM while a lookup hangs."""
+        """Measures R2: TERM while a lookup hangs."""
         times = {}
         for waiting in (0, CLIENTS):
             with contextlib.ExitStack() as stack:
@@ -220,7 +221,7 @@ upstream.ca_file = "{field.ca}"
                    "s until the end")
 
     def start(self):
-        """R3: nothing answers when the daemon starts."""
+        """Measures R3: no name server answers when the daemon starts."""
         times = []
         for script in (Zone({}), silent):
             results = []
@@ -263,7 +264,7 @@ upstream.tls = "none"
                 for name in ("flooded", "other"))
             seconds = self._seconds * 2
             alone = self._ready(other, seconds)
-            self._flooded(flooded, 2)  # whatever is made once is there
+            self._flooded(flooded, 2)  # so that everything that is allocated once exists
             time.sleep(2)
             descriptors, memory = log.descriptors(), log.pss()
             with self._flood(flooded, seconds) as storm:
@@ -279,7 +280,8 @@ upstream.tls = "none"
                    alone + FLOOD_MARGIN_MS, "ms, p99 until ready", note)
 
     def _ready(self, port, seconds):
-        """Of a client a moment with TLS; none may be refused."""
+        """Returns the 99th percentile of the time until a client with TLS is ready, in ms. Clients come 50
+        per second; none may be refused."""
         with self._field.load_at(port, "implicit", "sessions", "--concurrency", 50, "--rate", 50,
                                  "--seconds", seconds, "--count", 4_000_000_000) as load:
             return load.result(seconds + 60)["ready_us"]["p99"] / 1e3
@@ -294,7 +296,7 @@ upstream.tls = "none"
 
 
 def run(field, rounds, seconds):
-    """All of it: rows."""
+    """Measures all troubles and returns their rows."""
     troubles = Troubles(field, rounds, seconds)
     rows = []
     for work in (lambda: troubles.names("R1", "a silent name server", silent),

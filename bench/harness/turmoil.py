@@ -1,4 +1,4 @@
-"""What happens beside a soak: a name server dies and comes back, certificates are renewed, and the
+"""The events beside a soak: a name server dies and comes back, certificates are renewed, and the
 configuration is loaded anew."""
 
 import collections
@@ -18,16 +18,16 @@ from .programs import BenchError
 from .trouble import Waiting
 
 DEAD = "mail.dead.test"  # no name server ever answers for it
-FLAKY = "mail.flaky.test"  # answered for until the name server dies, and again when it is back
+FLAKY = "mail.flaky.test"  # the name server answers for it, except while it is dead
 TTL = 5  # seconds
-CLIENTS = 4  # wait at the dead name's service
+CLIENTS = 4  # the number of clients that wait at the dead name's service
 PAIRS = ("server", "ends-soon")  # both are good for mail.test, by the same CA
 STEP = 60  # seconds between the reloads
 DEADLINE = 20
 
 
 class Turmoil:
-    """Of one soak; its name server and /etc end with `stack`. `counts` says what there was."""
+    """The events of one soak. Its name server and /etc end with `stack`. `counts` has their numbers."""
 
     def __init__(self, field, stack):
         self._field = field
@@ -44,7 +44,7 @@ class Turmoil:
         self._renew()
 
     def configuration(self):
-        """Two more services, one with a name that nobody knows, and the admin endpoint."""
+        """Returns two more services, one with a name that no name server answers for, and admin."""
         return f'\n[admin]\nlisten = "{self._admin}"\n' + "".join(f"""
 [[service]]
 name = "{name}"
@@ -57,17 +57,17 @@ upstream.ca_file = "{self._field.ca}"
 
     @property
     def wrapper(self):
-        """The command that starts the proxy in its own /etc."""
+        """Returns the command that starts the proxy in its own /etc."""
         return self._etc.wrapper
 
     def load(self, seconds):
-        """Sessions with the flaky name, all of which must be greeted."""
+        """Starts sessions with the flaky name. All of them must be greeted."""
         return self._field.load_at(self._ports[FLAKY], "none", "sessions", "--concurrency", 4,
                                    "--rate", 20, "--seconds", seconds, "--count", 4_000_000_000)
 
     @contextlib.contextmanager
     def beside(self, proxy, path, seconds):
-        """Goes on while the context lasts. BenchError if a reload failed."""
+        """Causes events while the context lasts. BenchError if a reload failed."""
         self._before = self._failures()
         stop, failures = threading.Event(), []
 
@@ -93,7 +93,8 @@ upstream.ca_file = "{self._field.ca}"
             raise failures[0]
 
     def outcomes(self):
-        """Of sessions since then that were not ok: {(service, outcome): count}, the dead name's apart."""
+        """Returns the sessions since `beside` that were not ok: {(service, outcome): count}. Those of the
+        dead name do not count."""
         return self._failures() - self._before
 
     def _failures(self):
@@ -112,7 +113,7 @@ upstream.ca_file = "{self._field.ca}"
             self._zone(query, send)
 
     def _renew(self):
-        """New files by rename, as certbot and its kind make them."""
+        """Replaces the files by rename, as certbot and similar programs do."""
         name = PAIRS[self.counts["reloads"] % len(PAIRS)]
         for source, target in zip((f"{name}.pem", f"{name}.key"), self.pair):
             fresh = target.with_suffix(".new")
@@ -120,7 +121,7 @@ upstream.ca_file = "{self._field.ca}"
             os.replace(fresh, target)
 
     def _reload(self, proxy, path):
-        """With a setting that is another one each time."""
+        """Reloads the configuration, with a setting that changes each time."""
         text = path.read_text(encoding="utf-8")
         seconds = 60 + self.counts["reloads"] % 2
         path.write_text(re.sub(r"^drain_timeout = .*$", f'drain_timeout = "{seconds}s"', text,

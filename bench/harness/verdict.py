@@ -1,4 +1,4 @@
-"""What the figures say about the targets."""
+"""Compares the figures with the targets."""
 
 import dataclasses
 import statistics
@@ -12,8 +12,8 @@ EVENT_LOOPS = ("nginx mail", "nginx stream", "HAProxy")
 @dataclasses.dataclass(frozen=True)
 class Verdict:
     target: object
-    rival: str     # whom ours was compared with; "" where there was nobody
-    values: tuple  # a value a round; empty: not measured
+    rival: str     # the subject that ours was compared with; "" if there was none
+    values: tuple  # one value per round; empty: not measured
 
     @property
     def median(self):
@@ -39,7 +39,7 @@ class Verdict:
 
 
 def best_rival(scenario, figures, target):
-    """The rival with the lowest median among those that the target names; None: there is none."""
+    """Returns the rival with the lowest median among those that the target names; None if there is none."""
     kinds = {"all": ("job", "data path"), "data path": ("data path",)}.get(target.against)
     named = EVENT_LOOPS if target.against == "event loops" else (target.against,)
     names = [each.name for each in SUBJECTS[scenario.direction]
@@ -50,8 +50,8 @@ def best_rival(scenario, figures, target):
 
 
 def judge(scenario, figures, target):
-    """`figures`: {subject: {figure: [values]}}. Ratios are made round by round: what disturbs one
-    disturbs both."""
+    """Returns the verdict on a target. `figures`: {subject: {figure: [values]}}. Ratios are made round by
+    round, because a disturbance of one subject disturbs both."""
     ours = figures.get(OURS, {}).get(target.figure, [])
     if target.against == ABSOLUTE:
         return Verdict(target, "", tuple(ours))

@@ -8,7 +8,7 @@ namespace starttls::bench {
 namespace {
 
 constexpr std::size_t kMaxLine = 4096;
-/// A message so small goes out in one piece with its end.
+/// A message up to this size goes out in one piece with its end.
 constexpr std::size_t kSmall = 64UL * 1024;
 
 }  // namespace

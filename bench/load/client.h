@@ -1,7 +1,7 @@
 #pragma once
 
-// A mail client in front of the proxy under test: one session, driven step by step, the same steps
-// in all protocols.
+// A mail client in front of the proxy under test. It drives one session step by step; the steps are
+// the same in all protocols.
 
 #include <cstdint>
 #include <memory>
@@ -12,7 +12,8 @@
 
 namespace starttls::bench {
 
-/// Every function throws Failure. A protocol is a subclass that knows its words.
+/// One client session. Every function throws Failure. Each protocol is a subclass with its own
+/// commands.
 class Client {
  public:
   explicit Client(const Target& target) : target_(target), connection_(target) {}
@@ -20,42 +21,44 @@ class Client {
   Client& operator=(const Client&) = delete;
   virtual ~Client() = default;
 
-  /// Greeting and, as the target wants it, TLS; until the server itself must have answered.
+  /// Reads the greeting and starts TLS if the target wants it. Goes on until the server itself must
+  /// have answered.
   void open();
-  /// Login or envelope: from here on a proxy relays, and messages can go.
+  /// Sends login or envelope. From here on a proxy relays, and messages can be sent.
   virtual void commit() = 0;
-  /// One message of `octets` of the pattern, a multiple of kPatternLine; its receiver must say that
-  /// all of it arrived. After `commit`.
+  /// Sends one message of `octets` bytes of the pattern, a multiple of kPatternLine. Its receiver
+  /// must confirm that all of it arrived. Call it after `commit`.
   virtual void send_message(std::uint64_t octets) = 0;
-  /// Has the backend send `octets` and compares them with the pattern. After `commit`.
+  /// Lets the backend send `octets` bytes and compares them with the pattern. Call it after
+  /// `commit`.
   void fetch(std::uint64_t octets);
-  /// A command that does nothing, and its reply.
+  /// Sends a command that does nothing, and reads its reply.
   virtual void round_trip() = 0;
-  /// The last command, and the end of the connection.
+  /// Sends the last command, and waits for the end of the connection.
   void quit();
 
-  /// Null without TLS.
+  /// Returns null without TLS.
   [[nodiscard]] const tls::Engine* engine() const noexcept { return connection_.engine(); }
 
  protected:
   virtual void greeting() = 0;
-  /// STARTTLS, up to the go-ahead.
+  /// Sends STARTTLS, and waits for the go-ahead.
   virtual void ask_for_tls() = 0;
-  /// What a client hears or says when TLS is up, or first of all without it.
+  /// Does the first steps of a protocol once TLS is up, or at the start of a session without TLS.
   virtual void introduce() {}
   virtual void ask_for(std::uint64_t octets) = 0;
   virtual void say_goodbye() = 0;
 
   void say(std::string_view octets) { connection_.send(octets); }
-  /// The next line without its end.
+  /// Returns the next line without its end.
   [[nodiscard]] std::string line();
-  /// A line that begins so; it is returned.
+  /// Returns the next line, which must begin this way.
   std::string expect(std::string_view beginning);
-  /// Skips lines until one begins so.
+  /// Skips lines until one begins this way, and returns that one.
   std::string expect_last(std::string_view beginning);
-  /// `octets` of the pattern and then `end`.
+  /// Sends `octets` bytes of the pattern, then `end`.
   void say_pattern(std::uint64_t octets, std::string_view end);
-  /// Throws unless the backend says that so many octets of the pattern arrived.
+  /// Throws unless the backend reports that this many bytes of the pattern arrived.
   static void check_arrived(std::string_view answer, std::uint64_t octets);
 
  private:
@@ -64,9 +67,9 @@ class Client {
   std::string unread_;
 };
 
-/// Connects. Null where there is no such protocol.
+/// Connects. Returns null if there is no such protocol.
 [[nodiscard]] std::unique_ptr<Client> make_client(std::string_view protocol, const Target& target);
-/// Whether its clients can send messages at all.
+/// True if clients of this protocol can send messages.
 [[nodiscard]] bool can_send(std::string_view protocol) noexcept;
 
 }  // namespace starttls::bench

@@ -20,16 +20,16 @@ namespace {
 
 constexpr timeval kPatience{60, 0};
 constexpr std::size_t kRead = 256UL * 1024;
-/// Plaintext sealed before it is written: the kernel gets several records at once.
+/// The plaintext that is sealed before a write: the kernel gets several records at once.
 constexpr std::size_t kSealed = 64UL * 1024;
 
 struct Scratch {
   std::vector<std::byte> wire = std::vector<std::byte>(kRead);
-  // A record that an earlier read began comes on top.
+  // A record that an earlier read began needs room in addition.
   std::vector<std::byte> plain = std::vector<std::byte>(kRead + 2 * tls::kMaxRecordWire);
   std::vector<std::byte> out;
 
-  /// Room for what the engine has to say, besides `octets` of records.
+  /// Returns room for the engine's own output, besides `octets` bytes of records.
   tls::WireOut make_out(std::size_t octets = 0) {
     out.resize(std::max(out.size(), octets + tls::kHandshakeRoom));
     return {out};
@@ -67,7 +67,7 @@ sockaddr_storage resolve(const Address& address, socklen_t& size) {
     size = sizeof(sockaddr_in);
     return storage;
   }
-  // Both forms share the storage: what the first attempt may have written is overwritten.
+  // Both forms share the storage, so this overwrites the output of the first attempt, if any.
   if (::inet_pton(AF_INET6, address.host.c_str(), &v6->sin6_addr) != 1) {
     throw Failure("not an IP address: " + address.host);
   }
@@ -120,7 +120,7 @@ void Connection::start_tls() {
     send_wire(as_text(out.written()));
     if (!step) throw Failure("handshake: " + step.error().reason);
     if (step->done) {
-      // What came with the last flight: tickets, and perhaps a greeting.
+      // The last flight may bring more: tickets, and perhaps a greeting.
       tls::OpenedRecords opened;
       out = memory.make_out();
       if (auto result = engine_->open(wire.subspan(step->consumed), memory.plain, out, opened);
@@ -161,7 +161,7 @@ void Connection::send(std::string_view octets) {
 std::string_view Connection::receive() {
   Scratch& memory = scratch();
   if (!early_.empty()) {
-    // Into the thread's memory: it lives as long as any other view.
+    // Copied into the thread's memory, so that the view is valid as long as any other.
     const std::size_t size =
         early_.copy(reinterpret_cast<char*>(memory.plain.data()), memory.plain.size());
     early_.clear();

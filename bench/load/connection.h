@@ -1,7 +1,6 @@
 #pragma once
 
-// A blocking socket and, where there is one, its TLS: what a client of the load generator talks
-// through.
+// The connection of a client of the load generator: a blocking socket, with TLS if wanted.
 
 #include <cstddef>
 #include <memory>
@@ -17,24 +16,26 @@
 
 namespace starttls::bench {
 
-/// The other side, or the way to it, did not do what it should; `what` says what was heard.
+/// Thrown if the other side, or the way to it, did not do what it should. `what` says what was
+/// received.
 class Failure : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// Where clients connect to, and how. Shared by all threads.
+/// The address that clients connect to, and the way they do it. Shared by all threads.
 struct Target {
   Address address;  ///< an IP literal or a unix socket
   TlsMode tls = TlsMode::none;
   std::shared_ptr<const tls::Context> context;  ///< null with TlsMode::none
   std::string server_name;
   bool resume = false;     ///< offer the sessions of earlier connections
-  std::size_t record = 0;  ///< plaintext octets of a TLS record that is sent; 0 = as many as fit
+  std::size_t record = 0;  ///< plaintext bytes of a TLS record that is sent; 0 = as many as fit
 };
 
-/// Every function throws Failure, also where nothing happens for a minute. Working memory belongs
-/// to the thread, so that thousands of connections can be held; one connection is for one thread.
+/// One connection, to be used by one thread. Every function throws Failure, also if nothing happens
+/// for a minute. Working memory belongs to the thread, so that thousands of connections can be
+/// held.
 class Connection {
  public:
   explicit Connection(const Target& target);
@@ -42,14 +43,14 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
   ~Connection();
 
-  /// The handshake; nothing may wait that was sent in the clear.
+  /// Performs the handshake. No data that was sent in the clear may be waiting.
   void start_tls();
   void send(std::string_view octets);
-  /// What comes next; empty at the end of the connection. Valid until the next call of any
-  /// connection of this thread.
+  /// Returns the next bytes; empty at the end of the connection. They are valid until the next call
+  /// of any connection of this thread.
   [[nodiscard]] std::string_view receive();
 
-  /// Null without TLS.
+  /// Returns null without TLS.
   [[nodiscard]] const tls::Engine* engine() const noexcept { return engine_.get(); }
 
  private:
@@ -58,7 +59,7 @@ class Connection {
 
   const Target& target_;
   int fd_ = -1;
-  BufferPool pool_;  // of this connection: idle ones outlive the thread that made them
+  BufferPool pool_;  // one per connection: an idle connection outlives the thread that opened it
   std::unique_ptr<tls::Engine> engine_;
   std::string early_;  // plaintext that came with the end of the handshake
   bool ended_ = false;

@@ -30,7 +30,8 @@ std::uint64_t Histogram::quantile(double share) const noexcept {
   return max_;
 }
 
-/// Below `kSub` each value has a bucket of its own; above, the highest bits after the first choose.
+/// Returns the bucket of a value. Below `kSub` each value has its own bucket. Above, the highest
+/// bits after the leading one choose it.
 std::size_t Histogram::bucket_of(std::uint64_t value) noexcept {
   if (value < kSub) return static_cast<std::size_t>(value);
   const auto shift = static_cast<unsigned>(std::bit_width(value)) - 1 - kSubBits;

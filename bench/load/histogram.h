@@ -6,9 +6,9 @@
 
 namespace starttls::bench {
 
-/// Counts of durations in log-linear buckets: 128 of equal width for each power of two, so that a
-/// quantile is right within 1 % from nanoseconds to hours. Not thread-safe: each thread has its own
-/// and they are added in the end.
+/// Counts of durations in log-linear buckets: 128 of equal width for each power of two. A quantile
+/// is right within 1 % from nanoseconds to hours. Not thread-safe; each thread has its own, and
+/// they are added at the end.
 class Histogram {
  public:
   Histogram() : counts_(kBuckets) {}
@@ -18,8 +18,8 @@ class Histogram {
 
   [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
   [[nodiscard]] std::uint64_t max() const noexcept { return max_; }
-  /// The smallest recorded value that `share` (0 to 1) of all do not exceed, rounded up to the end
-  /// of its bucket; 0 where there is none.
+  /// Returns the smallest recorded value that `share` (0 to 1) of all do not exceed. It is rounded
+  /// up to the end of its bucket, and 0 if nothing was recorded.
   [[nodiscard]] std::uint64_t quantile(double share) const noexcept;
 
  private:

@@ -1,6 +1,6 @@
-// load: sessions through whatever is under test: many octets, many messages, many commands, or many
-// sessions. `backend` must be behind it. Prints one line of JSON; exit status 1 where anything went
-// wrong.
+// load: runs sessions through the proxy under test, with many bytes, many messages, many commands,
+// or many sessions. The server of the proxy must be `backend`. Prints one line of JSON. Exit status
+// 1 if anything went wrong.
 
 #include <algorithm>
 #include <atomic>
@@ -36,7 +36,8 @@ using bench::Tally;
 using bench::Target;
 using bench::Times;
 
-/// Whoever does not answer would be waited for, a minute for each session.
+/// The run ends after this many errors: a proxy that does not answer would cost a minute per
+/// session.
 constexpr unsigned kEnoughErrors = 20;
 
 struct Options {
@@ -55,13 +56,13 @@ struct Options {
   bool fetch = false;
 };
 
-/// All that a command needs.
+/// The parameters of a command.
 struct Job {
   const Options& options;
   const Target& target;
   Tally& tally;
 
-  /// Connects; greeted, secured and committed.
+  /// Connects, and returns a client that is greeted, secured and committed.
   [[nodiscard]] std::unique_ptr<Client> open_committed() const {
     auto client = bench::make_client(options.protocol, target);
     client->open();
@@ -75,7 +76,7 @@ void record(bench::Histogram& histogram, Clock::time_point since) {
   histogram.record(static_cast<std::uint64_t>((Clock::now() - since).count()));
 }
 
-/// Runs `work` on so many threads. What it throws is an error of the tally and ends its thread.
+/// Runs `work` on this many threads. An exception ends its thread and counts as an error.
 void on_threads(unsigned count, Tally& tally, const std::function<void(Times&)>& work) {
   std::vector<std::thread> threads;
   for (unsigned i = 0; i < count; ++i) {
@@ -97,15 +98,16 @@ std::uint64_t whole_lines(std::uint64_t octets) {
   return (octets + kLine - 1) / kLine * kLine;
 }
 
-/// Hands out units of work until there were `--count`, or `--seconds` are over. Closed loop: at
-/// once. With a rate, open loop: a unit is due at its time, and its times count from then on,
-/// however late it begins, so that a stall is seen by all who would have come meanwhile.
+/// Hands out units of work until there were `--count`, or `--seconds` are over. Without a rate
+/// (closed loop) the next unit begins at once. With a rate (open loop) each unit is due at a fixed
+/// time. Its times count from then on, however late it begins. So a stall shows in the times of all
+/// units that were due meanwhile.
 class Pace {
  public:
   explicit Pace(const Options& options) : options_(options) {}
 
   void start() noexcept { begin_ = Clock::now(); }
-  /// Waits until the next unit is due, and says when that was; nothing when there is no more.
+  /// Waits until the next unit is due, and returns that time; nothing if there are no more units.
   std::optional<Clock::time_point> next() {
     const unsigned number = begun_++;
     if (number >= options_.count) return std::nullopt;
@@ -127,9 +129,9 @@ class Pace {
   std::atomic<unsigned> begun_ = 0;
 };
 
-/// Opens `--sessions` connections, and does `work` with each once all are open. Says `{"open": N}`
-/// then, and waits a moment: whoever measures looks at the clocks, so that opening does not count.
-/// `begin` is called when the work does.
+/// Opens `--sessions` connections, and does `work` with each once all are open. Before the work it
+/// prints `{"open": N}` and waits a moment. The measuring program reads the clocks then, so that
+/// opening does not count. `begin` is called when the work begins.
 void on_sessions(const Job& job, const std::function<void()>& begin,
                  const std::function<void(Client&, Times&)>& work) {
   constexpr std::chrono::milliseconds kLook{25};
@@ -178,7 +180,7 @@ void fetch(const Job& job) {
       });
 }
 
-/// Units of work, divided among the sessions.
+/// Divides units of work among the sessions.
 void repeat(const Job& job, const std::function<void(Client&)>& unit) {
   Pace pace(job.options);
   on_sessions(
@@ -231,9 +233,10 @@ void sessions(const Job& job) {
   });
 }
 
-/// Says `{"open": N}` once all sessions are open, holds them, and ends each in peace.
+/// Prints `{"open": N}` once all sessions are open, holds them, and ends each of them properly.
 void idle(const Job& job) {
-  // TERM ends the wait, not the process: a session was held only if it can still end in peace.
+  // TERM ends the wait, not the process. A session that cannot end properly afterwards was not
+  // held.
   sigset_t term;
   sigemptyset(&term);
   sigaddset(&term, SIGTERM);
@@ -265,7 +268,7 @@ void idle(const Job& job) {
   }
 }
 
-/// Errors: what is wrong with the options, in words.
+/// Returns the target that the options name. Errors: what is wrong with the options, in words.
 Result<Target> make_target(const Options& options, Target target) {
   auto address = config::parse_address(options.connect);
   if (!address) return fail(Errc::config, "--connect: " + address.error().reason);
@@ -355,7 +358,7 @@ int run_command(int argc, char** argv) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
     limit.rlim_cur = limit.rlim_max;
-    static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));  // if not, the old limit counts
+    static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));  // if this fails, the old limit stays
   }
   Tally tally;
   chosen({options, *made, tally});

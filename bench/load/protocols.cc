@@ -1,4 +1,4 @@
-// The words of each protocol, as the backend answers them.
+// The commands of each protocol, and the replies of the backend.
 
 #include <string>
 
@@ -17,7 +17,8 @@ class SmtpClient : public Client {
     command("RCPT TO:<sink@backend.test>\r\n", "250");
     has_envelope_ = true;
   }
-  /// The first message has the envelope of `commit`, the others bring theirs, pipelined (RFC 2920).
+  /// Sends a message. The first one has the envelope of `commit`; the others bring their own,
+  /// pipelined (RFC 2920).
   void send_message(std::uint64_t octets) override {
     if (has_envelope_) {
       say("DATA\r\n");
@@ -52,7 +53,7 @@ class SmtpClient : public Client {
     say(line);
     reply(code);
   }
-  /// All lines of a reply; the last one is returned.
+  /// Reads all lines of a reply, and returns the last one.
   std::string reply(std::string_view code) {
     std::string heard = expect(code);
     while (heard.substr(code.size(), 1) == "-") heard = expect(code);
@@ -93,7 +94,7 @@ class ImapClient final : public Client {
   }
 };
 
-/// POP3 (RFC 1939): messages only come.
+/// POP3 (RFC 1939). Messages go only from server to client.
 class Pop3Client final : public Client {
  public:
   using Client::Client;
@@ -136,7 +137,7 @@ class SieveClient final : public Client {
     command("STARTTLS");
     list_follows_ = true;
   }
-  /// After STARTTLS the list comes again, unasked (RFC 5804 §2.2).
+  /// Reads the list that comes again after STARTTLS, unasked (RFC 5804 §2.2).
   void introduce() override {
     if (list_follows_) expect_last("OK");
   }

@@ -21,7 +21,7 @@ constexpr Quantile kQuantiles[] = {{"p10", 0.1},  {"p25", 0.25},    {"p50", 0.5}
                                    {"p75", 0.75}, {"p90", 0.9},     {"p95", 0.95},
                                    {"p99", 0.99}, {"p99.5", 0.995}, {"p99.9", 0.999}};
 
-/// In microseconds; null where nothing was measured.
+/// Returns quantiles in microseconds; null if nothing was measured.
 Json to_json(const Histogram& histogram) {
   if (histogram.count() == 0) return nullptr;
   constexpr double kMicro = 1e3;

@@ -13,17 +13,17 @@ namespace starttls::bench {
 
 using Clock = std::chrono::steady_clock;
 
-/// What one thread measured. All in nanoseconds.
+/// The times that one thread measured, in nanoseconds.
 struct Times {
-  Histogram ready;      ///< connect until the server can be talked to
+  Histogram ready;      ///< connect until the server accepts commands
   Histogram committed;  ///< connect until the proxy relays
   Histogram whole;      ///< one unit of work: a session, a message, a command
 };
 
-/// What many threads did together.
+/// The sum of the work of many threads.
 class Tally {
  public:
-  /// The clock begins anew. While no other thread uses it.
+  /// Starts the clock anew. No other thread may use the tally meanwhile.
   void restart() noexcept { begin_ = Clock::now(); }
   void add_octets(std::uint64_t octets) noexcept { octets_ += octets; }
   void add_done() noexcept { ++done_; }
@@ -34,7 +34,7 @@ class Tally {
 
   [[nodiscard]] unsigned errors() const noexcept { return errors_; }
 
-  /// One line of JSON. After all threads have ended.
+  /// Prints one line of JSON. Call it after all threads have ended.
   void print() const;
 
  private:

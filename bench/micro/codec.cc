@@ -1,5 +1,6 @@
-// Records sealed and opened, in batches of what the relay reads at once. Our own record layer with
-// each cipher of TLS 1.3, from bare keys; the library's behind an engine.
+// Seals and opens records, in batches as large as one read of the relay. Our own record layer is
+// measured with each cipher of TLS 1.3, from bare keys. The library's is measured through an
+// engine.
 
 #include <algorithm>
 #include <array>
@@ -19,7 +20,7 @@ namespace {
 
 using namespace starttls;
 
-constexpr std::size_t kBatch = 256UL * 1024;  // octets of plaintext, as in the loop's slabs
+constexpr std::size_t kBatch = 256UL * 1024;  // bytes of plaintext, as in the loop's slabs
 constexpr std::int64_t kRecords[] = {64, 1400, 4096, 16384};
 
 struct Suite {
@@ -30,7 +31,7 @@ constexpr Suite kAes128{0x1301, 32};
 constexpr Suite kAes256{0x1302, 48};
 constexpr Suite kChaCha{0x1303, 32};
 
-/// One end of a connection: a codec, or an engine with the library's.
+/// The two ends of a connection: each is a codec, or an engine with the library's codec.
 template <typename End>
 struct Pair {
   std::unique_ptr<End> writer;
@@ -53,7 +54,7 @@ Pair<tls::Engine> library_pair(TlsVersion version, BufferPool& pool, bench::Slab
   return {std::move(ends.client), std::move(ends.server)};
 }
 
-/// Seals `kBatch` octets in records of `record`.
+/// Seals `plain` in records of `record` bytes.
 template <typename End>
 bool seal_batch(End& end, std::span<const std::byte> plain, std::size_t record, tls::WireOut& out) {
   while (!plain.empty()) {
@@ -93,7 +94,7 @@ void open(benchmark::State& state, const Pair<End>& pair) {
   auto room = wire_room(record);
   std::vector<std::byte> answer(4096);
   for (auto _ : state) {
-    state.PauseTiming();  // every record has a number: each can be opened only once
+    state.PauseTiming();  // every record has a number, so it can be opened only once
     tls::WireOut wire{room};
     const bool sealed = seal_batch(*pair.writer, plain, record, wire);
     state.ResumeTiming();

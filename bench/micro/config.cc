@@ -1,4 +1,4 @@
-// A configuration of ten services, read and checked whole.
+// Reads and checks a whole configuration with ten services.
 
 #include "lib/config/config.h"
 

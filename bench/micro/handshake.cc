@@ -1,4 +1,4 @@
-// Both ends of a handshake, so twice what a leg has to do, or nearly: a server signs, a client
+// Runs both ends of a handshake. That is nearly twice the work of one leg: a server signs, a client
 // verifies.
 
 #include <string_view>

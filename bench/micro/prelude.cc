@@ -1,5 +1,5 @@
-// What a role costs without any socket or TLS below it. The other side is a protocol of the
-// backend: each dialogue is held once with it, and what was said is said again in the timed loop.
+// Measures the cost of a role without any socket or TLS below it. Each dialogue is held once with a
+// protocol of the backend. The timed loop then repeats the same words.
 
 #include <memory>
 #include <stdexcept>
@@ -40,7 +40,7 @@ T must(Result<T> result) {
   return std::move(*result);
 }
 
-/// The backend as a server that hears whole commands.
+/// The backend as a server that gets whole commands.
 class Server {
  public:
   Server(std::string_view protocol, bench::Tls tls)
@@ -73,7 +73,7 @@ class Server {
 
 // ---- the upstream role, from the server's greeting until the client may be greeted
 
-/// Plays `event`; what the role says is appended to `said`.
+/// Plays `event`, and appends the role's output to `said`.
 Verdict tell(proto::UpstreamRole& role, const Event& event, std::string& said) {
   if (event.from == From::handshake) return must(role.secured(said));
   std::string_view rest = event.octets;
@@ -122,7 +122,7 @@ void upstream(benchmark::State& state, const proto::Protocol& row) {
 
 // ---- the downstream role, from the client's greeting until both directions are relayed
 
-/// A client's words.
+/// The commands of a client.
 struct Words {
   std::string_view protocol;
   std::string_view starttls;
@@ -169,7 +169,7 @@ void downstream(benchmark::State& state, const proto::Protocol& row, const Words
     const auto say = [&](std::string_view octets) {
       script.push_back({From::client, std::string(octets)});
       const Verdict verdict = tell(*role, script.back(), heard);
-      if (verdict == Verdict::relay) return;  // its answer is nobody's business
+      if (verdict == Verdict::relay) return;  // the role does not see the answer any more
       const std::string reply = server.say(std::exchange(heard.to_server, {}));
       if (!reply.empty()) {
         script.push_back({From::server, reply});
@@ -231,7 +231,7 @@ void ehlo_list(benchmark::State& state) {
 }
 BENCHMARK(ehlo_list);
 
-/// All protocols of the table.
+/// Registers a benchmark for each protocol of the table.
 const bool registered = [] {
   for (const auto& row : proto::protocols()) {
     benchmark::RegisterBenchmark(("upstream/" + std::string(row.name)).c_str(), upstream, row);

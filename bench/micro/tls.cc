@@ -16,7 +16,7 @@ namespace starttls::bench {
 namespace {
 
 void write(const std::string& path, const std::string& text) {
-  const mode_t before = ::umask(S_IRWXG | S_IRWXO);  // a key that others can read is refused
+  const mode_t before = ::umask(S_IRWXG | S_IRWXO);  // a key that other users can read is refused
   std::ofstream file(path, std::ios::binary);
   ::umask(before);
   if (!(file << text).flush()) throw std::runtime_error("cannot write " + path);
@@ -49,7 +49,7 @@ Certificates::Certificates()
 }
 
 Certificates::~Certificates() {
-  std::error_code ignored;  // a folder that stays behind is no reason to fail
+  std::error_code ignored;  // a folder that cannot be removed is no reason to fail
   std::filesystem::remove_all(folder_, ignored);
 }
 
@@ -81,7 +81,7 @@ Ends shake_hands(const Contexts& contexts, BufferPool& pool, Slabs& slabs,
   tls::WireOut to_client{slabs.to_client};
   bool client_done = false;
   bool server_done = false;
-  std::span<const std::byte> rest;  // for the client, behind its handshake: tickets
+  std::span<const std::byte> rest;  // for the client, after its handshake: tickets
   while (!client_done || !server_done) {
     if (!client_done) {
       to_server.used = 0;

@@ -1,6 +1,6 @@
 #pragma once
 
-// Two ends of TLS in memory, both ours.
+// Both ends of a TLS connection in memory; both use our engine.
 
 #include <cstddef>
 #include <memory>
@@ -15,7 +15,7 @@
 
 namespace starttls::bench {
 
-/// A folder with the certificates of this process; it is removed at the end.
+/// A folder with the certificates of this process. It is removed at the end.
 class Certificates {
  public:
   Certificates();
@@ -24,7 +24,7 @@ class Certificates {
   ~Certificates();
 
   [[nodiscard]] std::string ca() const { return folder_ + "/ca.pem"; }
-  /// Chain and key of a server, "ecdsa" or "rsa"; of the name kServerName.
+  /// Returns chain and key of a server with the name kServerName. `kind` is "ecdsa" or "rsa".
   [[nodiscard]] ChainAndKey pair(std::string_view kind) const;
   [[nodiscard]] const std::string& folder() const noexcept { return folder_; }
 
@@ -34,7 +34,7 @@ class Certificates {
 const Certificates& certificates();
 inline constexpr char kServerName[] = "mail.test";
 
-/// Contexts that fit each other.
+/// A client's and a server's context that fit each other.
 struct Contexts {
   std::shared_ptr<const tls::Context> client;
   std::shared_ptr<const tls::Context> server;
@@ -43,7 +43,7 @@ struct Contexts {
 [[nodiscard]] Contexts make_contexts(RecordCodecChoice codec, TlsVersion version,
                                      std::string_view certificate = "ecdsa");
 
-/// The memory that a worker has for all its legs: everything that goes between the ends is in it.
+/// The memory that a worker has for all its legs. All data between the two ends is in it.
 struct Slabs {
   std::vector<std::byte> to_server = std::vector<std::byte>(std::size_t{1} << 19U);
   std::vector<std::byte> to_client = std::vector<std::byte>(std::size_t{1} << 19U);
@@ -54,8 +54,8 @@ struct Ends {
   std::unique_ptr<tls::Engine> client;
   std::unique_ptr<tls::Engine> server;
 };
-/// After their handshake, the server's tickets read. `server` as in Engine::client: not empty
-/// resumes. Throws std::runtime_error.
+/// Returns both ends after the handshake; the client has read the server's tickets. `server` is as
+/// in Engine::client: if it is not empty, the session is resumed. Throws std::runtime_error.
 [[nodiscard]] Ends shake_hands(const Contexts& contexts, BufferPool& pool, Slabs& slabs,
                                std::string_view server = {});
 

@@ -1,8 +1,8 @@
 // plain_relay LISTEN_ADDRESS PORT UPSTREAM_ADDRESS PORT
 //
-// The limit for any proxy: the simplest competent relay over libuv, without TLS and without a word
-// of its own. Large reads into one slab, the write tried at once, the reader stopped while a tail
-// waits.
+// The limit for any proxy: the simplest competent relay over libuv. It has no TLS and sends nothing
+// of its own. It reads large pieces into one slab and tries the write at once. While a rest waits
+// to be written, it does not read.
 
 #include <array>
 #include <csignal>
@@ -18,7 +18,7 @@ namespace {
 constexpr std::size_t kSlab = 256UL * 1024;
 constexpr int kBacklog = 1024;
 
-char slab[kSlab];  // one thread, and all work on it is done inside the read callback
+char slab[kSlab];  // there is one thread, and it uses the slab only inside the read callback
 sockaddr_in upstream_address;
 
 struct Relay;
@@ -28,7 +28,7 @@ struct Side {
   uv_tcp_t tcp;
   uv_write_t write;
   uv_shutdown_t shutdown;
-  std::string tail;  // what the kernel did not take; read by uv_write until it is done
+  std::string tail;  // the bytes that the kernel did not take; uv_write reads them until it is done
   Relay* relay = nullptr;
   Side* other = nullptr;
   bool ended = false;     // its FIN was seen
@@ -100,7 +100,7 @@ void on_read(uv_stream_t* stream, ssize_t count, const uv_buf_t* buffer) {
     side.ended = true;
     uv_read_stop(stream);
     auto* other = reinterpret_cast<uv_stream_t*>(&side.other->tcp);
-    // Behind what still waits: libuv keeps the order.
+    // The FIN goes out after the bytes that still wait: libuv keeps the order.
     uv_shutdown(&side.other->shutdown, other, [](uv_shutdown_t* request, int status) {
       if (status == UV_ECANCELED) return;
       Side& done = side_of(reinterpret_cast<uv_handle_t*>(request->handle));

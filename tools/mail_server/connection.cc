@@ -14,9 +14,9 @@
 namespace starttls::bench {
 namespace {
 
-/// How long a client may take to answer our FIN.
+/// The time that a client may take to answer our FIN.
 constexpr std::chrono::seconds kLinger{2};
-/// Pieces of the pattern written before others have a turn.
+/// Pieces of the pattern that are written before other connections have a turn.
 constexpr int kPiecesPerTurn = 4;
 
 std::string_view as_text(std::span<const std::byte> octets) {
@@ -37,8 +37,8 @@ Tls initial_tls(TlsMode mode) noexcept {
   return Tls::none;
 }
 
-/// Collects small writes into full segments, so that a reader finds many records at once, as from a
-/// server that writes several with one call; off sends what is left.
+/// Collects small writes into full segments. The reader then finds many records at once, as from a
+/// server that writes several with one call. Switched off, it sends the rest.
 void set_cork(net::Stream& stream, int on) noexcept {
   uv_os_fd_t fd = -1;
   if (uv_fileno(reinterpret_cast<uv_handle_t*>(stream.raw()), &fd) != 0) return;
@@ -54,8 +54,8 @@ Connection::Connection(const Settings& settings, net::Stream::Ptr stream, OnEnde
       leg_(std::move(stream), static_cast<LegEvents&>(*this)),
       protocol_(settings.make_protocol(initial_tls(settings.tls), settings.mailbox)) {}
 
-// Octets are collected by the leg only as long as STARTTLS may come, whose rule needs them there;
-// then they are worked on where they were read.
+// The leg collects bytes only as long as STARTTLS may come, because the rule of STARTTLS needs them
+// there. After that the bytes are worked on in the buffer they were read into.
 void Connection::start() {
   if (settings_.tls == TlsMode::implicit) {
     start_tls();
@@ -123,8 +123,8 @@ void Connection::run_waiting() {
   waiting_ = input.substr(run(input));
 }
 
-/// Lets the protocol work on `input` until it needs more or something else has to be done first.
-/// Replies go out in one piece, but for a go-ahead, which `start_tls` writes.
+/// Lets the protocol work on `input` until it needs more, or until another step has to come first.
+/// Replies go out in one piece, except a go-ahead, which `start_tls` writes.
 std::size_t Connection::run(std::string_view input) {
   std::size_t consumed = 0;
   std::string reply;
@@ -171,14 +171,14 @@ void Connection::send_pattern() {
     if (settings_.record != 0) set_cork(leg_.stream(), 0);
     want_ = Want::input;
     run_waiting();
-    on_leg_input(leg_);  // where STARTTLS may still come, what is pipelined waits there
+    on_leg_input(leg_);  // as long as STARTTLS may come, pipelined input waits in the leg
     balance();
   } else if (leg_.queued() == 0) {
     loop_.defer([this] { send_pattern(); });
   }
 }
 
-/// Who does not read is not served.
+/// Stops reading commands while the client does not read its replies.
 void Connection::balance() {
   if (want_ == Want::close) return;
   if (want_ == Want::send_pattern || leg_.queued() > 0) {

@@ -16,23 +16,24 @@
 
 namespace starttls::bench {
 
-/// What all connections of a backend have in common. Immutable.
+/// The settings that all connections of a backend share. Immutable.
 struct Settings {
   MakeProtocol make_protocol;
   TlsMode tls;
   std::shared_ptr<const tls::Context> context;  ///< null with TlsMode::none
   Mailbox mailbox;
-  std::size_t record = 0;  ///< octets of the pattern written at once; 0 = as many as possible
+  std::size_t record = 0;  ///< bytes of the pattern written at once; 0 = as many as possible
 };
 
-/// One client: performs what its protocol wants. Memory: a command, one read of what is pipelined
-/// behind it, and what the kernel did not take of one read's replies.
+/// The connection of one client. It performs what its protocol wants. It holds a command and one
+/// read of pipelined input after it. It also holds the replies to one read that the kernel did not
+/// take.
 class Connection final : session::LegEvents {
  public:
   using OnEnded = std::function<void(Connection&)>;
 
-  /// `on_ended` is called once; the connection must be destroyed later, by `Loop::defer`, because
-  /// what it deferred itself comes first then.
+  /// Calls `on_ended` once, at the end. Destroy the connection later, by `Loop::defer`: the calls
+  /// that the connection itself has deferred run before that.
   Connection(const Settings& settings, net::Stream::Ptr stream, OnEnded on_ended);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -68,9 +69,9 @@ class Connection final : session::LegEvents {
   session::Leg leg_;
   std::unique_ptr<Protocol> protocol_;
   std::optional<net::Timer> linger_;
-  std::string waiting_;  // input that arrived with what is being worked on
+  std::string waiting_;  // input that arrived together with the command in work
   std::string reply_;
-  Want want_ = Want::input;           // what is being done for the protocol
+  Want want_ = Want::input;           // the current work for the protocol
   std::uint64_t pattern_octets_ = 0;  // still to be sent
   std::uint64_t pattern_offset_ = 0;
   bool ended_ = false;

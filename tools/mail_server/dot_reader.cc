@@ -9,7 +9,7 @@ bool DotReader::begins_line(std::string_view input, std::size_t position) const 
 }
 
 std::size_t DotReader::take(std::string_view input, const OnContent& on_content) {
-  std::size_t content = 0;  // where what is content, and not yet handed on, begins
+  std::size_t content = 0;  // start of the content that was not handed on yet
   std::size_t position = 0;
   const auto hand_on_until = [&](std::size_t end) {
     if (end > content) on_content(input.substr(content, end - content));
@@ -17,7 +17,8 @@ std::size_t DotReader::take(std::string_view input, const OnContent& on_content)
   while (position < input.size()) {
     switch (state_) {
       case State::text: {
-        const std::size_t dot = input.find('.', position);  // memchr: the whole cost of a message
+        const std::size_t dot =
+            input.find('.', position);  // memchr: nearly all of the cost of a message
         if (dot == std::string_view::npos) {
           position = input.size();
           break;
@@ -49,7 +50,7 @@ std::size_t DotReader::take(std::string_view input, const OnContent& on_content)
         return 0;
     }
   }
-  // A CR behind the dot may be the beginning of the end.
+  // A CR after the dot may belong to the end of the message, so it waits for the next input.
   if (state_ != State::dot_cr) hand_on_until(input.size());
   if (input.size() == 1) {
     before_[0] = before_[1];

@@ -7,19 +7,20 @@
 
 namespace starttls::bench {
 
-/// Message data as SMTP, POP3 and NNTP transfer it: lines, a dot doubled at their beginning, a lone
-/// dot at the end (RFC 5321 §4.5.2). A line begins behind CRLF and nowhere else, so a bare LF, a
-/// lone CR and a NUL are content like any other octet.
+/// Reads message data as SMTP, POP3 and NNTP transfer it (RFC 5321 §4.5.2). A dot at the beginning
+/// of a line is doubled, and a lone dot is the end. A line begins after CRLF and nowhere else. So a
+/// bare LF, a lone CR and a NUL are content like any other byte.
 ///
-/// Input may be cut anywhere. Nothing is copied and nothing is kept but the last two octets.
+/// Input may be cut anywhere. It is not copied, and only its last two bytes are kept.
 class DotReader {
  public:
-  /// A piece of content, dots undoubled; a view into the input.
+  /// Gets a piece of content, its dots no longer doubled. The piece is a view into the input.
   using OnContent = std::function<void(std::string_view)>;
 
-  /// Returns how much of `input` belongs to the message, its end included. Not after `finished`.
+  /// Returns how much of `input` belongs to the message, its end included. Do not call it after
+  /// `finished`.
   std::size_t take(std::string_view input, const OnContent& on_content);
-  /// The lone dot has passed.
+  /// True after the lone dot.
   [[nodiscard]] bool finished() const noexcept { return state_ == State::finished; }
 
  private:
@@ -28,7 +29,7 @@ class DotReader {
   [[nodiscard]] bool begins_line(std::string_view input, std::size_t position) const noexcept;
 
   State state_ = State::text;
-  char before_[2] = {'\r', '\n'};  // the last octets of earlier input: data begins with a line
+  char before_[2] = {'\r', '\n'};  // the last bytes of earlier input: data begins with a line
 };
 
 }  // namespace starttls::bench

@@ -15,7 +15,7 @@
 namespace starttls::bench {
 namespace {
 
-/// What FETCH can be asked for, as bits of a set.
+/// The items that FETCH knows, as bits of a set.
 enum Item : unsigned { kUid = 1, kFlags = 2, kSize = 4, kBody = 8, kRfc822 = 16 };
 
 struct ItemName {
@@ -28,8 +28,8 @@ constexpr ItemName kItems[] = {
     {"BODY[]", kBody}, {"BODY.PEEK[]", kBody}, {"RFC822", kRfc822},
 };
 
-/// IMAP4rev1 (RFC 3501) with one mailbox, INBOX: what the store has, and nothing where it keeps
-/// nothing.
+/// IMAP4rev1 (RFC 3501) with one mailbox, INBOX. It has the messages of the store, and is empty if
+/// the store keeps none.
 class Imap final : public LiteralProtocol {
  public:
   Imap(Tls tls, const Mailbox& mailbox) noexcept : tls_(tls), mailbox_(mailbox) {}
@@ -53,7 +53,7 @@ class Imap final : public LiteralProtocol {
     std::string_view verb;
     Step (Imap::*handler)(const Arguments& arguments, std::string& reply);
     State state;      ///< needed
-    bool before_tls;  ///< possible where TLS is required and not yet there
+    bool before_tls;  ///< possible while required TLS is not active yet
   };
   static const Command kCommands[];
 
@@ -158,7 +158,7 @@ class Imap final : public LiteralProtocol {
     return ok(reply, "done");
   }
 
-  /// `arguments`: mailbox, perhaps flags and a date, and "" where the message stood.
+  /// Stores a message. `arguments`: mailbox, perhaps flags and a date, and "" for the message.
   Step append(const Arguments& arguments, std::string& reply) {
     const auto message = taken_message();
     if (!message || arguments.size() < 2 || !arguments.back().empty()) {
@@ -170,7 +170,8 @@ class Imap final : public LiteralProtocol {
     return ok(reply, *stored);
   }
 
-  /// Only adds: a message that somebody else has removed keeps its place, and cannot be fetched.
+  /// Adds new messages and removes none. A message that another session has removed keeps its
+  /// place, and cannot be fetched.
   void look_for_new(std::string& reply) {
     const auto last = selected_->empty() ? 0 : Mailbox::number(selected_->back());
     const std::size_t before = selected_->size();
@@ -213,7 +214,7 @@ class Imap final : public LiteralProtocol {
   bool append_message(std::size_t index, unsigned items, std::string& reply) {
     const Mailbox::File& message = (*selected_)[index];
     reply += fmt::format("* {} FETCH (", index + 1);
-    // What follows is joined by spaces: each item brings its own, and the first loses it.
+    // Items are joined by spaces: each begins with one, and the first loses it below.
     std::string list;
     if ((items & kUid) != 0) list += fmt::format(" UID {}", Mailbox::number(message));
     if ((items & kFlags) != 0) list += " FLAGS ()";
@@ -243,7 +244,7 @@ class Imap final : public LiteralProtocol {
     return items;
   }
 
-  /// Whether a set like `1,3:5,7:*` has `number`; nothing where it is no set.
+  /// True if a set like `1,3:5,7:*` has `number`. Nothing if the text is not a set.
   static std::optional<bool> contains(std::string_view set, std::uint64_t number,
                                       std::uint64_t last) {
     const auto parse = [last](std::string_view text) {
@@ -257,7 +258,7 @@ class Imap final : public LiteralProtocol {
       const auto from = parse(range.substr(0, colon));
       const auto to = colon == std::string_view::npos ? from : parse(range.substr(colon + 1));
       if (!from || !to) return std::nullopt;
-      // The ends may stand in any order (RFC 3501 §9, seq-range).
+      // The two ends may be in any order (RFC 3501 §9, seq-range).
       found = found || (number >= std::min(*from, *to) && number <= std::max(*from, *to));
       if (comma == std::string_view::npos) return found;
       set.remove_prefix(comma + 1);
@@ -300,7 +301,7 @@ class Imap final : public LiteralProtocol {
 
   Tls tls_;
   const Mailbox& mailbox_;
-  std::string tag_;  // of the command at hand, or of the last
+  std::string tag_;  // of the current command, or of the last one
   bool authenticated_ = false;
   bool idling_ = false;
   std::optional<Sasl> sasl_;

@@ -11,7 +11,7 @@
 
 namespace starttls::bench {
 
-/// A protocol of commands that are lines, and of messages between them.
+/// A protocol of commands that are lines, with messages between them.
 class LineProtocol : public Protocol {
  public:
   [[nodiscard]] Step step(std::string_view input, std::string& reply) final {
@@ -28,14 +28,14 @@ class LineProtocol : public Protocol {
   }
 
  private:
-  /// One command without its CRLF. `Step::consumed` is the caller's business.
+  /// Performs one command, without its CRLF. The caller sets `Step::consumed`.
   [[nodiscard]] virtual Step on_line(std::string_view line, std::string& reply) = 0;
   virtual void on_long_line(std::string& reply) = 0;
-  /// How much of `input` belongs to the message that is on its way in; nothing where none is.
+  /// Returns how much of `input` belongs to the message being received. Nothing if there is none.
   virtual std::optional<std::size_t> take_data(std::string_view input, std::string& reply) = 0;
 };
 
-/// The row of a table of commands whose `verb` is this one, in any case; null where there is none.
+/// Finds the row of a command table by its `verb`, in upper or lower case. Null if there is none.
 template <typename Command, std::size_t kSize>
 [[nodiscard]] const Command* find_command(const Command (&table)[kSize],
                                           std::string_view verb) noexcept {

@@ -10,7 +10,7 @@
 namespace starttls::bench {
 namespace {
 
-/// Where the literal at the end of `line` is announced, and its size: `{12}`, `{12+}`.
+/// The announcement of a literal at the end of a line: its position and the size, `{12}`, `{12+}`.
 struct Announced {
   std::size_t position = 0;
   std::uint64_t octets = 0;
@@ -43,13 +43,13 @@ Step LiteralProtocol::step(std::string_view input, std::string& reply) {
   if (!literal) {
     const std::string command = std::exchange(command_, {}).append(line);
     Step step = on_command(command, reply);
-    message_.reset();  // of a command that did not want it
+    message_.reset();  // the command did not want it
     step.consumed = end + 2;
     return step;
   }
 
   command_ += line.substr(0, literal->position);
-  // A second literal behind the message has no place in any command that there is.
+  // No command has a second literal after the message.
   const bool had_message = has_message();
   switch (on_literal(command_, {literal->octets, literal->waits}, reply)) {
     case Verdict::take:

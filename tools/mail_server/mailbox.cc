@@ -31,10 +31,10 @@ class Discarded final : public Message {
   PatternCheck check_;
 };
 
-/// A file under a name of its own until it is complete.
+/// A file that has a temporary name until it is complete.
 class Stored final : public Message {
  public:
-  /// `name` "": that of the next message.
+  /// Begins a file. If `name` is "", it becomes the next message.
   Stored(const std::string& folder, std::string_view name)
       : folder_(folder), name_(name), path_(folder + "/.XXXXXX") {
     fd_ = ::mkstemp(path_.data());
@@ -64,7 +64,7 @@ class Stored final : public Message {
   Result<std::string> add() {
     for (unsigned number = 1; errno_ == 0; ++number) {
       const std::string name = fmt::format("{:06}.eml", number);
-      // Unlike a rename, a link never replaces what somebody else has just stored.
+      // Unlike a rename, a link never replaces a file that another thread has just stored.
       if (::link(path_.c_str(), (folder_ + "/" + name).c_str()) == 0) {
         return fmt::format("{} octets stored as {}", octets_, name);
       }
@@ -90,7 +90,7 @@ class Stored final : public Message {
   std::string name_;
   std::string path_;
   int fd_ = -1;
-  int errno_ = 0;  // of the first failure
+  int errno_ = 0;  // errno of the first failure
   std::uint64_t octets_ = 0;
 };
 
@@ -118,7 +118,7 @@ std::vector<Mailbox::File> Mailbox::list(std::string_view suffix) const {
   for (auto entry = std::filesystem::directory_iterator(folder_, error);
        !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
     std::string name = entry->path().filename();
-    std::error_code gone;  // somebody else may have removed it
+    std::error_code gone;  // another session may have removed it
     const auto octets = entry->file_size(gone);
     if (!gone && is_name(name) && name.ends_with(suffix))
       files.push_back({std::move(name), octets});

@@ -10,7 +10,7 @@
 
 namespace starttls::bench {
 
-/// One message on its way in. Destroyed without `commit`, it was never there.
+/// One message that is being received. Without `commit`, nothing of it stays after its destruction.
 class Message {
  public:
   Message() = default;
@@ -18,16 +18,16 @@ class Message {
   Message& operator=(const Message&) = delete;
   virtual ~Message() = default;
 
-  /// Errors are reported by `commit`.
+  /// Adds content. `commit` reports errors.
   virtual void write(std::string_view content) = 0;
-  /// The message is complete. Returns a few words on what became of it, for the reply. Errors:
-  /// system.
+  /// Completes the message. Returns a few words for the reply: its file name, or the result of the
+  /// comparison with the pattern. Errors: system.
   [[nodiscard]] virtual Result<std::string> commit() = 0;
 };
 
-/// Where messages go: files FOLDER/000001.eml and so on, octet by octet as they were sent, or
-/// nowhere. Scripts are kept there too, under their names. Thread-safe. Reading and writing block,
-/// and what is read is read whole: this is no mail server.
+/// A store of messages as files FOLDER/000001.eml and so on, byte for byte as they were sent. It
+/// may also discard them. Scripts are kept there too, under their names. Thread-safe. Reading and
+/// writing block, and a file is read as a whole: this is no mail server.
 class Mailbox {
  public:
   struct File {
@@ -35,27 +35,28 @@ class Mailbox {
     std::uint64_t octets = 0;
   };
 
-  /// `folder` "" discards messages, and says of each whether it was the bench's pattern.
+  /// Stores below `folder`. "" discards messages, and reports for each if it was the bench's
+  /// pattern.
   explicit Mailbox(std::string folder) : folder_(std::move(folder)) {}
 
-  /// A message: it gets the first number that is free.
+  /// Begins a message, which gets the first number that is free.
   [[nodiscard]] std::unique_ptr<Message> begin() const;
-  /// A file of that name, in place of the one there was. Null where `is_name` refuses it.
+  /// Begins a file that replaces the one of that name, if any. Null if `is_name` refuses the name.
   [[nodiscard]] std::unique_ptr<Message> replace(std::string_view name) const;
 
-  /// All messages by their numbers.
+  /// Returns all messages, sorted by number.
   [[nodiscard]] std::vector<File> messages() const { return list(kMessageSuffix); }
-  /// The number of one of these: it stays the same, so it serves as UID and article number.
+  /// Returns the number of a message. It never changes, so it serves as UID and article number.
   [[nodiscard]] static std::uint64_t number(const File& message) noexcept;
-  /// Files whose names end so, sorted. A folder that cannot be read is empty.
+  /// Returns the files with this suffix, sorted. A folder that cannot be read counts as empty.
   [[nodiscard]] std::vector<File> list(std::string_view suffix) const;
-  /// Errors: system.
+  /// Reads a file. Errors: system.
   [[nodiscard]] Result<std::string> read(std::string_view name) const;
-  /// False where there was none.
+  /// Removes a file. False if there was none.
   [[nodiscard]] bool remove(std::string_view name) const;
 
-  /// A name that stays inside the folder and hides from nobody: no slash, no control character, no
-  /// dot in front, 100 octets at most.
+  /// True for a name that stays inside the folder and is no hidden file. It has no slash, no
+  /// control character, no dot in front, and 100 bytes at most.
   [[nodiscard]] static bool is_name(std::string_view name) noexcept;
 
  private:

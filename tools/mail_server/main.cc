@@ -1,5 +1,5 @@
-// backend: the server side of the mail protocols for the demo and for benchmarks. It keeps no
-// promise that a mail server keeps.
+// backend: the server side of the mail protocols for the demo and for benchmarks. It is not a real
+// mail server and does not keep the promises of one.
 
 #include <csignal>
 #include <cstdio>
@@ -37,7 +37,7 @@ struct Options {
   std::size_t record = 0;
 };
 
-/// A loop on its thread, its listener and its connections.
+/// A loop with its thread, its listener and its connections.
 class Worker {
  public:
   Worker(const bench::Settings& settings, std::unique_ptr<net::Loop> loop)
@@ -148,7 +148,7 @@ int run(int argc, char** argv) {
   auto* const store =
       app.add_option("--store", options.store, "keep messages and scripts as files in this folder")
           ->check(CLI::ExistingDirectory);
-  bool discard = false;  // the default all the same
+  bool discard = false;  // not read: discarding is the default anyway
   app.add_flag("--discard", discard, "drop messages, and say which were the bench's pattern")
       ->excludes(store);
   app.add_option("--record", options.record,

@@ -16,10 +16,10 @@
 namespace starttls::bench {
 namespace {
 
-/// The only group that is listed; every name that is asked for has the same articles.
+/// The only group that is listed. A group with any other name has the same articles.
 constexpr std::string_view kGroup = "backend.test";
 
-/// NNTP (RFC 3977, RFC 4642, RFC 4643): the store's messages are the articles of every group.
+/// NNTP (RFC 3977, RFC 4642, RFC 4643). The store's messages are the articles of every group.
 class Nntp final : public LineProtocol {
  public:
   Nntp(Tls tls, const Mailbox& mailbox) noexcept : tls_(tls), mailbox_(mailbox) {}
@@ -38,11 +38,11 @@ class Nntp final : public LineProtocol {
   struct Command {
     std::string_view verb;
     Step (Nntp::*handler)(std::string_view arguments, std::string& reply);
-    bool before_tls;  ///< possible where TLS is required and not yet there
+    bool before_tls;  ///< possible while required TLS is not active yet
   };
   static const Command kCommands[];
 
-  /// An article on its way in.
+  /// An article that is being received.
   struct Data {
     DotReader reader;
     std::unique_ptr<Message> message;
@@ -154,7 +154,7 @@ class Nntp final : public LineProtocol {
     return send(Part::none, argument, reply);
   }
 
-  /// `argument`: a number, a message id of ours, or nothing for the current article.
+  /// Sends an article. `argument`: a number, a message id of ours, or nothing (current article).
   Step send(Part part, std::string_view argument, std::string& reply) {
     constexpr std::string_view kIdEnd = "@backend.test>";
     std::optional<std::uint64_t> number;
@@ -215,7 +215,8 @@ class Nntp final : public LineProtocol {
     return answer(reply, "340 go ahead\r\n");
   }
 
-  /// 290: x9x is for what is not standard (RFC 3977 §3.2).
+  /// Sends the pattern. The reply code is 290: x9x is for extensions that are not standard
+  /// (RFC 3977 §3.2).
   Step xsend(std::string_view argument, std::string& reply) {
     const auto octets = ascii::parse_number(argument);
     if (!octets) return answer(reply, "501 XSEND octets\r\n");
@@ -242,7 +243,8 @@ class Nntp final : public LineProtocol {
   bool has_user_ = false;
   std::optional<Sasl> sasl_;
   std::optional<Data> data_;
-  std::optional<std::vector<Mailbox::File>> articles_;  // of the group, as they were at GROUP
+  std::optional<std::vector<Mailbox::File>>
+      articles_;  // the group's articles, as they were at GROUP
   std::size_t current_ = 0;
 };
 

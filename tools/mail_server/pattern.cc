@@ -6,7 +6,7 @@
 namespace starttls::bench {
 namespace {
 
-/// One period and so much of the next that a piece may begin anywhere in the first.
+/// Makes one period and enough of the next: a piece may begin anywhere in the first.
 std::string make_pattern() {
   constexpr std::string_view kAlphabet =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -15,7 +15,7 @@ std::string make_pattern() {
   std::uint64_t state = 0x9e3779b97f4a7c15U;
   while (pattern.size() < kPatternPeriod) {
     for (std::size_t i = 0; i < kPatternLine - 2; ++i) {
-      // xorshift64: no more than noise that is the same everywhere.
+      // xorshift64: all that is needed is noise that is the same on every machine.
       state ^= state << 13U;
       state ^= state >> 7U;
       state ^= state << 17U;

@@ -1,6 +1,6 @@
 #pragma once
 
-// What bulk transfers consist of, so that the receiver can tell whether all of it arrived.
+// The content of bulk transfers. It is known, so the receiver can check that all of it arrived.
 
 #include <cstddef>
 #include <cstdint>
@@ -8,16 +8,17 @@
 
 namespace starttls::bench {
 
-/// 76 printable octets, none of them a dot, and CRLF: as long as lines of encoded mail are
-/// (RFC 2045 §6.7, §6.8).
+/// The length of a line: 76 printable bytes, none of them a dot, and CRLF. Lines of encoded mail
+/// have this length (RFC 2045 §6.7, §6.8).
 inline constexpr std::size_t kPatternLine = 78;
-/// The pattern repeats after so many octets. No multiple of a read, a pooled block or a TLS record:
-/// where one of these is lost, doubled or swapped the rest does not fit.
+/// The pattern repeats after this many bytes. It is no multiple of a read, a pooled block or a TLS
+/// record. If one of these is lost, doubled or swapped, the rest does not fit.
 inline constexpr std::size_t kPatternPeriod = kPatternLine * 3361;
 /// The longest piece that `pattern_at` returns.
 inline constexpr std::size_t kPatternPiece = 256UL * 1024;
 
-/// The pattern from `offset` on, `wanted` octets or `kPatternPiece`. Lives as long as the process.
+/// Returns the pattern from `offset` on: `wanted` bytes, at most `kPatternPiece`. The bytes live as
+/// long as the process.
 [[nodiscard]] std::string_view pattern_at(std::uint64_t offset, std::uint64_t wanted);
 
 /// Compares what arrives with the pattern, from its beginning.

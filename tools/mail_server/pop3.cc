@@ -13,7 +13,7 @@
 namespace starttls::bench {
 namespace {
 
-/// POP3 (RFC 1939, RFC 2449, RFC 2595). The mailbox is the store as it was at login; without a
+/// POP3 (RFC 1939, RFC 2449, RFC 2595). The mailbox is the store as it was at login. Without a
 /// store it is empty.
 class Pop3 final : public LineProtocol {
  public:
@@ -32,7 +32,7 @@ class Pop3 final : public LineProtocol {
     std::string_view verb;
     Step (Pop3::*handler)(std::string_view arguments, std::string& reply);
     State state;      ///< needed
-    bool before_tls;  ///< possible where TLS is required and not yet there
+    bool before_tls;  ///< possible while required TLS is not active yet
   };
   static const Command kCommands[];
 
@@ -141,7 +141,7 @@ class Pop3 final : public LineProtocol {
     return answer(reply, "+OK\r\n");
   }
 
-  /// Only here messages are removed (RFC 1939 §6).
+  /// Removes the messages that are marked as deleted. Only QUIT does that (RFC 1939 §6).
   Step quit(std::string_view, std::string& reply) {
     bool removed = true;
     if (entries_) {
@@ -160,7 +160,7 @@ class Pop3 final : public LineProtocol {
     return {0, Want::send_pattern, *octets};
   }
 
-  /// Null where there is no such message, or no more.
+  /// Finds a message by its number. Null if there is no such message, or if it was deleted.
   Entry* find(std::string_view argument) {
     const auto number = ascii::parse_number(argument);
     if (!number || *number == 0 || *number > entries_->size()) return nullptr;

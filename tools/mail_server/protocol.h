@@ -1,11 +1,12 @@
 #pragma once
 
 // The server side of the mail protocols, as far as a demo and benchmarks need it. A protocol is a
-// machine without I/O: what the client said comes in, replies and a wish for the connection go out.
+// machine without I/O. Its input is what the client sent; its output is replies and a wish for the
+// connection.
 //
-// Anybody may log in. What is beyond the protocols is one command for benchmarks, the same in all
-// of them: XSEND OCTETS is answered with one line of success, and directly behind it so many octets
-// of the bench's pattern and nothing else.
+// Every login succeeds. One command is not part of the protocols; it is for benchmarks and the same
+// in all of them. XSEND OCTETS is answered with one line of success, directly followed by that many
+// bytes of the bench's pattern and nothing else.
 
 #include <cstddef>
 #include <cstdint>
@@ -17,13 +18,13 @@
 
 namespace starttls::bench {
 
-/// Longest command that is waited for; a longer one ends the connection.
+/// The longest command that is accepted; a longer one ends the connection.
 inline constexpr std::size_t kMaxCommand = 4096;
 
 enum class Want : std::uint8_t {
   input,         ///< go on
-  start_tls,     ///< the reply is the go-ahead: TLS begins behind it
-  send_pattern,  ///< `Step::octets` of the bench's pattern, behind the reply
+  start_tls,     ///< the reply is the go-ahead: TLS begins after it
+  send_pattern,  ///< `Step::octets` of the bench's pattern, after the reply
   close,         ///< the reply was the last
 };
 
@@ -41,12 +42,12 @@ enum class Tls : std::uint8_t {
   active,
 };
 
-/// STARTTLS is possible.
+/// True if STARTTLS is possible.
 constexpr bool offers_tls(Tls tls) noexcept {
   return tls == Tls::offered || tls == Tls::required;
 }
 
-/// One protocol on one connection. `reply` is appended to.
+/// One protocol on one connection. Its functions append to `reply`.
 class Protocol {
  public:
   Protocol() = default;
@@ -55,20 +56,20 @@ class Protocol {
   virtual ~Protocol() = default;
 
   virtual void greet(std::string& reply) = 0;
-  /// One command, or one piece of a message.
+  /// Takes one command, or one piece of a message.
   [[nodiscard]] virtual Step step(std::string_view input, std::string& reply) = 0;
-  /// STARTTLS has succeeded: what was said before is forgotten.
+  /// Forgets what was said before, because STARTTLS has succeeded.
   virtual void secured(std::string& reply) = 0;
-  /// Something stood behind STARTTLS in the clear; the connection ends with this reply.
+  /// Writes the last reply of a connection that had data in the clear after STARTTLS.
   virtual void refuse_injection(std::string& reply) const = 0;
 };
 
 /// A factory of one of the protocols.
 using MakeProtocol = std::unique_ptr<Protocol> (*)(Tls tls, const Mailbox& mailbox);
 
-/// Null where the name is not known.
+/// Returns null if the name is not known.
 [[nodiscard]] MakeProtocol find_protocol(std::string_view name) noexcept;
-/// "smtp, lmtp, ..."
+/// Returns "smtp, lmtp, ...".
 [[nodiscard]] std::string protocol_names();
 
 [[nodiscard]] std::unique_ptr<Protocol> make_smtp(Tls tls, const Mailbox& mailbox);

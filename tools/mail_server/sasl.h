@@ -6,16 +6,16 @@
 
 namespace starttls::bench {
 
-/// The server's side of PLAIN (RFC 4616) and LOGIN, for anybody: what the client answers is counted
-/// and not looked at.
+/// The server's side of PLAIN (RFC 4616) and LOGIN. It accepts every client: it counts the client's
+/// answers and does not look at them.
 class Sasl {
  public:
-  /// Nothing where the mechanism is not known.
+  /// Returns nothing if the mechanism is not known.
   [[nodiscard]] static std::optional<Sasl> begin(std::string_view mechanism,
                                                  bool has_initial_response) noexcept;
 
   [[nodiscard]] bool finished() const noexcept { return answered_ == wanted_; }
-  /// What to ask next, in base64; only where not finished.
+  /// Returns the next question in base64. Call it only while the exchange is not finished.
   [[nodiscard]] std::string_view challenge() const noexcept;
   void answer() noexcept { ++answered_; }
 

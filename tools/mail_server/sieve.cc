@@ -20,7 +20,7 @@ constexpr std::string_view kSuffix = ".sieve";
 /// The file that has the name of the active script.
 constexpr std::string_view kActive = "active-script";
 
-/// ManageSieve (RFC 5804). Scripts are taken as they are: nobody reads them here.
+/// ManageSieve (RFC 5804). Scripts are stored as they are, without any check of their content.
 class Sieve final : public LiteralProtocol {
  public:
   Sieve(Tls tls, const Mailbox& mailbox) noexcept : tls_(tls), mailbox_(mailbox) {}
@@ -29,7 +29,7 @@ class Sieve final : public LiteralProtocol {
     append_capabilities(reply);
     reply += "OK \"backend.test\"\r\n";
   }
-  /// The list comes again, unasked (RFC 5804 §2.2).
+  /// Sends the list of capabilities again, unasked (RFC 5804 §2.2).
   void secured(std::string& reply) override {
     tls_ = Tls::active;
     greet(reply);
@@ -47,20 +47,20 @@ class Sieve final : public LiteralProtocol {
     State state;  ///< needed
     std::size_t min_arguments;
     std::size_t max_arguments;
-    bool before_tls;  ///< possible where TLS is required and not yet there
+    bool before_tls;  ///< possible while required TLS is not active yet
   };
   static const Command kCommands[];
 
   Step on_command(std::string_view command, std::string& reply) override;
 
   Verdict on_literal(std::string_view command, Literal literal, std::string& reply) override {
-    // A client's literals never wait (RFC 5804 §4), so none can be refused and the rest read.
+    // A client's literals never wait (RFC 5804 §4). So the connection cannot go on after a refusal.
     if (tls_ == Tls::required || literal.waits) {
       reply += "BYE \"no such literal here\"\r\n";
       return Verdict::close;
     }
     const auto arguments = parse_arguments(command);
-    // The script, not its name: that was a literal or a string before.
+    // This literal is the script, not its name: the name was a literal or a string before.
     if (!arguments || arguments->size() != 2 || sasl_) return Verdict::take;
     const bool put = ascii::iequals((*arguments)[0], "PUTSCRIPT");
     if (!put || !authenticated_) return Verdict::take;
@@ -83,8 +83,8 @@ class Sieve final : public LiteralProtocol {
     reply += "\"VERSION\" \"1.0\"\r\n";
   }
 
-  /// The client's word comes back as a response code, so that replies can be told apart
-  /// (RFC 5804 §2.13).
+  /// Sends the client's word back as a response code, so that the client can match replies with
+  /// commands (RFC 5804 §2.13).
   Step noop(const Arguments& arguments, std::string& reply) {
     if (arguments.empty()) return ok(reply, "done");
     reply += "OK (TAG ";
@@ -152,7 +152,7 @@ class Sieve final : public LiteralProtocol {
     return ok(reply, "done");
   }
 
-  /// "" makes none active (RFC 5804 §2.8).
+  /// Makes a script active; "" makes none active (RFC 5804 §2.8).
   Step setactive(const Arguments& arguments, std::string& reply) {
     if (arguments[0].empty()) {
       static_cast<void>(mailbox_.remove(kActive));  // there may have been none
@@ -184,7 +184,7 @@ class Sieve final : public LiteralProtocol {
     return std::string(script).append(kSuffix);
   }
 
-  /// As a literal: a quoted string may hold neither CRLF nor much else (RFC 5804 §4).
+  /// Appends a literal. A quoted string cannot hold CRLF and has a short limit (RFC 5804 §4).
   static void append_string(std::string_view text, std::string& reply) {
     reply += fmt::format("{{{}}}\r\n", text.size()).append(text);
   }

@@ -9,10 +9,10 @@
 namespace starttls::bench {
 namespace {
 
-/// RFC 5321 §4.5.3.1.8 asks for 100 at least.
+/// The limit of recipients per message. RFC 5321 §4.5.3.1.8 asks for 100 at least.
 constexpr std::size_t kMaxRecipients = 1000;
 
-/// SMTP (RFC 5321) and LMTP (RFC 2033). Takes mail from anybody for anybody.
+/// SMTP (RFC 5321) and LMTP (RFC 2033). Accepts mail from every sender for every recipient.
 class Smtp final : public LineProtocol {
  public:
   enum class Dialect : std::uint8_t { smtp, lmtp };
@@ -39,14 +39,14 @@ class Smtp final : public LineProtocol {
   struct Command {
     std::string_view verb;
     Handler handler;
-    bool before_tls;  ///< possible where TLS is required and not yet there (RFC 3207 §4)
+    bool before_tls;  ///< possible while required TLS is not active yet (RFC 3207 §4)
   };
   static const Command kCommands[];
 
   Step on_line(std::string_view line, std::string& reply) override;
   void on_long_line(std::string& reply) override { reply += "500 5.5.2 line too long\r\n"; }
 
-  /// A message on its way in.
+  /// A message that is being received.
   struct Data {
     DotReader reader;
     std::unique_ptr<Message> message;

@@ -1,5 +1,5 @@
-// make-pki DIR: a certificate authority and server certificates for demo and tests, right and
-// wrong.
+// make-pki DIR: writes a certificate authority and server certificates for demo and tests. Some of
+// them are wrong on purpose.
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -68,7 +68,7 @@ Exit status: 0, or 1 with a message on standard error. Never use these outside o
 }
 
 void write_file(const std::string& path, std::string_view text, mode_t mode) {
-  // Made anew, so that an older file's wider mode does not survive.
+  // The file is created anew, so that the wider mode of an older file does not survive.
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) system_failure(path);
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
   if (fd < 0) system_failure(path);
@@ -115,7 +115,7 @@ void write_client_certificates(const std::string& folder, const Identity& ca,
   write_identity(folder, "client-self-signed", Identity::self_signed(client_options()));
 }
 
-/// What no CA should have issued, or not for such a name.
+/// Writes certificates that no CA should have issued, or not for such a name.
 void write_odd_servers(const std::string& folder, const Identity& root, const Identity& ca,
                        const Identity& server) {
   using namespace std::string_literals;
@@ -155,7 +155,7 @@ void write_odd_servers(const std::string& folder, const Identity& root, const Id
   named("wildcard", "*.example.test");
   named("partial-wildcard", "m*.example.test");
 
-  // Names of CAs that exceed what a CertificateRequest can hold (RFC 8446 §4.2.4): 64 KiB.
+  // The names of these CAs exceed the 64 KiB of a CertificateRequest (RFC 8446 §4.2.4).
   std::string many = root.certificate_pem();
   for (int i = 1000; i < 1900; ++i) {
     const auto name = std::to_string(i) + std::string(60, 'x');  // 64 is the most
@@ -163,7 +163,7 @@ void write_odd_servers(const std::string& folder, const Identity& root, const Id
   }
   write_file(folder + "/many-ca.pem", many, 0644);
 
-  // RFC 5280 §4.1.2.5: no end that is known.
+  // RFC 5280 §4.1.2.5: this date means that the certificate has no known end.
   CertificateOptions endless = server_options();
   endless.ends = std::chrono::seconds{253'402'300'799};  // 9999-12-31 23:59:59
   write_identity(folder, "year-9999", ca.issue(endless));

@@ -156,7 +156,7 @@ void add_key_usage(X509* certificate, const CertificateOptions& options) {
           "key usage");
   } else {
     check(ASN1_BIT_STRING_set_bit(bits.get(), 0, 1) == 1, "key usage");
-    // RSA key exchange of TLS 1.2 and older.
+    // Bit 2, keyEncipherment, is for the RSA key exchange of TLS 1.2 and older.
     if (is_rsa(options.key)) {
       check(ASN1_BIT_STRING_set_bit(bits.get(), 2, 1) == 1, "key usage");
     }
@@ -241,7 +241,7 @@ void set_validity(X509* certificate, const CertificateOptions& options) {
         "validity");
 }
 
-/// Signed by `issuer` with `issuer_key`; by itself where `issuer` is null.
+/// Makes a certificate that `issuer_key` of `issuer` signs. It is self-signed if `issuer` is null.
 bssl::UniquePtr<X509> make_certificate(const CertificateOptions& options, EVP_PKEY* key,
                                        const X509* issuer, EVP_PKEY* issuer_key) {
   bssl::UniquePtr<X509> out(checked(X509_new(), "certificate"));

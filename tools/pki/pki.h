@@ -1,6 +1,6 @@
 #pragma once
 
-// Throw-away certificates, made in memory, right and wrong in every way that a test wants.
+// Throw-away certificates, made in memory. They are right, or wrong in every way that tests need.
 
 #include <chrono>
 #include <cstdint>
@@ -39,20 +39,21 @@ struct CertificateOptions {
   Digest digest = Digest::sha256;                 ///< of the signature on it
 };
 
-/// A certificate, its private key and the chain up to its root. Copies share them.
-/// Throws std::runtime_error where the library fails: there is no peer to blame.
+/// A certificate, its private key and the chain up to its root. Copies share them. Throws
+/// std::runtime_error if the library fails: the cause is never a peer here.
 class Identity {
  public:
   [[nodiscard]] static Identity self_signed(const CertificateOptions& options);
-  /// A certificate of a fresh key, signed by this one (whether or not that is a CA).
+  /// Makes a certificate with a fresh key, signed by this one even if this one is not a CA.
   [[nodiscard]] Identity issue(const CertificateOptions& options) const;
-  /// A certificate of the key of `subject`, signed by this one: a renewal, or a cross-signature.
+  /// Makes a certificate of the key of `subject`, signed by this one. It is a renewal or a
+  /// cross-signature.
   [[nodiscard]] Identity issue_for(const Identity& subject,
                                    const CertificateOptions& options) const;
 
   [[nodiscard]] std::string certificate_pem() const;
-  /// As a server sends it: itself and what is above it, without a self-signed root (but a
-  /// self-signed certificate is its own chain).
+  /// Returns the chain as a server sends it: this certificate and those above it. A self-signed
+  /// root is left out, but a self-signed certificate is its own chain.
   [[nodiscard]] std::string chain_pem() const;
   [[nodiscard]] std::string key_pem() const;  ///< PKCS #8, unencrypted
 
