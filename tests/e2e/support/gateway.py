@@ -59,11 +59,11 @@ class Gateway:
         return Guest(self._ports[service], f"127.1.{number >> 8}.{number & 255}")
 
     def session(self, client):
-        """The line at the end of this client's session."""
+        """Returns the line at the end of this client's session."""
         return self.daemon.lines(lambda line: "outcome" in line and
                                  line["client"].startswith(client.address + ":"))[0]
 
     def settles(self, descriptors):
-        """Waits until no more than so many are open: nothing was left behind."""
+        """Waits until no more than so many are open: no session has left one open."""
         wait.until(lambda: self.daemon.descriptors() <= descriptors,
                    lambda: f"{descriptors} descriptors: {self.daemon.descriptor_list()}")
