@@ -245,8 +245,7 @@ class DovecotTest(unittest.TestCase):
     """Base of tests of one protocol in all directions.
 
     `secured` is the server with TLS, and takes logins only over TLS. `clear` is the server in the
-    clear,
-    and knows no TLS. Neither takes the proxy for a neighbour.
+    clear, and knows no TLS. Neither takes the proxy for a neighbour.
     """
 
     protocol = ""

@@ -1,6 +1,6 @@
-// Preloaded into the daemon: plays an attacker that runs its own code on a worker's thread. When the
-// first client is accepted, it tries what INTRUDER names ("look" or "exec"). It reports on standard
-// error how each attempt ended, in a line like those of the log. Or it throws an exception
+// Preloaded into the daemon: plays an attacker that runs its own code on a worker's thread. When
+// the first client is accepted, it tries what INTRUDER names ("look" or "exec"). It reports on
+// standard error how each attempt ended, in a line like those of the log. Or it throws an exception
 // ("throw").
 //
 // INTRUDER_KERNEL=old: the kernel has neither Landlock nor seccomp filters.
