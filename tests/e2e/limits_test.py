@@ -142,7 +142,7 @@ class Sessions(unittest.TestCase):
         self.assertTrue(clients.pop().command(b"EHLO a.test").startswith(b"250-"))
 
     def test_who_is_refused_takes_no_place(self):
-        """However slow a refused client is to leave, it cannot keep out a client that is allowed."""
+        """A refused client that is slow to leave cannot keep out one that is allowed."""
         daemon = self.daemon(proxy={"max_sessions": 3}, downstream={"allow": ["127.0.0.1"]})
         before = daemon.descriptors()
         strangers = [self.client(daemon, "127.0.0.9") for _ in range(200)]

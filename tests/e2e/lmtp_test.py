@@ -78,7 +78,7 @@ class Lmtp(dovecot.DovecotTest):
             client = kind(pair)
             client.command(b"LHLO legacy.test")
             self.assertRegex(client.command(b"MAIL FROM:<a@legacy.test> BODY=8BITMIME"), rb"^250")
-            # All recipients in one segment; one of them does not exist.
+            # Sends all recipients in one segment; one of them does not exist.
             client.send(b"RCPT TO:<box@mail.test>\r\nRCPT TO:<no body@mail.test>\r\n"
                         b"RCPT TO:<other@mail.test>\r\nRCPT TO:<third@mail.test>\r\n")
             self.assertEqual([client.reply()[:1] for _ in range(4)], [b"2", b"5", b"2", b"2"])
