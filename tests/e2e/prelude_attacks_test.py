@@ -1,4 +1,4 @@
-"""Attacks before TLS by a server or by an attacker in its place: no line of them counts, and most
+"""Attacks before TLS, by a server or by an attacker in its place. No line of them counts, and most
 end the session. Also the lines that a client must not send before TLS. Test names carry the ids of
 the cases.
 
@@ -461,8 +461,8 @@ class Clients(unittest.TestCase):
     def test_n14_p10_imap_logins_and_literals_before_tls(self):
         client = self.start("imap", "starttls")
         secret = b"%d" % len(CANARY)
-        # The next line must be the answer to all the bytes sent: no "+", and no answer to the
-        # content of a literal.
+        # The next line must be the answer to all the bytes sent. There must be no "+", and no
+        # answer to the content of a literal.
         for sent, answer in (
                 (b"a1 LOGIN user " + CANARY, b"a1 NO [PRIVACYREQUIRED] "),
                 (b"a2 AUTHENTICATE PLAIN " + CANARY, b"a2 NO [PRIVACYREQUIRED] "),

@@ -1,5 +1,5 @@
-"""Restarts under a steady load: no session is lost, with a supervisor that holds the sockets and
-with a second process beside the first."""
+"""Restarts under a steady load: no session is lost. A supervisor holds the sockets, or a second
+process starts beside the first."""
 
 import contextlib
 import os

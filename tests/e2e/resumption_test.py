@@ -193,7 +193,7 @@ class Resumption(unittest.TestCase):
             two.lines(lambda f: f.get("msg") == "reloaded")
 
             # Each worker gets the keys in its own time. The first daemon may still have sealed with
-            # the old key, and the other may not have the new key yet.
+            # the old key. The other may not have the new key yet.
             def opened():
                 again, fresh = self.downstream_session(one.port, context, session)
                 return again and self.downstream_session(two.port, context, fresh)[0]

@@ -414,7 +414,7 @@ class OutOfMemory(Sandbox):
 
 
 class User(Sandbox):
-    """proxy.user."""
+    """The configuration key proxy.user."""
 
     def setUp(self):
         if os.geteuid() != 0:

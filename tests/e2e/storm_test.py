@@ -1,5 +1,5 @@
 """A storm of new clients with TLS, on one worker: all are served. A session that is there already
-does not wait for the handshakes of all of them, and nothing is computed for clients that are gone."""
+does not wait for the handshakes of all of them. Nothing is computed for clients that are gone."""
 
 import pathlib
 import select

@@ -31,8 +31,8 @@ SIZE = 200 * MB
 # Limit per megabyte for the kinds of calls that grow with the bytes. Reads of 256 KiB make four of
 # each.
 MAX_SYSTEM_CALLS = 24
-# Bytes copied by memcpy and memmove per byte relayed. If our code copies nothing, two parts remain:
-# the record that a read has cut, and the tail that the kernel does not take.
+# Bytes copied by memcpy and memmove per byte relayed. If our code copies nothing, two parts remain.
+# They are the record that a read has cut, and the tail that the kernel does not take.
 MAX_COPIED = 0.3
 # The library's record layer copies each byte into its buffer and out of it.
 LIBRARY_COPIES = 0.9

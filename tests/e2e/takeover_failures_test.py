@@ -1,6 +1,6 @@
 """Failures when one process starts or reloads beside another, which must keep its sockets.
 
-Not under a sanitizer: its runtime must be loaded first, and cannot look into a process that has
+Not under a sanitizer: its runtime must be loaded first. It also cannot look into a process that has
 changed its user."""
 
 import contextlib

@@ -21,7 +21,7 @@ MODES = ("implicit", "starttls")
 class OpenSsl:
     """`openssl` with these arguments. We type its input, and keep its output.
 
-    A line that begins with a letter may be a command of its own (R, K, k, Q), so type one at a
+    A line that begins with a letter may be a command of its own (R, K, k, Q). So type one at a
     time.
     """
 

@@ -1,6 +1,5 @@
-"""Clients that do not know of the proxy: redirected on their own host, redirected by a router, or
-handed over by a router with their address kept. Between network namespaces, with the rules of
-conf/.
+"""Clients that do not know of the proxy. A host or a router redirects them, or a router hands them
+over with their address kept. Between network namespaces, with the rules of conf/.
 
     client 10.1.0.2, fd01::2  --  gateway 10.x.0.1, fd0x::1  --  server 10.2.0.2, fd02::2
 """
@@ -451,7 +450,7 @@ class Loops(Machines):
 
 
 class ProxyDown(Machines):
-    """With the shipped rules and without the proxy no mail port of a server gets anything: traffic
+    """Without the proxy the shipped rules let nothing through to a mail port of a server. Traffic
     that is not redirected would be in the clear."""
 
     BEACON = 2000  # no mail port; when its packet has crossed, earlier ones have crossed, or never will

@@ -30,7 +30,7 @@ def message(text, **fields):
 
 def silent_context():
     """Returns a server's context that sends no tickets after its handshake. While tickets are on
-    their way a connection is not handed out, and a test could not know if its client gets it."""
+    their way, a connection is not handed out. A test could then not know if its client gets it."""
     return tls_context(num_tickets=0)
 
 

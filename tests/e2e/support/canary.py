@@ -1,7 +1,7 @@
 """The password of all tests. Every daemon's log is searched for it when the daemon has stopped.
 
-The log of a test is at the level debug. A password that the daemon has seen must be in none of
-its lines, neither as it is nor in base64, with any text before and after it.
+The log of a test is at the level debug. No line of it may have a password that the daemon has seen.
+This holds for the password as it is and for its base64 forms, with any text before and after it.
 """
 
 import base64
@@ -20,7 +20,7 @@ FORMS = (PASSWORD, PASSWORD.encode().hex(), *_base64_forms(PASSWORD.encode()))
 
 
 def plain(user):
-    """SASL PLAIN's only message (RFC 4616), as it goes over the wire."""
+    """Returns SASL PLAIN's only message (RFC 4616), as it goes over the wire."""
     return base64.b64encode(f"\0{user}\0{PASSWORD}".encode())
 
 

@@ -136,10 +136,10 @@ def version():
 class Dovecot:
     """Dovecot on free loopback ports, in the foreground; users USERS, all with PASSWORD.
 
-    `ssl` is Dovecot's setting: "required", "yes" or "no"; `plaintext` allows password logins in
-    the clear. Mechanisms: PLAIN, LOGIN, SCRAM-SHA-256, and APOP. `ports` and `implicit` map imap,
-    pop3, submission, sieve and lmtp to the port with STARTTLS and to the one with TLS at once; both
-    answer on OWN and on STRANGE. Submission hands mail on to `relay_port`. `settings` are more lines,
+    `ssl` is Dovecot's setting: "required", "yes" or "no"; `plaintext` allows password logins in the
+    clear. Mechanisms: PLAIN, LOGIN, SCRAM-SHA-256, and APOP. `ports` maps imap, pop3, submission,
+    sieve and lmtp to the port with STARTTLS; `implicit` to the port with TLS at once. Both answer
+    on OWN and on STRANGE. Submission hands mail on to `relay_port`. `settings` are more lines,
     `fixed` the ports with STARTTLS that are not left to chance.
     """
 

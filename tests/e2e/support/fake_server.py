@@ -125,7 +125,7 @@ class Connection:
 
 
 def taker(connection):
-    """A script: a server in the clear that takes mail."""
+    """Plays a server in the clear that takes mail, as a script."""
     connection.send(b"220 mail.test ESMTP\r\n")
     while True:
         line = connection.line()
@@ -208,8 +208,8 @@ class FakeServer:
 class Smtp:
     """A script: an SMTP server that takes mail only after STARTTLS.
 
-    The replies are attributes, so that a test can make any of them wrong. None means: say nothing,
-    and wait for the peer to go.
+    The replies are attributes, so that a test can make any of them wrong. If one is None, the
+    script sends nothing and waits for the peer to go.
     """
 
     hello = b"EHLO"

@@ -10,7 +10,7 @@ from .environment import pki
 
 
 class Guest(Client):
-    """A client with an address of its own: ports are used again, and the log names both."""
+    """A client with its own address, since ports are used again and the log has both."""
 
     def __init__(self, port, address):  # pylint: disable=super-init-not-called
         self.address = address
@@ -22,8 +22,9 @@ class Guest(Client):
 class Gateway:
     """A daemon with a service for each name of `services`: name -> dict of keys below [[service]].
 
-    `downstream.tls`, `upstream.tls` and the like are given with their dots; what every service
-    needs (listener, certificates, CA, the name to verify) is added. `tables` are the other tables.
+    `downstream.tls`, `upstream.tls` and so on are given with their dots. The parts that every
+    service needs (listener, certificates, CA, the name to verify) are added. `tables` are the other
+    tables.
     """
 
     def __init__(self, services, **tables):

@@ -1,5 +1,4 @@
-"""A scripted name server, an /etc of its own for a daemon that asks it, and addresses that do not
-answer."""
+"""A scripted name server, an /etc of its own for a daemon that uses it, and silent addresses."""
 
 import contextlib
 import ipaddress

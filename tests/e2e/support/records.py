@@ -61,7 +61,7 @@ class _Aead:
 
 
 def _expand_label(secret, label, size, digest):
-    """HKDF-Expand-Label without a context (RFC 8446 7.1)."""
+    """Computes HKDF-Expand-Label without a context (RFC 8446 7.1)."""
     label = b"tls13 " + label
     info = struct.pack(">HB", size, len(label)) + label + b"\0"
     return hmac.new(secret, info + b"\1", digest).digest()[:size]

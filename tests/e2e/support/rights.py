@@ -28,7 +28,7 @@ def rings_of(pid):
 
 def assert_confined(test, pid, capabilities):
     """Asserts that every thread of the process is in the sandbox, those that resolve names too."""
-    filters = int(status_of("self")["Seccomp_filters"])  # of a container
+    filters = int(status_of("self")["Seccomp_filters"])  # of a container, if there is one
     for status in statuses(pid):
         with test.subTest(thread=status["Name"], pid=status["Pid"]):
             test.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))

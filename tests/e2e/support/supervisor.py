@@ -34,7 +34,7 @@ class Notified:
     """The socket of NOTIFY_SOCKET, and all messages to it: a list of dicts."""
 
     def __init__(self, address):
-        """A path, or "@name" for an abstract one."""
+        """Makes the socket: `address` is a path, or "@name" for an abstract one."""
         self.address = address
         self._messages = []
         self._news = threading.Condition()
