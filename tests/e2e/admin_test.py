@@ -1,6 +1,4 @@
-"""The admin endpoint: its pages, clients that cannot disturb it, and counters that match the
-events.
-"""
+"""The admin endpoint: its pages, clients that cannot disturb it, counters that match the events."""
 
 import contextlib
 import pathlib
@@ -126,9 +124,7 @@ class Pages(unittest.TestCase):
                 self.assertEqual(admin.ask(address, request).status, status)
 
     def test_octets_behind_the_request_do_not_cost_the_answer(self):
-        """Closing with unread input sends RST, which discards the part of the answer still on its
-        way.
-        """
+        """Closing with unread input sends RST, which discards the rest of the answer on its way."""
         # Enough services for a page that is read in several pieces.
         more = "".join(f"""
             [[service]]
@@ -293,8 +289,7 @@ class Moves(unittest.TestCase):
 
     def test_it_stays_moves_and_goes(self):
         first, second = (f"127.0.0.1:{free_port()}" for _ in range(2))
-        # In its sandbox the daemon can make sockets only in folders in which it had one at the
-        # start.
+        # In its sandbox it can make sockets only in folders in which it had one before.
         self.write(f"unix:{self.folder}/first.sock")
         with Daemon(arguments=["--config", self.file]) as daemon:
             self.assertEqual(admin.get(f"unix:{self.folder}/first.sock", "/healthz").status, 200)

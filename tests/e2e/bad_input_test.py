@@ -1,6 +1,4 @@
-"""Wrong configurations, wrong clients, peers that leave: a clear error, no crash, no harm to
-others.
-"""
+"""Wrong configurations, wrong clients, peers that leave: a clear error, no crash, no harm to others."""
 
 import pathlib
 import socket

@@ -233,9 +233,7 @@ class Cases(unittest.TestCase):
         return connection
 
     def refused(self, client, prefix, outcome):
-        """Asserts that the rest is one line that begins so, then FIN, and that the log has the
-        outcome.
-        """
+        """Asserts that the rest is one line that begins so, then FIN, and that the log has the outcome."""
         told, end = client.rest()
         client.close()
         self.assertRegex(told, rb"\A" + re.escape(prefix) + rb"[ -~]*\r\n(\* BYE [ -~]*\r\n)?\Z")
@@ -270,8 +268,7 @@ class Injection(Cases):
         client.send(self.words.unknown + b" XXXXX\r\n" + client_hello())
         told, end = client.rest()
         client.close()
-        # In time the command is refused; later it is a bad TLS record. Log and client agree on
-        # which.
+        # In time it is refused; later it is a bad TLS record. Log and client agree on which one.
         go_ahead = self.dialect.go_ahead.replace(b"%s", self.dialect.starttls.split()[0]).split()[0]
         outcome, pattern = ("handshake", re.escape(go_ahead) + rb"[ -~]*\r\n(?s:\x15\x03...\x02.)") if (
             told.startswith(go_ahead)) else (

@@ -61,8 +61,7 @@ class Refused(unittest.TestCase):
 
     def test_a_server_without_starttls(self):
         for protocol in CODES:
-            # Sieve's list shows at once that there is no STARTTLS; IMAP and POP3 ask, and get an
-            # error.
+            # Sieve's list shows it at once; IMAP and POP3 ask, and get an error.
             outcome, reason = (
                 ("tls_not_offered", "server does not offer STARTTLS") if protocol == "sieve" else
                 ("tls_refused", "server refused (STARTTLS|STLS)"))

@@ -38,8 +38,7 @@ class Server:
             elif verb == dialect.verb(dialect.starttls):
                 if self.offers_tls:
                     connection.send(dialect.go_ahead.replace(b"%s", tag))
-                    # Without tickets, since a connection with unread bytes is not used as a warm
-                    # one.
+                    # Without tickets: a connection with unread bytes is not used as a warm one.
                     connection.start_tls(tls_context(num_tickets=0))
                     hellos = 0
                     if dialect.pushes:

@@ -93,7 +93,7 @@ class CommandLine(unittest.TestCase):
 
 
 class WhatIsWrong(unittest.TestCase):
-    """Reports all faults at once, each with its place and its key."""
+    """The daemon reports all faults at once, each with its place and its key."""
 
     SERVICE = ["[[service]]", 'name = "one"', 'protocol = "smtp"', 'listen = "127.0.0.1:0"']
 

@@ -211,8 +211,7 @@ class Descriptors(unittest.TestCase):
                 self.assertEqual({fields["evidence"] for fields in failed},
                                  {"no descriptor is left for this process"})
 
-            # These clients keep the descriptors that they got; the ones after them wait in the
-            # kernel.
+            # These keep the descriptors that they got; the clients after them wait in the kernel.
             lasting = [daemon.connect() for _ in range(12)]
             self.assertTrue(running.command(b"EHLO a.test").startswith(b"250-"))
             time.sleep(0.5)

@@ -1,6 +1,4 @@
-"""Six protocols, sixteen pairs of TLS modes: a real session through each, and the bytes that each
-peer received.
-"""
+"""Six protocols, sixteen pairs of TLS modes: a real session through each, and the bytes that peers got."""
 
 import itertools
 import unittest

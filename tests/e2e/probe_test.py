@@ -125,8 +125,7 @@ class Accepted(Probe):
                 self.assertEqual(connection.goodbye,
                                  b"LOGOUT" if protocol in ("imap", "sieve") else b"QUIT")
                 if secured:
-                    # One EHLO may be sent in the clear; the goodbye and everything else is inside
-                    # TLS.
+                    # One EHLO may be sent in the clear; the goodbye and all else is inside TLS.
                     self.assertNotIn(connection.goodbye, connection.clear)
         greeting = PROTOCOLS[protocol].greeting.decode().splitlines()[-1]
         self.assertEqual(facts["greeting"], [greeting])
@@ -174,8 +173,7 @@ class Faults(Probe):
     def test_starttls_not_offered(self):
         for protocol in PROTOCOLS:
             with self.subTest(protocol=protocol):
-                # Three protocols have a list that shows it; the other servers are asked, and
-                # refuse.
+                # Three protocols have a list that shows it; the others are asked, and refuse.
                 error, reason = ("tls_not_offered", "server does not offer STARTTLS") if (
                     protocol in ("smtp", "lmtp", "sieve")) else (
                     "tls_refused", f"server refused {'STLS' if protocol == 'pop3' else 'STARTTLS'}")

@@ -443,9 +443,7 @@ class Telling(unittest.TestCase):
     """Headers that go out, byte by byte."""
 
     def header(self, version, *, mode="starttls", downstream=None, say=b"", talk=session):
-        """Returns the header to the server of one session: (header, vectors), the client, the
-        daemon's port.
-        """
+        """Runs one session. Returns the server's (header, vectors), the client, the daemon's port."""
         script = Expecting(ImplicitSmtp() if mode == "implicit" else Smtp())
         with FakeServer(script) as server:
             text = configuration(server.port, downstream=downstream,
@@ -600,9 +598,7 @@ class RealServers(unittest.TestCase):
     """Postfix and Dovecot see the client's own address, or the address from a balancer."""
 
     def pairs(self, protocol, addresses):
-        """Returns services for both versions and modes: the daemon's configuration, and (mode,
-        version) of each.
-        """
+        """Returns services for both versions and modes: the configuration, and (mode, version) of each."""
         text, pairs = '[proxy]\nworkers = 1\nhostname = "proxy.test"\n', []
         for mode, address in addresses.items():
             for version in ("v1", "v2"):

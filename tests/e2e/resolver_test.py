@@ -230,9 +230,7 @@ class Answers(Names):
         daemon = self.start(self.etc(server), GOOD)
 
         def twice():
-            """Runs two sessions in the two seconds for which a failure is kept; a busy machine may
-            take longer.
-            """
+            """Runs two sessions in the two seconds of a kept failure; a busy machine may take longer."""
             before, begun = len(server.asked(GOOD)), time.monotonic()
             self.greeted(daemon.port, UNREACHABLE)
             self.greeted(daemon.port, UNREACHABLE)

@@ -80,7 +80,7 @@ class Restart(Beside):
     def test_a_second_root_that_becomes_the_same_user(self):
         """Ports of the start, bound by root, and one that came with a reload, bound by the user."""
         if SANITIZED:
-            return  # its leak search may not look into a process that has changed its user
+            return  # a sanitizer's leak search may not look into a process that has changed its user
         self.folder.chmod(0o755)
         one, two, three = free_port(), free_port(), free_port()
         endpoint = f"127.0.0.1:{three}"
@@ -257,7 +257,7 @@ class Restart(Beside):
                 self.assertEqual((result.returncode, result.stderr.splitlines()[-1]), (
                     69, f"starttls-proxy: cannot listen on 127.0.0.1:{taken}: "
                         "bind: Address already in use"))
-                # The serving process still has everything: the path leads to its socket, and both
+                # The serving process has all that it had: the path leads to its socket, and both
                 # answer.
                 self.assertEqual(os.stat(path).st_ino, inode)
                 self.assertEqual(sorted(os.listdir(self.folder)), ["proxy.sock", "proxy.toml"])

@@ -183,8 +183,7 @@ class Resumption(unittest.TestCase):
                     again, session = self.downstream_session(two.port, context, session)
                     self.assertTrue(again)
 
-            # The keys are rotated: the old key still opens, and a new ticket is made under the new
-            # one.
+            # Rotated: the old key still opens, and a new ticket is made under the new key.
             write_keys(second, first)
             one.lines(lambda f: f.get("msg") == "reloaded")
             again, session = self.downstream_session(one.port, context, session)

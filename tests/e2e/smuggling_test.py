@@ -212,8 +212,7 @@ class Mail(unittest.TestCase):
             sender.join()
             connection.wait_for_end()
 
-        # Python's TLS sockets allow only one thread at a time. The client of an upgrade has no TLS
-        # socket.
+        # Python's TLS sockets allow one thread at a time. The client of an upgrade has none.
         for name in self.directions(modes=("upgrade",), relay=relay):
             with self.subTest(name):
                 digests = []

@@ -1,5 +1,4 @@
-"""Costs of bulk data that no clock shows: system calls per megabyte, and bytes copied in user
-space.
+"""Costs of bulk data that no clock shows: system calls per megabyte, bytes copied in user space.
 
 Both are counted from outside, by strace and by a preloaded library: the daemon has no code for it.
 The limits have a margin. A proxy that writes record by record, or copies the payload once more,
@@ -28,8 +27,7 @@ INTERPOSER = pathlib.Path(__file__).parent / "support" / "count_copies.cc"
 MB = 1_000_000
 SIZE = 200 * MB
 
-# Limit per megabyte for the kinds of calls that grow with the bytes. Reads of 256 KiB make four of
-# each.
+# Limit per megabyte, for calls that grow with the bytes. Reads of 256 KiB make four of each.
 MAX_SYSTEM_CALLS = 24
 # Bytes copied by memcpy and memmove per byte relayed. If our code copies nothing, two parts remain.
 # They are the record that a read has cut, and the tail that the kernel does not take.

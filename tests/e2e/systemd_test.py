@@ -341,8 +341,7 @@ class Notify(Supervised):
         with frozen_workers(daemon.process.pid, 1):
             seen = [0, 0.0]
 
-            # Waits for the end of a round that was running. A healthy process would notify every
-            # 150 ms.
+            # Waits for the end of the running round. A healthy process notifies every 150 ms.
             def silent():
                 if len(self.notified.messages()) != seen[0]:
                     seen[:] = [len(self.notified.messages()), time.monotonic()]

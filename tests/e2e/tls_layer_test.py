@@ -319,9 +319,7 @@ class Clients(Layer):
         self.each(check)
 
     def test_key_updates_of_a_peer_that_does_not_read(self):
-        """Each one requests a KeyUpdate of ours, which the peer does not read: they must not use up
-        memory.
-        """
+        """Each requests a KeyUpdate of ours that the peer does not read: these must not use up memory."""
 
         def check(peer):
             self.ping(peer)
@@ -645,9 +643,7 @@ class Bridge(Layer):
         cls.start(service("bridge", cls.server.port, "implicit", "implicit"))
 
     def ended(self, relay, last_words=None):
-        """Returns the end as the client sees it, after `relay(peer)` ran at the server, and the
-        session's line.
-        """
+        """Returns the end that the client sees, after `relay(peer)` ran, and the session's line."""
         type(self).relay = staticmethod(relay)
         with self.client("bridge") as client:
             peer = Records(client.sock, client_context(), "mail.test")
@@ -776,8 +772,8 @@ class Handshakes(Layer):
                 with self.subTest(mode, name=name):
                     client = self.opened(mode)
                     client.send(octets)
-                    # Noise may look like the head of a large record, and then the daemon waits for
-                    # its end.
+                    # Noise may look like the head of a large record: then the daemon waits for
+                    # more.
                     client.finish()
                     told, end = client.rest()
                     self.assertEqual(end, FIN)
@@ -1071,9 +1067,7 @@ class OurHello(Layer):
         cls.start(*services)
 
     def heard(self, name):
-        """Returns our ClientHello on that service. Asserts that the client gets the failure and the
-        reason.
-        """
+        """Returns our ClientHello on that service. The client must get the failure and the reason."""
         with self.client(name) as client:
             told, end = client.rest()
         self.assertEqual(end, FIN)

@@ -1,4 +1,4 @@
-"""OpenSSL's own programs at both ends, with the misuse that they allow (cases L1 to L3)."""
+"""OpenSSL's own programs at both ends, with the commands that they offer (cases L1 to L3)."""
 
 import base64
 import contextlib
@@ -21,8 +21,7 @@ MODES = ("implicit", "starttls")
 class OpenSsl:
     """`openssl` with these arguments. We type its input, and keep its output.
 
-    A line that begins with a letter may be a command of its own (R, K, k, Q). So type one at a
-    time.
+    A line that begins with a letter may be a command (R, K, k, Q). So type one at a time.
     """
 
     def __init__(self, *arguments):

@@ -50,9 +50,7 @@ class Client:
             self.sock.settimeout(deadline)
 
     def line(self):
-        """Returns the next line with its CRLF. If the connection ends first, returns the bytes so
-        far.
-        """
+        """Returns the next line with its CRLF, or the bytes so far if the connection ends before."""
         while b"\n" not in self._waiting:
             octets = self.sock.recv(65536)
             if not octets:

@@ -23,9 +23,7 @@ _SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime
 
 
 def parse_line(line):
-    """Returns one line of the log as a dict. A text log gives strings, and escapes stay as they
-    are.
-    """
+    """Returns a line of the log as a dict. A text log gives strings; escapes stay as they are."""
     if line.startswith("{"):
         return json.loads(line)
     return {key: value[1:-1] if value.startswith('"') else value
@@ -42,8 +40,7 @@ def configuration(upstream_port, *, protocol="smtp", upstream=None, downstream=N
     """Returns a configuration of one service on a port that the kernel chooses.
 
     The service upgrades to mail.test at `upstream_port` (or `address`), verified against the test
-    CA.
-    The dicts add keys to their tables, or replace ours.
+    CA. The dicts add keys to their tables, or replace ours.
     """
     tables = {
         "proxy": {"workers": 2, "hostname": "proxy.test", "drain_timeout": "20s",
@@ -72,8 +69,7 @@ class Daemon:
     """A running daemon. Leaving the context drains it and expects exit status 0.
 
     `wrapper` begins the command line: a program that starts the daemon as another user. `options`
-    are
-    subprocess.Popen's.
+    are those of subprocess.Popen.
     """
 
     def __init__(self, config=None, *, arguments=(), listeners=1, max_files=None, wrapper=(),
@@ -151,9 +147,7 @@ class Daemon:
             return found
 
     def warnings(self, count=0):
-        """Waits for `count` warnings, without the one about tests that root runs. Returns all there
-        are.
-        """
+        """Waits for `count` warnings, without the one about tests that root runs. Returns them all."""
         def matches(fields):
             return (fields.get("level") == "warn"
                     and not fields.get("warning", "").startswith("started by root"))
@@ -205,9 +199,7 @@ class Daemon:
         self.process.send_signal(signal.SIGTERM)
 
     def expect_exit(self, status, deadline=wait.DEADLINE):
-        """Waits for the end. The status must be this one, and no sanitizer may have reported
-        anything.
-        """
+        """Waits for the end. The status must be this one, and no sanitizer may have reported an error."""
         try:
             code = self.process.wait(deadline)
         except subprocess.TimeoutExpired:

@@ -195,9 +195,7 @@ class Dovecot:
         return (self._outside / "log").read_text(errors="replace")
 
     def logins(self, service, count=0):
-        """Waits for `count` lines about logins to imap, pop3, sieve or submission. Returns all
-        there are.
-        """
+        """Waits for `count` lines about logins to imap, pop3, sieve or submission. Returns them all."""
         words = "Logged in" if version() >= (2, 4) else "Login"
         mark = f"{SERVICES[service]}: Info: {words}: "
 

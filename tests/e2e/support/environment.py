@@ -36,9 +36,7 @@ class Pki:
         self.ca = str(self.folder / "ca.pem")
 
     def pair(self, name="server"):
-        """Returns chain and key of one of make-pki's servers: "server", "expired", "wrong-name",
-        ...
-        """
+        """Returns chain and key of a server of make-pki's: "server", "expired", "wrong-name", ..."""
         return str(self.folder / f"{name}.pem"), str(self.folder / f"{name}.key")
 
 

@@ -88,9 +88,7 @@ class Connection:
         return bytes(octets[2:end + 2])
 
     def start_tls(self, context):
-        """Does the server's side of the handshake. Raises Gone if it fails; `tls_error` has the
-        reason.
-        """
+        """Does the server's side of the handshake. Raises Gone if it fails; `tls_error` has the reason."""
         try:
             self.sock = context.wrap_socket(self.sock, server_side=True,
                                             suppress_ragged_eofs=False)
@@ -217,8 +215,7 @@ class Smtp:
     clear_capabilities = b"250-mail.test\r\n250-SIZE 1\r\n250 STARTTLS\r\n"
     go_ahead = b"220 2.0.0 Ready to start TLS\r\n"
     capabilities = b"250-mail.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 100000000\r\n"
-    # Called with the connection once MAIL was answered: the relay is up, and the script does not go
-    # on.
+    # Called with the connection instead of going on, after MAIL was answered: the relay is up.
     relay = None
 
     def __init__(self, **changes):

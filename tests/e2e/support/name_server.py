@@ -116,9 +116,7 @@ class NameServer:
             thread.join()
 
     def asked(self, name):
-        """Returns the kinds and ids of the questions about a name, each once; repetitions do not
-        count.
-        """
+        """Returns the kinds and ids of the questions about a name, each once, without repetitions."""
         return {(query.kind, query.id) for query in list(self.queries) if query.name == name}
 
     def _serve_udp(self):

@@ -43,8 +43,7 @@ class Namespace:
     """A network of its own, with loopback up.
 
     Inside of `with namespace.entered():` the calling thread is in the namespace. Sockets that it
-    makes
-    and programs that it starts then belong there for good.
+    makes and programs that it starts then belong there for good.
     """
 
     def __init__(self, name):
@@ -99,9 +98,7 @@ class Namespace:
             return socket.create_connection((address, port), timeout, source)
 
     def wire(self, other, mine, theirs):
-        """Connects a cable to `other`. Interfaces are named after the far end; addresses have a
-        prefix.
-        """
+        """Connects a cable to `other`. Interfaces are named after the far end; addresses have a prefix."""
         self.ip(f"link add {other.name} type veth peer name {self.name} netns {other.pid}")
         for namespace, peer, addresses in ((self, other, mine), (other, self, theirs)):
             for address in addresses:
@@ -139,7 +136,7 @@ class Capture:
             self._socket.close()
 
     def streams(self):
-        """Ends the capture. Returns (source, source port, destination, port) -> bytes of that
+        """Ends the capture. Returns (source, source port, destination, port) -> bytes in that
         direction.
 
         Only connections that have begun during the capture are in it.
@@ -162,9 +159,7 @@ class Capture:
         return self._begun.keys()
 
     def talk(self):
-        """Ends the capture. Returns the connections of which a SYN or a byte was seen, as in
-        `streams`.
-        """
+        """Ends the capture. Returns the connections with a SYN or a byte, as in `streams`."""
         self._stop()
         return self._begun.keys() | self._segments.keys()
 

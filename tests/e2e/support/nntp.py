@@ -32,9 +32,7 @@ class NntpClient(contextlib.AbstractContextManager):
         self.sock.close()
 
     def command(self, *words):
-        """Sends a command and returns its reply, one line. Raises NntpError if its code is 400 or
-        more.
-        """
+        """Sends a command and returns its reply, one line. Raises NntpError if its code is 400 or more."""
         self.sock.sendall(" ".join(words).encode() + b"\r\n")
         return self._reply()
 

@@ -39,8 +39,7 @@ def command(*argv, uid=0, environment=(), proc=False):
     """Returns the command line that runs `argv` inside the peers' tree, as root or `uid`.
 
     `environment` has more variables, as "NAME=VALUE". With `proc` the program sees /proc, in a
-    mount
-    namespace of its own.
+    mount namespace of its own.
     """
     return as_root("/usr/bin/env", "-i", "LC_ALL=C", "PATH=/usr/sbin:/usr/bin", *environment,
                    *(_WITH_PROC if proc else []),

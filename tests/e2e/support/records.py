@@ -219,9 +219,7 @@ class Records:
         return record
 
     def record(self):
-        """Returns (kind, plaintext) of the next record; None at the connection's end. Follows key
-        updates.
-        """
+        """Returns (kind, plaintext) of the next record; None at the connection's end. Follows key updates."""
         raw = self._raw_record()
         if raw is None:
             return None

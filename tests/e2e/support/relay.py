@@ -21,9 +21,7 @@ class Digest:
 
 
 def commit(client):
-    """Sends the commands up to MAIL and checks the replies. Both directions are opaque from here
-    on.
-    """
+    """Sends the commands up to MAIL and checks the replies. From here on both directions are opaque."""
     for command in (None, b"EHLO legacy.test", b"MAIL FROM:<a@legacy.test>"):
         reply = client.reply() if command is None else client.command(command)
         if not reply.startswith(b"2"):
@@ -43,9 +41,7 @@ def pieces(size, seed=1):
 
 
 def send_pieces(sock, size, progress=None):
-    """Sends the pieces and returns their digest. `progress` is a list of one number: the bytes
-    sent.
-    """
+    """Sends the pieces and returns their digest. `progress[0]` counts the bytes that were sent."""
     digest = Digest()
     for piece in pieces(size):
         sock.sendall(piece)

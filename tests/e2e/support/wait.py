@@ -8,9 +8,7 @@ POLL = 0.01
 
 
 def until(condition, what, deadline=DEADLINE):
-    """Returns the first true value of `condition()`. Raises AssertionError with `what` after the
-    deadline.
-    """
+    """Returns the first true value of `condition()`. AssertionError with `what` after the deadline."""
     end = time.monotonic() + deadline
     while True:
         value = condition()
