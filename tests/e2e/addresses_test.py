@@ -75,7 +75,7 @@ class LinkLocal(unittest.TestCase):
         cls.enterClassContext(cls.home.entered())
 
     def relay(self, interface):
-        """One daemon that listens on the interface's own address, and one that connects to it."""
+        """Relays through two daemons: one listens on the interface's own address, one connects to it."""
         server = self.enterContext(FakeServer(Smtp()))
         allowed = {"allow": ["fe80::/10"]}
         text = configuration(server.port, downstream=allowed)

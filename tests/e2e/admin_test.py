@@ -1,4 +1,4 @@
-"""The admin endpoint: its pages, who cannot disturb it, and that what is counted is what happened."""
+"""The admin endpoint: its pages, clients that cannot disturb it, counters that match the events."""
 
 import contextlib
 import pathlib
@@ -34,7 +34,7 @@ def client_context():
 
 
 def send_mail(client):
-    """All of a session but its end, the greeting included; octets sent and heard."""
+    """Sends a whole session except its end. Returns (bytes sent, bytes received with the greeting)."""
     heard = client.reply()
     sent = 0
     for line in (b"EHLO client.test", b"MAIL FROM:<a@client.test>", b"RCPT TO:<b@mail.test>", b"DATA",
@@ -124,7 +124,7 @@ class Pages(unittest.TestCase):
                 self.assertEqual(admin.ask(address, request).status, status)
 
     def test_octets_behind_the_request_do_not_cost_the_answer(self):
-        """Closing with input unread sends RST, and takes what is on its way with it."""
+        """Closing with unread input sends RST, which discards the rest of the answer on its way."""
         # Enough services for a page that is read in several pieces.
         more = "".join(f"""
             [[service]]
@@ -144,7 +144,7 @@ class Pages(unittest.TestCase):
             sock.sendall(request + b"x" * 300_000)
             response = admin.Response(admin.receive(sock))
         self.assertEqual(int(response.fields["content-length"]), len(response.body))
-        # And half a peer that has asked still hears it.
+        # A peer that has sent its request and closed its direction still gets the answer.
         with admin.connect(address) as sock:
             sock.sendall(request)
             sock.shutdown(socket.SHUT_WR)
@@ -156,10 +156,10 @@ class Pages(unittest.TestCase):
             slow = stack.enter_context(admin.connect(address))
             slow.sendall(b"GET /metr")
             started = time.monotonic()
-            # More than it has places for, and none of them says anything.
+            # More connections than it has places for, and none of them sends anything.
             crowd = [stack.enter_context(admin.connect(address)) for _ in range(60)]
             self.assertEqual(admin.get(address, "/healthz").status, 200)
-            with contextlib.suppress(ConnectionResetError):  # it made room, heard or not
+            with contextlib.suppress(ConnectionResetError):  # it made room, with or without an answer
                 self.assertEqual(slow.recv(1), b"")
             late = stack.enter_context(admin.connect(address))
             late.sendall(b"GET /metr")
@@ -261,7 +261,7 @@ class Pages(unittest.TestCase):
             daemon.lines(lambda fields: fields.get("msg") == "draining")
             response = admin.get(address, "/readyz")
             self.assertEqual((response.status, response.text), (503, "not ready: draining\n"))
-            # The worker without a session is gone already, and that is no illness.
+            # The worker without a session has ended already, and that is no fault.
             self.assertEqual(admin.get(address, "/healthz").status, 200)
             self.assertEqual(admin.metrics(address)("starttls_sessions_open"), 1)
             self.assertEqual(admin.get(address, "/sessions").json["open"], 1)
@@ -270,7 +270,7 @@ class Pages(unittest.TestCase):
 
 
 class Moves(unittest.TestCase):
-    """What a reload does to it."""
+    """The effects of a reload on the endpoint."""
 
     def setUp(self):
         self.server = self.enterContext(FakeServer(Smtp()))
@@ -289,7 +289,7 @@ class Moves(unittest.TestCase):
 
     def test_it_stays_moves_and_goes(self):
         first, second = (f"127.0.0.1:{free_port()}" for _ in range(2))
-        # In its sandbox it makes sockets in folders only where it has had one.
+        # In its sandbox it can make sockets only in folders in which it had one before.
         self.write(f"unix:{self.folder}/first.sock")
         with Daemon(arguments=["--config", self.file]) as daemon:
             self.assertEqual(admin.get(f"unix:{self.folder}/first.sock", "/healthz").status, 200)
@@ -303,13 +303,13 @@ class Moves(unittest.TestCase):
             self.assertEqual(admin.get(second, "/readyz").status, 200)
             with self.assertRaises(OSError):
                 admin.get(first, "/readyz")
-            # Who was connected is served.
+            # A client that was connected is served.
             waiting.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
             self.assertEqual(admin.Response(admin.receive(waiting)).status, 200)
             self.write(f"unix:{self.folder}/admin.sock")
             self.reload(daemon, 4)
             self.assertEqual(admin.get(f"unix:{self.folder}/admin.sock", "/healthz").status, 200)
-            # The same port, on more addresses; and back.
+            # The same port, on more addresses; then back.
             everywhere = first.replace("127.0.0.1", "0.0.0.0")
             for count, address in enumerate((first, everywhere, first), 5):
                 self.write(address)
@@ -363,7 +363,7 @@ class Moves(unittest.TestCase):
             self.write(address, '\nupstream.greeting_text = false\n')
             self.reload(daemon)
             self.assertEqual(admin.metrics(address)("starttls_sessions_total", outcome="ok"), 1)
-            # A configuration that is wrong changes nothing but one number.
+            # A wrong configuration changes only one number.
             self.write(address, '\nnonsense = 1\n')
             self.reload(daemon, 2)
             after = admin.metrics(address)
@@ -373,7 +373,7 @@ class Moves(unittest.TestCase):
 
 
 class Counters(unittest.TestCase):
-    """One daemon and one kind of session: the numbers that must move have moved, and by so much."""
+    """One daemon and one kind of session: the counters have moved, and by the right amount."""
 
     def daemon(self, server, extra="", **options):
         port = server.port if server is not None else free_port()
@@ -381,7 +381,7 @@ class Counters(unittest.TestCase):
         return daemon, admin.address(daemon)
 
     def ended(self, daemon, address, count=1):
-        """The page once so many sessions have ended, and the last one's line."""
+        """Waits for `count` ended sessions. Returns the metrics and the last session's line."""
         line = daemon.sessions(count)[-1]
         return admin.metrics(address), line
 
@@ -516,7 +516,7 @@ class Counters(unittest.TestCase):
         found, _ = self.ended(daemon, address, 2)
         self.assertEqual(found.nonzero("starttls_handshake_failures_total"),
                          {("downstream", "handshake"): 1, ("downstream", "timeout"): 1})
-        # The words of failure have not gone out: nobody was there to understand them.
+        # The words of failure were not sent: the client could not have read them without TLS.
         self.assertEqual(found.nonzero("starttls_bytes_total"), {})
         self.assertEqual(found.nonzero("starttls_connect_failures_total"), {})
 
@@ -597,7 +597,7 @@ class Counters(unittest.TestCase):
         self.assertGreater(found("process_resident_memory_bytes"), 1_000_000)
         self.assertGreater(found("process_virtual_memory_bytes"),
                            found("process_resident_memory_bytes"))
-        # The connection that asks is one of them.
+        # The connection of this request is one of them.
         self.assertAlmostEqual(found("process_open_fds"), daemon.descriptors() + 1, delta=2)
         self.assertGreater(found("process_max_fds"), found("process_open_fds"))
         self.assertGreaterEqual(found("process_cpu_seconds_total"), 0)

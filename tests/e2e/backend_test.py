@@ -1,4 +1,4 @@
-"""tools/mail_server, the bench's mail server, in all its modes: alone, and behind the proxy."""
+"""tools/mail_server, the bench's mail server, in all its modes: alone, and as the proxy's server."""
 
 import contextlib
 import hashlib
@@ -17,14 +17,14 @@ from support.environment import BACKEND, pki
 
 MODES = ("none", "opportunistic", "starttls", "implicit")
 
-# Lines of all lengths and octets, some of which begin with dots or look like commands.
+# Lines of all lengths and bytes. Some begin with dots or look like commands.
 MESSAGE = (b"Subject: test\r\n\r\n.\r\n..\r\n.a\r\nSTARTTLS\r\n* OK\r\n)\r\n\0\xff {7+}\r\n"
            + b"".join(bytes([33 + i % 90]) * i + b"\r\n" for i in range(600)) + b".\r\n")
-FETCHED = 1_000_000  # octets of the pattern
+FETCHED = 1_000_000  # bytes of the pattern
 
 
 def pattern(octets):
-    """The bench's pattern, made anew: see tools/mail_server/pattern.cc."""
+    """Returns the bench's pattern, computed anew: see tools/mail_server/pattern.cc."""
     alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     period = bytearray()
     state = 0x9e3779b97f4a7c15
@@ -75,19 +75,19 @@ class Backend:
 
 
 def dotted(message):
-    """As it is transferred by protocols whose messages end in a dot."""
+    """Returns the message as protocols transfer it that end a message with a dot."""
     return (b"\r\n" + message).replace(b"\r\n.", b"\r\n..")[2:] + b".\r\n"
 
 
 class Talk:
-    """A client's session: each step says something and checks the answer."""
+    """A client's session: each step sends a line and checks the answer."""
 
     def __init__(self, test, client):
         self.test = test
         self.client = client
 
     def expect(self, wanted):
-        """The next line must begin like that."""
+        """Reads the next line, which must begin like that."""
         line = self.client.line()
         self.test.assertTrue(line.startswith(wanted), (wanted, line))
         return line
@@ -97,7 +97,7 @@ class Talk:
         return self.expect(wanted)
 
     def until(self, last):
-        """Lines up to one that begins like that."""
+        """Reads lines up to one that begins like that."""
         lines = []
         while not lines or not lines[-1].startswith(last):
             line = self.client.line()
@@ -106,7 +106,7 @@ class Talk:
         return b"".join(lines)
 
     def undotted(self):
-        """A message up to the lone dot, dots undoubled."""
+        """Reads a message up to the lone dot, with dots undoubled."""
         lines = []
         while (line := self.client.line()) != b".\r\n":
             self.test.assertTrue(line.endswith(b"\n"), "the connection has ended")
@@ -133,7 +133,7 @@ def smtp(talk, backend, hello=b"EHLO"):
     talk.say(b"DATA", b"354 ")
     talk.client.send(dotted(MESSAGE))
     talk.expect(b"250 ")
-    talk.same(backend.messages()[0].read_bytes())  # fetched where there is no command for it
+    talk.same(backend.messages()[0].read_bytes())  # read from the file: there is no command to fetch it
     talk.fetch_pattern(b"XSEND %d" % FETCHED, b"250 ")
     talk.say(b"QUIT", b"221 ")
 
@@ -214,7 +214,7 @@ def nntp(talk, backend):
 
 SESSIONS = {"smtp": smtp, "lmtp": lmtp, "imap": imap, "pop3": pop3, "sieve": sieve, "nntp": nntp}
 
-# STARTTLS with a command behind it; what the backend says to that; how its greeting ends.
+# STARTTLS with a command after it; the backend's answer to that; how its greeting ends.
 INJECTIONS = {
     "smtp": (b"STARTTLS\r\nRSET\r\n", b"503 5.5.1 data behind STARTTLS\r\n", b"220 "),
     "lmtp": (b"STARTTLS\r\nRSET\r\n", b"503 5.5.1 data behind STARTTLS\r\n", b"220 "),
@@ -227,7 +227,7 @@ INJECTIONS = {
 
 
 def configuration(backends):
-    """A service for each backend, of that protocol and upstream mode."""
+    """Returns one service for each backend, of that protocol and upstream mode."""
     lines = ["[proxy]", 'hostname = "proxy.test"', "workers = 1", "[log]", 'level = "debug"']
     for (protocol, mode), backend in backends.items():
         lines += ["[[service]]", f'name = "{protocol}-{mode}"', f'protocol = "{protocol}"',
@@ -269,7 +269,7 @@ class BackendTest(unittest.TestCase):
                     self.assertEqual(client.rest(), (refusal, FIN))
 
     def test_what_is_pipelined_behind_bulk_data_in_the_clear_is_answered(self):
-        # There the input waits where STARTTLS may still come.
+        # In these modes the input waits while STARTTLS may still come.
         for mode in ("none", "opportunistic"):
             with (self.subTest(mode=mode), Backend("nntp", mode) as backend,
                   Client(backend.port) as client):

@@ -1,4 +1,4 @@
-"""Wrong configurations, wrong clients, peers that leave: a clear word, no crash, no harm to others."""
+"""Wrong configurations, wrong clients, peers that leave: a clear error, no crash, no harm to others."""
 
 import pathlib
 import socket
@@ -107,10 +107,10 @@ upstream.send_proxy = "v2"
 
 
 class Undisturbed(unittest.TestCase):
-    """Every test here has a second session whose relay goes on through all of it."""
+    """Base of tests with a second session: its relay goes on during the whole test."""
 
     def setUp(self):
-        # What the server does with its next connection; the first is the undisturbed one.
+        # The server's script for its next connection; the first connection is the undisturbed one.
         self.script = Smtp()
         self.server = self.enterContext(FakeServer(lambda connection: self.script(connection)))
         self.daemon = self.enterContext(Daemon(configuration(self.server.port)))
@@ -122,7 +122,7 @@ class Undisturbed(unittest.TestCase):
 
     def tearDown(self):
         self.still_served()
-        # Back to one session, then to none: nothing is left behind.
+        # Back to one session, then to none: all descriptors are closed.
         wait.until(lambda: self.daemon.descriptors() <= self.open, "descriptors are closed")
         self.assertTrue(self.other.command(b"QUIT").startswith(b"221 "))
         self.other.close()
@@ -134,7 +134,7 @@ class Undisturbed(unittest.TestCase):
         self.assertEqual(self.other.command(b"NOOP"), b"250 2.0.0 ok\r\n")
 
     def next_session(self):
-        """The line of the session that ended just now."""
+        """Returns the line of the session that has just ended."""
         self.ended += 1
         self.still_served()
         return self.daemon.sessions(self.ended)[-1]
@@ -142,7 +142,7 @@ class Undisturbed(unittest.TestCase):
 
 class BadClient(Undisturbed):
     def refused(self, octets, reason, greeted=True):
-        """The session ends with this reason, as the client's fault."""
+        """Asserts that the session ends with this reason, as the client's fault."""
         with self.daemon.connect() as client:
             if greeted:
                 client.reply()
@@ -177,7 +177,7 @@ class BadClient(Undisturbed):
         self.assertEqual(self.next_session()["outcome"], "ok")
 
     def test_s12_d7_a_tls_client_hello_on_a_clear_leg(self):
-        """Before the greeting it hears an alert only; after it, nothing but an alert."""
+        """Before the greeting the client gets only an alert; after it, nothing more than an alert."""
         hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) * 2
         script = self.script
         for greeted in (True, False):
@@ -200,7 +200,7 @@ class BadClient(Undisturbed):
 
 class BadServer(Undisturbed):
     def refused(self, reason, **replies):
-        """The session ends with this reason, and the client's words do not cross."""
+        """Asserts that the session ends with this reason, and that the client's words do not cross."""
         self.script = Smtp(**replies)
         with self.daemon.connect() as client:
             client.send(b"EHLO canary\r\n")
@@ -252,7 +252,7 @@ class PeersThatLeave(Undisturbed):
                     self.server.connection(self.ended + 1)
                     client.reset()
                     self.assertEqual(self.next_session()["outcome"], "closed")
-            # Who has said nothing and ends has nothing to wait for.
+            # A client that has sent nothing and ends has no answer to wait for.
             client = self.daemon.connect()
             self.server.connection(self.ended + 1)
             client.close()
@@ -265,7 +265,7 @@ class PeersThatLeave(Undisturbed):
                     client = self.daemon.connect()
                     client.reply()
                     client.send(octets)
-                    # Nothing is left unread, which would turn an end into a reset.
+                    # Nothing is left unread: unread data would turn a FIN into a reset.
                     for _ in range(octets.count(b"\r\n")):
                         client.reply()
                     if octets.endswith(b"li"):

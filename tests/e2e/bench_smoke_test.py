@@ -1,5 +1,5 @@
-"""The bench works: bench/run with every scenario in small, without the rivals, and the load generator
-with every protocol. Says nothing about speed."""
+"""The bench works: bench/run with every scenario in small, without the rivals, and the load
+generator with every protocol. It does not measure speed."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ PROTOCOLS = ("smtp", "lmtp", "imap", "pop3", "sieve", "nntp")
 
 
 def run(*arguments):
-    """bench/run to its end; what it printed."""
+    """Runs bench/run to its end and returns what it printed."""
     done = subprocess.run([RUN, *arguments], check=False, capture_output=True, text=True,
                           timeout=10 * wait.DEADLINE)
     if done.returncode != 0:
@@ -38,13 +38,13 @@ def run(*arguments):
 
 
 def measure(folder, *arguments):
-    """A quick run of our own programs; its results."""
+    """Measures our own programs in a quick run, and returns the results."""
     run("--quick", "--build", PROXY.parents[1], "--subjects", OWN, "--output", folder, *arguments)
     return json.loads((pathlib.Path(folder) / "results.json").read_text(encoding="utf-8"))
 
 
 def backend(test, protocol, tls):
-    """The port of a backend that ends with the test."""
+    """Returns the port of a backend that ends with the test."""
     chain, key = pki().pair()
     process = children.start([BACKEND, "--protocol", protocol, "--listen", "127.0.0.1:0", "--tls",
                               tls, "--chain", chain, "--key", key, "--record", "1400"],
@@ -56,7 +56,7 @@ def backend(test, protocol, tls):
 
 
 def load(port, protocol, tls, *arguments):
-    """A load generator's exit status and its last word."""
+    """Returns a load generator's exit status and its last line."""
     done = subprocess.run(
         [LOAD, *arguments, "--connect", f"127.0.0.1:{port}", "--protocol", protocol, "--tls", tls,
          "--ca-file", pki().ca, "--server-name", "mail.test", "--record", "1400"],
@@ -128,7 +128,7 @@ class BenchSmoke(unittest.TestCase):
             results = measure(folder)
             report_text = (pathlib.Path(folder) / "report.md").read_text(encoding="utf-8")
             self.assertEqual(sorted(results["scenarios"]), sorted(names))
-            # What the proxy, or this machine, cannot do, is said and not measured.
+            # A scenario that the proxy or this machine cannot run is reported, and not measured.
             optional = {"greeting-warm-upgrade", "workers-upgrade", "workers-terminate"}
             for name in set(names) - optional:
                 result = results["scenarios"][name]
@@ -152,7 +152,7 @@ class BenchSmoke(unittest.TestCase):
                 "commands-terminate", "messages-terminate", "messages-upgrade"])
             self.assertIsNone(results["scenarios"]["messages-upgrade"])
             self.assertIn("TLSv1.2 ", results["negotiated"]["terminate"]["starttls-proxy"])
-            # Under other conditions it is another run.
+            # Other conditions make another run: the earlier results are not kept.
             results = measure(folder, "--only", "commands-terminate")
             self.assertEqual(list(results["scenarios"]), ["commands-terminate"])
 
@@ -278,7 +278,7 @@ class Interval(unittest.TestCase):
 class SoakVerdict(unittest.TestCase):
     @staticmethod
     def samples(grown):
-        """An hour, in which memory grows by `grown` MB."""
+        """Returns samples of an hour in which memory grows by `grown` MB."""
         return [{"seconds": second, "PSS, MB": 10 + grown * second / 3600, "RSS, MB": 20,
                  "descriptors": 100 + second % 7} for second in range(0, 3601, 5)]
 

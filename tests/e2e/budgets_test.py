@@ -1,4 +1,4 @@
-"""Budgets: what a client may hold before it is greeted, before its TLS, and after its server has ended."""
+"""Budgets: limits for a client before the greeting, before its TLS, and after its server has ended."""
 
 import socket
 import threading
@@ -16,7 +16,7 @@ CLIENTS_END = 60  # seconds
 
 
 class BeforeTheGreeting(unittest.TestCase):
-    """R6: one line's worth is read, counted, and given back."""
+    """R6: the proxy reads about one line, counts it in the metrics, and frees it."""
 
     CLIENTS = 5
 
@@ -60,7 +60,7 @@ class BeforeTheGreeting(unittest.TestCase):
 
 
 class BeforeTheClientsTls(unittest.TestCase):
-    """R8: commands do not buy time for ever."""
+    """R8: commands do not extend the time without end."""
 
     def test_r8_from_the_greeting_to_tls_there_is_one_deadline(self):
         server = self.enterContext(FakeServer(Smtp()))
@@ -76,7 +76,7 @@ class BeforeTheClientsTls(unittest.TestCase):
         while answer[:4] == b"250 " and time.monotonic() < end:
             client.send(b"NOOP\r\n")
             answer = client.line()
-            time.sleep(0.05)  # often enough to be no silence
+            time.sleep(0.05)  # often enough not to count as silence
         self.assertEqual(answer[:9], b"421 4.4.1")
         self.assertEqual(client.rest()[1], FIN)
         line = daemon.session()
@@ -107,7 +107,7 @@ class AfterTheServersEnd(unittest.TestCase):
         client.send(b"QUIT\r\n")
         self.assertEqual(client.rest(), (b"221 bye\r\n", FIN))
         started = time.monotonic()
-        # It is alive, and talks: that changes nothing.
+        # The client is alive and sends commands: that changes nothing.
         while "outcome=" not in self.daemon.text():
             self.assertLess(time.monotonic() - started, CLIENTS_END + wait.DEADLINE)
             try:
@@ -120,7 +120,7 @@ class AfterTheServersEnd(unittest.TestCase):
         self.assertGreaterEqual(time.monotonic() - started, CLIENTS_END - 2)
 
     def test_a_clients_half_close_is_different(self):
-        """It goes on for as long as its server speaks."""
+        """The session goes on for as long as its server sends."""
         rest = threading.Event()
 
         def script(connection):

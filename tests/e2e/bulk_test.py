@@ -1,4 +1,4 @@
-"""Much data, and many sessions: nothing is lost, and nothing is left behind."""
+"""Much data, and many sessions: nothing is lost, and no descriptor or memory is kept."""
 
 import os
 import threading
@@ -17,7 +17,7 @@ CLIENTS = 4
 
 
 class Bulk(unittest.TestCase):
-    """M10. Much each way and both ways at once: the same octets."""
+    """M10. Much data each way and both ways at once: the same bytes arrive."""
 
     def report(self, what, daemon, start, cpu):
         seconds = time.monotonic() - start
@@ -59,7 +59,7 @@ class Bulk(unittest.TestCase):
         digests = {}
 
         def both(connection):
-            # One TLS object is not for two threads: take turns, a MiB each.
+            # One TLS object is not for two threads, so they take turns, a MiB each.
             taken, given = Digest(), Digest()
             block = os.urandom(MIB)
             for _ in range(size // MIB):

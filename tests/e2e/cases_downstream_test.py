@@ -1,6 +1,6 @@
 """Attacks and edge cases of clients, and of servers that leave, for every protocol over real sockets.
 
-Test names begin with the cases they stand for: A command injection, S state carried across TLS, G
+Test names begin with the ids of their cases: A command injection, S state carried across TLS, G
 general, P parser and resources, K capabilities.
 """
 
@@ -21,11 +21,11 @@ from support.environment import SANITIZED, pki
 from support.fake_server import FakeServer, Gone, tls_context
 from support.gateway import Gateway
 
-SHORT = "2s"  # not so short that a busy machine could miss it before the test has come so far
+SHORT = "2s"  # long enough for a busy machine to come this far in the test
 
 
 class Words:
-    """What a protocol's dialect of the matrix leaves out."""
+    """The words of a protocol that its dialect of the matrix does not have."""
 
     def __init__(self, **words):
         self.__dict__.update(words)
@@ -37,7 +37,7 @@ _SMTP = {"argument": b"NOOP ", "nope": b"500 what\r\n", "refused": b"5", "active
 
 
 def _everywhere(failure, **words):
-    """A protocol that has one word for every failure."""
+    """Returns the words of a protocol that has one word for every failure."""
     return Words(errors=failure, down=failure, late=failure, shaken=failure, **words)
 
 
@@ -60,13 +60,13 @@ WORDS = {
 
 
 class Server:
-    """A script for FakeServer: as much of a server as needed; it echoes behind the commit."""
+    """A script for FakeServer: as much of a server as the tests need. After the commit it echoes."""
 
     def __init__(self, protocol):
         self.protocol = protocol
         self.dialect = PROTOCOLS[protocol]
-        self.gate = None   # an Event: what it waits for before it answers a request for its list
-        self.leave = None  # how many of its answers up to TLS it gives before it ends
+        self.gate = None   # an Event that it waits for before it answers a request for its list
+        self.leave = None  # number of its answers up to TLS that it gives before it ends
         self.reset = False
 
     def __call__(self, connection):
@@ -102,7 +102,7 @@ class Server:
 
 
 class Lazy(Server):
-    """Says yes to STARTTLS, then these octets of a handshake, ten a second, and no more."""
+    """Accepts STARTTLS, then sends these bytes of a handshake, ten per second, and no more."""
 
     def __init__(self, protocol, octets):
         super().__init__(protocol)
@@ -113,7 +113,7 @@ class Lazy(Server):
         super().__call__(connection)
 
     def drip(self, connection):
-        connection.sock.recv(4096)  # the ClientHello; earlier it would be an attack
+        connection.sock.recv(4096)  # the ClientHello; bytes before it would be an attack
         connection.sock.settimeout(0.1)
         for octet in self.octets:
             connection.send(octet)
@@ -129,7 +129,7 @@ class Lazy(Server):
 
 
 def client_hello():
-    """The first flight of a client, as an eager one sends it."""
+    """Returns the first flight of a client, as an eager one sends it."""
     out = ssl.MemoryBIO()
     tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname="mail.test")
     try:
@@ -140,7 +140,7 @@ def client_hello():
 
 
 def each(*modes, only=tuple(PROTOCOLS)):
-    """The test runs for every protocol in each of these pairs of modes, in a subtest of its own."""
+    """Runs the test for every protocol in each of these pairs of modes, each in a subtest."""
     def decorate(test):
         @functools.wraps(test)
         def run(self):
@@ -177,18 +177,18 @@ class Cases(unittest.TestCase):
                 for protocol in PROTOCOLS for down, up in cls.modes}
 
     def setUp(self):
-        # P16: whatever the test did, no session leaves anything behind.
+        # P16: after any test, all descriptors of its sessions are closed.
         self.addCleanup(lambda: self.gateway.settles(self.idle))
 
     def choose(self, protocol, down, up):
-        """What the methods below are about."""
+        """Sets protocol, modes and script for the methods below."""
         self.words, self.dialect = WORDS[protocol], PROTOCOLS[protocol]
         self.script = self.scripts[protocol] = Server(protocol)
         self.server = self.servers[protocol]
         self.service = f"{protocol}-{down}-{up}"
 
     def greeted(self):
-        """A client of the present subtest that has read its greeting."""
+        """Returns a client of the present subtest that has read its greeting."""
         client = self.gateway.connect(self.service)
         self.addCleanup(client.close)
         if "-implicit-" in self.service:
@@ -197,14 +197,14 @@ class Cases(unittest.TestCase):
         return client
 
     def answer(self, client):
-        """The server's list, to its last line."""
+        """Returns the server's list, to its last line."""
         lines = [client.line()]
         while lines[-1] and not self.dialect.ends(lines[-1]):
             lines.append(client.line())
         return b"".join(lines)
 
     def secure(self, client):
-        """The client's TLS comes up."""
+        """Starts TLS as the client."""
         client.send(self.dialect.starttls + b"\r\n")
         self.handshake(client)
 
@@ -216,7 +216,7 @@ class Cases(unittest.TestCase):
             self.answer(client)
 
     def serves(self, client):
-        """The session is a whole one: list, commit, relay; then it ends."""
+        """Asserts a whole session: list, commit, relay; then it ends."""
         client.send(self.dialect.capability + b"\r\n")
         self.assertNotIn(self.dialect.verb(self.dialect.starttls), self.answer(client))
         client.send(self.dialect.commit + b"\r\n")
@@ -226,14 +226,14 @@ class Cases(unittest.TestCase):
         client.close()
 
     def connection(self, client):
-        """The server's side of this session, which is over."""
+        """Returns the server's side of this session, which is over."""
         self.gateway.session(client)
         connection = self.server.connections[-1]
         self.assertTrue(connection.ended.wait(wait.DEADLINE))
         return connection
 
     def refused(self, client, prefix, outcome):
-        """The rest is one line that begins so, then FIN; the log says why."""
+        """Asserts that the rest is one line that begins so, then FIN, and that the log has the outcome."""
         told, end = client.rest()
         client.close()
         self.assertRegex(told, rb"\A" + re.escape(prefix) + rb"[ -~]*\r\n(\* BYE [ -~]*\r\n)?\Z")
@@ -243,7 +243,7 @@ class Cases(unittest.TestCase):
 
 
 class Injection(Cases):
-    """What comes with STARTTLS, at every moment it can."""
+    """Bytes that come together with STARTTLS, at every possible moment."""
 
     modes = (("starttls", "none"), ("opportunistic", "none"), ("implicit", "none"))
 
@@ -268,7 +268,7 @@ class Injection(Cases):
         client.send(self.words.unknown + b" XXXXX\r\n" + client_hello())
         told, end = client.rest()
         client.close()
-        # In time it is refused; later it is no TLS record. Which one, the log and the client agree on.
+        # In time it is refused; later it is a bad TLS record. Log and client agree on which one.
         go_ahead = self.dialect.go_ahead.replace(b"%s", self.dialect.starttls.split()[0]).split()[0]
         outcome, pattern = ("handshake", re.escape(go_ahead) + rb"[ -~]*\r\n(?s:\x15\x03...\x02.)") if (
             told.startswith(go_ahead)) else (
@@ -293,7 +293,7 @@ class Injection(Cases):
 
     @each(("starttls", "none"))
     def test_a12_p1_a_buffer_that_is_exactly_full_before_the_greeting(self, protocol):
-        """STARTTLS ends with the last octet that the proxy will hold; one more is still seen."""
+        """STARTTLS ends with the last byte that the proxy buffers; one more byte is still noticed."""
         def waiting(connection):
             gate.wait(wait.DEADLINE)
             Server(protocol)(connection)
@@ -321,7 +321,7 @@ class Injection(Cases):
             self.serves(client)
 
     def filler(self, size):
-        """Commands of `size` octets together that are answered before TLS."""
+        """Returns commands of `size` bytes in total that are answered before TLS."""
         octets = b""
         while size:
             line = min(size, 8000) if size > 8100 or size <= 8000 else size // 2
@@ -333,7 +333,7 @@ class Injection(Cases):
         return octets
 
     def skip_to(self, client, protocol, word):
-        """Reads the answers to the filler, and the go-ahead behind them."""
+        """Reads the answers to the filler, and the go-ahead after them."""
         commands = 9
         if protocol == "sieve":
             self.answer(client)  # the greeting
@@ -376,7 +376,7 @@ class Injection(Cases):
         client.send(self.dialect.starttls + b"\r\n")
         self.assertTrue(client.line().startswith(self.words.active))
         self.serves(client)
-        self.assertEqual(self.connection(client).clear.count(b"STARTTLS"), 1)  # of the relay
+        self.assertEqual(self.connection(client).clear.count(b"STARTTLS"), 1)  # the relay's
 
     @each(("starttls", "none"), only=("smtp", "lmtp"))
     def test_a15_an_envelope_in_the_clear(self, _):
@@ -401,7 +401,7 @@ class Injection(Cases):
 
 
 class State(Cases):
-    """What must not be carried across TLS, or to the wrong side of it."""
+    """State that must not be carried across TLS, or to the wrong side of it."""
 
     modes = (("starttls", "none"), ("opportunistic", "none"), ("none", "starttls"),
              ("starttls", "starttls"))
@@ -426,7 +426,7 @@ class State(Cases):
         after = self.answer(client)
         word = self.dialect.verb(self.dialect.starttls)
         if self.dialect.pushes:
-            word = b'"' + word + b'"'  # of sieve's closing words as well
+            word = b'"' + word + b'"'  # it is in sieve's closing words as well
         self.assertEqual((before.count(word), after.count(word)), (1, 0))
         if "-starttls-" in self.service:
             for word in (b"SIZE", b"AUTH", b"USER", b"PLAIN", b"READER", b"fileinto"):
@@ -468,7 +468,7 @@ class State(Cases):
         client.send(self.dialect.starttls + b"\r\n")
         self.assertTrue(client.line().startswith(self.words.no_tls))
         self.serves(client)
-        self.assertEqual(self.connection(client).secure.count(b"STARTTLS"), 1)  # of the relay
+        self.assertEqual(self.connection(client).secure.count(b"STARTTLS"), 1)  # the relay's
 
     @each(("starttls", "starttls"))
     def test_k13_each_leg_has_its_own_version(self, _):
@@ -503,7 +503,7 @@ class Robust(Cases):
                 client.finish() if octets is None else client.send(octets)
                 told, _ = client.rest()
                 client.close()
-                # At most an alert: nothing more is said in the clear.
+                # At most an alert: nothing more is sent in the clear.
                 self.assertRegex(told, rb"(?s)\A(\x15\x03.{1,20})?\Z")
                 self.assertEqual(self.gateway.session(client)["outcome"], "handshake")
                 self.connection(client)
@@ -531,7 +531,7 @@ class Robust(Cases):
 
     @each()
     def test_p8_a_line_without_end(self, _):
-        """2 MiB of it: refused at once, and none of it is kept."""
+        """Sends 2 MiB of it: the proxy refuses at once, and keeps none of it."""
         before = self.gateway.daemon.resident_bytes()
         client = self.greeted()
         with contextlib.suppress(OSError):  # the daemon need not read on
@@ -598,13 +598,13 @@ class Robust(Cases):
 
 
 class Slow(Cases):
-    """Deadlines that no octet moves. All protocols wait at once: it is the clock that is tested."""
+    """Deadlines that no byte extends. All protocols wait at once, since only the clock is tested."""
 
     modes = (("starttls", "none"), ("none", "starttls"))
     tables = {"timeouts": {"command": SHORT, "handshake": SHORT}}
 
     def at_once(self, service, talk, expect):
-        """`talk(client)`, then silence; all protocols side by side."""
+        """Calls `talk(client)`, then is silent; all protocols side by side."""
         clients = []
         for protocol in PROTOCOLS:
             self.choose(protocol, *service)
@@ -635,7 +635,7 @@ class Slow(Cases):
         self.at_once(("starttls", "none"), talk, lambda protocol, told: self.assertEqual(told, b""))
 
     def test_p13_a_command_octet_by_octet(self):
-        """What drips in does not move the deadline."""
+        """Bytes that drip in do not move the deadline."""
         stop = threading.Event()
         threads = []
 
@@ -659,7 +659,7 @@ class Slow(Cases):
                 thread.join()
 
     def test_g11_p13_a_server_that_never_shakes_hands(self):
-        """Or does so an octet at a time."""
+        """The server is silent, or sends its handshake byte by byte."""
         silence = ()
         hello = [b"\x16", b"\x03", b"\x03", b"\x10", b"\x00"] + [b"\x02"] * 100
         for octets in (silence, hello):
@@ -681,7 +681,7 @@ class Slow(Cases):
 
 
 class ServersThatFail(Cases):
-    """Servers that leave, or are not there, or are others: one line for a client in the clear."""
+    """Servers that leave, are not there, or are others: a client in the clear gets one line."""
 
     modes = (("none", "starttls"), ("none", "implicit"))
 
@@ -699,7 +699,7 @@ class ServersThatFail(Cases):
 
     @each(("none", "starttls"))
     def test_t26_a_name_heard_from_the_server_proves_nothing(self, _):
-        """A certificate that is good, for the name that all of the clear text goes by."""
+        """The certificate is good for the name that the server uses in all of its clear text."""
         def script(connection, server=self.script):
             clear, start = connection.send, connection.start_tls
             connection.send = lambda octets: clear(octets.replace(b"mail.test", b"wrong.test"))
@@ -719,7 +719,7 @@ class ServersThatFail(Cases):
         for step, reset in itertools.product((0, 1, 2, 3), (False, True)):
             asks_for_list = protocol in ("smtp", "lmtp", "imap")
             if (step == 1 and not asks_for_list) or (step == 3 and not self.dialect.pushes):
-                continue  # no such state
+                continue  # this protocol has no such state
             with self.subTest(step=step, reset=reset):
                 self.script.leave, self.script.reset = step, reset
                 client = self.gateway.connect(self.service)
@@ -728,7 +728,7 @@ class ServersThatFail(Cases):
                 client.close()
                 self.assertTrue(told.startswith(self.words.down), told)
                 self.assertEqual((told.count(b"\r\n"), end), (1, FIN))
-                # A reset may overtake the news that the connection stands.
+                # A reset may arrive before the proxy knows that it is connected.
                 early = {"unreachable"} if reset and step == 0 else set()
                 self.assertIn(self.gateway.session(client)["outcome"], {"closed"} | early)
                 connection = self.connection(client)
@@ -736,7 +736,7 @@ class ServersThatFail(Cases):
 
     @each(("none", "starttls"))
     def test_p4_the_end_comes_inside_a_line(self, protocol):
-        # A positive greeting, a positive go-ahead, but for their last octet.
+        # A positive greeting or a positive go-ahead, without its last byte.
         def script(connection, dialect=self.dialect):
             connection.send(dialect.greeting[:-1] if step == 0 else dialect.greeting)
             while step:
@@ -776,7 +776,7 @@ class ServersThatFail(Cases):
         self.assertEqual(self.gateway.session(client)["outcome"], "ok")
 
     def serve_until(self, protocol, connection, command, then):
-        """The usual server up to `command`."""
+        """Plays the usual server up to `command`, then calls `then`."""
         whole_line = connection.line
 
         def line():

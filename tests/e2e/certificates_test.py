@@ -30,14 +30,14 @@ MODES = ("starttls", "implicit")
 ALL = list(itertools.product(PROTOCOLS, MODES))
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 
-# What an impatient client says before it is greeted.
+# The lines that an impatient client sends before it is greeted.
 CANARY = b"canary-4711"
 BLAST = CANARY + b" NOOP\r\n"
 
 
 def server_context(certificate="server", ciphers="DEFAULT:@SECLEVEL=0", version=None,
                    client_ca=False):
-    """A server that has no standards of its own."""
+    """Returns the context of a server with no standards of its own."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_ciphers(ciphers)
     if version:
@@ -60,7 +60,7 @@ def client_context(certificate=None, version=None):
 
 
 def pin_of(certificate):
-    """The pin as a person would have it of another tool: by hand from the DER (RFC 5280 4.1)."""
+    """Returns the pin as another tool would print it: by hand from the DER (RFC 5280 4.1)."""
     def element(der, at):
         size, start = der[at + 1], at + 2
         if size & 0x80:
@@ -93,8 +93,7 @@ class Script:
 
 
 class Certificates(unittest.TestCase):
-    """Services are gathered, then started in one daemon; what is said in the log is looked at in
-    the end."""
+    """Base: a test gathers services, starts them in one daemon, and checks the log at the end."""
 
     def setUp(self):
         self.services = []
@@ -102,7 +101,7 @@ class Certificates(unittest.TestCase):
         self.expected = {}
 
     def service(self, name, protocol, port, **keys):
-        """Adds a service; "__" in keys stands for a dot."""
+        """Adds a service; "__" in keys is a dot."""
         lines = ["[[service]]", f'name = "{name}"', f'protocol = "{protocol}"',
                  'listen = "127.0.0.1:0"', f'upstream.address = "127.0.0.1:{port}"']
         keys = {"upstream__ca_file": pki().ca, "upstream__server_name": "mail.test", **keys}
@@ -147,8 +146,7 @@ class Certificates(unittest.TestCase):
                         self.assertIn(words, event["evidence"])
 
     def refused(self, name, dialect, label, outcome, reason, evidence=(), may_greet=False):
-        """One session that ends with one line of the protocol, and with nothing said to the
-        server."""
+        """Checks a session that ends with one line of the protocol; the server receives nothing."""
         with Client(self.ports[name]) as client:
             self.expect(name, client, label, outcome, reason, evidence)
             if not may_greet:
@@ -175,7 +173,7 @@ class Certificates(unittest.TestCase):
 
 
 class Pair:
-    """Chain and key as a table of TOML, or a list of one."""
+    """Chain and key as a TOML table, or as a list of one."""
 
     def __init__(self, name, listed=False):
         chain, key = pki().pair(name)
@@ -184,7 +182,7 @@ class Pair:
             self.toml = f"[{self.toml}]"
 
 
-# certificate, the name wanted, the reason in words, what the log has besides
+# certificate, the wanted name, the reason in words, further fields of the log
 CA = 'issuer="CN=starttls-proxy test CA"'
 REFUSED = (
     ("self-signed", "mail.test", "self-signed certificate", ('issuer="CN=mail.test"',)),
@@ -279,7 +277,7 @@ class Servers(Certificates):
         )
         servers = {pair: self.server(*pair) for pair in ALL}
         for protocol, mode in ALL:
-            # Nor does it matter that nothing is verified.
+            # The same holds if nothing is verified.
             self.service(f"{protocol}-{mode}", protocol, servers[protocol, mode][0].port,
                          upstream__tls=mode, upstream__verify="none")
         daemon = self.start()
@@ -343,7 +341,7 @@ class Servers(Certificates):
 
 
 class OwnCertificates(unittest.TestCase):
-    """What is said of our certificates at start, at reload and by --check."""
+    """Findings about our certificates at start, at reload and by --check."""
 
     def arguments(self, name, leg="downstream"):
         chain, key = pki().pair(name)
@@ -372,7 +370,7 @@ class OwnCertificates(unittest.TestCase):
                 self.assertRegex(result.stdout, r"(?m)^    issuer +CN=starttls-proxy test CA$")
                 self.assertRegex(result.stdout,
                                  r"(?m)^    ends +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC, (30|29) days left$")
-                self.assertNotRegex(result.stdout, r"(?m)^    WARNING")  # of a certificate
+                self.assertNotRegex(result.stdout, r"(?m)^    WARNING")  # about a certificate
 
     def test_t4_check_refuses_what_peers_refuse(self):
         for leg, flag, name, words in (
@@ -403,7 +401,7 @@ class OwnCertificates(unittest.TestCase):
                 ("downstream", "ends-soon", "warn", "ends on 20"),
                 ("downstream", "rsa-1024", "warn", "has an RSA key of 1024 bits")):
             with self.subTest(leg, name=name):
-                daemon = self.start(name, leg)  # it serves all the same
+                daemon = self.start(name, leg)  # it serves anyway
                 daemon.process.send_signal(signal.SIGHUP)
                 for line in self.told(daemon, 2):
                     self.assertEqual((line["level"], line["service"], line["leg"]),
@@ -427,13 +425,13 @@ class OwnCertificates(unittest.TestCase):
         end = re.search(r"has expired on (20\S+ \S+) UTC", ended["reason"])[1]
         moment = datetime.datetime.fromisoformat(ended["time"].replace("Z", "+00:00"))
         late = moment - datetime.datetime.fromisoformat(end + "+00:00")
-        # The last second is within; then at once.
+        # The last second is still valid; the line must come right after it.
         self.assertGreaterEqual(late.total_seconds(), 1)
-        self.assertLess(late.total_seconds(), 10)  # a look once a minute would be later
+        self.assertLess(late.total_seconds(), 10)  # a check once per minute would be later
 
 
 class PemFiles(unittest.TestCase):
-    """No block of a PEM file is skipped without a word."""
+    """No block of a PEM file is skipped silently."""
 
     def test_t3_a_block_that_gives_nothing_is_an_error(self):
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
@@ -478,10 +476,10 @@ class PemFiles(unittest.TestCase):
 
 
 class TrustStores(unittest.TestCase):
-    """Where the system's trust store is looked for."""
+    """The places in which the system's trust store is searched."""
 
     def greeting(self, **options):
-        """What a client of a verified server hears."""
+        """Returns the first line that a client of a verified server gets."""
         server = self.enterContext(FakeServer(Script("smtp", True, server_context("server"))))
         text = configuration(server.port, upstream={"tls": "implicit", "ca_file": ""})
         with Daemon(text, **options) as daemon, daemon.connect() as client:
@@ -524,7 +522,7 @@ class TrustStores(unittest.TestCase):
 
 
 class OurCertificate(Certificates):
-    """Servers that demand a certificate of us."""
+    """Servers that demand a certificate from us."""
 
     def test_the_right_one_is_taken_and_without_one_the_client_hears_why(self):
         servers = {pair: self.server(*pair) for pair in ALL}
@@ -534,7 +532,7 @@ class OurCertificate(Certificates):
             self.service(f"{protocol}-{mode}-{name}", protocol, servers[protocol, mode][0].port,
                          upstream__tls=mode, **keys)
         daemon = self.start()
-        # In TLS 1.3 a client has done its part of the handshake when its certificate is looked at.
+        # In TLS 1.3 a client has finished its handshake before the server checks its certificate.
         outcomes = {"TLSv1.2": "handshake", "TLSv1.3": "tls"}
         missing = {"TLSv1.2": r"handshake failure \(alert 40\)",
                    "TLSv1.3": r"certificate required \(alert 116\)"}
@@ -553,7 +551,7 @@ class OurCertificate(Certificates):
                         self.assertEqual(connection.peer_certificate["subject"],
                                          ((("commonName", "device"),),))
                     else:
-                        # With TLS 1.3 we may have greeted when we hear of it.
+                        # With TLS 1.3 we may have greeted before we learn of it.
                         self.refused(f"{protocol}-{mode}-{name}", script.dialect, label,
                                      outcomes[version], reasons[name],
                                      may_greet=version == "TLSv1.3")
@@ -561,7 +559,7 @@ class OurCertificate(Certificates):
 
 
 class Clients(Certificates):
-    """Clients that must show a certificate, and old ones."""
+    """Clients that must show a certificate, and old clients."""
 
     def secure(self, client, dialect, mode, context):
         if mode == "starttls":
@@ -621,7 +619,7 @@ class Clients(Certificates):
         self.assertRegex(match[1].decode(), reason)
         self.assertEqual(end, FIN)
         if mode == "implicit":
-            self.assertEqual(len(server.connections), before)  # it was not even asked
+            self.assertEqual(len(server.connections), before)  # no connection to it was made
         else:
             connection = server.connection(before)
             self.assertTrue(connection.ended.wait(wait.DEADLINE))
@@ -668,7 +666,7 @@ class Clients(Certificates):
             record = exactly(sock, 5)
             self.assertEqual(record[0], 22)
             body = exactly(sock, int.from_bytes(record[3:], "big"))
-            # RFC 8446 4.1.3: the server says in its random that it could have done better.
+            # RFC 8446 4.1.3: the server's random shows that it could have used a newer version.
             self.assertEqual(body[0], 2)
             self.assertEqual(body[6 + 24:6 + 32], b"DOWNGRD\x01")
         with socket.create_connection(("127.0.0.1", self.ports["modern"]), wait.DEADLINE) as sock:
@@ -688,7 +686,7 @@ def exactly(sock, size):
 
 
 def hello_of_tls_1_2(more_suites=b""):
-    """A ClientHello in one record of somebody who knows nothing newer."""
+    """Returns a ClientHello in one record, of a client that knows nothing newer than TLS 1.2."""
     def sized(octets, width=2):
         return len(octets).to_bytes(width, "big") + octets
 
@@ -704,6 +702,6 @@ def hello_of_tls_1_2(more_suites=b""):
 
 
 if __name__ == "__main__":
-    # Old TLS is what is tested.
+    # This file tests old TLS.
     warnings.filterwarnings("ignore", category=DeprecationWarning, message=r"ssl\.TLSVersion")
     main.main()

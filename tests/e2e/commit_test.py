@@ -1,4 +1,4 @@
-"""What passes before, with and after the command that starts the relay."""
+"""The bytes that pass before, with and after the command that starts the relay."""
 
 import copy
 import unittest
@@ -28,7 +28,7 @@ class Listing(Smtp):
 
 
 class Pop3:
-    """Answers CAPA by a status alone, and gives one mail, whose lines resemble a list."""
+    """Answers CAPA by a status alone. Serves one mail, with lines that look like a list."""
 
     mail = b"+OK 30 octets\r\nSTLS\r\nSASL X-PLUS\r\nXCLIENT\r\n.\r\n"
 
@@ -51,7 +51,7 @@ class Commit(unittest.TestCase):
         return server, self.enterContext(Client(daemon.port))
 
     def listed(self, listed):
-        """A client that sends EHLO and MAIL together, up to here."""
+        """Returns a client that has sent EHLO and MAIL together, and has read the greeting."""
         _, client = self.client(Listing(listed=listed))
         client.line()
         client.send(b"EHLO client.test\r\n" + MAIL)

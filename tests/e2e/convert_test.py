@@ -1,4 +1,4 @@
-"""convert: a stunnel.conf becomes a file that the daemon takes, and mail crosses it as it did."""
+"""convert: a stunnel.conf becomes a file that the daemon accepts, and mail crosses it as before."""
 
 import pathlib
 import tempfile

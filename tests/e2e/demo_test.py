@@ -1,4 +1,4 @@
-"""tools/demo.py, which ./run shows: with the programs as they are, and with a proxy that dies."""
+"""tools/demo.py, which ./run starts: with the programs as they are, and with a proxy that dies."""
 
 import pathlib
 import subprocess
@@ -14,7 +14,7 @@ LISTENING = "echo 'msg=listening service=smtp address=127.0.0.1:1' >&2\necho 'la
 
 class Demo(unittest.TestCase):
     def demo(self, proxy=None):
-        """Runs it in a build folder whose proxy is a shell script, if one is given."""
+        """Runs the demo in a build folder. If `proxy` is given, this shell script replaces the proxy."""
         build = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="starttls-demo-")))
         for program, place in ((MAKE_PKI, "tools/pki/make-pki"), (BACKEND, "tools/mail_server/backend"),
                                (PROXY, "proxy/starttls-proxy")):

@@ -1,4 +1,4 @@
-"""IMAP to a real Dovecot, in all directions: logins, literals, IDLE, COMPRESS, octet by octet."""
+"""IMAP to a real Dovecot, in all directions: logins, literals, IDLE, COMPRESS, byte by byte."""
 
 import imaplib
 import random
@@ -18,16 +18,16 @@ LINES = HEADERS + b"\xe9\xff\xfe\x80 \xc3\xa9\r\n.\r\na STARTTLS\r\n* BYE\r\n{5}
 
 
 def large():
-    """1.5 MB of lines with every octet but NUL, CR and LF."""
+    """Returns 1.5 MB of lines with every byte except NUL, CR and LF."""
     octets = random.Random(4711).randbytes(1_500_000).translate(None, b"\0\r\n")
     return HEADERS + b"".join(octets[at:at + 700] + b"\r\n" for at in range(0, len(octets), 700))
 
 
 class Raw(Client):
-    """IMAP by hand: tags, literals, and nothing hidden."""
+    """IMAP by hand: tags and literals, and every byte is visible."""
 
     def answer(self, tag):
-        """All up to and including the tagged line; literals are part of it."""
+        """Reads up to and including the tagged line; literals are part of it."""
         octets = b""
         while True:
             line = self.line()
@@ -49,7 +49,7 @@ class Raw(Client):
             raise AssertionError(answer)
 
     def append(self, message, plus):
-        """APPEND to the INBOX: its UID, or the word of refusal."""
+        """Appends to the INBOX. Returns the UID, or the line of refusal."""
         self.send(b"p APPEND INBOX {%d%s}\r\n" % (len(message), b"+" if plus else b""))
         if not plus:
             go_ahead = self.line()
@@ -70,7 +70,7 @@ class Imap(dovecot.DovecotTest):
     protocol = "imap"
 
     def imaplib(self, pair, directions=None):
-        """imaplib, past the downstream TLS."""
+        """Returns an imaplib client, after the downstream TLS."""
         port = (directions or self.directions).ports[pair]
         if pair[0] == "implicit":
             client = imaplib.IMAP4_SSL("127.0.0.1", port, ssl_context=tls_client(), timeout=30)
@@ -89,7 +89,7 @@ class Imap(dovecot.DovecotTest):
         return client
 
     def direct(self, pair):
-        """The server itself, past STARTTLS where it has that: what the proxy is compared with."""
+        """Connects to the server directly, with STARTTLS if it has it, to compare the proxy with it."""
         client = self.enterContext(Raw(self.server(pair).ports["imap"]))
         client.line()
         if pair[1] != "none":
@@ -147,7 +147,7 @@ class Imap(dovecot.DovecotTest):
             self.assert_login(pair, before + 1, f"method={mechanism},")
 
     def test_d14_d15_dovecot_hears_no_claim_about_the_clients_address(self):
-        """Of a proxy that it trusts Dovecot believes the address in an ID, however that is spelled."""
+        """Dovecot believes the address in an ID from a proxy that it trusts, in any spelling."""
         claim = b"192.0.2.99"
         spellings = (b'("name" "a" "x-originating-ip" "%b")', b'("X-Originating-IP""%b")',
                      b'("\\x-\\originating-ip"  "%b")',
@@ -333,7 +333,7 @@ class Imap(dovecot.DovecotTest):
         self.assertNotIn("early", self.server(pair).log())
 
     def test_starttls_of_a_server_on_its_own_address_is_not_passed_on(self):
-        # In the clear Dovecot offers its neighbours both STARTTLS and login.
+        # In the clear Dovecot offers both STARTTLS and login to its neighbours.
         port = self.secured.ports["imap"]
         with Raw(port) as client:
             offered = client.line()

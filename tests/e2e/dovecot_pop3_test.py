@@ -1,4 +1,4 @@
-"""POP3 to a real Dovecot, in all directions: logins of every kind, messages octet by octet."""
+"""POP3 to a real Dovecot, in all directions: logins of every kind, messages byte by byte."""
 
 import base64
 import imaplib
@@ -29,7 +29,7 @@ class Raw(Client):
         return self.line()
 
     def ask_list(self, line):
-        """A reply of several lines, with its final dot, dots still stuffed."""
+        """Returns a reply of several lines with its final dot, dots still stuffed."""
         lines = [self.ask(line)]
         if not lines[0].startswith(b"+OK"):
             raise AssertionError(lines)
@@ -75,7 +75,7 @@ class Pop3(dovecot.DovecotTest):
         return client
 
     def poplib(self, pair, directions=None):
-        """poplib, past the downstream TLS."""
+        """Returns a poplib client, after the downstream TLS."""
         port = (directions or self.directions).ports[pair]
         if pair[0] == "implicit":
             client = poplib.POP3_SSL("127.0.0.1", port, context=tls_client(), timeout=30)
@@ -213,7 +213,7 @@ class Pop3(dovecot.DovecotTest):
             for pair in TERMINATE:
                 with self.subTest(pair):
                     client = self.poplib(pair, directions)
-                    # Dovecot 2.3 and 2.4.
+                    # Both wordings, of Dovecot 2.3 and of 2.4.
                     with self.assertRaisesRegex(poplib.error_proto,
                                                 "(Plaintext|Cleartext) authentication disallowed"):
                         client.user("box")

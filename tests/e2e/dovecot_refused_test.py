@@ -1,4 +1,4 @@
-"""A Dovecot that cannot be trusted, or is not there: what real clients show their users."""
+"""A Dovecot that cannot be trusted, or is not there, and the errors that real clients show."""
 
 import imaplib
 import poplib
@@ -8,7 +8,7 @@ from support import dovecot, main, peers
 from support.client import FIN, free_port
 from support.daemon import Daemon, configuration
 
-# Code of the first failure each protocol has words for, ahead of our name and the reason.
+# Code of the first failure that each protocol has words for, before our name and the reason.
 CODES = {"imap": r"\* BYE \[UNAVAILABLE\] proxy\.test ", "pop3": r"-ERR \[SYS/TEMP\] proxy\.test ",
          "sieve": r'BYE \(TRYLATER\) "proxy\.test '}
 
@@ -20,7 +20,7 @@ class Refused(unittest.TestCase):
         cls.clear = cls.enterClassContext(dovecot.Dovecot("no", plaintext=True))
 
     def shown(self, protocol, port):
-        """What each client of that protocol shows, by its name."""
+        """Yields the name of each client of that protocol, and the error that it shows."""
         if protocol == "imap":
             with self.assertRaises(imaplib.IMAP4.error) as caught:
                 imaplib.IMAP4("127.0.0.1", port, timeout=30)
@@ -61,7 +61,7 @@ class Refused(unittest.TestCase):
 
     def test_a_server_without_starttls(self):
         for protocol in CODES:
-            # Sieve's list says so at once; IMAP and POP3 ask, and hear an error.
+            # Sieve's list shows it at once; IMAP and POP3 ask, and get an error.
             outcome, reason = (
                 ("tls_not_offered", "server does not offer STARTTLS") if protocol == "sieve" else
                 ("tls_refused", "server refused (STARTTLS|STLS)"))

@@ -1,4 +1,4 @@
-"""ManageSieve to a real Dovecot, in all directions: lists, logins, scripts octet by octet."""
+"""ManageSieve to a real Dovecot, in all directions: lists, logins, scripts byte by byte."""
 
 import base64
 
@@ -9,8 +9,8 @@ from support.directions import (BRIDGE, IN_SHORT, PAIRS, TERMINATE, UPGRADE, Dir
 from support.dovecot import OWN, PASSWORD, STRANGE
 from support.scram import Scram
 
-# ManageSieve has no port of implicit TLS, and a Dovecot made to offer one forgets every fiftieth
-# client after the greeting, without a proxy too.
+# ManageSieve has no port of implicit TLS. A Dovecot that is made to offer one forgets every
+# fiftieth client after the greeting, without a proxy too.
 PAIRS = tuple(pair for pair in PAIRS if pair[1] != "implicit")
 TO_TLS = tuple(pair for pair in PAIRS if pair[0] != "none")
 
@@ -24,7 +24,7 @@ class Raw(Client):
     """ManageSieve by hand (RFC 5804)."""
 
     def answer(self):
-        """Up to and including OK, NO or BYE; literals are part of it."""
+        """Reads up to and including OK, NO or BYE; literals are part of it."""
         octets = b""
         ended = False
         while not ended:
@@ -49,13 +49,13 @@ class Raw(Client):
             raise AssertionError(reply)
 
     def get(self, name):
-        """A script as it is stored."""
+        """Returns a script as it is stored."""
         size, _, rest = self.ask(b'GETSCRIPT "%s"' % name).partition(b"{")[2].partition(b"}\r\n")
         return rest[:int(size)]
 
 
 def capabilities(answer):
-    """Name to value of a capability list."""
+    """Returns name -> value of a capability list."""
     pairs = [line.split(b" ", 1) for line in answer.splitlines() if line.startswith(b'"')]
     return {pair[0].strip(b'"').decode(): pair[1].strip(b'"').decode() if pair[1:] else None
             for pair in pairs}
@@ -65,7 +65,7 @@ class Sieve(dovecot.DovecotTest):
     protocol = "sieve"
 
     def raw(self, pair, directions=None):
-        """A client past its TLS, and the capabilities it was told last."""
+        """Returns a client after its TLS, and the last capabilities that it received."""
         client = self.enterContext((directions or self.directions).connect(pair, Raw))
         told = client.answer()
         if pair[0] == "starttls":
@@ -139,7 +139,7 @@ class Sieve(dovecot.DovecotTest):
     @staticmethod
     def challenge(client):
         line = client.line()
-        if line.startswith(b"{"):  # Dovecot's choice of a string's form
+        if line.startswith(b"{"):  # Dovecot may choose a literal as the form of the string
             line = client.line()
         return base64.b64decode(line.strip().strip(b'"'))
 
@@ -187,7 +187,7 @@ class Sieve(dovecot.DovecotTest):
         self.assertNotIn("early", self.server(pair).log())
 
     def test_starttls_of_a_server_in_the_clear_is_not_passed_on(self):
-        # To a neighbour Dovecot offers login in the clear, to a stranger none: that passes.
+        # Dovecot offers login in the clear to a neighbour, and none to a stranger: that passes.
         for address, mechanisms in ((OWN, "PLAIN LOGIN SCRAM-SHA-256"), (STRANGE, "")):
             server = f"{address}:{self.secured.ports['sieve']}"
             with Directions("sieve", {"none": server}, TERMINATE) as directions:

@@ -1,4 +1,4 @@
-"""Whatever is wrong with the server: one line for the client, and nothing of the client's crosses."""
+"""Servers with any fault: the client gets one line, and nothing of the client's crosses."""
 
 import re
 import socket
@@ -9,14 +9,14 @@ from support.client import FIN, free_port
 from support.daemon import Daemon, configuration
 from support.fake_server import FakeServer, Gone, Smtp, obsolete_context, tls_context
 
-# What an impatient client says before it is greeted. None of it may reach the server.
+# The lines that an impatient client sends before it is greeted. None may reach the server.
 CANARY = b"canary-4711"
 BLAST = b"EHLO " + CANARY + b"\r\nMAIL FROM:<" + CANARY + b"@legacy.test>\r\nRCPT TO:<a@mail.test>\r\n"
 
 
 class FailClosed(unittest.TestCase):
     def fails(self, script, status, outcome, reason="", **settings):
-        """A session with a server that runs `script`: all that is promised when it fails."""
+        """Runs a session with a server that runs `script`, and checks all promises about a failure."""
         with FakeServer(script) as server:
             session = self.fails_at(server.port, status, outcome, reason, **settings)
             server.connection()  # it was reached
@@ -29,7 +29,7 @@ class FailClosed(unittest.TestCase):
                 client.send(blast)
                 told, end = client.rest()
             session = daemon.session()
-        # Exactly one line of printable ASCII, of the length SMTP allows; then FIN, not RST.
+        # Exactly one line of printable ASCII, of a length that SMTP allows; then FIN, not RST.
         self.assertRegex(told, rb"\A421 " + re.escape(status.encode()) + rb" [ -~]{1,500}\r\n\Z")
         self.assertEqual(end, FIN)
         self.assertRegex(session["outcome"], rf"\A(?:{outcome})\Z")
@@ -42,7 +42,7 @@ class Unreachable(FailClosed):
         self.fails_at(free_port(), "4.4.1", "unreachable", "refused")
 
     def test_unresolvable_name(self):
-        # RFC 6761: no resolver may answer this one; some let one wait for that.
+        # RFC 6761: no resolver may answer this name; some do not refuse it either, and let us wait.
         self.fails_at(0, "4.4.1", "unreachable|timeout", address="no-such-host.invalid:25")
 
     def test_every_address_is_tried_and_the_last_failure_is_told(self):
@@ -63,7 +63,7 @@ class Unreachable(FailClosed):
 
 class TimeOuts(FailClosed):
     def test_connect(self):
-        # With its queue full the kernel answers no SYN: a server that is not there.
+        # If its queue is full, the kernel answers no SYN, as for a server that is not there.
         with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
             port = listener.getsockname()[1]
             fillers = []
@@ -285,12 +285,12 @@ class ServerDisappears(FailClosed):
         return Leaving()
 
     def test_in_every_state(self):
-        # After the go-ahead it is the handshake that fails.
+        # After the go-ahead the handshake fails instead.
         outcomes = ("closed", "closed", "closed", "handshake")
         for steps, outcome in enumerate(outcomes):
             status = "4.7.5" if outcome == "handshake" else "4.4.1"
             for reset in (False, True):
-                # A reset may overtake the news that the connection stands.
+                # A reset may arrive before the proxy knows that it is connected.
                 early = "|unreachable" if reset and steps == 0 else ""
                 with self.subTest(steps=steps, reset=reset):
                     self.fails(self.leaves_after(steps, reset), status, outcome + early)

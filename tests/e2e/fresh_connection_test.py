@@ -1,4 +1,4 @@
-"""Servers that accept one hello a connection, and servers that must forget what was said in the clear."""
+"""Servers that accept one hello per connection, and servers that must forget words sent in the clear."""
 
 import unittest
 
@@ -12,7 +12,9 @@ DOWNSTREAM = {"tls": "opportunistic"}
 
 
 class Server:
-    """A script: a server that accepts one hello. `offers_tls`: what its list says, `takes_tls`: what it does."""
+    """A script: a server that accepts one hello. `offers_tls`: it offers STARTTLS and accepts it.
+    `hangs_up`: it ends the connection after it has refused STARTTLS.
+    """
 
     def __init__(self, protocol, offers_tls=False, hangs_up=False):
         self.protocol = protocol
@@ -36,7 +38,7 @@ class Server:
             elif verb == dialect.verb(dialect.starttls):
                 if self.offers_tls:
                     connection.send(dialect.go_ahead.replace(b"%s", tag))
-                    # Without tickets: a connection on which bytes wait is not used as a warm one.
+                    # Without tickets: a connection with unread bytes is not used as a warm one.
                     connection.start_tls(tls_context(num_tickets=0))
                     hellos = 0
                     if dialect.pushes:
@@ -110,7 +112,7 @@ class AfterTheClientsTls(unittest.TestCase):
              "pop3": b"LANG ru", "sieve": b"NOOP", "nntp": b"DATE"}
 
     def early(self, client, dialect, protocol):
-        """Says something in the clear, and starts TLS."""
+        """Sends a command in the clear, and starts TLS."""
         client.send(self.EARLY[protocol] + b"\r\n")
         if protocol in ("smtp", "lmtp"):
             answer(client, dialect)
@@ -208,7 +210,7 @@ class AfterTheClientsTls(unittest.TestCase):
 
         with FakeServer(Server("smtp", offers_tls=True)) as server, \
                 gateway(server, "smtp", {"tls": "starttls", "warm": 1}, DOWNSTREAM) as daemon:
-            daemon.lines(ready, 2)  # one a worker
+            daemon.lines(ready, 2)  # one per worker
             with daemon.connect() as client:
                 client.line()
                 daemon.lines(ready, 3)

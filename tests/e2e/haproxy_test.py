@@ -1,4 +1,4 @@
-"""HAProxy before us and behind us: its checks find us up, and who the client is is known all the way."""
+"""HAProxy as our client and as our server: its checks succeed, and the client's address is passed on."""
 
 import socket
 import ssl
@@ -37,7 +37,7 @@ downstream.allow = {allow}
 
 
 class HAProxy:
-    """One with these sections of a configuration."""
+    """A HAProxy with these sections in its configuration."""
 
     def __init__(self, sections):
         peers.require()
@@ -68,7 +68,7 @@ class HAProxy:
         self._scratch.__exit__(None, None, None)
 
     def states(self):
-        """Backend -> what the check of its only server last said: ("UP", "L4OK")."""
+        """Returns backend -> the last result of the check of its only server: ("UP", "L4OK")."""
         if self._process.poll() is not None:
             raise AssertionError("HAProxy has ended: " + self._log.read_text(encoding="utf-8"))
         try:
@@ -84,14 +84,14 @@ class HAProxy:
 
 
 def through(name, port, to, *, words="", bind="127.0.0.1", check=()):
-    """A frontend and its backend with one server, which is us."""
+    """Returns a frontend and its backend with one server, the proxy."""
     lines = [f"frontend {name}-in", f"  bind {bind}:{port}", f"  default_backend {name}",
              f"backend {name}", *(f"  {line}" for line in check), f"  server us {to} {words}"]
     return "\n".join(lines) + "\n"
 
 
 def session(client):
-    """From the greeting to the end."""
+    """Runs a session from the greeting to the end."""
     greeting = client.line()
     assert greeting.startswith(b"220 "), greeting
     assert client.command(b"EHLO a.test").startswith(b"250-")
@@ -107,7 +107,8 @@ class Before(unittest.TestCase):
         greeted = ("option tcp-check", "tcp-check expect rstring ^220")
         server = self.enterContext(FakeServer(Smtp()))
         chain, key = pki().pair()
-        # With version 2 a check says LOCAL, and is let in; with version 1 it has HAProxy's address.
+        # With version 2 a check sends LOCAL and is let in; with version 1 it has HAProxy's own
+        # address.
         kinds = {"v1": ("127.0.0.1:0", ["127.0.0.5", "127.0.0.1"]),
                  "v2": ("127.0.0.1:0", ["127.0.0.5", "127.0.0.6"]),
                  "six": ("[::1]:0", ["::1"]),
@@ -162,13 +163,13 @@ class Before(unittest.TestCase):
                    haproxy.states)
 
     def line_of(self, daemon, service, client):
-        """The line of the first session whose client's address begins so, once it is there."""
+        """Returns the line of the first session with a client address that begins so, once it is there."""
         return daemon.lines(lambda fields: "outcome" in fields and fields["service"] == service
                             and fields["client"].startswith(client))[0]
 
 
 class Behind(unittest.TestCase):
-    """HAProxy is our server, and tells on what it was told."""
+    """HAProxy is our server, and passes on the address from our header."""
 
     def test_it_understands_both_versions(self):
         headers = []

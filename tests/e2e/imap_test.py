@@ -14,7 +14,7 @@ MESSAGE = b"x" * 150_000
 
 
 class Imap(unittest.TestCase):
-    """A proxy before one server, which upgrades and has no answer to ID but an untagged one."""
+    """A proxy before one server that upgrades, and that answers ID only with an untagged line."""
 
     def start(self, mode):
         self.server = self.enterContext(FakeServer(self.serve))
@@ -52,7 +52,7 @@ class Imap(unittest.TestCase):
         start_tls(client)
 
     def ids(self):
-        """The commands ID that the server has heard."""
+        """Returns the ID commands that the server has received."""
         return [line for line in self.server.heard().splitlines(keepends=True) if b" ID" in line.upper()]
 
     def test_d15_claims_in_an_id_do_not_reach_the_server(self):

@@ -1,4 +1,4 @@
-"""Commands behind the client's STARTTLS, for every protocol: refused, never executed, never passed on."""
+"""Commands after the client's STARTTLS, for every protocol: refused, never executed, never passed on."""
 
 import unittest
 

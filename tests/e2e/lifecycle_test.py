@@ -1,4 +1,4 @@
-"""Start, stop, exit status, and what the log may and may not say."""
+"""Start, stop, exit status, and the lines that the log must and must not have."""
 
 import base64
 import os
@@ -93,7 +93,7 @@ class CommandLine(unittest.TestCase):
 
 
 class WhatIsWrong(unittest.TestCase):
-    """All of it at once, each with its place and its key."""
+    """The daemon reports all faults at once, each with its place and its key."""
 
     SERVICE = ["[[service]]", 'name = "one"', 'protocol = "smtp"', 'listen = "127.0.0.1:0"']
 
@@ -110,7 +110,7 @@ class WhatIsWrong(unittest.TestCase):
         (self.folder / "open.key").chmod(0o644)
 
     def told(self, lines):
-        """What is said of a file, without its name; the same by all who look."""
+        """Returns the findings about a file, without its name; --check and a start report the same."""
         self.file.write_text("\n".join(lines) + "\n", encoding="ascii")
         found = []
         for arguments in (["--check"], []):
@@ -149,7 +149,7 @@ class WhatIsWrong(unittest.TestCase):
             f"19:47: {up}.ca_file: {self.at('server.key')}: holds no certificate"]
         self.assertEqual(self.told(lines + others), of_files)
 
-        # Behind, between and before it are findings of other kinds.
+        # After, between and before these are findings of other kinds.
         unknown = "unknown key"
         found = self.told(lines + ["nonsense = 1"] + others + [
             "[proxy]", 'user = "no-such-user"', "[log]", 'file = "nowhere/x.log"', 'level = "x"'])
@@ -160,7 +160,7 @@ class WhatIsWrong(unittest.TestCase):
             "22:8: proxy.user: 'no-such-user': there is no such user",
             f"24:8: log.file: {self.at('nowhere/x.log')}: No such file or directory",
             "25:9: log.level: must be one of error, warn, info, debug, not 'x'"])
-        # A CA file that is not there is no system's trust store.
+        # If the CA file is missing, the system's trust store is not used instead.
         self.assertEqual(
             self.told(self.SERVICE + ['upstream.address = "a.test:25"',
                                       'upstream.ca_file = "none"']),
@@ -205,7 +205,7 @@ class WhatIsWrong(unittest.TestCase):
                 shown = os.path.normpath(self.at(file)) + ("/" if file.endswith("/") else "")
                 self.assertEqual(self.told(["[log]", f'file = "{file}"', *service]),
                                  [f"2:8: log.file: {shown}: {why}"])
-        # One that can be is not made by looking.
+        # A check does not create a log file that could be created.
         for file in ("logs/x.log", "logs/full", "/dev/stderr"):
             with self.subTest(file):
                 self.file.write_text("\n".join(["[log]", f'file = "{file}"', *service]),
@@ -215,7 +215,7 @@ class WhatIsWrong(unittest.TestCase):
         self.assertEqual([path.name for path in logs.iterdir()], ["full"])
 
     def test_a_log_that_only_opening_shows_to_be_none(self):
-        """A pipe that nobody reads."""
+        """The log is a pipe without a reader."""
         self.at("secret").write_text("c4Nary", encoding="ascii")
         os.mkfifo(self.at("c4Nary"))
         self.file.write_text("\n".join(["[log]", 'file = "${file:secret}"', *self.SERVICE,
@@ -235,7 +235,7 @@ class WhatIsWrong(unittest.TestCase):
             for count, (lines, reason) in enumerate((
                     (["[log]", 'file = "none/x.log"', *service],
                      f"2:8: log.file: {self.at('none/x.log')}: No such file or directory"),
-                    # Nobody reads that pipe, nor is it in the sandbox.
+                    # That pipe has no reader, and it is not in the sandbox either.
                     (["[log]", 'file = "${file:secret}"', *service],
                      "2:8: log.file: '${file:secret}': "),
                     (service + ['downstream.client_ca = "x${file:secret}"'],
@@ -252,7 +252,7 @@ class WhatIsWrong(unittest.TestCase):
 
 
 class ClosedDescriptors(unittest.TestCase):
-    """Started with standard descriptors closed, which others than people's shells do."""
+    """Starts with closed standard descriptors, as programs other than people's shells do."""
 
     def test_no_socket_takes_their_place(self):
         with FakeServer(Smtp()) as server, tempfile.TemporaryDirectory() as folder:
@@ -307,7 +307,7 @@ class Stopping(unittest.TestCase):
             wait.until(lambda: self.refuses_connections(daemon.port), "draining")
             daemon.terminate()
             daemon.expect_exit(0, deadline=SOON)
-            # Its sessions have no line of their own.
+            # The sessions have no line of their own.
             self.assertEqual(parse_line(daemon.text().splitlines()[-1])["msg"], "stopped at once")
 
     def test_a_session_that_does_not_finish_is_ended_after_the_drain_timeout(self):
@@ -320,7 +320,7 @@ class Stopping(unittest.TestCase):
             self.assertEqual(daemon.session()["outcome"], "draining")
 
     def test_who_is_coming_in_is_waited_for_whatever_else_has_ended(self):
-        """An idle daemon has sessions still to come until its last listener has ended."""
+        """An idle daemon may still get sessions until its last listener has ended."""
         with tempfile.TemporaryDirectory() as folder:
             first = configuration(self.server.port, proxy={"workers": 1, "sandbox": False})
             service = first.partition("[[service]]")[2]
@@ -331,7 +331,7 @@ class Stopping(unittest.TestCase):
                 daemon.terminate()
                 daemon.expect_exit(0, deadline=SOON)
                 took = time.monotonic() - start
-                if "may be reset" not in daemon.text():  # where the kernel refuses to wait
+                if "may be reset" not in daemon.text():  # unless the kernel refuses to wait
                     self.assertGreater(took, 0.045)
 
     def test_an_idle_daemon_stops_at_once(self):

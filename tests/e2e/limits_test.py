@@ -30,7 +30,7 @@ def with_certificate(text):
 
 
 def greeted(client):
-    """The client, once it has heard the greeting."""
+    """Reads the greeting, and returns the client."""
     line = client.line()
     if not line.startswith(b"220 "):
         raise AssertionError(line)
@@ -38,7 +38,7 @@ def greeted(client):
 
 
 def refusal(client):
-    """What a client hears that is not served, or what tells that it is."""
+    """Returns the words to a client that is refused; one that is served after all sends QUIT."""
     first = client.line()
     if first.startswith(b"220 "):
         client.send(b"QUIT\r\n")
@@ -54,7 +54,7 @@ def proportional_bytes(daemon):
 
 
 class Sessions(unittest.TestCase):
-    """How many there may be."""
+    """Limits of the number of sessions."""
 
     def setUp(self):
         self.server = self.enterContext(FakeServer(Smtp()))
@@ -68,12 +68,12 @@ class Sessions(unittest.TestCase):
         return client
 
     def soon_served(self, daemon):
-        """As soon as those who have left are forgotten."""
+        """Waits until a client is served: the sessions that have ended must be forgotten first."""
         def served():
             client = self.client(daemon)
             if client.line().startswith(b"220 "):
                 return True
-            client.close()  # or it would keep its place until we are given up
+            client.close()  # otherwise it would keep its place until the daemon gives it up
             return False
 
         wait.until(served, "a client is served")
@@ -117,7 +117,7 @@ class Sessions(unittest.TestCase):
             daemon.process.send_signal(signal.SIGHUP)
             daemon.lines(lambda fields: fields.get("msg") == "reloaded", number)
 
-            # The workers are told, and each in its own time.
+            # Each worker gets the new limits in its own time.
             def settled():
                 client = self.client(daemon)
                 served = client.line().startswith(b"220 ")
@@ -137,12 +137,12 @@ class Sessions(unittest.TestCase):
             file.write("\ndownstream.max_per_client = 2\n")
         daemon.process.send_signal(signal.SIGHUP)
         daemon.lines(lambda fields: fields.get("msg") == "reloaded")
-        # The workers are told, and each in its own time.
+        # Each worker gets the new limit in its own time.
         wait.until(lambda: b"your address" in refusal(self.client(daemon))[0], "the limit holds")
         self.assertTrue(clients.pop().command(b"EHLO a.test").startswith(b"250-"))
 
     def test_who_is_refused_takes_no_place(self):
-        """However slow he is to leave: who may not come in cannot keep out who may."""
+        """A refused client that is slow to leave cannot keep out one that is allowed."""
         daemon = self.daemon(proxy={"max_sessions": 3}, downstream={"allow": ["127.0.0.1"]})
         before = daemon.descriptors()
         strangers = [self.client(daemon, "127.0.0.9") for _ in range(200)]
@@ -176,10 +176,10 @@ class Sessions(unittest.TestCase):
 
 @unittest.skipIf(os.geteuid() != 0, "another process's limits are root's to set")
 class Descriptors(unittest.TestCase):
-    """P18: when none is left, those who come are told, and nobody spins."""
+    """P18: when no descriptor is left, new clients get an error, and no thread spins."""
 
     def exhaust(self, daemon):
-        """Leaves the process as many descriptors as it has, or fewer."""
+        """Limits the process to the descriptors that it has, or fewer."""
         limits = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)
         taken = {int(name) for name in os.listdir(f"/proc/{daemon.process.pid}/fd")}
         lowest = next(number for number in range(len(taken) + 1) if number not in taken)
@@ -204,14 +204,14 @@ class Descriptors(unittest.TestCase):
                     if workers == 1:
                         self.assertEqual(heard[:6], b"421 4.")
                         self.assertEqual(client.rest(), (b"", FIN))
-                    else:  # one may have what others have just let go, for a leg or for both
+                    else:  # a client may get descriptors that others have just closed, for one leg or both
                         self.assertIn(heard[:4], (b"421 ", b"220 "))
             if workers == 1:
                 failed = daemon.lines(lambda fields: fields.get("msg") == "session failed", 3)
                 self.assertEqual({fields["evidence"] for fields in failed},
                                  {"no descriptor is left for this process"})
 
-            # They hold on to what they were given: those behind them wait in the kernel.
+            # These keep the descriptors that they got; the clients after them wait in the kernel.
             lasting = [daemon.connect() for _ in range(12)]
             self.assertTrue(running.command(b"EHLO a.test").startswith(b"250-"))
             time.sleep(0.5)
@@ -247,7 +247,7 @@ class Descriptors(unittest.TestCase):
 
 
 def slowly(octets):
-    """A server that says this octet by octet, for as long as it is listened to."""
+    """Returns a server that sends this byte by byte, for as long as its peer reads."""
     def script(connection):
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for octet in octets * 100:
@@ -257,7 +257,7 @@ def slowly(octets):
 
 
 def after(prelude, octets):
-    """The same, once the client has said so many lines and had these answers."""
+    """Returns the same server, which first sends these replies and reads a line after each."""
     def script(connection):
         for reply in prelude:
             connection.send(reply)
@@ -267,7 +267,7 @@ def after(prelude, octets):
 
 
 class TooFewDescriptors(unittest.TestCase):
-    """A process that may open too few descriptors says so and ends with status 71."""
+    """A process that may open too few descriptors reports it and ends with status 71."""
 
     WORDS = (r"starttls-proxy: cannot make an event loop: too many open files "
              r"\(number {} of {}; the limit is {} open descriptors\)\n")
@@ -300,10 +300,10 @@ class TooFewDescriptors(unittest.TestCase):
 
 
 class Slow(unittest.TestCase):
-    """P13: deadlines are absolute. One octet now and then prolongs none, on neither leg."""
+    """P13: deadlines are absolute. One byte now and then extends none, on neither leg."""
 
-    LIMIT = 1.0  # of what is awaited
-    ALL = 15.0  # generous: the machine may be busy; what drips in here takes longer in all
+    LIMIT = 1.0  # the timeout under test
+    ALL = 15.0  # generous, for a busy machine; the bytes that drip in here take longer in total
 
     def measured(self, port, say, heard):
         begun = time.monotonic()
@@ -368,7 +368,7 @@ class Slow(unittest.TestCase):
 
 
 class Crowd(unittest.TestCase):
-    """P18, P19: ten thousand who connect and say nothing, or leave at once."""
+    """P18, P19: ten thousand clients that connect and send nothing, or leave at once."""
 
     SOON = 20  # seconds on a busy machine; to wait for the others would take a minute
 
@@ -376,7 +376,7 @@ class Crowd(unittest.TestCase):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        # The daemon counts two descriptors a session.
+        # The daemon counts two descriptors per session.
         self.size = min(1000 if SANITIZED else 10_000, hard // 2 - 300)
         self.backend = self.enterContext(Backend("smtp", "none"))
         self.context = ssl.create_default_context(cafile=pki().ca)
@@ -388,7 +388,7 @@ class Crowd(unittest.TestCase):
         return self.enterContext(Daemon(with_certificate(text)))
 
     def serve_one(self, daemon):
-        """A session as ever; how long it took."""
+        """Runs a usual session and returns how long it took."""
         begun = time.monotonic()
         with daemon.connect() as client:
             client.start_tls(self.context, "mail.test")
@@ -398,7 +398,7 @@ class Crowd(unittest.TestCase):
         return time.monotonic() - begun
 
     def connect_all(self, port, count):
-        """Non-blocking, so many at a time as the kernel lets wait."""
+        """Connects without blocking, with as many at a time as the kernel lets wait."""
         socks, poll, pending = [], select.epoll(), 0
         self.addCleanup(poll.close)
         try:
@@ -483,10 +483,10 @@ class Crowd(unittest.TestCase):
 
 
 class Leaving(unittest.TestCase):
-    """P16: a client may leave at any point, in peace or not."""
+    """P16: a client may leave at any point, by FIN or by RST."""
 
     def paths(self):
-        """Where a client leaves: (the service's downstream mode, what it does before)."""
+        """Returns the points at which a client leaves: (downstream mode, the steps before it leaves)."""
         octets = b"".join(hello.records(hello.message()))
         context = ssl.create_default_context(cafile=pki().ca)
         header = b"PROXY TCP4 192.0.2.7 198.51.100.1 40001 25\r\n"
@@ -530,7 +530,7 @@ class Leaving(unittest.TestCase):
     def leave(self, daemons, silent):
         count = {}
         for mode, act in self.paths():
-            # Silent servers are for those who do not wait for them.
+            # Silent servers are only for clients that do not wait for them; so "half" is only here.
             for end in ("fin", "rst", "half"):
                 client = Client(daemons[mode].port)
                 act(client)
@@ -593,7 +593,7 @@ class Leaving(unittest.TestCase):
 
 
 class ManySessions(unittest.TestCase):
-    """P18: one after another, and nothing is left of them."""
+    """P18: one session after another, and they leave no memory or descriptor in use."""
 
     def test_memory_and_descriptors_stay(self):
         backend = self.enterContext(Backend("smtp", "starttls"))

@@ -1,4 +1,4 @@
-"""LMTP to a real Dovecot in all directions: one reply a recipient, octets as in a direct session."""
+"""LMTP to a real Dovecot in all directions: one reply per recipient, bytes as in a direct session."""
 
 import re
 import smtplib
@@ -29,7 +29,7 @@ def keywords(reply):
 
 
 class LmtpTls(smtplib.SMTP_SSL, smtplib.LMTP):
-    """smtplib has no LMTP with TLS from the first octet."""
+    """smtplib has no LMTP with TLS from the first byte."""
 
     ehlo_msg = "lhlo"
 
@@ -43,10 +43,10 @@ class LmtpTls(smtplib.SMTP_SSL, smtplib.LMTP):
 
 class Lmtp(dovecot.DovecotTest):
     protocol = "lmtp"
-    taken = {}  # by server and user: how many messages were looked at
+    taken = {}  # (server, user) -> number of messages that a test has looked at
 
     def stored(self, pair, user, count):
-        """What came for `user` since the last call."""
+        """Returns the messages for `user` since the last call."""
         key = self.server(pair), user
         seen = self.taken.get(key, 0)
         self.taken[key] = seen + count
@@ -78,7 +78,7 @@ class Lmtp(dovecot.DovecotTest):
             client = kind(pair)
             client.command(b"LHLO legacy.test")
             self.assertRegex(client.command(b"MAIL FROM:<a@legacy.test> BODY=8BITMIME"), rb"^250")
-            # All at once: a recipient that does not exist among them.
+            # Sends all recipients in one segment; one of them does not exist.
             client.send(b"RCPT TO:<box@mail.test>\r\nRCPT TO:<no body@mail.test>\r\n"
                         b"RCPT TO:<other@mail.test>\r\nRCPT TO:<third@mail.test>\r\n")
             self.assertEqual([client.reply()[:1] for _ in range(4)], [b"2", b"5", b"2", b"2"])

@@ -1,4 +1,4 @@
-"""What the log says, and what it never says; and that nobody waits for who reads it."""
+"""The lines of the log, the words it must never have, and a log reader that blocks no session."""
 
 import base64
 import contextlib
@@ -27,7 +27,7 @@ SESSION_KEYS = set("""
 WORD = canary.PASSWORD.encode()
 PLAIN = canary.plain("user")
 
-# What legacy clients say with a password in it, and what they get wrong.
+# Lines of legacy clients with a password in them, and the mistakes that they make.
 LOGINS = {
     "smtp": (b"AUTH PLAIN " + PLAIN, b"AUTH LOGIN\r\n" + base64.b64encode(WORD),
              b"AUTH LOGIN " + base64.b64encode(WORD)),
@@ -44,16 +44,16 @@ ANYWHERE = (WORD, PLAIN, b"PASS " + WORD, b"HELP " + WORD)
 
 
 def damaged(line):
-    """The line in all the ways in which it is none."""
+    """Yields the line, damaged in every way."""
     yield line + b"\0\r\n"
     yield line.replace(b" ", b"\r ", 1) + b"\r\n"
     yield line.replace(b"\r\n", b"\n") + b"\n"
     yield line + b"x" * 9000 + b"\r\n"
-    yield line  # and the end
+    yield line  # the connection ends after it
 
 
 def patient(dialect):
-    """The dialect's server, which does not complain of what it does not know."""
+    """Returns the dialect's server, which ignores commands that it does not know."""
     script = serve(dialect, False)
 
     def leave_quietly(connection):
@@ -66,7 +66,7 @@ def patient(dialect):
 
 
 def echo_server(connection):
-    """Welcomes, then answers with the client's own words, and not as the protocol wants it."""
+    """Greets, then answers with the client's own words, against the protocol."""
     connection.send(b"220 mail.test ESMTP\r\n")
     while True:
         line = connection.line().rstrip(b"\r\n")
@@ -83,7 +83,7 @@ def certificates():
 
 @contextlib.contextmanager
 def logging_to_a_file():
-    """A daemon that is ready: the process, its log, its port."""
+    """Starts a daemon and waits until it is ready. Yields the process, its log, its port."""
     with tempfile.TemporaryDirectory() as folder, FakeServer(Smtp()) as server:
         log = pathlib.Path(folder) / "proxy.log"
         log.touch()
@@ -99,7 +99,7 @@ def greeting_and_quit(port):
 
 
 class Started:
-    """A daemon that nobody listens to."""
+    """A daemon without a reader of its output."""
 
     def __init__(self, text):
         self._text = text
@@ -120,7 +120,7 @@ class Started:
 
     @staticmethod
     def port_from(lines):
-        """Of the only listener, once it is ready."""
+        """Returns the port of the only listener, once the daemon is ready."""
         for line in map(parse_line, (line.decode() for line in lines)):
             if line["msg"] == "listening":
                 port = int(line["address"].rpartition(":")[2])
@@ -252,8 +252,8 @@ class Repetition(unittest.TestCase):
 
 class Reader(unittest.TestCase):
     def test_s10_nobody_waits_for_one_that_has_stopped(self):
-        """More lines than a pipe holds, and than wait for it: sessions go on, and the loss is told, in
-        the log and in the metrics."""
+        """Sends more lines than a pipe and the queue before it hold. Sessions go on; the log and
+        the metrics report the loss."""
         with Daemon(admin.configured(configuration(free_port()))) as daemon:
             where = admin.address(daemon)
             self.assertEqual(admin.metrics(where)("starttls_log_lines_lost_total"), 0)
@@ -310,7 +310,7 @@ class Rotation(unittest.TestCase):
                     log.rename(files[-1])
                     process.send_signal(signal.SIGUSR1)
                     wait.until(log.exists, "the log was not opened again")
-                    # Each file gets lines: sessions go on between the renames.
+                    # Each file gets lines, since sessions go on between the renames.
                     wait.until(lambda: "outcome=ok" in log.read_text(), "no session ends any more")
             finally:
                 over.set()

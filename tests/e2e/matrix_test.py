@@ -1,4 +1,4 @@
-"""Six protocols, sixteen pairs of TLS modes: a real session through each, and what each peer heard."""
+"""Six protocols, sixteen pairs of TLS modes: a real session through each, and the bytes that peers got."""
 
 import itertools
 import unittest
@@ -12,11 +12,11 @@ from support.fake_server import FakeServer, tls_context
 
 MODES = ("none", "opportunistic", "starttls", "implicit")
 PAYLOAD = bytes(range(256)) * 300 + b"\r\n.\r\nSTARTTLS\n250-x\r\n"
-GOODBYES = {"imap": b"probe LOGOUT\r\n", "sieve": b"LOGOUT\r\n"}  # of the proxy; QUIT otherwise
+GOODBYES = {"imap": b"probe LOGOUT\r\n", "sieve": b"LOGOUT\r\n"}  # the proxy's own; QUIT for the others
 
 
 def serve(dialect, implicit):
-    """A script for FakeServer: the dialect's server, which echoes once the client has committed."""
+    """Returns a script for FakeServer: the dialect's server, which echoes after the client's commit."""
 
     def script(connection):
         dialects.serve(dialect, connection, implicit, tls_context(), committed)
@@ -37,9 +37,9 @@ def echo(connection, octets):
 
 class Matrix(unittest.TestCase):
     def converse(self, dialect, client, mode):
-        """The client's side of a session of that downstream mode.
+        """Plays the client's side of a session of that downstream mode.
 
-        With none on both legs the proxy does not take part: then the client talks to the server,
+        With none on both legs the proxy does not take part. The client then talks to the server,
         which has STARTTLS, and its TLS ends there.
         """
         if mode == "implicit":
@@ -68,7 +68,7 @@ class Matrix(unittest.TestCase):
         self.assertEqual(client.exactly(len(PAYLOAD)), PAYLOAD)
 
     def check_server(self, dialect, connection, down, up):
-        """What the server heard, octet by octet; in the clear only what the mode allows."""
+        """Checks all bytes that the server received; in the clear only those that the mode allows."""
         self.check_words(connection, up, dialect,
                          dialect.capability + b"\r\n" + dialect.commit + b"\r\n" + PAYLOAD)
 
@@ -82,19 +82,19 @@ class Matrix(unittest.TestCase):
             self.assertNotIn(b"client.test", heard[0])
             self.assertTrue(heard[0].upper().endswith(dialect.verb(dialect.starttls) + b"\r\n"))
             self.assertTrue(heard[1].endswith(said), heard[1][:200])
-            # Ahead of the client's words there is at most the proxy's own question (IMAP).
+            # Before the client's words there is at most the proxy's own question (IMAP).
             own = heard[1][:-len(said)]
             self.assertLessEqual(own.count(b"\n"), 1, own)
 
     def check_plain_server(self, dialect, connection):
-        """Each octet of the client, the line with its STARTTLS included, and none of the proxy's."""
+        """Checks that the server got each byte of the client, STARTTLS included, and none of the proxy's."""
         self.assertEqual(connection.clear,
                          dialect.capability + b"\r\n" + dialect.starttls + b"\r\n")
         self.assertEqual(connection.secure,
                          dialect.capability + b"\r\n" + dialect.commit + b"\r\n" + PAYLOAD)
 
     def check_plain_log(self, daemon, session):
-        """There was no prelude: once connected, the proxy relayed."""
+        """Checks that there was no prelude: once connected, the proxy relayed."""
         lines = daemon.lines(lambda fields: fields.get("msg") == "phase"
                              and fields["session"] == session["session"])
         self.assertEqual([line["to"] for line in lines[:2]], ["connecting", "relay"])
@@ -134,7 +134,7 @@ class Matrix(unittest.TestCase):
                         connection = server.connection(counts[id(server)])
                         counts[id(server)] += 1
                         if down == "opportunistic":
-                            # What it heard before the client's TLS it must not remember.
+                            # The server must not remember the bytes from before the client's TLS.
                             self.check_words(connection, up, dialect, dialect.capability + b"\r\n"
                                              + GOODBYES.get(protocol, b"QUIT\r\n"))
                             connection = server.connection(counts[id(server)])

@@ -1,4 +1,4 @@
-"""NNTP to a real INN in all directions: reading, posting, logins, and why a session was refused."""
+"""NNTP to a real INN in all directions: reading, posting, logins, and reasons for refused sessions."""
 
 import unittest
 
@@ -16,7 +16,7 @@ BODY = b"\xe9\xff\xfe\x80 \xc3\xa9\r\n.\r\n..two dots\r\n.\x01\r\nSTARTTLS\r\n" 
 
 
 def article():
-    """A new article's identifier and its octets."""
+    """Returns a new article's identifier and its bytes."""
     name = f"<{next(_numbers)}@client.test>"
     return name, (f"From: a@client.test\r\nNewsgroups: {GROUP}\r\nSubject: octets\r\n"
                   f"Message-ID: {name}\r\n\r\n").encode() + BODY
@@ -37,7 +37,7 @@ class Nntp(unittest.TestCase):
         return self.clear if pair[1] == "none" else self.secured
 
     def reader(self, pair):
-        """A client of the proxy, past its TLS."""
+        """Returns a client of the proxy, after its TLS."""
         client = self.enterContext(NntpClient(self.directions.ports[pair],
                                               tls_client() if pair[0] == "implicit" else None))
         if pair[0] == "starttls":
@@ -46,7 +46,7 @@ class Nntp(unittest.TestCase):
         return client
 
     def direct(self, pair):
-        """A client of the server itself."""
+        """Returns a client of the server itself."""
         client = self.enterContext(NntpClient(self.server(pair).port))
         if pair[1] != "none":
             client.starttls(tls_client())

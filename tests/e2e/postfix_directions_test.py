@@ -1,4 +1,4 @@
-"""SMTP to a real Postfix in all directions: delivered octets, lists, BDAT, refusals, real clients."""
+"""SMTP to a real Postfix in all directions: delivered bytes, lists, BDAT, refusals, real clients."""
 
 import hashlib
 import random
@@ -22,7 +22,7 @@ SERVER_ONLY = {b"XCLIENT", b"XFORWARD", b"STARTTLS"}
 
 
 def keywords(reply):
-    """The lines of an EHLO reply without codes and without the server's name."""
+    """Returns the lines of an EHLO reply without codes and without the server's name."""
     return [line[4:] for line in reply.splitlines()[1:]]
 
 
@@ -45,7 +45,7 @@ class Postfixes(unittest.TestCase):
         return self.clear if pair[1] == "none" else self.secured
 
     def direct(self, pair):
-        """The same server without the proxy, greeted, on TLS where the pair has it."""
+        """Connects to the same server without the proxy. Greeted, and on TLS if the pair has it."""
         server = self.server(pair)
         client = self.enterContext(Client(server.port))
         client.reply()
@@ -56,7 +56,7 @@ class Postfixes(unittest.TestCase):
         return client
 
     def proxied(self, pair):
-        """Greeted, past the client's TLS where the pair has it."""
+        """Connects through the proxy. Greeted, and after the client's TLS if the pair has it."""
         client = self.enterContext(self.directions.connect(pair))
         address = client.sock.getsockname()
         client.address = address
@@ -80,7 +80,7 @@ class Postfixes(unittest.TestCase):
 
 
 class Octets(Postfixes):
-    # M1, M2: none but the last line is the end of data.
+    # M1, M2: only the last line is the end of data.
     MESSAGE = (HEADERS + b"\r\n\xe9\xff\xfe\x80 \xc3\xa9\r\nbefore\0after\r\none\ntwo\n\nthree\r\n"
                b"lone\rcr\r\r\n..\r\n.. \r\n..two\r\n. \r\n" + b"x" * 50_000 + b"\r\n"
                b"STARTTLS\r\n250-STARTTLS\r\n")
@@ -96,7 +96,7 @@ class Octets(Postfixes):
             stored += self.server(pair).new_mail()
         self.assertEqual(content(stored[1]), content(stored[0]))
         self.assertIn(b"\xe9\xff\xfe\x80", stored[1])
-        # Postfix tells whether it was TLS itself, in its own Received line.
+        # Postfix's own Received line shows if it used TLS itself.
         self.assertEqual(b"using TLSv1.3 with cipher" in stored[1], pair[1] != "none")
 
     @in_pairs()
@@ -114,7 +114,7 @@ class Octets(Postfixes):
 
     @in_pairs()
     def test_bdat_chunks_of_any_octets_and_a_quit_behind_the_last(self, pair):
-        # M7. Commands and dots inside a chunk are content; what stands behind the last is not.
+        # M7. Commands and dots inside a chunk are content; bytes after the last chunk are commands.
         octets = random.Random(7).randbytes(200_000).translate(None, b"\r\n")
         body = b"".join(octets[at:at + 900] + b"\r\n" for at in range(0, len(octets), 900))
         chunks = (HEADERS + b"\r\n", body, b".\r\nQUIT\r\nMAIL\r\n")
@@ -150,7 +150,7 @@ class Lists(Postfixes):
 
     @in_pairs(IN_SHORT)
     def test_xclient_and_xforward_are_not_for_clients(self, pair):
-        # O4. Without the proxy they are on offer, or their absence would prove nothing.
+        # O4. Without the proxy they are offered; otherwise their absence would prove nothing.
         self.assertLessEqual({b"XCLIENT", b"XFORWARD"},
                              names(keywords(self.direct(pair).command(b"EHLO legacy.test"))))
         client = self.proxied(pair)
@@ -180,7 +180,7 @@ class Lists(Postfixes):
 
 
 class Programs(Postfixes):
-    """Each program in each direction it has a way for."""
+    """Each program in each direction that it has a way for."""
 
     def stored(self, pair, word):
         self.assertIn(word, self.server(pair).new_mail()[0])

@@ -1,4 +1,4 @@
-"""Real programs at both ends: Postfix that takes mail only after STARTTLS, and plain clients."""
+"""Real programs at both ends: a Postfix that takes mail only after STARTTLS, and plain clients."""
 
 import concurrent.futures
 import random
@@ -12,7 +12,7 @@ from support.client import FIN, Client
 from support.daemon import Daemon, configuration
 from support.environment import SANITIZED, pki
 
-# These differ from one delivery to the next; everything else may not.
+# These lines differ from one delivery to the next; everything else must not.
 _TRACE = re.compile(rb"(?m)^(?:Received|Delivered-To|X-Original-To|Return-Path):.*\n(?:[ \t].*\n)*")
 
 HEADERS = (b"From: a@legacy.test\r\nTo: box@mail.test\r\nSubject: octets\r\n"
@@ -20,13 +20,13 @@ HEADERS = (b"From: a@legacy.test\r\nTo: box@mail.test\r\nSubject: octets\r\n"
 
 
 def content(stored):
-    """A stored message without what the delivery itself added."""
+    """Returns a stored message without the lines that the delivery itself added."""
     head, separator, body = stored.partition(b"\n\n")
     return _TRACE.sub(b"", head + b"\n") + separator + body
 
 
 def deliver(client, message):
-    """One transaction, dots stuffed by the caller; the reply to the final dot."""
+    """Sends one message, with dots stuffed by the caller. Returns the reply to the final dot."""
     for command in (b"EHLO legacy.test", b"MAIL FROM:<a@legacy.test>", b"RCPT TO:<box@mail.test>"):
         reply = client.command(command)
         if not reply.startswith(b"250"):
@@ -46,7 +46,7 @@ class Upgrade(unittest.TestCase):
         self.server = f"127.0.0.1:{self.daemon.port}"
 
     def direct(self):
-        """A client that does STARTTLS itself: what the proxy is compared with."""
+        """Connects to Postfix directly, with STARTTLS, to compare the proxy with it."""
         client = self.enterContext(Client(self.postfix.port))
         client.reply()
         client.command(b"EHLO legacy.test")
@@ -159,7 +159,7 @@ class Upgrade(unittest.TestCase):
         self.assert_secured(sessions)
 
     def test_odd_octets_arrive_as_in_a_direct_session(self):
-        # M1, M2: all but the last line are no end of data, or Postfix would answer more than once.
+        # M1, M2: only the last line ends the data, or Postfix would answer more than once.
         messages = {
             "8-bit": b"\r\n\xe9\xff\xfe\x80 \xc3\xa9\r\n",
             "nul": b"\r\nbefore\0after\r\n\0\r\n",

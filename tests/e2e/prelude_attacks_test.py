@@ -1,8 +1,9 @@
-"""What a server, or who speaks in its place, can say before TLS: none of it counts, most of it ends
-the session. And what a client cannot say before TLS. Test names carry the ids of the cases.
+"""Attacks before TLS, by a server or by an attacker in its place. No line of them counts, and most
+end the session. Also the lines that a client must not send before TLS. Test names carry the ids of
+the cases.
 
-The servers here always go on as an honest one would, through the handshake to the end: a proxy that
-overlooks an attack then has a session, and the test sees one, not a time-out.
+The servers here always go on as an honest one would, through the handshake to the end. A proxy that
+overlooks an attack then has a session, and the test sees that session, not a time-out.
 """
 
 import socket
@@ -17,20 +18,20 @@ from support.fake_server import FakeServer, Gone, tls_context
 
 CANARY = b"canary-4711"
 
-# How the client's one line begins when the server cannot be trusted, up to the reason; of SMTP's
-# codes the last digit depends on the outcome.
+# The start of the client's one line when the server cannot be trusted, up to the reason. The last
+# digit of SMTP's codes depends on the outcome.
 FAILED = {"smtp": rb"421 4\.7\.%d ", "lmtp": rb"421 4\.7\.%d ",
           "imap": rb"\* BYE \[UNAVAILABLE\] ", "pop3": rb"-ERR \[SYS/TEMP\] ",
           "sieve": rb'BYE \(TRYLATER\) "', "nntp": rb"400 "}
 
-# Steps of a script; octets are sent, "%t" in them is the tag of the line heard last.
+# Steps of a script. Bytes are sent; "%t" in them is the tag of the last line received.
 LINE = "a line is awaited"
 HELLO = "the first octet of the client is awaited, and left where it is"
 TLS = "the handshake"
 
 
 def handshake(certificate):
-    """The step TLS with another certificate."""
+    """Returns the step TLS with another certificate."""
     return lambda connection: connection.start_tls(tls_context(certificate))
 
 
@@ -51,11 +52,11 @@ def play(steps, connection):
     finally:
         if connection.sock.fileno() >= 0:  # a failed handshake closes it
             connection.sock.setblocking(False)
-            connection.wait_for_end()  # notes what has come and was not read
+            connection.wait_for_end()  # records the bytes that have come and were not read
 
 
 def next_line(connection):
-    """Octet by octet before TLS: what follows the line may be a handshake."""
+    """Reads byte by byte before TLS, since a handshake may follow the line."""
     if connection.tls:
         return connection.line()
     line = b""
@@ -72,14 +73,14 @@ def next_line(connection):
 
 
 def in_the_clear(dialect):
-    """An honest server up to the point where it is asked for TLS."""
+    """Returns the steps of an honest server up to the request for TLS."""
     if isinstance(dialect, type(PROTOCOLS["smtp"])):
         return dialect.greeting, LINE, dialect.offer(False), LINE
     return dialect.greeting, LINE
 
 
 def under_tls(dialect):
-    """An honest server after the handshake, until the client may be greeted."""
+    """Returns the steps of an honest server after the handshake, until the client may be greeted."""
     if dialect is PROTOCOLS["imap"]:
         return LINE, b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n%t OK done\r\n"
     return (dialect.offer(True),) if dialect.pushes else ()
@@ -101,7 +102,7 @@ class Scripted(unittest.TestCase):
             Daemon(configuration(self.server.port, protocol=protocol, **settings)))
 
     def session(self, *steps):
-        """A whole session of an impatient client: (what it was told, log line, server's end)."""
+        """Runs a session of an impatient client. Returns (the bytes it got, log line, server's end)."""
         self.steps = steps
         with self.daemon.connect() as client:
             client.send(self.dialect.capability + b"\r\n" + self.dialect.commit + b"\r\n")
@@ -113,7 +114,7 @@ class Scripted(unittest.TestCase):
         return told, session, connection
 
     def until_end(self, client):
-        """All that the client is told until its connection ends, which must be with FIN."""
+        """Returns all bytes to the client until its connection ends, which must be with FIN."""
         told = b""
         try:
             while octets := client.sock.recv(65536):
@@ -123,7 +124,7 @@ class Scripted(unittest.TestCase):
         return told
 
     def fails(self, outcome, *steps):
-        """The session must fail: one line for the client, and nothing of the client's crosses."""
+        """Asserts that the session fails: one line for the client, and nothing of the client's crosses."""
         told, session, connection = self.session(*steps)
         code = b"5" if outcome in ("handshake", "certificate") else b"0"
         self.assertRegex(told, rb"\A" + FAILED[self.protocol].replace(b"%d", code)
@@ -135,17 +136,17 @@ class Scripted(unittest.TestCase):
         return connection
 
     def goes_on(self, *steps):
-        """What the client of a session was told."""
+        """Asserts that the session succeeds. Returns the bytes that the client got."""
         told, _, connection = self.session(*steps)
         self.assertIsNotNone(connection.tls)
         return told
 
 
 class AnyServer(Scripted):
-    """Every protocol, with what they have in common."""
+    """Attacks on every protocol that all of them have in common."""
 
     def test_honest_servers_pass(self):
-        """Or all that fails below might fail for another reason."""
+        """Without this test, all failures below might have another reason."""
         for protocol in PROTOCOLS:
             with self.subTest(protocol=protocol):
                 self.start(protocol)
@@ -171,7 +172,7 @@ class AnyServer(Scripted):
                            self.dialect.greeting, TLS, *under_tls(self.dialect))
 
     def test_b9_plaintext_on_an_implicit_leg(self):
-        """CVE-2026-1642: what is read before the handshake must not be taken for what follows."""
+        """CVE-2026-1642: bytes read before the handshake must not count as bytes from after it."""
         for protocol in PROTOCOLS:
             self.start(protocol, upstream={"tls": "implicit"})
             greeting = self.dialect.greeting
@@ -206,7 +207,7 @@ class AnyServer(Scripted):
 
 class ImapServer(Scripted):
     GREETING = b"* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] mail.test ready\r\n"
-    # What an honest session is told, with capabilities from behind TLS.
+    # The greeting of an honest session, with the capabilities from after TLS.
     TOLD = b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] mail.test ready\r\n"
     UNTAGGED = (  # T1 to T10
         b'* LIST () "/" 7XiYhgS7\r\n', b'* LSUB () "/" jcaZji2A\r\n',
@@ -230,7 +231,7 @@ class ImapServer(Scripted):
                                                          line + b"%t OK go\r\n", *self.rest, LINE))
 
     def test_t10_a_tagged_line_inside_a_literal_is_none(self):
-        """The octets of a literal are counted, or what looks like the go-ahead would be one."""
+        """The proxy counts the bytes of a literal; otherwise a line in it could pass for the go-ahead."""
         def literal(connection):
             tag = next_line(connection).split()[0]
             fake = tag + b" OK go\r\n"
@@ -252,7 +253,7 @@ class ImapServer(Scripted):
                           (self.GREETING, LINE, b"%t OK " + code + b" pwned\r\n")):
                 with self.subTest(steps=steps):
                     self.assertEqual(self.TOLD, self.goes_on(*steps, *self.rest, LINE))
-            # Of the greeting only the text stays: a client does not pop that up.
+            # Only the text of the greeting stays: a client does not show that in a pop-up.
             with self.subTest(greeting=code):
                 self.assertEqual(self.TOLD, self.goes_on(b"* OK " + code + b" mail.test ready\r\n",
                                                          LINE, b"%t OK go\r\n", *self.rest, LINE))
@@ -326,7 +327,7 @@ class ImapServer(Scripted):
 
 
 class ImapPreauth(Scripted):
-    """N7 where PREAUTH is no attack."""
+    """N7, if PREAUTH is no attack."""
 
     GREETING = b"* PREAUTH [CAPABILITY IMAP4rev1] mail.test\r\n"
 
@@ -337,7 +338,7 @@ class ImapPreauth(Scripted):
     def test_n7_counts_as_not_offered_on_an_opportunistic_leg(self):
         self.start("imap", upstream={"tls": "opportunistic"})
         told, session, connection = self.session(self.GREETING, LINE)
-        self.assertEqual(told, b"* PREAUTH mail.test\r\n")  # its list was said in the clear
+        self.assertEqual(told, b"* PREAUTH mail.test\r\n")  # the list came in the clear, and is dropped
         self.assertNotIn(b"STARTTLS", connection.clear)
         self.assertEqual(session["upstream_tls"], "none")
         self.assertIn("continuing in the clear", self.daemon.text())
@@ -383,8 +384,8 @@ class OtherServers(Scripted):
                 self.fails("protocol", greeting, LINE, b"+OK\r\n", TLS)
 
     def test_n12_b12_replies_that_nobody_asked_for(self):
-        """Where one would pass for the answer that was to come, the session would be a success."""
-        answers = {  # and what the server would go on with
+        """If one passed for the answer that was due, the session would be a success."""
+        answers = {  # early reply, and the server's next steps
             "smtp": ((b"250-x\r\n250 STARTTLS\r\n220 go\r\n", (LINE, LINE)),),
             "lmtp": ((b"250-x\r\n250 STARTTLS\r\n", (LINE, LINE, b"220 go\r\n")),),
             "pop3": ((b"+OK go\r\n", (LINE,)), (b"1 120\r\n2 200\r\n.\r\n", ())),
@@ -399,10 +400,10 @@ class OtherServers(Scripted):
 
 
 class Clients(unittest.TestCase):
-    """Legs whose client has to bring TLS up itself."""
+    """Legs on which the client must start TLS itself."""
 
     def start(self, protocol, mode):
-        """The client's connection, greeted by a proxy before an honest server."""
+        """Returns the client's connection, greeted by a proxy before an honest server."""
         dialect = PROTOCOLS[protocol]
         chain, key = pki().pair()
         self.server = self.enterContext(FakeServer(self.serve))
@@ -460,8 +461,8 @@ class Clients(unittest.TestCase):
     def test_n14_p10_imap_logins_and_literals_before_tls(self):
         client = self.start("imap", "starttls")
         secret = b"%d" % len(CANARY)
-        # The next line must be the answer to the whole of what was sent: no "+", and no answer to
-        # what stood in a literal.
+        # The next line must be the answer to all the bytes sent. There must be no "+", and no
+        # answer to the content of a literal.
         for sent, answer in (
                 (b"a1 LOGIN user " + CANARY, b"a1 NO [PRIVACYREQUIRED] "),
                 (b"a2 AUTHENTICATE PLAIN " + CANARY, b"a2 NO [PRIVACYREQUIRED] "),

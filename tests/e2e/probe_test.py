@@ -1,4 +1,4 @@
-"""starttls-proxy probe: what it says of servers, good, faulty and hostile, and its exit status."""
+"""starttls-proxy probe: its findings about servers, good, faulty and hostile, and its exit status."""
 
 import concurrent.futures
 import json
@@ -24,7 +24,7 @@ CONTROL = re.compile(r"[^\n -~]")
 
 
 def serve(protocol, *, implicit=False, offers=True, context=None):
-    """A script: the protocol's server, which answers until it is told goodbye."""
+    """Returns a script: the protocol's server, which answers until the client says goodbye."""
     dialect = PROTOCOLS[protocol]
 
     def script(connection):
@@ -53,7 +53,7 @@ def serve(protocol, *, implicit=False, offers=True, context=None):
 
 
 def probe(port, *more, protocol="smtp", tls="starttls", verified=True):
-    """Runs it; with `verified`, as mail.test by the test CA."""
+    """Runs the probe; with `verified`, as mail.test by the test CA."""
     policy = ["--ca-file", pki().ca] if verified else []
     return run_to_end("probe", "--protocol", protocol, "--upstream", f"127.0.0.1:{port}",
                       "--upstream-tls", tls, "--server-name", "mail.test",
@@ -62,7 +62,7 @@ def probe(port, *more, protocol="smtp", tls="starttls", verified=True):
 
 class Probe(unittest.TestCase):
     def check(self, script, status, *more, **options):
-        """Probes for people and for programs; both must say the same. (text, facts)"""
+        """Probes with output for people and for programs; both must agree. Returns (text, facts)."""
         with FakeServer(script) as server:
             return self.check_port(server.port, status, *more, **options)
 
@@ -90,7 +90,7 @@ class Probe(unittest.TestCase):
         return text, facts
 
     def refused(self, script, status, reason, advice, *more, **options):
-        """The server is refused for this reason, and this advice is given."""
+        """Asserts that the server is refused for this reason, and that this advice is given."""
         text, facts = self.check(script, status, *more, **options)
         self.assertRegex(facts["reason"], reason)
         self.assertRegex(text, r"\nverdict +refused: ")  # it was reached
@@ -125,7 +125,7 @@ class Accepted(Probe):
                 self.assertEqual(connection.goodbye,
                                  b"LOGOUT" if protocol in ("imap", "sieve") else b"QUIT")
                 if secured:
-                    # One EHLO may be said in the clear, but the goodbye and all else is inside.
+                    # One EHLO may be sent in the clear; the goodbye and all else is inside TLS.
                     self.assertNotIn(connection.goodbye, connection.clear)
         greeting = PROTOCOLS[protocol].greeting.decode().splitlines()[-1]
         self.assertEqual(facts["greeting"], [greeting])
@@ -173,7 +173,7 @@ class Faults(Probe):
     def test_starttls_not_offered(self):
         for protocol in PROTOCOLS:
             with self.subTest(protocol=protocol):
-                # Three have a list that says so; the others are asked, and refuse.
+                # Three protocols have a list that shows it; the others are asked, and refuse.
                 error, reason = ("tls_not_offered", "server does not offer STARTTLS") if (
                     protocol in ("smtp", "lmtp", "sieve")) else (
                     "tls_refused", f"server refused {'STLS' if protocol == 'pop3' else 'STARTTLS'}")
@@ -376,7 +376,7 @@ class Hostile(Probe):
 
 
 class Agreement(Probe):
-    """What probe accepts a daemon of the same settings serves, and nothing else."""
+    """If probe accepts a server, a daemon of the same settings serves with it, and only then."""
 
     def test_with_the_daemon(self):
         old = tls_context(maximum_version=ssl.TLSVersion.TLSv1_2)

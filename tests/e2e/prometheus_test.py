@@ -1,4 +1,4 @@
-"""Prometheus reads the metrics under load; the rules and the dashboard that we ship mean something to it."""
+"""Prometheus reads the metrics under load; the rules and the dashboard that we ship work in it."""
 
 import json
 import pathlib
@@ -36,7 +36,7 @@ scrape_configs:
 
 
 class Prometheus:
-    """One that scrapes `target`, with our alerts."""
+    """A Prometheus that scrapes `target`, with our alerts."""
 
     def __init__(self, target):
         self._target = target
@@ -88,7 +88,7 @@ class Prometheus:
             return response.read()
 
     def query(self, expression):
-        """Its samples: [({label: value}, number)]."""
+        """Returns the samples of an expression: [({label: value}, number)]."""
         path = "/api/v1/query?" + urllib.parse.urlencode({"query": expression})
         result = json.loads(self._get(path))["data"]
         if result["resultType"] == "scalar":
@@ -96,7 +96,7 @@ class Prometheus:
         return [(each["metric"], float(each["value"][1])) for each in result["result"]]
 
     def value(self, expression):
-        """The one sample's; None where there is none."""
+        """Returns the value of the one sample, or None if there is none."""
         found = self.query(expression)
         if len(found) > 1:
             raise AssertionError(f"{expression}: {found}")
@@ -108,7 +108,7 @@ class Prometheus:
 
 
 class Load:
-    """Clients with TLS that send one message after the other, until they are told to stop."""
+    """Clients with TLS that send one message after the other, until they are stopped."""
 
     def __init__(self, port):
         self._port = port
@@ -150,7 +150,7 @@ class Load:
 
 
 def dashboard_queries():
-    """(panel, query, variables filled in) of the dashboard."""
+    """Yields (panel, query with its variables filled in) of the dashboard."""
     for panel in json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]:
         for target in panel.get("targets", []):
             query = target["expr"]
@@ -180,7 +180,7 @@ class Scraped(unittest.TestCase):
             self.assertEqual(load.errors, [])
             with self.subTest("queries"):
                 wait.until(lambda: prometheus.value("up") == 1, "the proxy is up")
-                # No number, or not a number, is not below it either.
+                # A missing value and NaN are not below it either.
                 wait.until(lambda: (prometheus.value(
                     "histogram_quantile(0.95, sum by (le) (rate("
                     f"starttls_prelude_duration_seconds_bucket[{WINDOW}])))") or 30) < 30, "preludes")
@@ -194,7 +194,7 @@ class Scraped(unittest.TestCase):
         self.rules(prometheus)
 
     def dashboard(self, prometheus):
-        """Every query has an answer, and a number in it."""
+        """Asserts that every query has an answer with a number in it."""
         queries = list(dashboard_queries())
         self.assertGreater(len(queries), 20)
         for title, query in queries:
@@ -207,7 +207,7 @@ class Scraped(unittest.TestCase):
                 wait.until(answered, lambda query=query: prometheus.query(query))
 
     def rules(self, prometheus):
-        """Prometheus has evaluated them all, and of a proxy that is well none speaks."""
+        """Asserts that Prometheus has evaluated all rules, and that none fires for a healthy proxy."""
         names = re.findall(r"- alert: (\w+)", ALERTS.read_text(encoding="utf-8"))
         found = wait.until(
             lambda: (rules := prometheus.rules()) and all(
@@ -216,13 +216,13 @@ class Scraped(unittest.TestCase):
         for name, rule in found.items():
             self.assertEqual((name, rule["health"], rule.get("lastError")), (name, "ok", None))
         expected = ["StarttlsCertificateExpiresSoon"] if self.short_lived() else []
-        # A scrape that failed under load makes one wait, to see whether it comes again.
+        # A failed scrape under load makes a rule wait, to see if another one fails.
         wait.until(lambda: [name for name, rule in prometheus.rules().items()
                             if rule["state"] != "inactive"] == expected, prometheus.rules)
 
     @staticmethod
     def short_lived():
-        """The test's certificates end within the fortnight that is warned of."""
+        """True if the test's certificates end within the fortnight that the rule warns of."""
         text = ssl._ssl._test_decode_cert(pki().pair()[0])  # pylint: disable=protected-access
         return ssl.cert_time_to_seconds(text["notAfter"]) - time.time() < 14 * 86400
 
@@ -256,7 +256,7 @@ class Promtool(unittest.TestCase):
             self.promtool("test", "rules", inside / RULE_TESTS.name)
 
     def test_every_metric_in_rules_and_dashboard_exists(self):
-        """A rule on a metric that is called otherwise is quiet for ever."""
+        """A rule on a metric with another name would never fire."""
         server = self.enterContext(FakeServer(Smtp()))
         chain, key = pki().pair()
         text = configuration(server.port) + (

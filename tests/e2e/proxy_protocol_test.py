@@ -1,4 +1,4 @@
-"""The PROXY protocol, in and out: who the client is, as balancers say and as servers are told."""
+"""The PROXY protocol, in and out: the client's address, from balancers and to servers."""
 
 import os
 import socket
@@ -50,14 +50,14 @@ def with_certificate(text):
 
 
 def ending(client):
-    """All that a client hears until the end, and which it is; then it goes too."""
+    """Returns all bytes to a client until the end, and the kind of end; then closes the client."""
     heard = client.rest()
     client.close()
     return heard
 
 
 def refusal(client):
-    """The same of one that is to be refused: where it is served all the same, it takes its leave."""
+    """Returns the same for a client that must be refused. If it is served after all, it sends QUIT."""
     first = client.line()
     if first.startswith(b"220"):
         client.send(b"QUIT\r\n")
@@ -66,7 +66,7 @@ def refusal(client):
 
 
 class Believing(unittest.TestCase):
-    """What comes in. One daemon and one server for all."""
+    """Headers that come in. One daemon and one server for all tests."""
 
     @classmethod
     def setUpClass(cls):
@@ -93,13 +93,13 @@ class Believing(unittest.TestCase):
         return self.daemons[name]
 
     def last(self, name, client):
-        """The session line that is about this client."""
+        """Returns the last session line of this client."""
         found = self.daemon(name).lines(
             lambda fields: "outcome" in fields and fields["client"] == client)
         return found[-1]
 
     def failure(self, name, client):
-        """The line that says why the session of this client failed."""
+        """Returns the line with the reason why the session of this client failed."""
         return self.daemon(name).lines(
             lambda fields: fields.get("msg") == "session failed" and fields["peer"] == client)[-1]
 
@@ -110,7 +110,7 @@ class Believing(unittest.TestCase):
         return client
 
     def serve(self, client):
-        """A session from the greeting to its end."""
+        """Runs a session from the greeting to its end."""
         self.assertEqual(client.line()[:4], b"220 ")
         self.assertEqual(client.command(b"EHLO a.test")[:4], b"250-")
         self.assertEqual(client.command(b"QUIT")[:4], b"221 ")
@@ -140,7 +140,7 @@ class Believing(unittest.TestCase):
                 self.assertEqual(self.last("clear", name)["outcome"], "ok")
 
     def test_a_header_may_come_in_any_pieces(self):
-        # All at once would prove little: the pieces have to arrive as such.
+        # Pieces sent at once would prove little: each must arrive on its own.
         clients = []
         for header in (LINE, binary()):
             for split in range(1, len(header)):
@@ -244,7 +244,7 @@ class Believing(unittest.TestCase):
                              "no PROXY header in time")
             line = self.last("hasty", client.name)
             self.assertEqual(line["outcome"], "timeout")
-            self.assertLess(int(line["total_ms"]), 10_000)  # of the 30 s that others have
+            self.assertLess(int(line["total_ms"]), 10_000)  # less than the 30 s of other timeouts
 
     def test_a_second_header_ends_the_session(self):
         for second in (LINE, binary(), LOCAL):
@@ -269,7 +269,7 @@ class Believing(unittest.TestCase):
                 self.assertEqual((line["outcome"], line["client"]), ("not_allowed", client.name))
 
     def test_what_stands_behind_or_instead_of_a_header_is_not_logged(self):
-        """It may be a login: each daemon's log is searched for this one when it stops."""
+        """The bytes may be a login. Each daemon's log is searched for this one when it stops."""
         login = b"EHLO a.test\r\nAUTH PLAIN " + canary.plain("user") + b"\r\n"
         word = canary.PASSWORD.encode()
         for name, header in (("strict", LINE + login), ("clear", binary() + LINE + login),
@@ -304,7 +304,7 @@ class Believing(unittest.TestCase):
             self.assertEqual(self.last("picky", name or client.name)["outcome"], "not_allowed")
 
     def test_who_may_not_come_in_is_not_heard_first(self):
-        """He need not say anything to be refused: a silent crowd would fill the house."""
+        """A refused client need not send anything first: otherwise a silent crowd would use up the places."""
         said = {"127.0.0.1": b"PROXY TCP4 203.0.113.7 198.51.100.1 40001 25\r\n", "127.0.0.3": b""}
         for source, header in said.items():
             with Client(self.daemon("picky_implicit").port, source=source) as client:
@@ -340,7 +340,7 @@ class Believing(unittest.TestCase):
 
 
 class PlainRelay(unittest.TestCase):
-    """A service without TLS looks at nothing, but for headers that it was told not to take."""
+    """A service without TLS looks at no bytes, except for headers that it must not accept."""
 
     def test_an_unwanted_header_does_not_reach_the_server(self):
         def greet(connection):
@@ -375,7 +375,7 @@ class PlainRelay(unittest.TestCase):
 
 
 def take_header(connection):
-    """The PROXY header that a connection begins with, octet by octet: (header, vectors of version 2)."""
+    """Reads the PROXY header of a connection, byte by byte: (header, vectors of version 2)."""
     header = b""
 
     def read(size):
@@ -401,7 +401,7 @@ def take_header(connection):
 
 
 def vectors(octets):
-    """Type -> value of a block's type-length-value vectors."""
+    """Returns type -> value of a block's type-length-value vectors."""
     found = {}
     while octets:
         kind, size = struct.unpack("!BH", octets[:3])
@@ -411,7 +411,7 @@ def vectors(octets):
 
 
 class Expecting:
-    """A script: a server behind PROXY headers, which it keeps; `script` does the rest."""
+    """A script: a server that expects PROXY headers, and keeps them; `script` does the rest."""
 
     def __init__(self, script):
         self._script = script
@@ -423,7 +423,7 @@ class Expecting:
 
 
 class ImplicitSmtp(Smtp):
-    """A server with TLS from the first octet."""
+    """A server with TLS from the first byte."""
 
     def __call__(self, connection):
         connection.start_tls(self.context)
@@ -432,7 +432,7 @@ class ImplicitSmtp(Smtp):
 
 
 def session(client):
-    """From the greeting to the end."""
+    """Runs a session from the greeting to the end."""
     greeting = client.line()
     assert greeting.startswith(b"220 "), greeting
     assert client.command(b"EHLO a.test").startswith(b"250-")
@@ -440,10 +440,10 @@ def session(client):
 
 
 class Telling(unittest.TestCase):
-    """What goes out, octet by octet."""
+    """Headers that go out, byte by byte."""
 
     def header(self, version, *, mode="starttls", downstream=None, say=b"", talk=session):
-        """What the server is told of one session: (header, vectors), the client, the daemon's port."""
+        """Runs one session. Returns the server's (header, vectors), the client, the daemon's port."""
         script = Expecting(ImplicitSmtp() if mode == "implicit" else Smtp())
         with FakeServer(script) as server:
             text = configuration(server.port, downstream=downstream,
@@ -588,17 +588,17 @@ upstream.tls = "{mode}"
 upstream.send_proxy = "{version}"
 """
 
-# Who connects, what a balancer says of it, and who the server is to see.
+# The client's address, the balancer's header, and the address that the server must see.
 CLIENTS = (("127.0.0.5", b"", "127.0.0.5"),
            ("127.0.0.9", binary(), "192.0.2.7"),
            ("127.0.0.9", line6(), "2001:db8::7"))
 
 
 class RealServers(unittest.TestCase):
-    """Postfix and Dovecot see the client that is there, or that a balancer speaks of."""
+    """Postfix and Dovecot see the client's own address, or the address from a balancer."""
 
     def pairs(self, protocol, addresses):
-        """Services for both versions and modes: the daemon's configuration, and what each is."""
+        """Returns services for both versions and modes: the configuration, and (mode, version) of each."""
         text, pairs = '[proxy]\nworkers = 1\nhostname = "proxy.test"\n', []
         for mode, address in addresses.items():
             for version in ("v1", "v2"):

@@ -22,7 +22,7 @@ SUITES = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY
 
 
 def exchange(digests):
-    """A relay for Smtp: takes data, answers with its digest and a line feed, and with the data."""
+    """Returns a relay for Smtp: takes data, answers with its digest and a line feed, and with the data."""
 
     def run(connection):
         digests.append(receive_digest(connection.sock, run.size))
@@ -35,7 +35,7 @@ def exchange(digests):
 
 
 def implicit(smtp):
-    """The same server with TLS from the first octet."""
+    """Returns the same server with TLS from the first byte."""
 
     def run(connection):
         connection.start_tls(smtp.context)
@@ -46,7 +46,7 @@ def implicit(smtp):
 
 
 def bridge(server, codec):
-    """TLS on both sides."""
+    """Returns a configuration with TLS on both sides."""
     chain, key = pki().pair()
     return configuration(
         server.port, proxy={"record_codec": codec}, upstream={"tls": "implicit"},
@@ -55,7 +55,7 @@ def bridge(server, codec):
 
 
 def both_ways(client, size):
-    """Sends data, and takes what `exchange` answers: three digests, to be equal."""
+    """Sends data and reads the answer of `exchange`. Returns three digests, which must be equal."""
     sent = send_pieces(client.sock, size)
     heard = client.line().strip().decode()
     return sent, heard, receive_digest(client.sock, size, client.buffered())

@@ -20,7 +20,7 @@ GROWTH = 16 * MIB
 
 class Relay(unittest.TestCase):
     def relayed(self, relay):
-        """A daemon, a client past the prelude, and `relay(connection)` running at the server."""
+        """Returns a daemon and a client after the prelude; `relay(connection)` runs at the server."""
         server = self.enterContext(FakeServer(Smtp(relay=relay)))
         daemon = self.enterContext(Daemon(configuration(server.port)))
         client = self.enterContext(daemon.connect())
@@ -52,8 +52,8 @@ class HalfClose(Relay):
             connection.send(b"goodbye\r\n")
             connection.end_tls()
             connection.sock.setblocking(True)
-            # What Python's ssl reads after its own close_notify it does not show: count the octets
-            # of ciphertext instead.
+            # Python's ssl does not return the bytes that it reads after its own close_notify. So
+            # count the bytes of ciphertext instead.
             raw = socket.socket(fileno=socket.dup(connection.sock.fileno()))
             with raw:
                 while octets := raw.recv(65536):
@@ -92,7 +92,7 @@ class Truncation(Relay):
     def test_inside_a_line_the_client_gets_what_was_authenticated_and_a_reset(self):
         _, daemon, client = self.relayed(self.cut_after(b"250 whole\r\n250 half a li"))
         octets, end = client.rest()
-        # A reset may overtake octets that the client has not read yet; none may be made up.
+        # A reset may discard bytes that the client has not read yet; no other bytes may appear.
         self.assertTrue(b"250 whole\r\n250 half a li".startswith(octets), octets)
         self.assertEqual(end, RESET)
         session = daemon.session()
@@ -130,10 +130,10 @@ class Truncation(Relay):
 
 
 class BackPressure(Relay):
-    """P14. A reader that stops: the other side waits in the kernel, not in our memory."""
+    """P14. If a reader stops, the other side waits in the kernel, not in our memory."""
 
     def stalls(self, daemon, before, progress):
-        """Waits until the sender makes no more progress; memory may not have grown."""
+        """Waits until the sender makes no more progress; memory must not have grown."""
         seen = [0, 0.0]
 
         def settled():
@@ -183,7 +183,7 @@ class BackPressure(Relay):
         self.assertEqual([digest], sent)
 
     def test_the_server_stops_reading_before_it_has_answered(self):
-        """What waits for it by then still holds the client back when the relay begins."""
+        """The bytes that wait for the server by then still hold the client back when the relay begins."""
         answer, read = threading.Event(), threading.Event()
         said = b"EHLO legacy.test\r\nMAIL FROM:<a@legacy.test>\r\n"
         digests = []
@@ -225,8 +225,8 @@ class BackPressure(Relay):
         self.assertEqual(digests, sent)
 
     def test_a_client_that_pauses_hears_all_after_both_have_ended(self):
-        """However much of it still waits here when the ends are known, and for longer than a peer
-        may take for its FIN."""
+        """The client gets all bytes, however many still wait here when both ends are known. It may
+        pause for longer than a peer may take for its FIN."""
         sizes = {}
         over = threading.Event()
 
@@ -253,7 +253,7 @@ class BackPressure(Relay):
         self.assertEqual({line["outcome"] for line in daemon.sessions(len(sizes))}, {"ok"})
 
     def test_a_slow_client_hears_all_that_a_cut_server_said(self):
-        """The server's end is long past, and the client still takes a little now and then."""
+        """The server has ended long before, and the client still reads a little now and then."""
         size = 3 << 20
         sent = []
 

@@ -1,4 +1,4 @@
-"""Reload: by HUP, and by itself when files change. What runs goes on with what it started with."""
+"""Reload: by HUP, and by itself when files change. Running sessions keep their old configuration."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ from support.fake_server import FakeServer, Gone, Smtp, tls_context
 
 
 def greeter(connection):
-    """A server in the clear: greets, answers EHLO, and echoes lines once there was MAIL."""
+    """Plays a server in the clear: greets, answers EHLO, and echoes lines after MAIL."""
     connection.send(b"220 mail.test ESMTP\r\n")
     relaying = False
     while True:
@@ -40,7 +40,7 @@ def greeter(connection):
 
 
 def trusting(*authorities):
-    """Of clients: any of these may have signed."""
+    """Returns a client's context: any of these authorities may have signed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for authority in authorities:
         context.load_verify_locations(authority)
@@ -48,14 +48,14 @@ def trusting(*authorities):
 
 
 def fingerprint(chain):
-    """Of the leaf in a PEM file."""
+    """Returns the fingerprint of the leaf in a PEM file."""
     text = pathlib.Path(chain).read_text(encoding="ascii")
     end = "-----END CERTIFICATE-----"
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(text[:text.index(end)] + end + "\n")).digest()
 
 
 class Certificates:
-    """Several sets of certificates of equal names, made once."""
+    """Several sets of certificates with the same names, made once."""
 
     def __init__(self, folder, count):
         self.sets = [pathlib.Path(folder) / f"set{number}" for number in range(count)]
@@ -77,7 +77,7 @@ class Reload(unittest.TestCase):
         self.file = self.folder / "proxy.toml"
 
     def service(self, name, port=0, **keys):
-        """The lines of a service that is in the clear on both sides but for `keys` ("__": a dot)."""
+        """Returns the lines of a service, in the clear on both sides unless `keys` differ ("__": a dot)."""
         settings = {"name": name, "protocol": "smtp", "listen": f"127.0.0.1:{port}",
                     "upstream__address": f"127.0.0.1:{self.server.port}", "upstream__tls": "none",
                     **keys}
@@ -101,7 +101,7 @@ class Reload(unittest.TestCase):
         return daemon.lines(lambda f: f.get("msg") == "reloaded", reloads)[-1]
 
     def relayed(self, client):
-        """A session that has come to its relay."""
+        """Brings a session to its relay."""
         self.assertEqual(client.line(), b"220 mail.test ESMTP\r\n")
         client.command(b"EHLO client.test")
         self.assertEqual(client.command(b"MAIL FROM:<a@b.test>"), b"250 ok\r\n")
@@ -112,14 +112,14 @@ class Reload(unittest.TestCase):
         self.assertEqual(client.line(), words)
 
     def shown(self, port, context):
-        """The fingerprint of the certificate that a new client gets."""
+        """Returns the fingerprint of the certificate that a new client gets."""
         with Client(port) as client:
             client.start_tls(context, "mail.test")
             self.relayed(client)
             return hashlib.sha256(client.sock.getpeercert(binary_form=True)).digest()
 
     def becomes(self, port, context, certificate):
-        """New clients get this certificate. The workers are told, and each in its own time."""
+        """Waits until new clients get this certificate. Each worker switches in its own time."""
         wait.until(lambda: self.shown(port, context) == certificate, "another certificate is shown")
 
     def test_services_come_and_go_and_the_rest_stays(self):
@@ -133,7 +133,7 @@ class Reload(unittest.TestCase):
         self.assertEqual((reloaded["opened"], reloaded["closed"]), ("1", "1"))
         three = int(daemon.lines(lambda f: f.get("msg") == "listening", 3)[2]["address"]
                     .rpartition(":")[2])
-        for client in kept:  # also that of the service which is gone
+        for client in kept:  # also the client of the service that is gone
             self.ping(client)
         for port in (one, three):
             self.relayed(self.enterContext(Client(port)))
@@ -196,14 +196,14 @@ class Reload(unittest.TestCase):
         old, new = (fingerprint(certificates.pair(number)[0]) for number in (0, 1))
         self.assertEqual(self.shown(daemon.port, context), old)
 
-        shutil.copy(certificates.pair(1)[0], chain)  # half of it
+        shutil.copy(certificates.pair(1)[0], chain)  # half of the pair
         reason = daemon.lines(lambda f: f.get("msg", "").startswith("not reloaded"))[0]["reason"]
         self.assertIn("the key does not belong to the first certificate", reason)
         self.assertEqual(self.shown(daemon.port, context), old)
         shutil.copy(certificates.pair(1)[1], key)
         daemon.lines(lambda f: f.get("msg") == "reloaded")
         self.becomes(daemon.port, context, new)
-        # The wrong pair was told of once, however often it was looked at.
+        # The wrong pair was reported once, however often the daemon looked at it.
         self.assertEqual(daemon.text().count("not reloaded"), 1)
 
     def test_a_secret_that_kubernetes_swaps(self):
@@ -229,7 +229,7 @@ class Reload(unittest.TestCase):
         self.becomes(daemon.port, context, fingerprint(certificates.pair(1)[0]))
 
     def test_fifty_swaps_under_load(self):
-        """Certificate and configuration change fifty times below 200 running sessions."""
+        """Certificate and configuration change fifty times during 200 running sessions."""
         swaps, sessions = (5, 40) if SANITIZED else (50, 200)
         certificates = Certificates(self.folder, 2)
         context = certificates.context()
@@ -274,7 +274,7 @@ class Reload(unittest.TestCase):
             self.ping(client)
 
     def test_trusted_authorities_are_picked_up(self):
-        """A CA file that changes decides about the next session, resumed or not."""
+        """A changed CA file decides about the next session, resumed or not."""
         authorities = self.folder / "ca.pem"
         shutil.copy(pki().ca, authorities)
 
@@ -304,7 +304,7 @@ class Reload(unittest.TestCase):
 
 class SystemName(unittest.TestCase):
     def test_r3_it_is_asked_for_again(self):
-        """In the background: sessions do not wait for it."""
+        """The name is asked for in the background: sessions do not wait for it."""
         if os.geteuid() != 0:
             self.skipTest("a name of its own wants root")
         wrapper = ["unshare", "--uts", "sh", "-c", 'hostname one.example && exec "$0" "$@"']

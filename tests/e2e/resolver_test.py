@@ -1,4 +1,4 @@
-"""Names: one cache, one query, and a name server in trouble troubles its own service only."""
+"""Names: one cache, one query, and a name server in trouble affects only its own service."""
 
 import os
 import select
@@ -23,7 +23,7 @@ UNREACHABLE = b"421 4.4.1"
 
 
 def two_services(port, first, second, **options):
-    """The configuration of "office", whose server has the name `first`, and "other"."""
+    """Returns the configuration of "office", with a server of the name `first`, and of "other"."""
     upstream = options.pop("upstream", {})
     text = configuration(port, address=f"{first}:{port}", upstream=upstream, **options)
     return text + f"""
@@ -58,7 +58,7 @@ class Names(unittest.TestCase):
 
 
 class Outage(Names):
-    """R1 to R3: a silent name server is the trouble of those that need it, and of no other."""
+    """R1 to R3: a silent name server affects only the services that need it."""
 
     def waiting_clients(self, port, count):
         return [self.enterContext(Client(port)) for _ in range(count)]
@@ -76,10 +76,10 @@ class Outage(Names):
                                     upstream={"warm": warm})
                 clients = self.waiting_clients(daemon.ports[0], waiting)
                 wait.until(lambda at=server: len(at.asked(DEAD)) == 2, "the name is asked for")
-                for _ in range(10):  # not so many that a query would end, which takes ten seconds
+                for _ in range(10):  # few enough that the query, which takes ten seconds, does not end
                     self.greeted(daemon.ports[1])
                 self.assert_still_waiting(clients)
-                # One query is under way for all of them: an A and an AAAA question.
+                # One query is running for all of them: an A and an AAAA question.
                 self.assertEqual({kind for kind, _ in server.asked(DEAD)}, {A, AAAA})
                 self.assertEqual(len(server.asked(DEAD)), 2)
                 daemon.process.send_signal(signal.SIGTERM)
@@ -92,7 +92,7 @@ class Outage(Names):
         self.greeted(daemon.port, UNREACHABLE)
 
     def test_r1_a_query_without_an_answer_ends(self):
-        """After ten seconds, however long clients would wait."""
+        """The query ends after ten seconds, even if clients would wait longer."""
         server = self.enterContext(NameServer(silent))
         daemon = self.start(self.etc(server), DEAD, timeouts={"prelude": "60s"})
         self.greeted(daemon.port, UNREACHABLE)
@@ -110,7 +110,7 @@ class Outage(Names):
             self.assertEqual(client.line()[:9], b"421 4.3.2")
             client.sock.close()
         daemon.expect_exit(0)
-        # A lookup that has to end first takes ten seconds.
+        # If it waited for the lookup to end, that would take ten seconds.
         self.assertLess(time.monotonic() - started, 6)
 
     def test_r3_ready_while_nothing_answers_for_our_own_name(self):
@@ -125,7 +125,7 @@ class Outage(Names):
         etc = self.enterContext(Etc(f"nameserver {server.address}\nsearch example.test\n",
                                     hostname="shorty"))
         daemon = self.start(etc, "127.0.0.1", proxy={"hostname": ""})
-        # It is ready, and nothing has been answered.
+        # It is ready, and no question has been answered.
         [ready] = daemon.lines(lambda f: f.get("msg") == "ready")
         self.assertRegex(ready["hostname"], r"^\[.*\]$")
         self.greeted(daemon.port)
@@ -172,7 +172,7 @@ class Outage(Names):
 
 
 class Answers(Names):
-    """What the cache keeps, for how long, and what takes its place."""
+    """The answers that the cache keeps, for how long, and the answers that replace them."""
 
     def test_an_answer_is_kept_for_its_time(self):
         zone = Zone({GOOD: ["127.0.0.1"]}, ttl=600)
@@ -230,7 +230,7 @@ class Answers(Names):
         daemon = self.start(self.etc(server), GOOD)
 
         def twice():
-            """In the two seconds that a failure is kept; a busy machine may take longer."""
+            """Runs two sessions in the two seconds of a kept failure; a busy machine may take longer."""
             before, begun = len(server.asked(GOOD)), time.monotonic()
             self.greeted(daemon.port, UNREACHABLE)
             self.greeted(daemon.port, UNREACHABLE)
@@ -249,7 +249,7 @@ class Answers(Names):
         wait.until(greeted, "it is asked about again")
 
     def test_many_addresses(self):
-        """R5: of a name with many addresses sixteen are tried, and three at a time."""
+        """R5: of a name with many addresses, sixteen are tried, three at a time."""
         for count in (1, 16, 64):
             with self.subTest(count):
                 addresses = [f"127.9.{count}.{number}" for number in range(count)]
@@ -309,7 +309,7 @@ class Answers(Names):
         self.assertGreater(server.by_tcp, 0)
 
     def test_forged_answers_do_not_count(self):
-        """With another id, from another port, to another question, and cut in the middle."""
+        """Answers with another id, from another port, to another question, and cut in the middle."""
         other = self.enterContext(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
 
         def forged(query):
@@ -379,7 +379,7 @@ class Budget(Names):
         most = max(seen)
         for client in clients:
             self.assertEqual(client.line()[:9], UNREACHABLE)
-        self.assertLessEqual(most - before, count * 4 + 2)  # the name server's sockets
+        self.assertLessEqual(most - before, count * 4 + 2)  # 2: the name server's sockets
         self.assertGreater(most - before, count * 2)  # attempts did run beside each other
 
     def test_r5_max_sessions_counts_what_may_be_open(self):

@@ -1,5 +1,5 @@
-"""Restarts under a steady load: no session is lost, with a supervisor that holds the sockets and with
-a second process beside the first."""
+"""Restarts under a steady load: no session is lost. A supervisor holds the sockets, or a second
+process starts beside the first."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ class Restart(Beside):
         self.assertGreater(load.sent, 0)
 
     def side_by_side(self, *addresses):
-        """A new process, then TERM to the old one, again and again."""
+        """Starts a new process, then sends TERM to the old one, again and again."""
         with contextlib.ExitStack() as stack:
             old = stack.enter_context(self.daemon(len(addresses)))
             self.assertNotIn("another process", old.text())
@@ -51,20 +51,20 @@ class Restart(Beside):
             for _ in range(RESTARTS):
                 with self.daemon(2, **passing([("mail", sock) for sock in held])):
                     load.goes_on()
-            # Who connects now waits for the next one.
+            # A client that connects now waits for the next daemon.
             with self.daemon(2, **passing([("mail", sock) for sock in held])):
                 load.goes_on()
                 load.stop()
         self.assert_nothing_was_lost(load)
 
     def test_a_second_process_on_loopback(self):
-        """Without a sandbox: some kernels want rights for what keeps new handshakes out."""
+        """Without a sandbox: some kernels want rights for the filter that keeps new handshakes out."""
         port = free_port()
         self.write(f"127.0.0.1:{port}", sandbox=False)
         self.side_by_side(("127.0.0.1", port))
 
     def test_a_second_process_on_all_addresses(self):
-        """Where handshakes may take a while."""
+        """On all addresses, handshakes may take a while."""
         port = free_port()
         self.write(f"0.0.0.0:{port}", sandbox=False)
         self.side_by_side(("127.0.0.1", port))
@@ -80,7 +80,7 @@ class Restart(Beside):
     def test_a_second_root_that_becomes_the_same_user(self):
         """Ports of the start, bound by root, and one that came with a reload, bound by the user."""
         if SANITIZED:
-            return  # whose search for leaks is not let into a process that has changed its user
+            return  # a sanitizer's leak search may not look into a process that has changed its user
         self.folder.chmod(0o755)
         one, two, three = free_port(), free_port(), free_port()
         endpoint = f"127.0.0.1:{three}"
@@ -100,8 +100,9 @@ class Restart(Beside):
         self.assert_nothing_was_lost(load)
 
     def hand_over_the_endpoint(self, endpoint, listen, begin):
-        """One process serves a session when another comes beside it (`begin` says what is first) and
-        has the endpoint alone, for as long as the session lasts."""
+        """Starts a second process while the first serves a session. The second has the endpoint
+        alone for as long as the session lasts. `begin` is the first step: "drain" of the old one,
+        or "start"."""
         self.write(listen, endpoint)
         address = listen.removeprefix("unix:")
         if address == listen:
@@ -119,7 +120,7 @@ class Restart(Beside):
                 drain()
                 self.assertEqual(admin.get(endpoint, "/readyz").status, 503)
             with self.daemon(1) as new:
-                # Who drains has given up his services' sockets.
+                # A process that drains has given up its services' sockets.
                 taken = [listen, endpoint][begin == "drain":]
                 told = new.lines(lambda f: "another process listen" in f.get("msg", ""), len(taken))
                 self.assertEqual([line["address"] for line in told], taken)
@@ -140,18 +141,18 @@ class Restart(Beside):
         self.assertEqual([name for name in os.listdir(self.folder) if name.startswith(".new")], [])
 
     def test_the_admin_endpoint_on_a_port(self):
-        """The old one still says that it drains, until somebody else can answer."""
+        """The old process still answers that it drains, until the new one can answer."""
         for host, begin in (("127.0.0.1", "start"), ("[::1]", "drain"), ("127.0.0.1", "drain")):
             with self.subTest(host=host, begin=begin):
                 self.hand_over_the_endpoint(f"{host}:{free_port()}", f"127.0.0.1:{free_port()}", begin)
 
     def test_the_admin_endpoint_on_a_unix_socket(self):
-        """In the folder of another, which is taken over too."""
+        """It is in the folder of another unix socket, which is taken over too."""
         self.hand_over_the_endpoint(f"unix:{self.folder}/admin.sock", f"unix:{self.folder}/mail.sock",
                                     "start")
 
     def test_a_unix_socket_whose_owner_does_not_accept(self):
-        """It is taken, and nobody waits for a place in its queue."""
+        """The path is in use, and the start does not wait for a place in the owner's queue."""
         path = f"{self.folder}/proxy.sock"
         with contextlib.ExitStack() as stack:
             owner, *queue = (stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(8))
@@ -168,7 +169,7 @@ class Restart(Beside):
         self.assertIn("Address already in use", result.stderr)
 
     def queued(self, daemon, addresses, number, line):
-        """Clients that connect when the workers have been told of a signal and not yet heard of it."""
+        """Connects clients after a signal was sent to the workers and before they handle it."""
         with frozen_workers(daemon.process.pid):
             daemon.process.send_signal(number)
             daemon.lines(lambda f: f.get("msg") == line)
@@ -206,7 +207,7 @@ class Restart(Beside):
                 old.expect_exit(0)
 
     def test_a_reload_is_done_when_new_ports_are_ours(self):
-        """Not yet when they are bound: of two that have bound one the first to listen gets it."""
+        """A bound port is not enough: of two processes that have bound one, the first to listen gets it."""
         one, two = free_port(), free_port()
         self.write(f"127.0.0.1:{one}")
         other = self.enterContext(socket.socket())
@@ -243,7 +244,7 @@ class Restart(Beside):
         self.assertEqual(os.stat(path).st_ino, inode)
 
     def test_s12_a_start_that_fails_takes_nothing(self):
-        """Neither a path nor connections of the one that serves."""
+        """The failed start takes neither a path nor connections from the process that serves."""
         port, path = free_port(), f"{self.folder}/proxy.sock"
         self.write([f"127.0.0.1:{port}", f"unix:{path}"])
         with self.daemon(2), Load(("127.0.0.1", port), path) as load:
@@ -256,7 +257,8 @@ class Restart(Beside):
                 self.assertEqual((result.returncode, result.stderr.splitlines()[-1]), (
                     69, f"starttls-proxy: cannot listen on 127.0.0.1:{taken}: "
                         "bind: Address already in use"))
-                # The one that serves has all it had: the path leads to its socket, and both answer.
+                # The serving process has all that it had: the path leads to its socket, and both
+                # answer.
                 self.assertEqual(os.stat(path).st_ino, inode)
                 self.assertEqual(sorted(os.listdir(self.folder)), ["proxy.sock", "proxy.toml"])
                 for address in (("127.0.0.1", port), path):

@@ -1,4 +1,4 @@
-"""Resumption on both legs: how many handshakes are spared, and which ones must not be."""
+"""Resumption on both legs: the number of handshakes that it spares, and those that it must not spare."""
 
 import base64
 import itertools
@@ -33,7 +33,7 @@ def client_context(version):
 
 
 def script(context=None):
-    """Greets, and answers QUIT; over TLS where there is a context."""
+    """Returns a script that greets and answers QUIT; over TLS if there is a context."""
 
     def run(connection):
         if context is not None:
@@ -50,7 +50,7 @@ def script(context=None):
 
 
 def service(name, upstream_port, downstream=None, upstream=None):
-    """The lines of one service; the dicts add keys."""
+    """Returns the lines of one service; the dicts add keys."""
     keys = {"name": name, "protocol": "smtp", "listen": "127.0.0.1:0",
             **{f"downstream.{key}": value for key, value in (downstream or {}).items()},
             "upstream.address": f"127.0.0.1:{upstream_port}",
@@ -86,7 +86,7 @@ class Resumption(unittest.TestCase):
         self.file.write_text("\n".join(text), encoding="utf-8")
 
     def downstream_session(self, port, context, session=None):
-        """(was it resumed, the session for the next time)"""
+        """Runs a session. Returns (True if it was resumed, the TLS session for the next time)."""
         with Client(port) as client:
             client.sock = context.wrap_socket(client.sock, server_hostname="mail.test",
                                               session=session)
@@ -144,14 +144,14 @@ class Resumption(unittest.TestCase):
             self.assertTrue(again)
             self.assertEqual(daemon.sessions(2)[1]["upstream_resumed"], "true")
 
-            # Another policy: what was found good under the old one counts no more.
+            # Another policy: sessions that were accepted under the old one are not resumed.
             self.write(both + ['upstream.min_tls = "1.3"', 'downstream.min_tls = "1.3"'])
             _, session = self.downstream_session(daemon.port, context)
             daemon.process.send_signal(signal.SIGHUP)
             daemon.lines(lambda f: f.get("msg") == "reloaded", 2)
             count = itertools.count(4)
 
-            # The workers are told, and each in its own time.
+            # Each worker gets the new policy in its own time.
             def afresh():
                 again, _ = self.downstream_session(daemon.port, context, session)
                 line = daemon.sessions(next(count))[-1]
@@ -183,7 +183,7 @@ class Resumption(unittest.TestCase):
                     again, session = self.downstream_session(two.port, context, session)
                     self.assertTrue(again)
 
-            # Rotated: the old key still opens, and the ticket is made anew under the new one.
+            # Rotated: the old key still opens, and a new ticket is made under the new key.
             write_keys(second, first)
             one.lines(lambda f: f.get("msg") == "reloaded")
             again, session = self.downstream_session(one.port, context, session)
@@ -191,8 +191,8 @@ class Resumption(unittest.TestCase):
             write_keys(second)
             two.lines(lambda f: f.get("msg") == "reloaded")
 
-            # The workers are told, and each in its own time: the first may have sealed with the old
-            # key, and the other not have the new one.
+            # Each worker gets the keys in its own time. The first daemon may still have sealed with
+            # the old key. The other may not have the new key yet.
             def opened():
                 again, fresh = self.downstream_session(one.port, context, session)
                 return again and self.downstream_session(two.port, context, fresh)[0]

@@ -1,4 +1,4 @@
-"""What a running daemon may not do any more, what it still does, and who it is."""
+"""The rights that a running daemon has given up, the work that it still does, and its user."""
 
 import ctypes
 import errno
@@ -30,7 +30,7 @@ from support.rights import rings_of, statuses
 USER = "nobody"
 NET_ADMIN, NET_BIND_SERVICE = 1 << 12, 1 << 10
 IO_URING_SETUP = 425  # on every architecture
-ATTEMPTS = 14  # of the intruder
+ATTEMPTS = 14  # the number of the intruder's attempts
 
 
 def kernel_has_rings():
@@ -57,7 +57,7 @@ class Sandbox(unittest.TestCase):
         self.file = self.conf / "proxy.toml"
 
     def write(self, listen="127.0.0.1:0", proxy=None, **options):
-        """A service with TLS on both legs, whose server has a name to resolve."""
+        """Writes a service with TLS on both legs, and with a server name that must be resolved."""
         chain, key = self.pair()
         text = configuration(self.server.port, address=f"localhost:{self.server.port}",
                              downstream={"tls": "implicit", "allow": ["127.0.0.0/8", "::1"]},
@@ -89,7 +89,7 @@ class Sandbox(unittest.TestCase):
 
 
 class Serving(Sandbox):
-    """All that a daemon does, it does in the sandbox."""
+    """A daemon can do all of its work in the sandbox."""
 
     def test_a_session_with_tls_on_both_legs_and_a_name_to_resolve(self):
         self.write()
@@ -102,7 +102,7 @@ class Serving(Sandbox):
         self.assertNotIn("sandbox", daemon.text())
 
     def test_certificates_behind_symlinks_are_swapped(self):
-        """Of Kubernetes, and of certbot, whose links lead to another folder."""
+        """Symlinks as Kubernetes has them, and as certbot has them: its links lead to another folder."""
         for layout in ("..data", "../archive"):
             with self.subTest(layout):
                 mount = self.folder / layout.strip("./") / "live"
@@ -191,21 +191,21 @@ class Serving(Sandbox):
         daemon = self.start()
         for status in statuses(daemon.process.pid):
             self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("0", "0"))
-        # But for core files: no password is left on a disk.
+        # Except for core files: no password is left on a disk.
         limits = pathlib.Path(f"/proc/{daemon.process.pid}/limits").read_text(encoding="ascii")
         self.assertRegex(limits, r"Max core file size +0 +0 ")
 
 
 class Intruder(Sandbox):
-    """Somebody has come to run code on a worker's thread."""
+    """An attacker runs code on a worker's thread."""
 
     @classmethod
     def setUpClass(cls):
         cls.library = intruder.library()
 
     def intrude(self, what, sandbox=True, log=None, **environment):
-        """A daemon with the intruder in it. Whether one that executes something ends well is up to
-        the test."""
+        """Starts a daemon with the intruder in it. If the intruder executes something, the test
+        itself checks how the daemon ends."""
         other = self.folder / "other"
         other.mkdir(exist_ok=True)
         (other / "there").touch()
@@ -223,7 +223,7 @@ class Intruder(Sandbox):
         return daemon
 
     def attempts(self, daemon, count, port=None):
-        """What the intruder found on the thread that accepts at the port: a worker's by default."""
+        """Returns the intruder's results on the thread that accepts at the port, by default a worker's."""
         with Client(port or daemon.port):
             lines = daemon.lines(lambda f: f.get("msg") == "intruder", count)
         return {line["attempt"]: line["result"] for line in lines}
@@ -237,7 +237,7 @@ class Intruder(Sandbox):
             "dumpable": "ENOSYS", "signal": "ENOSYS", "ring": "ENOSYS", "fork": "ENOSYS"})
 
     def test_finds_them_closed_on_the_control_thread_too(self):
-        """This one reads /etc as far as file permissions allow: what is root's is root's."""
+        """The control thread reads /etc as far as file permissions allow: only root can read root's files."""
         daemon = self.intrude("look")
         found = self.attempts(daemon, ATTEMPTS, int(admin.address(daemon).rpartition(":")[2]))
         self.assertEqual(found.pop("shadow"), "success" if os.geteuid() == 0 else "EACCES")
@@ -248,11 +248,11 @@ class Intruder(Sandbox):
             "dumpable": "ENOSYS", "signal": "ENOSYS", "ring": "ENOSYS", "fork": "ENOSYS"})
 
     def test_finds_them_open_without_a_sandbox(self):
-        """The attempts are such as can succeed."""
+        """Without a sandbox the attempts can succeed."""
         if os.geteuid() != 0:
             self.skipTest("root alone may all of it")
         found = self.attempts(self.intrude("look", sandbox=False), ATTEMPTS)
-        found.pop("ring")  # for the kernel's owner to allow
+        found.pop("ring")  # it depends on the kernel's settings
         self.assertEqual(set(found.values()), {"success"}, found)
 
     def test_executes_nothing(self):
@@ -303,10 +303,10 @@ class Intruder(Sandbox):
 
 
 class ConfinedProbe(unittest.TestCase):
-    """S9: a server that takes `probe` over finds little."""
+    """S9: an attacker that takes over `probe` finds little."""
 
     def probe_that_is_watched(self, look, *more):
-        """Probes a server that calls `look` with the probe's process before it says anything."""
+        """Probes a server that calls `look` with the probe's process before it sends anything."""
         started = threading.Event()
         looked = []
 
@@ -340,7 +340,7 @@ class ConfinedProbe(unittest.TestCase):
 
 @unittest.skipIf(SANITIZED, "a sanitizer's runtime belongs to the system's C library")
 class NewerLibuv(Sandbox):
-    """P1: libuv from 1.50 on makes an io_uring for every loop, if the kernel lets it."""
+    """P1: libuv from 1.50 on makes an io_uring for every loop, if the kernel allows it."""
 
     def start(self, **options):
         return super().start(wrapper=[NEWER_LIBUV], **options)
@@ -368,7 +368,7 @@ class NewerLibuv(Sandbox):
         self.assert_confined(daemon, 0)
 
     def test_p1_without_the_sandbox_the_ring_is_used(self):
-        """So that the other tests can fail."""
+        """Without this test the other tests could not fail."""
         self.write(proxy={"sandbox": False})
         daemon = self.start()
         self.session(daemon.port)
@@ -376,7 +376,7 @@ class NewerLibuv(Sandbox):
 
 
 class OutOfMemory(Sandbox):
-    """Exit status 70 and a line, at whatever time."""
+    """Exit status 70 and one line, at any time."""
 
     def limited(self, octets, *arguments):
         result = run_to_end(*arguments, wrapper=["prlimit", f"--as={octets}"])
@@ -405,7 +405,7 @@ class OutOfMemory(Sandbox):
             while daemon.process.poll() is None and len(clients) < 5000:
                 clients.append(socket.create_connection(("127.0.0.1", daemon.port), wait.DEADLINE))
         except OSError:
-            pass  # it is gone
+            pass  # the daemon has ended
         finally:
             for client in clients:
                 client.close()
@@ -414,7 +414,7 @@ class OutOfMemory(Sandbox):
 
 
 class User(Sandbox):
-    """proxy.user."""
+    """The configuration key proxy.user."""
 
     def setUp(self):
         if os.geteuid() != 0:
@@ -462,7 +462,7 @@ class User(Sandbox):
         for status in statuses(daemon.process.pid):
             self.assertEqual(sorted(map(int, status["Groups"].split())), groups)
         self.assertEqual(daemon.warnings(), [])
-        self.hang_up(daemon, 1)  # who may read all that it takes
+        self.hang_up(daemon, 1)  # the user may read all files that a reload needs
 
     def test_ports_below_1024_stay_possible_where_there_is_one(self):
         low = self.low_port()
@@ -482,7 +482,7 @@ class User(Sandbox):
         words = ("started by root, the process stays root: set proxy.user, or start it as a user "
                  "without rights")
         for proxy, warned in (({}, 1), ({"sandbox": False}, 1), ({"user": USER}, 0)):
-            # A root that has given up its rights reads its own key only, and so does a user.
+            # A root that has given up its rights reads only its own key, and so does a user.
             own = self.pair if "user" in proxy else functools.partial(Sandbox.pair, self)
             with self.subTest(proxy), mock.patch.object(self, "pair", own):
                 self.write(proxy=proxy, upstream={"ca_file": str(self.keys / "ca.pem")})
@@ -514,11 +514,11 @@ class User(Sandbox):
         self.write_for_user()
         os.chown(self.keys / "server.key", 0, 0)
         daemon = self.start()
-        self.session(daemon.port)  # root has read it
+        self.session(daemon.port)  # root has read the key
         self.assertEqual([line["file"] for line in daemon.warnings(1)], [str(self.keys / "server.key")])
 
     def test_a_secret_of_its_group_is_one_at_start_and_at_reload(self):
-        """Mounted as root's, with the right for one group to read it; or as Debian's ssl-cert (T7)."""
+        """A file of root's that one group may read, as a mounted secret; or as Debian's ssl-cert (T7)."""
         self.write_for_user()
         os.chown(self.keys / "server.key", 0, self.gid)
         for mode in (0o440, 0o640):
@@ -554,7 +554,7 @@ class User(Sandbox):
         for folder, group in ((run, self.gid), (others, 8)):
             folder.mkdir()
             os.chown(folder, self.uid, group)
-        others.chmod(0o2750)  # gives its group to what is in it
+        others.chmod(0o2750)  # files in it get the folder's group
         paths = [run / "mail.sock", others / "admin.sock"]
         tcp = f"127.0.0.1:{free_port()}"
 
@@ -621,7 +621,7 @@ class User(Sandbox):
             self.assertEqual(process.wait(wait.DEADLINE), 0)
 
     def with_intruder(self, **environment):
-        """Starts with the intruder in it, who ends what serves: (exit status, the last line)."""
+        """Starts with the intruder in it, which ends the daemon. Returns (exit status, the last line)."""
         with mock.patch.dict(os.environ, {"LD_PRELOAD": str(intruder.library()), **environment}):
             return try_to_start("--config", self.file)
 
@@ -633,7 +633,7 @@ class User(Sandbox):
 
     @unittest.skipIf(SANITIZED, "a sanitizer cannot look into a process that has changed its user")
     def test_s11_root_gives_away_nothing_but_the_socket_it_has_made(self):
-        """Whoever may write to the socket's folder may put another file in its place meanwhile."""
+        """A user that may write to the socket's folder may put another file in its place meanwhile."""
         run, secret = self.folder / "run", self.folder / "secret"
         run.mkdir()
         os.chown(run, self.uid, self.gid)

@@ -1,4 +1,4 @@
-"""Sessions that succeed, against scripted servers that remember every octet."""
+"""Sessions that succeed, against scripted servers that remember every byte."""
 
 import ssl
 import unittest

@@ -1,7 +1,7 @@
-"""What a relay must not change: ends of data that are none, odd octets, cut messages, counted replies.
+"""Bytes that a relay must not change: false ends of data, odd bytes, cut messages, counted replies.
 
 M1 to M8, in each direction of use: upgrade (TLS towards the server), terminate (towards the client)
-and bridge (both). The server tells by a hash, or octet by octet, what came out.
+and bridge (both). The server reports the bytes that came out, by a hash or one by one.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from support.relay import Digest, pieces, receive_digest, send_pieces
 
 MODES = {"upgrade": ("none", "starttls"), "terminate": ("starttls", "none"),
          "bridge": ("starttls", "starttls")}
-BORDER = 16384  # of a TLS record, and of the proxy's reads before the relay
+BORDER = 16384  # the size of a TLS record, and of the proxy's reads before the relay
 MIB = 1 << 20
 
 # The-Login/SMTP-Smuggling-Tools and hannob/smtpsmug try these as ends of data.
@@ -37,7 +37,7 @@ MESSAGE = (b"Subject: odd\r\n\r\n" + b"".join(b"a" + ending + b"MAIL FROM:<evil@
 
 
 def borders():
-    """Segments whose borders fall between CR and LF, before a CR, behind a CR that stays alone."""
+    """Returns segments with borders between CR and LF, before a CR, and after a lone CR."""
     noise = random.Random(11)
     endings = (b"\r|\n", b"|\r\n", b"\r|x", b"\r\n|.", b"\r\n.|\r\n", b"\n|.\n", b"\0|\r", b"\r|\r\n")
     segments = [b""]
@@ -50,13 +50,13 @@ def borders():
 
 
 def ending(message):
-    """Fit to stand before the final dot, which must be the first."""
+    """Returns the message ready for the final dot, which must be the first end of data."""
     assert b"\r\n.\r\n" not in b"\r\n" + message
     return message + b"\r\n"
 
 
 class ClearSmtp(Smtp):
-    """Takes mail without TLS, as behind a proxy that terminates."""
+    """Takes mail without TLS, as the server of a proxy that terminates."""
 
     def __call__(self, connection):
         self.say(connection, self.greeting)
@@ -88,7 +88,7 @@ class Mail(unittest.TestCase):
         cls.gateway = cls.enterClassContext(Gateway(services))
 
     def directions(self, protocol="smtp", modes=tuple(MODES), **replies):
-        """For each of them, as `self.client`: one that has said hello."""
+        """Yields each direction, with a client that has said hello as `self.client`."""
         for name in modes:
             down, up = MODES[name]
             self.scripts[protocol, up] = script = SCRIPTS[protocol, up](**replies)
@@ -113,14 +113,14 @@ class Mail(unittest.TestCase):
         self.commit(b"RCPT TO:<c@d.test>", b"DATA")
 
     def heard(self):
-        """What the server heard behind the client's hello, once its connection is over."""
+        """Returns the bytes that the server got after the client's hello, once its connection is over."""
         self.assertTrue(self.connection.ended.wait(wait.DEADLINE))
         octets = bytes(self.connection.secure or self.connection.clear)
         return octets.partition(b" client.test\r\n")[2]
 
     def end(self):
-        """Ends the client's direction, with close_notify on a leg with TLS; then the server's must
-        end too, without another word."""
+        """Ends the client's direction, with close_notify on a leg with TLS. The server's direction
+        must then end too, without any further data."""
         sock = self.client.sock
         if not isinstance(sock, ssl.SSLSocket):
             self.client.finish()
@@ -131,8 +131,8 @@ class Mail(unittest.TestCase):
             sock.unwrap()
         sock.setblocking(True)
         socket.socket.shutdown(sock, socket.SHUT_WR)
-        # Behind its own close_notify Python shows no plaintext. A record with an alert is of 24
-        # octets, one with a reply is longer.
+        # After its own close_notify Python returns no plaintext. A record with an alert has 24
+        # bytes, one with a reply is longer.
         octets = b""
         while more := socket.socket.recv(sock, 65536):
             octets += more
@@ -151,7 +151,7 @@ class Mail(unittest.TestCase):
                 self.assertEqual(self.connection.messages, [MESSAGE + b"\r\n"])
 
     def test_m1_each_alone_octet_by_octet(self):
-        """So that no two of them come in one read."""
+        """Byte by byte, so that no two of them come in one read."""
         for name in self.directions():
             with self.subTest(name):
                 self.data()
@@ -212,7 +212,7 @@ class Mail(unittest.TestCase):
             sender.join()
             connection.wait_for_end()
 
-        # Python's TLS sockets want one thread at a time: the upgrading client has none.
+        # Python's TLS sockets allow one thread at a time. The client of an upgrade has none.
         for name in self.directions(modes=("upgrade",), relay=relay):
             with self.subTest(name):
                 digests = []
@@ -251,7 +251,7 @@ class Mail(unittest.TestCase):
                 self.assertEqual(self.gateway.session(self.client)["outcome"], "truncated")
 
     def test_m4_the_server_fails_inside_a_transaction(self):
-        """At each of its commands, and between the final dot and the answer to it."""
+        """The server fails at each of its commands, and between the final dot and the answer to it."""
         def failing(command, reset, words):
             def relay(connection):
                 heard = b""
@@ -283,18 +283,18 @@ class Mail(unittest.TestCase):
                         told, end = self.client.rest()
                         end = self.really(end)
                         self.client.close()
-                        # Nothing but the server's own octets, and no end that passes for a whole one.
-                        # A FIN inside a line is a cut where TLS has another word for the end.
+                        # Only the server's own bytes, and no cut that looks like a regular end. A
+                        # FIN inside a line is a cut if TLS can mark a regular end (close_notify).
                         cut = not words.endswith(b"\r\n") and words and name != "terminate"
-                        # A reset may overtake octets that the client has not read yet.
+                        # A reset may discard bytes that the client has not read yet.
                         self.assertTrue(told == words or cut and words.startswith(told), told)
                         self.assertEqual(end, RESET if cut else FIN)
                         self.assertEqual(self.gateway.session(self.client)["outcome"],
                                          "truncated" if cut else "ok")
 
     def really(self, end):
-        """How the client's connection ended; Python's ssl may take a reset for an end of file. After a
-        reset there is no peer any more."""
+        """Returns how the client's connection ended. Python's ssl may take a reset for an end of
+        file; after a reset there is no peer any more."""
         try:
             self.client.sock.getpeername()
         except OSError:
@@ -316,7 +316,7 @@ class Mail(unittest.TestCase):
                     self.assertEqual(self.heard(), group)
 
     def test_m7_commands_inside_chunks(self):
-        """RFC 3030: the proxy must not count octets that it does not have to understand."""
+        """RFC 3030: the proxy must not count bytes that it does not have to understand."""
         chunks = b"BDAT 6\r\nMAIL\r\nBDAT 10\r\nSTARTTLS\r\nBDAT 0 LAST\r\nQUIT\r\n"
         replies = b"250 6\r\n250 10\r\n250 done\r\n221 bye\r\n"
 
@@ -360,7 +360,7 @@ class Mail(unittest.TestCase):
 
 
 class EveryProtocol(Cases):
-    """The same octets through the relay of each protocol, there and back."""
+    """The same bytes through the relay of each protocol, there and back."""
 
     modes = tuple(MODES.values())
 

@@ -1,5 +1,5 @@
-"""A storm of new clients with TLS, on one worker: all are served, a session that is there already does
-not wait for the handshakes of all of them, and nothing is computed for clients that are gone."""
+"""A storm of new clients with TLS, on one worker: all are served. A session that is there already
+does not wait for the handshakes of all of them. Nothing is computed for clients that are gone."""
 
 import pathlib
 import select
@@ -17,13 +17,13 @@ from support.daemon import Daemon, configuration, toml
 from support.environment import SANITIZED, pki
 
 CLIENTS = 150 if SANITIZED else 500
-ROUNDS = 4  # a busy machine may leave the backend, which answers the running session, no time
-_ARRIVED = 52  # where struct tcp_info has the milliseconds since the last data came
-COARSE = 10  # of which the kernel counts several at once
+ROUNDS = 4  # on a busy machine the backend, which answers the running session, may get no time
+_ARRIVED = 52  # offset of the milliseconds since the last data came, in struct tcp_info
+COARSE = 10  # milliseconds: the kernel counts several at once
 
 
 def arrival(sock):
-    """When the last octets came, by the kernel's account: that does not depend on when we look."""
+    """Returns the kernel's time of the last data: it does not depend on when we look."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
     return time.monotonic() * 1000 - struct.unpack_from("I", info, _ARRIVED)[0]
 
@@ -36,7 +36,7 @@ class Storm(unittest.TestCase):
         text = configuration(backend.port, upstream={"tls": "none"},
                              downstream={"tls": "implicit"}, proxy={"workers": 1},
                              timeouts={"handshake": "2m", "prelude": "2m"})
-        # Tables stand in the way of lists of tables: the pair is a line of its own.
+        # Tables make lists of tables impossible here, so the pair is a line of its own.
         text += f"\ndownstream.certificates = [{{ chain = {toml(chain)}, key = {toml(key)} }}]"
         self.daemon = self.enterContext(Daemon(text))
 
@@ -55,7 +55,7 @@ class Storm(unittest.TestCase):
         self.assertLess(min(answered), CLIENTS, "the running session had to wait for all answered")
 
     def storm(self, running, before):
-        """All clients say hello in one turn; how many are answered before the running session is."""
+        """Sends all clients' hellos in one turn. Returns how many are answered before the running session."""
         clients = [self.enterContext(Client(self.daemon.port)) for _ in range(CLIENTS)]
         self.daemon.lines(lambda line: line.get("to") == "downstream_handshake", before + CLIENTS)
         process = self.daemon.process.pid
@@ -112,7 +112,7 @@ upstream.tls = "none"
         self.begun = 0
 
     def accepted(self, *counts):
-        """So many clients at each service, all accepted; then the daemon stands still."""
+        """Connects these numbers of clients to the services; once all are accepted, stops the daemon."""
         clients = [Client(port) for port, count in zip(self.daemon.ports, counts)
                    for _ in range(count)]
         self.begun += len(clients)
@@ -138,7 +138,7 @@ upstream.tls = "none"
         client.close()
 
     def spent(self, then):
-        """The daemon's CPU seconds for the hellos of clients with which `then` is done."""
+        """Returns the daemon's CPU seconds for the hellos of clients on which `then` was called."""
         before = self.daemon.cpu_seconds()
         clients = self.accepted(self.CLIENTS)
         for client in clients:
@@ -168,7 +168,7 @@ upstream.tls = "none"
                          * self.CLIENTS)
 
     def test_r4_the_other_service_waits_for_one_of_them(self):
-        """They live, and are many: services are served in turns."""
+        """The clients are alive and many, and still the services are served in turns."""
         rounds = []
         for _ in range(ROUNDS):
             *flood, other = self.accepted(self.CLIENTS, 1)

@@ -28,7 +28,7 @@ class Submission(unittest.TestCase):
         }))
 
     def client(self, pair):
-        """smtplib, past its TLS and EHLO."""
+        """Returns an smtplib client, after its TLS and EHLO."""
         port = self.directions.ports[pair]
         if pair[0] == "implicit":
             client = smtplib.SMTP_SSL("127.0.0.1", port, "legacy.test", timeout=30,

@@ -1,8 +1,8 @@
-"""What bulk costs that no clock shows: system calls a megabyte, and octets copied in user space.
+"""Costs of bulk data that no clock shows: system calls per megabyte, bytes copied in user space.
 
-Both are counted from outside, by strace and by a library that is preloaded: the daemon has no code
-for it. The limits have a margin, but whoever writes record by record, or copies the payload once
-more, exceeds them by far.
+Both are counted from outside, by strace and by a preloaded library: the daemon has no code for it.
+The limits have a margin. A proxy that writes record by record, or copies the payload once more,
+exceeds them by far.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ INTERPOSER = pathlib.Path(__file__).parent / "support" / "count_copies.cc"
 MB = 1_000_000
 SIZE = 200 * MB
 
-# Of the kinds that grow with the octets, per megabyte: reads of 256 KiB make four of each.
+# Limit per megabyte, for calls that grow with the bytes. Reads of 256 KiB make four of each.
 MAX_SYSTEM_CALLS = 24
-# Octets copied by memcpy and memmove per octet relayed. Without a copy of ours what remains is the
-# record that a read has cut, and the tail that the kernel does not take.
+# Bytes copied by memcpy and memmove per byte relayed. If our code copies nothing, two parts remain.
+# They are the record that a read has cut, and the tail that the kernel does not take.
 MAX_COPIED = 0.3
-# The library's record layer copies each octet into its buffer and out of it.
+# The library's record layer copies each byte into its buffer and out of it.
 LIBRARY_COPIES = 0.9
 
 DIRECTIONS = {"upgrade": ("none", "starttls"), "terminate": ("starttls", "none")}
@@ -72,7 +72,7 @@ class Relay:
 
 @contextlib.contextmanager
 def traced(pid, folder):
-    """Counts the system calls of a process, into the dict that it gives, which is filled at the end."""
+    """Counts the system calls of a process. Yields a dict that is filled at the end."""
     path = pathlib.Path(folder) / "strace"
     strace = children.start(["strace", "-f", "-c", "-o", path, "-p", pid], stderr=subprocess.PIPE,
                             text=True)
@@ -81,7 +81,7 @@ def traced(pid, folder):
         said = strace.stderr.readline()
         if "attached" not in said:
             raise unittest.SkipTest(f"strace may not: {said.strip()}")
-        # One line names one thread, or all: what counts is that each has a tracer.
+        # One line names one thread, or all of them, so check that each thread has a tracer.
         wait.until(lambda: all(
             "TracerPid:\t0\n" not in (task / "status").read_text(encoding="ascii")
             for task in pathlib.Path(f"/proc/{pid}/task").iterdir()), "attached to every thread")
@@ -134,11 +134,11 @@ class Copies(unittest.TestCase):
         self._environment = {"LD_PRELOAD": str(library), "COUNT_COPIES": str(self._counts)}
 
     def copied(self):
-        """Octets so far, and calls."""
+        """Returns the bytes copied so far, and the number of calls."""
         return struct.unpack("QQ", self._counts.read_bytes())
 
     def copied_per_octet(self, direction, codec):
-        """{command: octets copied per octet relayed}."""
+        """Returns {command: bytes copied per byte relayed}."""
         relay = Relay(self, direction, codec, self._environment)
         found = {}
         for command in ("send", "fetch"):

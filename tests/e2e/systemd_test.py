@@ -1,4 +1,4 @@
-"""Under a supervisor that speaks systemd's protocols: sockets are inherited, and it is told what goes on."""
+"""Under a supervisor with systemd's protocols: sockets are inherited, and it is notified of changes."""
 
 import contextlib
 import os
@@ -62,7 +62,7 @@ class Supervised(unittest.TestCase):
         return self.enterContext(listening(name, socket.AF_UNIX))
 
     def session(self, sock):
-        """A whole session over whatever `sock` listens on."""
+        """Runs a whole session over the address that `sock` listens on."""
         client = Client.__new__(Client)
         client.sock = socket.socket(sock.family)
         client._waiting = b""  # pylint: disable=protected-access
@@ -75,7 +75,7 @@ class Supervised(unittest.TestCase):
             self.assertEqual(client.rest(), (b"", FIN))
 
     def refused(self, sockets, status=78, **options):
-        """What is said where there is no start."""
+        """Returns the error of a start that fails."""
         keywords = passing(sockets, **options)
         result = run_to_end("--config", self.file, wrapper=keywords["wrapper"],
                             **keywords["options"])
@@ -235,7 +235,7 @@ class Sockets(Supervised):
         self.session(two)
 
     def test_a_socket_that_somebody_has_shut_down_costs_no_time(self):
-        """Whoever shares it may do that. It may also listen again."""
+        """Any process that shares the socket may do that. It may also listen again."""
         tcp, unix, other = self.tcp(), self.unix(f"{self.folder}/a.sock"), self.tcp()
         self.write(self.service("one", "systemd:mail"), self.service("two", "systemd:other"))
         daemon = self.start([("mail", tcp), ("mail", unix), ("other", other)])
@@ -291,7 +291,7 @@ class Notify(Supervised):
     def test_ready_reloading_stopping(self):
         daemon = self.supervise(drain_timeout="7s")
         self.notified.hears(lambda m: m == {"READY": "1", "STATUS": "0 sessions, 1 service"})
-        with daemon.connect() as client:  # it serves when it says so
+        with daemon.connect() as client:  # it serves when it has reported READY
             self.assertTrue(client.reply().startswith(b"220 "))
             self.write(self.service("one", "127.0.0.1:0"), self.service("two", "127.0.0.1:0"),
                        drain_timeout="7s")
@@ -316,7 +316,7 @@ class Notify(Supervised):
 
     def test_the_number_of_sessions_is_told_when_it_changes(self):
         daemon = self.supervise()
-        self.notified.hears(lambda m: "READY" in m)  # which tells the number as well
+        self.notified.hears(lambda m: "READY" in m)  # the message has the number as well
         with daemon.connect() as client:
             client.reply()
             self.notified.hears(lambda m: m == {"STATUS": "1 session, 1 service"})
@@ -341,7 +341,7 @@ class Notify(Supervised):
         with frozen_workers(daemon.process.pid, 1):
             seen = [0, 0.0]
 
-            # After a round that was under way. Alive, it would say so every 150 ms.
+            # Waits for the end of the running round. A healthy process notifies every 150 ms.
             def silent():
                 if len(self.notified.messages()) != seen[0]:
                     seen[:] = [len(self.notified.messages()), time.monotonic()]
@@ -376,11 +376,11 @@ class Notify(Supervised):
         daemon = self.enterContext(Daemon(arguments=["--config", self.file], options={"env": {
             **os.environ, "NOTIFY_SOCKET": self.notified.address, "WATCHDOG_USEC": "20000"}}))
         where = admin.address(daemon)
-        admin.get(where, "/readyz")  # READY itself is patient
+        admin.get(where, "/readyz")  # READY itself may wait
         begun = time.monotonic()
         for _ in range(15):
             self.assertEqual(admin.get(where, "/readyz").status, 200)
-        # A loop that waited for the supervisor would do so for a second in each turn.
+        # A loop that waited for the supervisor would wait for a second in each turn.
         self.assertLess(time.monotonic() - begun, 10)
 
     def test_a_watchdog_for_another_process_is_not_ours(self):
@@ -400,7 +400,7 @@ class Notify(Supervised):
 
 @unittest.skipUnless(os.geteuid() == 0, "root alone mounts secrets for others")
 class Credentials(Supervised):
-    """Root's files that a group may read, as systemd and Kubernetes mount them."""
+    """Files of root's that a group may read, as systemd and Kubernetes mount them."""
 
     def test_they_are_read_at_start_and_at_a_reload(self):
         entry = pwd.getpwnam("nobody")

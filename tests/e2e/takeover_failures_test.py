@@ -1,6 +1,7 @@
-"""What fails when one process starts or reloads beside another, which must keep its sockets. Not under a
-sanitizer: its runtime wants to be loaded first, and cannot look into a process that has changed its
-user."""
+"""Failures when one process starts or reloads beside another, which must keep its sockets.
+
+Not under a sanitizer: its runtime must be loaded first. It also cannot look into a process that has
+changed its user."""
 
 import contextlib
 import os
@@ -20,12 +21,12 @@ from support.daemon import try_to_start
 class OtherUser(Beside):
     @unittest.skipUnless(os.geteuid() == 0, "root alone becomes somebody else")
     def test_s11_the_same_program_of_another_user_keeps_its_socket(self):
-        """Where files would let it be taken: both may write to the folder, and connect."""
+        """File permissions would allow the takeover: both users may write to the folder, and connect."""
         path = f"{self.folder}/proxy.sock"
         self.write(f"unix:{path}", sandbox=False)
         self.folder.chmod(0o777)
 
-        def somebody(uid):  # who may read programs and files that are in others' folders
+        def somebody(uid):  # a user that may read programs and files in others' folders
             return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups",
                     "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
 
@@ -40,7 +41,7 @@ class OtherUser(Beside):
 
 
 class LateFailures(Beside):
-    """S3: what fails after all is bound leaves a running process its sockets."""
+    """S3: a failure after all is bound leaves a running process its sockets."""
 
     @classmethod
     def setUpClass(cls):
@@ -54,7 +55,7 @@ class LateFailures(Beside):
 
     @contextlib.contextmanager
     def first(self, *listen):
-        """A process at both paths; afterwards they must be its own still."""
+        """Starts a process at both paths. Afterwards the paths must still be its own."""
         self.write([f"unix:{self.path}", *listen], self.admin)
         with self.daemon(1 + len(listen)) as daemon:
             inodes = [os.stat(path).st_ino for path in (self.path, f"{self.folder}/admin.sock")]
@@ -70,7 +71,7 @@ class LateFailures(Beside):
             yield check
 
     def start_fails(self, status, words, **environment):
-        """A second start that fails."""
+        """Asserts that a second start fails."""
         with mock.patch.dict(os.environ, {"LD_PRELOAD": str(self.library), **environment}):
             self.assert_ended(try_to_start("--config", self.file), status, words)
 
@@ -101,7 +102,7 @@ class LateFailures(Beside):
 
     @unittest.skipUnless(os.geteuid() == 0, "root alone becomes somebody else")
     def test_s3_a_user_that_may_not_change_the_folder(self):
-        """Root binds in its own folder, and the user that it becomes cannot take over there."""
+        """Root binds in its own folder. The user that it becomes cannot take over the path there."""
         self.folder.chmod(0o755)
         self.write(f"unix:{self.path}", user="nobody")
         with self.daemon(1):
@@ -112,14 +113,14 @@ class LateFailures(Beside):
             send_mail(self.path)
             self.assertEqual(os.stat(self.path).st_ino, inode)
             self.assertEqual(sorted(os.listdir(self.folder)), ["proxy.sock", "proxy.toml"])
-            # In a folder of its own it can, inside the sandbox.
+            # In a folder of its own the user can do it, inside the sandbox.
             os.chown(self.folder, pwd.getpwnam("nobody").pw_uid, -1)
             with self.daemon(1):
                 send_mail(self.path)
                 self.assertNotEqual(os.stat(self.path).st_ino, inode)
 
     def test_s3_a_reload_that_fails_late(self):
-        """Without a sandbox: inside, nothing is known about other processes."""
+        """Without a sandbox: in it, nothing is known about other processes."""
         with self.first() as check, tempfile.TemporaryDirectory() as other:
             port = free_port()
             self.file = pathlib.Path(other) / "proxy.toml"
@@ -146,7 +147,7 @@ class LateFailures(Beside):
                     self.assertIn(expected, line.get("reason", ""), line)
                     check()
                 send_mail(("127.0.0.1", daemon.port))
-                # And one that does not fail takes both.
+                # A reload that does not fail takes both.
                 self.assertEqual(reload(4, *paths)["opened"], "1")
                 inode = os.stat(self.path).st_ino
                 with self.assertRaises(AssertionError):

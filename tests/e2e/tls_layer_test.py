@@ -1,4 +1,4 @@
-"""TLS itself: what peers do with records, handshakes, names and tickets (cases L1 to L20)."""
+"""TLS itself: records, handshakes, names and tickets of peers (cases L1 to L20)."""
 
 import collections
 import contextlib
@@ -27,12 +27,13 @@ MODES = ("implicit", "starttls")
 UNEXPECTED_MESSAGE, BAD_RECORD_MAC, RECORD_OVERFLOW, HANDSHAKE_FAILURE = 10, 20, 22, 40
 ILLEGAL_PARAMETER, DECODE_ERROR, PROTOCOL_VERSION, USER_CANCELED = 47, 50, 70, 90
 NO_RENEGOTIATION = 100
-# What peers may sign with: ECDSA, Ed25519, RSA-PSS, RSA, none of them with SHA-1 (RFC 9155).
+# The algorithms that peers may sign with: ECDSA, Ed25519, RSA-PSS, RSA, none of them with SHA-1
+# (RFC 9155).
 SIGNATURES = (0x403, 0x503, 0x603, 0x807, 0x804, 0x805, 0x806, 0x401, 0x501, 0x601)
 MIB = 1 << 20
 MAX_HELLO = 16384  # BoringSSL's limit for a ClientHello
-FLOOD = 20000  # records: what a connection may cost in CPU and memory shows
-# For a flood that is cut short after a few records, and for one of 20000 that are let through.
+FLOOD = 20000  # records, enough to show the CPU time and memory that a connection may cost
+# CPU seconds for a flood that is cut short after a few records, and for 20000 that are let through.
 CUT_SHORT, LET_THROUGH = (5, 30) if SANITIZED else (0.5, 5)
 
 
@@ -44,7 +45,7 @@ def client_context(version=None):
 
 
 def protocol_ids_that_fill(context):
-    """"smtp", and so many other ids that the context's hello is about as large as one may be."""
+    """Returns "smtp", and so many other ids that the context's hello is about as large as allowed."""
     context.set_alpn_protocols(["smtp"])
     outgoing = ssl.MemoryBIO()
     with contextlib.suppress(ssl.SSLWantReadError):
@@ -63,7 +64,7 @@ def server_context(version=None, certificate="server"):
 
 def service(name, upstream_port, downstream="none", upstream="none", protocol="smtp",
             certificates=("server",), address=None, listen="127.0.0.1:0", **keys):
-    """The lines of one service; `keys` are added ("__": a dot)."""
+    """Returns the lines of one service; `keys` are added ("__": a dot)."""
     settings = {"name": name, "protocol": protocol, "listen": listen,
                 "downstream__tls": downstream, "upstream__tls": upstream,
                 "upstream__address": address or f"127.0.0.1:{upstream_port}"}
@@ -85,7 +86,7 @@ def configuration(*services):
 
 
 def serve(peer, relay=None, starttls=None):
-    """A server's half of a session up to MAIL, then `relay(peer)`. `starttls(peer)`: TLS of it."""
+    """Plays a server up to MAIL, then calls `relay(peer)`. `starttls(peer)` returns the peer with TLS."""
     peer.send(b"220 mail.test ESMTP\r\n")
     while line := peer.line():
         if line.startswith(b"EHLO"):
@@ -109,7 +110,7 @@ def echo(peer):
 
 
 def commit(peer, greeted=False):
-    """A client's half, from the greeting to the relay."""
+    """Plays a client, from the greeting to the relay."""
     commands = [b"EHLO client.test", b"MAIL FROM:<a@client.test>"]
     replies = [] if greeted else [peer.line()]
     for command in commands:
@@ -120,12 +121,12 @@ def commit(peer, greeted=False):
 
 
 def flip(record):
-    """The record with one bit of its authentication changed."""
+    """Returns the record with one bit of its authentication changed."""
     return record[:-1] + bytes((record[-1] ^ 1,))
 
 
 class Layer(unittest.TestCase):
-    """One daemon a class; its sessions end one after the other."""
+    """One daemon per class; its sessions end one after the other."""
 
     @classmethod
     def start(cls, *services):
@@ -136,25 +137,25 @@ class Layer(unittest.TestCase):
         cls.ports = {line["service"]: int(line["address"].rpartition(":")[2]) for line in lines}
 
     def client(self, name):
-        """A new client of that service."""
+        """Returns a new client of that service."""
         client = Client(self.ports[name])
         self.sessions[client.address] += 1
         return client
 
     def session_of(self, client):
-        """The line at the end of the session of `client`, which is the last one of its port."""
+        """Returns the line at the end of the session of `client`, which is the last one of its port."""
         name = "{}:{}".format(*client.address)
         return self.daemon.lines(lambda f: "outcome" in f and f["client"] == name,
                                  self.sessions[client.address])[-1]
 
     def cpu(self, limit):
-        """A check for later: how much CPU the daemon has used since."""
+        """Returns a check for later: the daemon's CPU time since now is below the limit."""
         before = self.daemon.cpu_seconds()
         return lambda: self.assertLess(self.daemon.cpu_seconds() - before, limit)
 
 
 class Clients(Layer):
-    """Clients with records of their own, in front of a server in the clear."""
+    """Clients that make their own records, in front of a server in the clear."""
 
     @classmethod
     def setUpClass(cls):
@@ -164,7 +165,7 @@ class Clients(Layer):
                   service("nowhere", free_port(), "implicit"))
 
     def connect(self, mode, version):
-        """(connection, records), at the relay's start."""
+        """Returns (connection, records), at the relay's start."""
         client = self.enterContext(self.client(mode))
         if mode == "starttls":
             client.line()
@@ -175,7 +176,7 @@ class Clients(Layer):
         return client, peer
 
     def each(self, check, versions=VERSIONS, relay=echo):
-        """`check(peer)` in every mode and version; the line of each session is checked after it."""
+        """Calls `check(peer)` in every mode and version; the line of each session is checked after it."""
         type(self).relay = staticmethod(relay)
         for mode in MODES:
             for version in versions:
@@ -189,7 +190,7 @@ class Clients(Layer):
                         expect(session)
 
     def refused(self, peer, alert, reason):
-        """The client reads our alert, then FIN; the log has the reason."""
+        """Asserts that the client reads our alert, then FIN, and that the log has the reason."""
         self.sees(peer, alert)
         return lambda session: (self.assertEqual(session["outcome"], "tls", session),
                                 self.assertRegex(session["reason"], reason))
@@ -222,7 +223,7 @@ class Clients(Layer):
     # --- L2
 
     def flood(self, record, alert, reason, versions=VERSIONS):
-        """`record(peer)` again and again ends the session soon, at next to no cost."""
+        """Asserts that `record(peer)`, sent again and again, ends the session soon and at little cost."""
 
         def check(peer):
             cheap = self.cpu(CUT_SHORT)
@@ -234,7 +235,7 @@ class Clients(Layer):
                     while not stop.is_set():
                         peer.sock.sendall(b"".join(record(peer) for _ in range(100)))
                 except OSError:
-                    pass  # we read in the other thread, and are let go of after a while
+                    pass  # the other thread reads, and after a while the daemon closes the connection
 
             sender = threading.Thread(target=send)
             sender.start()
@@ -246,7 +247,7 @@ class Clients(Layer):
                 stop.set()
                 sender.join()
             self.assertEqual(tuple(answers[-1][1]), (FATAL, alert))
-            self.assertLessEqual(len(answers), 34)  # KeyUpdates of ours, until it is too much
+            self.assertLessEqual(len(answers), 34)  # the daemon's KeyUpdates, until its limit
             cheap()
             return lambda session: (self.assertEqual(session["outcome"], "tls", session),
                                     self.assertRegex(session["reason"], reason))
@@ -269,7 +270,7 @@ class Clients(Layer):
 
 
     def test_a_few_of_each_do_no_harm(self):
-        """KeyUpdates in both directions, empty records and warnings, with data between them."""
+        """Sends KeyUpdates in both directions, empty records and warnings, with data between them."""
 
         def check(peer):
             sent = bytearray()
@@ -299,7 +300,7 @@ class Clients(Layer):
         self.each(check)
 
     def test_records_of_one_octet(self):
-        """Many, cut at random by TCP: whole, in order, and at a bounded price."""
+        """Sends many, cut at random by TCP: they arrive whole, in order, and at a bounded cost."""
         data = random.Random(5).randbytes(FLOOD // 10 if SANITIZED else FLOOD)
 
         def check(peer):
@@ -318,7 +319,7 @@ class Clients(Layer):
         self.each(check)
 
     def test_key_updates_of_a_peer_that_does_not_read(self):
-        """Each wants one of ours, none of which is read: they do not pile up in our memory."""
+        """Each requests a KeyUpdate of ours that the peer does not read: these must not use up memory."""
 
         def check(peer):
             self.ping(peer)
@@ -338,7 +339,7 @@ class Clients(Layer):
     # --- L4, L13
 
     def test_a_bad_record_gets_an_alert_that_can_be_read(self):
-        """Whatever else is on its way to us: it does not turn the alert into a reset."""
+        """Further data on its way to us must not turn the alert into a reset."""
         header = lambda size: b"\x17\3\3" + size.to_bytes(2, "big")
         cases = {
             "forged": (lambda peer: flip(peer.seal(DATA, b"QUIT\r\n")), BAD_RECORD_MAC),
@@ -381,7 +382,7 @@ class Clients(Layer):
     # --- L11, L12
 
     def test_the_clients_end_still_yields_the_reply(self):
-        """QUIT, close_notify and FIN in one segment."""
+        """Sends QUIT, close_notify and FIN in one segment."""
 
         def check(peer):
             peer.sock.sendall(peer.seal(DATA, b"QUIT\r\n") + peer.seal(ALERT, CLOSE_NOTIFY))
@@ -434,7 +435,7 @@ class Clients(Layer):
         self.each(check, relay=say_goodbye_and_listen)
 
     def test_a_client_that_is_cut(self):
-        """Without close_notify: inside a line the server gets a reset, else FIN."""
+        """Without close_notify: inside a line the server gets a reset, otherwise FIN."""
         for words, end, outcome in ((b"DATA\r\nhalf a li", RESET, "truncated"),
                                     (b"QUIT\r\n", FIN, "ok")):
             ends = []
@@ -489,7 +490,7 @@ class Clients(Layer):
 
 
 class Servers(Layer):
-    """Servers with records of their own, behind clients in the clear."""
+    """Servers that make their own records, for clients in the clear."""
 
     @classmethod
     def setUpClass(cls):
@@ -514,7 +515,7 @@ class Servers(Layer):
                     for mode, server in cls.servers.items()))
 
     def each(self, relay, check, versions=VERSIONS):
-        """`relay(peer)` at the server and `check(client)`, in every mode and version."""
+        """Calls `relay(peer)` at the server and `check(client)`, in every mode and version."""
         type(self).relay = staticmethod(relay)
         for mode in MODES:
             for version in versions:
@@ -533,7 +534,7 @@ class Servers(Layer):
                         expect(session)
 
     def bad_peer(self, records, alert, reason, versions=VERSIONS):
-        """What the server sends behind a whole line gets `alert`; the client has the line."""
+        """Asserts that these records after a whole line get `alert`, and that the client gets the line."""
         seen = []
 
         def relay(peer):
@@ -542,7 +543,7 @@ class Servers(Layer):
                 for record in records(peer):
                     peer.sock.sendall(record)
             except OSError:
-                pass  # a flood outlives the session
+                pass  # a flood lasts longer than the session
             seen.append(peer.rest())
 
         def check(client):
@@ -631,7 +632,7 @@ class Servers(Layer):
 
 
 class Bridge(Layer):
-    """TLS on both legs: ends travel as what they were."""
+    """TLS on both legs: each kind of end is passed on as that kind."""
 
     @classmethod
     def setUpClass(cls):
@@ -642,7 +643,7 @@ class Bridge(Layer):
         cls.start(service("bridge", cls.server.port, "implicit", "implicit"))
 
     def ended(self, relay, last_words=None):
-        """What the client sees at the end, once `relay(peer)` ran at the server."""
+        """Returns the end that the client sees, after `relay(peer)` ran, and the session's line."""
         type(self).relay = staticmethod(relay)
         with self.client("bridge") as client:
             peer = Records(client.sock, client_context(), "mail.test")
@@ -680,7 +681,7 @@ class Bridge(Layer):
 
 
 class Handshakes(Layer):
-    """What clients say first."""
+    """The first bytes of clients."""
 
     @classmethod
     def setUpClass(cls):
@@ -696,7 +697,7 @@ class Handshakes(Layer):
                     for protocol in ("smtp", "lmtp", "imap", "pop3", "sieve", "nntp")))
 
     def opened(self, mode):
-        """A client that is about to begin its handshake."""
+        """Returns a client that is about to begin its handshake."""
         client = self.enterContext(self.client(mode))
         if mode == "starttls":
             client.line()
@@ -705,7 +706,7 @@ class Handshakes(Layer):
         return client
 
     def answer(self, mode, octets):
-        """What a raw first flight gets until the end, and the session's line."""
+        """Returns the answer to a raw first flight, until the end, and the session's line."""
         client = self.opened(mode)
         client.send(octets)
         told, end = client.rest()
@@ -714,14 +715,14 @@ class Handshakes(Layer):
         return told, self.session_of(client)
 
     def greeted(self, mode, octets):
-        """The proxy answers a ClientHello with a ServerHello."""
+        """Asserts that the proxy answers a ClientHello with a ServerHello."""
         client = self.opened(mode)
         client.send(octets)
         self.assertEqual(client.exactly(6)[::5], b"\x16\2")
         client.close()
 
     def use(self, mode, context, name="mail.test"):
-        """A whole session; its client."""
+        """Runs a whole session and returns its client."""
         client = self.opened(mode)
         client.start_tls(context, name)
         commit(client, greeted=mode == "starttls")
@@ -771,7 +772,8 @@ class Handshakes(Layer):
                 with self.subTest(mode, name=name):
                     client = self.opened(mode)
                     client.send(octets)
-                    # Noise may look like the head of a large record: then we wait for its end.
+                    # Noise may look like the head of a large record: then the daemon waits for
+                    # more.
                     client.finish()
                     told, end = client.rest()
                     self.assertEqual(end, FIN)
@@ -779,7 +781,7 @@ class Handshakes(Layer):
                     session = self.session_of(client)
                     self.assertEqual((session["outcome"], session["downstream_tls"]),
                                      ("handshake", "none"))
-        # On the implicit leg nobody was connected to; on the other one nothing was passed on.
+        # On the implicit leg no server connection was made; on the other one nothing was passed on.
         self.server.heard()  # all have ended
         reached = self.server.connections[connections:]
         self.assertEqual([bytes(each.clear) for each in reached], [b""] * len(cases))
@@ -844,7 +846,7 @@ class Handshakes(Layer):
                     self.assertEqual(client.sock.version(), name)
                 self.assertEqual(self.session_of(client)["downstream_tls"], name)
                 self.refuses("rsa", context(version, "DEFAULT"), "(?i)protocol.version")
-        # Who can do better has to.
+        # A client that can do better must do so.
         tls_1_2 = ssl.TLSVersion.TLSv1_2
         self.refuses("old", context(tls_1_2, "ECDHE-RSA-AES128-SHA"), "(?i)handshake.failure")
         with self.use("old", context(tls_1_2, "DEFAULT")) as client:
@@ -880,7 +882,7 @@ class Handshakes(Layer):
         def with_name(value):
             return hello.records(hello.message(extensions={hello.SERVER_NAME: value}))[0]
 
-        # An unknown name, whatever it looks like, gets the default certificate.
+        # Any unknown name gets the default certificate.
         for name in (b"x", b"..", b"wrong.test.", b"\xff\xfe", b"a" * 255, b"127.0.0.1", b"*.test"):
             for mode in MODES:
                 with self.subTest(mode, name=name):
@@ -897,7 +899,7 @@ class Handshakes(Layer):
 
     def test_thousands_of_names_cost_no_memory(self):
         letters = random.Random(13)
-        # A daemon of its own: there is a lot of log to look through afterwards.
+        # A daemon of its own, since a large log is searched afterwards.
         daemon = self.enterContext(Daemon(configuration(
             service("one", self.server.port, "implicit"))))
 
@@ -969,7 +971,7 @@ class Handshakes(Layer):
     # --- L18
 
     def fragmented(self, mode, size, context, cut):
-        """A session whose ClientHello comes in records of `size` octets, cut by `cut(octets)`."""
+        """Runs a session with a ClientHello in records of `size` bytes, cut by `cut(octets)`."""
         client = self.opened(mode)
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = context.wrap_bio(incoming, outgoing, server_hostname="mail.test")
@@ -1011,7 +1013,7 @@ class Handshakes(Layer):
         for mode in MODES:
             for octets in (70000, 1 << 20):
                 with self.subTest(mode, octets=octets):
-                    # The head announces it; there is no need to wait for the rest.
+                    # The head announces the size, so the daemon need not wait for the rest.
                     told, session = self.answer(
                         mode, hello.records(b"\1" + hello.vector(bytes(octets), 3))[0])
                     self.assertEqual(told[5:6], bytes((FATAL,)))
@@ -1019,7 +1021,7 @@ class Handshakes(Layer):
 
 
 def first_octets(hellos, connection):
-    """A script: keeps the ClientHello's record, and says no (handshake_failure)."""
+    """Plays a server: keeps the ClientHello's record, and refuses (handshake_failure)."""
     octets = b""
     while len(octets) < 5 or len(octets) < 5 + int.from_bytes(octets[3:5], "big"):
         octets += connection.receive()
@@ -1029,7 +1031,7 @@ def first_octets(hellos, connection):
 
 
 class OurHello(Layer):
-    """What we say first to servers (L3, L10, L16)."""
+    """Our ClientHello to servers (L3, L10, L16)."""
 
     @classmethod
     def setUpClass(cls):
@@ -1047,7 +1049,7 @@ class OurHello(Layer):
 
         cls.servers = {"implicit": cls.enterClassContext(FakeServer(implicit)),
                        "starttls": cls.enterClassContext(FakeServer(starttls))}
-        # The names under test, and how they are to be heard.
+        # The names under test, and the names that servers must get.
         cls.names = {"mail.test": b"mail.test", "MAIL.Test.": b"MAIL.Test",
                      "localhost": b"localhost", "127.0.0.1": None, "::1": None, "": None}
         services = [
@@ -1065,7 +1067,7 @@ class OurHello(Layer):
         cls.start(*services)
 
     def heard(self, name):
-        """Our ClientHello on that service; the client is told of the failure, and why."""
+        """Returns our ClientHello on that service. The client must get the failure and the reason."""
         with self.client(name) as client:
             told, end = client.rest()
         self.assertEqual(end, FIN)
@@ -1089,7 +1091,7 @@ class OurHello(Layer):
                 self.assertNotIn(hello.PRE_SHARED_KEY, said.extensions)
                 self.assertEqual((said.version, said.compression), (hello.TLS_1_2, b"\0"))
                 self.assertIn(hello.EXTENDED_MASTER_SECRET, said.extensions)
-                # RFC 5746: a server that renegotiates in the old way is known by its silence.
+                # RFC 5746: a server that renegotiates in the old way is recognized by its silence.
                 self.assertIn(hello.RENEGOTIATION_INFO, said.extensions)
 
     def test_s11_no_signature_with_sha_1_is_offered(self):
@@ -1104,7 +1106,7 @@ class OurHello(Layer):
         self.assertEqual({number for number in said.suites if is_real(number)},
                          {0x1301, 0x1302, 0x1303, 0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9})
         groups = [number for number in said.numbers(hello.GROUPS) if is_real(number)]
-        # P-521 is for certificates: TLS 1.2 takes none of a curve that is not in the list (T8).
+        # P-521 is for certificates: TLS 1.2 accepts none with a curve that is not in the list (T8).
         self.assertEqual(groups[-4:], [hello.X25519, hello.P256, hello.P384, hello.P521])
         self.assertEqual({number for number in said.numbers(hello.VERSIONS, 1) if is_real(number)},
                          {0x303, 0x304})
@@ -1131,7 +1133,7 @@ class ServersPolicy(Layer):
                   service("new", cls.server.port, upstream="implicit", upstream__min_tls="1.3"))
 
     def session(self, context, name="up"):
-        """(the first line that the client hears, the session's line)"""
+        """Runs a session. Returns (the first line that the client gets, the session's line)."""
         type(self).context = context
         with self.client(name) as client:
             line = client.line()
@@ -1179,7 +1181,7 @@ class ServersPolicy(Layer):
 
 
 class OldClients(Layer):
-    """Old devices at a service that lets them in."""
+    """Old devices at a service that accepts them."""
 
     @classmethod
     def setUpClass(cls):
@@ -1205,14 +1207,14 @@ class OldClients(Layer):
 
 
 class AskedClients(Layer):
-    """What a client that must show a certificate hears first."""
+    """The CertificateRequest to a client that must show a certificate."""
 
     @classmethod
     def setUpClass(cls):
         cls.server = cls.enterClassContext(FakeServer(serve))
         cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
         blocks = (pki().folder / "many-ca.pem").read_text().split("-----BEGIN")[1:]
-        # How many names of 84 bytes; 16 KiB are told.
+        # Numbers of names, of 84 bytes each; up to 16 KiB are sent.
         cls.counts = {"few": 100, "most": 185, "more": 215, "64k": 775, "all": len(blocks)}
         services = []
         for name, count in cls.counts.items():
@@ -1224,7 +1226,7 @@ class AskedClients(Layer):
                   *services)
 
     def request(self, name):
-        """(signature schemes, names of CAs) of a CertificateRequest of TLS 1.2 (RFC 5246 7.4.4)."""
+        """Returns (signature schemes, names of CAs) of a CertificateRequest of TLS 1.2 (RFC 5246 7.4.4)."""
         client = self.enterContext(self.client(name))
         client.send(hello.records(hello.message())[0])
         messages = b""
@@ -1383,7 +1385,7 @@ class Reloads(unittest.TestCase):
             with self.subTest(name):
                 copy("server")
                 spoil()
-                # The daemon looks at the files by itself as well, and then tells of it first.
+                # The daemon also looks at the files by itself, and then reports the fault first.
                 daemon.process.send_signal(signal.SIGHUP)
                 errors += 1
                 line = daemon.lines(lambda f: f.get("msg", "").startswith("not reloaded"),
@@ -1410,7 +1412,7 @@ class Reloads(unittest.TestCase):
         key = self.folder / "tls.key"
         shutil.copy(source, key)
         self.write(service("one", 1, "implicit", certificates=((chain, key),)))
-        roots = 78 if os.geteuid() else 0  # what root wrote has root's group too
+        roots = 78 if os.geteuid() else 0  # a file that root has written has root's group too
         for mode, status in ((0o600, 0), (0o400, 0), (0o640, roots), (0o440, roots), (0o604, 78),
                              (0o660, 78), (0o620, 78), (0o666, 78)):
             with self.subTest(oct(mode)):

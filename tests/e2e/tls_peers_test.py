@@ -1,4 +1,4 @@
-"""OpenSSL's own programs at both ends, and what they can be told to do (cases L1 to L3)."""
+"""OpenSSL's own programs at both ends, with the commands that they offer (cases L1 to L3)."""
 
 import base64
 import contextlib
@@ -19,9 +19,9 @@ MODES = ("implicit", "starttls")
 
 
 class OpenSsl:
-    """`openssl` with these arguments; what we type is its input, what it says is kept.
+    """`openssl` with these arguments. We type its input, and keep its output.
 
-    A line that begins with a letter may be a command of its own (R, K, k, Q): one at a time.
+    A line that begins with a letter may be a command (R, K, k, Q). So type one at a time.
     """
 
     def __init__(self, *arguments):
@@ -37,7 +37,7 @@ class OpenSsl:
         return self
 
     def __exit__(self, *_):
-        # Behind sudo it is not our direct child; the end of its input ends it there as well.
+        # Through sudo it is not our direct child; the end of its input ends it there as well.
         with contextlib.suppress(OSError):
             self.type("Q")
         with contextlib.suppress(OSError):
@@ -52,7 +52,7 @@ class OpenSsl:
         self._process.stdin.flush()
 
     def says(self, words, count=1):
-        """Waits until it has said that so many times; all it said."""
+        """Waits until it has printed these words `count` times. Returns all its output."""
         wait.until(lambda: self.said().count(words) >= count or not self._reader.is_alive(),
                    lambda: f"{words!r} is not said:\n{self.said()}")
         if self.said().count(words) < count:
@@ -60,7 +60,7 @@ class OpenSsl:
         return self.said()
 
     def ends(self):
-        """Waits for its end; all it said."""
+        """Waits for its end. Returns all its output."""
         self._process.wait(wait.DEADLINE)
         self._reader.join(wait.DEADLINE)
         return self.said()
@@ -76,12 +76,12 @@ class OpenSsl:
 
 
 def allow_early_data(session, octets):
-    """The s_client session, as if its server had allowed early data, which ours never does."""
+    """Returns the s_client session, as if its server had allowed early data, which ours never does."""
     lines = session.splitlines()
     der = base64.b64decode("".join(lines[1:-1]))
 
     def element(at):
-        """(tag, where the content begins, where it ends)"""
+        """Returns (tag, start of the content, end of the content)."""
         tag, size, begin = der[at], der[at + 1], at + 2
         if size & 0x80:
             begin += size & 0x7f
@@ -100,7 +100,7 @@ def allow_early_data(session, octets):
 
 
 def serve(connection):
-    """A server in the clear: echoes lines after MAIL."""
+    """Plays a server in the clear: echoes lines after MAIL."""
     connection.send(b"220 mail.test ESMTP\r\n")
     relaying = False
     while line := connection.line():
@@ -121,7 +121,7 @@ class Peers(unittest.TestCase):
         (self.outside / "server.key").chmod(0o644)
 
     def start(self, port, upstream, *modes):
-        """The ports of a daemon with a service a mode."""
+        """Returns the ports of a daemon with one service per mode."""
         chain, key = pki().pair()
         lines = ["[proxy]", 'hostname = "proxy.test"', "workers = 1"]
         for mode in modes:
@@ -181,7 +181,7 @@ class Clients(Peers):
                     client.says("KEYUPDATE", number + 1)
                     client.type(f"ping {number}.")
                     client.says(f"ping {number}.")
-                # Then without data between them, until that is too much.
+                # Then without data between them, until the daemon's limit.
                 with contextlib.suppress(BrokenPipeError):
                     for number in range(100):
                         client.type("K")
@@ -215,7 +215,7 @@ class Clients(Peers):
 
 
 class Servers(Peers):
-    """s_server, typed at: the client is in the clear."""
+    """s_server, with typed input; the client is in the clear."""
 
     def server(self, *arguments):
         port = free_port()
@@ -227,7 +227,7 @@ class Servers(Peers):
         return server, self.start(port, "implicit", "none")["none"]
 
     def commit(self, server, client, number=1):
-        """The session's start; `number` counts the connections of this server."""
+        """Starts the session; `number` counts the connections of this server."""
         server.says("CIPHER is", number)
         for command, reply in (("", "220 mail.test"), ("EHLO client.test", "250 mail.test"),
                                ("MAIL FROM:<a@client.test>", "250 ok")):
@@ -262,7 +262,7 @@ class Servers(Peers):
         server, port = self.server("-tls1_3", "-early_data", "-max_early_data", "16384")
         for number in (1, 2):
             with Client(port) as client:
-                client.send(f"EHLO {CANARY}\r\n".encode())  # it could not come earlier
+                client.send(f"EHLO {CANARY}\r\n".encode())  # this is the earliest moment for it
                 server.says("No early data received", number)
                 server.says("CIPHER is", number)
                 server.type("220 mail.test")

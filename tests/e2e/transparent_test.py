@@ -1,5 +1,5 @@
-"""Clients that do not know the proxy is there: redirected on their own host, redirected by a router,
-handed over by a router with their address kept; between network namespaces, with the rules of conf/.
+"""Clients that do not know of the proxy. A host or a router redirects them, or a router hands them
+over with their address kept. Between network namespaces, with the rules of conf/.
 
     client 10.1.0.2, fd01::2  --  gateway 10.x.0.1, fd0x::1  --  server 10.2.0.2, fd02::2
 """
@@ -27,23 +27,23 @@ from support.environment import BACKEND, PROXY, ROOT, SANITIZED, pki
 from support.namespaces import Capture, Namespace, require, without_tls
 
 CONF = ROOT / "conf"
-USER = 4711  # the proxy's, who is nobody and has no rights but those he is given
+USER = 4711  # the proxy's: a user without any rights except those given to it
 
 MAIL = ("10.2.0.2", "fd02::2")  # Postfix and Dovecot
 STORE = "10.2.0.3"  # the bench's backend
 DOWN = "10.2.0.4"  # a machine on which nothing listens
-OTHER = "10.2.0.6"  # Postfix, under an address whose row wants another name
-UNKNOWN = "10.3.0.9"  # Postfix, under an address that no row is about
+OTHER = "10.2.0.6"  # Postfix, at an address with a row that wants another name
+UNKNOWN = "10.3.0.9"  # Postfix, at an address that no row has
 
 CLIENT = ("10.1.0.2", "fd01::2")
 ROUTER = ("10.1.0.1", "fd01::1")
-CONVEYED = "10.1.0.55"  # nobody has it: a balancer speaks of it
+CONVEYED = "10.1.0.55"  # no host has it: a balancer sends it
 PORTS = {25: 10025, 587: 10587, 110: 10110, 143: 10143, 4190: 14190, 119: 10119}
 SECRET = "a-word-that-must-not-be-read"
 
 
 def network_of(test):
-    """Three machines in a row; they are gone with the test class."""
+    """Makes three machines in a row, which end with the test class."""
     machines = [Namespace(name) for name in ("client", "gateway", "server")]
     for machine in machines:
         test.addClassCleanup(machine.close)
@@ -63,7 +63,7 @@ def network_of(test):
 
 
 def rules(name, **definitions):
-    """A file of conf/nftables with other values behind its `define`s."""
+    """Returns a file of conf/nftables with other values after its `define`s."""
     text = (CONF / "nftables" / f"{name}.nft").read_text(encoding="utf-8")
     for key, value in definitions.items():
         text, count = re.subn(rf"(?m)^define {key} = .*$", f"define {key} = {value}", text)
@@ -72,7 +72,7 @@ def rules(name, **definitions):
 
 
 def rows(text):
-    """The rows of these tests, for every service of a configuration."""
+    """Returns the rows of these tests, for every service of a configuration."""
     own = f"""upstream.address = "original-destination"
 upstream.ca_file = {toml(pki().ca)}
 destination = [
@@ -84,7 +84,7 @@ destination = [
 
 
 def example(listen=None, more=""):
-    """conf/examples/transparent.toml for these networks; `more` goes to every service."""
+    """Returns conf/examples/transparent.toml for these networks; `more` goes to every service."""
     text = (CONF / "examples" / "transparent.toml").read_text(encoding="utf-8")
     if listen:
         text = re.sub(r'listen( *)= \["127\.0\.0\.1:(\d+)", "\[::1\]:\d+"\]',
@@ -95,9 +95,9 @@ def example(listen=None, more=""):
 
 
 def as_user(*capabilities):
-    """The command line that starts a program as USER with these rights only.
+    """Returns the command line that starts a program as USER with these rights only.
 
-    Programs and certificates may be in a folder that others cannot look into.
+    dac_read_search is one of them: programs and certificates may be in a folder closed to others.
     """
     rights = ",".join(f"+{name}" for name in ("dac_read_search", *capabilities))
     return ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups",
@@ -106,7 +106,7 @@ def as_user(*capabilities):
 
 
 def run_script(path):
-    """A script of conf/ with the peers' `ip`, in the network of the calling thread."""
+    """Runs a script of conf/ with the peers' `ip`, in the network of the calling thread."""
     with tempfile.TemporaryDirectory(prefix="starttls-bin-") as folder:
         words = peers.command("/usr/sbin/ip", proc=True)
         wrapper = pathlib.Path(folder) / "ip"
@@ -125,7 +125,7 @@ class Dialled(Client):
 
 
 class Store:
-    """The bench's backend at STORE: 200 sessions do not make it sweat."""
+    """The bench's backend at STORE: it can easily serve 200 sessions."""
 
     def __enter__(self):
         self._folder = tempfile.TemporaryDirectory(prefix="starttls-store-")
@@ -148,7 +148,7 @@ class Store:
 
 
 class Machines(unittest.TestCase):
-    """Networks, servers and a way to reach them, one set a class."""
+    """Networks, servers and a way to reach them, one set per class."""
 
     @classmethod
     def setUpClass(cls):
@@ -159,15 +159,15 @@ class Machines(unittest.TestCase):
         return self.enterContext(Dialled(self.client.connect(address, port)))
 
     def assert_told(self, client, words):
-        """One line and the end; it says this."""
+        """Asserts that the client gets one line with these words, and then the end."""
         said, end = client.rest()
         self.assertEqual((said.count(b"\n"), end), (1, FIN), said)
         self.assertRegex(said, words)
 
 
 class Intercepted:
-    """What every way of interception must do. Subclasses say which one, and with which address the
-    servers see the client."""
+    """Tests for every way of interception. Subclasses define the way, and the address of the client
+    that servers see."""
 
     seen_as = ()
     own = ()  # addresses at which the client reaches the proxy itself
@@ -189,7 +189,7 @@ class Intercepted:
 
     @classmethod
     def intercept(cls):
-        """Loads the rules; the machine that the proxy runs on, and the proxy."""
+        """Loads the rules. Returns the machine that the proxy runs on, and the proxy."""
         raise NotImplementedError
 
     def run_client(self, *argv, **options):
@@ -199,19 +199,19 @@ class Intercepted:
         return result.stdout
 
     def sessions_so_far(self):
-        """Of which anything is in the log."""
+        """Returns the sessions of which there is anything in the log."""
         return {line["session"] for line in self.daemon.lines(lambda line: "session" in line, 0)}
 
     def session_to(self, address, port, earlier):
-        """The line at the end of the session that went there and is none of the earlier ones."""
+        """Returns the line at the end of the session to that address that is none of the earlier ones."""
         where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         [line] = self.daemon.lines(lambda line: "outcome" in line and line["server"] == where
                                    and line["session"] not in earlier)
         return line
 
     def settled_log(self):
-        """Postfix's, when all that it has accepted until now is in it: the file is another process's
-        to write. Connections are logged in the order of their greetings."""
+        """Waits until Postfix's log has all that it has accepted until now, and returns the log.
+        Another process writes the file. Connections are logged in the order of their greetings."""
         mark = f"connect from unknown[{MAIL[0]}]"
         before = self.postfix.log().count(mark)
         with Dialled(self.server.connect(MAIL[0], 25)) as client:
@@ -220,7 +220,7 @@ class Intercepted:
         return self.postfix.log()
 
     def assert_only_tls(self, capture):
-        """Everything on the wire is TLS, but for the words that lead to it."""
+        """Asserts that everything on the wire is TLS, except for the words that start it."""
         streams = capture.streams()
         self.assertGreaterEqual(len(streams), 2)
         for way, octets in streams.items():
@@ -269,7 +269,7 @@ class Intercepted:
                 self.assertTrue(client.line().startswith(greeting))
                 client.send(b"QUIT\r\n" if port == 587 else b"LOGOUT\r\n")
                 client.rest()
-                client.close()  # or its FIN is waited for
+                client.close()  # otherwise its FIN is waited for
                 self.assertEqual(self.session_to(MAIL[0], port, earlier)["upstream_tls"], "TLSv1.3")
 
     def test_twenty_megabytes(self):
@@ -337,7 +337,7 @@ class Intercepted:
 
 
 class OnTheClientsHost(Intercepted, Machines):
-    """REDIRECT of what leaves the host, by a proxy without any privilege."""
+    """REDIRECT of the host's outgoing traffic, by a proxy without any privilege."""
 
     seen_as = CLIENT
     own = ("127.0.0.1", "::1")
@@ -349,7 +349,7 @@ class OnTheClientsHost(Intercepted, Machines):
 
 
 class RedirectedByARouter(Intercepted, Machines):
-    """REDIRECT of what passes a router, by a proxy without any privilege."""
+    """REDIRECT of a router's traffic, by a proxy without any privilege."""
 
     seen_as = ("10.2.0.1", "fd02::1")
     own = ROUTER
@@ -376,7 +376,7 @@ class RedirectedByARouter(Intercepted, Machines):
 
 
 class HandedOverByARouter(Intercepted, Machines):
-    """TPROXY, in the client's name towards the server, by a proxy with CAP_NET_ADMIN and no more."""
+    """TPROXY, with the client's address towards the server, by a proxy with only CAP_NET_ADMIN."""
 
     seen_as = CLIENT
     own = ROUTER
@@ -386,7 +386,7 @@ class HandedOverByARouter(Intercepted, Machines):
         cls.gateway.rules(rules("gateway-tproxy", clients='{ "client" }'))
         with cls.gateway.entered():
             run_script(CONF / "nftables" / "gateway-routes")
-            run_script(CONF / "nftables" / "gateway-routes")  # again does no harm
+            run_script(CONF / "nftables" / "gateway-routes")  # a second run does no harm
         own = f"downstream.allow = {toml(CLIENT)}\nupstream.source = \"client\""
         text = example(("0.0.0.0:", "[::]:"), own) + f"""
 [[service]]
@@ -430,19 +430,19 @@ upstream.source = "client"
 
 
 class Loops(Machines):
-    """Rules that forget to spare the proxy's own connections."""
+    """Rules that forget to exempt the proxy's own connections."""
 
     def test_a_connection_that_comes_back_is_refused(self):
         text = rules("sidecar", proxy_user=USER).replace("meta skuid $proxy_user accept", "")
         self.client.rules(text)
         with self.client.entered():
-            # A guard that fails is to cost this test, not the machine.
+            # If the guard fails, only this test must fail, and not the machine.
             bounded = example().replace("[proxy]\n", "[proxy]\nmax_sessions = 100\n")
             daemon = self.enterContext(Daemon(bounded, listeners=12, wrapper=as_user()))
         for address in MAIL:
             with self.subTest(address):
                 self.assert_told(self.dial(address), rb"^421 4\.3\.2 .*comes from the proxy itself")
-        # Both have ended all sessions that were part of it, and there were few.
+        # Both clients' loops have ended with all their sessions, and there were few.
         begun = len(daemon.sessions(2))
         self.assertLess(begun, 20)
         wait.until(lambda: sum(1 for name in daemon.descriptor_list() if "socket:" in name) <= 30,
@@ -450,10 +450,10 @@ class Loops(Machines):
 
 
 class ProxyDown(Machines):
-    """With the shipped rules and without the proxy no mail port of a server hears anything: what is not
-    redirected would be in the clear."""
+    """Without the proxy the shipped rules let nothing through to a mail port of a server. Traffic
+    that is not redirected would be in the clear."""
 
-    BEACON = 2000  # no mail: what crosses after a packet tells that this one has crossed, or never will
+    BEACON = 2000  # no mail port; when its packet has crossed, earlier ones have crossed, or never will
 
     @classmethod
     def setUpClass(cls):
@@ -467,7 +467,7 @@ class ProxyDown(Machines):
             cls.addClassCleanup(listener.close)
 
     def mail_heard(self, capture):
-        """The connections to mail ports of which the server's wire has seen anything."""
+        """Returns the connections to mail ports of which the server's wire has seen anything."""
         sock = self.client.connect(MAIL[0], self.BEACON)
         port = sock.getsockname()[1]
         sock.close()
@@ -475,8 +475,8 @@ class ProxyDown(Machines):
         return sorted(key for key in capture.talk() if key[3] in PORTS)
 
     def try_all(self, tried):
-        """A connection to each mail port; nobody waits for what comes of it. They are over with the
-        stack `tried`: later the kernel would try again, and perhaps reach the proxy that has come."""
+        """Opens a connection to each mail port without waiting for the result. They end with the
+        stack `tried`: later the kernel would try again, and perhaps reach the new proxy."""
         with self.client.entered():
             for address in MAIL:
                 for port in PORTS:
@@ -487,22 +487,22 @@ class ProxyDown(Machines):
 
     @staticmethod
     def forget(sock):
-        """At its end nothing of it may be left, or the kernel sends that again in the next test."""
+        """Makes the socket's end leave nothing, or the kernel would send it again in the next test."""
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
     def send_untracked(self):
-        """A segment that connection tracking makes nothing of: without any flag."""
+        """Sends a segment without any flag, which connection tracking ignores."""
         header = struct.pack("!HHIIBBHHH", 40001, 25, 1, 1, 5 << 4, 0, 1024, 0, 0)
         with self.client.entered(), \
                 socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw, \
-                contextlib.suppress(PermissionError):  # it is not let out
+                contextlib.suppress(PermissionError):  # the kernel does not let it out
             raw.sendto(header + SECRET.encode(), (MAIL[0], 0))
 
     def check(self, machine, listen, load, rights=()):
-        """`load` loads the rules; `machine` is where, and where the proxy would be."""
+        """Checks the rules that `load` loads; `machine` is the host of the rules and of the proxy."""
         self.addCleanup(machine.rules, "flush ruleset\n")
         mail = self.listeners[0]
-        # What was open before the rules stays out, too.
+        # Connections from before the rules must be stopped, too.
         with self.client.connect(MAIL[0], 25) as early, mail.accept()[0]:
             self.forget(early)
             load()
@@ -522,7 +522,7 @@ upstream.address = "original-destination"
 upstream.tls = "none"
 {allow}
 """, listeners=len(listen), wrapper=as_user(*rights))
-            daemon.__enter__()  # and left by a crash
+            daemon.__enter__()  # it is left by a crash
         try:
             client = self.dial(MAIL[0])
             self.forget(client.sock)
@@ -543,7 +543,7 @@ upstream.tls = "none"
                    lambda: self.client.rules(rules("sidecar", proxy_user=USER)))
 
     def test_in_its_pod(self):
-        """The same but for the ports: the manifest has one, and so the others must not be looked at."""
+        """The same with other ports. The manifest has one port, so the others must not be checked."""
         text = pods_rules().replace("20025", str(USER)).replace("587 : 10587", "25 : 10025")
         text = text.replace("{ 587 }", "{ 25 }")
         with unittest.mock.patch.dict(PORTS, {25: 10025}, clear=True):
@@ -563,7 +563,7 @@ upstream.tls = "none"
 
 
 def pods_rules():
-    """The rules that the pod of conf/kubernetes loads."""
+    """Returns the rules that the pod of conf/kubernetes loads."""
     text = (CONF / "kubernetes" / "transparent-sidecar.yaml").read_text(encoding="utf-8")
     return textwrap.dedent(re.search(r"(?s)<<'RULES'\n(.*?)\n *RULES\n", text)[1]) + "\n"
 

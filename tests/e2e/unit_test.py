@@ -1,4 +1,4 @@
-"""conf/systemd: what the unit forbids the daemon does not need. Sessions run under strace, and each
+"""conf/systemd: the daemon does not need what the unit forbids. Sessions run under strace, and each
 system call is looked up in the unit's filter."""
 
 import pathlib
@@ -19,7 +19,7 @@ UNIT = ROOT / "conf" / "systemd" / "starttls-proxy.service"
 
 
 def expand(names):
-    """Names of system calls and @sets as a set of names."""
+    """Returns the names of system calls and @sets as a set of names."""
     found = set()
     for name in names:
         if not name.startswith("@"):
@@ -33,7 +33,7 @@ def expand(names):
 
 
 def allowed():
-    """The unit's SystemCallFilter, whose first line allows and whose others take away."""
+    """Returns the calls of the unit's SystemCallFilter: its first line allows, the others remove."""
     calls = set()
     for words in re.findall(r"^SystemCallFilter=(.*)$", UNIT.read_text(encoding="utf-8"), re.M):
         if words.startswith("~"):
@@ -68,12 +68,12 @@ class Unit(unittest.TestCase):
                         client.rest()
                 daemon.process.send_signal(signal.SIGHUP)
                 daemon.lines(lambda line: line.get("msg") == "reloaded")
-        # strace has ended last, and nobody waits for it.
+        # strace ends last, and the test has not waited for it.
         wait.until(lambda: " exit_group(0)" in trace.read_text(encoding="utf-8"), "the end is traced")
         calls = set(re.findall(r"^\d+ +([a-z_0-9]+)\(", trace.read_text(encoding="utf-8"), re.M))
         self.assertTrue(calls & {"epoll_wait", "epoll_pwait"}, calls)
-        # Its start is systemd's doing, raising a limit that is at its top already may fail, and libuv
-        # from 1.50 on goes on without an io_uring.
+        # systemd does the exec. Raising a limit that is at its top already may fail. libuv from
+        # 1.50 on goes on without an io_uring.
         self.assertEqual(calls - allowed() - {"execve", "prlimit64", "io_uring_setup"}, set())
 
 

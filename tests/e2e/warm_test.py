@@ -1,5 +1,5 @@
-"""Connections kept warm: who is greeted hears what it always hears, only sooner; and what happens to
-connections while they wait never reaches a client."""
+"""Connections kept warm: a client gets the same greeting, only sooner. Events on a connection while
+it waits never reach a client."""
 
 import itertools
 import pathlib
@@ -23,19 +23,19 @@ SOON = 10_000  # milliseconds on a busy machine; a prelude may take three times 
 
 
 def message(text, **fields):
-    """Of log lines: the one with that message, and these fields."""
+    """Returns a test for log lines: True if a line has that message and these fields."""
     return lambda line: line.get("msg") == text and all(
         line.get(key) == value for key, value in fields.items())
 
 
 def silent_context():
-    """A server's that sends no tickets behind its handshake: while they are on their way a connection
-    is not handed out, and a test could not tell whether its client gets it."""
+    """Returns a server's context that sends no tickets after its handshake. While tickets are on
+    their way, a connection is not handed out. A test could then not know if its client gets it."""
     return tls_context(num_tickets=0)
 
 
 def converse(client, dialect):
-    """A session in the clear up to its relay and through it; every octet the client heard."""
+    """Runs a session in the clear, up to its relay and through it. Returns all bytes to the client."""
     heard = dialects.greeted(client, dialect)
     client.send(dialect.capability + b"\r\n")
     heard += dialects.answer(client, dialect)
@@ -51,7 +51,7 @@ def converse(client, dialect):
 
 
 def echo(connection):
-    """What follows the client's commitment."""
+    """Echoes the payload after the client's commitment."""
     left = len(PAYLOAD)
     while left > 0:
         piece = connection.receive()
@@ -90,7 +90,7 @@ class SameAsCold(unittest.TestCase):
                      f'upstream.address = "127.0.0.1:{servers[mode].port}"',
                      f'upstream.tls = "{mode}"', f"upstream.warm = {2 if kind == 'warm' else 0}",
                      'upstream.server_name = "mail.test"', f"upstream.ca_file = {toml(pki().ca)}"]
-            if mode == "none":  # none on both legs is a plain relay
+            if mode == "none":  # none on both legs would be a plain relay
                 text += ['downstream.tls = "opportunistic"', "downstream.certificates = "
                          f"[{{ chain = {toml(chain)}, key = {toml(key)} }}]"]
         return "\n".join(text)
@@ -123,7 +123,7 @@ class SameAsCold(unittest.TestCase):
 
     @staticmethod
     def used(server, dialect):
-        """The connections that were a client's and have ended."""
+        """Returns the connections that were a client's and have ended."""
         return [c for c in server.connections
                 if dialect.commit in c.clear + c.secure and c.ended.is_set()]
 
@@ -161,7 +161,7 @@ class Warm(unittest.TestCase):
             clients = [self.enterContext(daemon.connect()) for _ in range(2)]
             for client in clients:
                 self.honest_session(client)
-            # The third has to wait like anybody.
+            # The third client must wait as if there were no pool.
             late = self.enterContext(daemon.connect())
             daemon.lines(message("phase", to="upstream_prelude"))
             self.assertEqual(len(daemon.lines(message("warm connection taken"))), 2)
@@ -171,7 +171,7 @@ class Warm(unittest.TestCase):
             for line in daemon.sessions(3)[:2]:
                 self.assertLess(int(line["prelude_ms"]), SOON)
                 self.assertEqual(line["outcome"], "ok")
-            # Two sessions and a slow one, two kept: nothing was opened beyond these.
+            # Two sessions and a slow one, two kept: no other connection was opened.
             self.assertEqual(len(server.connections), 5)
 
     def test_the_server_closes_one_that_waits(self):
@@ -192,7 +192,7 @@ class Warm(unittest.TestCase):
             self.ready(daemon)
             closing.set()
             daemon.lines(message("warm connection lost", reason="the server closed the connection"))
-            with daemon.connect() as client:  # there is none, or a new one: no matter
+            with daemon.connect() as client:  # there is no warm connection, or a new one
                 self.honest_session(client)
             self.ready(daemon, 2)
             self.assertEqual(daemon.session()["outcome"], "ok")
@@ -254,7 +254,7 @@ class Warm(unittest.TestCase):
             daemon.process.send_signal(signal.SIGSTOP)
             state = pathlib.Path(f"/proc/{daemon.process.pid}/stat")
             wait.until(lambda: state.read_text().rpartition(") ")[2][0] == "T", "it stands still")
-            with daemon.connect() as client:  # the daemon will see this first, then the end
+            with daemon.connect() as client:  # the daemon sees this client first, then the end
                 dying.set()
                 self.assertTrue(server.connection().ended.wait(wait.DEADLINE))
                 daemon.process.send_signal(signal.SIGCONT)
@@ -267,7 +267,7 @@ class Warm(unittest.TestCase):
         tells = message("no warm connection")
         with daemon.connect() as client:
             self.assertRegex(client.rest()[0], rb"^421 4\.4\.1 ")
-        # Once for all to see, then quietly, in growing intervals.
+        # One warning, then debug lines in growing intervals.
         lines = daemon.lines(lambda line: tells(line) and line["level"] == "debug")
         first = [line for line in daemon.lines(tells) if line["level"] == "warn"]
         self.assertEqual(len(first), 1)

@@ -1,1 +1,1 @@
-"""What the end-to-end tests share: the daemon, fake servers, plain clients, real programs."""
+"""Shared parts of the end-to-end tests: the daemon, fake servers, plain clients, real programs."""

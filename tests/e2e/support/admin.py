@@ -11,18 +11,18 @@ _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)",?')
 
 
 def configured(text, listen="127.0.0.1:0"):
-    """A configuration with an endpoint."""
+    """Returns a configuration with an admin endpoint."""
     return f'[admin]\nlisten = "{listen}"\n{text}'
 
 
 def address(daemon):
-    """Where it listens."""
+    """Returns the address that the admin endpoint listens on."""
     [line] = daemon.lines(lambda fields: fields.get("msg") == "admin listening")
     return line["address"]
 
 
 def connect(where, deadline=wait.DEADLINE):
-    """`where` as in the configuration: "127.0.0.1:9465", "[::1]:9465" or "unix:PATH"."""
+    """Connects. `where` is as in the configuration: "127.0.0.1:9465", "[::1]:9465" or "unix:PATH"."""
     if where.startswith("unix:"):
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(deadline)
@@ -37,7 +37,7 @@ def connect(where, deadline=wait.DEADLINE):
 
 
 def receive(sock):
-    """All octets until the peer's FIN."""
+    """Returns all bytes until the peer's FIN."""
     octets = b""
     while more := sock.recv(65536):
         octets += more
@@ -64,7 +64,7 @@ class Response:
 
 
 def ask(where, request):
-    """Sends these octets; the response."""
+    """Sends these bytes and returns the response."""
     with connect(where) as sock:
         sock.sendall(request)
         return Response(receive(sock))
@@ -90,15 +90,15 @@ class Metrics:
             self.samples[key] = float(value)
 
     def __call__(self, name, /, **labels):
-        """The value of the one sample with these labels, service="office" among them unless that
-        is said otherwise or there is no such label."""
+        """Returns the value of the one sample with these labels. service="office" is one of them,
+        unless the caller names another service or the sample has no such label."""
         for wanted in ({"service": "office", **labels}, labels):
             if (found := self.samples.get((name, frozenset(wanted.items())))) is not None:
                 return found
         raise AssertionError(f"no {name} {labels} in\n{self.text}")
 
     def nonzero(self, name):
-        """Labels, service apart, -> value of all samples of that name that are not 0."""
+        """Returns labels (without service) -> value of all samples of that name that are not 0."""
         return {tuple(value for key, value in sorted(labels) if key != "service"): number
                 for (each, labels), number in self.samples.items() if each == name and number}
 

@@ -29,7 +29,9 @@ class Guest(Client):
 
 
 def send_mail(address):
-    """A whole session; AssertionError or OSError where anything is missing, and after which command."""
+    """Sends one mail in a whole session. Raises AssertionError or OSError if an answer is missing;
+    the error names the last command.
+    """
     said = b"nothing"
     try:
         with Guest(address) as client:
@@ -72,7 +74,7 @@ class Load:
             thread.join()
 
     def goes_on(self, count=40):
-        """Waits for so many more messages."""
+        """Waits for `count` more messages."""
         wanted = self.sent + count
         wait.until(lambda: self.sent >= wanted or self.failures, f"{wanted} messages")
 

@@ -10,7 +10,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def start(argv, *, max_files=None, death=signal.SIGKILL, **options):
-    """subprocess.Popen; the kernel sends the child `death` when we die."""
+    """Starts subprocess.Popen; the kernel sends the child `death` when we die."""
 
     def prepare():
         _libc.prctl(_PR_SET_PDEATHSIG, death)

@@ -1,4 +1,4 @@
-"""Plain clients: octets out, octets in, and how the connection ended."""
+"""Plain clients: they send bytes, receive bytes, and report how the connection ended."""
 
 import socket
 import sys
@@ -20,7 +20,7 @@ class Client:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=deadline,
                                              source_address=source and (source, 0))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.address = self.sock.getsockname()  # how the daemon's log knows us
+        self.address = self.sock.getsockname()  # as in the daemon's log
         self._waiting = b""
 
     def __enter__(self):
@@ -33,7 +33,7 @@ class Client:
         self.sock.sendall(octets)
 
     def dribble(self, octets, pause=0.05):
-        """Sends one octet after another until the peer says something, or ends."""
+        """Sends byte by byte, with pauses, until the peer answers or ends."""
         deadline = self.sock.gettimeout()
         self.sock.settimeout(pause)
         try:
@@ -50,7 +50,7 @@ class Client:
             self.sock.settimeout(deadline)
 
     def line(self):
-        """The next line with its CRLF; what there was, where the connection ended before."""
+        """Returns the next line with its CRLF, or the bytes so far if the connection ends before."""
         while b"\n" not in self._waiting:
             octets = self.sock.recv(65536)
             if not octets:
@@ -61,7 +61,7 @@ class Client:
         return line + b"\n"
 
     def reply(self):
-        """One SMTP reply of any number of lines."""
+        """Returns one SMTP reply of any number of lines."""
         lines = b""
         while True:
             line = self.line()
@@ -75,7 +75,7 @@ class Client:
         return self.reply()
 
     def exactly(self, size):
-        """The next `size` octets."""
+        """Returns the next `size` bytes."""
         octets = bytearray(self._waiting[:size])
         self._waiting = self._waiting[size:]
         while len(octets) < size:
@@ -86,12 +86,12 @@ class Client:
         return bytes(octets)
 
     def buffered(self):
-        """What was read behind the last line asked for, and is handed over now."""
+        """Returns the bytes that were read after the last line asked for, and empties the buffer."""
         octets, self._waiting = self._waiting, b""
         return octets
 
     def rest(self):
-        """Everything until the connection ends, and how it ended: FIN or RESET."""
+        """Returns all bytes until the connection ends, and how it ended: FIN or RESET."""
         octets = bytearray(self.buffered())
         while True:
             try:
@@ -112,7 +112,7 @@ class Client:
         self.sock.close()
 
     def start_tls(self, context, name):
-        """The client's side of the handshake: for direct sessions."""
+        """Does the client's side of the handshake, for direct sessions."""
         self.sock = context.wrap_socket(self.sock, server_hostname=name)
 
     def close(self):

@@ -1,7 +1,7 @@
-// Preloaded into the daemon: counts the octets that memcpy and memmove copy at a time that is worth
-// a name. Whoever reads the file named by COUNT_COPIES sees the sum so far.
+// Preloaded into the daemon: counts the bytes that memcpy and memmove copy, in calls of at least
+// kWorthCounting bytes. The file named by COUNT_COPIES holds the sum so far.
 //
-// Copies that the compiler has made of constant size are not seen; they are small.
+// Copies of constant size that the compiler makes itself are not counted; they are small.
 
 #include <atomic>
 #include <cstddef>
@@ -42,8 +42,8 @@ void* copy(void* to, const void* from, std::size_t size) {
     sum.octets.fetch_add(size, std::memory_order_relaxed);
     sum.calls.fetch_add(1, std::memory_order_relaxed);
   }
-  // Octet by octet, since whatever is quicker may itself be made of memcpy; volatile, or the
-  // compiler would make one of it.
+  // Byte by byte, since a faster way may itself use memcpy. The pointers are volatile, or the
+  // compiler would turn the loop into a memcpy.
   auto* target = static_cast<volatile unsigned char*>(to);
   const auto* source = static_cast<const unsigned char*>(from);
   if (target <= source) {

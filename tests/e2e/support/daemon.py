@@ -1,4 +1,4 @@
-"""Starts starttls-proxy, reads its log, stops it, and complains about what it left behind."""
+"""Starts starttls-proxy, reads its log, stops it, and reports anything that it did not clean up."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from . import canary, children, wait
 from .client import Client
 from .environment import PROXY, pki
 
-# Only root may look into a process that is in its sandbox, as Daemon.descriptors and strace do.
+# Only root may inspect a process that is in its sandbox, as Daemon.descriptors and strace do.
 SANDBOX = os.geteuid() == 0
 
 _FIELD = re.compile(r'([A-Za-z_]+)=("(?:[^"\\]|\\.)*"|\S*)')
@@ -23,7 +23,7 @@ _SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime
 
 
 def parse_line(line):
-    """One line of the log as a dict; text gives strings, and escapes stay as they are."""
+    """Returns a line of the log as a dict. A text log gives strings; escapes stay as they are."""
     if line.startswith("{"):
         return json.loads(line)
     return {key: value[1:-1] if value.startswith('"') else value
@@ -31,16 +31,16 @@ def parse_line(line):
 
 
 def toml(value):
-    """A Python value as TOML wants it: strings, numbers, booleans, lists of them."""
+    """Returns a Python value as TOML: strings, numbers, booleans, lists of them."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def configuration(upstream_port, *, protocol="smtp", upstream=None, downstream=None, timeouts=None,
                   proxy=None, log=None, address=None):
-    """A configuration of one service on a port of the kernel's choosing.
+    """Returns a configuration of one service on a port that the kernel chooses.
 
-    It upgrades to mail.test behind `upstream_port` (or `address`), verified against the test CA;
-    the dicts add keys to their tables, or replace ours.
+    The service upgrades to mail.test at `upstream_port` (or `address`), verified against the test
+    CA. The dicts add keys to their tables, or replace ours.
     """
     tables = {
         "proxy": {"workers": 2, "hostname": "proxy.test", "drain_timeout": "20s",
@@ -68,8 +68,8 @@ def configuration(upstream_port, *, protocol="smtp", upstream=None, downstream=N
 class Daemon:
     """A running daemon. Leaving the context drains it and expects exit status 0.
 
-    `wrapper` begins the command line: a program that starts it as somebody else. `options` are
-    subprocess.Popen's.
+    `wrapper` begins the command line: a program that starts the daemon as another user. `options`
+    are those of subprocess.Popen.
     """
 
     def __init__(self, config=None, *, arguments=(), listeners=1, max_files=None, wrapper=(),
@@ -81,7 +81,7 @@ class Daemon:
         self._listeners = listeners
         self._max_files = max_files
         self._lines = []
-        self._parsed = []  # as far as somebody has asked
+        self._parsed = []  # the lines that a test has asked for so far
         self._news = threading.Condition()
         self._reading = threading.Lock()
 
@@ -121,7 +121,7 @@ class Daemon:
         return Client(self.port)
 
     def lines(self, matches, count=1, deadline=wait.DEADLINE):
-        """Waits until `count` parsed lines match; returns them."""
+        """Waits until `count` parsed lines match, and returns them."""
         with self._news:
             found = []
             seen = 0
@@ -134,8 +134,8 @@ class Daemon:
                 seen = len(self._parsed)
                 return len(found) >= count
 
-            # The process may be gone: then no more lines will come. Or it may write other lines for
-            # ever.
+            # The process may be gone: then no more lines will come. Or it may write other lines
+            # without end.
             end = time.monotonic() + 4 * deadline
             while not enough():
                 if (not self._reader.is_alive() or not self._news.wait(deadline)
@@ -147,7 +147,7 @@ class Daemon:
             return found
 
     def warnings(self, count=0):
-        """Waits until there are `count` warnings, except the one of tests that root runs; all there are."""
+        """Waits for `count` warnings, without the one about tests that root runs. Returns them all."""
         def matches(fields):
             return (fields.get("level") == "warn"
                     and not fields.get("warning", "").startswith("started by root"))
@@ -155,11 +155,11 @@ class Daemon:
         return self.lines(matches, count)
 
     def sessions(self, count=1, deadline=wait.DEADLINE):
-        """The lines at the end of sessions, once there are `count`."""
+        """Waits for `count` lines at the end of sessions, and returns them."""
         return self.lines(lambda fields: "outcome" in fields, count, deadline)
 
     def session(self):
-        """The line at the end of the only session."""
+        """Returns the line at the end of the only session."""
         found = self.sessions()
         if len(found) != 1:
             raise AssertionError(f"{len(found)} sessions instead of one")
@@ -170,7 +170,7 @@ class Daemon:
             return "\n".join(self._lines)
 
     def unread(self):
-        """A context in which nobody reads the daemon's standard error."""
+        """Returns a context in which the daemon's standard error is not read."""
         return self._reading
 
     def descriptors(self):
@@ -199,7 +199,7 @@ class Daemon:
         self.process.send_signal(signal.SIGTERM)
 
     def expect_exit(self, status, deadline=wait.DEADLINE):
-        """Waits for the end; the status must be this one and no sanitizer may have spoken."""
+        """Waits for the end. The status must be this one, and no sanitizer may have reported an error."""
         try:
             code = self.process.wait(deadline)
         except subprocess.TimeoutExpired:
@@ -231,8 +231,8 @@ class Daemon:
 
 
 def try_to_start(*arguments, wrapper=()):
-    """The daemon, which is expected not to start; ended at once if it does. (exit status, the last
-    line that it said)"""
+    """Starts the daemon, which is expected not to start; if it does, ends it at once. Returns (exit
+    status, last line of its output)."""
     said = [""]
     with children.start([*wrapper, PROXY, *arguments], stdout=subprocess.DEVNULL,
                         stderr=subprocess.PIPE, text=True) as process:
@@ -248,6 +248,6 @@ def try_to_start(*arguments, wrapper=()):
 
 
 def run_to_end(*arguments, timeout=wait.DEADLINE, wrapper=(), **options):
-    """The daemon with arguments that let it end by itself."""
+    """Runs the daemon to its end, with arguments that let it end by itself."""
     return subprocess.run([*wrapper, PROXY, *map(str, arguments)], capture_output=True, text=True,
                           timeout=timeout, check=False, stdin=subprocess.DEVNULL, **options)

@@ -1,4 +1,4 @@
-"""What each protocol says on both sides, and scripted servers that say it."""
+"""The lines of each protocol on both sides, and scripted servers that send them."""
 
 import ssl
 
@@ -8,30 +8,30 @@ from .fake_server import Gone
 
 
 def word(line, number):
-    """A word of a line; nothing where there are fewer: what comes may be no command at all."""
+    """Returns a word of a line, or nothing if there are fewer: the line may be no command."""
     words = line.split()
     return words[number] if number < len(words) else b""
 
 
 class Dialect:
-    """What one protocol says on both sides, as little of it as a session takes."""
+    """The lines of one protocol on both sides, no more than a session needs."""
 
     greeting = b""
-    hello = []           # the client's first command, where the protocol wants one
+    hello = []           # the client's first command, if the protocol has one
     starttls = b"STARTTLS"
     go_ahead = b""
     capability = b""     # asks for the list
     commit = b""
     committed = b""      # the server's answer
     pushes = False       # the server sends its list unasked after TLS
-    failure = b""        # a pattern: our line where TLS with the server or its certificate fails
+    failure = b""        # a pattern: our line if TLS with the server or its certificate fails
 
     def offer(self, secure):
-        """The server's list, as the answer to `capability`."""
+        """Returns the server's list, as the answer to `capability`."""
         raise NotImplementedError
 
     def ends(self, line):
-        """Whether `line` is the last of the answer to `capability`."""
+        """True if `line` is the last of the answer to `capability`."""
         raise NotImplementedError
 
     def verb(self, line):
@@ -133,15 +133,16 @@ PROTOCOLS = {"smtp": Smtp(), "lmtp": Lmtp(), "imap": Imap(), "pop3": Pop3(), "si
 
 
 def start_tls(client):
-    """The client's side of the handshake with the daemon."""
+    """Does the client's side of the handshake with the daemon."""
     client.start_tls(ssl.create_default_context(cafile=pki().ca), "mail.test")
 
 
 def serve(dialect, connection, implicit, context, committed=None):
-    """The dialect's server, until its peer goes; in the clear where there is no TLS context. Once
-    the client has committed, `committed` is called with the connection instead of going on.
+    """Plays the dialect's server until its peer goes; in the clear if there is no TLS context.
+    After the client has committed, `committed` is called with the connection, and the script does
+    not go on.
 
-    What the peer shows, where the context asks for it, is left in `connection.peer_certificate`.
+    If the context asks for a client certificate, it is left in `connection.peer_certificate`.
     """
     def start_tls():
         connection.start_tls(context)
@@ -176,7 +177,7 @@ def serve(dialect, connection, implicit, context, committed=None):
 
 
 def answer(client, dialect):
-    """The client's side: all lines of the server's list."""
+    """Returns all lines of the server's list, on the client's side."""
     lines = []
     while not lines or not dialect.ends(lines[-1]):
         line = client.line()
@@ -187,5 +188,5 @@ def answer(client, dialect):
 
 
 def greeted(client, dialect):
-    """The greeting: one line, or with a protocol that begins with its list all of that."""
+    """Returns the greeting: one line, or the whole list if the protocol begins with its list."""
     return answer(client, dialect) if dialect.pushes else client.line()

@@ -1,4 +1,4 @@
-"""One daemon in all directions: a service for each pair of TLS modes worth a real session."""
+"""One daemon in all directions: one service for each pair of TLS modes worth a real session."""
 
 import functools
 import ssl
@@ -18,12 +18,12 @@ TO_TLS = TERMINATE + BRIDGE
 
 
 def tls_client():
-    """What a careful client verifies with; make-pki's certificate also has 127.0.0.1."""
+    """Returns the context of a client that verifies; make-pki's certificate also has 127.0.0.1."""
     return ssl.create_default_context(cafile=pki().ca)
 
 
 def in_pairs(pairs=PAIRS):
-    """Makes of `test(self, pair)` one test with a subtest for each pair of modes."""
+    """Makes `test(self, pair)` one test with a subtest for each pair of modes."""
 
     def decorate(test):
         @functools.wraps(test)
@@ -68,22 +68,22 @@ class Directions:
         self._daemon.__exit__(*error)
 
     def connect(self, pair, kind=Client):
-        """A raw client; where the downstream leg is implicit TLS, past its handshake."""
+        """Returns a raw client. If the downstream leg is implicit TLS, its handshake is done."""
         client = kind(self.ports[pair])
         if pair[0] == "implicit":
             client.start_tls(tls_client(), "mail.test")
         return client
 
     def session(self, pair, address):
-        """The line at the end of the session whose client was `address` (sock.getsockname()): of this
-        service, for ports come again."""
+        """Returns the line at the end of the session with the client `address`
+        (sock.getsockname()). Only lines of this service count, since ports are used again."""
         name = f"{address[0]}:{address[1]}"
         return self._daemon.lines(
             lambda fields: "outcome" in fields and fields["service"] == "-".join(pair)
             and fields["client"] == name)[0]
 
     def assert_legs(self, pair, address):
-        """That session ended well, and its legs were what the modes say."""
+        """Asserts that the session ended well, and that its legs were as the modes say."""
         line = self.session(pair, address)
         expected = tuple("none" if mode == "none" else "TLSv1.3" for mode in pair)
         seen = line["downstream_tls"], line["upstream_tls"]

@@ -18,20 +18,20 @@ VMAIL_UID = 20894
 PASSWORD = canary.PASSWORD
 USERS = ("box", "other", "third")
 
-# Dovecot takes a client whose address is the one it connected to for its own machine, and as
-# secured: on OWN it offers login in the clear, whatever its policy. The kernel's source for the
+# Dovecot takes a client with the address that it connected to for its own machine, and as
+# secured. So on OWN it offers login in the clear under any policy. The kernel's source for the
 # whole of 127/8 is 127.0.0.1, so on STRANGE every client is from elsewhere.
 OWN = "127.0.0.1"
 STRANGE = "127.0.0.2"
 
-# Dovecot's name of a listener with STARTTLS, and the one with TLS from the first octet; there
-# ManageSieve now and then forgets a client, so that only handshakes are of use.
+# Dovecot's name of a listener with STARTTLS, and of the one with TLS from the first byte. On the
+# latter ManageSieve now and then forgets a client, so only handshakes are of use there.
 LISTENERS = {"imap": "imaps", "pop3": "pop3s", "submission": "submissions", "sieve": "sieves",
              "lmtp": "lmtps"}
 SERVICES = {"imap": "imap-login", "pop3": "pop3-login", "submission": "submission-login",
             "sieve": "managesieve-login", "lmtp": "lmtp"}
 
-# What is the same in all versions.
+# The part that is the same in all versions.
 COMMON = """\
 base_dir = {inside}/run
 state_dir = {inside}/run
@@ -128,7 +128,7 @@ service {service} {{
 
 @functools.cache
 def version():
-    """Major and minor number of the peers' Dovecot."""
+    """Returns the major and minor number of the peers' Dovecot."""
     said = peers.run("/usr/sbin/dovecot", "--version").stdout.decode()
     return tuple(int(number) for number in said.split(".")[:2])
 
@@ -136,10 +136,10 @@ def version():
 class Dovecot:
     """Dovecot on free loopback ports, in the foreground; users USERS, all with PASSWORD.
 
-    `ssl` is Dovecot's setting: "required", "yes" or "no"; `plaintext` allows password logins in
-    the clear. Mechanisms: PLAIN, LOGIN, SCRAM-SHA-256, and APOP. `ports` and `implicit` map imap,
-    pop3, submission, sieve and lmtp to the port with STARTTLS and to the one with TLS at once; both
-    answer on OWN and on STRANGE. Submission hands mail on to `relay_port`. `settings` are more lines,
+    `ssl` is Dovecot's setting: "required", "yes" or "no"; `plaintext` allows password logins in the
+    clear. Mechanisms: PLAIN, LOGIN, SCRAM-SHA-256, and APOP. `ports` maps imap, pop3, submission,
+    sieve and lmtp to the port with STARTTLS; `implicit` to the port with TLS at once. Both answer
+    on OWN and on STRANGE. Submission hands mail on to `relay_port`. `settings` are more lines,
     `fixed` the ports with STARTTLS that are not left to chance.
     """
 
@@ -170,7 +170,7 @@ class Dovecot:
         (etc / "users").write_text("".join(f"{user}:{PASSWORD}\n" for user in USERS))
         shutil.copy(chain, etc / "server.pem")
         shutil.copy(key, etc / "server.key")
-        # Ours from the start, so that we may read what Dovecot adds as root.
+        # The file is ours from the start, so that we may read what Dovecot adds as root.
         (self._outside / "log").touch(mode=0o644)
         peers.make_folders(0, 0, "755", self._outside / "run", self._outside / "mail")
         peers.make_folders(VMAIL_UID, VMAIL_UID, "755",
@@ -195,7 +195,7 @@ class Dovecot:
         return (self._outside / "log").read_text(errors="replace")
 
     def logins(self, service, count=0):
-        """Waits for `count` lines about logins to imap, pop3, sieve or submission; all there are."""
+        """Waits for `count` lines about logins to imap, pop3, sieve or submission. Returns them all."""
         words = "Logged in" if version() >= (2, 4) else "Login"
         mark = f"{SERVICES[service]}: Info: {words}: "
 
@@ -206,7 +206,7 @@ class Dovecot:
         return wait.until(found, lambda: f"{count} logins\n{self.log()[-3000:]}")[0]
 
     def stored(self, user="box", count=1):
-        """Waits for `count` messages as LMTP (or IMAP) stored them; their octets, by time."""
+        """Waits for `count` messages as LMTP (or IMAP) stored them. Returns their bytes, by time."""
         folder = self._outside / "mail" / user / "Maildir" / "new"
 
         def paths():
@@ -242,8 +242,8 @@ class Dovecot:
 class DovecotTest(unittest.TestCase):
     """Base of tests of one protocol in all directions.
 
-    Behind upstream TLS is `secured`, which takes logins only there; in the clear there is `clear`,
-    which knows no TLS. Neither takes the proxy for a neighbour.
+    `secured` is the server with TLS, and takes logins only over TLS. `clear` is the server in the
+    clear, and knows no TLS. Neither takes the proxy for a neighbour.
     """
 
     protocol = ""
@@ -259,12 +259,13 @@ class DovecotTest(unittest.TestCase):
         }))
 
     def server(self, pair):
-        """The Dovecot behind the service of that pair of modes."""
+        """Returns the Dovecot that the service of that pair of modes connects to."""
         return self.clear if pair[1] == "none" else self.secured
 
     def assert_login(self, pair, count, *words):
-        """From the server's `count`th login on one says these words, and TLS exactly where it is to be.
-        The line of an earlier session may come late, and then counts too."""
+        """Waits for a login, from the server's `count`th on, with these words in its line. The line
+        must show TLS exactly if the upstream leg has it. The line of an earlier session may come
+        late, and then counts too."""
         server = self.server(pair)
         login = wait.until(
             lambda: next((line for line in server.logins(self.protocol, count)[count - 1:]

@@ -1,4 +1,4 @@
-"""Where the programs under test are. ctest sets the variables; by hand the release build is used."""
+"""Paths of the programs under test. ctest sets the variables; by hand the release build is used."""
 
 import os
 import pathlib
@@ -21,7 +21,7 @@ PEERS = pathlib.Path(os.environ.get("STARTTLS_PEERS") or ROOT / "build" / "peers
 # A program that runs another one with a libuv that makes an io_uring for every loop.
 NEWER_LIBUV = pathlib.Path(os.environ.get("STARTTLS_LIBUV") or ROOT / "build" / "libuv") / "run"
 
-# Set in builds with a sanitizer: there speed and memory mean nothing, and sizes shrink.
+# Set in builds with a sanitizer: speed and memory mean nothing there, and sizes shrink.
 SANITIZED = bool(os.environ.get("STARTTLS_SANITIZED"))
 
 _pki = None
@@ -36,12 +36,12 @@ class Pki:
         self.ca = str(self.folder / "ca.pem")
 
     def pair(self, name="server"):
-        """Chain and key of one of make-pki's servers: "server", "expired", "wrong-name", ..."""
+        """Returns chain and key of a server of make-pki's: "server", "expired", "wrong-name", ..."""
         return str(self.folder / f"{name}.pem"), str(self.folder / f"{name}.key")
 
 
 def pki():
-    """One set of certificates a test program."""
+    """Returns the certificates, one set per test program."""
     global _pki
     with _making:
         if _pki is None:

@@ -1,6 +1,6 @@
-"""Scripted SMTP and LMTP servers that remember every octet they were sent.
+"""Scripted SMTP and LMTP servers that remember every byte they were sent.
 
-A script is a callable that gets a Connection; it runs in a thread of its own, one a connection.
+A script is a callable that gets a Connection; it runs in a thread of its own, one per connection.
 """
 
 import socket
@@ -12,7 +12,7 @@ from .environment import pki
 
 
 def tls_context(certificate="server", **settings):
-    """A server's context with one of make-pki's certificates; settings are SSLContext attributes."""
+    """Returns a server's context with one of make-pki's certificates; settings are its attributes."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*pki().pair(certificate))
     for name, value in settings.items():
@@ -21,7 +21,7 @@ def tls_context(certificate="server", **settings):
 
 
 def obsolete_context():
-    """A server's context that speaks nothing newer than TLS 1.1."""
+    """Returns a server's context that speaks nothing newer than TLS 1.1."""
     context = tls_context()
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = ssl.TLSVersion.TLSv1
@@ -38,12 +38,12 @@ class Connection:
 
     def __init__(self, sock):
         self.sock = sock
-        self.clear = bytearray()  # all octets that came before TLS
-        self.secure = bytearray()  # all octets that came inside TLS
+        self.clear = bytearray()  # all bytes that came before TLS
+        self.secure = bytearray()  # all bytes that came inside TLS
         self.messages = []  # what came between DATA's 354 and the final dot, dots as sent
         self.tls = None  # the SSLSocket, once the handshake is done
         self.tls_error = None  # why the handshake failed
-        self.error = None  # what the script died of, Gone apart
+        self.error = None  # the exception that ended the script, except Gone
         self.ended = threading.Event()  # the script is over and the socket closed
         self._waiting = b""
 
@@ -54,7 +54,7 @@ class Connection:
             raise Gone from error
 
     def receive(self):
-        """More octets as they come; Gone at the end."""
+        """Returns more bytes as they come; raises Gone at the end."""
         if self._waiting:
             octets, self._waiting = self._waiting, b""
             return octets
@@ -64,7 +64,7 @@ class Connection:
         return octets
 
     def line(self):
-        """The next line with its line feed."""
+        """Returns the next line with its line feed."""
         while b"\n" not in self._waiting:
             octets = self._read()
             if not octets:
@@ -74,7 +74,7 @@ class Connection:
         return line + b"\n"
 
     def data(self):
-        """A message up to and without the final dot line, exactly as it was sent."""
+        """Returns a message without the final dot line, exactly as it was sent."""
         octets = bytearray(b"\r\n" + self._waiting)
         self._waiting = b""
         searched = 0
@@ -88,7 +88,7 @@ class Connection:
         return bytes(octets[2:end + 2])
 
     def start_tls(self, context):
-        """The server's side of the handshake. Gone where it fails; `tls_error` says why."""
+        """Does the server's side of the handshake. Raises Gone if it fails; `tls_error` has the reason."""
         try:
             self.sock = context.wrap_socket(self.sock, server_side=True,
                                             suppress_ragged_eofs=False)
@@ -102,11 +102,11 @@ class Connection:
         self.sock.setblocking(False)
         try:
             self.sock.unwrap()
-        except (ssl.SSLError, OSError, ValueError):  # the last where the test ends us meanwhile
+        except (ssl.SSLError, OSError, ValueError):  # ValueError if the test ends us meanwhile
             pass
 
     def wait_for_end(self):
-        """Until the peer ends its direction or the connection."""
+        """Waits until the peer ends its direction or the connection."""
         while self._read():
             pass
 
@@ -123,7 +123,7 @@ class Connection:
 
 
 def taker(connection):
-    """A script: a server in the clear that takes mail."""
+    """Plays a server in the clear that takes mail, as a script."""
     connection.send(b"220 mail.test ESMTP\r\n")
     while True:
         line = connection.line()
@@ -167,12 +167,12 @@ class FakeServer:
             raise errors[0]
 
     def connection(self, index=0):
-        """The connection of that number, once there is one."""
+        """Returns the connection of that number, once there is one."""
         wait.until(lambda: len(self.connections) > index, f"connection {index} to the server")
         return self.connections[index]
 
     def heard(self):
-        """All octets that came over any connection, in the clear or not, after all have ended."""
+        """Waits until all connections have ended. Returns all their bytes, in the clear or not."""
         for connection in self.connections:
             if not connection.ended.wait(wait.DEADLINE):
                 raise AssertionError("a connection to the server did not end")
@@ -206,8 +206,8 @@ class FakeServer:
 class Smtp:
     """A script: an SMTP server that takes mail only after STARTTLS.
 
-    The replies are attributes, so that a test can make any of them wrong. None means: say nothing,
-    and wait for the peer to go.
+    The replies are attributes, so that a test can make any of them wrong. If one is None, the
+    script sends nothing and waits for the peer to go.
     """
 
     hello = b"EHLO"
@@ -215,7 +215,7 @@ class Smtp:
     clear_capabilities = b"250-mail.test\r\n250-SIZE 1\r\n250 STARTTLS\r\n"
     go_ahead = b"220 2.0.0 Ready to start TLS\r\n"
     capabilities = b"250-mail.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 100000000\r\n"
-    # Called with the connection instead of going on, once MAIL was answered: the relay is up.
+    # Called with the connection instead of going on, after MAIL was answered: the relay is up.
     relay = None
 
     def __init__(self, **changes):
@@ -234,7 +234,7 @@ class Smtp:
         self.secured(connection)
 
     def prelude(self, connection):
-        """From the greeting to the go-ahead, both said."""
+        """Answers from the greeting to the go-ahead, both included."""
         while True:
             command = connection.line().upper()
             if command.startswith(self.hello):
@@ -250,7 +250,7 @@ class Smtp:
                 connection.send(b"530 5.7.0 Must issue a STARTTLS command first\r\n")
 
     def secured(self, connection):
-        """After the handshake: takes mail."""
+        """Takes mail, after the handshake."""
         recipients = 0
         while True:
             line = connection.line()
@@ -289,6 +289,6 @@ class Smtp:
 
 
 class Lmtp(Smtp):
-    """The same for LMTP: LHLO, and one reply a recipient after DATA."""
+    """The same for LMTP: LHLO, and one reply per recipient after DATA."""
 
     hello = b"LHLO"

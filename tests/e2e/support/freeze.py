@@ -17,7 +17,7 @@ def _ptrace(request, thread):
 
 @contextlib.contextmanager
 def frozen_workers(pid, count=None):
-    """All workers' threads stand still meanwhile; or the first `count` of them."""
+    """Stops the threads of all workers meanwhile, or of the first `count`."""
     threads = sorted(int(task.name) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
                      if (task / "comm").read_text().startswith("worker "))[:count]
     for thread in threads:

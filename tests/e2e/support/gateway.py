@@ -10,7 +10,7 @@ from .environment import pki
 
 
 class Guest(Client):
-    """A client with an address of its own: ports are used again, and the log names both."""
+    """A client with its own address, since ports are used again and the log has both."""
 
     def __init__(self, port, address):  # pylint: disable=super-init-not-called
         self.address = address
@@ -22,8 +22,9 @@ class Guest(Client):
 class Gateway:
     """A daemon with a service for each name of `services`: name -> dict of keys below [[service]].
 
-    `downstream.tls`, `upstream.tls` and the like are given with their dots; what every service
-    needs (listener, certificates, CA, the name to verify) is added. `tables` are the other tables.
+    `downstream.tls`, `upstream.tls` and so on are given with their dots. The parts that every
+    service needs (listener, certificates, CA, the name to verify) are added. `tables` are the other
+    tables.
     """
 
     def __init__(self, services, **tables):
@@ -59,11 +60,11 @@ class Gateway:
         return Guest(self._ports[service], f"127.1.{number >> 8}.{number & 255}")
 
     def session(self, client):
-        """The line at the end of this client's session."""
+        """Returns the line at the end of this client's session."""
         return self.daemon.lines(lambda line: "outcome" in line and
                                  line["client"].startswith(client.address + ":"))[0]
 
     def settles(self, descriptors):
-        """Waits until no more than so many are open: nothing was left behind."""
+        """Waits until no more than so many are open: no session has left one open."""
         wait.until(lambda: self.daemon.descriptors() <= descriptors,
                    lambda: f"{descriptors} descriptors: {self.daemon.descriptor_list()}")

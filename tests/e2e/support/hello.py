@@ -12,7 +12,7 @@ X25519, P256, P384, P521 = 29, 23, 24, 25
 
 
 def vector(octets, width=2):
-    """Octets behind their length of `width` octets."""
+    """Returns the bytes after their length, a number of `width` bytes."""
     return len(octets).to_bytes(width, "big") + octets
 
 
@@ -26,7 +26,7 @@ def server_name(*names, kind=0):
 
 def message(*, version=TLS_1_2, suites=(ECDHE_ECDSA_AES128_GCM, ECDHE_RSA_AES128_GCM),
             compression=b"\0", groups=(X25519, P256), extensions=()):
-    """A ClientHello for TLS 1.2 and older, as a handshake message."""
+    """Returns a ClientHello for TLS 1.2 and older, as a handshake message."""
     all_extensions = {GROUPS: numbers(*groups), SIGNATURES: numbers(0x403, 0x804, 0x401),
                       RENEGOTIATION_INFO: b"\0", **dict(extensions)}
     body = (version.to_bytes(2, "big") + os.urandom(32) + b"\0" + numbers(*suites)
@@ -37,7 +37,7 @@ def message(*, version=TLS_1_2, suites=(ECDHE_ECDSA_AES128_GCM, ECDHE_RSA_AES128
 
 
 def records(octets, size=16384, kind=22):
-    """A handshake message in records of at most `size` octets each."""
+    """Returns a handshake message in records of at most `size` bytes each."""
     return [struct.pack(">BH", kind, 0x301) + vector(octets[at:at + size])
             for at in range(0, len(octets), size)]
 
@@ -48,22 +48,22 @@ class Hello:
     session_id: bytes
     suites: list
     compression: bytes
-    extensions: dict  # number: octets, in the order they came
+    extensions: dict  # number: bytes, in the order they came
 
     def numbers(self, extension, width=2):
-        """The list of 16-bit numbers that the extension holds."""
+        """Returns the list of 16-bit numbers that the extension holds."""
         octets = self.extensions[extension][width:]
         return list(struct.unpack(f">{len(octets) // 2}H", octets))
 
     @property
     def name(self):
-        """The SNI; None where there is none."""
+        """Returns the SNI, or None if there is none."""
         octets = self.extensions.get(SERVER_NAME)
         return None if octets is None else octets[5:]
 
 
 def parse(octets):
-    """A ClientHello that came in one record, header and all."""
+    """Parses a ClientHello that came in one record, including the header."""
     if octets[0] != 22 or octets[5] != 1:
         raise AssertionError(f"not a ClientHello: {octets[:16].hex()}")
     at = 9

@@ -62,8 +62,8 @@ GROUPS = ("control", "control.cancel", "control.checkgroups", "junk", GROUP)
 
 
 class Inn:
-    """INN on free loopback ports; one group, one user, who may log in only over TLS unless `tls` is
-    False: then nnrpd knows no TLS.
+    """INN on free loopback ports, with one group and one user. The user may log in only over TLS,
+    unless `tls` is False: then nnrpd knows no TLS.
 
     `port` is nnrpd's with STARTTLS, `implicit` the one with TLS at once, `transit` innd's own.
     """
@@ -100,7 +100,7 @@ class Inn:
 
     def __exit__(self, *_):
         for process in self._started:
-            # innd takes TERM seriously only when something happens; nothing here is to be kept.
+            # innd handles TERM only when something happens; nothing here must be kept.
             subprocess.run(peers.as_root("/bin/kill", "-KILL", self._pid(process)), check=False)
             process.wait(wait.DEADLINE)
             process.stderr.close()
@@ -113,7 +113,7 @@ class Inn:
         for name in ("articles", "overview", "incoming/bad", "incoming/tmp", "outgoing", "archive"):
             (self._outside / "spool" / name).mkdir(parents=True)
         encrypted = "require_encryption: true" if self._tls else ""
-        # What is told to ckpasswd is a crypt(3) hash.
+        # ckpasswd wants the password as a crypt(3) hash.
         password = peers.run("/usr/bin/openssl", "passwd", "-1", PASSWORD).stdout.decode().strip()
         conf = INN_CONF.format(inside=self._inside, innd=self.transit)
         if not self._tls:
@@ -160,7 +160,7 @@ class Inn:
 
     @staticmethod
     def _pid(process):
-        """Through sudo it is a child of our child."""
+        """Returns the id of the process; through sudo it is a child of our child."""
         children_file = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
         below = children_file.read_text().split() if os.geteuid() else []
         return below[0] if below else process.pid

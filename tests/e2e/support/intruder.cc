@@ -1,14 +1,14 @@
-// Preloaded into the daemon: plays somebody who runs code of his own on a worker's thread. When the
-// first client is accepted he tries what INTRUDER names ("look" or "exec") and tells on standard
-// error how each attempt ended, in a line like those of the log. Or he throws an exception
+// Preloaded into the daemon: plays an attacker that runs its own code on a worker's thread. When
+// the first client is accepted, it tries what INTRUDER names ("look" or "exec"). It reports on
+// standard error how each attempt ended, in a line like those of the log. Or it throws an exception
 // ("throw").
 //
 // INTRUDER_KERNEL=old: the kernel has neither Landlock nor seccomp filters.
-// INTRUDER_PORT: on this port somebody else is always the quicker one to listen.
-// INTRUDER_USER=stays: the system says that it has changed the user, and has not.
+// INTRUDER_PORT: on this port another process is always the quicker one to listen.
+// INTRUDER_USER=stays: the system reports that it has changed the user, and has not.
 // INTRUDER_SWAP: this file takes the place of a unix socket as soon as that is bound.
-// INTRUDER_REFUSES=sandbox: the sandbox cannot be entered. INTRUDER_REFUSES=rename: nothing can be
-// renamed.
+// INTRUDER_REFUSES=sandbox: the sandbox cannot be entered.
+// INTRUDER_REFUSES=rename: no file can be renamed.
 
 #include <atomic>
 #include <cerrno>
@@ -63,7 +63,7 @@ void look() {
   tell("packets", ::socket(AF_PACKET, SOCK_RAW, 0));
   tell("dumpable", ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0));
   tell("signal", ::kill(::getppid(), 0));
-  // Without a place for the answer: a kernel with rings says EFAULT.
+  // The pointer for the answer is null: a kernel with rings returns EFAULT.
   tell("ring", ::syscall(SYS_io_uring_setup, 1, nullptr));
   const pid_t child = ::fork();
   if (child == 0) ::_exit(0);

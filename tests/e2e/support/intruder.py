@@ -12,7 +12,7 @@ _folder = None
 
 
 def library():
-    """The library to preload, made once."""
+    """Returns the path of the library to preload, compiled once."""
     global _folder  # pylint: disable=global-statement
     if _folder is None:
         compiler = shutil.which(os.environ.get("CXX", "g++"))

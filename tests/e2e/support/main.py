@@ -1,10 +1,10 @@
-"""The way out of a test file: skipping is for machines without the peers, not for CI."""
+"""The end of each test file: skipping is for machines without the peers, not for CI."""
 
 import os
 import sys
 import unittest
 
-SKIPPED = 77  # what ctest is told to read as "skipped"
+SKIPPED = 77  # ctest reads this exit status as "skipped"
 
 
 def main():

@@ -1,5 +1,4 @@
-"""A scripted name server, an /etc of its own for a daemon that asks it, and addresses that do not
-answer."""
+"""A scripted name server, an /etc of its own for a daemon that uses it, and silent addresses."""
 
 import contextlib
 import ipaddress
@@ -18,7 +17,7 @@ PORT = 53
 
 
 def require():
-    """Skips the test where a daemon cannot be given an /etc of its own."""
+    """Skips the test if a daemon cannot be given an /etc of its own."""
     if os.geteuid() != 0:
         raise unittest.SkipTest("a mount namespace wants root")
 
@@ -53,7 +52,7 @@ class Query:
 
 
 class Zone:
-    """What a well-behaved server says: names to addresses. May be changed at any time."""
+    """The answers of a well-behaved server: names to addresses. May be changed at any time."""
 
     def __init__(self, names, ttl=60):
         self.names = dict(names)
@@ -72,7 +71,7 @@ class Zone:
 
 
 def silent(query, send):
-    """Says nothing."""
+    """Sends nothing."""
 
 
 class NameServer:
@@ -106,7 +105,7 @@ class NameServer:
         return self
 
     def __exit__(self, *_):
-        # close() alone wakes nobody.
+        # close() alone wakes no thread.
         for each in (self._udp, self._tcp):
             try:
                 each.shutdown(socket.SHUT_RDWR)
@@ -117,7 +116,7 @@ class NameServer:
             thread.join()
 
     def asked(self, name):
-        """The kinds and ids of the questions about a name, each once: repetitions do not count."""
+        """Returns the kinds and ids of the questions about a name, each once, without repetitions."""
         return {(query.kind, query.id) for query in list(self.queries) if query.name == name}
 
     def _serve_udp(self):
@@ -185,7 +184,7 @@ class Etc:
                 "sh", "-c", f"mount --bind {self.path} /etc && exec \"$@\"", "sh", *named]
 
     def replace(self, name, text):
-        """By rename, as DHCP clients and editors do."""
+        """Replaces the file by rename, as DHCP clients and editors do."""
         fresh = self.path / (name + ".new")
         fresh.write_text(text, encoding="ascii")
         os.replace(fresh, self.path / name)
@@ -193,7 +192,7 @@ class Etc:
 
 @contextlib.contextmanager
 def silent_addresses(count):
-    """(addresses, port): the kernel drops every SYN to that port, since the queues are full."""
+    """Yields (addresses, port): the kernel drops every SYN to that port, since the queues are full."""
     with contextlib.ExitStack() as stack:
         addresses, port = [f"127.7.7.{number}" for number in range(1, count + 1)], 0
         for address in addresses:
@@ -201,7 +200,7 @@ def silent_addresses(count):
             listener.bind((address, port))
             listener.listen(0)
             port = listener.getsockname()[1]
-            while True:  # until one is not taken any more
+            while True:  # until a connection is not accepted any more
                 filler = stack.enter_context(socket.socket())
                 filler.settimeout(0.3)
                 try:

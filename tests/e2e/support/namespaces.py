@@ -1,4 +1,4 @@
-"""Networks that exist for one test only: namespaces, the wires between them, what crosses them.
+"""Networks that exist for one test only: namespaces, the wires between them, the traffic on them.
 
 The kernel frees all of it when the test's process ends, however it ends.
 """
@@ -29,7 +29,7 @@ def _check(result, what):
 
 
 def require():
-    """Skips the test where no network namespace can be made."""
+    """Skips the test if no network namespace can be made."""
     peers.require()
     if os.geteuid() != 0:
         raise unittest.SkipTest("network namespaces want root")
@@ -42,8 +42,8 @@ def require():
 class Namespace:
     """A network of its own, with loopback up.
 
-    Inside of `with namespace.entered():` the calling thread is in it: sockets it makes and programs
-    it starts belong there for good.
+    Inside of `with namespace.entered():` the calling thread is in the namespace. Sockets that it
+    makes and programs that it starts then belong there for good.
     """
 
     def __init__(self, name):
@@ -52,7 +52,7 @@ class Namespace:
             _check(_libc.unshare(_CLONE_NEWNET), "unshare")
             try:
                 self._fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-                # Whoever moves an interface here names a process that is here.
+                # To move an interface here, `ip` needs the id of a process that is here.
                 self._holder = children.start(["/bin/sleep", "infinity"], death=signal.SIGKILL)
             finally:
                 _check(_libc.setns(home.fileno(), _CLONE_NEWNET), "setns")
@@ -73,7 +73,7 @@ class Namespace:
                 _check(_libc.setns(before.fileno(), _CLONE_NEWNET), "setns")
 
     def run(self, *argv, **options):
-        """A program of the peers' tree, to its end, without error."""
+        """Runs a program of the peers' tree to its end. Raises AssertionError if it fails."""
         with self.entered():
             result = peers.run(*argv, **options)
         if result.returncode != 0:
@@ -81,7 +81,7 @@ class Namespace:
         return result.stdout
 
     def ip(self, words):
-        """`ip` with these words. From iproute2 6.15 on it finds a process's network by /proc."""
+        """Runs `ip` with these words. Since iproute2 6.15 it finds a process's network by /proc."""
         return self.run("/usr/sbin/ip", *words.split(), proc=True)
 
     def rules(self, text):
@@ -93,23 +93,23 @@ class Namespace:
             pathlib.Path("/proc/sys", *name.split("/")).write_text(f"{value}\n", encoding="ascii")
 
     def connect(self, address, port, timeout=30, source=None):
-        """A TCP connection from here."""
+        """Returns a TCP connection from here."""
         with self.entered():
             return socket.create_connection((address, port), timeout, source)
 
     def wire(self, other, mine, theirs):
-        """A cable to `other`; interfaces are named after the far end. Addresses with prefix."""
+        """Connects a cable to `other`. Interfaces are named after the far end; addresses have a prefix."""
         self.ip(f"link add {other.name} type veth peer name {self.name} netns {other.pid}")
         for namespace, peer, addresses in ((self, other, mine), (other, self, theirs)):
             for address in addresses:
-                # Nobody else is on this wire: no waiting for an answer of a double.
+                # No other host is on this wire, so no wait for duplicate addresses is needed.
                 words = f"addr add {address} dev {peer.name}"
                 namespace.ip(words + " nodad" if ":" in address else words)
             namespace.ip(f"link set {peer.name} up")
 
 
 class Capture:
-    """What crosses one interface of a namespace, as tcpdump would see it."""
+    """Captures the traffic on one interface of a namespace, as tcpdump would."""
 
     def __init__(self, namespace, interface):
         with namespace.entered():
@@ -117,7 +117,7 @@ class Capture:
             self._socket.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
             self._socket.bind((interface, 0))
         self._socket.settimeout(0.1)
-        self._begun = {}  # the first octet's sequence number
+        self._begun = {}  # the first byte's sequence number
         self._segments = {}
         self._running = True
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -136,9 +136,10 @@ class Capture:
             self._socket.close()
 
     def streams(self):
-        """Ends the capture: (source, source port, destination, port) -> octets of that direction.
+        """Ends the capture. Returns (source, source port, destination, port) -> bytes in that
+        direction.
 
-        Of connections that have begun meanwhile.
+        Only connections that have begun during the capture are in it.
         """
         self._stop()
         streams = {}
@@ -154,11 +155,11 @@ class Capture:
         return streams
 
     def begun(self):
-        """The connections of which a SYN was seen until now, as in `streams`."""
+        """Returns the connections of which a SYN was seen until now, as in `streams`."""
         return self._begun.keys()
 
     def talk(self):
-        """Ends the capture: the connections of which a SYN or an octet was seen, as in `streams`."""
+        """Ends the capture. Returns the connections with a SYN or a byte, as in `streams`."""
         self._stop()
         return self._begun.keys() | self._segments.keys()
 
@@ -197,7 +198,7 @@ class Capture:
 
 
 def without_tls(octets):
-    """What stands in the clear before the first TLS record of a direction, and after the last."""
+    """Returns the clear bytes before the first TLS record of a direction, and those after the last."""
     at = 0
     while at < len(octets) and not (octets[at] == 0x16 and octets[at + 1:at + 2] == b"\3"):
         at = octets.find(b"\n", at) + 1 or len(octets)

@@ -7,7 +7,7 @@ from . import wait
 
 
 class NntpError(Exception):
-    """The server refused: its reply."""
+    """The server refused; the text is its reply."""
 
 
 class NntpClient(contextlib.AbstractContextManager):
@@ -32,12 +32,12 @@ class NntpClient(contextlib.AbstractContextManager):
         self.sock.close()
 
     def command(self, *words):
-        """Sends a command; its reply, one line. NntpError if its code is 400 or more."""
+        """Sends a command and returns its reply, one line. Raises NntpError if its code is 400 or more."""
         self.sock.sendall(" ".join(words).encode() + b"\r\n")
         return self._reply()
 
     def lines(self, *words):
-        """Sends a command; the lines of its block, without CRLF."""
+        """Sends a command and returns the lines of its block, without CRLF."""
         self.command(*words)
         found = []
         while (line := self._line()) != b".":
@@ -45,7 +45,7 @@ class NntpClient(contextlib.AbstractContextManager):
         return found
 
     def capabilities(self):
-        """Name -> arguments, of the server's list."""
+        """Returns the server's list: name -> arguments."""
         words = [line.decode().split() for line in self.lines("CAPABILITIES")]
         return {name: arguments for name, *arguments in words}
 
@@ -59,11 +59,11 @@ class NntpClient(contextlib.AbstractContextManager):
             self.command("AUTHINFO PASS", password)
 
     def groups(self):
-        """The names of all groups."""
+        """Returns the names of all groups."""
         return [line.decode().split()[0] for line in self.lines("LIST")]
 
     def post(self, octets):
-        """Posts an article whose lines end in CRLF; the server's reply."""
+        """Posts an article with lines that end in CRLF, and returns the server's reply."""
         self.command("POST")
         stuffed = b"".join(b"." * line.startswith(b".") + line
                            for line in octets.splitlines(keepends=True))

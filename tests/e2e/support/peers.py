@@ -20,12 +20,12 @@ NOBODY = 65534
 
 
 def as_root(*argv):
-    """The command line that runs `argv` as root."""
+    """Returns the command line that runs `argv` as root."""
     return [*([] if os.geteuid() == 0 else ["sudo", "-n"]), *map(str, argv)]
 
 
 def require():
-    """Skips the test where the peers were not unpacked."""
+    """Skips the test if the peers were not unpacked."""
     if not (PEERS.parent / "stamp").exists():
         raise unittest.SkipTest(f"no peers in {PEERS.parent}: run tests/peers/fetch")
 
@@ -36,10 +36,10 @@ _WITH_PROC = ["/usr/bin/unshare", "--mount", "/bin/sh", "-c",
 
 
 def command(*argv, uid=0, environment=(), proc=False):
-    """The command line that runs `argv` inside the peers' tree, as root or `uid`.
+    """Returns the command line that runs `argv` inside the peers' tree, as root or `uid`.
 
-    `environment` has more variables, as "NAME=VALUE". With `proc` the program sees /proc, in a mount
-    namespace of its own.
+    `environment` has more variables, as "NAME=VALUE". With `proc` the program sees /proc, in a
+    mount namespace of its own.
     """
     return as_root("/usr/bin/env", "-i", "LC_ALL=C", "PATH=/usr/sbin:/usr/bin", *environment,
                    *(_WITH_PROC if proc else []),
@@ -54,17 +54,17 @@ def run(*argv, timeout=2 * wait.DEADLINE, proc=False, **options):
 
 @contextlib.contextmanager
 def scratch():
-    """A folder below the peers' /tmp, writable for everybody: (path outside, path inside)."""
+    """Makes a folder below the peers' /tmp, writable for every user: (path outside, path inside)."""
     with tempfile.TemporaryDirectory(dir=PEERS / "tmp", prefix="st-") as folder:
         os.chmod(folder, 0o755)
         yield pathlib.Path(folder), pathlib.Path("/tmp") / pathlib.Path(folder).name
 
 
 def tls_client(program, port, said, *, starttls=None, deadline=wait.DEADLINE):
-    """Talks over TLS by "openssl" or "gnutls-cli"; all that was heard and printed.
+    """Talks over TLS by "openssl" or "gnutls-cli". Returns all that it received and printed.
 
-    `said` must make the server end the session. `starttls` is the protocol to begin TLS with,
-    None is TLS at once; the certificate is verified, for mail.test.
+    `said` must make the server end the session. `starttls` is the protocol to begin TLS with;
+    None is TLS at once. The certificate is verified, for mail.test.
     """
     with scratch() as (outside, inside):
         shutil.copy(pki().ca, outside / "ca.pem")
@@ -78,7 +78,7 @@ def tls_client(program, port, said, *, starttls=None, deadline=wait.DEADLINE):
             argv = ["/usr/bin/gnutls-cli", "-p", port, "127.0.0.1", f"--x509cafile={ca}",
                     "--verify-hostname=mail.test", "--sni-hostname=mail.test",
                     *([f"--starttls-proto={starttls}"] if starttls else [])]
-        # Neither may see the end of its input before it has heard everything.
+        # Neither program may see the end of its input before it has received everything.
         with subprocess.Popen(command(*argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, bufsize=0) as process:
             killer = threading.Timer(deadline, process.terminate)
@@ -94,13 +94,13 @@ def tls_client(program, port, said, *, starttls=None, deadline=wait.DEADLINE):
 
 
 def make_folders(uid, gid, mode, *paths):
-    """Makes folders of this owner and mode, parents included; existing ones become such."""
+    """Makes folders of this owner and mode, parents included; changes those that exist."""
     subprocess.run(as_root("/usr/bin/install", "-d", "-o", uid, "-g", gid, "-m", mode, *paths),
                    check=True)
 
 
 def stop(process, pid_file):
-    """TERM to a daemon started by children.start(command(...)), KILL where that does not do.
+    """Sends TERM to a daemon started by children.start(command(...)), and KILL if it does not end.
 
     `pid_file` is the daemon's own: through sudo it is not our direct child.
     """
@@ -229,7 +229,7 @@ class Postfix:
         make_folders(POSTFIX_UID, POSTDROP_GID, "710", spool / "public")
         make_folders(0, 0, "755", spool / "pid")
 
-        # Without -w master stays in the foreground: a child of ours, whatever happens.
+        # Without -w master stays in the foreground, and so is always a child of ours.
         self._master = children.start(
             command("/usr/lib/postfix/sbin/master", "-d", "-c", inside / "etc"),
             death=signal.SIGTERM, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -250,7 +250,7 @@ class Postfix:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def new_mail(self, count=1):
-        """Waits for `count` more messages; their octets as stored, in order of their time."""
+        """Waits for `count` more messages. Returns their bytes as stored, in order of their time."""
         box = self._outside / "mail" / "box" / "new"
 
         def fresh():

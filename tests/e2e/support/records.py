@@ -15,11 +15,11 @@ from .client import FIN, RESET
 ALERT, HANDSHAKE, DATA = 21, 22, 23
 WARNING, FATAL = 1, 2
 CLOSE_NOTIFY = bytes((WARNING, 0))
-KEY_UPDATE = b"\x18\0\0\1"  # and 0, or 1: the peer is to change its key too (RFC 8446 4.6.3)
+KEY_UPDATE = b"\x18\0\0\1"  # then 0, or 1: the peer must change its key too (RFC 8446 4.6.3)
 HELLO_REQUEST = bytes(4)
 TAG = 16
 
-# Python has no AEAD. Its ssl module stands on a libcrypto, which has.
+# Python has no AEAD. Its ssl module uses a libcrypto, which has.
 _crypto = ctypes.CDLL(_ssl.__file__)
 for _name in ("EVP_CIPHER_CTX_new", "EVP_aes_128_gcm", "EVP_aes_256_gcm", "EVP_chacha20_poly1305"):
     getattr(_crypto, _name).restype = ctypes.c_void_p
@@ -61,14 +61,14 @@ class _Aead:
 
 
 def _expand_label(secret, label, size, digest):
-    """HKDF-Expand-Label without a context (RFC 8446 7.1)."""
+    """Computes HKDF-Expand-Label without a context (RFC 8446 7.1)."""
     label = b"tls13 " + label
     info = struct.pack(">HB", size, len(label)) + label + b"\0"
     return hmac.new(secret, info + b"\1", digest).digest()[:size]
 
 
 def _prf(secret, seed, size, digest):
-    """RFC 5246 5."""
+    """Computes the PRF of RFC 5246 5."""
     out, a = b"", seed
     while len(out) < size:
         a = hmac.new(secret, a, digest).digest()
@@ -95,7 +95,7 @@ class _Direction:
         self._number = 0
 
     def update(self):
-        """The next key, after a KeyUpdate."""
+        """Switches to the next key, after a KeyUpdate."""
         self._secret = _expand_label(self._secret, b"traffic upd", len(self._secret), self._digest)
         self._set_keys()
 
@@ -130,7 +130,7 @@ def _messages(octets):
 
 
 class Records:
-    """One end of a TLS connection whose records a test makes itself.
+    """One end of a TLS connection; the test makes the records itself.
 
     `context` is the test's own: its key log is set here. TLS 1.2 is spoken with ChaCha20 alone.
     """
@@ -173,7 +173,7 @@ class Records:
             self.sock.sendall(octets)
             if done:
                 break
-            # Record by record: what follows the peer's last one stays in the socket.
+            # Record by record, so that all bytes after the peer's last record stay in the socket.
             record = self._raw_record()
             if record is None:
                 raise AssertionError("the peer left during the handshake")
@@ -213,13 +213,13 @@ class Records:
         self.sock.sendall(self.seal(kind, plain))
 
     def key_update(self, wanted=0):
-        """The record that tells of our next key, which is used from then on."""
+        """Returns the record that announces our next key, and uses that key from then on."""
         record = self.seal(HANDSHAKE, KEY_UPDATE + bytes((wanted,)))
         self.mine.update()
         return record
 
     def record(self):
-        """(kind, plaintext) of the next record; None at the connection's end. Keys follow it."""
+        """Returns (kind, plaintext) of the next record; None at the connection's end. Follows key updates."""
         raw = self._raw_record()
         if raw is None:
             return None
@@ -231,7 +231,7 @@ class Records:
         return kind, plain
 
     def line(self):
-        """Data up to a line's end, which has to be a record's end too."""
+        """Returns data up to a line's end, which must be a record's end too."""
         data = b""
         while not data.endswith(b"\n"):
             record = self.record()
@@ -248,7 +248,7 @@ class Records:
         return self.line()
 
     def rest(self):
-        """(data, alerts, how it ended) until the end; see Client.rest."""
+        """Returns (data, alerts, how it ended) until the end; see Client.rest."""
         data, alerts = b"", []
         try:
             while record := self.record():

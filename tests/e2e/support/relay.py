@@ -1,4 +1,4 @@
-"""Sessions brought to the point where the proxy no longer looks at the bytes."""
+"""Sessions at the point from which the proxy no longer looks at the bytes."""
 
 import random
 import zlib
@@ -7,7 +7,7 @@ _BLOCK = random.Random(4711).randbytes((8 << 20) + 1)
 
 
 class Digest:
-    """A CRC-32, which sees what is lost, changed or out of its place and costs a sixth of a SHA-256."""
+    """A CRC-32. It notices lost, changed and misplaced bytes, and costs a sixth of a SHA-256."""
 
     def __init__(self, octets=b""):
         self._crc = zlib.crc32(octets)
@@ -21,7 +21,7 @@ class Digest:
 
 
 def commit(client):
-    """From the greeting to the answer to MAIL: both directions are opaque from here on."""
+    """Sends the commands up to MAIL and checks the replies. From here on both directions are opaque."""
     for command in (None, b"EHLO legacy.test", b"MAIL FROM:<a@legacy.test>"):
         reply = client.reply() if command is None else client.command(command)
         if not reply.startswith(b"2"):
@@ -29,7 +29,7 @@ def commit(client):
 
 
 def pieces(size, seed=1):
-    """`size` octets in pieces of random sizes, the same for the same seed."""
+    """Yields `size` bytes in pieces of random sizes, the same for the same seed."""
     sizes = random.Random(seed)
     at = 0
     while size:
@@ -41,7 +41,7 @@ def pieces(size, seed=1):
 
 
 def send_pieces(sock, size, progress=None):
-    """Sends them; their digest. `progress` is a list of one number that counts what has gone."""
+    """Sends the pieces and returns their digest. `progress[0]` counts the bytes that were sent."""
     digest = Digest()
     for piece in pieces(size):
         sock.sendall(piece)
@@ -52,7 +52,7 @@ def send_pieces(sock, size, progress=None):
 
 
 def receive_digest(sock, size, buffered=b""):
-    """The digest of `size` octets: those already read, then those of the socket."""
+    """Returns the digest of `size` bytes: those already read, then those of the socket."""
     digest = Digest(buffered)
     size -= len(buffered)
     buffer = memoryview(bytearray(1 << 18))

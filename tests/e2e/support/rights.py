@@ -1,4 +1,4 @@
-"""What a process may still do, as /proc shows it."""
+"""The rights that a process still has, as /proc shows them."""
 
 import contextlib
 import os
@@ -6,18 +6,18 @@ import pathlib
 
 
 def status_of(task):
-    """/proc/TASK/status, as a dict."""
+    """Returns /proc/TASK/status as a dict."""
     lines = pathlib.Path(f"/proc/{task}/status").read_text(encoding="ascii").splitlines()
     return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
 def statuses(pid):
-    """The status of every thread of a process."""
+    """Returns the status of every thread of a process."""
     return [status_of(f"{pid}/task/{task}") for task in os.listdir(f"/proc/{pid}/task")]
 
 
 def rings_of(pid):
-    """The io_urings of a process: descriptors of it."""
+    """Returns the io_urings of a process: descriptors of it."""
     found = []
     for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
@@ -27,8 +27,8 @@ def rings_of(pid):
 
 
 def assert_confined(test, pid, capabilities):
-    """Every thread of the process is in the sandbox, those that resolve names too."""
-    filters = int(status_of("self")["Seccomp_filters"])  # of a container
+    """Asserts that every thread of the process is in the sandbox, those that resolve names too."""
+    filters = int(status_of("self")["Seccomp_filters"])  # of a container, if there is one
     for status in statuses(pid):
         with test.subTest(thread=status["Name"], pid=status["Pid"]):
             test.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
@@ -39,5 +39,5 @@ def assert_confined(test, pid, capabilities):
     test.assertRegex(limits, r"Max core file size +0 +0 ")
     if os.geteuid() == 0:
         test.assertEqual(rings_of(pid), [])
-    # Not dumpable: the kernel takes the process's folder away from its user.
+    # Not dumpable, so the kernel takes the process's folder away from its user.
     test.assertEqual(os.stat(f"/proc/{pid}/mem").st_uid, 0)

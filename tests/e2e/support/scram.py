@@ -29,7 +29,7 @@ class Scram:
         return without_proof + b",p=" + base64.b64encode(proof)
 
     def verify(self, word):
-        """Only a server that knows the password, and heard what we said, can say this."""
+        """Checks the last word: only a server with the password, and with our words, can send it."""
         if word != self._expected:
             raise AssertionError(f"{word!r} instead of {self._expected!r}")
         return b""

@@ -1,4 +1,4 @@
-"""Plays systemd: holds sockets and passes them to daemons, and hears what these say."""
+"""Plays systemd: holds sockets, passes them to daemons, and receives their notifications."""
 
 import os
 import socket
@@ -7,7 +7,7 @@ import threading
 
 from . import wait
 
-# A descriptor's number is known only in the process that executes the daemon, and so is LISTEN_PID.
+# Only the process that executes the daemon knows a descriptor's number, and LISTEN_PID.
 _PASS = """
 import os, sys
 at = sys.argv.index("--")
@@ -21,7 +21,7 @@ os.execv(sys.argv[at + 1], sys.argv[at + 1:])
 
 
 def passing(sockets, environment=None, names=True):
-    """What makes a Daemon inherit the sockets of (name, socket) pairs, as its keyword arguments."""
+    """Returns the keyword arguments of a Daemon that inherits the sockets of (name, socket) pairs."""
     fds = [sock.fileno() for _, sock in sockets]
     variables = {**os.environ, **(environment or {})}
     if names:
@@ -31,10 +31,10 @@ def passing(sockets, environment=None, names=True):
 
 
 class Notified:
-    """The socket of NOTIFY_SOCKET, and all that is said to it: a list of dicts."""
+    """The socket of NOTIFY_SOCKET, and all messages to it: a list of dicts."""
 
     def __init__(self, address):
-        """A path, or "@name" for an abstract one."""
+        """Makes the socket: `address` is a path, or "@name" for an abstract one."""
         self.address = address
         self._messages = []
         self._news = threading.Condition()
@@ -58,7 +58,7 @@ class Notified:
             return list(self._messages)
 
     def hears(self, matches, count=1, deadline=wait.DEADLINE):
-        """Waits until so many messages match; returns them."""
+        """Waits until so many messages match, and returns them."""
         with self._news:
             def found():
                 return [message for message in self._messages if matches(message)]

@@ -8,7 +8,7 @@ POLL = 0.01
 
 
 def until(condition, what, deadline=DEADLINE):
-    """The first true value of `condition()`; AssertionError with `what` past the deadline."""
+    """Returns the first true value of `condition()`. AssertionError with `what` after the deadline."""
     end = time.monotonic() + deadline
     while True:
         value = condition()
