@@ -1,9 +1,8 @@
 // G5, G6, P15. Reads and writes the PROXY protocol, against peers that begin with anything.
 //
-// Input: byte 0 is the size of the pieces, byte 1 chooses the meaning of the rest. The rest is one
-// of three things: the bytes of a connection, the block of a header of version 2, or the facts for
-// an upstream server. The length (and checksum) of the block is then made right, since no fuzzer
-// would guess it.
+// Input: byte 0 is the size of the pieces, byte 1 chooses the meaning of the rest. The rest is the
+// bytes of a connection, the block of a header of version 2, or the facts for an upstream server.
+// The length (and checksum) of the block is then made right, since no fuzzer would guess it.
 
 #include <algorithm>
 #include <cstddef>

@@ -20,8 +20,8 @@ using Family = IpEndpoint::Family;
 using Origin = ProxyHeader::Origin;
 
 const std::string kSignature = "\r\n\r\n\0\r\nQUIT\n"s;
-/// Bytes that may follow a header in the same segment: nothing, words, the first bytes of a
-/// ClientHello, or the beginning of another header.
+/// Bytes that may follow a header in the same segment. They are nothing, words, the first bytes of
+/// a ClientHello, or the beginning of another header.
 const std::vector<std::string> kBehind = {"",
                                           "EHLO a.example\r\n",
                                           "\x16\x03\x01\x02\0\x01\0"s,

@@ -25,8 +25,8 @@ std::string describe(const Outcome& outcome) {
   return text;
 }
 
-/// True if both outcomes are the same. After an error the unread rest depends on the cut, and
-/// nothing reads it any more, so it is not compared.
+/// True if both outcomes are the same. After an error the unread rest depends on the cut. Nothing
+/// reads it any more, so it is not compared.
 bool same(const Outcome& a, const Outcome& b) {
   const bool same_words = a.to_server == b.to_server && a.to_client == b.to_client &&
                           a.greeting == b.greeting && a.fallback_reason == b.fallback_reason;
@@ -34,9 +34,9 @@ bool same(const Outcome& a, const Outcome& b) {
   return same_words && !a.error && !b.error && a.verdict == b.verdict && a.unread == b.unread;
 }
 
-/// True if both are the same, or `whole` ended with an attack. An answer that comes before its
-/// question is seen only if both arrive together, so cut input need not give the same error. The
-/// words said before it must be the same.
+/// True if both are the same, or `whole` ended with an attack. An answer before its question is
+/// seen only if both arrive together. So input that is cut need not give the same error. The words
+/// said before it must be the same.
 bool same_but_for_attacks(const Outcome& whole, const Outcome& pieces) {
   if (whole.error && whole.error->code == Errc::attack) {
     return pieces.to_server.starts_with(whole.to_server) &&

@@ -128,8 +128,8 @@ PageSample read_sample(Cursor& line) {
   return sample;
 }
 
-/// Checks that buckets rise, that +Inf is the last of them and equals the count, and that there is
-/// a sum.
+/// Checks that buckets rise and that there is a sum. +Inf must be the last bucket and equal the
+/// count.
 void check_histogram(const PageFamily& family) {
   using Labels = std::map<std::string, std::string>;
   struct Series {

@@ -1,8 +1,8 @@
 #pragma once
 
-// Drives a role the way a session does. It keeps the bytes that the role leaves unconsumed, offers
-// them again with the next bytes, and stops at a verdict or an error. The dialogue tests and the
-// fuzzer use it.
+// Drives a role the way a session does. It keeps the bytes that the role leaves unconsumed, and
+// offers them again with the next bytes. It stops at a verdict or an error. The dialogue tests and
+// the fuzzer use it.
 
 #include <array>
 #include <memory>

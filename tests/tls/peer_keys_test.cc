@@ -1,4 +1,4 @@
-// The keys that a peer may have, and the signatures that it may use in its handshake (RFC 9155, RFC
+// The keys that a peer may have, and the signatures that its handshake may have (RFC 9155, RFC
 // 9325).
 
 #include <cstdint>

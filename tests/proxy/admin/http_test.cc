@@ -26,8 +26,8 @@ std::optional<Answer> answer(const AdminRequest& request, bool decided) {
   return Answer{request.status(), page, request.wants_body()};
 }
 
-/// Returns the answer to `text`, which must not depend on how it arrives: whole, cut in two at
-/// every byte, or byte by byte. Nothing: it waits for more.
+/// Returns the answer to `text`. It must be the same if the text arrives whole, cut in two at every
+/// byte, or byte by byte. Nothing: it waits for more.
 std::optional<Answer> ask(std::string_view text, AdminHosts hosts = AdminHosts::any) {
   AdminRequest whole{hosts};
   const auto expected = answer(whole, whole.feed(text));
