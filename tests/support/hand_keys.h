@@ -1,7 +1,7 @@
 #pragma once
 
-// TLS 1.3 records made by hand, since no library would send some of them. The code follows the RFC
-// and does not use lib/tls.
+// TLS 1.3 records made by hand, since no library would send some of them. The code is
+// written from the RFC, not from lib/tls.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Tests the record layer of TLS 1.3 in three ways. Records are made by hand on both sides. The peer
-// is the bare library. The result is compared with that of the library's own record layer.
+// Tests the record layer of TLS 1.3. Some tests make the records of both sides by hand. Others run
+// against the bare library, or compare the results with the library's own record layer.
 
 #include "lib/tls/raw_codec13.h"
 
