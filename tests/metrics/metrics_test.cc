@@ -300,7 +300,7 @@ TEST_CASE("metrics: workers count while pages are read and services come and go"
   }
   double ended = 0;
   do {
-    const Page shown = page(registry);  // throws if it is torn
+    const Page shown = page(registry);  // throws if the page is torn
     const double now =
         shown.value("starttls_sessions_total", {{"service", "office"}, {"outcome", "ok"}});
     CHECK(now >= ended);

@@ -186,7 +186,7 @@ constexpr std::array kTalks{
 
 constexpr TlsMode kUpgrading[] = {TlsMode::starttls, TlsMode::opportunistic};
 
-/// The start of a TLS record of an eager client, as much of it as is looked at.
+/// A complete TLS record of an eager client. Its content matters no further.
 const std::string kClientHello = "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03"s;
 
 std::string together(std::initializer_list<std::string_view> parts) {
@@ -389,7 +389,7 @@ TEST_CASE("S5 every upstream: inside TLS the client's command is the first the s
     INFO(talk.protocol);
     Asked d{talk};
     d.peer(talk.go_ahead).sends("");
-    d.secured().sends(talk.question);  // imap alone asks; the answer is in the greeting
+    d.secured().sends(talk.question);  // only imap asks; its answer joins the greeting
     if (!talk.list.empty()) d.peer(talk.list).sends("");
     CHECK(d.verdict() == Verdict::greeted);
   }

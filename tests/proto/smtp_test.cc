@@ -942,7 +942,8 @@ TEST_CASE("P8 smtp downstream: AUTH may be 12288 octets long, all else 8192", "[
 
   for (const auto& bytes : {line("NOOP ", 8193), line("AUTHX ", 8193), line("NOOP AUTH ", 8193),
                             line("\x01 AUTHENTICATE", 8193),
-                            // Its verb comes only after the length at which other lines end.
+                            // Blank up to the length at which other lines end, so its verb is not
+                            // seen.
                             std::string(8192, ' ') + "AUTH PLAIN x\r\n"}) {
     DownstreamDialogue d{"smtp", kStarttls};
     d.client(bytes).to_server("").to_client("");

@@ -269,7 +269,7 @@ TEST_CASE("admin http: S4: a loopback listener answers for addresses and localho
     CHECK(target(url, "Host: localhost\r\n") == HttpStatus::bad_request);
     CHECK(target(url, "Host: rebound.example\r\n") == HttpStatus::bad_request);
   }
-  // A foreign host gets no other answer. It cannot find out which pages exist.
+  // A request with a foreign host gets no other answer. It cannot find out which pages exist.
   CHECK(target("/nowhere", "Host: rebound.example\r\n") == HttpStatus::misdirected);
   // A request that no browser sends.
   CHECK(ask("GET /healthz HTTP/1.0\r\n\r\n", AdminHosts::literals) == found(AdminPage::healthz));

@@ -339,7 +339,7 @@ TEST_CASE("convert: names that share a service become its certificates", "[conve
   REQUIRE(same.only().downstream.certificates.size() == 2);
   CHECK(same.only().downstream.certificates[1].chain.ends_with("/b.pem"));
 
-  // A section that is written twice counts once.
+  // A certificate or an address that is given twice counts once.
   const Converted twice(kImaps + "connect = 127.0.0.1:143\n" + second + second +
                         "[first]\nsni = imaps:mail.example.com\ncert = a.pem\nkey = a.key\n");
   CHECK(twice.only().downstream.certificates.size() == 2);
