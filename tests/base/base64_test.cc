@@ -15,7 +15,7 @@ std::span<const std::uint8_t> octets(std::string_view text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
-/// What `text` stands for; "refused" where it is not the encoding of anything.
+/// Returns the decoded text, or "refused" if `text` is not a valid encoding.
 std::string decoded(std::string_view text) {
   const auto out = base64::decode(text);
   return out ? std::string(out->begin(), out->end()) : "refused";

@@ -14,7 +14,7 @@ TEST_CASE("ip endpoint: an IPv4 address is the same in IPv6's clothes", "[base]"
   const IpEndpoint other{.family = Family::v6, .octets = {0x20, 0x01, 0x0d, 0xb8}, .port = 25};
   CHECK(unmapped(other) == other);
   CHECK(mapped_octets(mapped) == mapped.octets);
-  auto compatible = mapped;  // ::192.0.2.1 is none (RFC 4291 §2.5.5.1)
+  auto compatible = mapped;  // ::192.0.2.1 is not mapped (RFC 4291 §2.5.5.1)
   compatible.octets[10] = compatible.octets[11] = 0;
   CHECK(unmapped(compatible) == compatible);
 }

@@ -19,7 +19,7 @@ using namespace starttls;
 
 namespace {
 
-/// A named pipe whose reader reads when it is told to.
+/// A named pipe. Its reader reads only on request.
 class NamedPipe {
  public:
   explicit NamedPipe(const std::filesystem::path& path) : path_(path.string()) {
@@ -38,7 +38,7 @@ class NamedPipe {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
   }
-  /// All that is there.
+  /// Returns all bytes that are in the pipe.
   std::string read() const {
     std::string text;
     std::array<char, 65536> piece{};
@@ -55,7 +55,7 @@ class NamedPipe {
   int fd_ = -1;
 };
 
-/// A sink that ends in such a pipe.
+/// A sink that writes to such a pipe.
 struct Piped {
   Piped() {
     pipe.open();
@@ -92,7 +92,7 @@ TEST_CASE_METHOD(Piped, "log sink: who does not read is not waited for, and lose
   read += pipe.read();
   CHECK(sink.write("the next\n"));
   read += pipe.read();
-  CHECK((read == taken + "the next\n"));  // too much to be shown
+  CHECK((read == taken + "the next\n"));  // too long for Catch2 to print on failure
 }
 
 TEST_CASE_METHOD(Piped, "log sink: a reader that comes back gets what waited", "[base]") {

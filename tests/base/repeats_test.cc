@@ -23,7 +23,7 @@ TEST_CASE("repeats: the first of equal faults are told, the others counted", "[b
   std::uint64_t told = 0;
   for (int i = 0; i < 100; ++i) told += repeats.admit(refused(), kStart) ? 1 : 0;
   CHECK(told == Repeats::kTold);
-  CHECK(repeats.admit(refused("no route"), kStart));  // another one
+  CHECK(repeats.admit(refused("no route"), kStart));  // another error
 
   CHECK(repeats.take(kStart + Repeats::kWindow / 2).empty());
   const auto held = repeats.take(kStart + Repeats::kWindow);

@@ -48,6 +48,6 @@ TEST_CASE("destinations: the most specific network counts, wherever its row stan
   CHECK(found("2001:db8::1") == 1);
   CHECK(found("2001:db8:1::1") == 2);
   CHECK(found("fd00::1") == 4);
-  CHECK(found("192.0.3.1") == std::nullopt);  // ::/0 is no IPv4
+  CHECK(found("192.0.3.1") == std::nullopt);  // ::/0 does not cover IPv4
   CHECK(config::most_specific({}, config::parse_network("10.1.2.3")->bytes) == std::nullopt);
 }

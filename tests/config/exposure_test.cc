@@ -21,7 +21,7 @@ const std::string kEveryone = "downstream.allow = ['0.0.0.0/0', '::/0']\n";
 const std::string kClientCa = "downstream.client_ca = 'ca.pem'\n";
 const std::string kCertificate = "upstream.certificate = { chain = 'a.pem', key = 'a.key' }\n";
 
-/// A file with one service in it.
+/// A configuration file with one service.
 struct File {
   File() { folder.fill({"a.pem", "a.key", "ca.pem"}); }
 
@@ -29,7 +29,7 @@ struct File {
   std::string listen = "'0.0.0.0:2525'";
   std::string tls = "starttls";
 
-  /// What is wrong with the service, without the file's name.
+  /// Returns the problems of the service, without the file's name.
   [[nodiscard]] Lines problems(const std::string& more = "") const {
     std::string toml = "[[service]]\nname = 'office'\nprotocol = '" + protocol +
                        "'\nlisten = " + listen +
@@ -97,7 +97,7 @@ TEST_CASE("exposure: S1: protocols without mail to send need no leave under TLS"
     CHECK(file.problems() ==
           Lines{"4:10: service.listen: anyone who reaches 0.0.0.0:2525 could use this service: say "
                 "who may with downstream.allow = [\"192.168.1.0/24\"]"});
-    // The server knows the client, and still everyone could read along.
+    // With send_proxy the server knows the client, but everyone could still read the traffic.
     CHECK(file.problems("upstream.send_proxy = 'v2'").size() == 1);
     CHECK(file.problems(kEveryone) == Lines{});
   }

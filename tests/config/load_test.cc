@@ -43,12 +43,12 @@ Config good(std::string_view toml) {
   return config;
 }
 
-/// A right service of four lines; more may follow as lines 5 and on.
+/// Returns a correct service of four lines. `more` is on lines 5 and on.
 std::string office_and(const std::string& more) {
   return "[[service]]\nname = 'office'\nprotocol = 'smtp'\nlisten = '127.0.0.1:2525'\n" + more;
 }
 
-/// The same with a server: five lines.
+/// Returns the same with a server: five lines.
 std::string whole_office_and(const std::string& more) {
   return office_and("upstream.address = 'smtp.example.com:587'\n" + more);
 }
@@ -250,7 +250,7 @@ TEST_CASE("load: one wrong value is one problem, with its place, its key and wha
       {"[proxy]\ndrain_timeout = '-1s'",
        "f.toml:7:17: proxy.drain_timeout: '-1s': not a duration such as \"10s\", \"5m\", "
        "\"1h30m\" or \"250ms\""},
-      // Words.
+      // Wrong words.
       {"upstream.tls = 'tls'",
        "f.toml:6:16: service.upstream.tls: must be one of none, opportunistic, starttls, implicit, "
        "not 'tls'"},
@@ -273,7 +273,7 @@ TEST_CASE("load: one wrong value is one problem, with its place, its key and wha
       {"[proxy]\nrecord_codec = 'raw'",
        "f.toml:7:16: proxy.record_codec: must be one of auto, ssl, not 'raw'"},
       {"[log]\nformat = ''", "f.toml:7:10: log.format: must be one of text, json, not ''"},
-      // Names and networks.
+      // Wrong names and networks.
       {"upstream.server_name = '*.example.com'",
        "f.toml:6:24: service.upstream.server_name: '*.example.com': not a host's name (letters, "
        "digits, '-' and dots) or IP address"},
@@ -322,7 +322,7 @@ TEST_CASE("load: control characters are refused in every string, whatever its ke
             return problem.find(std::string(key.path) + ": contains a control character") !=
                    std::string::npos;
           });
-      // What is no string at all is refused for its type.
+      // A value that is not a string is refused for its type.
       const bool typed =
           key.path == "proxy.workers" || key.path == "proxy.max_sessions" ||
           key.path == "proxy.sandbox" || key.path == "service.upstream.greeting_text" ||
@@ -383,7 +383,8 @@ TEST_CASE("load: listen takes inherited sockets by their name", "[config]") {
     replace(toml, "'127.0.0.1:2525'", listen);
     return problems_of(toml);
   };
-  // Whether others can reach them, which takes allow, is seen when they are there.
+  // The loader cannot know if others can reach these sockets and if `allow` is needed. That is
+  // checked when the sockets are there.
   CHECK(listening("['systemd:smtp', 'systemd:a name of 23 octets.', '127.0.0.1:25']") == Lines{});
   constexpr auto kWrong =
       ": write systemd:NAME, with the name that FileDescriptorName= gives the socket (ASCII, no "
@@ -451,7 +452,7 @@ TEST_CASE("load: a service whose server is itself, under whatever name, is refus
   CHECK(loops("[::1]:25", "localhost:25"));
   CHECK(loops("127.0.0.1:25", "0.0.0.0:25"));
   CHECK(loops("[::1]:25", "[::]:25"));
-  // Others may be there.
+  // These addresses may belong to another server.
   CHECK_FALSE(loops("0.0.0.0:25", "localhost:26"));
   CHECK_FALSE(loops("0.0.0.0:25", "mail.example.com:25"));
   CHECK_FALSE(loops("0.0.0.0:25", "192.0.2.1:25"));
@@ -546,7 +547,8 @@ TEST_CASE("load: an address that a client dialled is no name to verify", "[confi
   CHECK(original_and(row + "server_name = 'a.example'") == Lines{});
   CHECK(original_and(row + "verify = 'none'") == Lines{});
   CHECK(original_and("upstream.server_name = 'a.example'\n" + row) == Lines{});
-  // No row, no name: refused while it runs. A row without a name: now.
+  // Without a row and a name, connections are refused at run time. A row without a name is refused
+  // now.
   CHECK(original_and("upstream.verify = 'none'\n" + row + "verify = 'full'").size() == 1);
   CHECK(original_and("upstream.verify = 'none'\n" + row + "server_name = 'a.example'") ==
         Lines{"f.toml:9:15: service.destination.server_name: is not checked while "
@@ -599,7 +601,7 @@ TEST_CASE("load: interception is for clients with addresses, and from those we k
   CHECK(problems_of(whole_office_and("upstream.source = '10.0.0.1'")) ==
         Lines{"f.toml:6:19: service.upstream.source: must be \"client\" or \"\", not "
               "'10.0.0.1'"});
-  // No accidental open relay here either.
+  // There is no accidental open relay here either.
   CHECK(problems_of(start + "listen = '0.0.0.0:25'\n" + original) ==
         Lines{"f.toml:4:10: service.listen: anyone who reaches 0.0.0.0:25 could use this service: "
               "say who may with downstream.allow = [\"192.168.1.0/24\"]"});
@@ -623,7 +625,7 @@ TEST_CASE("load: clients in the clear from elsewhere need leave", "[config][secu
   CHECK(listening("'0.0.0.0:25'", "downstream.allow = []") == refused("0.0.0.0:25"));
   CHECK(listening("'0.0.0.0:25'", "downstream.allow = '10.0.0.0/8'") == Lines{});
   CHECK(listening("['127.0.0.2:25', '[::1]:25', 'unix:/x']", "") == Lines{});
-  // A network that is wrong is said once, not twice.
+  // A wrong network is reported once, not twice.
   CHECK(listening("'0.0.0.0:25'", "downstream.allow = 'x'").size() == 1);
 }
 
@@ -668,7 +670,7 @@ TEST_CASE("load: downstream TLS takes all modes, and its certificates in their o
   CHECK(config.services[0].downstream.tls == mode);
   CHECK(config.services[0].downstream.certificates == both);
 
-  // The other notation of TOML.
+  // The other notation for tables in TOML.
   REQUIRE(lines(load_text(whole_office_and(tls +
                                            "[[service.downstream.certificates]]\nchain = 'a.pem'\n"
                                            "key = 'the.key'\n"
@@ -695,7 +697,8 @@ TEST_CASE("load: each wrong certificate is told at its place", "[config]") {
   const std::string it = "service.downstream.certificates";
   CHECK(problems("[{ chain = 'a.pem', key = 'a.key' }]") == Lines{});
 
-  // What is there instead of a list of tables; no certificate is then not missed a second time.
+  // Something other than a list of tables is an error. The missing certificate is then not reported
+  // a second time.
   CHECK(problems("{ chain = 'a.pem', key = 'a.key' }") ==
         Lines{"f.toml:7:27: " + it +
               ": must be a list such as [{ chain = \"a.pem\", key = \"a.key\" }], not a table"});
@@ -709,7 +712,7 @@ TEST_CASE("load: each wrong certificate is told at its place", "[config]") {
             "f.toml:7:37: " + it +
                 ": must be a table such as { chain = \"a.pem\", key = \"a.key\" }, not a string"});
 
-  // Members.
+  // Wrong members.
   CHECK(problems("[{ chain = 'a.pem' }]") == Lines{"f.toml:7:28: " + it + ".key: is required"});
   CHECK(problems("[{}]") == Lines{"f.toml:7:28: " + it + ".chain: is required",
                                   "f.toml:7:28: " + it + ".key: is required"});
@@ -732,7 +735,7 @@ TEST_CASE("load: each wrong certificate is told at its place", "[config]") {
   CHECK(problems("[{ chain = 'a.pem', key = 'a.key' },\n { chain = './a.pem', key = 'a.key' }]") ==
         Lines{"f.toml:8:2: " + it + ": names " + folder.file("a.pem") + " twice"});
 
-  // The environment.
+  // A variable that is not in the environment.
   REQUIRE(unsetenv("STARTTLS_TEST_UNSET") == 0);
   CHECK(problems("[{ chain = 'a.pem', key = '${STARTTLS_TEST_UNSET}' },\n"
                  " { \"\\u001b\" = '${STARTTLS_TEST_UNSET}' }]") ==
@@ -778,7 +781,7 @@ TEST_CASE("load: TLS with clients and a certificate go together", "[config][secu
                                      pair)) == Lines{"f.toml:7:27: " + idle});
   CHECK(problems_of(whole_office_and("downstream.tls = 'none'\ndownstream.certificates = []")) ==
         Lines{});
-  // A mode that is wrong is said once, not twice.
+  // A wrong mode is reported once, not twice.
   CHECK(problems_of(whole_office_and("downstream.tls = 'x'\ndownstream.certificates = " + pair))
             .size() == 1);
 }
@@ -837,7 +840,7 @@ TEST_CASE("load: a plain relay has nothing to keep warm", "[config]") {
   for (const auto* mode : {"opportunistic", "starttls", "implicit"}) {
     CHECK(problems_of(whole_office_and(warm + "upstream.tls = '" + mode + "'")) == Lines{});
   }
-  // A mode that is wrong is said once, not twice.
+  // A wrong mode is reported once, not twice.
   CHECK(problems_of(whole_office_and(warm + "upstream.tls = 'x'")).size() == 1);
 }
 
@@ -869,7 +872,7 @@ TEST_CASE("load: the admin endpoint is off, or has an address of its own", "[con
   CHECK(problem("[ '127.0.0.1:1' ]") == "f.toml:7:10: admin.listen: must be a string, not a list");
   CHECK(problem("'127.0.0.1:2525'") ==
         "f.toml:4:10: service.listen: 127.0.0.1:2525 belongs to admin.listen");
-  // All addresses of a port are that one's too, either way round.
+  // The wildcard address of a port includes that one address. It is refused both ways round.
   CHECK(problem("'0.0.0.0:2525'") ==
         "f.toml:4:10: service.listen: 127.0.0.1:2525 is in the way of admin.listen");
   const auto everywhere = [](const std::string& listen, const std::string& admin) {
@@ -879,7 +882,7 @@ TEST_CASE("load: the admin endpoint is off, or has an address of its own", "[con
   };
   CHECK(everywhere("'[::]:2525'", "'[::1]:2525'").at(0) ==
         "f.toml:4:10: service.listen: [::]:2525 is in the way of admin.listen");
-  // What has nothing to do with each other.
+  // Addresses that do not conflict.
   CHECK(problems_of(whole_office_and("[admin]\nlisten = '127.0.0.2:2525'")) == Lines{});
   CHECK(problems_of(whole_office_and("[admin]\nlisten = '0.0.0.0:2526'")) == Lines{});
   CHECK(problems_of(whole_office_and("[admin]\nlisten = '[::]:2525'")) == Lines{});
@@ -985,7 +988,7 @@ TEST_CASE("load: a file that cannot be read says why", "[config]") {
   const auto empty = folder.write("empty.toml", "");
   CHECK(loading(empty) == Lines{empty + ":1:1: no [[service]]: at least one is required"});
 
-  if (geteuid() == 0) return;  // root may read everything
+  if (geteuid() == 0) return;  // root can read everything
   const auto secret = folder.write("secret.toml", "x");
   REQUIRE(chmod(secret.c_str(), 0) == 0);
   CHECK(loading(secret) == Lines{secret + ": cannot be read: Permission denied"});
@@ -1018,7 +1021,7 @@ TEST_CASE("load: strings may come from the environment and from files", "[config
   CHECK(server_name("${STARTTLS_TEST_CRLF}") ==
         Lines{"f.toml:6:24: service.upstream.server_name: contains a control character: "
               "'${STARTTLS_TEST_CRLF}'"});
-  // A '$' of its own is a character like others, here a wrong one.
+  // A '$' alone is a character like others. Here it is a wrong one.
   CHECK(server_name("a$b").size() == 1);
 }
 
@@ -1101,7 +1104,8 @@ TEST_CASE("load: what comes in from a file or the environment is in no message",
           written = "[{ " + name.substr(list.size()) + " = " + written + " }]";
           name.resize(list.size() - 1);
         }
-        // Alone, in a list, and twice: what is said of the second is said of a good value.
+        // Alone, in a list, and twice. The second of two is a duplicate, so that message is about
+        // an otherwise good value.
         for (const auto& toml : {name + " = " + written + "\n", name + " = [" + written + "]\n",
                                  name + " = [" + written + ", " + written + "]\n"}) {
           const auto one = in_service ? "[[service]]\n" + toml : toml;
@@ -1162,7 +1166,7 @@ TEST_CASE("load: a value that came in is called as it is written", "[config][sec
 TEST_CASE("reference.toml: has every key, each with its default, and no other", "[config]") {
   const auto text = content_of(fs::path(STARTTLS_CONF_DIR) / "reference.toml");
 
-  // The keys as they stand there, read without the loader.
+  // Reads the keys as they are in the file, without the loader.
   std::set<std::string> written;
   std::string section;
   std::string_view rest = text;
@@ -1179,13 +1183,13 @@ TEST_CASE("reference.toml: has every key, each with its default, and no other", 
   }
   std::set<std::string> known;
   for (const auto& key : config::keys()) {
-    // Members of a list's tables stand behind the list.
+    // Members of a list's tables are written after the list.
     if (config::find_key(key.path.substr(0, key.path.rfind('.'))) != nullptr) continue;
     known.emplace(key.path);
   }
   CHECK(written == known);
 
-  // As it stands, only what has no default is missing.
+  // In the unchanged file, only the keys without a default are missing.
   Config config;
   CHECK(load_text(text, "reference.toml", kProtocols, config).size() == 4);
   std::string filled = text;
@@ -1214,7 +1218,7 @@ TEST_CASE("examples: load as they are shipped, beside the certificate they name"
     CAPTURE(name);
     Config config;
     CHECK(lines(load_text(content_of(entry.path()), folder.file(name), kAll, config)) == Lines{});
-    const std::size_t expected = name == "scanner.toml" ? 1 : 0;  // of TLS 1.0
+    const std::size_t expected = name == "scanner.toml" ? 1 : 0;  // a warning about TLS 1.0
     for (const auto& service : config.services) CHECK(warnings(service).size() == expected);
     names.insert(name);
   }

@@ -18,14 +18,14 @@ namespace {
 const std::string kPin = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const std::string kOtherPin = "sha256:AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
-/// One service in a file of a folder, which is called "/" in what is said.
+/// One service in a file of a folder. In messages the folder is called "/".
 struct Loaded {
   Loaded() { folder.fill({"a.pem", "a.key", "ca.pem", "tickets"}); }
 
   TemporaryFolder folder;
   Config config;
 
-  /// `more` stands on the lines 6 and on.
+  /// Returns the problems of a file with `more` on lines 6 and on.
   Lines problems(const std::string& more) {
     config = {};
     auto all = lines(config::load_text(
@@ -169,7 +169,7 @@ TEST_CASE("load: what does nothing for a leg in the clear is refused there", "[c
   CHECK(file.problems(clear + "upstream.certificate = { chain = 'a.pem', key = 'a.key' }") ==
         idle("7:24", "upstream", "certificate"));
   CHECK(file.problems(clear + "upstream.pins = []\nupstream.certificate = {}") == Lines{});
-  // Where the mode itself is wrong that is all there is to say.
+  // If the mode itself is wrong, nothing else is reported.
   CHECK(file.problems("upstream.tls = 'x'\nupstream.pins = ['" + kPin + "']").size() == 1);
   CHECK(file.problems("downstream.tls = 'x'\ndownstream.client_ca = 'ca.pem'").size() == 1);
 }

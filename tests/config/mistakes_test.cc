@@ -1,4 +1,4 @@
-// Settings that can work and are seldom meant.
+// Settings that can work but are seldom meant.
 
 #include <string>
 #include <vector>
@@ -24,7 +24,7 @@ Service service(TlsMode downstream, TlsMode upstream, const std::string& server)
   return out;
 }
 
-/// The mistakes of a listener with these networks allowed.
+/// Returns the mistakes of a listener with these networks allowed.
 Lines between(const std::string& listen, const std::vector<std::string>& networks) {
   auto out = service(TlsMode::none, TlsMode::starttls, "smtp.example.com:587");
   out.listen = {*config::parse_address(listen)};

@@ -58,7 +58,7 @@ TEST_CASE("address: what is no address is refused in words", "[config]") {
       {"[127.0.0.1]:25", "'[127.0.0.1]:25': no IPv6 address stands in the brackets"},
       {"[mail.example.com]:25", "'[mail.example.com]:25': no IPv6 address stands in the brackets"},
       {"::1:25", "'::1:25': an IPv6 address stands in brackets: [::1]:PORT"},
-      // T6: no connection can have these.
+      // T6: no connection can have these addresses.
       {"[::ffff:127.0.0.1]:25",
        "'[::ffff:127.0.0.1]:25': this is an IPv4 address: write 127.0.0.1:25"},
       {"[::FFFF:7f00:1]:0", "'[::FFFF:7f00:1]:0': this is an IPv4 address: write 127.0.0.1:0"},

@@ -47,7 +47,7 @@ certificates = [ { chain = "a.pem", key = "a.key" }, 7,
 )";
   Config config;
   Places places;
-  // What is wrong keeps nothing from being found.
+  // Places are found even if the file has errors.
   REQUIRE(load_text(text, path, kProtocols, config, &places).size() == 2);
   const auto at = [&](const std::string& place, std::string_view key) {
     return path + ":" + place + ": " + std::string(key) + ": is wrong";
@@ -59,12 +59,12 @@ certificates = [ { chain = "a.pem", key = "a.key" }, 7,
         at("7:71", "service.upstream.certificate.key"));
   CHECK(told(places, {1, kChain}) == at("17:28", kChain));
   CHECK(told(places, {1, kKey}) == at("17:43", kKey));
-  // The rows are those of the configuration: what is no table is none.
+  // Rows are counted as in the configuration. An entry that is no table is not a row.
   REQUIRE(config.services[1].downstream.certificates.size() == 2);
   CHECK(told(places, {1, kChain, 1}) == at("18:28", kChain));
   CHECK(told(places, {1, kKey, 1}) == at("18:11", kKey));
   CHECK(told(places, {1, "service.upstream.ca_file"}) == at("14:11", "service.upstream.ca_file"));
-  // What is not written is its service's.
+  // A key that is not written has the place of its service.
   CHECK(told(places, {0, "service.upstream.ca_file"}) == at("3:1", "service.upstream.ca_file"));
   CHECK(places.problem({1, kChain}, "").rank < places.problem({1, kKey}, "").rank);
   CHECK(places.problem({1, kKey}, "").rank < places.problem({1, kChain, 1}, "").rank);

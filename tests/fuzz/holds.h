@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-/// Ends a fuzzer where something does not hold that should, whatever the build's NDEBUG says.
+/// Ends the fuzzer if `condition` is false. Works in builds with NDEBUG too.
 #define HOLDS(condition)                                                                  \
   do {                                                                                    \
     if (!(condition)) {                                                                   \

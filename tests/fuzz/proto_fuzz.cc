@@ -1,9 +1,10 @@
-// P23. Both roles of every row of the table, in every pair of modes, against peers that say
+// P23. Plays both roles of every row of the table, in every pair of modes, against peers that say
 // anything.
 //
-// Input: octet 0 chooses row, role and switches, octet 1 the modes, octet 2 the size of the pieces.
-// The rest is what the peers say, in flights: 0x01 begins a flight of the server, 0x02 one of the
-// client. Every input is played twice, flights whole and in pieces; both must come out the same.
+// Input: byte 0 chooses row, role and switches, byte 1 the modes, byte 2 the size of the pieces.
+// The rest is the peers' words, in flights: 0x01 begins a flight of the server, 0x02 one of the
+// client. Every input is played twice, with flights whole and in pieces. Both must have the same
+// result.
 
 #include <algorithm>
 #include <cstddef>
@@ -30,26 +31,26 @@ using test::Peer;
 using test::Player;
 using test::UpstreamPlayer;
 
-/// What the fuzzer has to know of a protocol to judge its roles without trusting them. A protocol
-/// without an entry is held to the general rules only.
+/// The facts about a protocol with which the fuzzer judges its roles, without trusting them. A
+/// protocol without an entry is judged by the general rules only.
 struct Oracle {
   std::string_view protocol;
 
   // Upstream role.
-  std::string_view before_tls;             ///< all that we ever say in the clear
-  std::string_view under_tls;              ///< all that we may say then, ahead of the client
-  std::string_view go_ahead;               ///< how the server's last line begins
-  std::vector<std::string_view> statuses;  ///< our own, ahead of a text; empty: a list
+  std::string_view before_tls;  ///< everything that we ever say in the clear
+  std::string_view under_tls;   ///< everything that we may say inside TLS, before the client
+  std::string_view go_ahead;    ///< how the server's last line begins
+  std::vector<std::string_view> statuses;  ///< our own, before a text; empty: a list
 
   // Downstream role.
   std::vector<std::string_view> greetings;     ///< of the server, for the client
-  std::vector<std::string_view> commits;       ///< empty: all but a few do
+  std::vector<std::string_view> commits;       ///< empty: all except a few do
   std::vector<std::string_view> never_passed;  ///< verbs of the client that the server must not see
-  std::vector<std::string_view> passes = {};   ///< not empty: all that it may see before commit
+  std::vector<std::string_view> passes = {};   ///< not empty: only these before commit
   std::vector<std::string_view> bare = {};     ///< also passed, if nothing follows the word
   std::size_t verb_at = 0;                     ///< words before the verb
-  std::vector<std::string_view> login = {};    ///< the words that a SASL mechanism follows
-  std::string_view rewritten = {};             ///< the verb whose lines the role writes anew
+  std::vector<std::string_view> login = {};    ///< words followed by a SASL mechanism
+  std::string_view rewritten = {};             ///< the role writes lines with this verb anew
 };
 
 const std::vector<std::string_view> kSmtpCommits = {
@@ -136,7 +137,7 @@ struct Plan {
   bool upstream_role;
   proto::RoleSettings settings;
   std::size_t piece;
-  std::string_view greeting;  ///< what a downstream role is given to greet the client with
+  std::string_view greeting;  ///< the greeting that a downstream role has for the client
   std::vector<Flight> flights;
 };
 
@@ -171,7 +172,7 @@ Plan read_plan(std::string_view input) {
       continue;
     }
     const auto bytes = rest.substr(0, rest.find_first_of("\1\2"));
-    // An upstream role hears nobody but the server.
+    // An upstream role hears only the server.
     plan.flights.push_back({plan.upstream_role ? Peer::server : side, bytes});
     rest.remove_prefix(bytes.size());
   }
@@ -193,8 +194,7 @@ std::string last_line(std::string_view heard) {
   return std::string(before == std::string_view::npos ? heard : heard.substr(before + 1));
 }
 
-/// Longest line and longest one of our own of a prelude; an AUTH line may be
-/// longer.
+/// The longest line of a prelude, and the longest line of our own. An AUTH line may be longer.
 constexpr std::size_t kMaxLine = 8192;
 constexpr std::size_t kMaxOwnLine = 512;
 constexpr std::size_t kMaxAuthLine = 12288;
@@ -206,7 +206,8 @@ bool contains(const std::vector<std::string_view>& verbs, std::string_view verb)
   return false;
 }
 
-/// The first line of `rest`, its end included, or all of it; cuts it off.
+/// Cuts the first line, with its end, off `rest` and returns it. Without a line end, takes all of
+/// `rest`.
 std::string_view take_line(std::string_view& rest) {
   const auto end = rest.find('\n');
   const auto line = rest.substr(0, end == std::string_view::npos ? end : end + 1);
@@ -214,7 +215,7 @@ std::string_view take_line(std::string_view& rest) {
   return line;
 }
 
-/// Is `part` made of lines of `whole`, unchanged and in order?
+/// True if `part` consists of lines of `whole`, unchanged and in order.
 bool are_lines_of(std::string_view part, std::string_view whole) {
   while (!part.empty()) {
     const auto wanted = take_line(part);
@@ -227,17 +228,18 @@ bool are_lines_of(std::string_view part, std::string_view whole) {
   return true;
 }
 
-/// What an upstream role has consumed of the server's words.
+/// The server's words that an upstream role has consumed.
 struct Used {
   std::string_view all;
   std::string_view under_tls;
 };
 
-/// The greeting for a client whose server greeted in the clear: of that only the text is left.
+/// Judges the greeting for a client. Of a greeting that the server said in the clear, only the text
+/// may remain.
 void judge_greeting(const Oracle& oracle, std::string_view greeting, const Used& used,
                     bool secured) {
   if (oracle.statuses.empty()) {
-    // A list. Where TLS is up it is all from behind it.
+    // A list. If TLS is up, all of it was said inside TLS.
     HOLDS(!secured || used.under_tls.find(greeting) != std::string_view::npos);
     return;
   }
@@ -251,7 +253,8 @@ void judge_greeting(const Oracle& oracle, std::string_view greeting, const Used&
                    [&](std::string_view candidate) { return line.starts_with(candidate); });
   HOLDS(status != oracle.statuses.end());
   auto text = line.substr(status->size());
-  // A code that a client acts on is ours, and what it lists is from behind TLS (RFC 9051 §7.1).
+  // A response code that a client acts on is ours. What it lists was said inside TLS (RFC 9051
+  // §7.1).
   if (oracle.protocol == "imap" && text.starts_with('[')) {
     HOLDS(secured);
     constexpr std::string_view kCode = "[CAPABILITY ";
@@ -267,11 +270,11 @@ void judge_greeting(const Oracle& oracle, std::string_view greeting, const Used&
     }
   }
   HOLDS(status->size() + text.size() + 2 <= kMaxOwnLine);
-  // What else there is was said inside TLS.
+  // The rest of the greeting was said inside TLS.
   HOLDS(are_lines_of(rest, used.under_tls));
 }
 
-/// After each flight of the server to an upstream role.
+/// Judges an upstream role after each flight of the server.
 void judge_upstream(const Plan& plan, const Outcome& outcome, const Used& used, bool secured) {
   const auto mode = plan.settings.upstream;
   const bool upgrades = mode == TlsMode::starttls || mode == TlsMode::opportunistic;
@@ -281,9 +284,9 @@ void judge_upstream(const Plan& plan, const Outcome& outcome, const Used& used, 
   HOLDS(outcome.to_server.size() < 1024);
   HOLDS(outcome.to_client.empty());
   if (!outcome.error && verdict == Verdict::need_more) {
-    HOLDS(outcome.unread_of(Peer::server).size() < kMaxLine);  // what waits is part of a line
+    HOLDS(outcome.unread_of(Peer::server).size() < kMaxLine);  // the unread rest is part of a line
   }
-  // A refusal is given as it came, and the call that failed on it has consumed nothing (D18).
+  // A refusal is passed on as it came. The call that failed on it has consumed nothing (D18).
   const auto heard = used.all.size() + outcome.unread_of(Peer::server).size();
   HOLDS(outcome.greeting.size() <= heard + 2 * kMaxOwnLine);
   if (!upgrades) {
@@ -296,13 +299,13 @@ void judge_upstream(const Plan& plan, const Outcome& outcome, const Used& used, 
     HOLDS(outcome.greeting.ends_with("\n"));
     const bool fell_back = mode == TlsMode::opportunistic && !secured;
     HOLDS(outcome.fallback_reason.empty() == !fell_back);
-    // As it came, octet by octet.
+    // The greeting is passed on unchanged, byte by byte.
     if (!upgrades) HOLDS(used.all.starts_with(outcome.greeting));
   }
   const auto* oracle = oracle_for(plan.protocol.name);
   if (oracle == nullptr) return;
   if (greeted && upgrades) judge_greeting(*oracle, outcome.greeting, used, secured);
-  // Nothing that the server said finds its way back to it.
+  // The server's own words are not sent back to it.
   const std::string script =
       std::string(oracle->before_tls) + std::string(secured ? oracle->under_tls : "");
   HOLDS(script.starts_with(outcome.to_server));
@@ -314,7 +317,8 @@ void judge_upstream(const Plan& plan, const Outcome& outcome, const Used& used, 
   }
 }
 
-/// The word of that number, counted from 0, that white space and control characters set off.
+/// Returns the word of that number, counted from 0. White space and control characters separate
+/// words.
 std::string_view word_of(std::string_view line, std::size_t number) {
   std::string_view word;
   for (std::size_t i = 0; i <= number; ++i) {
@@ -327,21 +331,21 @@ std::string_view word_of(std::string_view line, std::size_t number) {
   return word;
 }
 
-/// Does the line end by announcing octets that are no line, as IMAP has it?
+/// True if the line ends by announcing bytes that are not a line, as an IMAP literal does.
 bool announces_literal(std::string_view line) {
   while (line.ends_with('\n') || line.ends_with('\r')) line.remove_suffix(1);
   const auto brace = line.rfind('{');
   return line.ends_with('}') && brace != std::string_view::npos && brace + 2 < line.size();
 }
 
-/// Does the line log in by our own certificate, or might it?
+/// True if the line logs in, or might log in, by our own certificate.
 bool uses_external(const Oracle& oracle, std::string_view line) {
   auto at = oracle.verb_at;
   for (const auto word : oracle.login) {
     if (!ascii::iequals(word_of(line, at++), word)) return false;
   }
   auto mechanism = word_of(line, at);
-  // Servers take it as a literal as well, whose octets stand on the next line.
+  // Servers accept the mechanism as a literal too. Its bytes are on the next line.
   if (oracle.protocol == "imap" && mechanism.starts_with('{')) return true;
   if (mechanism.size() > 2 && mechanism.starts_with('"') && mechanism.ends_with('"')) {
     mechanism = mechanism.substr(1, mechanism.size() - 2);
@@ -364,8 +368,8 @@ std::string without_rewritten(const Oracle& oracle, std::string_view lines) {
   return kept;
 }
 
-/// Judges an ID as IMAP servers get it: names and values in turn, all of them quoted strings or
-/// NIL, and no name by which the client could pass for another one (D15).
+/// Judges an ID that an IMAP server gets. Names and values alternate, and all are quoted strings or
+/// NIL. No name lets the client pass for another one (D15).
 void judge_id(std::string_view line) {
   HOLDS(!announces_literal(line));
   std::size_t strings = 0;
@@ -391,28 +395,28 @@ void judge_id(std::string_view line) {
   HOLDS(strings % 2 == 0);
 }
 
-/// What a role has heard.
+/// The words that a role has heard.
 struct Heard {
   std::string client;            ///< in the clear and under TLS
-  std::string client_under_tls;  ///< of it, since the handshake that the role asked for
+  std::string client_under_tls;  ///< the part since the handshake that the role asked for
   std::string server;
   std::string server_under_tls;
 };
 
-/// The line that a client committed with.
+/// Judges the line that a client committed with.
 void judge_commit(const Plan& plan, const Oracle& oracle, std::string_view line) {
   const auto verb = word_of(line, oracle.verb_at);
   HOLDS(!plan.settings.client_certificate || !uses_external(oracle, line));
   HOLDS(!contains(oracle.never_passed, verb));
   if (oracle.commits.empty() || contains(oracle.commits, verb)) return;
-  // Where IMAP has no login there is nothing to watch.
+  // If IMAP has no login to see, there is nothing to watch.
   HOLDS(oracle.protocol == "imap" &&
         (announces_literal(line) || plan.greeting.starts_with("* PREAUTH")));
 }
 
 void judge_downstream(const Plan& plan, const Player& player, const Heard& heard, bool secured) {
   const auto& outcome = player.outcome();
-  // A list grows by one word or line of ours at most (IMAP servers send lists unasked), and each
+  // A list grows by at most one word or line of ours (IMAP servers send lists unasked). Each
   // command may have an answer of ours, which may repeat a part of it (sieve's NOOP).
   const auto commands =
       static_cast<std::size_t>(std::count(heard.client.begin(), heard.client.end(), '\n'));
@@ -437,8 +441,8 @@ void judge_downstream(const Plan& plan, const Player& player, const Heard& heard
     HOLDS(outcome.to_server.empty());
     HOLDS(!committed);
   }
-  // While it reads on, what waits is part of a line; behind STARTTLS and a goodbye the leg sees to
-  // it, and before the client's TLS the server's words may have to wait.
+  // While the role reads on, the unread rest is part of a line. After STARTTLS and a goodbye the
+  // leg handles the rest. Before the client's TLS the server's words may have to wait.
   const bool reads_client = player.state() == "commands" || player.state() == "clear";
   if (!outcome.error && reads_client && outcome.verdict_of(Peer::client) == Verdict::need_more &&
       outcome.verdict_of(Peer::server) == Verdict::need_more) {
@@ -449,9 +453,9 @@ void judge_downstream(const Plan& plan, const Player& player, const Heard& heard
   if (oracle == nullptr) return;
   if (committed) {
     std::string_view unread = outcome.unread_of(Peer::client);
-    judge_commit(plan, *oracle, take_line(unread));  // an empty line may, not the one behind it
+    judge_commit(plan, *oracle, take_line(unread));  // maybe an empty line, not the one after it
   }
-  // Nothing that was said before TLS, where TLS is required.
+  // If TLS is required, nothing that was said before it reaches the server.
   HOLDS(are_lines_of(without_rewritten(*oracle, outcome.to_server),
                      mode == TlsMode::starttls ? heard.client_under_tls : heard.client));
   std::string_view rest = outcome.to_server;
@@ -469,7 +473,7 @@ void judge_downstream(const Plan& plan, const Player& player, const Heard& heard
   }
 }
 
-/// Plays the flights, each in pieces of `piece` octets, and judges after each.
+/// Plays the flights, each in pieces of `piece` bytes, and judges after each.
 Outcome play(const Plan& plan, std::size_t piece) {
   const auto player = make_player(plan);
   if (player == nullptr) return {};
@@ -502,7 +506,7 @@ Outcome play(const Plan& plan, std::size_t piece) {
     const bool start_tls = outcome.verdict_of(Peer::server) == Verdict::start_tls ||
                            outcome.verdict_of(Peer::client) == Verdict::start_tls;
     if (start_tls) {
-      // The leg refuses it.
+      // The leg refuses unread bytes.
       if (!outcome.unread_of(plan.upstream_role ? Peer::server : Peer::client).empty()) break;
       player->secured();
       if (!plan.settings.greeting_text) player->quiet();
@@ -523,11 +527,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size < 3 || size > 300'000) return 0;
   const auto plan = read_plan({reinterpret_cast<const char*>(data), size});
   const auto whole = play(plan, SIZE_MAX / 2);
-  // A role looks at an unfinished line anew with every piece: thousands of them are time lost.
+  // A role looks at an unfinished line anew with every piece. Thousands of pieces would waste time.
   const auto pieces = play(plan, std::max(plan.piece, size / 512));
 
-  // An answer (or an empty line) ahead of its question shows only if both arrive together. Up to
-  // there, both ways must come out the same.
+  // An answer (or an empty line) before its question shows only if both arrive together. Up to
+  // there, both runs must have the same result.
   if (whole.error && is_early_answer(*whole.error)) {
     HOLDS(pieces.to_server.starts_with(whole.to_server));
     HOLDS(pieces.to_client.starts_with(whole.to_client));

@@ -1,8 +1,8 @@
-// G5, G6, P15. The PROXY protocol, both ways, against peers that begin with anything.
+// G5, G6, P15. Reads and writes the PROXY protocol, against peers that begin with anything.
 //
-// Input: octet 0 is the size of the pieces, octet 1 chooses what the rest is: octets of a
-// connection; the block of a header of version 2, whose length (and checksum) is then made right,
-// which no fuzzer would guess; or what there is to tell an upstream server.
+// Input: byte 0 is the size of the pieces, byte 1 chooses the meaning of the rest. The rest is the
+// bytes of a connection, the block of a header of version 2, or the facts for an upstream server.
+// The length (and checksum) of the block is then made right, since no fuzzer would guess it.
 
 #include <algorithm>
 #include <cstddef>
@@ -55,7 +55,7 @@ Outcome read(std::string_view input, std::size_t piece) {
   return out;
 }
 
-/// What was read is written in both versions, and read again.
+/// Checks that a header that was read can be written in both versions and read again.
 void judge_rewritten(const ProxyHeader& header) {
   ProxyFacts facts;
   if (header.origin == Origin::relayed) {
@@ -98,7 +98,7 @@ void judge_connection(std::string_view input, std::size_t piece) {
   HOLDS(signature == ProxySignature::yes);
   const auto octets = input.substr(0, whole.consumed);
   HOLDS(octets.size() <= (whole.header->version == 1 ? kMaxProxyLine : 16 + kMaxProxyBlock));
-  // Nothing is decided before its last octet, and nothing behind it matters.
+  // Nothing is decided before the header's last byte. Bytes after it do not matter.
   const auto cut = read(octets.substr(0, octets.size() - 1), SIZE_MAX / 2);
   HOLDS(!cut.header && cut.error.empty());
   HOLDS(read(octets, SIZE_MAX / 2) == whole);
@@ -113,7 +113,8 @@ std::string number(std::size_t value) {
   return {static_cast<char>(value >> 8U & 0xffU), static_cast<char>(value & 0xffU)};
 }
 
-/// `rest`: the two octets that choose command and family, then the block.
+/// Makes a header of version 2. `rest` is the two bytes that choose command and family, then the
+/// block.
 std::string make_binary(std::string_view rest, bool sum) {
   if (rest.size() < 2) return {};
   const auto block = rest.substr(2, 5000);
@@ -188,7 +189,7 @@ void judge_written(std::string_view rest, std::size_t piece) {
     HOLDS(outcome.header->client == unmapped(*facts.client));
     HOLDS(outcome.header->destination == unmapped(*facts.destination));
   }
-  // Its vectors are whole: read again with a checksum behind them.
+  // The header's vectors are complete. It can be read again with a checksum after them.
   const auto fixed = binary.substr(12, 2) + binary.substr(16);
   const auto summed = read(make_binary(fixed, true), piece);
   HOLDS(summed.header);

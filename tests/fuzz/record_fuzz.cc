@@ -1,8 +1,8 @@
-// The record layer of TLS 1.3 against a peer that says anything, under the right keys or not.
+// Runs the record layer of TLS 1.3 against a peer that says anything, under the right keys or not.
 //
-// Input: octet 0 chooses suite, role, and when keys are renewed; octet 1 the size of the pieces.
-// The rest is what happens, step by step: an octet that says what, and what belongs to it. Every
-// input is played twice, the wire whole and in pieces; both must come out the same.
+// Input: byte 0 chooses suite, role, and when keys are renewed. Byte 1 is the size of the pieces.
+// The rest is a list of steps: a byte that names the step, then the bytes that it needs. Every
+// input is played twice, with the wire whole and in pieces. Both must have the same result.
 
 #include <algorithm>
 #include <cstddef>
@@ -32,7 +32,7 @@ std::string text(std::span<const std::byte> octets) {
   return {reinterpret_cast<const char*>(octets.data()), octets.size()};
 }
 
-/// Takes the input apart; what is not there is 0.
+/// Takes the input apart. Missing bytes are 0.
 class Input {
  public:
   explicit Input(std::string_view rest) : rest_(rest) {}
@@ -56,7 +56,7 @@ class Input {
   std::string_view rest_;
 };
 
-/// What happens in one go: the peer sends, then we do.
+/// One turn: the peer sends, then we do.
 struct Turn {
   std::string wire;
   std::size_t seals = 0;
@@ -70,7 +70,7 @@ struct Plan {
   std::uint64_t max_records;
   std::size_t piece;
   std::vector<Turn> turns;
-  std::string data;  ///< of the records sealed with the right keys: nothing else may be delivered
+  std::string data;  ///< of records with the right keys; nothing else may be delivered
 };
 
 enum Step : unsigned { data, inner, raw, tampered, key_update, ticket, seal, close };
@@ -97,7 +97,7 @@ Plan read_plan(std::string_view text) {
     const unsigned step = in.octet();
     const unsigned more = step >> 3U;
     switch (static_cast<Step>(step & 7U)) {
-      case Step::data:  // long ones cost no input
+      case Step::data:  // long records need little input
         send(more == 31 ? std::string(in.number() % 17000, 'x') : std::string(in.octets(more)),
              content::kData, more == 30 ? in.number() % 17000 : more % 3);
         break;
@@ -197,7 +197,7 @@ class Play {
       HOLDS(opened.consumed <= part.size());
       HOLDS(opened.produced <= plain_.size());
       HOLDS(out.used <= 50);  // an alert
-      // What has failed or ended stays so, and brings nothing.
+      // A codec that has failed or ended stays so, and delivers nothing.
       if (!outcome_.error.empty()) HOLDS(!result);
       if (outcome_.close_notify) HOLDS(result && opened.close_notify);
       if (!outcome_.error.empty() || outcome_.close_notify) {
@@ -248,7 +248,7 @@ class Play {
   std::unique_ptr<tls::RecordCodec> codec_;
 };
 
-/// What we said, read by the peer: all of it is good, and nothing follows an alert.
+/// Opens our output as the peer does. Every record must be good, and nothing may follow an alert.
 void judge_output(const Plan& plan, std::string_view wire) {
   HandKeys ours(plan.suite, std::string(test::secret_size(plan.suite), 'w'));
   std::uint64_t records = 0;

@@ -1,7 +1,7 @@
-"""The ids of cases that tests name (`N12 B12 pop3 upstream: ...`), held to tests/attacks.md.
+"""Compares the ids of cases in tests (`N12 B12 pop3 upstream: ...`) with tests/attacks.md.
 
-Every id that the name of a test has is in the table of its kind, attack or fault; ids in tags,
-comments and mutants are in one of them. Every row has a test.
+Every id in the name of a test must be in the table of its kind, attack or fault. Ids in tags,
+comments and mutants must be in one of the tables. Every row must have a test.
 """
 
 import pathlib
@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LETTERS = "ABCDGKLMNOPRSTX"
 ATTACK = "Attacks and odd peers"
 FAULT = "Faults that must not come back"
-# Where the id of a Python test is an attack, if its letter is used for both kinds.
+# In these modules the id of a Python test is an attack, if its letter is used for both kinds.
 ATTACK_MODULES = ("cases_downstream_test", "prelude_attacks_test", "smuggling_test")
 BOTH = "PST"
 FAULTS_ONLY = "DR"
@@ -37,7 +37,7 @@ _RULE = re.compile(r"^[Rr]ule\b[^\n]*", re.M)
 
 
 def ids_between(first, last):
-    """The ids of a range, or the only one."""
+    """Returns the ids of a range, or the only id."""
     if not last:
         return {first}
     assert first[0] == last[0], (first, last)
@@ -49,7 +49,7 @@ def ids_of_text(text):
 
 
 def ids_of_method(name):
-    """Those of a Python test: `test_n12_b12_...`, `test_s1_and_s2_...`, `test_x1_to_x4_...`."""
+    """Returns the ids of a Python test: `test_n12_b12_...`, `test_s1_and_s2_...`, `test_x1_to_x4_...`."""
     match = _TOKENS.match(name)
     if not match:
         return set()
@@ -64,7 +64,7 @@ def kind(id, module):
 
 
 def listed(root):
-    """The rows of attacks.md: (kind, id)."""
+    """Returns the rows of attacks.md: (kind, id)."""
     rows, section = [], None
     for line in (root / "tests/attacks.md").read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
@@ -75,7 +75,7 @@ def listed(root):
 
 
 def used(root):
-    """What tests name: (kind, id) -> file, and id -> file where the kind is not clear."""
+    """Returns the ids in tests: (kind, id) -> file, and id -> file if the kind is not clear."""
     named, mentioned = {}, {}
 
     def name(file, pairs):
@@ -117,7 +117,7 @@ def used(root):
 
 
 def violations(root):
-    """Ids without a row, rows without a test, rows that are there twice."""
+    """Returns ids without a row, rows without a test, and rows that are there twice."""
     rows = listed(root)
     named, mentioned = used(root)
     known = {id for _, id in rows}

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every source file as .clang-format says. `clang-format -i FILE` puts one right.
+# Checks that every source file is formatted as .clang-format says. `clang-format -i FILE` corrects a file.
 set -eu
 cd "$(dirname "$0")/../.."
 find lib proxy bench tools tests -name '*.h' -print0 -o -name '*.cc' -print0 |

@@ -1,5 +1,5 @@
-"""conf/kubernetes: well-formed, what one part names another one has, and the configurations in it are
-taken by the program.
+"""Checks conf/kubernetes. The files are well-formed, and a name that one part uses exists in another.
+The program accepts the configurations in them.
 
     kubernetes.py BINARY MAKE_PKI
 """
@@ -27,7 +27,7 @@ CONFIG = "/etc/starttls-proxy/starttls-proxy.toml"
 
 
 class Strict(yaml.SafeLoader):
-    """A key that stands twice is an error, as it is to Kubernetes."""
+    """A loader that refuses a key that is written twice, as Kubernetes does."""
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -37,7 +37,7 @@ class Strict(yaml.SafeLoader):
 
 
 class Manifest:
-    """The objects of one file, and what of them concerns the proxy."""
+    """The objects of one file, and those parts of them that concern the proxy."""
 
     def __init__(self, name):
         self.objects = list(yaml.load_all((FOLDER / name).read_text(encoding="utf-8"), Strict))
@@ -118,7 +118,7 @@ class Kubernetes(unittest.TestCase):
             self.assertEqual({probe["port"] for probe in probes.values()}, {"admin"})
             self.assertEqual(probes.pop("livenessProbe")["path"], "/healthz")
             self.assertEqual([probe["path"] for probe in probes.values()], ["/readyz"])
-            # The workers are waited for: a shorter patience would not hear the answer.
+            # The endpoint waits for the workers. With less patience the kubelet would miss the answer.
             self.assertGreater(manifest.proxy["livenessProbe"]["timeoutSeconds"], 2)
             [rule] = [rule for policy in manifest.all("NetworkPolicy")
                       for rule in policy["spec"]["ingress"]
@@ -186,13 +186,13 @@ class Kubernetes(unittest.TestCase):
         manifest = Manifest("gateway.yaml")
         [secret] = [each for each in manifest.pod["volumes"] if "secret" in each]
         self.assertEqual(secret["secret"]["defaultMode"], 0o400)
-        self.assertEqual(len(manifest.containers), 1)  # all of the pod are in the group
+        self.assertEqual(len(manifest.containers), 1)  # every container of the pod is in the group
         [mount] = [each for each in manifest.proxy["volumeMounts"] if each["name"] == secret["name"]]
         self.assertNotIn("subPath", mount)
 
     @unittest.skipUnless(os.geteuid() == 0, "only root can mount as the kubelet does")
     def test_the_proxy_can_read_its_secret(self):
-        """Laid out, owned and run as the kubelet does it."""
+        """Uses the layout, owner and user that the kubelet would use."""
         manifest = Manifest("gateway.yaml")
         context = manifest.pod["securityContext"]
         with tempfile.TemporaryDirectory() as name:
@@ -230,8 +230,8 @@ class Kubernetes(unittest.TestCase):
                 result = subprocess.run([BINARY, "--config", path, "--check"], capture_output=True,
                                         text=True, env={**os.environ, **environment})
                 self.assertEqual((result.returncode, result.stderr), (0, ""))
-                # Pods have addresses: the one warning is answered by the NetworkPolicy. Another one is
-                # about the root that runs this test: the image has a user.
+                # Pods have addresses: the NetworkPolicy answers this one warning. Another warning is about
+                # root, which runs this test. The image has a user.
                 warnings = [line for line in result.stdout.splitlines()
                             if "WARNING" in line and "the process stays root" not in line]
                 self.assertEqual(len(warnings), 1, warnings)
@@ -239,5 +239,5 @@ class Kubernetes(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    del sys.argv[1:]  # unittest would take them for names of tests
+    del sys.argv[1:]  # unittest would read them as names of tests
     main.main()

@@ -1,9 +1,9 @@
-"""The layers of the architecture, held by grepping the includes.
+"""Checks the layers of the architecture by searching the includes.
 
     base <- {metrics | proto | tls | net | config} <- session <- proxy
 
-Only lib/net knows libuv, only lib/tls (with its tests, and tools/pki, which makes certificates)
-OpenSSL's headers, only lib/config/load.cc toml++.
+Only lib/net includes libuv. Only lib/tls includes OpenSSL's headers (with its tests, and tools/pki,
+which makes certificates). Only lib/config/load.cc includes toml++.
 """
 
 import pathlib
@@ -14,7 +14,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# Folder -> the folders that it may include from, itself apart.
+# Folder -> the other folders that it may include from.
 LAYERS = {
     "lib/base": set(),
     "lib/metrics": {"lib/base"},
@@ -27,7 +27,7 @@ LAYERS = {
               "lib/session"},
 }
 
-# Third-party headers -> where they may be included (files or folders), of what (top folders).
+# Third-party headers -> the files or folders that may include them, and the top folders that the rule is for.
 GUARDED = [
     (re.compile(r"uv\.h$|uv/"), {"lib/net"}, {"lib", "proxy"}),
     (re.compile(r"openssl/"), {"lib/tls", "tools/pki"}, {"lib", "proxy", "bench", "tools"}),
@@ -38,7 +38,7 @@ _INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.M)
 
 
 def violations(root):
-    """Every include that breaks a rule, as "file: header"."""
+    """Returns every include that breaks a rule, as "file: header"."""
     def layer_of(name):
         return next((layer for layer in LAYERS if name.startswith(layer + "/")), None)
 

@@ -1,6 +1,6 @@
-"""The binary's libraries, recursively: BoringSSL, and never the system's OpenSSL beside it.
+"""Checks the binary's libraries, recursively: BoringSSL, and never the system's OpenSSL in addition.
 
-Both have the same symbol names; in one process they cross over silently.
+Both have the same symbol names. In one process, calls meant for one silently reach the other.
 
     libraries.py BINARY BORINGSSL_SSL_LIBRARY
 """

@@ -1,4 +1,5 @@
-"""The manual pages name every key and every option there is, and no other; the completion offers them.
+"""Checks that the manual pages name every key and every option, and no others. Checks that the
+completion offers them.
 
     manual.py BINARY
 """
@@ -16,7 +17,7 @@ MANUAL = ROOT / "conf" / "man"
 COMPLETION = ROOT / "conf" / "completion" / "starttls-proxy"
 BINARY = os.path.abspath(sys.argv[1])
 
-# What heads the keys of a section of conf/reference.toml in the page of the file.
+# Section of conf/reference.toml -> the heading above its keys in the manual page of the file.
 HEADINGS = {
     "proxy": ".Sh PROXY",
     "log": ".Sh LOG",
@@ -30,7 +31,7 @@ HEADINGS = {
 
 
 def reference_keys():
-    """Section -> its keys, as conf/reference.toml has them."""
+    """Returns section -> keys, as in conf/reference.toml."""
     keys, section = {}, None
     for line in (ROOT / "conf" / "reference.toml").read_text(encoding="utf-8").splitlines():
         if found := re.match(r"\[+([a-z_.]+)\]+", line):
@@ -41,7 +42,7 @@ def reference_keys():
 
 
 def manual_keys():
-    """Heading -> the keys listed under it."""
+    """Returns heading -> the keys listed under it."""
     keys, heading = {}, None
     for line in (MANUAL / "starttls-proxy.toml.5").read_text(encoding="utf-8").splitlines():
         if line.startswith((".Sh ", ".Ss ")):
@@ -57,7 +58,7 @@ def help_options():
 
 
 def complete(*words):
-    """What bash offers for the last of `words`."""
+    """Returns the completions that bash offers for the last of `words`."""
     script = (f'source "{COMPLETION}"; complete -p starttls-proxy >&2\n'
               'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _starttls_proxy\n'
               'printf "%s\\n" "${COMPREPLY[@]}"')
@@ -78,7 +79,7 @@ class Manual(unittest.TestCase):
     def test_every_option_is_described(self):
         page = (MANUAL / "starttls-proxy.8").read_text(encoding="utf-8")
         described = {f"--{name}" for name in re.findall(r"^\.It .*Fl -([a-z-]+)", page, re.M)}
-        # --json stands with probe.
+        # --json is listed at probe.
         described |= {f"--{name}" for name in re.findall(r"^\.Fl -(json)$", page, re.M)}
         self.assertEqual(help_options(), described)
 
@@ -103,7 +104,7 @@ class Completion(unittest.TestCase):
         self.assertEqual(complete("pr"), {"probe"})
 
     def test_every_option_with_a_value_has_its_own_or_none(self):
-        # An option whose value the script does not know would be followed by options again.
+        # If the script did not know that an option has a value, it would offer options after it.
         alone = {"--check", "--json", "--version", "--help"}
         for option in help_options() - alone:
             with self.subTest(option):

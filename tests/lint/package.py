@@ -1,9 +1,10 @@
-"""The Debian package: made, looked into, unpacked, and the program in it run; then installed,
-upgraded, removed and purged in a small Debian.
+"""Tests the Debian package. It is made, inspected and unpacked, and the program in it is run. Then it is
+installed, upgraded, removed and purged in a small Debian.
 
     package.py BUILD_FOLDER HOST   HOST is a tree and its archives, from tests/lint/package_host
 
-Lintian is 67 MB of packages, too many for this; by hand, before a release: tests/lint/lintian BUILD_FOLDER
+Lintian needs 67 MB of packages, which is too much for this test. Run it by hand, before a release:
+tests/lint/lintian BUILD_FOLDER
 """
 
 import os
@@ -34,10 +35,10 @@ EXAMPLES = "usr/share/doc/starttls-proxy/examples"
 UNITS = ("starttls-proxy.service", "starttls-proxy.socket")
 USER = "starttls-proxy"
 
-# What dpkg, and the tools that make users, write about themselves.
+# Files that dpkg and the tools that make users write for themselves.
 OTHERS = re.compile(
     r"var/lib/dpkg/|var/log/dpkg.log$|etc/(passwd|group|shadow|gshadow)-?$|etc/.pwd.lock$")
-# In the place of systemd: it says that all is enabled and runs, and remembers what it was asked.
+# Replaces systemd. It says that everything is enabled and runs, and remembers the commands that it got.
 SYSTEMCTL = """#!/bin/sh
 echo "$*" >>/asked
 case "$*" in *is-enabled*) echo enabled ;; esac
@@ -68,7 +69,7 @@ class Package(unittest.TestCase):
     def test_it_has_what_it_should_and_no_more(self):
         expected = set(FILES) | {f"{EXAMPLES}/reference.toml"}
         expected |= {f"{EXAMPLES}/{path.name}" for path in (ROOT / "conf/examples").iterdir()}
-        # What examples, manual and units speak of; nothing of it works by itself.
+        # Files that examples, manual and units refer to. None of them has an effect by itself.
         documents = pathlib.Path(EXAMPLES).parent
         for folder in ("nftables", "kubernetes", "prometheus", "grafana",
                        "systemd/starttls-proxy.service.d"):
@@ -90,7 +91,7 @@ class Package(unittest.TestCase):
     def test_the_program_in_it_runs(self):
         version = run(self.program, "--version")
         self.assertIn("BoringSSL", version)
-        # What it was built beside is not what it is to find.
+        # The program must not find the libraries of the build folder.
         self.assertNotIn(str(BUILD), run("readelf", "-d", self.program))
 
     def test_its_examples_pass_the_check(self):
@@ -120,11 +121,11 @@ class Package(unittest.TestCase):
         text = (self.root / "usr/lib/systemd/system/starttls-proxy.service").read_text(
             encoding="utf-8")
         unit, _, service = text.partition("[Service]\n")
-        # Five starts within ten seconds would be the end of it: an address may come later.
+        # Without this, five starts within ten seconds would be the last ones. But an address may come later.
         self.assertIn("\nStartLimitIntervalSec=0\n", unit)
         self.assertIn("\nRestart=on-failure\n", service)
         self.assertIn("\nRestartSec=1s\n", service)
-        # getifaddrs(3): without it nobody knows the host's own address.
+        # getifaddrs(3) needs it. Without it the program does not know the host's own addresses.
         [families] = re.findall(r"(?m)^RestrictAddressFamilies=(.*)$", service)
         self.assertIn("AF_NETLINK", families.split())
 
@@ -138,25 +139,25 @@ class Package(unittest.TestCase):
             self.skipTest("systemd-analyze is not here")
         unit = "usr/lib/systemd/system/starttls-proxy.service"
         units = (unit, unit.replace(".service", ".socket"))
-        root = self.folder / "host"  # of the unit, and of the commands that it names
+        root = self.folder / "host"  # has the unit and the commands that it names
         for name in (*units, "usr/sbin/starttls-proxy", "bin/kill"):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).touch(0o755)
         for name in units:
             (root / name).write_bytes((self.root / name).read_bytes())
             (root / name).chmod(0o644)
-        # Without the other units of a host: only what is said about this one counts.
+        # The other units of a host are missing here, so only messages about this unit count.
         said = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", f"--root={root}",
              *(pathlib.Path(name).name for name in units)], capture_output=True, text=True)
         self.assertEqual((said.stdout + said.stderr, said.returncode), ("", 0))
-        # 20 is 2.0 of 10.
+        # 20 means 2.0 of 10.
         run("systemd-analyze", "security", "--offline=true", "--threshold=20",
             root / unit)
 
 
 class Host:
-    """A small Debian to install the package in: its own tree, with a dpkg that knows what is in it."""
+    """A small Debian to install the package in. It has its own tree, and a dpkg that knows its content."""
 
     def __init__(self, root, source, *options):
         """Copies the tree `source`, with links, owners and modes. `options` are for cp."""
@@ -164,7 +165,7 @@ class Host:
         run("cp", "--archive", *options, source, root)
 
     def prepare(self):
-        """Makes an installed host of what tests/peers/fetch has unpacked."""
+        """Turns the tree that tests/peers/fetch has unpacked into an installed host."""
         for much in ("doc", "info", "locale", "man"):
             shutil.rmtree(self.root / "usr/share" / much)
         self.write("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
@@ -181,7 +182,7 @@ class Host:
                 (database / "info" / f"{file}.list").touch()
         (database / "status").write_text("\n".join(status), encoding="utf-8")
         (self.root / "var/log").mkdir(exist_ok=True)
-        # What its maintainer script would make of the certificates.
+        # The file that the maintainer script of ca-certificates would make.
         self.write("etc/ssl/certs/ca-certificates.crt", "".join(
             path.read_text(encoding="ascii") for path in sorted(
                 (self.root / "usr/share/ca-certificates/mozilla").glob("*.crt"))))
@@ -191,7 +192,7 @@ class Host:
         (self.root / path).write_text(text, encoding="utf-8")
 
     def run(self, *command, user=None, **options):
-        """In the tree, as root or `user`; what it says on both outputs."""
+        """Runs a command in the tree, as root or `user`. Returns its text on both outputs."""
         options = {"check": True, **options}
         return subprocess.run(
             ["chroot", *([f"--userspec={user}:{user}"] if user else []), self.root, "/usr/bin/env", "-i",
@@ -203,13 +204,13 @@ class Host:
                 if not OTHERS.match(name)}
 
     def boot(self):
-        """From now on there is a systemd to talk to."""
+        """Adds a systemd to the host, for commands from now on."""
         (self.root / "run/systemd/system").mkdir(parents=True)
         self.write("usr/bin/systemctl", SYSTEMCTL)
         (self.root / "usr/bin/systemctl").chmod(0o755)
 
     def asked(self):
-        """What was asked of systemd since the last time."""
+        """Returns the commands that systemd got since the last call."""
         file = self.root / "asked"
         if not file.exists():
             return []
@@ -228,7 +229,7 @@ class Installed(unittest.TestCase):
         cls.prepared.prepare()
 
     def setUp(self):
-        # Hard links are quick, and files are replaced there, never written to.
+        # Hard links are quick. They are safe, since files are replaced there and never written to.
         self.host = Host(self.folder / self.id().rpartition(".")[2], self.prepared.root, "--link")
         self.before = self.host.files()
 
@@ -241,13 +242,13 @@ class Installed(unittest.TestCase):
             self.assertNotIn(word, said)
 
     def links(self):
-        """What stands in /etc/systemd/system, and where it leads."""
+        """Returns the links in /etc/systemd/system and their targets."""
         folder = self.host.root / "etc/systemd/system"
         return {str(path.relative_to(folder)): os.readlink(path)
                 for path in folder.rglob("*") if path.is_symlink()}
 
     def test_its_dependencies_are_all_that_it_needs(self):
-        """They are in the host, which has nothing else, and dpkg knows that they are needed."""
+        """The host has the dependencies and nothing else, and dpkg knows that they are needed."""
         self.install()
         self.assertIn("BoringSSL", self.host.run("starttls-proxy", "--version"))
         said = self.host.run("starttls-proxy", "--config", f"/{EXAMPLES}/office.toml", "--check",
@@ -278,7 +279,7 @@ class Installed(unittest.TestCase):
         self.install()
         self.host.run("dpkg", "--purge", "starttls-proxy")
         self.assertEqual(self.host.files() ^ self.before, set())
-        # As Debian has it: its files may be anywhere.
+        # The user stays, as usual in Debian: it may own files anywhere.
         self.assertIn(f"\n{USER}:", (self.host.root / "etc/passwd").read_text(encoding="utf-8"))
 
     def test_what_is_the_administrator_s_stays(self):
@@ -309,7 +310,7 @@ class Installed(unittest.TestCase):
         self.assertEqual(self.links(), before)
 
     def test_systemd_is_told(self):
-        """To start it, to restart it after an upgrade, while its sockets stay, and to stop both."""
+        """systemd must start it, restart it after an upgrade while its sockets stay, and stop both."""
         self.host.boot()
         self.install()
         self.assertEqual(self.started(), ["start starttls-proxy.service"])
@@ -319,7 +320,7 @@ class Installed(unittest.TestCase):
         self.assertEqual(self.started(), ["stop starttls-proxy.socket starttls-proxy.service"])
 
     def started(self):
-        """What it was asked to do with running units; units have been read again before."""
+        """Returns the commands for running units. Before them, systemd must have read its units again."""
         asked = self.host.asked()
         self.assertTrue(any("daemon-reload" in line for line in asked), asked)
         lines = (" ".join(word for word in line.split() if not word.startswith("-")) for line in asked)
@@ -328,5 +329,5 @@ class Installed(unittest.TestCase):
 
 if __name__ == "__main__":
     os.environ["LC_ALL"] = "C.UTF-8"
-    del sys.argv[1:]  # unittest would take them for names of tests
+    del sys.argv[1:]  # unittest would read them as names of tests
     main.main()

@@ -1,11 +1,11 @@
-"""clang-tidy over the sources, several at a time, only where something has changed.
+"""Runs clang-tidy on the sources that have changed, several at a time.
 
-A file that was clean leaves a stamp named by the hash of everything its result depends on: the
-checks, the compile command, its text and that of every project header below it.
+A clean file leaves a stamp. Its name is the hash of everything that the result depends on: the
+checks, the compile command, the file's text and the text of every project header below it.
 
-Nearly all of clang-tidy's time goes to the standard library's headers, so files of one folder that
-are compiled alike are looked at as one, in bundles. A bundle with findings, or one that does not
-compile because two files use a name of their own each, is halved until it is one file.
+clang-tidy spends nearly all of its time on the standard library's headers. So files of one folder
+with the same compile flags are checked together, in bundles. A bundle with findings is halved until
+it is one file. The same is done if two files of a bundle define the same name and do not compile.
 
     tidy.py BUILD_FOLDER STAMP_FOLDER
 """
@@ -29,7 +29,7 @@ _INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.M)
 
 
 def closure(path, seen):
-    """The file and all project headers that it includes, however deep."""
+    """Returns the file and all project headers that it includes, at any depth."""
     if path in seen or not path.is_file():
         return seen
     seen.add(path)
@@ -47,14 +47,14 @@ def key(entry, version):
 
 
 def flags(entry):
-    """What it is compiled with, but for its own name and that of the object."""
+    """Returns the compile flags, without the names of the source and the object."""
     words = shlex.split(entry["command"])[1:]
     out = words.index("-o")
     return tuple(word for word in words[:out] + words[out + 2:] if word not in ("-c", entry["file"]))
 
 
 def bundles(names, entries):
-    """The names in lists of files that may be looked at as one."""
+    """Yields the names in lists of files that can be checked together."""
     alike = {}
     for name in names:
         alike.setdefault((os.path.dirname(name), flags(entries[name])), []).append(name)
@@ -65,14 +65,14 @@ def bundles(names, entries):
 
 
 def findings(names, entries, folder):
-    """(name, what clang-tidy says) of those that are not clean."""
+    """Returns (name, output of clang-tidy) for the files that are not clean."""
     with tempfile.NamedTemporaryFile("w", suffix=".cc", dir=folder) as bundle:
         bundle.writelines(f'#include "{entries[name]["file"]}"\n' for name in names)
         bundle.flush()
         result = subprocess.run(
             ["clang-tidy", "--quiet", f"--config-file={ROOT / '.clang-tidy'}",
              "--header-filter=(lib|proxy|bench|tools)/.*[.](h|cc)$", bundle.name,
-             # The compile commands are g++'s; clang need not know its warnings.
+             # The compile commands are for g++. clang need not know all of its warnings.
              "--", *flags(entries[names[0]]), "-Wno-unknown-warning-option"], cwd=ROOT, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     if result.returncode == 0:

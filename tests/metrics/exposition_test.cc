@@ -104,7 +104,7 @@ TEST_CASE("exposition: a label's value is UTF-8 whatever it was", "[base][securi
   CHECK(as_label_value("\xE9\x83") == replaced + replaced);                 // cut
   CHECK(as_label_value("\xF4\x90\x80\x80") == replaced + replaced + replaced + replaced);
   CHECK(as_label_value("\x80") == replaced);
-  // Every pair of octets: nothing that the reader would refuse.
+  // Every pair of bytes gives a page that the reader accepts.
   for (unsigned first = 0; first < 256; ++first) {
     std::string all;
     for (unsigned second = 0; second < 256; ++second) {

@@ -24,7 +24,7 @@ metrics::BuildInfo build() {
   return {.version = "0.1.0", .libuv = "1.44.2", .boringssl = "API 17"};
 }
 
-/// Facts that do not change.
+/// Returns facts that do not change.
 metrics::Snapshot facts() {
   metrics::Snapshot facts;
   facts.buffer_bytes = 65536;
@@ -106,7 +106,7 @@ TEST_CASE("metrics: a session's life is counted under its names", "[base][metric
 
   metrics_.session_opened();
   metrics_.connect_failed(Errc::unreachable);
-  metrics_.connect_failed(Errc::limit);  // not to be expected, and not lost
+  metrics_.connect_failed(Errc::limit);  // unexpected here, but still counted
   metrics_.handshake_failed(Side::upstream, Errc::certificate);
   metrics_.handshake_done({Side::upstream, TlsVersion::tls1_3, false, 3ms});
   metrics_.handshake_done({Side::downstream, TlsVersion::tls1_2, true, 11s});
@@ -204,7 +204,7 @@ TEST_CASE("metrics: the page sums the workers, service by service", "[base][metr
     office->of_worker(worker).bytes(Direction::to_client, 10);
   }
   archive->of_worker(2).session_opened();
-  // A gauge may be taken from on one worker and added to on another.
+  // A gauge may go down on one worker and up on another.
   office->of_worker(0).warm_connections(-2);
   office->of_worker(1).warm_connections(5);
   const Page shown = page(registry);
@@ -213,7 +213,7 @@ TEST_CASE("metrics: the page sums the workers, service by service", "[base][metr
   CHECK(shown.value("starttls_bytes_total", {{"service", "office"}, {"direction", "to_client"}}) ==
         30);
   CHECK(shown.value("starttls_warm_connections", {{"service", "office"}}) == 3);
-  // By name, whatever the order in which they came.
+  // Services are sorted by name, not by the order in which they came.
   CHECK(shown.family("starttls_sessions_open").samples[0].labels.at("service") == "archive");
   CHECK(registry.text(facts()) == registry.text(facts()));
 }
@@ -300,7 +300,7 @@ TEST_CASE("metrics: workers count while pages are read and services come and go"
   }
   double ended = 0;
   do {
-    const Page shown = page(registry);  // throws where it is torn
+    const Page shown = page(registry);  // throws if the page is torn
     const double now =
         shown.value("starttls_sessions_total", {{"service", "office"}, {"outcome", "ok"}});
     CHECK(now >= ended);

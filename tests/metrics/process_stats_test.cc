@@ -13,7 +13,7 @@ using starttls::ProcessReader;
 
 namespace {
 
-// Of a shell, with a name as unhelpful as can be.
+// Returns the stat line of a shell. Tests choose names that are hard to parse.
 std::string stat_of(const std::string& name) {
   return "4711 (" + name +
          ") S 1 4711 4711 34816 -1 4194304 1000 2000 0 0 123 45 67 89 20 0 1 0 987654 8192000 "
@@ -62,7 +62,7 @@ TEST_CASE("process stats: this process is as it is", "[base]") {
   CHECK(*before.resident_bytes < *before.virtual_bytes);
   CHECK(*before.max_descriptors >= *before.open_descriptors);
 
-  // Read anew each time, without an open(2).
+  // Numbers are read anew each time, without an open(2).
   const int extra = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   REQUIRE(extra >= 0);
   CHECK(reader.read().open_descriptors == *before.open_descriptors + 1);

@@ -1,12 +1,12 @@
-"""Proves that the security tests can fail: takes one rule out of the daemon at a time, expects red.
+"""Proves that the security tests can fail. Takes one rule out of the daemon at a time, expects red.
 
 A rule that is a function gets another body (rules.toml). Any other rule is taken out by a patch
 (NAME.patch, with the same facts in its first lines). The changed source is compiled with the build's
-own command, without the optimiser. It is linked instead of the program's object, or before the static
-libraries, whose member of the same name is then not pulled in. Then the tests that guard the rule run
-against this daemon, in a process of their own. They must report a failed assertion, with the expected
-words. An honest session must still succeed: a daemon that is merely broken proves nothing. The same
-tests must be green without a mutant.
+own command, without the optimiser. Its object is linked instead of the program's own, or before the
+static libraries. Their member of the same name is then not linked. Then the tests that guard the
+rule run against this daemon, in a process of their own. They must report a failed assertion, with the
+expected words. An honest session must still succeed: a daemon that is merely broken proves nothing.
+The same tests must be green without a mutant.
 """
 
 import argparse
@@ -30,20 +30,20 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 TESTS = ROOT / "tests" / "e2e"
 COMPILERS = 2
-# What most sources include, parsed once for all mutants.
+# Headers that most sources include. They are parsed once for all mutants.
 HEADERS = """algorithm array chrono functional map memory optional span string string_view utility variant vector
 tl/expected.hpp fmt/format.h""".split()
 DAEMONS = 4         # under test at a time; they mostly wait
-TEST_DEADLINE = 30  # seconds one wait inside a test may take, here
+TEST_DEADLINE = 30  # seconds that one wait inside a test may take, here
 LIMIT = 600         # seconds for a compiler or a selection of tests
 ROUNDS = 3          # in which a test must turn red
 
 HONEST = "prelude_attacks_test.AnyServer.test_honest_servers_pass"
 
-# What tests say when a session that must fail is one: the client was greeted.
+# The message of a test if a session that must fail succeeds: the client was greeted.
 GREETED = r"(Regex didn't match|instead of FIN).*(220|\* OK|\* PREAUTH|\+OK|200|IMPLEMENTATION)"
 
-# Comments, strings and characters: a bracket in them is no bracket.
+# Comments, strings and characters: brackets in them do not count.
 NO_CODE = re.compile(r'//[^\n]*|/\*.*?\*/|R"\(.*?\)"|"(?:[^"\\\n]|\\.)*"|'
                      r"'(?:[^'\\\n]|\\.[^'\n]*)'", re.S)
 
@@ -51,23 +51,23 @@ NO_CODE = re.compile(r'//[^\n]*|/\*.*?\*/|R"\(.*?\)"|"(?:[^"\\\n]|\\.)*"|'
 @dataclasses.dataclass
 class Mutant:
     name: str
-    rule: str      # what must hold; the mutant lacks it
+    rule: str      # what must be true; the mutant lacks it
     killers: list  # names of tests; each must turn red
-    because: str = GREETED  # what the failures must say, as a regular expression over lines
+    because: str = GREETED  # regular expression that the failures must match, over lines
     bodies: dict = dataclasses.field(default_factory=dict)  # function: its new body
     patch: pathlib.Path | None = None  # instead of bodies
 
 
 class Skipped(Exception):
-    """Why a mutant cannot be tried here."""
+    """Raised if a mutant cannot be tried here, with the reason."""
 
 
 class Broken(Exception):
-    """Why a mutant proves nothing."""
+    """Raised if a mutant proves nothing, with the reason."""
 
 
 def run(argv, **options):
-    """The finished process, its output as one text; what takes too long ends with Broken."""
+    """Returns the finished process, with its output as one text. Raises Broken if it takes too long."""
     try:
         return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               errors="replace", stdin=subprocess.DEVNULL, timeout=LIMIT,
@@ -111,7 +111,7 @@ def sources():
 
 
 def closing(code, start):
-    """Returns where the bracket at `start` is closed."""
+    """Returns the index of the bracket that closes the one at `start`."""
     depth = 0
     for at in range(start, len(code)):
         depth += (code[at] in "({") - (code[at] in ")}")
@@ -121,14 +121,14 @@ def closing(code, start):
 
 
 def definitions(code, name, start=0, end=None):
-    """Finds the functions of this name; yields where the brackets of their bodies are."""
+    """Finds the functions of this name. Yields the indexes of the brackets of their bodies."""
     end = len(code) if end is None else end
     for match in re.compile(rf"(?<![\w:.>]){name}\(").finditer(code, start, end):
         head = closing(code, match.end() - 1) + 1
         body = re.compile(r"(\s|const\b|noexcept\b|override\b|final\b)*\{").match(code, head)
         if body:
             yield body.end() - 1, closing(code, body.end() - 1)
-    # Or inside its class.
+    # The function may also be defined inside its class.
     scope, _, member = name.rpartition("::")
     if scope:
         for match in re.compile(rf"\b(class|struct) {scope}\b[^;{{]*\{{").finditer(code, start, end):
@@ -137,7 +137,7 @@ def definitions(code, name, start=0, end=None):
 
 
 def mutate(mutant, folder):
-    """Writes the changed source below the folder; returns its path there, and from the root."""
+    """Writes the changed source below the folder. Returns its path, relative to folder and root alike."""
     if mutant.patch:
         files = re.findall(r"^\+\+\+ b/(\S+)$", mutant.patch.read_text(), re.M)
         if len(files) != 1:
@@ -187,14 +187,14 @@ class Build:
         self._link = words
 
     def _command(self, file, source, out):
-        """As the build would compile `file`; quickly."""
+        """Returns the build's command for `file`, changed so that it compiles quickly."""
         command = list(self._compile[str(ROOT / file)])
         command[command.index("-o") + 1] = str(out)
         command[command.index("-c") + 1] = str(source)
         return [*command, "-O0", "-g0", "-w", "-Wp,-U_FORTIFY_SOURCE"]
 
     def precompile(self, scratch):
-        """The headers, with the flags of the library: what has others is compiled without."""
+        """Compiles the headers with the flags of the library. Sources with other flags do not use them."""
         self._headers = pathlib.Path(scratch) / "headers.h"
         self._headers.write_text("".join(f"#include <{name}>\n" for name in HEADERS))
         words = self._command("lib/base/log.cc", self._headers, f"{self._headers}.gch")
@@ -202,12 +202,12 @@ class Build:
         must(words, cwd=self.folder)
 
     def compile(self, file, source, out):
-        """`source`, a changed copy of `file`."""
+        """Compiles `source`, a changed copy of `file`."""
         with self._slots:
             must([*self._command(file, source, out), "-include", str(self._headers)], cwd=self.folder)
 
     def link(self, file, made, out):
-        """The program with the object `made` instead of its own of `file`, ahead of all libraries."""
+        """Links the program with `made` instead of its own object of `file`, before all libraries."""
         own = self._compile[str(ROOT / file)]
         command = [word for word in self._link if word != own[own.index("-o") + 1]]
         command[command.index("-o") + 1] = str(out)
@@ -217,7 +217,7 @@ class Build:
 
 
 def run_tests(daemon, names):
-    """What unittest says of each of these tests against that daemon."""
+    """Returns unittest's report on each of these tests, run against that daemon."""
     environment = {**os.environ, "STARTTLS_PROXY": str(daemon)}
     result = run([sys.executable, __file__, "--tests", *names], env=environment)
     reports = result.stdout.rpartition("\nREPORTS ")[2]
@@ -234,7 +234,7 @@ def judge(mutant, daemon):
         raise Broken("not even an honest session succeeds with it: it is broken, and proves "
                      f"nothing\n{honest}")
     for killer, report in zip(mutant.killers, reports, strict=True):
-        # What shows only where two events come in one order may take another round.
+        # A failure that needs two events in one order may take another round.
         for _ in range(ROUNDS - 1):
             if report["failures"] or report["skipped"]:
                 break
@@ -249,7 +249,7 @@ def judge(mutant, daemon):
 
 
 def check(mutant, build, scratch):
-    """None, or why the mutant was not caught."""
+    """Tries one mutant. Returns its name if it was not caught, and otherwise nothing."""
     started = time.monotonic()
     folder = pathlib.Path(tempfile.mkdtemp(dir=scratch))
     try:
@@ -269,7 +269,7 @@ def check(mutant, build, scratch):
 
 
 def check_green(names):
-    """All that must be red with a mutant must be green without, or red would mean nothing."""
+    """Checks that the tests are green without a mutant. Otherwise red would mean nothing."""
     reports = run_tests(os.environ["STARTTLS_PROXY"], names)
     skipped = 0
     for name, report in zip(names, reports, strict=True):
@@ -298,12 +298,12 @@ def check_all(build, only):
 
 
 def tests_process(names):
-    """In a process of its own: runs each of the tests up to its first failure, and reports."""
+    """Runs each test up to its first failure, and prints the reports. Has a process of its own."""
     import unittest  # pylint: disable=import-outside-toplevel
 
     sys.path.insert(0, str(TESTS))
     from support import wait  # pylint: disable=import-error,import-outside-toplevel
-    wait.DEADLINE = TEST_DEADLINE  # ahead of the modules that take it for a default
+    wait.DEADLINE = TEST_DEADLINE  # before the modules that use it as a default
 
     reports = []
     for name in names:

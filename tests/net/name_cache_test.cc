@@ -25,7 +25,7 @@ Error trouble() {
   return {Errc::unreachable, "cannot resolve", "time-out"};
 }
 
-/// How many addresses are known; 0: a failure; nothing: a query has to tell.
+/// Returns the number of known addresses; 0 for a known failure; nothing if a query is needed.
 std::optional<std::size_t> known(NameCache& cache, Time now) {
   const auto look = cache.look(kName, now);
   if (!look.answer) return std::nullopt;

@@ -11,7 +11,7 @@ using starttls::net::TurnBudget;
 
 namespace {
 
-/// A loop in which nothing but steps takes time.
+/// A loop in which only steps take time.
 struct Fixture {
   static inline std::chrono::nanoseconds now{};
 
@@ -26,7 +26,7 @@ struct Fixture {
       return 0;
     });
   }
-  /// Waits for a turn, then takes that long.
+  /// Waits for a turn, then uses `takes` of time.
   std::unique_ptr<TurnBudget::Place> wait(int name, std::chrono::nanoseconds takes,
                                           TurnBudget::Lane lane = {}) {
     return std::make_unique<TurnBudget::Place>(steps, lane, [this, name, takes] {
@@ -90,7 +90,7 @@ TEST_CASE("steps: a new step does not overtake one that waits", "[net][steps]") 
   CHECK(loop.step(1ms));
   const auto place = loop.wait(1, 1us);
   ++loop.turn;
-  CHECK_FALSE(loop.step(1us));  // there is time, but another one waits
+  CHECK_FALSE(loop.step(1us));  // there is time, but another place waits
   CHECK(loop.next_turn() == 1);
   CHECK(loop.step(1us));
 }
@@ -143,7 +143,8 @@ TEST_CASE("steps: R4: a flood in one lane delays another lane by one step", "[ne
   while (loop.steps.waiting(quiet) + loop.steps.waiting(servers) > 0) {
     REQUIRE(loop.next_turn() > 0);
   }
-  // One step of the flood was done before they came, and at most one more is done before the last.
+  // One step of the flood ran before the others came. At most one more runs before the last of
+  // them.
   const auto last =
       std::find_if(loop.order.rbegin(), loop.order.rend(), [](int name) { return name > 1000; });
   CHECK(std::distance(last, loop.order.rend()) <= 5);

@@ -12,7 +12,7 @@ namespace {
 
 using Complete = bool (*)(std::string_view);
 
-/// Complete as a whole, and at none of the cuts before that.
+/// True if the whole reply is complete and no shorter part of it is.
 bool ends_there(Complete complete, std::string_view reply) {
   for (std::size_t size = 0; size < reply.size(); ++size) {
     if (complete(reply.substr(0, size))) return false;
@@ -28,7 +28,7 @@ TEST_CASE("capability query: an SMTP reply ends with the code that no hyphen fol
   CHECK(ends_there(is_whole_smtp_reply, "250-mail.test\r\n250-X-Y Z\r\n250 A-B\r\n"));
   CHECK(ends_there(is_whole_smtp_reply, "502 5.5.1 no - really\r\n"));
   CHECK(ends_there(is_whole_smtp_reply, "250\r\n"));
-  CHECK(ends_there(is_whole_smtp_reply, "a-b-c\n"));  // no reply, but it does not go on either
+  CHECK(ends_there(is_whole_smtp_reply, "a-b-c\n"));  // not a valid reply, but complete
   CHECK_FALSE(is_whole_smtp_reply(""));
 }
 
@@ -38,7 +38,7 @@ TEST_CASE("capability query: an IMAP reply ends with our tag, or with the server
   CHECK(ends_there(is_whole_imap_reply, "* probe\r\nprobe BAD what\r\n"));
   CHECK(ends_there(is_whole_imap_reply, "* bye for now\r\n"));
   CHECK_FALSE(is_whole_imap_reply("probed OK\r\n"));
-  // What comes behind it, nobody waits for.
+  // Text after the tagged line is not waited for.
   CHECK(is_whole_imap_reply("probe OK done\r\n* OK still here\r\n"));
 }
 

@@ -16,8 +16,9 @@ namespace {
 
 constexpr LineRules kRules{.end = LineEnd::crlf_or_lf, .violation = Errc::client_protocol};
 
-/// "ARGUMENTS|BYTES LEFT" of a whole ID, "BAD|LAST LINE|BYTES LEFT", "..." and a "+" per literal
-/// that waits if bytes are missing, "!" and the reason on an error.
+/// Reads an ID once. Returns "ARGUMENTS|BYTES LEFT" for a whole ID and "BAD|LAST LINE|BYTES LEFT"
+/// for a malformed one. If bytes are missing, returns "..." and a "+" per literal that waits. On an
+/// error, returns "!" and the reason.
 std::string read_once(std::string_view input) {
   const auto id = read_id(input, kRules);
   if (!id.state) {
@@ -38,7 +39,7 @@ std::string read_once(std::string_view input) {
   return id.arguments + '|' + left;
 }
 
-/// The same, after every shorter input was found incomplete, or to end the same way.
+/// Does the same, and checks that every shorter input is incomplete or gives the same error.
 std::string read(std::string_view input) {
   const auto result = read_once(input);
   const bool failed = result.starts_with('!');
@@ -53,7 +54,7 @@ std::string read(std::string_view input) {
   return result;
 }
 
-/// What becomes of the ID with these arguments, without its end.
+/// Returns the ID with these arguments as the server gets it, without its end.
 std::string cleaned(std::string_view arguments) {
   const auto result = read(std::string(arguments) + "\r\n");
   return result.substr(0, result.find("\r\n|"));
@@ -92,7 +93,7 @@ TEST_CASE("imap id: D15: fields about the client's connection are taken out",
     CHECK(cleaned("(\"name\" \"x\" " + field + ")") == "(\"name\" \"x\")");
     CHECK(cleaned("(\"name\" \"x\" " + field + " \"y\" NIL)") == "(\"name\" \"x\" \"y\" NIL)");
     CHECK(cleaned("(" + field + " " + field + ")") == "NIL");
-    // In every spelling that a server reads as this name.
+    // The same holds for every spelling that a server reads as this name.
     std::string escaped;
     for (const char c : name) escaped += {'\\', c};
     CHECK(cleaned("(\"" + escaped + "\" \"1\")") == "NIL");
@@ -117,7 +118,7 @@ TEST_CASE("imap id: D15: the server always gets the same spelling", "[proto][ima
   CHECK(cleaned("(\"a\" nIl)") == "(\"a\" NIL)");
   CHECK(cleaned("(\"a\"  \"b\")") == "(\"a\" \"b\")");
   CHECK(cleaned("(\"\\a\" \"\\b\\\\\\\"\")") == "(\"a\" \"b\\\\\\\"\")");
-  // A server that takes two quotes for one would read other fields here.
+  // A server that reads two quotes as one would see other fields here.
   CHECK(cleaned("(\"a\"\"b\" \"c\" \"x-originating-ip\" \"1\" \"e\"\"f\" \"g\")") ==
         "(\"a\" \"b\" \"c\" \"x-originating-ip\" \"1\" \"e\" \"f\" \"g\")");
 }
@@ -126,7 +127,7 @@ TEST_CASE("imap id: D14: literals become quoted strings", "[proto][imap]") {
   CHECK(read("({4+}\r\nname {2+}\r\na\")\r\nb NOOP\r\n") == "(\"name\" \"a\\\"\")\r\n|b NOOP\r\n");
   CHECK(read("({4}\r\nname \"x\" {0}\r\n {1}\r\n\\)\n") == "(\"name\" \"x\" \"\" \"\\\\\")\n|");
   CHECK(read("(\"a\" {15+}\r\nb) {5} (NIL\"x\"))\r\n") == "(\"a\" \"b) {5} (NIL\\\"x\\\")\")\r\n|");
-  // The text of a literal is no command and no part of the list.
+  // The text of a literal is neither a command nor a part of the list.
   CHECK(read("(\"a\" {10+}\r\nb STARTTLS)\r\n") == "(\"a\" \"b STARTTLS\")\r\n|");
   CHECK(read("(\"a\" {11+}\r\n\" \"x\" \"y\")x)\r\n") ==
         "(\"a\" \"\\\" \\\"x\\\" \\\"y\\\")x\")\r\n|");
@@ -140,11 +141,11 @@ TEST_CASE("imap id: D14: literals that wait for a + are counted as they come", "
   CHECK(read("({4+}\r\nnam") == "...");
   const auto whole = read_id("({4}\r\nname {1}\r\nx)\r\n", kRules);
   CHECK(whole.continuations == 2);
-  // A literal that is refused is not asked for.
+  // No + is sent for a literal that is refused.
   const auto refused = read_id("({4}\r\nname {1025}\r\n", kRules);
   CHECK(refused.continuations == 1);
   CHECK(refused.last_line == " {1025}");
-  // Those before an error count, however they arrive.
+  // Literals before an error count, however they arrive.
   CHECK(read_id("({4}\r\nname \0"sv, kRules).continuations == 1);
 }
 
@@ -207,7 +208,7 @@ TEST_CASE("imap id: D15: an ID that is not understood is refused", "[proto][imap
     const auto literal = "{3+}\r\n" + std::string(text);
     CHECK(is_refused("(\"a\" " + literal + ")"));
     CHECK(is_refused("(" + literal + " \"a\")"));
-    // The first fault counts, and where the next literal begins is known.
+    // The first fault counts. The start of the next literal is still known.
     CHECK(read("(\"a\" " + literal + " {5+}\r\nb X\r\n") == "BAD| {5+}|b X\r\n");
   }
 }
@@ -229,7 +230,7 @@ TEST_CASE("imap id: D15: fields, names and values are bounded", "[proto][imap][s
   CHECK(is_refused("({31+}\r\n" + std::string(31, 'n') + " NIL)"));
   CHECK(cleaned("(\"a\" {1024+}\r\n" + std::string(1024, '"') + ")").size() == 8 + 2 * 1024);
 
-  // All of it together is one line at most, as it came and as it goes on.
+  // The whole ID is at most one line, both as it came and as it is passed on.
   const std::string_view too_long = "!client sent an ID that is too long";
   std::string literals = "(";
   for (int i = 0; i < 7; ++i) literals += "\"a\" {1024+}\r\n" + std::string(1024, 'v') + ' ';

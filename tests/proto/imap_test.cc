@@ -8,7 +8,7 @@
 #include "tests/support/dialogue.h"
 #include "tests/support/roles.h"
 
-// Names begin with the attacks and edge cases they stand for: A command injection, B response
+// Names begin with ids of attacks and edge cases. The letters mean: A command injection, B response
 // injection, N negotiation, T tampering, S state carried across TLS, G general, P parser, K
 // capabilities.
 
@@ -32,21 +32,21 @@ constexpr std::string_view kCapability = "R4nd CAPABILITY\r\n";
 constexpr std::string_view kClearGreeting =
     "* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] mx.example ready\r\n";
 
-/// Up to our STARTTLS.
+/// An upstream dialogue, played up to our STARTTLS.
 struct Asked : UpstreamDialogue {
   explicit Asked(TlsMode mode = TlsMode::starttls) : UpstreamDialogue("imap", upstream(mode)) {
     peer(kGreeting).sends(kStarttls);
   }
 };
 
-/// One greeting: the error it gives.
+/// Returns the error that this greeting gives.
 Errc greeted_with(std::string_view bytes, TlsMode mode = TlsMode::starttls) {
   UpstreamDialogue d{"imap", upstream(mode)};
   d.peer(bytes).sends("");
   return d.error().code;
 }
 
-/// The greeting for the client, where the server gave `heard` in the clear, and `list` inside TLS.
+/// Returns the greeting for the client. The server sent `heard` in the clear and `list` inside TLS.
 std::string greeting_after(std::string_view heard, std::string_view list,
                            bool greeting_text = true) {
   auto role = upstream(TlsMode::starttls);
@@ -60,7 +60,7 @@ std::string greeting_after(std::string_view heard, std::string_view list,
   return d.greeting();
 }
 
-/// A client to which the role has said its greeting.
+/// A client that has received its greeting.
 struct Greeted : DownstreamDialogue {
   explicit Greeted(const RoleSettings& role, std::string_view greeting = kGreeting)
       : DownstreamDialogue("imap", role, greeting) {
@@ -69,7 +69,7 @@ struct Greeted : DownstreamDialogue {
   explicit Greeted(TlsMode mode) : Greeted(downstream(mode)) {}
 };
 
-/// What a client sees of what the server says behind its NOOP.
+/// Returns the part of the server's `bytes` after a NOOP that the client sees.
 std::string as_seen(std::string_view bytes, const RoleSettings& role) {
   Greeted d{role};
   d.client("a NOOP\r\n").to_server("a NOOP\r\n").to_client("");
@@ -85,7 +85,8 @@ std::string greeting_seen(std::string_view greeting, const RoleSettings& role) {
   return seen.empty() ? std::string(greeting) : seen;
 }
 
-/// A command that we answer with `refusal`, and the server never sees; the next one is heard.
+/// Checks that we answer the command with `refusal` and the server never sees it. The next command
+/// is heard.
 void check_refused(const RoleSettings& role, std::string_view command, std::string_view refusal) {
   Greeted d{role};
   d.client(command).to_server("").to_client(refusal);
@@ -180,7 +181,7 @@ TEST_CASE("B11 imap upstream: a tagged line that answers nothing is an attack",
       late.peer(std::string(tag) + " OK begin TLS now\r\n");
       CHECK(late.error().code == Errc::attack);
     }
-    // Right by chance, but said before the server can have heard it from us.
+    // The tag is right by chance. But the server cannot yet have heard it from us.
     UpstreamDialogue d{"imap", upstream(mode)};
     d.peer(std::string(kGreeting) + "R4nd OK begin TLS now\r\n");
     CHECK(d.error().code == Errc::attack);
@@ -374,7 +375,7 @@ TEST_CASE("imap upstream: D16: an empty line is a mistake of the server, not an 
     inside.peer("R4nd OK go\r\n").secured().peer("\r\n");
     check(inside);
   }
-  // After a fallback it shows only if it comes with the refusal.
+  // After a fallback the empty line is seen only if it comes with the refusal.
   const auto role = find_protocol("imap")->upstream(upstream(TlsMode::opportunistic));
   std::string out;
   REQUIRE(role->begin(out));
@@ -389,7 +390,7 @@ TEST_CASE("imap upstream: a capability that is no atom cannot end the greeting's
           "[proto][imap]") {
   CHECK(greeting_after("* OK hi\r\n", "* CAPABILITY IMAP4rev1 A]B \xff  C\r\nR4nd OK\r\n") ==
         "* OK [CAPABILITY IMAP4rev1 C] hi\r\n");
-  // Too long for a line that every client reads: it can ask.
+  // The list is too long for a line that every client can read. The client can ask for it.
   CHECK(greeting_after("* OK hi\r\n", "* CAPABILITY IMAP4rev1 " + std::string(8000, 'x') +
                                           "\r\nR4nd OK\r\n") == "* OK hi\r\n");
 }
@@ -514,7 +515,7 @@ TEST_CASE("A2 A9 imap downstream: nothing behind STARTTLS is read", "[proto][ima
       CHECK(d.unread_client() == injected);
     }
   }
-  // What the leg says then is the role's.
+  // The role provides the words that the leg says then.
   const auto role = find_protocol("imap")->downstream(downstream(TlsMode::starttls));
   std::string out;
   REQUIRE(role->begin(kGreeting, out));
@@ -551,7 +552,7 @@ TEST_CASE("imap downstream: D13: a bare LF ends a command in every mode, and pas
   CHECK(d.client_verdict() == Verdict::start_tls);
   d.secured().client("d NOOP\n").to_server("d NOOP\n");
 
-  // A line of the server on a leg that upgrades ends in CRLF as before.
+  // On a leg that upgrades, a line of the server still ends in CRLF.
   d.server("d OK\n").to_client("");
   CHECK(d.error().code == Errc::protocol);
 }
@@ -705,7 +706,7 @@ TEST_CASE("imap downstream: D9: a login longer than a line commits by its verb, 
         check_commits(downstream(mode), command + "\r\n");
       }
     }
-    // No byte earlier: a line that ends in time is looked at as a whole.
+    // It commits no byte earlier. A line that ends in time is looked at as a whole.
     const auto longest = "a LOGIN u " + std::string(kMaxLine - 12, 'x') + "\r\n";
     REQUIRE(longest.size() == kMaxLine);
     check_commits(downstream(mode), longest);
@@ -809,7 +810,7 @@ TEST_CASE("imap downstream: LOGIN, AUTHENTICATE, COMPRESS and literals commit, a
 TEST_CASE("imap downstream: D14: an ID is read with its literals, and does not commit",
           "[proto][imap][security]") {
   for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::implicit}) {
-    // Every split is tried, so the STARTTLS inside a literal is seen as a line of its own.
+    // Every split is tried. So the STARTTLS inside a literal is also seen as a line of its own.
     Greeted d{mode};
     d.client("a ID (\"name\" {14+}\r\nb STARTTLS\r\nx {1+}\r\nv NIL)\r\nc NOOP\r\n");
     d.to_client("a BAD Invalid ID\r\n").to_server("c NOOP\r\n");
@@ -831,7 +832,7 @@ TEST_CASE("imap downstream: D14: the + for a literal of an ID is ours, one by on
   d.client("na").client("me {1}\r\n").to_client("+ Ready for literal data\r\n").to_server("");
   d.client("x)\r\n").to_client("").to_server("a ID (\"name\" \"x\")\r\n");
   CHECK(d.unread_client().empty());
-  // STARTTLS may follow, as with Outlook.
+  // STARTTLS may follow the ID. Outlook does this.
   d.client("b STARTTLS\r\n").to_client("");
   d.server("* ID NIL\r\na OK\r\n").to_client("* ID NIL\r\na OK\r\n");
   CHECK(d.server_verdict() == Verdict::start_tls);
@@ -846,7 +847,7 @@ TEST_CASE("imap downstream: D14: the + waits for the replies to earlier commands
   d.server("x\r\na OK\r\n").to_client("x\r\na OK\r\n+ Ready for literal data\r\n");
   d.client("name NIL)\r\n").to_server("c ID (\"name\" NIL)\r\n").to_client("");
 
-  // A client that does not wait for it gets it all the same.
+  // A client that does not wait for the + gets it all the same.
   Greeted hasty{TlsMode::none};
   hasty.client("a NOOP\r\nb ID ({4}\r\nname NIL)\r\n");
   hasty.to_server("a NOOP\r\nb ID (\"name\" NIL)\r\n").to_client("+ Ready for literal data\r\n");
@@ -899,7 +900,7 @@ TEST_CASE("imap downstream: D15: an ID that is not understood is refused, with i
     for (int i = 0; i < 20; ++i) errors.client("a ID x\r\n");
     CHECK(errors.error().code == Errc::too_many_errors);
   }
-  // After PREAUTH there is no login that it could tell about.
+  // After PREAUTH there is no login, so the ID could not affect one.
   Greeted d{downstream(TlsMode::none), "* PREAUTH hi\r\n"};
   d.client("a ID (\"x-proxy-ttl\" {1}\r\n").to_client("").to_server("");
   CHECK(d.client_verdict() == Verdict::relay);
@@ -936,7 +937,7 @@ TEST_CASE("G2 imap downstream: the server's direction relays once all replies ha
 
 TEST_CASE("imap downstream: D4: a tagged reply to the committing command starts the relay, or a +",
           "[proto][imap]") {
-  // The server never answers the ID by its tag.
+  // The server never answers the ID with its tag.
   for (const std::string_view reply :
        {"b OK [CAPABILITY STARTTLS] in\r\n"sv, "b NO no\r\n"sv, "b BAD no\r\n"sv, "b HM\r\n"sv,
         "+ \r\n"sv, "+\r\n"sv, "+ {999999}\r\n"sv}) {
@@ -977,7 +978,7 @@ TEST_CASE("imap downstream: D4: after the commit no limit of the prelude ends th
     CHECK(d.server_verdict() == Verdict::relay);
     CHECK(d.unread_server() == words);
   }
-  // Inside a response as well.
+  // The same holds inside a response.
   Greeted chain{TlsMode::none};
   const std::string first = "* ID {40000}\r\n" + std::string(40'000, 'x');
   chain.client("a ID NIL\r\nb LOGIN u p\r\n").server(first).to_client(first);
@@ -985,7 +986,7 @@ TEST_CASE("imap downstream: D4: after the commit no limit of the prelude ends th
   CHECK(chain.server_verdict() == Verdict::relay);
   CHECK(chain.unread_server() == " {40000}\r\nabc");
 
-  // Nor do refusals of what was said before.
+  // Refusals of earlier commands do not end the session either.
   Greeted d{TlsMode::none};
   std::string commands;
   for (int i = 0; i < 25; ++i) commands += "a X\r\n";
@@ -1113,7 +1114,7 @@ TEST_CASE("K7 imap: EXTERNAL is neither offered nor taken where our own certific
   check_commits(role, "a AUTHENTICATE EXTERNAL\r\n");
   role.client_certificate = true;
   CHECK(as_seen(kOffer, role) == "* CAPABILITY AUTH=PLAIN AUTH=EXTERNALX\r\n");
-  // In whatever form a server takes it.
+  // This holds for every form that a server accepts.
   for (const auto* command : {"a AUTHENTICATE EXTERNAL\r\n", "a authenticate external =\r\n",
                               "a AUTHENTICATE \"EXTERNAL\"\r\n", "a AUTHENTICATE {8}\r\n",
                               "a AUTHENTICATE {8+}\r\nEXTERNAL\r\n", "a AUTHENTICATE  EXTERNAL\r\n",

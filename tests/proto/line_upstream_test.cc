@@ -9,7 +9,7 @@ using namespace starttls::proto;
 
 namespace {
 
-/// Says "ask" to every line and is greeted by "welcome"; starts TLS at "go".
+/// Sends "question" when it reads "ask". It is greeted by "welcome" and starts TLS at "go".
 class Probe final : public LineUpstream {
  public:
   explicit Probe(TlsMode mode) : LineUpstream(mode) {}

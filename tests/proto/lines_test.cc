@@ -12,7 +12,7 @@ namespace {
 constexpr LineRules kStrict{LineEnd::crlf, Errc::protocol};
 constexpr LineRules kLenient{LineEnd::crlf_or_lf, Errc::client_protocol};
 
-/// "TEXT|RAW", "-" where the line is incomplete, "!" and the reason on an error.
+/// Returns "TEXT|RAW", "-" if the line is incomplete, or "!" and the reason on an error.
 std::string first_line(std::string_view input, LineRules rules) {
   const auto line = next_line(input, rules);
   if (!line) {

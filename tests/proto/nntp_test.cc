@@ -7,9 +7,9 @@
 #include "tests/support/dialogue.h"
 #include "tests/support/roles.h"
 
-// Names begin with the attacks and edge cases they stand for: A command injection, B response
+// Names begin with ids of attacks and edge cases. The letters mean: A command injection, B response
 // injection, N negotiation, T tampering, S session fixation, G general, P parser, K capabilities.
-// What NNTP has in common with POP3 is tested at more length there.
+// The POP3 tests cover the features that NNTP shares with POP3 at more length.
 
 using namespace starttls;
 using namespace starttls::proto;
@@ -38,7 +38,7 @@ Error greeted_with(std::string_view bytes, const RoleSettings& role = kStarttls)
   return d.error();
 }
 
-/// One answer to our STARTTLS: the error it gives.
+/// Returns the error that this answer to our STARTTLS gives.
 Errc answered_with(std::string_view bytes, const RoleSettings& role = kStarttls) {
   UpstreamDialogue d{"nntp", role};
   d.peer("200 news\r\n").sends("STARTTLS\r\n");
@@ -202,7 +202,7 @@ TEST_CASE("nntp upstream: opportunistic stays in the clear where STARTTLS is ref
     CHECK(d.greeting() == "201 hi\r\n");
     CHECK(d.fallback_reason() == "server refused STARTTLS");
   }
-  for (const auto* line : {"400 going down\r\n", "205 bye\r\n"}) {  // nobody is left to talk to
+  for (const auto* line : {"400 going down\r\n", "205 bye\r\n"}) {  // the server is leaving
     CHECK(answered_with(line, kOpportunistic) == Errc::tls_refused);
   }
 }
@@ -303,7 +303,7 @@ TEST_CASE("P20 nntp downstream: twenty refusals end the session, ours or the ser
 
   auto servers = greeted(downstream(TlsMode::none));
   for (int i = 0; i < 25; ++i) servers.client("DATE\r\n").server("480 a\r\n");
-  CHECK(!servers.failed());  // a good command that failed
+  CHECK(!servers.failed());  // the command is good and only failed
   for (int i = 0; i < 20; ++i) servers.client("DATE\r\n").server(i % 2 ? "500 a\r\n" : "502 a\r\n");
   CHECK(servers.error().code == Errc::too_many_errors);
 }

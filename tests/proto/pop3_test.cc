@@ -7,7 +7,7 @@
 #include "tests/support/dialogue.h"
 #include "tests/support/roles.h"
 
-// Names begin with the attacks and edge cases they stand for: A command injection, B response
+// Names begin with ids of attacks and edge cases. The letters mean: A command injection, B response
 // injection, N negotiation, T tampering, S session fixation, G general, P parser, K capabilities.
 
 using namespace starttls;
@@ -30,14 +30,14 @@ DownstreamDialogue greeted(const RoleSettings& role) {
   return DownstreamDialogue{"pop3", role, kGreeting};
 }
 
-/// One greeting: the error it gives.
+/// Returns the error that this greeting gives.
 Error greeted_with(std::string_view bytes, const RoleSettings& role = kStarttls) {
   UpstreamDialogue d{"pop3", role};
   d.peer(bytes).sends("");
   return d.error();
 }
 
-/// One answer to our STLS: the error it gives.
+/// Returns the error that this answer to our STLS gives.
 Errc answered_with(std::string_view bytes, const RoleSettings& role = kStarttls) {
   UpstreamDialogue d{"pop3", role};
   d.peer("+OK\r\n").sends("STLS\r\n");
@@ -45,7 +45,7 @@ Errc answered_with(std::string_view bytes, const RoleSettings& role = kStarttls)
   return d.error().code;
 }
 
-/// What a client sees of the server's answer to its CAPA.
+/// Returns the server's answer to CAPA as the client sees it.
 std::string list_for_client(std::string_view list,
                             const RoleSettings& role = downstream(TlsMode::none)) {
   auto d = greeted(role);
@@ -69,7 +69,7 @@ void check_commits(const RoleSettings& role, std::string_view command) {
   CHECK(d.unread_client() == command);
 }
 
-/// Up to a client whose TLS is up.
+/// Plays the client's STLS and its handshake.
 void secure(DownstreamDialogue& d) {
   d.client("STLS\r\n").to_server("").to_client("");
   REQUIRE(d.client_verdict() == Verdict::start_tls);
@@ -143,7 +143,7 @@ TEST_CASE("B11 B12 N12 pop3 upstream: replies before their commands are an attac
       CHECK(d.error().code == Errc::attack);
     }
   }
-  UpstreamDialogue listing{"pop3", kStarttls};  // the rest in a segment of its own
+  UpstreamDialogue listing{"pop3", kStarttls};  // the rest comes in its own segment
   listing.peer("+OK 2 messages (320 octets)\r\n").peer("1 120\r\n2 200\r\n.\r\n");
   CHECK(listing.error().code == Errc::protocol);
 }
@@ -348,7 +348,7 @@ TEST_CASE("P8 pop3 downstream: a list is held to 64 KiB, edited or not", "[proto
     d.client(command).server(endless);
     CHECK(d.error().code == Errc::protocol);
   }
-  auto each = greeted(downstream(TlsMode::none));  // the limit is a reply's, not the session's
+  auto each = greeted(downstream(TlsMode::none));  // the limit is per reply, not per session
   const std::string list = "+OK\r\n" + line + ".\r\n";
   for (std::size_t size = 0; size <= kMaxReply; size += list.size()) {
     each.client("CAPA\r\n").server(list).to_client(list);
@@ -449,7 +449,7 @@ TEST_CASE("A11 pop3 downstream: STLS may end a pipelined group", "[proto][pop3]"
   required.client("CAPA\r\nSTLS\r\n").to_client("+OK Capability list follows\r\nSTLS\r\n.\r\n");
   CHECK(required.client_verdict() == Verdict::start_tls);
 
-  // The server's answers come first, and nothing behind the STLS is looked at meanwhile.
+  // The server's answers come first. Meanwhile nothing after the STLS is looked at.
   auto d = greeted(downstream(TlsMode::opportunistic));
   d.client("CAPA\r\nNOOP\r\nSTLS\r\nNOOP\r\n").to_server("CAPA\r\nNOOP\r\n").to_client("");
   CHECK(d.client_verdict() == Verdict::need_more);
@@ -480,7 +480,8 @@ TEST_CASE("S1 S4 pop3 downstream: nothing of the clear is known after TLS",
   secure(d);
   for (int i = 0; i < 19; ++i) d.client("STLS\r\n").to_client(kActive);
   CHECK(!d.failed());
-  // The list promised no STLS that came before the commit, but after TLS.
+  // This list has no STLS, since the client could not use it: it comes before the commit, but after
+  // TLS.
   d.client("CAPA\r\nUSER a\r\n").to_server("CAPA\r\n");
   d.server("+OK\r\n.\r\n").to_client("+OK\r\n.\r\n");
   CHECK(d.server_verdict() == Verdict::relay);

@@ -12,9 +12,10 @@
 #include "tests/support/roles.h"
 
 // Attacks and edge cases that are the same for every protocol, played through every row of the
-// table; what only one protocol has is in that protocol's test. Names begin with the cases they
-// stand for: A command injection, B response injection, N negotiation, T tampering, S state carried
-// across TLS, G general, P parser, K capabilities, M what a relay must not change.
+// table. Cases of one protocol only are in that protocol's test. Names begin with the ids of the
+// cases. The letters mean: A command injection, B response injection, N negotiation, T tampering, S
+// state carried across TLS, G general, P parser, K capabilities, M bytes that a relay must not
+// change.
 
 using namespace starttls;
 using namespace starttls::proto;
@@ -27,13 +28,13 @@ using starttls::test::UpstreamDialogue;
 
 namespace {
 
-/// As little of a protocol as these cases take, each line with its end.
+/// The few lines of a protocol that these cases need, each with its end.
 struct Talk {
   std::string_view protocol;
 
   // The server's part in the clear, and ours.
   std::string_view greeting;
-  std::string_view hello;  ///< what we say first; empty where that is STARTTLS
+  std::string_view hello;  ///< our first words; empty if that is STARTTLS
   std::string_view offer;  ///< the server's answer to it
   std::string_view asks;   ///< our STARTTLS
   std::string_view go_ahead;
@@ -48,9 +49,9 @@ struct Talk {
   std::string_view begin_tls;     ///< first word of our go-ahead
   std::string_view refused;       ///< first word of any refusal
   std::string_view command;       ///< passes, and does not commit
-  std::string_view answer;        ///< the server's to it
+  std::string_view answer;        ///< the server's answer to it
   std::string_view commit;        ///< carries a credential
-  std::string_view more;          ///< what the client says behind it
+  std::string_view more;          ///< what the client says after it
   std::string_view capabilities;  ///< asks for the list
   std::string_view list_head;     ///< of the answer, with a mechanism that stays
   std::string_view list_starttls;
@@ -185,7 +186,7 @@ constexpr std::array kTalks{
 
 constexpr TlsMode kUpgrading[] = {TlsMode::starttls, TlsMode::opportunistic};
 
-/// A complete TLS record of an eager client, as far as anybody looks at it.
+/// A complete TLS record of an eager client. Its content matters no further.
 const std::string kClientHello = "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03"s;
 
 std::string together(std::initializer_list<std::string_view> parts) {
@@ -194,7 +195,7 @@ std::string together(std::initializer_list<std::string_view> parts) {
   return whole;
 }
 
-/// Up to our STARTTLS.
+/// An upstream dialogue, played up to our STARTTLS.
 struct Asked : UpstreamDialogue {
   explicit Asked(const Talk& talk, TlsMode mode = TlsMode::starttls)
       : UpstreamDialogue(talk.protocol, upstream(mode)) {
@@ -204,7 +205,7 @@ struct Asked : UpstreamDialogue {
   }
 };
 
-/// A client that has been greeted; what it was told is not looked at again.
+/// A client that has been greeted. The greeting is not checked again.
 struct Greeted : DownstreamDialogue {
   Greeted(const Talk& talk, const RoleSettings& role)
       : DownstreamDialogue(talk.protocol, role,
@@ -214,14 +215,15 @@ struct Greeted : DownstreamDialogue {
   Greeted(const Talk& talk, TlsMode mode) : Greeted(talk, downstream(mode)) {}
 };
 
-/// The client's handshake is over; nothing was said meanwhile but by sieve, whose list is pushed.
+/// Plays the client's STARTTLS and its handshake. Nothing else is said, except that sieve pushes
+/// its list.
 void secure(DownstreamDialogue& d, const Talk& talk) {
   d.client(talk.starttls).to_server("").to_client("");
   REQUIRE(d.client_verdict() == Verdict::start_tls);
   d.secured().to_server("").to_client(talk.protocol == "sieve" ? talk.list : "");
 }
 
-/// One command is answered by a refusal, and the server does not see it.
+/// Checks that one command is refused and the server does not see it.
 void check_refused(DownstreamDialogue& d, std::string_view command, std::string_view refusal) {
   d.client(command).to_server("");
   const auto told = d.take_to_client();
@@ -231,7 +233,7 @@ void check_refused(DownstreamDialogue& d, std::string_view command, std::string_
   CHECK(d.client_verdict() == Verdict::need_more);
 }
 
-/// The client's STARTTLS spelled otherwise: `change` gets the word.
+/// Returns the client's STARTTLS in another spelling. `change` gets the word.
 std::string respelled(const Talk& talk, const std::function<void(std::string&)>& change) {
   const auto word_at = talk.starttls.rfind(' ') + 1;  // npos + 1: there is no tag
   std::string word(talk.starttls.substr(word_at, talk.starttls.size() - word_at - 2));
@@ -276,7 +278,7 @@ TEST_CASE("B10 G12 every upstream: a refusal with a fake session behind it reach
     CHECK(required.error().code == Errc::tls_refused);
     CHECK(required.greeting().find(talk.answer) == std::string::npos);
 
-    // There the lines would pass for answers to the client's own commands.
+    // In mode `opportunistic` the lines would pass for answers to the client's own commands.
     Asked opportunistic{talk, TlsMode::opportunistic};
     opportunistic.peer(fake).sends("");
     CHECK(opportunistic.error().code == Errc::attack);
@@ -306,7 +308,7 @@ TEST_CASE("B13 P2 P4 every upstream: octet by octet, and no part of a line decid
     for (const auto mode : kUpgrading) {
       INFO(talk.protocol);
       UpstreamDialogue d{talk.protocol, upstream(mode)};
-      // Says `words`, whose end brings `reply`: nothing comes before the last LF.
+      // Says `words` byte by byte. Nothing may come before the last LF, which brings `reply`.
       const auto say = [&d](std::string_view words, std::string_view reply) {
         for (std::size_t i = 0; i + 1 < words.size(); ++i) {
           d.peer(words.substr(i, 1)).sends("");
@@ -387,7 +389,7 @@ TEST_CASE("S5 every upstream: inside TLS the client's command is the first the s
     INFO(talk.protocol);
     Asked d{talk};
     d.peer(talk.go_ahead).sends("");
-    d.secured().sends(talk.question);  // but for imap's, whose answer is part of the greeting
+    d.secured().sends(talk.question);  // only imap asks; its answer joins the greeting
     if (!talk.list.empty()) d.peer(talk.list).sends("");
     CHECK(d.verdict() == Verdict::greeted);
   }
@@ -434,7 +436,7 @@ TEST_CASE("P9 T23 every upstream: octets beyond ASCII stop nothing and reach no 
           "[proto][cases]") {
   for (const auto& talk : kTalks) {
     INFO(talk.protocol);
-    // Behind the first word, where text is.
+    // After the first word, in the text.
     const auto odd = [](std::string_view line) {
       auto text = std::string(line.substr(0, line.size() - 2));
       if (text.ends_with("OK")) text += " \"\"";  // sieve's text is a string
@@ -482,7 +484,7 @@ TEST_CASE("A6 every downstream: nor is it read where it comes a segment later",
     CHECK(required.client_verdict() == Verdict::start_tls);
     CHECK(required.unread_client() == talk.command);
 
-    // And where the go-ahead has to wait for the server.
+    // The same if the go-ahead has to wait for the server.
     Greeted offered{talk, TlsMode::opportunistic};
     offered.client(together({talk.command, talk.starttls})).to_server(talk.command);
     CHECK(offered.client_verdict() == Verdict::need_more);
@@ -692,7 +694,7 @@ TEST_CASE("A15 S2 S3 every downstream: once the client commits in the clear STAR
     CHECK(d.client_verdict() == Verdict::relay);
     CHECK(d.unread_client() == group);
   }
-  // Inside a mail transaction as well.
+  // The same inside a mail transaction.
   for (const auto* protocol : {"smtp", "lmtp"}) {
     DownstreamDialogue d{protocol, downstream(TlsMode::opportunistic)};
     d.client("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nSTARTTLS\r\n").to_server("");
@@ -711,7 +713,7 @@ TEST_CASE("S2 S3 N14 N15 N16 every downstream: no login before TLS, and no half 
     CHECK(!told.starts_with("334"));
     CHECK(!told.starts_with("+ "));
     CHECK(d.client_verdict() == Verdict::need_more);
-    secure(d, talk);  // there is no exchange for it to be part of
+    secure(d, talk);  // no SASL exchange has begun
     d.client(talk.command).to_server(talk.command);
   }
 }
@@ -772,7 +774,7 @@ TEST_CASE("G2 P1 M6 every downstream: what comes behind the commit is not looked
     d.client(together({talk.command, group})).to_server(talk.command).to_client("");
     CHECK(d.client_verdict() == Verdict::relay);
     CHECK(d.unread_client() == group);
-    // The same from the server, once it has answered what came before.
+    // The same for the server, after it has answered the earlier commands.
     const auto list = together({talk.list_head, talk.list_starttls, talk.list_tail});
     d.server(together({talk.answer, list})).to_client(talk.answer);
     CHECK(d.server_verdict() == Verdict::relay);
@@ -816,7 +818,7 @@ TEST_CASE("G5 every downstream: a PROXY header without a PROXY protocol is no he
     CHECK(!locked.take_to_client().empty());
     secure(locked, talk);
   }
-  // To SMTP's server it is one bad command among others.
+  // For an SMTP server it is one bad command among others.
   Greeted open{kTalks[0], TlsMode::none};
   open.client(kHeader).to_server(kHeader).server("500 what?\r\n").to_client("500 what?\r\n");
 }
@@ -850,7 +852,7 @@ TEST_CASE("G9 smtp lmtp upstream: a server that dislikes our name says why, and 
 TEST_CASE("P2 every downstream: all commands at once, and what they bring", "[proto][cases]") {
   for (const auto& talk : kTalks) {
     INFO(talk.protocol);
-    // Every dialogue here is also said octet by octet.
+    // Every dialogue here is also said byte by byte.
     Greeted d{talk, TlsMode::opportunistic};
     d.client(together({talk.command, talk.capabilities, talk.command, talk.goodbye}));
     d.to_server(together({talk.command, talk.capabilities, talk.command, talk.goodbye}));
@@ -1070,7 +1072,7 @@ TEST_CASE("K10 imap downstream: behind the login nothing is filtered any more",
     CHECK(d.server_verdict() == Verdict::relay);
     CHECK(d.unread_server() == kWords);
   }
-  // COMPRESS is a commit of its own: what follows it is no text.
+  // COMPRESS is a commit of its own: the bytes after it are no text.
   Greeted d{kTalks[2], TlsMode::none};
   d.client("c COMPRESS DEFLATE\r\n\x78\x9c\0");
   CHECK(d.client_verdict() == Verdict::relay);

@@ -15,7 +15,7 @@ std::string reply(std::string_view protocol, Errc code) {
   return failure_reply(*find_protocol(protocol), Error{code, "why", "evidence"}, "proxy.example");
 }
 
-/// All but `tls_on_clear_port`, whose reply is no text.
+/// Every code except `tls_on_clear_port`, since the reply to that is no text.
 constexpr Errc kAllCodes[] = {
     Errc::config,          Errc::system,
     Errc::unreachable,     Errc::timeout,

@@ -20,8 +20,8 @@ using Family = IpEndpoint::Family;
 using Origin = ProxyHeader::Origin;
 
 const std::string kSignature = "\r\n\r\n\0\r\nQUIT\n"s;
-/// What may stand behind a header in the same segment: nothing, words, a ClientHello's first
-/// octets, what a header begins with.
+/// Bytes that may follow a header in the same segment. They are nothing, words, the first bytes of
+/// a ClientHello, or the beginning of another header.
 const std::vector<std::string> kBehind = {"",
                                           "EHLO a.example\r\n",
                                           "\x16\x03\x01\x02\0\x01\0"s,
@@ -35,7 +35,7 @@ struct Reading {
   std::size_t consumed = 0;
 };
 
-/// The first piece is `first` octets long, the others `others`.
+/// Reads `input` in pieces. The first piece has `first` bytes, the others have `others`.
 Reading read(std::string_view input, std::size_t first, std::size_t others) {
   ProxyHeaderReader reader;
   Reading out;
@@ -62,8 +62,8 @@ Reading read(std::string_view input) {
   return read(input, input.size(), input.size());
 }
 
-/// Read the same at every split, octet by octet, and with anything behind it; and never before its
-/// last octet is there.
+/// Checks that the header is read the same at every split, byte by byte, and with anything after
+/// it. It must never be read before its last byte is there.
 ProxyHeader check_reads(const std::string& octets) {
   CAPTURE(octets);
   const auto whole = read(octets);
@@ -88,7 +88,8 @@ ProxyHeader check_reads(const std::string& octets) {
   return *whole.header;
 }
 
-/// Refused at every split, for one reason; returns that, and after how many octets it is known.
+/// The result of a refusal: its reason, and the number of bytes after which it is known. The header
+/// must be refused at every split, for the same reason.
 struct Refusal {
   std::string reason;
   std::size_t known_after;
@@ -114,7 +115,7 @@ std::string why(const std::string& octets) {
 IpEndpoint v4(std::uint8_t a, std::uint8_t b, std::uint8_t c, std::uint8_t d, std::uint16_t port) {
   return {.family = Family::v4, .octets = {a, b, c, d}, .port = port};
 }
-/// 2001:db8::`last`.
+/// Returns 2001:db8::`last`.
 IpEndpoint v6(std::uint8_t last, std::uint16_t port) {
   IpEndpoint out{.family = Family::v6, .octets = {0x20, 0x01, 0x0d, 0xb8}, .port = port};
   out.octets[15] = last;
@@ -131,7 +132,7 @@ const ProxyHeader kLocal2{.origin = Origin::local, .version = 2};
 std::string number(std::size_t value) {
   return {static_cast<char>(value >> 8U), static_cast<char>(value & 0xffU)};
 }
-/// Version 2, by hand.
+/// Makes a header of version 2 by hand.
 std::string binary(unsigned version_command, unsigned family_transport, const std::string& block) {
   return kSignature + static_cast<char>(version_command) + static_cast<char>(family_transport) +
          number(block.size()) + block;
@@ -175,7 +176,7 @@ TEST_CASE("proxy header: version 1 takes every way to write an IPv6 address", "[
     CHECK(check_reads("PROXY TCP6 "s + address + " 2001:db8::2 0 25\r\n") ==
           relayed(1, v6(1, 0), to));
   }
-  // What HAProxy writes where client and destination are of two families.
+  // HAProxy writes this if client and destination are of two families.
   CHECK(check_reads("PROXY TCP6 ::ffff:192.0.2.1 2001:db8::2 9 25\r\n") ==
         relayed(1, v4(192, 0, 2, 1, 9), to));
 }
@@ -193,7 +194,7 @@ TEST_CASE("proxy header: a malformed line is refused", "[proto][proxy][security]
   const std::string kAscii = "PROXY header: a line of other than US-ASCII";
   const auto line = [](const std::string& rest) { return why("PROXY " + rest + "\r\n"); };
 
-  // Spacing.
+  // Wrong spacing.
   CHECK(line("TCP4 1.2.3.4  5.6.7.8 1 2") == kFields);
   CHECK(line("TCP4 1.2.3.4 5.6.7.8 1 2 ") == kFields);
   CHECK(line("TCP4 1.2.3.4 5.6.7.8 1") == kFields);
@@ -205,14 +206,14 @@ TEST_CASE("proxy header: a malformed line is refused", "[proto][proxy][security]
   CHECK(line("TCP4\t1.2.3.4 5.6.7.8 1 2") == kAscii);
   CHECK(line("") == kProtocol);
 
-  // Protocols.
+  // Wrong protocols.
   CHECK(line("tcp4 1.2.3.4 5.6.7.8 1 2") == kProtocol);
   CHECK(line("UDP4 1.2.3.4 5.6.7.8 1 2") == kProtocol);
   CHECK(line("TCP 1.2.3.4 5.6.7.8 1 2") == kProtocol);
   CHECK(line("UNKNOWNS") == kProtocol);
   CHECK(line("unknown") == kProtocol);
 
-  // Addresses: of the other family, octal, hexadecimal, short, with a scope, names.
+  // Wrong addresses: of the other family, octal, hexadecimal, short, with a scope, names.
   for (const auto* address :
        {"::1", "::ffff:1.2.3.4", "01.2.3.4", "1.2.3.04", "00.0.0.0", "0x1.2.3.4", "1.2.3", "1",
         "1.2.3.256", "1.2.3.4.5", "1.2.3.4.", ".1.2.3.4", "1..2.3", "+1.2.3.4", "localhost", "-"}) {
@@ -226,14 +227,14 @@ TEST_CASE("proxy header: a malformed line is refused", "[proto][proxy][security]
     CHECK(line("TCP6 ::1 "s + address + " 1 2") == kAddress);
   }
 
-  // Ports.
+  // Wrong ports.
   for (const auto* port : {"65536", "99999", "00", "01", "025", "-1", "+1", "0x19", "1e1", "smtp",
                            "18446744073709551617"}) {
     CHECK(line("TCP4 1.2.3.4 5.6.7.8 "s + port + " 25") == kAddress);
     CHECK(line("TCP4 1.2.3.4 5.6.7.8 25 "s + port) == kAddress);
   }
 
-  // Ends of line, and what is not text. Each is known at that octet.
+  // Wrong ends of line, and bytes that are not text. Each is refused at that byte.
   const auto at = [](const std::string& octets, const std::string& reason) {
     const auto refusal = check_refused("PROXY TCP4 1.2.3.4 5.6.7.8 1 2" + octets);
     CHECK(refusal.reason == reason);
@@ -305,7 +306,7 @@ TEST_CASE("proxy header: what names no address is unknown, what nobody asked for
   CHECK(check_reads(binary(0x21, 0x12, kInet)) == kUnknown2);
   CHECK(check_reads(binary(0x21, 0x22, kInet6)) == kUnknown2);
   CHECK(check_reads(binary(0x21, 0x32, paths)) == kUnknown2);
-  // Unspecified: nobody can say where addresses end and vectors begin.
+  // Unspecified family: there is no way to know the border between addresses and vectors.
   for (const unsigned family : {0x00U, 0x01U, 0x02U, 0x10U, 0x20U, 0x30U}) {
     CHECK(check_reads(binary(0x21, family, "")) == kUnknown2);
     CHECK(check_reads(binary(0x21, family, "\x03\xff\xff")) == kUnknown2);
@@ -326,7 +327,7 @@ TEST_CASE("proxy header: vectors are skipped, the checksum is verified", "[proto
         vector(0x30, "blue"), vector(0xee, "custom") + vector(0x04, "xyz") + vector(0xff, "")}) {
     CHECK(check_reads(binary(0x21, 0x11, kInet + vectors)) == kInetHeader);
   }
-  // By another implementation.
+  // A checksum made by another implementation.
   CHECK(check_reads(
             binary(0x21, 0x11, kInet + vector(0x04, "") + vector(0x03, "\x12\x41\xd4\xdb"))) ==
         kInetHeader);
@@ -353,7 +354,7 @@ TEST_CASE("proxy header: a malformed block is refused", "[proto][proxy][security
   const auto vectors = [](const std::string& octets) {
     const auto header = binary(0x21, 0x11, kInet + octets);
     const auto refusal = check_refused(header);
-    CHECK(refusal.known_after == header.size());  // judged when it is whole
+    CHECK(refusal.known_after == header.size());  // judged when it is complete
     return refusal.reason;
   };
   CHECK(vectors("\x04") == kCut);
@@ -371,7 +372,7 @@ TEST_CASE("proxy header: a malformed block is refused", "[proto][proxy][security
   CHECK(vectors(vector(0x20, "\x01\0\0\0\0\x21"s)) == kSsl);
   CHECK(vectors(vector(0x20, "\x01\0\0\0\0\x21\0\x02x"s)) == kSsl);
 
-  // A right one first: a second one is refused for what it is.
+  // The first checksum is right. The second one is refused because it is a second one.
   const auto two = binary(0x21, 0x11, kInet + vector(0x03, "\0\0\0\0"s) + vector(0x03, "abcd"));
   Crc32c crc;
   crc.update(two);
@@ -379,7 +380,7 @@ TEST_CASE("proxy header: a malformed block is refused", "[proto][proxy][security
   summed.replace(31, 4, number(crc.value() >> 16U) + number(crc.value() & 0xffffU));
   CHECK(why(summed) == kSum);
 
-  // Of a unix socket and of datagrams as well.
+  // The same for unix sockets and datagrams.
   CHECK(why(binary(0x21, 0x31, std::string(216, '/') + "\x04")) == kCut);
   CHECK(why(binary(0x21, 0x12, kInet + "\x04")) == kCut);
 }
@@ -400,7 +401,7 @@ TEST_CASE("proxy header: a wrong fixed part is refused at the octet that is wron
   for (const unsigned second : {0x13U, 0x1fU, 0x41U, 0xf1U, 0x40U, 0x03U}) {
     CHECK(known_after(binary(0x21, second, kInet), "unknown address family or transport") == 14);
   }
-  // A length that has no room for the addresses of that family.
+  // A length that is too short for the addresses of that family.
   const auto shorter = [](std::string block) {
     block.pop_back();
     return block;
@@ -418,7 +419,7 @@ TEST_CASE("proxy header: a block is bounded", "[proto][proxy][security][G6]") {
   const auto padded = [](unsigned command, std::size_t size) {
     return binary(command, 0x11, kInet + vector(0x04, std::string(size - kInet.size() - 3, 'x')));
   };
-  // Not at every split: it is large.
+  // This header is too large to be read at every split.
   const auto largest = read(padded(0x21, kMaxProxyBlock) + "EHLO", 100, 100);
   CHECK(largest.header == kInetHeader);
   CHECK(largest.consumed == 16 + kMaxProxyBlock);
@@ -481,7 +482,7 @@ ProxyFacts between(const IpEndpoint& client, const IpEndpoint& destination) {
   return {.client = client, .destination = destination};
 }
 
-/// The vectors of a header of version 2 behind its addresses, type and value.
+/// Returns the vectors of a header of version 2, which come after its addresses, as type and value.
 std::vector<std::pair<unsigned, std::string>> vectors_of(std::string_view octets) {
   std::vector<std::pair<unsigned, std::string>> out;
   while (octets.size() >= 3) {
@@ -512,19 +513,19 @@ TEST_CASE("proxy header: version 1 is written, and read back", "[proto][proxy]")
         relayed(1, client4, server4));
   CHECK(check(between(v6(1, 0), v6(2, 65535)), "PROXY TCP6 2001:db8::1 2001:db8::2 0 65535\r\n") ==
         relayed(1, v6(1, 0), v6(2, 65535)));
-  // One of each.
+  // One address of each family.
   CHECK(check(between(client4, v6(2, 25)),
               "PROXY TCP6 ::ffff:192.168.0.1 2001:db8::2 56324 25\r\n") ==
         relayed(1, client4, v6(2, 25)));
   CHECK(check(between(v6(1, 9), server4), "PROXY TCP6 2001:db8::1 ::ffff:192.168.0.11 9 443\r\n") ==
         relayed(1, v6(1, 9), server4));
-  // As a listener of both families has them.
+  // Addresses as a listener for both families has them.
   const auto mapped = [](const IpEndpoint& endpoint) {
     return IpEndpoint{Family::v6, mapped_octets(endpoint), endpoint.port};
   };
   CHECK(check(between(mapped(client4), mapped(server4)),
               "PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n") == relayed(1, client4, server4));
-  // The longest.
+  // The longest header.
   IpEndpoint all{.family = Family::v6, .port = 65535};
   all.octets.fill(0xff);
   CHECK(write_proxy_v1(between(all, all)).size() == 104);
@@ -566,7 +567,7 @@ TEST_CASE("proxy header: version 2 tells of the client's TLS", "[proto][proxy]")
   const auto cipher = vector(0x23, "TLS_AES_128_GCM_SHA256");
   facts.tls = tls13();
   check(vector(0x20, "\x01\0\0\0\x01"s + version + cipher));
-  // Not of a certificate that nobody verified: Dovecot would take the name for the user's.
+  // The name of an unverified certificate is not written. Dovecot would use it as the user's name.
   facts.tls->common_name = "root";
   check(vector(0x20, "\x01\0\0\0\x01"s + version + cipher));
   facts.tls->certificate = Certificate::connection;
@@ -598,7 +599,7 @@ TEST_CASE("proxy header: version 2 fits the smallest segment, whatever there is 
   auto facts = between(v6(1, 1), v6(2, 2));
   facts.tls = tls13();
   facts.tls->certificate = ProxyTls::ClientCertificate::connection;
-  // Sizes around every limit: a text is there whole or not at all.
+  // Tests sizes around every limit. A text is written completely or left out.
   for (const std::size_t name : {0U, 1U, 64U, 254U, 255U}) {
     for (const std::size_t cipher : {0U, 22U, 100U, 204U, 205U, 206U, 207U, 208U, 209U, 255U}) {
       for (const std::size_t server : {0U, 1U, 100U, 180U, 181U, 182U, 183U, 184U, 255U}) {
@@ -622,7 +623,7 @@ TEST_CASE("proxy header: version 2 fits the smallest segment, whatever there is 
       }
     }
   }
-  // All of the room is used.
+  // The whole room is used.
   facts.tls = tls13();
   facts.tls->cipher.clear();
   facts.alpn.clear();
@@ -631,5 +632,5 @@ TEST_CASE("proxy header: version 2 fits the smallest segment, whatever there is 
   facts.tls->cipher = std::string(kMaxWrittenProxyHeader - without - 3, 'c');
   CHECK(write_proxy_v2(facts).size() == kMaxWrittenProxyHeader);
   facts.tls->cipher += 'c';
-  CHECK(write_proxy_v2(facts).size() < kMaxWrittenProxyHeader - 200);  // the server's name is out
+  CHECK(write_proxy_v2(facts).size() < kMaxWrittenProxyHeader - 200);  // without the server's name
 }

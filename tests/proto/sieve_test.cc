@@ -6,9 +6,9 @@
 #include "tests/support/dialogue.h"
 #include "tests/support/roles.h"
 
-// Names begin with the attacks and edge cases they stand for: A command injection, B response
+// Names begin with ids of attacks and edge cases. The letters mean: A command injection, B response
 // injection, N negotiation, T tampering, S state over TLS, G general, P parser, K capabilities, M
-// what a relay must not change.
+// bytes that a relay must not change.
 
 using namespace starttls;
 using namespace starttls::proto;
@@ -39,13 +39,13 @@ constexpr std::string_view kNotNow = "NO (ENCRYPT-NEEDED) \"Use STARTTLS first\"
 constexpr std::string_view kUnavailable = "NO \"STARTTLS is not available\"\r\n";
 constexpr std::string_view kActive = "NO \"TLS is already active\"\r\n";
 
-/// Up to our STARTTLS.
+/// Plays the dialogue up to our STARTTLS.
 void ask_for_tls(UpstreamDialogue& d) {
   d.sends("");
   d.peer(kClearList).sends("STARTTLS\r\n");
 }
 
-/// Up to the silence behind the handshake.
+/// Plays the dialogue up to the silence after the handshake.
 void secure(UpstreamDialogue& d) {
   ask_for_tls(d);
   d.peer("OK \"Begin TLS\"\r\n").secured().sends("");
@@ -57,7 +57,8 @@ Errc greeted_with(std::string_view bytes) {
   return d.error().code;
 }
 
-/// Greeted with the list of a server behind TLS, unless told otherwise.
+/// A client that is greeted with the list that the server has inside TLS, unless the constructor
+/// gets another list.
 class SieveDialogue final : public DownstreamDialogue {
  public:
   explicit SieveDialogue(TlsMode mode)
@@ -76,7 +77,7 @@ class SieveDialogue final : public DownstreamDialogue {
   }
 };
 
-/// What a client sees of the server's reply to its CAPABILITY.
+/// Returns the server's reply to CAPABILITY as the client sees it.
 std::string list_for_client(std::string_view list, TlsMode mode = TlsMode::none,
                             bool client_certificate = false) {
   auto role = downstream(mode);
@@ -180,7 +181,7 @@ TEST_CASE("B6 sieve upstream: bytes after the OK stay unread for the leg to refu
     d.peer("OK\r\n" + std::string(injected)).sends("");
     CHECK(d.verdict() == Verdict::start_tls);
     CHECK(d.unread() == injected);
-    // And they are not the list that TLS is to bring.
+    // These bytes do not count as the list that must come inside TLS.
     d.secured().sends("");
     CHECK(d.verdict() == Verdict::need_more);
   }
@@ -209,7 +210,7 @@ TEST_CASE("B12 sieve upstream: replies before their commands are an attack",
       CHECK(d.error().code == Errc::attack);
     }
   }
-  // A list is no answer to STARTTLS, whatever ends it.
+  // A list is no answer to STARTTLS, even if it ends in OK.
   UpstreamDialogue list{"sieve", upstream(TlsMode::starttls)};
   ask_for_tls(list);
   list.peer("\"SASL\" \"PLAIN\"\r\nOK\r\n");
@@ -321,7 +322,7 @@ TEST_CASE("P8 P12 sieve upstream: a line is held to 8 KiB, literals included, an
   const auto line = [](std::size_t octets) { return "\"X\" {" + std::to_string(octets) + "}\r\n"; };
   for (const auto octets :
        {std::size_t{8192}, std::size_t{65536}, std::size_t{4294967296}, ~std::size_t{0}}) {
-    CHECK(greeted_with(line(octets)) == Errc::protocol);  // before they come
+    CHECK(greeted_with(line(octets)) == Errc::protocol);  // before these bytes come
   }
   const auto room = kMaxLine - line(8000).size() - 2;
   UpstreamDialogue longest{"sieve", upstream(TlsMode::starttls)};

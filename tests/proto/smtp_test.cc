@@ -5,9 +5,9 @@
 #include "tests/support/catch.h"
 #include "tests/support/dialogue.h"
 
-// Names begin with the attacks and edge cases they stand for: A command injection, B response
+// Names begin with ids of attacks and edge cases. The letters mean: A command injection, B response
 // injection, N negotiation, S state across TLS, G general, P parser, K capabilities, T tampering, M
-// what a relay must not change.
+// bytes that a relay must not change.
 
 using namespace starttls;
 using namespace starttls::proto;
@@ -26,27 +26,27 @@ const RoleSettings kOpportunistic = settings(TlsMode::opportunistic);
 constexpr std::string_view kEhlo = "EHLO proxy.example\r\n";
 constexpr std::string_view kList = "250-mx.example\r\n250-SIZE 1000\r\n250 STARTTLS\r\n";
 
-/// Up to our STARTTLS.
+/// Plays the dialogue up to our STARTTLS.
 void ask_for_tls(UpstreamDialogue& d) {
   d.peer("220 mx.example ESMTP\r\n").sends(kEhlo);
   d.peer(kList).sends("STARTTLS\r\n");
 }
 
-/// One greeting in mode `starttls`: the error it gives.
+/// Returns the error that this greeting gives in mode `starttls`.
 Errc greeted_with(std::string_view bytes) {
   UpstreamDialogue d{"smtp", kStarttls};
   d.peer(bytes).sends("");
   return d.error().code;
 }
 
-/// What a client sees of the server's reply to its EHLO.
+/// Returns the server's reply to EHLO as the client sees it.
 std::string list_for_client(std::string_view list, RoleSettings role = kStarttls) {
   DownstreamDialogue d{"smtp", role};
   d.client("EHLO a\r\n").to_server("EHLO a\r\n").to_client("");
   return d.server(list).take_to_client();
 }
 
-/// A command that we answer with `refusal`, and the server never sees.
+/// Checks that we answer the command with `refusal` and the server never sees it.
 void check_refused(const RoleSettings& role, std::string_view command, std::string_view refusal) {
   DownstreamDialogue d{"smtp", role};
   d.client(command).to_server("").to_client(refusal);
@@ -696,7 +696,7 @@ constexpr std::string_view kTlsFirst = "530 5.7.0 Must issue a STARTTLS command 
 constexpr std::string_view kHelloFirst = "503 5.5.1 Introduce yourself again after STARTTLS\r\n";
 constexpr std::string_view kTlsActive = "503 5.5.1 TLS is already active\r\n";
 
-/// The client's TLS comes up.
+/// Plays the client's STARTTLS and its handshake.
 void start_tls(DownstreamDialogue& d) {
   d.client("STARTTLS\r\n").to_server("").to_client("");
   CHECK(d.client_verdict() == Verdict::start_tls);
@@ -744,7 +744,7 @@ TEST_CASE("smtp downstream: before TLS the table's commands are answered here",
       {"HELP me\r\n", "214 2.0.0 Send STARTTLS\r\n"},
   };
   DownstreamDialogue d{"smtp", kTerminate};
-  for (int i = 0; i < 5; ++i) {  // more of them than errors are allowed
+  for (int i = 0; i < 5; ++i) {  // more commands than errors are allowed
     for (const auto& [command, answer] : kRows) d.client(command).to_server("").to_client(answer);
   }
   start_tls(d);
@@ -756,7 +756,7 @@ TEST_CASE("G4 smtp downstream: QUIT before TLS is answered and ends the session"
   CHECK(d.client_verdict() == Verdict::finish);
   CHECK(d.unread_client() == "NOOP\r\n");
 
-  // Not ours where the server hears the client.
+  // If the server hears the client, the server answers QUIT.
   check_passed(kOffer, "QUIT\r\n");
   DownstreamDialogue after_tls{"smtp", kTerminate};
   start_tls(after_tls);
@@ -870,7 +870,7 @@ TEST_CASE("A15 smtp downstream: no transaction comes before STARTTLS", "[proto][
   d.to_client(std::string(kOwnList) + std::string(kTlsFirst) + std::string(kTlsFirst));
   CHECK(d.client_verdict() == Verdict::start_tls);
 
-  // Where the client may stay in the clear, MAIL is its choice to do so.
+  // If the client may stay in the clear, MAIL means that it has chosen to do so.
   DownstreamDialogue chosen{"smtp", kOffer};
   chosen.client("EHLO a\r\nMAIL FROM:<x@y>\r\nSTARTTLS\r\n").to_server("EHLO a\r\n");
   CHECK(chosen.client_verdict() == Verdict::relay);
@@ -899,7 +899,7 @@ TEST_CASE("S1 smtp downstream: under TLS the client introduces itself again",
       }
     }
   }
-  // No TLS has come up in these sessions: the server decides.
+  // No TLS is started in these sessions: the server decides.
   check_commits(terminating(TlsMode::implicit), "MAIL FROM:<a@b>\r\n");
   check_commits(kOffer, "MAIL FROM:<a@b>\r\n");
 }
@@ -942,7 +942,8 @@ TEST_CASE("P8 smtp downstream: AUTH may be 12288 octets long, all else 8192", "[
 
   for (const auto& bytes : {line("NOOP ", 8193), line("AUTHX ", 8193), line("NOOP AUTH ", 8193),
                             line("\x01 AUTHENTICATE", 8193),
-                            // Blank so far that its verb is not to be seen where other lines end.
+                            // Blank up to the length at which other lines end, so its verb is not
+                            // seen.
                             std::string(8192, ' ') + "AUTH PLAIN x\r\n"}) {
     DownstreamDialogue d{"smtp", kStarttls};
     d.client(bytes).to_server("").to_client("");
@@ -1148,7 +1149,7 @@ TEST_CASE("K4 smtp list: REQUIRETLS goes where a leg is clear", "[proto][smtp][c
   auto role = settings(TlsMode::starttls);
   role.downstream = TlsMode::implicit;
   CHECK(list_for_client(kListed, role) == kListed);
-  // Also after an opportunistic leg fell back: the session then says `none`.
+  // The same after an opportunistic leg has fallen back: the session's mode is then `none`.
   role.upstream = TlsMode::none;
   CHECK(list_for_client(kListed, role) == kWithout);
 }

@@ -23,7 +23,7 @@ TEST_CASE("binding: a listener at a port that is not ours is another process's",
 TEST_CASE("binding: a listener at one of our ports is our own", "[proxy]") {
   const std::vector<std::uint16_t> own{143, 25};
   CHECK_FALSE(would_be_anothers(port(25), own));
-  // Whatever the address: the wildcard address of a port takes all of them.
+  // The wildcard address of a port includes all of its addresses.
   Address all = port(143);
   all.host = "::";
   CHECK_FALSE(would_be_anothers(all, own));

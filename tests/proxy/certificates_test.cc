@@ -28,7 +28,7 @@ CertificateInUse certificate(UnixTime from, UnixTime to, unsigned rsa_bits = 0) 
           .rsa_bits = rsa_bits};
 }
 
-/// Errors begin with "!".
+/// Returns the findings as text. Errors begin with "!".
 std::vector<std::string> found(const CertificateInUse& each, UnixTime now = kNow) {
   std::vector<std::string> out;
   for (const auto& finding : look_at(each, now)) {
@@ -52,7 +52,7 @@ TEST_CASE("certificates: what peers refuse is an error, what they will is a warn
         Lines{"!is valid from 2023-11-14 22:13:21 UTC"});
   CHECK(found(certificate(later(-kDay), later(-1s))) ==
         Lines{"!has expired on 2023-11-14 22:13:19 UTC"});
-  // The last second is within.
+  // The certificate is still valid in its last second.
   CHECK(found(certificate(later(-kDay), kNow)) ==
         Lines{"ends on 2023-11-14 22:13:20 UTC: renew it"});
   CHECK(found(certificate(later(-kDay), later(14 * kDay))) ==
@@ -71,7 +71,7 @@ TEST_CASE("certificates: the next moment to look is when something changes", "[p
   CHECK(next({certificate(kNow, later(20 * kDay))}) == later(6 * kDay));
   CHECK(next({certificate(kNow, later(20 * kDay)), certificate(kNow, later(3s))}) == later(4s));
   CHECK(next({certificate(kNow, kNow)}) == later(1s));
-  // At that moment there is something new.
+  // At the time that `next` gives, there is something new to report.
   for (const auto& each : {certificate(later(5s), later(400 * kDay)), certificate(kNow, later(3s)),
                            certificate(kNow, later(20 * kDay))}) {
     const auto moment = next({each});

@@ -169,7 +169,7 @@ TEST_CASE("command line: a probe is a service that listens nowhere", "[cli][prob
   REQUIRE(listen != probe->flags.end());
   CHECK(listen->values == Arguments{"127.0.0.1:0"});
 
-  // A service's whole command line will do: where it listens is of no interest.
+  // The whole command line of a service works too. Its listeners do not matter.
   Arguments whole = {"probe", "--json"};
   whole.insert(whole.end(), kOffice.begin(), kOffice.end());
   const auto of_service = parse_command_line(whole);

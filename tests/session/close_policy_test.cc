@@ -28,7 +28,7 @@ TEST_CASE("close policy: a quiet relay is over after the idle time", "[session][
 
 TEST_CASE("close policy: a slow reader is not an idle one", "[session][close]") {
   ClosePolicy policy{kIdle, 0ms};
-  check_wait(policy.in_relay(5000, 50'000ms), kIdle);  // bytes that were not there before
+  check_wait(policy.in_relay(5000, 50'000ms), kIdle);  // these bytes were not queued before
   check_wait(policy.in_relay(4999, 100'000ms), kIdle);
   check_wait(policy.in_relay(4999, 130'000ms), 30'000ms);
   CHECK(policy.in_relay(4999, 160'000ms).action == CloseAction::time_out);
@@ -40,7 +40,7 @@ TEST_CASE("close policy: after the server's end the client gets everything, then
   check_wait(policy.after_servers_end(100, 0ms), ClosePolicy::kEndPoll);
   check_wait(policy.after_servers_end(1, 59'000ms), ClosePolicy::kEndPoll);
   check_wait(policy.after_servers_end(0, 100'000ms), ClosePolicy::kEndPoll);
-  policy.touch(150'000ms);  // what the client still says gains it nothing
+  policy.touch(150'000ms);  // further bytes of the client do not extend the wait
   check_wait(policy.after_servers_end(0, 159'999ms), ClosePolicy::kEndPoll);
   CHECK(policy.after_servers_end(0, 160'000ms).action == CloseAction::close);
 }

@@ -15,7 +15,7 @@ using Next = Dialogue::Next;
 
 namespace {
 
-/// A role that does as the test says.
+/// A role that does what the test says.
 class ScriptedRole final : public proto::DownstreamRole {
  public:
   struct Plan {
@@ -230,8 +230,8 @@ const std::vector<DialogueScript>& dialogue_scripts() {
 
 enum class DialogueFailure : std::uint8_t { none, client_broken, client_words_dropped, role };
 
-/// Plays `script`; `failure` happens before line `at`. Returns the number of lines that were played
-/// with success.
+/// Plays `script`. `failure` happens before line `at`. Returns the number of lines that were played
+/// successfully.
 std::size_t play_dialogue(const DialogueScript& script, DialogueFailure failure, std::size_t at) {
   PlayedDialogue it(script.protocol, test::downstream(TlsMode::implicit));
   REQUIRE(it.dialogue.begin(script.greeting));
@@ -241,7 +241,7 @@ std::size_t play_dialogue(const DialogueScript& script, DialogueFailure failure,
     std::string says{line.says};
     if (i == at) {
       if (failure == DialogueFailure::client_broken) it.client.broken = true;
-      // The leg has ended, and with it all its input.
+      // The leg has ended. All its input is gone too.
       if (failure == DialogueFailure::client_words_dropped) it.client.arrived.clear();
       if (failure == DialogueFailure::role) says = std::string("\0\r\n", 3);
     }
@@ -255,7 +255,7 @@ std::size_t play_dialogue(const DialogueScript& script, DialogueFailure failure,
     if (it.client.broken) CHECK(it.client.written.size() == said);
     if (*next == Next::commit) committed = true;
     if (*next == Next::relay) REQUIRE(committed);
-    // The rest of the committing line is the relay's.
+    // The rest of the committing line belongs to the relay.
     if (committed && line.side == kClient) it.client.arrived.clear();
   }
   CHECK(committed);

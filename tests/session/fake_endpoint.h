@@ -10,7 +10,7 @@
 
 namespace starttls::test {
 
-/// A leg without a socket. Its kernel takes only what the test says.
+/// A leg without a socket. The test decides how much its kernel accepts.
 class FakeEndpoint final : public session::DialogueEndpoint {
  public:
   void write(std::span<const std::byte> bytes) override {
@@ -26,10 +26,10 @@ class FakeEndpoint final : public session::DialogueEndpoint {
   [[nodiscard]] bool writable() const noexcept override { return !broken; }
   [[nodiscard]] bool secured() const noexcept override { return tls; }
 
-  /// What was written since the last call.
+  /// Returns the bytes written since the last call.
   [[nodiscard]] std::string take_written() { return std::exchange(written, {}); }
 
-  std::string arrived;  ///< and not consumed yet
+  std::string arrived;  ///< bytes that are not consumed yet
   std::string written;
   std::size_t waiting = 0;
   bool stalled = false;

@@ -36,7 +36,7 @@ TEST_CASE("pipe: a slow reader stops the other side's reading until all is taken
   Pipe pipe{from, to};
   to.stalled = true;
   pipe.on_data(bytes("one"));
-  pipe.on_data(bytes("two"));  // what the turn had already read
+  pipe.on_data(bytes("two"));  // had already been read in this turn
   CHECK(from.pauses == 1);
   CHECK(from.resumes == 0);
   to.waiting = 0;
@@ -51,7 +51,7 @@ TEST_CASE("pipe: it begins as what waits already wants it", "[session][relay]") 
   Pipe pipe{from, to};
   to.stalled = true;
   pipe.on_data(bytes("early"));
-  from.resume_reading();  // by somebody else
+  from.resume_reading();  // by other code
   pipe.begin();
   CHECK(from.pauses == 2);
   CHECK(from.resumes == 1);

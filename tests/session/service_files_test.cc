@@ -79,7 +79,7 @@ TEST_CASE("service files: what would not be read is not looked at", "[session]")
   service.upstream.tls = TlsMode::none;
   CHECK(told(service).empty());
 
-  // A row may verify where the service does not.
+  // A row may verify even if the service does not.
   config::Destination row;
   row.tls = TlsMode::starttls;
   service.destinations = {row};

@@ -13,7 +13,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// A record, and the lines that it has written.
+/// A record, and the log lines that it has written.
 struct Recorded {
   explicit Recorded(log::Level level = log::Level::info) : log(level, log::Format::text) {
     service.config.name = "mail";

@@ -11,7 +11,7 @@ namespace {
 
 using proto::Verdict;
 
-/// Longer events are cut at some places only, the first and the last among them.
+/// Longer events are cut at some places only. The first and the last place are among them.
 constexpr std::size_t kCutEverywhere = 2048;
 constexpr std::size_t kSampledCuts = 128;
 
@@ -25,7 +25,8 @@ std::string describe(const Outcome& outcome) {
   return text;
 }
 
-/// An error leaves the rest unread as it happens to be cut; nobody looks at it any more.
+/// True if both outcomes are the same. After an error the unread rest depends on the cut. Nothing
+/// reads it any more, so it is not compared.
 bool same(const Outcome& a, const Outcome& b) {
   const bool same_words = a.to_server == b.to_server && a.to_client == b.to_client &&
                           a.greeting == b.greeting && a.fallback_reason == b.fallback_reason;
@@ -33,8 +34,9 @@ bool same(const Outcome& a, const Outcome& b) {
   return same_words && !a.error && !b.error && a.verdict == b.verdict && a.unread == b.unread;
 }
 
-/// An answer ahead of its question shows only where both arrive together, so an attack need not
-/// repeat when it is cut. What was said up to there must.
+/// True if both are the same, or `whole` ended with an attack. An answer before its question is
+/// seen only if both arrive together. So input that is cut need not give the same error. The words
+/// said before it must be the same.
 bool same_but_for_attacks(const Outcome& whole, const Outcome& pieces) {
   if (whole.error && whole.error->code == Errc::attack) {
     return pieces.to_server.starts_with(whole.to_server) &&
@@ -73,7 +75,8 @@ std::string mismatch(std::string_view how, std::size_t event, std::size_t at,
          "\n  expected " + describe(expected) + "\n  got      " + describe(got);
 }
 
-/// The rest of the script after event `i` has been said in pieces.
+/// Plays the rest of the script after event `i` has been said in pieces. Returns "", or a
+/// description of the difference.
 std::string finish(std::string_view how, Player& player, const std::vector<Event>& script,
                    std::size_t i, std::size_t at, const Outcome& whole) {
   for (std::size_t j = i + 1; j < script.size(); ++j) play(player, script[j]);
@@ -89,7 +92,7 @@ std::string replay(const PlayerFactory& factory, const std::vector<Event>& scrip
     const auto& [kind, side, bytes] = script[i];
     if (kind != Event::Kind::bytes) continue;
     const auto before = play_up_to(factory, script, i);
-    // What follows an error is not read, what follows a verdict is not the role's.
+    // Bytes after an error are not read. Bytes after a verdict are not for the role.
     if (before->outcome().error) break;
     if (before->outcome().verdict_of(side) != Verdict::need_more) continue;
     const auto after = play_up_to(factory, script, i + 1);
@@ -109,8 +112,8 @@ std::string replay(const PlayerFactory& factory, const std::vector<Event>& scrip
         return text;
       }
 
-      // Cut: what was heard is the head alone. It may bring an error that the whole brings, but no
-      // verdict before the last octet that the whole used.
+      // Cut: the role heard the head alone. It may bring an error that the whole brings. A verdict
+      // must not come before the last byte that the whole used.
       const auto& error = after->outcome().error;
       if (cut.error && !error) return mismatch("cut", i, at, after->outcome(), cut);
       const bool too_early = before->outcome().unread_of(side).size() + at < used;

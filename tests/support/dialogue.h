@@ -1,14 +1,14 @@
 #pragma once
 
-// Scripted dialogues with one role of a protocol, reached through its row of the table:
+// Scripted dialogues with one role of a protocol. The role is made from its row of the table:
 //
 //   UpstreamDialogue d{"smtp", {.hostname = "proxy.example"}};
 //   d.peer("220 mx\r\n").sends("EHLO proxy.example\r\n");
 //   CHECK(d.verdict() == Verdict::need_more);
 //
-// When a dialogue ends, everything that was said to the role is said again: cut in two at every
-// octet, octet by octet (same output, same verdict, same error), and stopped after every octet
-// (no verdict and no error before the octet that brings it).
+// When a dialogue ends, everything that the test said to the role is said again in other ways. It
+// is cut in two at every byte, and said byte by byte (same output, same verdict, same error). It is
+// also stopped after every byte (no verdict and no error before the byte that brings it).
 
 #include <functional>
 #include <memory>
@@ -21,7 +21,7 @@
 
 namespace starttls::test {
 
-/// What the role was told, for repetition.
+/// One thing that happened to the role. Kept so that the dialogue can be repeated.
 struct Event {
   enum class Kind : std::uint8_t { begin, bytes, secured, quiet };
   Kind kind;
@@ -31,16 +31,17 @@ struct Event {
 
 using PlayerFactory = std::function<std::unique_ptr<Player>()>;
 
-/// Says `script` again in pieces. Empty, or what first came out differently.
+/// Says `script` again in pieces. Returns "", or a description of the first difference.
 [[nodiscard]] std::string replay(const PlayerFactory& factory, const std::vector<Event>& script);
 
-/// What both kinds of dialogue share. Catch2's macros are used, so it lives inside a test case.
+/// The common part of both kinds of dialogue. It uses Catch2's macros, so it must live inside a
+/// test case.
 class Dialogue {
  public:
   Dialogue(const Dialogue&) = delete;
   Dialogue& operator=(const Dialogue&) = delete;
 
-  /// The error that ended the role; its absence fails the test.
+  /// Returns the error that ended the role. The test fails if there is none.
   [[nodiscard]] Error error() const;
   [[nodiscard]] bool failed() const { return player_->outcome().error.has_value(); }
   [[nodiscard]] std::string_view state() const { return player_->state(); }
@@ -50,7 +51,7 @@ class Dialogue {
   ~Dialogue();
 
   void play(Event event);
-  /// What came since last asked.
+  /// Returns the bytes that were added since the last call.
   [[nodiscard]] std::string new_to_server();
   [[nodiscard]] std::string new_to_client();
   [[nodiscard]] const Outcome& outcome() const { return player_->outcome(); }
@@ -69,15 +70,15 @@ class UpstreamDialogue : public Dialogue {
   using MakeRole = std::function<std::unique_ptr<proto::UpstreamRole>()>;
 
   UpstreamDialogue(std::string_view protocol, proto::RoleSettings settings);
-  /// With a role that no row of the table makes. It is made anew for each repetition.
+  /// Takes a role that no row of the table makes. The role is made anew for each repetition.
   explicit UpstreamDialogue(MakeRole make_role);
 
-  /// The server says `bytes`, in one segment.
+  /// Feeds `bytes` from the server, in one segment.
   UpstreamDialogue& peer(std::string_view bytes);
   UpstreamDialogue& secured();
-  /// The server says nothing for 2 s.
+  /// Lets 2 s pass in which the server says nothing.
   UpstreamDialogue& quiet();
-  /// The role has said exactly this since it was last asked.
+  /// Checks that the role has said exactly this since the last check.
   UpstreamDialogue& sends(std::string_view bytes);
 
   [[nodiscard]] proto::Verdict verdict() const { return outcome().verdict_of(Peer::server); }
@@ -86,8 +87,8 @@ class UpstreamDialogue : public Dialogue {
   [[nodiscard]] const std::string& fallback_reason() const { return outcome().fallback_reason; }
 };
 
-/// A dialogue with client and server played by the test. It starts with the greeting, which is not
-/// checked again by `to_client` unless the role has changed it.
+/// A dialogue with client and server played by the test. It starts with the greeting. `to_client`
+/// does not check the greeting again unless the role has changed it.
 class DownstreamDialogue : public Dialogue {
  public:
   static constexpr std::string_view kGreeting = "220 mx.example ESMTP\r\n";
@@ -97,12 +98,13 @@ class DownstreamDialogue : public Dialogue {
 
   DownstreamDialogue& client(std::string_view bytes);
   DownstreamDialogue& server(std::string_view bytes);
-  /// The client's handshake is done. What of it was unread is gone: the leg has refused it.
+  /// Reports the end of the client's handshake. Bytes that were unread before it are gone, since
+  /// the leg has refused them.
   DownstreamDialogue& secured();
-  /// Exactly this went to the server (the client) since last asked.
+  /// Checks that exactly this went to the server (the client) since the last check.
   DownstreamDialogue& to_server(std::string_view bytes);
   DownstreamDialogue& to_client(std::string_view bytes);
-  /// What went to the client since last asked.
+  /// Returns the bytes that went to the client since the last call.
   [[nodiscard]] std::string take_to_client();
 
   [[nodiscard]] proto::Verdict client_verdict() const { return outcome().verdict_of(Peer::client); }

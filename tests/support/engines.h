@@ -11,15 +11,15 @@
 
 namespace starttls::test {
 
-/// Where the servers of these tests are said to be.
+/// The address that the servers of these tests are said to have.
 inline constexpr char kServer[] = "192.0.2.1:25";
 
-/// A file of that content, which lasts as long as the process; its path.
+/// Writes a file of that content, which lasts as long as the process. Returns its path.
 std::string lasting_file(const std::string& text, unsigned mode = 0600);
 
-/// Trusts the test root unless the options name a CA file.
+/// Returns a context that trusts the test root, unless the options name a CA file.
 std::shared_ptr<const tls::Context> client_context(tls::ClientOptions options = {});
-/// Has these certificates, in this order.
+/// Returns a context that has these certificates, in this order.
 std::shared_ptr<const tls::Context> server_context(const std::vector<pki::Identity>& identities,
                                                    tls::ServerOptions options = {});
 
@@ -28,7 +28,8 @@ std::unique_ptr<EngineEnd> client_end(std::shared_ptr<const tls::Context> contex
                                       std::string_view server = kServer);
 std::unique_ptr<EngineEnd> server_end(std::shared_ptr<const tls::Context> context);
 
-/// A handshake and a word in each direction, so that tickets have arrived. Throws where that fails.
+/// Runs a handshake and sends a word in each direction, so that tickets have arrived. Throws if
+/// that fails.
 void converse(TlsEnd& client, TlsEnd& server);
 
 }  // namespace starttls::test

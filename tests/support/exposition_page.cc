@@ -25,7 +25,7 @@ class Cursor {
   void expect(std::string_view text) {
     if (!skip(text)) fail("expected '" + std::string{text} + "'");
   }
-  /// [a-zA-Z_:][a-zA-Z0-9_:]*, of a label without colons.
+  /// Takes a name: [a-zA-Z_:][a-zA-Z0-9_:]*. Names of labels have no colons.
   std::string name(bool colons) {
     std::size_t size = 0;
     while (size < rest_.size()) {
@@ -38,7 +38,7 @@ class Cursor {
     if (size == 0) fail("expected a name");
     return take(size);
   }
-  /// Up to `end`, which is left, and which an escaped character is not.
+  /// Takes text up to the first unescaped `end`, which is left in place.
   std::string escaped(char end, std::string_view may_be_escaped) {
     std::string out;
     while (!rest_.empty() && rest_.front() != end) {
@@ -128,7 +128,8 @@ PageSample read_sample(Cursor& line) {
   return sample;
 }
 
-/// Buckets rise, +Inf is the last of them and the count, and there is a sum.
+/// Checks that buckets rise and that there is a sum. +Inf must be the last bucket and equal the
+/// count.
 void check_histogram(const PageFamily& family) {
   using Labels = std::map<std::string, std::string>;
   struct Series {

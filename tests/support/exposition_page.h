@@ -1,7 +1,7 @@
 #pragma once
 
-// A strict reader of Prometheus' text format 0.0.4, written from its description and not from the
-// writer: what it accepts, Prometheus does.
+// A strict reader of Prometheus' text format 0.0.4. It follows the format's description, not our
+// writer's code: a page that it accepts is accepted by Prometheus.
 
 #include <map>
 #include <string>
@@ -25,13 +25,13 @@ struct PageFamily {
 
 class Page {
  public:
-  /// Throws std::runtime_error, with the line, where `text` is not a page.
+  /// Throws std::runtime_error, with the line, if `text` is not a page.
   explicit Page(std::string_view text);
 
   [[nodiscard]] const std::vector<PageFamily>& families() const { return families_; }
-  /// Throws where there is none.
+  /// Throws if there is none.
   [[nodiscard]] const PageFamily& family(const std::string& name) const;
-  /// The sample of that name (with its suffix) and exactly these labels. Throws where there is
+  /// Returns the sample of that name (with its suffix) and exactly these labels. Throws if there is
   /// none.
   [[nodiscard]] double value(const std::string& name,
                              const std::map<std::string, std::string>& labels = {}) const;

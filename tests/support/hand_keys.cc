@@ -53,7 +53,8 @@ void HandKeys::derive() {
   must(aead_ != nullptr, "AEAD");
 }
 
-/// RFC 8446 §7.1, RFC 5869 §2.3; nothing here is longer than the hash, so there is one block.
+/// Follows RFC 8446 §7.1 and RFC 5869 §2.3. No output here is longer than the hash, so there is one
+/// block.
 std::string HandKeys::expand(std::string_view label, std::size_t size) const {
   const std::string name = "tls13 " + std::string(label);
   const std::string info =

@@ -1,6 +1,7 @@
 #pragma once
 
-// TLS 1.3 records by hand, for what no library would send: written from the RFC, not from lib/tls.
+// TLS 1.3 records made by hand, since no library would send some of them. The code is
+// written from the RFC, not from lib/tls.
 
 #include <cstddef>
 #include <cstdint>
@@ -16,7 +17,7 @@ inline constexpr std::uint16_t kAes128Gcm = 0x1301;
 inline constexpr std::uint16_t kAes256Gcm = 0x1302;
 inline constexpr std::uint16_t kChaCha20 = 0x1303;
 
-/// Octets of a suite's hash, and so of its secrets.
+/// Returns the size in bytes of a suite's hash, and so of its secrets.
 std::size_t secret_size(std::uint16_t suite);
 
 /// Content types (RFC 8446 §B.1).
@@ -37,17 +38,18 @@ class HandKeys {
     std::string content;
   };
 
-  /// A record of `inner` as it stands: content, type and padding are in it.
+  /// Returns a record of `inner` as it is. `inner` contains content, type and padding.
   std::string seal(std::string_view inner);
   std::string record(std::uint8_t type, std::string_view content, std::size_t padding = 0);
   std::string data(std::string_view content, std::size_t padding = 0) {
     return record(content::kData, content, padding);
   }
-  /// A KeyUpdate under the old keys; what comes after it is under the new ones.
+  /// Returns a KeyUpdate under the old keys. Records made after it are under the new ones.
   std::string key_update(bool requested);
-  /// Cuts a record off `wire` and opens it; nothing where there is none or it is not authentic.
+  /// Cuts a record off `wire` and opens it. Returns nothing if there is none or it is not
+  /// authentic.
   std::optional<Inner> open(std::string_view& wire);
-  /// RFC 8446 §7.2.
+  /// Moves to the next keys (RFC 8446 §7.2).
   void update();
 
  private:
@@ -62,9 +64,9 @@ class HandKeys {
   bssl::UniquePtr<EVP_AEAD_CTX> aead_;
 };
 
-/// A handshake message: type, 24 bit length, body.
+/// Returns a handshake message: type, 24 bit length, body.
 std::string message(std::uint8_t type, std::string_view body);
-/// A NewSessionTicket (RFC 8446 §4.6.1) whose ticket is of that many octets.
+/// Returns a NewSessionTicket (RFC 8446 §4.6.1) with a ticket of that many bytes.
 std::string new_session_ticket(std::size_t ticket_octets = 32);
 
 }  // namespace starttls::test

@@ -8,12 +8,12 @@
 
 namespace starttls {
 
-/// What the program that loads a configuration in these tests speaks.
+/// The protocols of the program that loads a configuration in these tests.
 inline constexpr std::string_view kProtocols[] = {"smtp", "lmtp"};
 
 using Lines = std::vector<std::string>;
 
-/// The problems as they are printed.
+/// Returns the problems as they are printed.
 inline Lines lines(const config::Problems& problems) {
   Lines all;
   for (const auto& problem : problems) all.push_back(problem.where + ": " + problem.text);

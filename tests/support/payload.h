@@ -6,7 +6,7 @@
 
 namespace starttls::test {
 
-/// Octets of every value, without a short period; the same for the same seed.
+/// Returns bytes of every value, without a short period. The same seed gives the same bytes.
 std::string payload(std::size_t size, std::uint32_t seed = 1);
 
 }  // namespace starttls::test

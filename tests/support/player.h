@@ -1,7 +1,8 @@
 #pragma once
 
-// Drives a role the way a session does: keeps what the role leaves unconsumed, offers it again with
-// the next bytes, and stops at a verdict or an error. Used by the dialogue tests and by the fuzzer.
+// Drives a role the way a session does. It keeps the bytes that the role leaves unconsumed, and
+// offers them again with the next bytes. It stops at a verdict or an error. The dialogue tests and
+// the fuzzer use it.
 
 #include <array>
 #include <memory>
@@ -16,11 +17,11 @@ namespace starttls::test {
 
 enum class Peer : std::uint8_t { server, client };
 
-/// What a role has said and decided so far.
+/// Everything that a role has said and decided so far.
 struct Outcome {
   std::string to_server;
   std::string to_client;
-  std::array<proto::Verdict, 2> verdict{};  ///< by side; an upstream role has the server's only
+  std::array<proto::Verdict, 2> verdict{};  ///< by side; upstream roles use the server's only
   std::array<std::string, 2> unread;        ///< by side
   std::string greeting;                     ///< of an upstream role
   std::string fallback_reason;              ///< of an upstream role
@@ -43,9 +44,10 @@ class Player {
   virtual ~Player() = default;
 
   virtual void begin() = 0;
-  /// The handshake asked for by `start_tls` is done; what was unread is gone with the clear text.
+  /// Reports the end of the handshake that `start_tls` asked for. Unread bytes of the clear text
+  /// are gone.
   virtual void secured() = 0;
-  /// The server has been silent for a while after the handshake.
+  /// Reports that the server has been silent for a while after the handshake.
   virtual void quiet() {}
   virtual void feed(Peer side, std::string_view bytes) = 0;
 
@@ -63,7 +65,7 @@ class Player {
       outcome_.verdict[static_cast<std::size_t>(side)] = *verdict;
     }
   }
-  /// `step` gets the unread input and says how much of it is used up.
+  /// Calls `step` with the unread input. `step` returns how much of it is used up.
   template <typename Step>
   void run(Peer side, std::string_view bytes, Step step) {
     unread(side) += bytes;
@@ -129,7 +131,7 @@ class DownstreamPlayer final : public Player {
     if (!unread(Peer::server).empty()) from_server({});
   }
   void feed(Peer side, std::string_view bytes) override {
-    // No words in the clear any more: the server's wait for the handshake.
+    // No more words in the clear: the server's words wait for the handshake.
     if (ended_by(proto::Verdict::start_tls) || ended_by(proto::Verdict::finish)) {
       unread(side) += bytes;
       return;
@@ -148,7 +150,7 @@ class DownstreamPlayer final : public Player {
   [[nodiscard]] std::string_view state() const override { return role_->state(); }
 
  private:
-  /// Either side may bring these verdicts; they hold for both.
+  /// True if either side has brought this verdict. Such a verdict holds for both sides.
   [[nodiscard]] bool ended_by(proto::Verdict verdict) const {
     return outcome_.verdict_of(Peer::client) == verdict ||
            outcome_.verdict_of(Peer::server) == verdict;

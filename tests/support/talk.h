@@ -13,11 +13,11 @@ namespace starttls::bench {
 
 using starttls::TemporaryFolder;
 
-/// All that a protocol of tools/mail_server says to its input, fed as a connection would.
+/// Feeds a protocol of tools/mail_server as a connection would, and returns its replies.
 struct Talk {
   explicit Talk(std::unique_ptr<Protocol> made) : protocol(std::move(made)) {}
 
-  /// What is left of earlier input comes first.
+  /// Feeds `input` after the unread rest of earlier input. Returns the reply.
   std::string say(std::string_view input) {
     std::string reply;
     unread += input;
@@ -30,14 +30,14 @@ struct Talk {
     return reply;
   }
 
-  /// The same, octet by octet.
+  /// Does the same, byte by byte.
   std::string spell(std::string_view input) {
     std::string reply;
     for (const char c : input) reply += say({&c, 1});
     return reply;
   }
 
-  /// The handshake has taken place: what it says then.
+  /// Reports the end of the handshake. Returns the words of the protocol after it.
   std::string secure() {
     std::string reply;
     protocol->secured(reply);

@@ -13,7 +13,7 @@
 
 namespace starttls {
 
-/// A folder that is removed with what it holds.
+/// A folder that is removed at the end, with everything in it.
 struct TemporaryFolder {
   TemporaryFolder() : path((std::filesystem::temp_directory_path() / "starttls-XXXXXX").string()) {
     REQUIRE(::mkdtemp(path.data()) != nullptr);
@@ -32,7 +32,7 @@ struct TemporaryFolder {
     REQUIRE(::chmod(where.c_str(), mode) == 0);
     return where;
   }
-  /// Files that can be read, whatever they hold.
+  /// Writes readable files with these names. Their content does not matter.
   void fill(std::initializer_list<std::string_view> names) const {
     for (const auto name : names) write(name, "x");
   }

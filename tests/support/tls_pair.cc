@@ -272,7 +272,7 @@ Outcome shake_hands(TlsEnd& client, TlsEnd& server, std::size_t segment) {
   }
   const bool done = sides[0].done && sides[1].done;
   if (done) {
-    // The server's tickets come behind its handshake (RFC 8446 §4.6.1), and are no payload.
+    // The server's tickets come after its handshake (RFC 8446 §4.6.1), and are no payload.
     const auto tickets = client.receive(sides[0].arrived);
     must(tickets.plain.empty() && !tickets.error, "tickets");
   }

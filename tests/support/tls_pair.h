@@ -1,7 +1,8 @@
 #pragma once
 
-// Two ends of TLS that talk in memory: our Engine, and the bare library as somebody else's program,
-// which can be set up in ways that the Engine refuses (old versions, CBC suites, tickets).
+// Two ends of TLS that talk in memory: our Engine, and the bare library in the role of another
+// program. The bare library can be set up in ways that the Engine refuses (old versions, CBC
+// suites, tickets).
 
 #include <cstddef>
 #include <cstdint>
@@ -23,7 +24,7 @@ namespace starttls::test {
 /// A folder for certificates and keys.
 struct PkiFolder : TemporaryFolder {
   using TemporaryFolder::write;
-  /// NAME.pem and NAME.key.
+  /// Writes NAME.pem and NAME.key.
   [[nodiscard]] ChainAndKey write(const std::string& name, const pki::Identity& id) const;
 };
 
@@ -31,7 +32,8 @@ inline bool has(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
 
-/// One end of a connection. `in` is what has arrived; what is used up is taken out of it.
+/// One end of a connection. `in` contains the bytes that have arrived; used bytes are removed from
+/// it.
 class TlsEnd {
  public:
   TlsEnd() = default;
@@ -45,14 +47,14 @@ class TlsEnd {
     std::optional<Error> error;
   };
 
-  /// True when done.
+  /// Returns true when done.
   virtual Result<bool> handshake(std::string& in, std::string& out) = 0;
   virtual std::string seal(std::string_view plain) = 0;
   virtual Received receive(std::string& in) = 0;
   virtual std::string close() = 0;
 };
 
-/// The buffers of the calling thread's engines.
+/// Returns the buffers of the calling thread's engines.
 BufferPool& worker_pool();
 
 class EngineEnd final : public TlsEnd {
@@ -64,7 +66,8 @@ class EngineEnd final : public TlsEnd {
   Received receive(std::string& in) override;
   std::string close() override;
 
-  /// Room for plaintext that one call of `open` gets; small ones show what is kept inside.
+  /// Sets the room for plaintext that one call of `open` gets. With a small room, bytes stay in the
+  /// engine.
   void set_plain_room(std::size_t bytes) { plain_room_ = bytes; }
   tls::Engine& engine() { return *engine_; }
 
@@ -79,10 +82,10 @@ struct LibraryOptions {
   std::string ciphers = {};                        ///< "" = the library's own
   std::vector<std::uint16_t> verify_schemes = {};  ///< signature_algorithms of a client
   std::vector<std::uint16_t> signing_schemes =
-      {};                              ///< what it signs with; empty: the library's own
-  std::string server_name = {};        ///< SNI of a client
-  std::vector<std::string> alpn = {};  ///< what a client offers
-  SSL_SESSION* session = nullptr;      ///< that a client offers to resume; not taken over
+      {};                                         ///< what it signs with; empty: the library's own
+  std::string server_name = {};                   ///< SNI of a client
+  std::vector<std::string> alpn = {};             ///< what a client offers
+  SSL_SESSION* session = nullptr;                 ///< a client offers to resume it; not owned
   std::optional<pki::Identity> certificate = {};  ///< of a client
   bool asks_for_certificate = false;              ///< a server that refuses clients without one
 };
@@ -101,12 +104,12 @@ class LibraryEnd final : public TlsEnd {
 
   SSL* ssl() { return ssl_.get(); }
   std::string drain();  ///< what the library wants to send
-  /// Subject of the peer's leaf.
+  /// Returns the common name in the peer's leaf certificate.
   std::string peer_common_name();
-  /// The newest session that a client can resume; null where it has none.
+  /// Returns the newest session that a client can resume, or null if there is none.
   [[nodiscard]] SSL_SESSION* session() const { return session_.get(); }
   [[nodiscard]] bool resumed() const { return SSL_session_reused(ssl_.get()) == 1; }
-  /// SNI that the client sent; "" where it sent none. Kept from the ClientHello.
+  /// Returns the SNI that the client sent, or "" if it sent none. Kept from the ClientHello.
   [[nodiscard]] const std::string& server_name() const { return server_name_; }
 
  private:
@@ -124,14 +127,14 @@ struct Outcome {
   bool done = false;  ///< both ends
   std::optional<Error> client_error;
   std::optional<Error> server_error;
-  std::string to_client;  ///< arrived behind the handshake and not yet used
+  std::string to_client;  ///< arrived after the handshake and not yet used
   std::string to_server;
 };
 
-/// Runs the handshake, at most `segment` octets at a time in each direction.
+/// Runs the handshake. At most `segment` bytes go in each direction at a time.
 Outcome shake_hands(TlsEnd& client, TlsEnd& server, std::size_t segment = std::size_t{1} << 20U);
 
-/// A root, an intermediate and a good server certificate; made once, since keys take time.
+/// A root, an intermediate and a good server certificate. Made only once, since keys take time.
 struct TestPki {
   pki::Identity root;
   pki::Identity ca;
@@ -140,7 +143,7 @@ struct TestPki {
 };
 const TestPki& test_pki();
 
-/// The options of `TestPki::server`, to be varied.
+/// Returns the options of `TestPki::server`, for tests to change.
 pki::CertificateOptions server_options();
 
 }  // namespace starttls::test

@@ -17,7 +17,8 @@ using test::shake_hands;
 using test::test_pki;
 using Ids = std::vector<std::string>;
 
-/// What a client that offers these gets of a server that speaks those; "" = nothing was selected.
+/// Returns the protocol that a client with `client_ids` gets from a server with `server_ids`. "" =
+/// nothing was selected.
 std::string selected(const Ids& server_ids, const Ids& client_ids, std::uint16_t version) {
   const auto client =
       LibraryEnd::client({.min_version = version, .max_version = version, .alpn = client_ids});
@@ -39,7 +40,7 @@ TEST_CASE("alpn: the protocol's own identifiers are accepted", "[tls][L15]") {
   const Ids smtp = {"smtp", "esmtp"};
   CHECK(selected(smtp, {"smtp"}, version) == "smtp");
   CHECK(selected(smtp, {"esmtp"}, version) == "esmtp");
-  CHECK(selected(smtp, {"esmtp", "smtp"}, version) == "smtp");  // ours is the choice
+  CHECK(selected(smtp, {"esmtp", "smtp"}, version) == "smtp");  // our server's order decides
 }
 
 TEST_CASE("alpn: a client without a list is welcome", "[tls][L14]") {

@@ -1,4 +1,4 @@
-// Certificates of clients: those we ask for, and ours towards servers that ask.
+// Client certificates: those that we ask for, and ours for servers that ask.
 
 #include <string>
 
@@ -27,7 +27,7 @@ pki::CertificateOptions device_options() {
   return {.common_name = "device 7", .usage = pki::Usage::client};
 }
 
-/// Asks for certificates of the test CA's.
+/// Returns a server that asks for certificates of the test CA.
 ContextPtr strict_server() {
   return server_context({test_pki().server},
                         {.client_ca = lasting_file(test_pki().root.certificate_pem())});
@@ -35,7 +35,7 @@ ContextPtr strict_server() {
 
 struct Visit {
   std::unique_ptr<LibraryEnd> client;
-  std::string refusal;  ///< "" where the client is accepted
+  std::string refusal;  ///< "" if the client is accepted
   std::string evidence;
 };
 
@@ -43,7 +43,8 @@ Visit visit(const ContextPtr& context, const LibraryOptions& options) {
   Visit out{LibraryEnd::client(options), "", ""};
   const auto server = server_end(context);
   CHECK(server->engine().refusal() == nullptr);
-  converse(*out.client, *server);  // whoever it is: the refusal is told inside TLS
+  // A refused client has a handshake too: the refusal is sent inside TLS.
+  converse(*out.client, *server);
   if (const Error* error = server->engine().refusal()) {
     CHECK(error->code == Errc::certificate);
     out.refusal = error->reason;
@@ -53,7 +54,7 @@ Visit visit(const ContextPtr& context, const LibraryOptions& options) {
   return out;
 }
 
-/// Twice: with a whole handshake, and resumed.
+/// Visits twice, with a full handshake and resumed. Returns the refusal.
 std::string refusal(const ContextPtr& context, std::uint16_t version,
                     const std::optional<Identity>& device) {
   LibraryOptions options{.min_version = version, .max_version = version, .certificate = device};
@@ -96,7 +97,7 @@ TEST_CASE("client certificate: none and wrong ones are refused inside TLS, resum
   CHECK(refusal(context, version, test_pki().ca.issue(options)) ==
         "client certificate refused: certificate has expired");
 
-  // A server's certificate, stolen or not, is no client's.
+  // A server's certificate, stolen or not, is no client certificate.
   CHECK(refusal(context, version, test_pki().server)
             .starts_with("client certificate refused: certificate is not acceptable: "));
   options = device_options();
@@ -149,7 +150,7 @@ TEST_CASE("client certificate: ours is sent to a server that asks", "[tls]") {
     converse(*client, *server);
     CHECK(server->peer_common_name() == "device 7");
   }
-  // One that does not ask sees nothing of it.
+  // A server that does not ask does not see the certificate.
   const auto client = client_end(context);
   const auto server = LibraryEnd::server(test_pki().server, {});
   converse(*client, *server);
@@ -173,7 +174,7 @@ TEST_CASE("client certificate: our client and our server know each other, resume
 TEST_CASE("client certificate: a server that demands one we lack refuses us in words",
           "[tls][security][X19]") {
   const auto context = client_context();
-  // TLS 1.2: amid the handshake.
+  // TLS 1.2: during the handshake.
   {
     const auto client = client_end(context);
     const auto server = LibraryEnd::server(
@@ -185,7 +186,7 @@ TEST_CASE("client certificate: a server that demands one we lack refuses us in w
           "the server refused the handshake: handshake failure "
           "(alert 40)");
   }
-  // TLS 1.3: to us the handshake is over (RFC 8446 §4.4.2.4).
+  // TLS 1.3: for the client the handshake is already over (RFC 8446 §4.4.2.4).
   const auto client = client_end(context);
   const auto server = LibraryEnd::server(test_pki().server, {.asks_for_certificate = true});
   std::string hello;
@@ -219,7 +220,7 @@ TEST_CASE("client certificate: our own must come with its key, and the CA file m
   CHECK(server.error().reason == folder.file("ca.pem") + ": holds no certificate");
 }
 
-/// What a server keeps of such a visit.
+/// Returns the facts that a server keeps about such a visit.
 tls::ClientFacts facts(const ContextPtr& context, const LibraryOptions& options) {
   const auto client = LibraryEnd::client(options);
   const auto server = server_end(context);
@@ -241,7 +242,7 @@ TEST_CASE("client facts: name wanted, ALPN, cipher and certificate, resumed too"
   const auto first = LibraryEnd::client(options);
   const auto server = server_end(context);
   converse(*first, *server);
-  CHECK(server->engine().take_client_facts().cipher.empty());  // nobody asked
+  CHECK(server->engine().take_client_facts().cipher.empty());  // not asked for
   for (SSL_SESSION* session : {static_cast<SSL_SESSION*>(nullptr), first->session()}) {
     options.session = session;
     const auto told = facts(context, options);

@@ -1,4 +1,4 @@
-// Contexts from files: what is wrong with a file is said at start, with the file's name.
+// Contexts from files. A bad file is reported at start, with the file's name.
 
 #include "lib/tls/context.h"
 
@@ -90,7 +90,7 @@ TEST_CASE("context: chain and key are read from PEM, ECDSA and RSA", "[tls]") {
   const PkiFolder folder;
   CHECK(server_failure(folder.write("ecdsa", test_pki().server)) == "");
   CHECK(server_failure(folder.write("rsa", test_pki().server_rsa)) == "");
-  // Both in one file, as some tools like it.
+  // Both in one file, as some tools write them.
   const std::string both =
       folder.write("both.pem", test_pki().server.key_pem() + test_pki().server.chain_pem(), 0600);
   CHECK(server_failure({both, both}) == "");
@@ -130,8 +130,8 @@ TEST_CASE("context: knows when its own certificates end", "[tls]") {
 TEST_CASE("context: knows dates of any year", "[tls][T1]") {
   using std::chrono::seconds;
   const PkiFolder folder;
-  // The border between UTCTime and GeneralizedTime; the last year that a signed 64-bit number of
-  // nanoseconds holds, and the next; the date of RFC 5280 §4.1.2.5 for no known end.
+  // The border between UTCTime and GeneralizedTime. The last year that a signed 64-bit number of
+  // nanoseconds can hold, and the next one. The date of RFC 5280 §4.1.2.5 for no known end.
   for (const std::int64_t wanted : {2'524'607'999LL, 2'524'608'000LL, 9'223'372'036LL,
                                     9'223'372'037LL, 9'246'182'400LL, 253'402'300'799LL}) {
     CAPTURE(wanted);
@@ -171,7 +171,7 @@ TEST_CASE("context: a key that others may read is refused", "[tls][security][L20
         folder.write(std::to_string(mode) + ".key", test_pki().server.key_pem(), mode);
     CHECK(server_failure({files.chain, key}) == "");
   }
-  // A link does not hide what it points to.
+  // A link does not hide the mode of the file that it points to.
   const std::string open = folder.write("wide.key", test_pki().server.key_pem(), 0644);
   std::filesystem::create_symlink(open, folder.file("link.key"));
   CHECK(has(server_failure({files.chain, folder.file("link.key")}), "open to group"));

@@ -43,7 +43,7 @@ constexpr std::uint16_t kTls1_3 = TLS1_3_VERSION;
 constexpr char kGcmSuite[] = "ECDHE-RSA-AES128-GCM-SHA256";
 constexpr char kCbcSuites[] = "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:AES128-SHA";
 
-/// All of this runs twice: see CMakeLists.txt.
+/// Returns the record layer of this run. The whole file runs twice: see CMakeLists.txt.
 RecordCodecChoice record_codec() {
   return std::getenv("STARTTLS_LIBRARY_RECORDS") != nullptr ? RecordCodecChoice::library
                                                             : RecordCodecChoice::automatic;
@@ -88,7 +88,8 @@ std::unique_ptr<EngineEnd> server_end(
   return std::make_unique<EngineEnd>(std::move(*engine));
 }
 
-/// Its plaintext's room may be smaller than a record.
+/// Returns a server with the library's records. Its room for plaintext may be smaller than a
+/// record.
 std::unique_ptr<EngineEnd> server_end_with_the_librarys_records() {
   return server_end(
       server_context({test_pki().server}, TlsVersion::tls1_2, RecordCodecChoice::library));
@@ -99,7 +100,7 @@ std::unique_ptr<LibraryEnd> library_server(LibraryOptions options = {},
   return LibraryEnd::server(identity, options);
 }
 
-/// The first piece a client sends.
+/// Returns the first bytes that a client sends.
 std::string client_hello(TlsEnd& client) {
   std::string in;
   std::string out;
@@ -189,7 +190,7 @@ TEST_CASE("engine: the server's flight may be cut in two anywhere", "[tls][L18]"
     std::string hello = client_hello(*client);
     std::string flight;
     REQUIRE(server->handshake(hello, flight));
-    size = flight.size();  // differs by an octet or two: signatures do
+    size = flight.size();  // differs by a byte or two, as signatures do
     if (cut >= size) break;
     std::string finished;
     std::string in = flight.substr(0, cut);
@@ -248,7 +249,7 @@ TEST_CASE("engine: records may be cut in two anywhere", "[tls]") {
     REQUIRE(wire.size() == size);
     std::string in = wire.substr(0, cut);
     std::string got = server->receive(in).plain;
-    CHECK(in.empty());  // what is no whole record yet is kept inside
+    CHECK(in.empty());  // an incomplete record is kept inside
     in += wire.substr(cut);
     got += server->receive(in).plain;
     CHECK((got == data + data));
@@ -260,7 +261,7 @@ TEST_CASE("engine: records arrive octet by octet", "[tls]") {
   const auto server = server_end();
   REQUIRE(shake_hands(*client, *server).done);
   const std::string data = payload(20000);
-  server->set_plain_room(32 * 1024);  // made anew for each byte
+  server->set_plain_room(32 * 1024);  // a small room, since it is made anew for each byte
   std::string got;
   for (const char c : client->seal(data)) {
     std::string in(1, c);
@@ -352,7 +353,7 @@ TEST_CASE("engine: a stream that just stops has no close_notify", "[tls][securit
   REQUIRE(shake_hands(*client, *server).done);
   std::string wire = client->seal("first\r\n");
   wire += client->seal("second\r\n");
-  for (std::size_t size = 0; size < 29; ++size) {  // up to the first record's last octet
+  for (std::size_t size = 0; size < 29; ++size) {  // up to the first record's last byte
     std::string in = wire.substr(size, 1);
     const auto received = server->receive(in);
     CHECK_FALSE(received.close_notify);
@@ -380,7 +381,7 @@ TEST_CASE("engine: of a tampered record nothing is delivered, of those before it
     auto received = server->receive(wire);
     CHECK(received.plain == "good\r\n");
     CHECK_FALSE(received.close_notify);
-    // A longer length waits for octets that never come.
+    // With a longer length the engine waits for bytes that never come.
     const bool waits = at == 3 && !received.error;
     if (!waits) {
       REQUIRE(received.error);
@@ -442,7 +443,7 @@ TEST_CASE("engine: a server that only speaks TLS 1.1 is refused in words", "[tls
   const auto server = library_server({.max_version = TLS1_1_VERSION}, test_pki().server_rsa);
   CHECK(client_failure(*client, *server) == "the server only speaks TLS 1.1 or older");
 
-  // An older program does not look at supported_versions and just answers with what it has.
+  // An older program ignores supported_versions and answers with its own version.
   const auto client2 = client_end();
   client_hello(*client2);
   std::string hello = {2, 0, 0, 38, 3, 2};
@@ -639,8 +640,8 @@ TEST_CASE("engine: the first certificate is the default", "[tls]") {
   CHECK(client->peer_common_name() == "other");
 }
 
-/// Seals a record of any type as the server of a TLS 1.2 session with AES-128-GCM (RFC 5288): what
-/// no library would send.
+/// Seals a record of any type as the server of a TLS 1.2 session with AES-128-GCM (RFC 5288). No
+/// library would send these.
 std::string forge_tls12(SSL* server, std::uint8_t type, std::string_view plain,
                         std::uint64_t sequence) {
   // RFC 5246 §6.3: client_write_key, server_write_key (16 each), client_write_IV, server_write_IV
@@ -693,7 +694,7 @@ TEST_CASE("engine: renegotiation asked for by the server ends the connection",
   Tls12Session session;
   std::string data = session.forge(SSL3_RT_APPLICATION_DATA, "forged well");
   CHECK(session.client->receive(data).plain ==
-        "forged well");  // so the next one is refused for what it is
+        "forged well");  // so the next one is refused for its content
   std::string hello_request = session.forge(SSL3_RT_HANDSHAKE, std::string(4, '\0'));
   const auto received = session.client->receive(hello_request);
   REQUIRE(received.error);
@@ -727,7 +728,7 @@ TEST_CASE("engine: key updates go on unseen, endless ones end the connection",
     SSL_write(server->ssl(), "", 0);
     return server->drain();
   };
-  for (int i = 0; i < 100; ++i) {  // each with data behind it
+  for (int i = 0; i < 100; ++i) {  // each is followed by data
     std::string wire = update();
     wire += server->seal("x");
     const auto received = client->receive(wire);

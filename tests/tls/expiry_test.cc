@@ -1,5 +1,5 @@
-// Certificates that end while sessions and verified chains are kept. The clock is the test's: its
-// program is linked so that the library's time() and our system_clock come here.
+// Certificates that expire while sessions and verified chains are kept. The test sets the clock:
+// the program is linked so that the library's time() and our system_clock call this file.
 
 #include <chrono>
 #include <ctime>
@@ -14,7 +14,7 @@ std::chrono::seconds clock_offset{0};
 
 }  // namespace
 
-// BoringSSL asks time(). Ours stands before libc's, for a shared library too.
+// BoringSSL calls time(). This definition is found before libc's, even by a shared library.
 extern "C" std::time_t time(std::time_t* out) noexcept {
   struct timespec now = {};
   clock_gettime(CLOCK_REALTIME, &now);
@@ -23,7 +23,7 @@ extern "C" std::time_t time(std::time_t* out) noexcept {
   return value;
 }
 
-// lib/tls asks std::chrono::system_clock::now(): see --wrap in CMakeLists.txt.
+// lib/tls calls std::chrono::system_clock::now(). See --wrap in CMakeLists.txt.
 extern "C" std::chrono::system_clock::time_point
 __real__ZNSt6chrono3_V212system_clock3nowEv() noexcept;
 extern "C" std::chrono::system_clock::time_point
@@ -47,7 +47,7 @@ using test::server_options;
 using test::shake_hands;
 using test::test_pki;
 
-/// Sets the clock forward, and back at the end.
+/// Sets the clock forward. The destructor sets it back.
 class Later {
  public:
   explicit Later(std::chrono::seconds by) { clock_offset = by; }
@@ -56,7 +56,7 @@ class Later {
   ~Later() { clock_offset = 0s; }
 };
 
-/// A server's certificate that ends in half an hour.
+/// Returns a server certificate that expires in half an hour.
 Identity short_lived() {
   auto options = server_options();
   options.not_after = 30min;
@@ -79,7 +79,7 @@ TEST_CASE("expiry: a chain found good is refused once its certificate has ended"
   const auto context = client_context();
   const auto identity = short_lived();
   const auto failure = [&] {
-    const auto client = client_end(context, "mail.test", "");  // whole handshakes
+    const auto client = client_end(context, "mail.test", "");  // full handshakes
     const auto server = LibraryEnd::server(identity, {});
     const auto outcome = shake_hands(*client, *server);
     return outcome.client_error ? outcome.client_error->reason : "";

@@ -1,4 +1,5 @@
-// Which keys a peer may have, and what it may sign its handshake with (RFC 9155, RFC 9325).
+// The keys that a peer may have, and the signatures that its handshake may have (RFC 9155, RFC
+// 9325).
 
 #include <cstdint>
 #include <string>
@@ -27,7 +28,7 @@ LibraryOptions only_version(std::uint16_t version) {
   return {.min_version = version, .max_version = version};
 }
 
-/// "" if the handshake succeeds.
+/// Returns both ends' errors, or "" if the handshake succeeds.
 std::string failure(test::TlsEnd& client, test::TlsEnd& server) {
   const auto outcome = shake_hands(client, server);
   if (outcome.done) return "";
@@ -96,7 +97,7 @@ TEST_CASE("peer keys: no peer signs its handshake with SHA-1", "[tls][S11][secur
     const auto client = client_end(client_context({.verification = verification}));
     const auto server = LibraryEnd::server(identity, options);
     CHECK(failure(*client, *server) != "");
-    // Its key is not what is wrong.
+    // The key itself is accepted.
     const auto again = client_end(client_context({.verification = verification}));
     CHECK(failure(*again, *LibraryEnd::server(identity, only_version(kTls1_2))) == "");
   }

@@ -1,4 +1,4 @@
-// PEM files as people and tools make them: no block is skipped without a word.
+// PEM files as people and tools make them. No block is skipped silently.
 
 #include "lib/tls/pem.h"
 
@@ -18,7 +18,7 @@ using test::has;
 using test::PkiFolder;
 using test::test_pki;
 
-/// The faults and labels of a text: "3 CERTIFICATE", "7: ...".
+/// Returns the faults and labels of a text, such as "3 CERTIFICATE" or "7: ...".
 std::vector<std::string> blocks(std::string_view text) {
   std::vector<std::string> out;
   for (const auto& block : tls::find_pem_blocks(text)) {
@@ -48,7 +48,7 @@ std::string indented(const std::string& pem) {
   return out;
 }
 
-/// As Windows' Notepad of old saves it.
+/// Returns `text` as Windows' old Notepad saves it.
 std::string utf16(const std::string& text) {
   std::string out = "\xff\xfe";
   for (const char c : text) {
@@ -58,7 +58,7 @@ std::string utf16(const std::string& text) {
   return out;
 }
 
-/// "TRUSTED CERTIFICATE", as `openssl x509 -trustout` writes it.
+/// Returns a "TRUSTED CERTIFICATE", as `openssl x509 -trustout` writes it.
 std::string trusted(const pki::Identity& identity, int trust, int reject = NID_undef) {
   const std::string pem = identity.certificate_pem();
   const bssl::UniquePtr<BIO> in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
@@ -76,7 +76,7 @@ std::string trusted(const pki::Identity& identity, int trust, int reject = NID_u
 struct Reading {
   PkiFolder folder;
 
-  /// The number of certificates, or the error after the file's name.
+  /// Returns the number of certificates, or the error after the file's name.
   std::string chain(const std::string& text) const {
     const std::string path = folder.write("chain.pem", text);
     const auto read = tls::read_certificates(path);
@@ -92,7 +92,7 @@ struct Reading {
     CHECK(read.error().reason.starts_with(path + ": "));
     return read.error().reason.substr(path.size() + 2);
   }
-  /// "" if the key is read.
+  /// Returns "" if the key is read, or the error after the file's name.
   std::string key(const std::string& text) const {
     const std::string path = folder.write("a.key", text);
     const auto read = tls::read_private_key(path);
@@ -100,7 +100,7 @@ struct Reading {
     CHECK(read.error().reason.starts_with(path + ": "));
     return read.error().reason.substr(path.size() + 2);
   }
-  /// A chain and a store are read alike.
+  /// Checks that a chain and a store are read alike.
   void both(const std::string& text, const std::string& said) const {
     CHECK(chain(text) == said);
     CHECK(store(text) == said);
@@ -162,7 +162,7 @@ TEST_CASE("pem: the old labels of certificates are read", "[tls][T3]") {
   reading.both(leaf + relabelled(test_pki().ca.certificate_pem(), "X509 CERTIFICATE"), "2");
   reading.both(leaf + trusted(test_pki().ca, NID_server_auth), "2");
   reading.both(leaf + relabelled(test_pki().ca.certificate_pem(), "TRUSTED CERTIFICATE"), "2");
-  // What a peer gets is the certificate alone.
+  // Only the certificate itself is sent to a peer.
   const auto chain = tls::read_certificates(
       reading.folder.write("t.pem", trusted(test_pki().ca, NID_server_auth)));
   const auto plain =
@@ -223,7 +223,7 @@ TEST_CASE("pem: a block that gives nothing is an error with its line", "[tls][T3
         "CERTIFICATE PAIR", "ATTRIBUTE CERTIFICATE"}) {
     said(relabelled(ca, label), label + ": not a certificate and not a key");
   }
-  // As `cat` joins files, the first of which has no newline at its end.
+  // Two files joined by `cat`. The first has no newline at its end.
   const std::string joined = leaf.substr(0, leaf.size() - 1) + ca;
   reading.both(joined, "line " + std::to_string(std::stoul(line) - 1) +
                            ": a block must begin at the start of a line");

@@ -19,7 +19,7 @@ using test::shake_hands;
 using test::test_pki;
 using tls::ClientOptions;
 
-/// Worked out by other means than lib/tls does.
+/// Returns the pin, computed in another way than in lib/tls.
 Pin pin_of(const Identity& identity) {
   const std::string pem = identity.certificate_pem();
   const bssl::UniquePtr<BIO> bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
@@ -40,7 +40,8 @@ Pin nobodys(std::uint8_t octet) {
   return out;
 }
 
-/// What is said of the server; "" where it is accepted, the second time (resumed) too.
+/// Returns the reason of the refusal. "" if the server is accepted, both the first time and the
+/// second time (resumed).
 std::string refusal(const ClientOptions& options, const Identity& identity = test_pki().server,
                     const std::string& name = "mail.test") {
   const auto context = client_context(options);
@@ -51,7 +52,7 @@ std::string refusal(const ClientOptions& options, const Identity& identity = tes
     const auto outcome = shake_hands(*client, *server);
     if (!outcome.client_error) continue;
     CHECK(outcome.client_error->code == Errc::certificate);
-    REQUIRE(outcome.server_error);  // got an alert
+    REQUIRE(outcome.server_error);  // the server got an alert
     CHECK(outcome.server_error->reason.find("ALERT") != std::string::npos);
     out = outcome.client_error->reason;
     CHECK(i == 0);
@@ -92,7 +93,8 @@ TEST_CASE("pins: with full verification a CA on the path may be the pinned one",
 }
 
 TEST_CASE("pins: a CA beside the path does not count", "[tls][security]") {
-  // Sent along by a server of another CA, whom we trust for that one.
+  // The server belongs to another CA, which we trust for this server. The pinned CA is not part of
+  // its path, even if the server sends it along.
   const auto other_root = Identity::self_signed({.common_name = "other root", .ca = true});
   const auto options = ClientOptions{
       .ca_file =
@@ -103,7 +105,7 @@ TEST_CASE("pins: a CA beside the path does not count", "[tls][security]") {
 }
 
 TEST_CASE("pins: without verification only the leaf's key counts", "[tls][security]") {
-  // Anyone can send a CA's certificate behind their own leaf.
+  // Any server can send a CA's certificate after its own leaf.
   for (const Identity& above : {test_pki().ca, test_pki().root}) {
     CHECK(refusal({.verification = Verification::none, .pins = {pin_of(above)}})
               .starts_with("pin mismatch: "));
@@ -115,7 +117,8 @@ TEST_CASE("pins: do not stand in for the chain and the name", "[tls][security]")
   CHECK(refusal({.pins = {pin_of(self_signed)}}, self_signed) == "self-signed certificate");
   CHECK(refusal({.pins = {pin_of(test_pki().server)}}, test_pki().server, "other.test")
             .starts_with("name mismatch: "));
-  // Alone they decide: self-signed, another name, ended.
+  // Without verification only the pins decide: self-signed, another name and expired are all
+  // accepted.
   CHECK(refusal({.verification = Verification::none, .pins = {pin_of(self_signed)}}, self_signed,
                 "other.test") == "");
   auto old = server_options();

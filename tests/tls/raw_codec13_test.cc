@@ -1,5 +1,5 @@
-// The record layer of TLS 1.3: by hand from both sides, against the bare library, and against the
-// library's own record layer.
+// Tests the record layer of TLS 1.3. Some tests make the records of both sides by hand. Others run
+// against the bare library, or compare the results with the library's own record layer.
 
 #include "lib/tls/raw_codec13.h"
 
@@ -81,7 +81,7 @@ std::string from_hex(std::string_view hex) {
   return out;
 }
 
-/// In this order: of the operands of + the right one may come first.
+/// Joins records in this order. With +, the right operand may be computed first.
 std::string joined(std::initializer_list<std::string> records) {
   std::string out;
   for (const auto& record : records) out += record;
@@ -96,7 +96,7 @@ struct Got {
   std::size_t unread = 0;
 };
 
-/// Feeds `wire` in pieces, as a leg does, until it is used up or the codec will have no more.
+/// Feeds `wire` in pieces, as a leg does, until it is used up or the codec accepts no more.
 template <typename Codec>
 Got feed(Codec& codec, std::string_view wire, std::size_t piece = kAll,
          std::size_t room = std::size_t{300} << 10U) {
@@ -145,7 +145,7 @@ std::string close(Codec& codec) {
   return text(out.written());
 }
 
-/// A codec between two hands.
+/// A codec with keys made by hand in both directions.
 struct Bare {
   explicit Bare(Role role = Role::client, std::uint16_t suite = test::kAes128Gcm,
                 std::uint64_t max_records = std::uint64_t{1} << 24U)
@@ -164,7 +164,7 @@ struct Bare {
     REQUIRE(codec != nullptr);
   }
 
-  /// What our side says, opened: data together, other records as "[type:content]".
+  /// Opens our side's output. Data is joined; other records become "[type:content]".
   std::string said(std::string_view wire) {
     std::string out;
     while (!wire.empty()) {
@@ -200,7 +200,7 @@ std::string fatal(int alert) {
 }
 
 TEST_CASE("records: the example connection of RFC 8448", "[tls]") {
-  // §3; the server's ticket has number 0.
+  // §3. The server's ticket has number 0.
   const std::string client_secret =
       from_hex("9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5");
   const std::string server_secret =
@@ -291,7 +291,7 @@ TEST_CASE("records: a plain room of one record is enough", "[tls]") {
   CHECK_FALSE(got.error);
 }
 
-/// Data with every control record between.
+/// Returns data with every kind of control record in between.
 std::string dialogue(HandKeys& peer, bool tickets) {
   std::string wire = peer.data("one,");
   wire += peer.key_update(true);
@@ -373,7 +373,8 @@ TEST_CASE("records: a stream that stops in a record delivers nothing of it",
     CHECK(got.plain == "first");
     CHECK_FALSE(got.error);
     CHECK_FALSE(got.close_notify);
-    CHECK(other.pool.used_bytes() == BufferPool::kBlockSize);  // given back with the codec
+    // The codec gives the block back when it is destroyed.
+    CHECK(other.pool.used_bytes() == BufferPool::kBlockSize);
   }
 }
 
@@ -387,7 +388,7 @@ TEST_CASE("records: key updates asked for are answered once, ahead of our next d
   }
   const auto got = feed(*bare.codec, wire, 100);
   CHECK(got.plain == std::string(20, 'x'));
-  CHECK(got.out.empty());  // a peer that asks and does not read makes nothing queue up
+  CHECK(got.out.empty());  // a peer that asks but does not read cannot make output queue up
   CHECK(bare.said(seal(*bare.codec, "").value()).empty());
   CHECK(bare.said(seal(*bare.codec, "a").value()) == std::string(kOurKeyUpdate) + "a");
   CHECK(bare.said(seal(*bare.codec, "b").value()) == "b");
@@ -405,7 +406,7 @@ TEST_CASE("records: our keys are renewed before they are used up", "[tls]") {
     const std::string update = kOurKeyUpdate;
     CHECK(said == "012" + update + "345" + update + "678" + update + "9");
   }
-  // Each record with one of its own still fits into what is promised.
+  // If each record has a key update of its own, the output still fits into the promised size.
   Bare bare(Role::server, test::kAes128Gcm, 1);
   const auto wire = seal(*bare.codec, payload(20 * kMaxPlain));
   REQUIRE(wire);
@@ -439,13 +440,13 @@ TEST_CASE("records: our close_notify ends our direction only", "[tls][L12]") {
   CHECK(feed(*bare.codec, wire).plain == "answer");
   const auto bad = feed(*bare.codec, "250 injected in the clear\r\n");
   CHECK(bad.error);
-  CHECK(bad.out.empty());  // behind close_notify nothing is said
+  CHECK(bad.out.empty());  // after close_notify nothing is sent
 }
 
 struct Bad {
   std::string name;
   int alert;
-  /// Makes the bad wire.
+  /// Makes the bad input.
   std::function<std::string(HandKeys& peer)> wire;
 };
 
@@ -509,7 +510,8 @@ std::vector<Bad> bad_input() {
       {"the last octet cut off, and a record behind", kBadRecordMac,
        [](HandKeys& peer) {
          auto wire = peer.data("cut");
-         while (wire.back() == '\x17') wire = peer.data("cut");  // as the next one begins
+         // The next record begins with this byte, which would replace the one that is cut off.
+         while (wire.back() == '\x17') wire = peer.data("cut");
          wire.pop_back();
          return wire + peer.data("behind");
        }},
@@ -563,7 +565,7 @@ std::vector<Bad> bad_input() {
              {peer.record(content::kHandshake, message(24, std::string(1, 0))), peer.data("old")});
        }},
   };
-  // All messages but tickets and key updates: HelloRequest to Finished, and numbers of nobody.
+  // Every message except tickets and key updates: HelloRequest to Finished, and unassigned numbers.
   for (const int type : {0, 1, 2, 3, 5, 8, 11, 13, 15, 20, 22, 25, 254, 255}) {
     out.push_back({"message " + std::to_string(type), kUnexpectedMessage,
                    handshake(message(static_cast<std::uint8_t>(type), "body"))});
@@ -622,7 +624,7 @@ TEST_CASE("records: one flipped bit anywhere", "[tls][security]") {
         wire += bare.peer.data(payload(64), 3);
         wire[start + at] =
             static_cast<char>(static_cast<unsigned char>(wire[start + at]) ^ 1U << bit);
-        // What comes behind is as much as the longest record may want.
+        // The bytes after it are enough for the longest record.
         wire += bare.peer.data(payload(kMaxPlain));
         const auto got = feed(*bare.codec, wire);
         CHECK(got.plain == "good");
@@ -662,7 +664,7 @@ TEST_CASE("records: what brings no payload is counted until payload comes", "[tl
 }
 
 TEST_CASE("records: the longest message is taken, a malformed ticket is not", "[tls][security]") {
-  // 4 + 4 + 1 + 1 + 2 + 2 octets are not the ticket's.
+  // 4 + 4 + 1 + 1 + 2 + 2 bytes of the message do not belong to the ticket.
   const auto longest = new_session_ticket(16384 - 14);
   REQUIRE(longest.size() == 4 + 16384);
   for (const std::size_t cut : {1UL, 4UL, 5UL, 16000UL}) {
@@ -717,7 +719,7 @@ TEST_CASE("records: no room for the output is an error, not half a record", "[tl
   tls::WireOut out{small};
   CHECK_FALSE(bare.codec->seal(bytes(payload(200)), out));
   CHECK(out.used == 0);
-  CHECK(bare.said(seal(*bare.codec, "next").value()) == "next");  // its number was not used up
+  CHECK(bare.said(seal(*bare.codec, "next").value()) == "next");  // its number is still unused
   tls::WireOut none;
   bare.codec->close(none);
   CHECK(none.used == 0);
@@ -729,7 +731,7 @@ TEST_CASE("records: no room for the output is an error, not half a record", "[tl
   CHECK(none.used == 0);
 }
 
-// Against the library: one of its own ends is taken over.
+// Tests against the library. The codec takes over one of the library's own ends.
 
 struct Taken {
   explicit Taken(Role role, std::uint64_t max_records = std::uint64_t{1} << 24U,
@@ -856,8 +858,8 @@ TEST_CASE("records: a connection is taken over only where nothing is pending", "
   CHECK(ERR_peek_error() == 0);
 }
 
-// Engines with either record layer, towards a peer that is the library up to the handshake and a
-// hand from there on.
+// Tests of engines with either record layer. Their peer is the library during the handshake. After
+// it, records are made by hand.
 
 std::shared_ptr<const Context> client_context(RecordCodecChoice codec) {
   const PkiFolder folder;
@@ -908,7 +910,7 @@ struct ByHand {
       peer.emplace(suite, copy(write), SSL_get_write_sequence(end->ssl()));
       return;
     }
-    // The library's tickets are opened, to be sent again in other shapes.
+    // Opens the library's tickets, so that they can be sent again in other shapes.
     SSL_write(end->ssl(), "", 0);
     to_engine += end->drain();
     HandKeys opener(suite, copy(write));
@@ -933,8 +935,8 @@ struct ByHand {
 
   std::unique_ptr<Engine> engine;
   std::unique_ptr<LibraryEnd> end;
-  std::optional<HandKeys> peer;    // what it writes
-  std::optional<HandKeys> theirs;  // what the engine writes
+  std::optional<HandKeys> peer;    // the peer's output
+  std::optional<HandKeys> theirs;  // the engine's output
   std::string tickets;
 };
 
@@ -949,7 +951,7 @@ TEST_CASE("records: tickets in any shape are kept, and resumed", "[tls]") {
         std::string wire;
         for (std::size_t at = 0; at < first.tickets.size(); at += piece) {
           wire += first.peer->record(content::kHandshake, first.tickets.substr(at, piece), 3);
-          if (at / piece == 25) break;  // no more in a row
+          if (at / piece == 25) break;  // at most this many in a row
         }
         const bool whole = first.tickets.size() <= 26 * piece;
         if (whole) wire += first.peer->data("220 ready\r\n");
@@ -961,7 +963,7 @@ TEST_CASE("records: tickets in any shape are kept, and resumed", "[tls]") {
       CHECK(second.engine->facts().resumed);
       if (piece == 20) continue;
       ByHand third(Role::client, context);
-      CHECK(third.engine->facts().resumed);  // there were two
+      CHECK(third.engine->facts().resumed);  // the server sent two tickets
       ByHand fourth(Role::client, context);
       CHECK_FALSE(fourth.engine->facts().resumed);
     }
@@ -984,7 +986,7 @@ TEST_CASE("records: a malformed ticket ends the connection", "[tls][security]") 
   }
 }
 
-/// What the engine said: its data, and its alert as a number.
+/// Returns the engine's data and its alert as a number.
 std::pair<std::string, int> heard(ByHand& hand, std::string_view wire) {
   std::string data;
   int alert = -1;
@@ -998,7 +1000,7 @@ std::pair<std::string, int> heard(ByHand& hand, std::string_view wire) {
   return {data, alert};
 }
 
-/// One record or a few, the same for both engines that get the same numbers.
+/// Returns one record or a few. Both engines get the same records from the same random numbers.
 std::string random_records(HandKeys& peer, Random random, bool client) {
   const auto size = [&random](std::size_t most) { return random() % (most + 1); };
   switch (random() % 20) {
@@ -1025,7 +1027,7 @@ std::string random_records(HandKeys& peer, Random random, bool client) {
     case 6:
       return joined({peer.record(content::kAlert, kUserCanceled), peer.data("w")});
     case 7:
-      switch (random() % 12) {  // the end, one way or the other
+      switch (random() % 12) {  // ends the connection in some way
         case 0:
           return peer.record(content::kAlert, kCloseNotify);
         case 1:
@@ -1089,7 +1091,7 @@ TEST_CASE("records: our record layer and the library's do the same", "[tls][secu
         const auto alert = heard(raw, got.out);
         const auto expected_alert = heard(library, expected.out);
         INFO(alert.second << ", the library's: " << expected_alert.second);
-        // §4.6.3 names another alert than the library's.
+        // §4.6.3 requires another alert than the library's.
         const bool key_update = got.error && got.error->reason == "TLS error: bad key update";
         if (key_update) {
           CHECK(expected_alert.second == kDecodeError);
@@ -1126,7 +1128,7 @@ TEST_CASE("records: of what a bad record says nothing is delivered, with either 
   for (const auto codec : {RecordCodecChoice::automatic, RecordCodecChoice::library}) {
     const auto clients = client_context(codec);
     for (const auto& bad : bad_input()) {
-      // What the library lets pass: an alert amid a message, pieces of any number and size.
+      // The library accepts these: an alert amid a message, and pieces of any number and size.
       if (bad.name == "an alert between pieces of a message" ||
           bad.name == "a message in too many pieces" || bad.name == "an empty handshake record") {
         continue;

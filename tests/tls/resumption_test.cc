@@ -40,7 +40,7 @@ LibraryOptions only(std::uint16_t version) {
   return {.min_version = version, .max_version = version};
 }
 
-/// One connection of our client to a bare server; whether it resumed.
+/// Connects our client to a bare server. Returns true if the session was resumed.
 bool client_resumes(const ContextPtr& context, std::uint16_t version,
                     const std::string& name = "mail.test", std::string_view where = kServer,
                     const Identity& identity = test_pki().server) {
@@ -51,7 +51,8 @@ bool client_resumes(const ContextPtr& context, std::uint16_t version,
   return resumed(*client);
 }
 
-/// A bare client's connection to our server, to be gone on with by another.
+/// Connects a bare client to our server. Another client may go on with the returned client's
+/// session.
 std::unique_ptr<LibraryEnd> call(const ContextPtr& context, LibraryOptions options,
                                  const LibraryEnd* before = nullptr) {
   options.session = before != nullptr ? before->session() : nullptr;
@@ -63,7 +64,7 @@ std::unique_ptr<LibraryEnd> call(const ContextPtr& context, LibraryOptions optio
   return client;
 }
 
-/// Whether a session made with `first` is resumed with `second`.
+/// True if a session made with `first` is resumed with `second`.
 bool server_resumes(const ContextPtr& first, const ContextPtr& second,
                     const LibraryOptions& options) {
   const auto before = call(first, options);
@@ -172,7 +173,7 @@ TEST_CASE("resumption: a session holds for one policy towards servers", "[tls][s
       const auto second = client_context(policies[j]);
       CHECK(first->same_policy(*second) == (i == j));
       CHECK(second->same_policy(*first) == (i == j));
-      // Pins that nobody meets, and a version that is not spoken: no session to begin with.
+      // With pins that no server has, or a version that is not spoken, there is no session.
       const auto speaks = [version](const ClientOptions& options) {
         return options.pins.empty() &&
                (options.min_version == TlsVersion::tls1_2 || version == TLS1_3_VERSION);
@@ -213,14 +214,14 @@ TEST_CASE("resumption: of a handshake that failed no session is kept", "[tls][se
     CHECK(outcome.client_error->code == Errc::certificate);
     CHECK_FALSE(server->resumed());
   }
-  // The same address with the right certificate: nothing is left of the other's.
+  // The same address with the right certificate. No session of the other server is left.
   CHECK_FALSE(client_resumes(context, version));
 }
 
 TEST_CASE("resumption: another server that knows the ticket gets no trust for it",
           "[tls][security][L7]") {
-  // TLS binds a session to its keys, so whoever can resume has been the one that was verified; a
-  // server that cannot, shows its certificate.
+  // TLS binds a session to its keys. So only the server that was verified can resume it. A server
+  // that cannot resume shows its certificate.
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   const auto context = client_context();
   CHECK_FALSE(client_resumes(context, version));
@@ -308,14 +309,14 @@ TEST_CASE("resumption: outlives a renewal of the certificate, but not of its nam
   auto moved = server_options();
   moved.ip_addresses = {"127.0.0.1", "::2"};
   CHECK_FALSE(server_resumes(before, server_context({ca.issue(moved)}), only(version)));
-  // A second certificate beside it changes nothing for the first.
+  // An additional certificate changes nothing for the first one.
   CHECK(server_resumes(
       before,
       server_context({test_pki().server, ca.issue({.common_name = "b", .dns_names = {"b.test"}})}),
       only(version)));
 }
 
-/// A line of a key file.
+/// Returns a line of a key file.
 std::string key_line(std::uint8_t octet) {
   return base64::encode(std::vector<std::uint8_t>(48, octet)) + "\n";
 }
@@ -331,7 +332,7 @@ TEST_CASE("resumption: replicas that share a key file resume each other's sessio
   CHECK_FALSE(server_resumes(one, server_context({test_pki().server}), only(version)));
   CHECK_FALSE(server_resumes(server_context({test_pki().server}), one, only(version)));
 
-  // Rotated: old tickets are taken, and their sessions go on under the new key.
+  // After rotation old tickets are accepted, and their sessions go on under the new key.
   const auto rotated = replica(key_line(2) + key_line(1));
   const auto before = call(one, only(version));
   const auto during = call(rotated, only(version), before.get());
@@ -343,7 +344,7 @@ TEST_CASE("resumption: replicas that share a key file resume each other's sessio
 TEST_CASE("resumption: a ticket that was tampered with is no ticket", "[tls][security][L5]") {
   const auto context =
       server_context({test_pki().server}, {.ticket_keys = lasting_file(key_line(1))});
-  // The same name, other secrets.
+  // The same name with other secrets.
   std::vector<std::uint8_t> octets(48, 1);
   octets[20] ^= 1U;
   const auto other_aes =

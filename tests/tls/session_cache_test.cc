@@ -10,7 +10,7 @@ namespace {
 
 using tls::SessionCache;
 
-/// An empty session of that version.
+/// Returns an empty session of that version.
 bssl::UniquePtr<SSL_SESSION> session_of(std::uint16_t version) {
   static const bssl::UniquePtr<SSL_CTX> ctx(SSL_CTX_new(TLS_method()));
   bssl::UniquePtr<SSL_SESSION> out(SSL_SESSION_new(ctx.get()));
@@ -92,7 +92,7 @@ TEST_CASE("session cache: over all servers it keeps a bounded number, the newest
   for (std::size_t i = 0; i < kServers; ++i) {
     cache.put(std::to_string(i), i % 2 == 0 ? tls1_3() : session_of(TLS1_2_VERSION));
   }
-  // A server that is known already takes no more room than there is either.
+  // More sessions of a known server do not go beyond the limit either.
   for (int i = 0; i < 10; ++i) cache.put(std::to_string(kServers - 2), tls1_3());
   CHECK(cache.take(std::to_string(kServers - 1)));
   CHECK(cache.take(std::to_string(kServers - 2)));

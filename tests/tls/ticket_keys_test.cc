@@ -19,12 +19,12 @@ using Name = std::array<std::uint8_t, 16>;
 
 constexpr TicketKeys::Clock::time_point kStart{1000h};
 
-/// Whether a ticket under the key of that name can be read.
+/// True if a ticket under the key of that name can be read.
 bool knows(TicketKeys& keys, const Name& name, TicketKeys::Clock::time_point now) {
   return keys.find(name, now).has_value();
 }
 
-/// A line of a key file: 16 octets of each letter.
+/// Returns a line of a key file: 16 bytes of each letter.
 std::string line(const std::string& letters) {
   std::string octets;
   for (const char letter : letters) octets += std::string(16, letter);
@@ -38,7 +38,7 @@ Name name_of(char letter) {
   return out;
 }
 
-/// What is said of a file of that content, without its name.
+/// Returns the error for a file of that content, without the file's name.
 std::string failure(const std::string& text) {
   const PkiFolder folder;
   const auto file = folder.write("keys", text);

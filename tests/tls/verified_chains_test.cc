@@ -26,7 +26,7 @@ TEST_CASE("verified chains: what was found good is known for an hour", "[tls][L7
   CHECK_FALSE(chains.contains(digest_of(2), kNow));
   CHECK(chains.contains(digest_of(1), kNow + 1h - 1s));
   CHECK_FALSE(chains.contains(digest_of(1), kNow + 1h));
-  // Gone for good, even where the clock goes back.
+  // The entry is gone for good, even if the clock goes back.
   CHECK_FALSE(chains.contains(digest_of(1), kNow));
 }
 

@@ -1,5 +1,5 @@
-// Who a server is: names (RFC 9525) and chains. The ids in the tags are rows of the project's list
-// of cases.
+// Verification of a server's identity: names (RFC 9525) and chains. The ids in the tags are rows of
+// the project's list of cases.
 
 #include "lib/tls/verify.h"
 
@@ -71,7 +71,7 @@ std::optional<Rejection> verify(const Identity& server, std::string_view referen
   return verify(test_pki().root.certificate_pem(), server.chain_pem(), reference);
 }
 
-/// "" where the server is accepted.
+/// Returns the reason, or "" if the server is accepted.
 std::string reason(const std::optional<Rejection>& rejection) {
   return rejection ? rejection->error.reason : "";
 }
@@ -242,7 +242,7 @@ TEST_CASE("verify: a certificate of an unknown CA is refused", "[tls][security][
   const auto rejection = verify(server);
   CHECK(reason(rejection) == "unknown CA");
   CHECK(rejection->alert == SSL_AD_UNKNOWN_CA);
-  // Sending the root along does not help.
+  // It does not help if the server sends the root along.
   CHECK(reason(verify(test_pki().root.certificate_pem(),
                       server.chain_pem() + stranger.certificate_pem(), "mail.test")) ==
         "unknown CA");
@@ -270,7 +270,7 @@ TEST_CASE("verify: a chain has a limit", "[tls][security][S11]") {
     CHECK(reason(verify(above.issue(server_options()))) ==
           (i == 9 ? "" : "certificate chain is too long"));
   }
-  // Certificates that are sent and not needed do not count.
+  // Certificates that are sent but not needed do not count.
   const std::string chain = test_pki().server.chain_pem() + above.chain_pem();
   CHECK(reason(verify(test_pki().root.certificate_pem(), chain, "mail.test")) == "");
 }
@@ -326,7 +326,7 @@ TEST_CASE("verify: a signature with SHA-1 is refused, of the server and of its C
   CHECK(reason(verify(weak.issue(server_options()))) == "certificate is signed with SHA-1");
 }
 
-/// An authority that has expired and its renewal, of one name and key.
+/// An expired authority and its renewal, with the same name and key.
 struct Renewed {
   explicit Renewed(const Identity* issuer = nullptr)
       : old(issuer != nullptr ? issuer->issue(expired()) : Identity::self_signed(expired())),
@@ -353,7 +353,7 @@ TEST_CASE("verify: an expired and a renewed authority are in any order in the st
   CHECK(reason(verify(renewed, chain, "mail.test")) == "");
   CHECK(reason(verify(old + renewed, chain, "mail.test")) == "");
   CHECK(reason(verify(renewed + old, chain, "mail.test")) == "");
-  // Sent along, too.
+  // The server may send the old one along, too.
   CHECK(reason(verify(old + renewed, chain + old, "mail.test")) == "");
   CHECK(reason(verify(old, chain, "mail.test")) == "certificate has expired");
   CHECK(reason(verify(old, chain + renewed, "mail.test")) == "certificate has expired");
@@ -380,7 +380,7 @@ TEST_CASE("verify: an expired and a renewed authority are in any order in what a
   CHECK(failure(trusted, leaf + old + renewed) == "");
   CHECK(failure(trusted, leaf + renewed + old) == "");
   CHECK(failure(trusted, leaf + old) == "certificate has expired");
-  // The old one is trusted, the new one only sent.
+  // The old one is trusted. The new one is only sent.
   CHECK(failure(old + trusted, leaf + renewed) == "");
   CHECK(failure(old + trusted, leaf) == "certificate has expired");
 }
@@ -407,7 +407,7 @@ TEST_CASE("verify: of two issuers of one name the one that leads to a root is fo
   CHECK(failure({theirs}) == "unknown CA");
   CHECK(failure({theirs, weak}) == "unknown CA");
   CHECK(failure({weak}) == "certificate is signed with SHA-1");
-  // A server cannot make us look for long.
+  // A server cannot make us search for long.
   CHECK(failure(std::vector<Identity>(40, theirs)) == "unknown CA");
 }
 

@@ -1,5 +1,5 @@
-// The protocols of tools/mail_server whose commands are lines and whose messages end in a dot,
-// beside SMTP: POP3 and NNTP.
+// Tests of POP3 and NNTP in tools/mail_server. Their commands are lines, and their messages end in
+// a dot. SMTP does the same; its tests are in mail_server_test.cc.
 
 #include <string>
 

@@ -1,4 +1,4 @@
-// The protocols of tools/mail_server whose commands contain literals: IMAP and ManageSieve.
+// Tests of IMAP and ManageSieve in tools/mail_server. Their commands contain literals.
 
 #include <string>
 #include <vector>
@@ -37,7 +37,7 @@ TEST_CASE("backend imap: a message is appended and fetched as it was", "[bench]"
       "* 1 EXISTS\r\nc OK 9 octets stored as 000001.eml\r\n"
       "d OK done\r\n"
       "* 1 FETCH (UID 1 RFC822.SIZE 9 BODY[] {9}\r\na\r\n.\r\n\0)\r)\r\ne OK done\r\n"s
-      // `2:*` has the last message though its number is lower (RFC 3501 §6.4.8).
+      // `2:*` includes the last message though its number is lower (RFC 3501 §6.4.8).
       "* 1 FETCH (UID 1 FLAGS ())\r\nf OK done\r\n"
       "g OK done\r\n"
       "* BYE bye\r\nh OK done\r\n";

@@ -230,18 +230,18 @@ TEST_CASE("dot writer: what it writes is what the reader reads", "[bench]") {
 
 namespace {
 
-/// What all protocols have in common, in the words of each.
+/// The words that all protocols have in some form, one row per protocol.
 struct Words {
   std::string_view name;
   std::string_view capability;
-  std::string_view keyword;   ///< in the list, where STARTTLS is possible
+  std::string_view keyword;   ///< in the list, if STARTTLS is possible
   std::string_view starttls;  ///< the command
   std::string_view go_ahead;
-  std::string_view refusal;    ///< of STARTTLS, where it is not possible
-  std::string_view injection;  ///< what is said to octets behind STARTTLS
-  std::string_view forbidden;  ///< before TLS, where that is required
+  std::string_view refusal;    ///< of STARTTLS, if it is not possible
+  std::string_view injection;  ///< the answer to bytes after STARTTLS
+  std::string_view forbidden;  ///< before TLS, if TLS is required
   std::string_view wanted;     ///< the beginning of the answer
-  std::string_view xsend;      ///< all that it takes
+  std::string_view xsend;      ///< all it needs to accept XSEND
 };
 
 constexpr Words kWords[] = {

@@ -13,7 +13,7 @@ namespace {
 
 struct Answer {
   HttpStatus status;
-  std::optional<AdminPage> page;  // where the status is ok
+  std::optional<AdminPage> page;  // if the status is ok
   bool body;
 
   friend bool operator==(const Answer&, const Answer&) = default;
@@ -26,8 +26,8 @@ std::optional<Answer> answer(const AdminRequest& request, bool decided) {
   return Answer{request.status(), page, request.wants_body()};
 }
 
-/// What is answered to `text`, however it arrives: whole, cut in two at every octet, octet by
-/// octet. Nothing: it waits for more.
+/// Returns the answer to `text`. It must be the same if the text arrives whole, cut in two at every
+/// byte, or byte by byte. Nothing: it waits for more.
 std::optional<Answer> ask(std::string_view text, AdminHosts hosts = AdminHosts::any) {
   AdminRequest whole{hosts};
   const auto expected = answer(whole, whole.feed(text));
@@ -44,7 +44,7 @@ std::optional<Answer> ask(std::string_view text, AdminHosts hosts = AdminHosts::
   return expected;
 }
 
-/// Refused; nothing: it is not, or not yet.
+/// Returns the status of a refusal. Nothing: it is not refused, or not yet.
 std::optional<HttpStatus> refused(std::string_view text) {
   const auto got = ask(text);
   if (!got || got->status == HttpStatus::ok) return std::nullopt;
@@ -93,7 +93,7 @@ TEST_CASE("admin http: the answer is decided by the last octet, and by none befo
                                   std::string{"POST /metrics HTTP/1.1\r\nHost: a\r\n\r\n"}}) {
     for (std::size_t size = 0; size < text.size(); ++size) CHECK(!ask(text.substr(0, size)));
     CHECK(ask(text));
-    // A second request has no answer, and does not change the first one's.
+    // A second request gets no answer and does not change the first answer.
     CHECK(ask(text + "GET /sessions HTTP/1.1\r\n\x01") == ask(text));
   }
 }
@@ -188,7 +188,7 @@ TEST_CASE("admin http: empty lines before the request are ignored", "[admin][htt
   CHECK(ask("\n\r\n\nGET /healthz HTTP/1.0\r\n\r\n") == found(AdminPage::healthz));
   CHECK(!ask("\r\n\r\n\r\n"));
   CHECK(refused("\r\n GET /healthz HTTP/1.0\r\n") == HttpStatus::bad_request);
-  AdminRequest request{AdminHosts::any};  // they are part of what a request line may have
+  AdminRequest request{AdminHosts::any};  // they count towards the size of the request line
   CHECK(!request.feed(std::string(AdminRequest::kMaxRequestLine, '\n')));
   CHECK(request.feed("\n"));
   CHECK(request.status() == HttpStatus::uri_too_long);
@@ -260,7 +260,7 @@ TEST_CASE("admin http: S4: a loopback listener answers for addresses and localho
     CHECK(status(host, AdminHosts::literals) == HttpStatus::misdirected);
     CHECK(status(host, AdminHosts::any) == HttpStatus::ok);
   }
-  // A target with a host of its own.
+  // A target that contains its own host.
   const auto target = [](const std::string& text, const std::string& fields) {
     return ask(get(text, fields), AdminHosts::literals)->status;
   };
@@ -269,14 +269,14 @@ TEST_CASE("admin http: S4: a loopback listener answers for addresses and localho
     CHECK(target(url, "Host: localhost\r\n") == HttpStatus::bad_request);
     CHECK(target(url, "Host: rebound.example\r\n") == HttpStatus::bad_request);
   }
-  // A stranger learns nothing else: not which pages there are.
+  // A request with a foreign host gets no other answer. It cannot find out which pages exist.
   CHECK(target("/nowhere", "Host: rebound.example\r\n") == HttpStatus::misdirected);
-  // What no browser sends.
+  // A request that no browser sends.
   CHECK(ask("GET /healthz HTTP/1.0\r\n\r\n", AdminHosts::literals) == found(AdminPage::healthz));
 }
 
 TEST_CASE("admin http: no request is longer than its bounds", "[admin][http][security]") {
-  // Not replayed at every octet: that would take a while.
+  // These are not replayed at every byte, since that would take too long.
   const auto at = [](const std::string& head, std::size_t size) {
     AdminRequest request{AdminHosts::any};
     std::string text = head;
@@ -295,7 +295,7 @@ TEST_CASE("admin http: no request is longer than its bounds", "[admin][http][sec
   std::string many = "GET /metrics HTTP/1.1\r\nHost: a\r\n";
   for (int i = 0; i < 5000; ++i) many += "a:\r\n";
   CHECK(at(many, 0) == HttpStatus::header_too_large);
-  // The longest that is let in.
+  // The longest request that is accepted.
   std::string full = field + std::string(AdminRequest::kMaxSize - field.size() - 4, 'x');
   CHECK(at(full + "\r\n\r\n", 0) == HttpStatus::ok);
   CHECK(at(full + "xx\r\n\r\n", 0) == HttpStatus::header_too_large);

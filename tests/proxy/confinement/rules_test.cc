@@ -13,7 +13,7 @@ using namespace starttls;
 
 namespace {
 
-/// A file system of which only the symlinks matter.
+/// A file system. Only its symlinks matter.
 using Links = std::map<std::string, std::string>;
 
 std::vector<FileRule> rules_of(const FilesInUse& files, const Links& links = {}) {
@@ -23,7 +23,7 @@ std::vector<FileRule> rules_of(const FilesInUse& files, const Links& links = {})
   });
 }
 
-/// The paths that only these files are the reason for.
+/// Returns the paths that are allowed because of these files only.
 std::vector<std::string> paths_of(const FilesInUse& files, FileUse use, const Links& links = {}) {
   const auto base = rules_of({});
   std::vector<std::string> paths;

@@ -21,7 +21,8 @@ using Lines = std::vector<std::string>;
 
 namespace {
 
-/// What `text` becomes, and what that is to the loader, with every file it names beside it.
+/// The conversion of `text`, and the loader's opinion of the result. Every file that it names
+/// exists.
 struct Converted {
   explicit Converted(std::string_view text) : conversion(convert_stunnel(text)) {
     constexpr std::string_view kProtocols[] = {"smtp", "lmtp", "imap", "pop3", "sieve", "nntp"};
@@ -57,7 +58,7 @@ Lines notes(std::string_view text) {
   return convert_stunnel(text).notes;
 }
 
-/// The one note there is.
+/// Returns the only note.
 std::string note(std::string_view text) {
   const auto all = notes(text);
   CAPTURE(all);
@@ -151,7 +152,7 @@ TEST_CASE("convert: ports alone are of any host, and of this one to connect", "[
   CHECK(to_string(service.listen.front()) == "0.0.0.0:995");
   CHECK(to_string(service.upstream.address.front()) == "127.0.0.1:110");
   CHECK(service.downstream.tls == TlsMode::implicit);
-  // Without key, both are in one file.
+  // Without `key`, certificate and key are in one file.
   CHECK(service.downstream.certificates.front().key ==
         service.downstream.certificates.front().chain);
 }
@@ -261,7 +262,7 @@ TEST_CASE("convert: what is no mail server is left out", "[convert]") {
              ContainsSubstring("it would connect to itself"));
   CHECK_THAT(note(kImaps + "[more]\naccept = 993\nconnect = 1143\ncert = b.pem\n"),
              ContainsSubstring("line 7: [more] accept: 0.0.0.0:993 belongs to another service"));
-  // The name says what the ports do not.
+  // The service's name gives the protocol that the ports do not.
   CHECK(Converted("[my-imap]\naccept = 9000\nconnect = 9001\ncert = a.pem\n").only().protocol ==
         "imap");
 }
@@ -273,7 +274,7 @@ TEST_CASE("convert: every option of stunnel is known, and any other is named", "
   CHECK(
       notes("TimeOutBusy = 5\n" + kVerifiedImap) ==
       Lines{"line 1: TimeOutBusy: see timeouts.handshake, timeouts.prelude and timeouts.command"});
-  // Switched off, an option is not missed.
+  // An option that is switched off needs no note.
   CHECK(notes(kVerifiedImap + "libwrap = no\ntransparent = none\nfips = no\nident = no\n") ==
         Lines{});
   CHECK_THAT(note(kVerifiedImap + "libwrap = yes\n"), ContainsSubstring("downstream.allow"));
@@ -338,7 +339,7 @@ TEST_CASE("convert: names that share a service become its certificates", "[conve
   REQUIRE(same.only().downstream.certificates.size() == 2);
   CHECK(same.only().downstream.certificates[1].chain.ends_with("/b.pem"));
 
-  // What stands there twice is one.
+  // A certificate or an address that is given twice counts once.
   const Converted twice(kImaps + "connect = 127.0.0.1:143\n" + second + second +
                         "[first]\nsni = imaps:mail.example.com\ncert = a.pem\nkey = a.key\n");
   CHECK(twice.only().downstream.certificates.size() == 2);
@@ -371,7 +372,7 @@ TEST_CASE("convert: S7: a demand for certificates is not lost where services bec
         "line 7: [other] sni: its clients had to show a certificate that [imaps] does not demand, "
         "and one service has one rule for all its names; the service is left out");
   }
-  // Of another authority.
+  // With another authority the section is left out.
   CHECK(Converted(kImaps + demand + second + "verifyChain = yes\nCAfile = b.pem\n")
             .only()
             .downstream.certificates.size() == 1);
@@ -387,7 +388,7 @@ TEST_CASE("convert: S7: a demand for certificates is not lost where services bec
   REQUIRE(primary.conversion.notes.size() == 1);
   CHECK_THAT(primary.conversion.notes[0],
              ContainsSubstring("line 9: [other] sni: its clients must show a certificate here"));
-  // Nor is another rule that a name had of its own.
+  // A note also reports any other rule that a name had of its own.
   CHECK_THAT(note(kImaps + second + "sslVersionMin = TLSv1.3\n"),
              ContainsSubstring("line 10: [other] sslVersionMin: is the same for all names here: "
                                "what [imaps] has"));

@@ -14,7 +14,7 @@ using proto::Verdict;
 
 namespace {
 
-/// A dialogue with the role of a protocol, recorded.
+/// A recorded dialogue with the role of a protocol.
 struct Recorded {
   Recorded(std::string_view name, TlsMode mode)
       : dialogue([this, &protocol = *proto::find_protocol(name), mode] {

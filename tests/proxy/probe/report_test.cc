@@ -45,7 +45,7 @@ ProbeReport accepted() {
           .state = {}};
 }
 
-/// As far as the handshake, where it fails.
+/// Returns a report of a probe that failed in the handshake.
 ProbeReport refused(Errc code, std::string reason) {
   auto report = accepted();
   report.facts.reset();
@@ -178,7 +178,7 @@ TEST_CASE("probe report: a refusal gives the reason and the peer's words, escape
   auto unwelcome = refused(Errc::greeting_refused, "server says: 554 no");
   unwelcome.error->evidence = "554 no";
   CHECK_THAT(to_text(unwelcome), ContainsSubstring("server says: 554 no\nwhat to do "));
-  // The chain has been shown.
+  // The chain has already been shown.
   CHECK_THAT(to_text(refused(Errc::certificate, "unknown CA")), !ContainsSubstring("their words"));
 
   auto report = refused(Errc::unreachable, "connection refused");
@@ -230,7 +230,7 @@ TEST_CASE("probe report: advice on a handshake tells old TLS, a certificate of o
   CHECK_THAT(handshake_advice("... (alert 112)"), ContainsSubstring("upstream.server_name"));
   CHECK_THAT(handshake_advice("not TLS: the server sent something else", false, "implicit"),
              ContainsSubstring("upstream.tls = \"starttls\""));
-  // It has said that it would: no other mode helps.
+  // The server has agreed to start TLS, so no other mode helps.
   CHECK_THAT(handshake_advice("not TLS: the server sent something else"),
              !ContainsSubstring("upstream.tls") && ContainsSubstring("its log"));
 }
@@ -247,7 +247,7 @@ TEST_CASE("probe report: advice on a server in the clear does not send people wh
   CHECK_THAT(advice_text(report), ContainsSubstring("another port"));
 
   report = refused(Errc::timeout, "");
-  CHECK_THAT(advice_text(report), !ContainsSubstring(kThisPort));  // it has greeted
+  CHECK_THAT(advice_text(report), !ContainsSubstring(kThisPort));  // the server has greeted
   report.greeting.clear();
   CHECK_THAT(advice_text(report), ContainsSubstring(kThisPort));
   report.tls = "implicit";

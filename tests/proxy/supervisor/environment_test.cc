@@ -62,7 +62,7 @@ TEST_CASE("systemd: the watchdog's period", "[systemd]") {
   CHECK(*watchdog_period({.period = "30000000", .pid = {}}, 42) == microseconds{30'000'000});
   CHECK(*watchdog_period({.period = "1", .pid = "42"}, 42) == microseconds{1});
   CHECK(watchdog_period({.period = "1", .pid = "43"}, 42)->has_value() == false);
-  // What libsystemd calls infinity.
+  // libsystemd's value for infinity.
   CHECK(watchdog_period({.period = "18446744073709551615", .pid = {}}, 42)->has_value() == false);
   for (const std::string period : {"", "0", "-1", "1s", "18446744073709551616"}) {
     CHECK_FALSE(watchdog_period({.period = period, .pid = {}}, 42));

@@ -33,7 +33,7 @@ TEST_CASE("admission: a client without a header is admitted at once", "[session]
     CHECK(admission.begin().value() == Admitted::yes);
     CHECK(clients.addresses() == 1);
   }
-  CHECK(clients.addresses() == 0);  // a place is given back
+  CHECK(clients.addresses() == 0);  // the place is free again
 }
 
 TEST_CASE("admission: a balancer's client is known at the end of the header, at every split",

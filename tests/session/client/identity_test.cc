@@ -44,10 +44,10 @@ TEST_CASE("client identity: without balancers every header is refused", "[sessio
 
 TEST_CASE("client identity: where a header harms nobody nothing is looked at", "[session]") {
   auto implicit = settings("");
-  implicit.downstream.tls = TlsMode::implicit;  // it is no ClientHello
+  implicit.downstream.tls = TlsMode::implicit;  // the bytes are no ClientHello
   CHECK_FALSE(ClientIdentity(implicit, peer("10.0.0.1")).is_watching());
   auto relay = settings("");
-  relay.upstream.tls = TlsMode::none;  // it is the server's to understand
+  relay.upstream.tls = TlsMode::none;  // the server has to understand the bytes
   CHECK_FALSE(ClientIdentity(relay, peer("10.0.0.1")).is_watching());
   relay.downstream.proxy_protocol = {*config::parse_network("192.0.2.0/24")};
   CHECK(ClientIdentity(relay, peer("10.0.0.1")).is_watching());
@@ -68,7 +68,7 @@ TEST_CASE("client identity: a balancer's header names the client, at every split
       }
       CHECK(consumed == kHeader.size());
       CHECK_FALSE(identity.awaits_header());
-      CHECK(identity.is_watching() == behind.empty());  // what comes next may be a second one
+      CHECK(identity.is_watching() == behind.empty());  // a second header may come next
       CHECK(identity.is_conveyed());
       CHECK(address_of(identity) == "192.0.2.7:1025");
       CHECK(net::to_string(net::socket_address(*identity.destination())) == "198.51.100.1:25");
@@ -131,7 +131,7 @@ TEST_CASE("client identity: it is the conveyed client that is allowed or not", "
   };
   CHECK(checked(kHeader));
   CHECK_FALSE(checked("PROXY TCP4 203.0.113.7 198.51.100.1 1025 25\r\n"));
-  // Who that is nobody says, and the balancer's address is not among those allowed.
+  // UNKNOWN does not name the client, and the balancer's own address is not allowed.
   CHECK_FALSE(checked("PROXY UNKNOWN\r\n"));
   CHECK(checked(kLocal));
 

@@ -14,7 +14,7 @@ using Do = Opening::Step::Do;
 
 namespace {
 
-/// An opening without a socket, and what its server was told on the connection at hand.
+/// An opening without a socket. `told` is what the server received on the current connection.
 struct PlayedOpening {
   PlayedOpening(std::string_view name, TlsMode upstream, std::size_t addresses = 1)
       : protocol(*proto::find_protocol(name)), opening(policy(upstream, addresses)) {}
@@ -248,7 +248,7 @@ Do inject_failure(PlayedOpening& it, OpeningFailure failure) {
   return Do::wait;
 }
 
-/// Plays the whole script, which must end in a leg that is ready, and secured.
+/// Plays the whole script. It must end in a leg that is ready and secured.
 void play_whole(PlayedOpening& it, const OpeningScript& script) {
   bool secured = false;
   for (std::size_t i = 0; i < script.events.size(); ++i) {
@@ -271,7 +271,7 @@ TEST_CASE("opening: the scripts of all protocols, failing at every step", "[sess
       INFO("before event " << at);
       for (const auto failure : {OpeningFailure::reset, OpeningFailure::tls,
                                  OpeningFailure::timeout, OpeningFailure::lies}) {
-        // A server says nothing while TLS comes up.
+        // A server says nothing during the handshake.
         if (failure == OpeningFailure::lies && script.events[at].kind == EventKind::secured)
           continue;
         for (const std::size_t addresses : {1UL, 2UL}) {
@@ -279,7 +279,7 @@ TEST_CASE("opening: the scripts of all protocols, failing at every step", "[sess
           for (std::size_t i = 0; i < at; ++i)
             REQUIRE(play_event(it, script.events[i]) != Do::give_up);
           const auto next = inject_failure(it, failure);
-          // Only another address goes on, from the beginning; without time there is none.
+          // Only another address can be tried, from the beginning. Without time none is tried.
           const bool another = addresses == 2 && failure != OpeningFailure::timeout;
           REQUIRE(next == (another ? Do::connect : Do::give_up));
           REQUIRE(it.error);

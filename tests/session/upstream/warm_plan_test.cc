@@ -64,7 +64,7 @@ TEST_CASE("warm plan: a success ends caution, and only a connection that was of 
   Time now = plan.paused_until();
   plan.on_opened();
   CHECK(plan.to_open(1, 0, now) == WarmPlan::kAtOnce);
-  // The server greets and closes: the pauses go on growing.
+  // The server greets and closes. The pauses still grow.
   plan.on_lost(10ms, now, 1);
   CHECK(plan.paused_until() == now + 2 * WarmPlan::kFirstPause);
 
@@ -85,10 +85,10 @@ TEST_CASE("warm plan: learns from a server that ends connections earlier, for a 
           "[session][warm]") {
   WarmPlan plan(10);
   plan.on_lost(20s, kNow, 1);
-  CHECK(plan.paused_until() <= kNow);  // that is no failure
+  CHECK(plan.paused_until() <= kNow);  // the loss is no failure
   CHECK(plan.to_open(0, 0, kNow) == WarmPlan::kAtOnce);
   CHECK(plan.lifetime(kNow, 1) == 15s);
-  plan.on_lost(40s, kNow, 1);  // learned nothing new
+  plan.on_lost(40s, kNow, 1);  // the estimate stays the same
   CHECK(plan.lifetime(kNow, 1) == 15s);
   plan.on_lost(10s, kNow, 1);
   CHECK(plan.lifetime(kNow, 1) == 7500ms);
