@@ -5,8 +5,8 @@
 // connection.
 //
 // Every login succeeds. One command is not part of the protocols; it is for benchmarks and the same
-// in all of them. XSEND OCTETS is answered with one line of success, directly followed by that many
-// bytes of the bench's pattern and nothing else.
+// in all of them. `XSEND OCTETS` is answered with one line of success, directly followed by that
+// many bytes of the bench's pattern and nothing else.
 
 #include <cstddef>
 #include <cstdint>
