@@ -13,7 +13,6 @@ import ast
 import io
 import pathlib
 import re
-import subprocess
 import sys
 import tokenize
 import unittest
@@ -101,12 +100,12 @@ def comments_of(path):
 
 
 def files(paths):
-    listed = subprocess.run(["git", "-C", ROOT, "ls-files", *paths], check=True,
-                            capture_output=True, text=True).stdout.split("\n")
-    for name in listed:
-        path = ROOT / name
-        if name and path.is_file():
-            yield name, path
+    """(name, path) of each file below these paths, which are relative to the project's folder."""
+    for start in paths:
+        found = ROOT / start
+        for path in sorted(found.rglob("*")) if found.is_dir() else [found]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path.relative_to(ROOT).as_posix(), path
 
 
 def marks(pattern, comment):
