@@ -20,7 +20,12 @@ constexpr std::chrono::seconds kHandshakesInReload{1};
 }  // namespace
 
 Worker::Worker(Shared& shared, net::Loop& loop, unsigned index, std::function<void()> on_drained)
-    : shared_(shared), index_(index), on_drained_(std::move(on_drained)), loop_(loop) {}
+    : shared_(shared),
+      index_(index),
+      on_drained_(std::move(on_drained)),
+      loop_(loop),
+      context_{loop, shared.resolver, shared.log, *this, shared.loop_guard, shared.clients, index} {
+}
 
 Worker::~Worker() {
   if (thread_.joinable()) thread_.join();
@@ -115,9 +120,7 @@ std::optional<session::UpstreamConnection> Worker::take_warm(const session::Serv
 void Worker::on_client(net::Listener::Connection client,
                        const std::shared_ptr<const session::Service>& service) {
   auto session = std::make_unique<session::Session>(
-      session::SessionContext{loop_, shared_.resolver, shared_.log, *this, shared_.loop_guard,
-                              shared_.clients, service->metrics->of_worker(index_)},
-      service, std::move(client.stream), client.peer,
+      context_, service, std::move(client.stream), client.peer,
       fmt::format("{:08x}.{}.{}", shared_.run_id, index_, next_session_++));
   session::Session& born = *session;
   sessions_.emplace(&born, std::move(session));

@@ -108,6 +108,7 @@ class Worker final : session::SessionOwner {
   unsigned index_;
   std::function<void()> on_drained_;
   net::Loop& loop_;
+  const session::SessionContext context_;
   Listenings listeners_;
   Listenings ending_;  // closed to new clients
   std::unordered_map<session::Session*, std::unique_ptr<session::Session>> sessions_;

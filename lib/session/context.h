@@ -3,7 +3,6 @@
 #include <optional>
 
 #include "lib/base/log.h"
-#include "lib/metrics/metrics.h"
 #include "lib/net/loop.h"
 #include "lib/net/resolver.h"
 #include "lib/session/client/table.h"
@@ -34,7 +33,7 @@ class SessionOwner {
   ~SessionOwner() = default;
 };
 
-/// The parts of a worker that its sessions use. All outlive them.
+/// The parts of a worker that its sessions use. One per worker; all of it outlives them.
 struct SessionContext {
   net::Loop& loop;
   net::Resolver& resolver;
@@ -42,7 +41,7 @@ struct SessionContext {
   SessionOwner& owner;
   LoopGuard& loop_guard;
   ClientTable& clients;
-  metrics::Tally& metrics;  ///< this worker's, of the service
+  unsigned worker;  ///< the number of the worker's tally: see metrics::Service
 };
 
 }  // namespace starttls::session

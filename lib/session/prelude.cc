@@ -7,18 +7,17 @@
 
 namespace starttls::session {
 
-Prelude::Prelude(const SessionContext& env, std::shared_ptr<const Service> service, Leg& client,
-                 const net::SocketAddress& peer, SessionRecord& record, LegEvents& leg_events,
-                 PreludeHost& host)
+Prelude::Prelude(const SessionContext& env, const std::shared_ptr<const Service>& service,
+                 Leg& client, const net::SocketAddress& peer, SessionRecord& record,
+                 LegEvents& leg_events, PreludeHost& host)
     : env_(env),
-      service_(std::move(service)),
+      service_(*service),
       client_(client),
       record_(record),
       host_(host),
       admission_(settings(), peer, env.clients),
-      client_handshake_(env.loop, *service_, env.metrics),
-      link_(env, service_, client, admission_.identity(), leg_events, *this),
-      accepted_at_(env.loop.now()) {}
+      client_handshake_(service_),
+      link_(env, service, client, admission_.identity(), leg_events, *this) {}
 
 void Prelude::start() {
   const auto admitted = admission_.begin();
@@ -34,7 +33,8 @@ void Prelude::start() {
 /// Returns the deadline for reaching a server. All phases before the greeting share one time; a
 /// fresh connection has as much again.
 std::chrono::milliseconds Prelude::give_up_at() const {
-  return (dialogue_ == nullptr ? accepted_at_ : env_.loop.now()) + settings().timeouts.prelude;
+  return (dialogue_ == nullptr ? host_.accepted_at() : env_.loop.now()) +
+         settings().timeouts.prelude;
 }
 
 std::string_view Prelude::state() const noexcept {
@@ -70,7 +70,7 @@ void Prelude::begin() {
     connect();
     return;
   }
-  auto engine = client_handshake_.begin();
+  auto engine = client_handshake_.begin(env_.loop);
   if (!engine) {
     host_.fail(engine.error());
     return;
@@ -102,7 +102,7 @@ void Prelude::on_linked(UpstreamConnection connection) {
   server_ = &host_.keep_server(connection);
   fell_back_ = !connection.fallback_reason.empty();
   if (fell_back_) {
-    env_.metrics.plaintext_fallback(Side::upstream);
+    record_.tally().plaintext_fallback(Side::upstream);
     host_.log_event("continuing in the clear",
                     Error{Errc::tls_not_offered, connection.fallback_reason}, Side::upstream,
                     SessionRecord::Repetition::written);
@@ -128,9 +128,9 @@ void Prelude::greet_client(std::string_view greeting) {
   record_.on_greeted(net::Loop::precise_now());
   client_.limit_input(Leg::kMaxInput);
   const auto mode = effective_mode(link_.target().upstream().tls, server_->secured());
-  dialogue_ = std::make_unique<Dialogue>(
-      service_->protocol->downstream(role_settings(link_.target(), mode)), client_, *server_,
-      record_.traffic());
+  dialogue_ =
+      std::make_unique<Dialogue>(service_.protocol->downstream(role_settings(link_.target(), mode)),
+                                 client_, *server_, record_.traffic());
   host_.enter(Phase::dialogue);
   if (const auto begun = dialogue_->begin(greeting); !begun) {
     host_.fail(begun.error());
@@ -202,7 +202,7 @@ void Prelude::on_server_input() {
 bool Prelude::goes_on(const Result<Dialogue::Next>& next, Side side) {
   if (is_over()) return false;  // a write has failed
   if (!next) {
-    if (next.error().code == Errc::attack) env_.metrics.attacked(side, next.error().attack);
+    if (next.error().code == Errc::attack) record_.tally().attacked(side, next.error().attack);
     host_.fail(next.error());
     return false;
   }
@@ -213,7 +213,7 @@ bool Prelude::goes_on(const Result<Dialogue::Next>& next, Side side) {
 
 void Prelude::commit() {
   if (settings().downstream.tls == TlsMode::opportunistic && !client_.secured()) {
-    env_.metrics.plaintext_fallback(Side::downstream);
+    record_.tally().plaintext_fallback(Side::downstream);
   }
   host_.enter(Phase::relay);
   client_.start_relay();
@@ -221,7 +221,7 @@ void Prelude::commit() {
 }
 
 void Prelude::start_client_tls() {
-  auto engine = client_handshake_.begin();
+  auto engine = client_handshake_.begin(env_.loop);
   if (!engine) {
     host_.fail(engine.error());
     return;
@@ -233,7 +233,7 @@ void Prelude::start_client_tls() {
     record_.traffic().passed(metrics::Direction::to_client, go_ahead.size());
     return;
   }
-  env_.metrics.attacked(Side::downstream, started.error().attack);
+  record_.tally().attacked(Side::downstream, started.error().attack);
   const Error error = dialogue_->refuse_injection(std::move(started.error()));
   host_.log_event("session failed", error, Side::downstream, SessionRecord::Repetition::counted);
   host_.finish(error.code, error.reason);
@@ -243,7 +243,7 @@ void Prelude::start_client_tls() {
 /// clear. A refused certificate is different: TLS is up, so the client can trust our reply, and
 /// only the client reads it (RFC 3207 §4.1).
 void Prelude::on_client_handshake_failed(const Error& error) {
-  client_handshake_.on_failed(error.code);
+  record_.tally().handshake_failed(Side::downstream, error.code);
   host_.fail(error);
 }
 
@@ -261,7 +261,7 @@ void Prelude::try_again_in_the_clear() {
 
 void Prelude::on_client_secured() {
   const Phase phase = host_.phase();
-  if (const auto accepted = client_handshake_.on_secured(client_); !accepted) {
+  if (const auto accepted = client_handshake_.on_secured(client_, record_.tally()); !accepted) {
     on_client_handshake_failed(accepted.error());
   } else if (phase == Phase::downstream_handshake) {
     connect();

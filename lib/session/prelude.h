@@ -27,6 +27,8 @@ namespace starttls::session {
 class PreludeHost {
  public:
   [[nodiscard]] virtual Phase phase() const noexcept = 0;
+  /// Returns the time of the client's accept, on the loop's clock.
+  [[nodiscard]] virtual std::chrono::milliseconds accepted_at() const noexcept = 0;
   virtual void enter(Phase phase) = 0;
   /// Starts the deadline anew, because the client has sent a whole command.
   virtual void arm_deadline() = 0;
@@ -56,7 +58,7 @@ class Prelude final : LinkEvents {
  public:
   /// `client` reports to the session, which passes the events below on. The server's leg will
   /// report to `leg_events`. All outlive us.
-  Prelude(const SessionContext& env, std::shared_ptr<const Service> service, Leg& client,
+  Prelude(const SessionContext& env, const std::shared_ptr<const Service>& service, Leg& client,
           const net::SocketAddress& peer, SessionRecord& record, LegEvents& leg_events,
           PreludeHost& host);
   Prelude(const Prelude&) = delete;
@@ -112,11 +114,11 @@ class Prelude final : LinkEvents {
   void try_again_in_the_clear();
 
   [[nodiscard]] bool is_over() const noexcept { return host_.phase() >= Phase::finishing; }
-  [[nodiscard]] const config::Service& settings() const noexcept { return service_->config; }
+  [[nodiscard]] const config::Service& settings() const noexcept { return service_.config; }
   [[nodiscard]] std::chrono::milliseconds give_up_at() const;
 
   const SessionContext& env_;
-  std::shared_ptr<const Service> service_;
+  const Service& service_;
   Leg& client_;
   Leg* server_ = nullptr;  // the session's; null: none is ready
   SessionRecord& record_;
@@ -124,8 +126,7 @@ class Prelude final : LinkEvents {
   Admission admission_;
   ClientHandshake client_handshake_;
   ServerLink link_;
-  std::unique_ptr<Dialogue> dialogue_;     // from the greeting until both directions are opaque
-  std::chrono::milliseconds accepted_at_;  // on the loop's clock
+  std::unique_ptr<Dialogue> dialogue_;  // from the greeting until both directions are opaque
   bool fell_back_ = false;     // the server's leg stayed in the clear, though it might have TLS
   bool client_ended_ = false;  // its direction is over; that is passed on after its bytes
 };

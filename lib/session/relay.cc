@@ -13,7 +13,6 @@ void Pipe::begin() {
 
 void Pipe::on_data(std::span<const std::byte> bytes) {
   if (bytes.empty() || state_ != State::open) return;
-  octets_ += bytes.size();
   last_ = bytes.back();
   to_.write(bytes);
   if (!paused_ && to_.queued() > 0) {

@@ -42,11 +42,8 @@ class Pipe {
   /// Drops all further bytes, because `to` takes none any more.
   void on_broken();
 
-  [[nodiscard]] std::uint64_t octets() const noexcept { return octets_; }
   /// True if the last byte that passed was not the end of a line.
-  [[nodiscard]] bool inside_line() const noexcept {
-    return octets_ != 0 && last_ != std::byte{'\n'};
-  }
+  [[nodiscard]] bool inside_line() const noexcept { return last_ != std::byte{'\n'}; }
   /// True if no bytes will pass any more.
   [[nodiscard]] bool finished() const noexcept { return state_ != State::open; }
 
@@ -55,8 +52,7 @@ class Pipe {
 
   Endpoint& from_;
   Endpoint& to_;
-  std::uint64_t octets_ = 0;
-  std::byte last_{};
+  std::byte last_{'\n'};  // the last one that passed; before the first, a line may begin
   State state_ = State::open;
   bool paused_ = false;
 };

@@ -16,12 +16,12 @@ bool is_no_servers(Errc code) noexcept {
 
 }  // namespace
 
-Session::Session(SessionContext context, std::shared_ptr<const Service> service,
+Session::Session(const SessionContext& context, std::shared_ptr<const Service> service,
                  net::Stream::Ptr client, const net::SocketAddress& peer, std::string id)
     : env_(context),
       service_(std::move(service)),
-      record_(env_.log, *service_, env_.metrics, std::move(id), net::to_string(peer),
-              net::Loop::precise_now()),
+      record_(env_.log, *service_, service_->metrics->of_worker(env_.worker), std::move(id),
+              net::to_string(peer), net::Loop::precise_now()),
       client_(std::move(client), *this),
       prelude_(env_, service_, client_, peer, record_, *this, *this),
       close_(settings().timeouts.idle, env_.loop.now()),
@@ -198,7 +198,7 @@ void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
   if (is_over()) return;
   const Side side = side_of(leg);
   if (end == LegEnd::cut) {
-    env_.metrics.truncated(side);
+    record_.tally().truncated(side);
     on_cut(leg, Outcome::ok(), how);
     return;
   }

@@ -64,9 +64,9 @@ namespace starttls::session {
 class Session final : LegEvents, PreludeHost {
  public:
   /// Takes a connected client. `peer` is the address that it was accepted from. `id` is in every
-  /// line about the session.
-  Session(SessionContext context, std::shared_ptr<const Service> service, net::Stream::Ptr client,
-          const net::SocketAddress& peer, std::string id);
+  /// line about the session. `context` outlives us.
+  Session(const SessionContext& context, std::shared_ptr<const Service> service,
+          net::Stream::Ptr client, const net::SocketAddress& peer, std::string id);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
@@ -92,6 +92,9 @@ class Session final : LegEvents, PreludeHost {
 
   // PreludeHost
   [[nodiscard]] Phase phase() const noexcept override { return phase_; }
+  [[nodiscard]] std::chrono::milliseconds accepted_at() const noexcept override {
+    return accepted_at_;
+  }
   void enter(Phase phase) override;
   void arm_deadline() override;
   Leg& keep_server(UpstreamConnection& connection) override;
@@ -131,7 +134,7 @@ class Session final : LegEvents, PreludeHost {
   [[nodiscard]] std::size_t waiting() const;
   [[nodiscard]] std::string_view state() const noexcept;
 
-  SessionContext env_;
+  const SessionContext& env_;
   std::shared_ptr<const Service> service_;
   SessionRecord record_;
   Leg client_;

@@ -31,12 +31,11 @@ SessionRecord::SessionRecord(log::Logger& log, const Service& service, metrics::
                              std::string id, std::string client, Time now)
     : log_(log),
       service_(service),
-      tally_(tally),
       traffic_(tally),
       id_(std::move(id)),
       client_(std::move(client)),
       born_at_(now) {
-  tally_.session_opened();
+  tally.session_opened();
 }
 
 void SessionRecord::on_conveyed(std::string client, std::string_view dialled) {
@@ -60,7 +59,7 @@ void SessionRecord::on_connected(std::string server, Time at, bool warm) {
 void SessionRecord::on_greeted(Time at) {
   if (greeted_at_ != Time{}) return;
   greeted_at_ = at;
-  tally_.prelude_ended(at - born_at_);
+  tally().prelude_ended(at - born_at_);
 }
 
 void SessionRecord::set_outcome(Outcome outcome, std::string reason) {
@@ -90,7 +89,7 @@ void SessionRecord::log_phase(std::string_view from, std::string_view to) {
 }
 
 void SessionRecord::log_end(const config::Upstream& upstream, const LegFacts& facts, Time now) {
-  tally_.session_ended(outcome_, now - born_at_);
+  tally().session_ended(outcome_, now - born_at_);
   const bool secured = facts.upstream.has_value();
   const auto& up = facts_or_clear(facts.upstream);
   const auto& down = facts_or_clear(facts.downstream);

@@ -51,6 +51,8 @@ class SessionRecord {
 
   [[nodiscard]] const std::string& client() const noexcept { return client_; }
   [[nodiscard]] Traffic& traffic() noexcept { return traffic_; }
+  /// Returns the counters of the session's service and worker.
+  [[nodiscard]] metrics::Tally& tally() const noexcept { return traffic_.tally(); }
 
   /// Notes the client that a PROXY header has named; `dialled` is the address that it connected to.
   void on_conveyed(std::string client, std::string_view dialled);
@@ -86,7 +88,6 @@ class SessionRecord {
  private:
   log::Logger& log_;
   const Service& service_;
-  metrics::Tally& tally_;
   Traffic traffic_;
   std::string id_;
   std::string client_;

@@ -18,6 +18,7 @@ class Traffic {
   }
   [[nodiscard]] std::uint64_t to_server() const noexcept { return to_server_; }
   [[nodiscard]] std::uint64_t to_client() const noexcept { return to_client_; }
+  [[nodiscard]] metrics::Tally& tally() const noexcept { return tally_; }
 
  private:
   metrics::Tally& tally_;

@@ -17,7 +17,7 @@ std::span<const std::byte> bytes(std::string_view text) {
 
 }  // namespace
 
-TEST_CASE("pipe: what is read is written, unchanged and counted", "[session][relay]") {
+TEST_CASE("pipe: bytes that are read are written unchanged", "[session][relay]") {
   FakeEndpoint from;
   FakeEndpoint to;
   Pipe pipe{from, to};
@@ -25,7 +25,7 @@ TEST_CASE("pipe: what is read is written, unchanged and counted", "[session][rel
   pipe.on_data(bytes(all.substr(0, 4)));
   pipe.on_data(bytes(all.substr(4)));
   CHECK(to.written == all);
-  CHECK(pipe.octets() == 9);
+  CHECK(pipe.inside_line());
   CHECK(from.pauses == 0);
 }
 

@@ -4,24 +4,24 @@
 
 namespace starttls::session {
 
-Result<std::unique_ptr<tls::Engine>> ClientHandshake::begin() {
-  if (loop_.turn_budget().is_full(lane())) {
+Result<std::unique_ptr<tls::Engine>> ClientHandshake::begin(net::Loop& loop) {
+  if (loop.turn_budget().is_full(lane())) {
     return fail(Errc::limit, "too many TLS handshakes are waiting");
   }
-  auto engine = tls::Engine::server(service_.downstream_tls, loop_.pool());
+  auto engine = tls::Engine::server(service_.downstream_tls, loop.pool());
   if (!engine) return engine;
   if (service_.config.upstream.send_proxy == config::SendProxy::v2) (*engine)->keep_client_facts();
   began_at_ = net::Loop::precise_now();
   return engine;
 }
 
-Result<> ClientHandshake::on_secured(Leg& client) {
+Result<> ClientHandshake::on_secured(Leg& client, metrics::Tally& tally) const {
   if (const Error* refusal = client.refusal()) return fail(*refusal);
   const tls::Facts facts = client.facts();
-  tally_.handshake_done({.side = Side::downstream,
-                         .version = facts.number,
-                         .resumed = facts.resumed,
-                         .took = net::Loop::precise_now() - began_at_});
+  tally.handshake_done({.side = Side::downstream,
+                        .version = facts.number,
+                        .resumed = facts.resumed,
+                        .took = net::Loop::precise_now() - began_at_});
   return {};
 }
 

@@ -12,30 +12,25 @@
 
 namespace starttls::session {
 
-/// The TLS handshake with a client: makes its engine, and counts how it ends. Belongs to one
+/// The TLS handshake with a client: makes its engine, and counts it once it is done. Belongs to one
 /// session, which starts the engine on the client's leg.
 class ClientHandshake {
  public:
-  /// The arguments outlive us.
-  ClientHandshake(net::Loop& loop, const Service& service, metrics::Tally& tally) noexcept
-      : loop_(loop), service_(service), tally_(tally) {}
+  /// `service` outlives us.
+  explicit ClientHandshake(const Service& service) noexcept : service_(service) {}
 
   /// Makes the engine. Errors: limit (more handshakes wait than this loop can do in time), system.
-  [[nodiscard]] Result<std::unique_ptr<tls::Engine>> begin();
+  [[nodiscard]] Result<std::unique_ptr<tls::Engine>> begin(net::Loop& loop);
   /// Returns the queue in which its steps wait.
   [[nodiscard]] net::TurnBudget::Lane lane() const noexcept {
     return service_.lane(Side::downstream);
   }
   /// Counts the handshake, once the leg is secured. Errors: certificate, if the client's is missing
   /// or not acceptable.
-  [[nodiscard]] Result<> on_secured(Leg& client);
-  /// Counts a handshake that has failed, or that ran out of time.
-  void on_failed(Errc code) noexcept { tally_.handshake_failed(Side::downstream, code); }
+  [[nodiscard]] Result<> on_secured(Leg& client, metrics::Tally& tally) const;
 
  private:
-  net::Loop& loop_;
   const Service& service_;
-  metrics::Tally& tally_;
   std::chrono::nanoseconds began_at_{};
 };
 

@@ -56,9 +56,10 @@ bool ServerLink::use_warm() {
 }
 
 void ServerLink::make_opener(std::chrono::milliseconds give_up_at) {
+  auto& tally = target_.service().metrics->of_worker(env_.worker);
   opener_ =
-      std::make_unique<UpstreamOpener>(WorkerContext{env_.loop, env_.resolver, env_.metrics},
-                                       target_, give_up_at, static_cast<OpenerEvents&>(*this));
+      std::make_unique<UpstreamOpener>(WorkerContext{env_.loop, env_.resolver, tally}, target_,
+                                       give_up_at, static_cast<OpenerEvents&>(*this));
   if (target_.upstream().send_proxy != config::SendProxy::no) {
     opener_->begin_with(proxy_header(target_, identity_, client_));
   }
