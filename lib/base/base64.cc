@@ -39,13 +39,13 @@ std::optional<std::vector<std::uint8_t>> decode(std::string_view text) {
   return out;
 }
 
-std::string encode(std::span<const std::uint8_t> octets) {
+std::string encode(std::span<const std::uint8_t> bytes) {
   std::string out;
-  out.reserve((octets.size() + 2) / 3 * kGroup);
+  out.reserve((bytes.size() + 2) / 3 * kGroup);
   std::uint32_t bits = 0;
   unsigned held = 0;
-  for (const std::uint8_t octet : octets) {
-    bits = (bits << 8U | octet) & 0xffffU;
+  for (const std::uint8_t byte : bytes) {
+    bits = (bits << 8U | byte) & 0xffffU;
     held += 8;
     while (held >= kBits) {
       held -= kBits;

@@ -13,6 +13,6 @@ namespace starttls::base64 {
 
 /// Decodes `text`. Returns nothing if `text` is not the one canonical encoding of some bytes.
 [[nodiscard]] std::optional<std::vector<std::uint8_t>> decode(std::string_view text);
-[[nodiscard]] std::string encode(std::span<const std::uint8_t> octets);
+[[nodiscard]] std::string encode(std::span<const std::uint8_t> bytes);
 
 }  // namespace starttls::base64

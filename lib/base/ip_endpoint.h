@@ -11,8 +11,8 @@ struct IpEndpoint {
   enum class Family : std::uint8_t { v4, v6 };
 
   Family family = Family::v4;
-  std::array<std::uint8_t, 16> octets{};  ///< network order; IPv4 in the first four, then zeros
-  std::uint16_t port = 0;                 ///< host order
+  std::array<std::uint8_t, 16> bytes{};  ///< network order; IPv4 in the first four, then zeros
+  std::uint16_t port = 0;                ///< host order
 
   friend bool operator==(const IpEndpoint&, const IpEndpoint&) = default;
 };
@@ -22,20 +22,20 @@ struct IpEndpoint {
 [[nodiscard]] constexpr IpEndpoint unmapped(const IpEndpoint& endpoint) noexcept {
   constexpr std::array<std::uint8_t, 12> kPrefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
   const bool is_mapped = endpoint.family == IpEndpoint::Family::v6 &&
-                         std::equal(kPrefix.begin(), kPrefix.end(), endpoint.octets.begin());
+                         std::equal(kPrefix.begin(), kPrefix.end(), endpoint.bytes.begin());
   if (!is_mapped) return endpoint;
   IpEndpoint out{.family = IpEndpoint::Family::v4, .port = endpoint.port};
-  std::copy_n(endpoint.octets.begin() + 12, 4, out.octets.begin());
+  std::copy_n(endpoint.bytes.begin() + 12, 4, out.bytes.begin());
   return out;
 }
 
 /// Returns the sixteen bytes of the address, IPv4 as ::ffff:a.b.c.d.
-[[nodiscard]] constexpr std::array<std::uint8_t, 16> mapped_octets(
+[[nodiscard]] constexpr std::array<std::uint8_t, 16> mapped_bytes(
     const IpEndpoint& endpoint) noexcept {
-  if (endpoint.family == IpEndpoint::Family::v6) return endpoint.octets;
+  if (endpoint.family == IpEndpoint::Family::v6) return endpoint.bytes;
   std::array<std::uint8_t, 16> out{};
   out[10] = out[11] = 0xff;
-  std::copy_n(endpoint.octets.begin(), 4, out.begin() + 12);
+  std::copy_n(endpoint.bytes.begin(), 4, out.begin() + 12);
   return out;
 }
 

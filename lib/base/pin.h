@@ -14,7 +14,7 @@ namespace starttls {
 /// The SHA-256 of a certificate's SubjectPublicKeyInfo (RFC 7469 §2.4). It survives a renewal that
 /// keeps the key.
 struct Pin {
-  std::array<std::uint8_t, 32> octets{};
+  std::array<std::uint8_t, 32> bytes{};
 
   friend bool operator==(const Pin&, const Pin&) = default;
 };
@@ -24,15 +24,15 @@ inline constexpr std::string_view kPinPrefix = "sha256:";
 /// Parses "sha256:BASE64". Returns nothing if `text` is not a pin.
 [[nodiscard]] inline std::optional<Pin> parse_pin(std::string_view text) {
   if (!text.starts_with(kPinPrefix)) return std::nullopt;
-  const auto octets = base64::decode(text.substr(kPinPrefix.size()));
+  const auto bytes = base64::decode(text.substr(kPinPrefix.size()));
   Pin pin{};
-  if (!octets || octets->size() != pin.octets.size()) return std::nullopt;
-  std::copy(octets->begin(), octets->end(), pin.octets.begin());
+  if (!bytes || bytes->size() != pin.bytes.size()) return std::nullopt;
+  std::copy(bytes->begin(), bytes->end(), pin.bytes.begin());
   return pin;
 }
 
 [[nodiscard]] inline std::string to_string(const Pin& pin) {
-  return std::string(kPinPrefix) + base64::encode(pin.octets);
+  return std::string(kPinPrefix) + base64::encode(pin.bytes);
 }
 
 }  // namespace starttls

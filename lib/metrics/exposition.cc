@@ -17,13 +17,13 @@ constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 /// Returns the bytes of the UTF-8 sequence that `text` begins with. Returns 0 if it begins with
 /// none, or with NUL. Overlong forms and surrogates are none (RFC 3629 §4).
 std::size_t utf8_sequence(std::string_view text) {
-  const auto octet = [text](std::size_t i) -> unsigned {
+  const auto byte = [text](std::size_t i) -> unsigned {
     return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
   };
-  const auto tail = [&octet](std::size_t i, unsigned low = 0x80, unsigned high = 0xBF) {
-    return octet(i) >= low && octet(i) <= high;
+  const auto tail = [&byte](std::size_t i, unsigned low = 0x80, unsigned high = 0xBF) {
+    return byte(i) >= low && byte(i) <= high;
   };
-  const unsigned first = octet(0);
+  const unsigned first = byte(0);
   if (first == 0) return 0;
   if (first < 0x80) return 1;
   if (first >= 0xC2 && first <= 0xDF) return tail(1) ? 2 : 0;

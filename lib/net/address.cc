@@ -86,7 +86,7 @@ std::optional<IpEndpoint> ip_endpoint(const SocketAddress& address) noexcept {
   const auto bytes = ip_bytes(address);
   if (!bytes) return std::nullopt;
   return starttls::unmapped(
-      {.family = IpEndpoint::Family::v6, .octets = *bytes, .port = port_of(address)});
+      {.family = IpEndpoint::Family::v6, .bytes = *bytes, .port = port_of(address)});
 }
 
 SocketAddress socket_address(const IpEndpoint& endpoint) noexcept {
@@ -95,13 +95,13 @@ SocketAddress socket_address(const IpEndpoint& endpoint) noexcept {
     auto* v4 = reinterpret_cast<sockaddr_in*>(&out.storage);
     v4->sin_family = AF_INET;
     v4->sin_port = htons(endpoint.port);
-    std::memcpy(&v4->sin_addr, endpoint.octets.data(), sizeof(v4->sin_addr));
+    std::memcpy(&v4->sin_addr, endpoint.bytes.data(), sizeof(v4->sin_addr));
     out.size = sizeof(sockaddr_in);
   } else {
     auto* v6 = reinterpret_cast<sockaddr_in6*>(&out.storage);
     v6->sin6_family = AF_INET6;
     v6->sin6_port = htons(endpoint.port);
-    std::memcpy(&v6->sin6_addr, endpoint.octets.data(), sizeof(v6->sin6_addr));
+    std::memcpy(&v6->sin6_addr, endpoint.bytes.data(), sizeof(v6->sin6_addr));
     out.size = sizeof(sockaddr_in6);
   }
   return out;

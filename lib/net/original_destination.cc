@@ -74,7 +74,7 @@ Result<bool> is_own_address(const SocketAddress& address) {
   constexpr std::array<std::uint8_t, 12> kMapped = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
   const bool v4 = std::equal(kMapped.begin(), kMapped.end(), wanted->begin());
   if (v4 && ((*wanted)[12] == 127 || (*wanted)[12] == 0)) return true;  // all of 127/8 is loopback
-  if (!v4 && std::all_of(wanted->begin(), wanted->end() - 1, [](auto octet) { return octet == 0; }))
+  if (!v4 && std::all_of(wanted->begin(), wanted->end() - 1, [](auto byte) { return byte == 0; }))
     return true;  // :: and ::1
 
   ifaddrs* all = nullptr;

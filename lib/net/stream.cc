@@ -259,15 +259,15 @@ int Stream::fd() const noexcept {
 }
 
 bool Stream::has_pending_input() const noexcept {
-  char octet = 0;
-  return ::recv(fd(), &octet, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+  char byte = 0;
+  return ::recv(fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 bool Stream::is_quiet() const noexcept {
   uv_os_fd_t fd = -1;
   if (uv_fileno(&handle_.any, &fd) != 0) return false;
-  char octet = 0;
-  return ::recv(fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+  char byte = 0;
+  return ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
 bool Stream::is_over() const noexcept {
@@ -287,10 +287,10 @@ int Stream::pending_error() const noexcept {
 
 std::size_t Stream::unacknowledged() const noexcept {
   if (kind_ != Kind::tcp || fd() < 0) return 0;
-  int octets = 0;
+  int bytes = 0;
   // If the kernel does not say, assume that bytes are under way, so that the caller waits.
-  if (::ioctl(fd(), SIOCOUTQ, &octets) != 0) return 1;
-  return static_cast<std::size_t>(octets);
+  if (::ioctl(fd(), SIOCOUTQ, &bytes) != 0) return 1;
+  return static_cast<std::size_t>(bytes);
 }
 
 SocketAddress Stream::peer() const noexcept {

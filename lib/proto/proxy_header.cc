@@ -102,7 +102,7 @@ std::optional<IpEndpoint> parse_endpoint(Family family, std::string_view address
   if (!number) return std::nullopt;
   IpEndpoint out{.family = family, .port = *number};
   const int known = family == Family::v4 ? AF_INET : AF_INET6;
-  if (inet_pton(known, std::string(address).c_str(), out.octets.data()) != 1) return std::nullopt;
+  if (inet_pton(known, std::string(address).c_str(), out.bytes.data()) != 1) return std::nullopt;
   return unmapped(out);
 }
 
@@ -141,9 +141,9 @@ Result<ProxyHeader> parse_line(std::string_view line) {
 std::string text_of(Family family, const IpEndpoint& endpoint) {
   std::array<char, INET6_ADDRSTRLEN> text{};
   if (family == Family::v4) {
-    inet_ntop(AF_INET, endpoint.octets.data(), text.data(), text.size());
+    inet_ntop(AF_INET, endpoint.bytes.data(), text.data(), text.size());
   } else {
-    inet_ntop(AF_INET6, mapped_octets(endpoint).data(), text.data(), text.size());
+    inet_ntop(AF_INET6, mapped_bytes(endpoint).data(), text.data(), text.size());
   }
   return text.data();
 }
@@ -238,7 +238,7 @@ IpEndpoint endpoint_at(Family family, std::string_view block, std::size_t addres
                        std::size_t port) {
   IpEndpoint out{.family = family, .port = number_at(block, port)};
   const auto octets = block.substr(address, family == Family::v4 ? 4 : 16);
-  std::transform(octets.begin(), octets.end(), out.octets.begin(),
+  std::transform(octets.begin(), octets.end(), out.bytes.begin(),
                  [](char c) { return static_cast<std::uint8_t>(c); });
   return unmapped(out);
 }
@@ -323,7 +323,7 @@ std::optional<Endpoints> endpoints(const ProxyFacts& facts) noexcept {
 }
 
 void put_address(std::string& out, Family family, const IpEndpoint& endpoint) {
-  const auto octets = family == Family::v4 ? endpoint.octets : mapped_octets(endpoint);
+  const auto octets = family == Family::v4 ? endpoint.bytes : mapped_bytes(endpoint);
   out.append(reinterpret_cast<const char*>(octets.data()), family == Family::v4 ? 4 : 16);
 }
 

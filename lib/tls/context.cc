@@ -136,9 +136,9 @@ std::optional<std::uint16_t> ecdsa_scheme(const EVP_PKEY* key) {
 Result<std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>> read_chain(const std::string& file) {
   auto chain = read_certificates(file);
   if (!chain) return chain;
-  std::size_t octets = 0;
-  for (const auto& buffer : *chain) octets += CRYPTO_BUFFER_len(buffer.get());
-  if (octets > kMaxChain) {
+  std::size_t bytes = 0;
+  for (const auto& buffer : *chain) bytes += CRYPTO_BUFFER_len(buffer.get());
+  if (bytes > kMaxChain) {
     return fail(Errc::config, file + ": the chain is too large for a handshake");
   }
   return chain;
@@ -369,7 +369,7 @@ Result<std::shared_ptr<const Context>> Context::client(const ClientOptions& opti
       .add(static_cast<std::uint64_t>(options.min_version))
       .add(static_cast<std::uint64_t>(options.max_version))
       .add(static_cast<std::uint64_t>(options.record_codec));
-  for (const Pin& pin : options.pins) policy.add(pin.octets);
+  for (const Pin& pin : options.pins) policy.add(pin.bytes);
   switch (options.verification) {
     case Verification::none:
       break;

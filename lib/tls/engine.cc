@@ -157,7 +157,7 @@ Result<std::unique_ptr<Engine>> Engine::client(std::shared_ptr<const Context> co
   if (!impl->ssl) return out_of_memory();
   SSL* ssl = impl->ssl.get();
   SSL_set_connect_state(ssl);
-  if (!peer_name.empty() && !ip_octets(peer_name) &&
+  if (!peer_name.empty() && !ip_bytes(peer_name) &&
       SSL_set_tlsext_host_name(ssl, peer_name.c_str()) != 1) {
     ERR_clear_error();
     return fail(Errc::config, "not a server name: " + peer_name);

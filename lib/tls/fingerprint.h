@@ -30,12 +30,12 @@ class Fingerprint {
     return add(std::span(CRYPTO_BUFFER_data(field), CRYPTO_BUFFER_len(field)));
   }
   Fingerprint& add(std::uint64_t number) noexcept {
-    std::uint8_t octets[sizeof(number)];
-    for (auto& octet : octets) {
-      octet = static_cast<std::uint8_t>(number & 0xffU);
+    std::uint8_t bytes[sizeof(number)];
+    for (auto& byte : bytes) {
+      byte = static_cast<std::uint8_t>(number & 0xffU);
       number >>= 8U;
     }
-    return add(std::span<const std::uint8_t>(octets));
+    return add(std::span<const std::uint8_t>(bytes));
   }
 
   [[nodiscard]] Digest finish() noexcept {

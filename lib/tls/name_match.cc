@@ -41,10 +41,10 @@ std::string_view without_trailing_dot(std::string_view name) noexcept {
   return name;
 }
 
-std::string ip_text(const std::string& octets) {
+std::string ip_text(const std::string& bytes) {
   char text[INET6_ADDRSTRLEN] = {};
-  const int family = octets.size() == 4 ? AF_INET : AF_INET6;
-  return inet_ntop(family, octets.data(), text, sizeof(text)) != nullptr ? text : "";
+  const int family = bytes.size() == 4 ? AF_INET : AF_INET6;
+  return inet_ntop(family, bytes.data(), text, sizeof(text)) != nullptr ? text : "";
 }
 
 }  // namespace
@@ -62,18 +62,18 @@ bool dns_name_matches(std::string_view presented, std::string_view reference) no
   return dot != std::string_view::npos && ascii::iequals(parent, reference.substr(dot + 1));
 }
 
-std::optional<std::string> ip_octets(std::string_view text) {
+std::optional<std::string> ip_bytes(std::string_view text) {
   const std::string literal(text.substr(0, text.find('%')));
-  unsigned char octets[16];
-  if (literal.size() == text.size() && inet_pton(AF_INET, literal.c_str(), octets) == 1) {
-    return std::string(octets, octets + 4);
+  unsigned char bytes[16];
+  if (literal.size() == text.size() && inet_pton(AF_INET, literal.c_str(), bytes) == 1) {
+    return std::string(bytes, bytes + 4);
   }
-  if (inet_pton(AF_INET6, literal.c_str(), octets) == 1) return std::string(octets, octets + 16);
+  if (inet_pton(AF_INET6, literal.c_str(), bytes) == 1) return std::string(bytes, bytes + 16);
   return std::nullopt;
 }
 
 bool names_match(const PresentedNames& names, std::string_view reference) {
-  if (const auto ip = ip_octets(without_trailing_dot(reference))) {
+  if (const auto ip = ip_bytes(without_trailing_dot(reference))) {
     return std::find(names.ip.begin(), names.ip.end(), *ip) != names.ip.end();
   }
   return std::any_of(names.dns.begin(), names.dns.end(), [reference](const std::string& presented) {

@@ -28,7 +28,7 @@ struct PresentedNames {
 
 /// Returns the bytes of an IPv4 or IPv6 literal (4 or 16, network order; a zone is left out).
 /// Returns nothing if `text` is no such literal.
-[[nodiscard]] std::optional<std::string> ip_octets(std::string_view text);
+[[nodiscard]] std::optional<std::string> ip_bytes(std::string_view text);
 
 /// True if `reference` is among `names`: an IP literal only as iPAddress, any other name only as
 /// dNSName. A server with other names is refused (X1 to X4).

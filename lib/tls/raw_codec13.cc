@@ -64,10 +64,10 @@ std::optional<Suite> suite_of(std::uint16_t id) noexcept {
   }
 }
 
-std::uint8_t* octets(std::byte* bytes) noexcept {
+std::uint8_t* as_uint8(std::byte* bytes) noexcept {
   return reinterpret_cast<std::uint8_t*>(bytes);
 }
-const std::uint8_t* octets(const std::byte* bytes) noexcept {
+const std::uint8_t* as_uint8(const std::byte* bytes) noexcept {
   return reinterpret_cast<const std::uint8_t*>(bytes);
 }
 
@@ -106,9 +106,9 @@ class Keys {
   [[nodiscard]] bool open(std::span<const std::byte> record, std::span<std::byte> out,
                           std::size_t& size) {
     const auto nonce = next_nonce();
-    return EVP_AEAD_CTX_open(context_.get(), octets(out.data()), &size, out.size(), nonce.data(),
-                             nonce.size(), octets(record.data() + kHeader), record.size() - kHeader,
-                             octets(record.data()), kHeader) == 1;
+    return EVP_AEAD_CTX_open(context_.get(), as_uint8(out.data()), &size, out.size(), nonce.data(),
+                             nonce.size(), as_uint8(record.data() + kHeader),
+                             record.size() - kHeader, as_uint8(record.data()), kHeader) == 1;
   }
 
   /// Seals one record to `out`, which has room for it.
@@ -122,10 +122,10 @@ class Keys {
     const auto inner_type = static_cast<std::uint8_t>(type);
     const auto nonce = next_nonce();
     std::size_t tail = 0;  // the type, encrypted, and the tag
-    return EVP_AEAD_CTX_seal_scatter(context_.get(), octets(body), octets(body + content.size()),
-                                     &tail, 1 + kTag, nonce.data(), nonce.size(),
-                                     octets(content.data()), content.size(), &inner_type, 1, header,
-                                     kHeader) == 1 &&
+    return EVP_AEAD_CTX_seal_scatter(context_.get(), as_uint8(body),
+                                     as_uint8(body + content.size()), &tail, 1 + kTag, nonce.data(),
+                                     nonce.size(), as_uint8(content.data()), content.size(),
+                                     &inner_type, 1, header, kHeader) == 1 &&
            tail == 1 + kTag;
   }
 

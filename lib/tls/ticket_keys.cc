@@ -14,10 +14,10 @@ namespace {
 constexpr std::size_t kMaxKeys = 16;  // each ticket's key is looked up among all of them
 
 std::optional<TicketKey> random_key() {
-  std::array<std::uint8_t, TicketKey::kSize> octets{};
-  if (RAND_bytes(octets.data(), octets.size()) != 1) return std::nullopt;
-  TicketKey key{std::span<const std::uint8_t, TicketKey::kSize>(octets)};
-  OPENSSL_cleanse(octets.data(), octets.size());
+  std::array<std::uint8_t, TicketKey::kSize> bytes{};
+  if (RAND_bytes(bytes.data(), bytes.size()) != 1) return std::nullopt;
+  TicketKey key{std::span<const std::uint8_t, TicketKey::kSize>(bytes)};
+  OPENSSL_cleanse(bytes.data(), bytes.size());
   return key;
 }
 
@@ -29,16 +29,16 @@ Result<std::vector<TicketKey>> parse(std::string_view text, const std::string& p
     if (line.ends_with('\r')) line = ascii::trim(line.substr(0, line.size() - 1));
     text.remove_prefix(std::min(end + 1, text.size()));
     if (line.empty() || line.starts_with('#')) continue;
-    auto octets = base64::decode(line);
-    if (!octets || octets->size() != TicketKey::kSize) {
+    auto bytes = base64::decode(line);
+    if (!bytes || bytes->size() != TicketKey::kSize) {
       return fail(Errc::config,
                   path + ": line " + std::to_string(number) + " is not base64 of 48 octets");
     }
     if (keys.size() == kMaxKeys) {
       return fail(Errc::config, path + ": holds more than " + std::to_string(kMaxKeys) + " keys");
     }
-    keys.emplace_back(std::span<const std::uint8_t, TicketKey::kSize>(*octets));
-    OPENSSL_cleanse(octets->data(), octets->size());
+    keys.emplace_back(std::span<const std::uint8_t, TicketKey::kSize>(*bytes));
+    OPENSSL_cleanse(bytes->data(), bytes->size());
   }
   if (keys.empty()) return fail(Errc::config, path + ": holds no ticket key");
   return keys;
@@ -46,10 +46,10 @@ Result<std::vector<TicketKey>> parse(std::string_view text, const std::string& p
 
 }  // namespace
 
-TicketKey::TicketKey(std::span<const std::uint8_t, kSize> octets) noexcept {
-  std::copy_n(octets.begin(), name.size(), name.begin());
-  std::copy_n(octets.begin() + 16, aes.size(), aes.begin());
-  std::copy_n(octets.begin() + 32, hmac.size(), hmac.begin());
+TicketKey::TicketKey(std::span<const std::uint8_t, kSize> bytes) noexcept {
+  std::copy_n(bytes.begin(), name.size(), name.begin());
+  std::copy_n(bytes.begin() + 16, aes.size(), aes.begin());
+  std::copy_n(bytes.begin() + 32, hmac.size(), hmac.begin());
 }
 
 TicketKey::~TicketKey() {

@@ -27,7 +27,7 @@ struct TicketKey {
   std::array<std::uint8_t, 16> hmac{};  ///< HMAC-SHA256
 
   TicketKey() = default;
-  explicit TicketKey(std::span<const std::uint8_t, kSize> octets) noexcept;
+  explicit TicketKey(std::span<const std::uint8_t, kSize> bytes) noexcept;
   TicketKey(const TicketKey&) = default;
   TicketKey& operator=(const TicketKey&) = default;
   ~TicketKey();

@@ -269,7 +269,7 @@ std::optional<Pin> pin_of(X509* certificate) {
   const bssl::UniquePtr<std::uint8_t> owner(der);
   if (size <= 0) return std::nullopt;
   Pin out;
-  SHA256(der, static_cast<std::size_t>(size), out.octets.data());
+  SHA256(der, static_cast<std::size_t>(size), out.bytes.data());
   return out;
 }
 
@@ -353,8 +353,8 @@ PresentedNames presented_names(const X509* certificate) {
     if (name->type == GEN_DNS) {
       out.dns.emplace_back(view(name->d.dNSName));
     } else if (name->type == GEN_IPADD) {
-      const std::string_view octets = view(name->d.iPAddress);
-      if (octets.size() == 4 || octets.size() == 16) out.ip.emplace_back(octets);
+      const std::string_view bytes = view(name->d.iPAddress);
+      if (bytes.size() == 4 || bytes.size() == 16) out.ip.emplace_back(bytes);
     }
   }
   return out;

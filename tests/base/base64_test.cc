@@ -72,8 +72,8 @@ TEST_CASE("pin: is written as it is read", "[base]") {
   const std::string text = "sha256:" + base64::encode(octets(std::string(32, '\x5a')));
   const auto pin = parse_pin(text);
   REQUIRE(pin);
-  CHECK(pin->octets[0] == 0x5a);
-  CHECK(pin->octets[31] == 0x5a);
+  CHECK(pin->bytes[0] == 0x5a);
+  CHECK(pin->bytes[31] == 0x5a);
   CHECK(to_string(*pin) == text);
   CHECK(*pin == *parse_pin(text));
   CHECK_FALSE(*pin == Pin{});

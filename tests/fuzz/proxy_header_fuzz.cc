@@ -155,7 +155,7 @@ std::optional<IpEndpoint> take_endpoint(std::string_view& rest) {
   const auto high = take_octet(rest);
   out.port = static_cast<std::uint16_t>(high << 8U | take_octet(rest));
   const auto octets = take(rest, kind == 1 ? 4 : 16);
-  std::transform(octets.begin(), octets.end(), out.octets.begin(),
+  std::transform(octets.begin(), octets.end(), out.bytes.begin(),
                  [](char c) { return static_cast<std::uint8_t>(c); });
   return out;
 }

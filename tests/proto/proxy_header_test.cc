@@ -113,12 +113,12 @@ std::string why(const std::string& octets) {
 }
 
 IpEndpoint v4(std::uint8_t a, std::uint8_t b, std::uint8_t c, std::uint8_t d, std::uint16_t port) {
-  return {.family = Family::v4, .octets = {a, b, c, d}, .port = port};
+  return {.family = Family::v4, .bytes = {a, b, c, d}, .port = port};
 }
 /// Returns 2001:db8::`last`.
 IpEndpoint v6(std::uint8_t last, std::uint16_t port) {
-  IpEndpoint out{.family = Family::v6, .octets = {0x20, 0x01, 0x0d, 0xb8}, .port = port};
-  out.octets[15] = last;
+  IpEndpoint out{.family = Family::v6, .bytes = {0x20, 0x01, 0x0d, 0xb8}, .port = port};
+  out.bytes[15] = last;
   return out;
 }
 
@@ -159,7 +159,7 @@ TEST_CASE("proxy header: the specification's examples of version 1 are read, and
         relayed(1, v4(255, 255, 255, 255, 65535), v4(255, 255, 255, 255, 65535)));
 
   IpEndpoint all{.family = Family::v6, .port = 65535};
-  all.octets.fill(0xff);
+  all.bytes.fill(0xff);
   const std::string longest = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
   CHECK(check_reads("PROXY TCP6 " + longest + ' ' + longest + " 65535 65535\r\n") ==
         relayed(1, all, all));
@@ -521,13 +521,13 @@ TEST_CASE("proxy header: version 1 is written, and read back", "[proto][proxy]")
         relayed(1, v6(1, 9), server4));
   // Addresses as a listener for both families has them.
   const auto mapped = [](const IpEndpoint& endpoint) {
-    return IpEndpoint{Family::v6, mapped_octets(endpoint), endpoint.port};
+    return IpEndpoint{Family::v6, mapped_bytes(endpoint), endpoint.port};
   };
   CHECK(check(between(mapped(client4), mapped(server4)),
               "PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n") == relayed(1, client4, server4));
   // The longest header.
   IpEndpoint all{.family = Family::v6, .port = 65535};
-  all.octets.fill(0xff);
+  all.bytes.fill(0xff);
   CHECK(write_proxy_v1(between(all, all)).size() == 104);
 
   CHECK(check({}, "PROXY UNKNOWN\r\n") == kUnknown1);

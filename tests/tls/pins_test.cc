@@ -30,13 +30,13 @@ Pin pin_of(const Identity& identity) {
   REQUIRE(size > 0);
   const bssl::UniquePtr<std::uint8_t> owner(der);
   Pin out;
-  SHA256(der, static_cast<std::size_t>(size), out.octets.data());
+  SHA256(der, static_cast<std::size_t>(size), out.bytes.data());
   return out;
 }
 
 Pin nobodys(std::uint8_t octet) {
   Pin out;
-  out.octets.fill(octet);
+  out.bytes.fill(octet);
   return out;
 }
 

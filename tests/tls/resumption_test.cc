@@ -197,7 +197,7 @@ TEST_CASE("resumption: the policy is what the files say, not their names", "[tls
   CHECK_FALSE(before->same_policy(*named(pki.ca.certificate_pem())));
   Pin one;
   Pin two;
-  two.octets[0] = 1;
+  two.bytes[0] = 1;
   CHECK_FALSE(client_context({.pins = {one}})->same_policy(*client_context({.pins = {two}})));
   CHECK_FALSE(client_context({.pins = {one}})->same_policy(*client_context({.pins = {one, two}})));
 }

@@ -10,7 +10,7 @@ namespace {
 /// True if a PROXY header of this peer is believed. Its address decides, never its bytes.
 bool may_send_header(const config::Downstream& downstream,
                      const std::optional<IpEndpoint>& address) {
-  return address && config::contains(downstream.proxy_protocol, mapped_octets(*address));
+  return address && config::contains(downstream.proxy_protocol, mapped_bytes(*address));
 }
 
 }  // namespace
@@ -71,7 +71,7 @@ Result<std::size_t> ClientIdentity::look(std::string_view octets) {
 Result<> ClientIdentity::check(const config::Downstream& settings) const {
   // The permissions of a unix socket decide which clients may use it.
   if (settings.allow.empty() || is_local_ || is_balancers_own_) return {};
-  if (address_ && config::contains(settings.allow, mapped_octets(*address_))) return {};
+  if (address_ && config::contains(settings.allow, mapped_bytes(*address_))) return {};
   return fail(Errc::not_allowed, "your address may not use this service");
 }
 

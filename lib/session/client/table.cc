@@ -26,7 +26,7 @@ Result<ClientTable::Seat> ClientTable::take(const std::string& service, const Ip
                                             std::size_t limit) {
   Seat seat;
   const std::lock_guard lock(mutex_);
-  const auto at = counts_.try_emplace({service, mapped_octets(client)}, 0).first;
+  const auto at = counts_.try_emplace({service, mapped_bytes(client)}, 0).first;
   if (has_all_its_sessions(at->second, limit)) {
     return fail(Errc::limit, "too many sessions from your address",
                 "downstream.max_per_client = " + std::to_string(limit));
