@@ -173,8 +173,7 @@ void Logger::report_repeats(bool everything) {
 void Logger::report_loss() {
   if (untold_losses_ == 0) return;
   const Field fields[] = {{"lines", untold_losses_}};
-  if (sink_.write(
-          format_line(format_, timestamp(), Level::warn, "lines of the log are lost", fields))) {
+  if (sink_.write(format_line(format_, timestamp(), Level::warn, "log lines are lost", fields))) {
     untold_losses_ = 0;
   }
 }

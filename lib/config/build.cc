@@ -47,8 +47,9 @@ void assign_table(const Value& table, const std::string& prefix, Section& sectio
     } else if (const Key* const key = quoted ? nullptr : find_key(path)) {
       section.settings.push_back({key, path, member});
     } else if (quoted || !is_section(path)) {
-      findings.add(member.key_place,
-                   unknown_key(path) + (quoted ? " (a dot within quotes separates nothing)" : ""));
+      findings.add(
+          member.key_place,
+          unknown_key(path) + (quoted ? " (a dot inside quotes is part of the name)" : ""));
     } else if (member.kind != Kind::table) {
       findings.add(member.place, wrong_kind(path, "a table", member));
     } else {

@@ -31,7 +31,7 @@ std::string_view upstream_tls(TlsMode mode) noexcept {
     case TlsMode::none:
       return "none, in the clear";
     case TlsMode::opportunistic:
-      return "STARTTLS where the server offers it, else in the clear";
+      return "STARTTLS if the server offers it, otherwise in the clear";
     case TlsMode::starttls:
       return "STARTTLS, required";
     case TlsMode::implicit:
@@ -60,7 +60,7 @@ std::string pins(const std::vector<Pin>& pins) {
 
 std::string verification(const Upstream& upstream) {
   if (upstream.verify == Verification::none) {
-    return upstream.pins.empty() ? "nothing" : "the server's key alone: " + pins(upstream.pins);
+    return upstream.pins.empty() ? "nothing" : "only the server's key: " + pins(upstream.pins);
   }
   std::vector<std::string> names;
   if (upstream.original_destination) names.push_back(peer_name(upstream, {}));
@@ -99,7 +99,7 @@ std::string allowed(const Service& service) {
   const bool known = std::none_of(listen.begin(), listen.end(),
                                   [](const Address& each) { return each.is_inherited(); });
   if (known || exposure(service) == Exposure::none) return "anyone";
-  return "anyone on this machine (no start with an inherited socket that others can reach)";
+  return "anyone on this machine (the start fails if others can reach an inherited socket)";
 }
 
 /// Returns the addresses that a service listens on. Those of inherited sockets are not known here.
@@ -107,7 +107,7 @@ std::string listens_on(const Service& service) {
   std::string text = joined(service.listen, ", ");
   if (std::any_of(service.listen.begin(), service.listen.end(),
                   [](const Address& each) { return each.is_inherited(); })) {
-    text += " (systemd: inherited sockets, whose addresses are looked at when it starts)";
+    text += " (systemd: inherited sockets; their addresses are checked at the start)";
   }
   return text;
 }
@@ -123,7 +123,7 @@ void describe(const Downstream& downstream, const DescribeChain& describe_chain,
   for (std::size_t i = 0; i < certificates.size(); ++i) {
     std::string text = certificates[i].chain + " with the key " + certificates[i].key;
     if (i > 0) {
-      text += ", for clients that ask for its name";
+      text += ", for clients that ask for one of its names";
     } else if (certificates.size() > 1) {
       text += ", the default";
     }
@@ -150,7 +150,7 @@ void describe_tls(const Upstream& up, const DescribeChain& describe_chain, std::
 }
 
 std::string server(const Upstream& upstream) {
-  return upstream.original_destination ? "wherever the client meant to go"
+  return upstream.original_destination ? "the server that the client meant to reach"
                                        : joined(upstream.address, ", then ");
 }
 
@@ -161,11 +161,12 @@ void describe(const Service& service, const DescribeChain& describe_chain, std::
   line(out, "clients allowed", allowed(service));
   if (service.downstream.max_per_client > 0) {
     line(out, "sessions",
-         "at most " + std::to_string(service.downstream.max_per_client) + " of a client address");
+         "at most " + std::to_string(service.downstream.max_per_client) + " per client address");
   }
   if (!service.downstream.proxy_protocol.empty()) {
     line(out, "PROXY header",
-         "required of " + joined(service.downstream.proxy_protocol, ", ") + ", refused of others");
+         "required from " + joined(service.downstream.proxy_protocol, ", ") +
+             ", refused from others");
   }
   line(out, "TLS with clients", downstream_tls(service.downstream.tls));
   describe(service.downstream, describe_chain, out);
@@ -177,18 +178,18 @@ void describe(const Service& service, const DescribeChain& describe_chain, std::
   if (service.destinations.empty() || !lacks_name(up)) {
     describe_tls(up, describe_chain, out);
   } else {
-    line(out, "", "refused, for no name to verify is known");
+    line(out, "", "refused: no name to verify is known");
   }
   if (up.from_client) line(out, "connects from", "the client's own address");
   if (up.send_proxy != SendProxy::no) {
-    line(out, "tells the server",
-         std::string("who the client is, by a PROXY header of version ") +
+    line(out, "PROXY to server",
+         std::string("the client's address, in a header of version ") +
              (up.send_proxy == SendProxy::v1 ? "1" : "2"));
   }
   line(out, "greeting", up.greeting_text ? "with the server's text" : "in our own words");
   if (up.warm > 0) {
     line(out, "kept ready",
-         std::to_string(up.warm) + " connections a worker, past their handshake");
+         std::to_string(up.warm) + " connections per worker, after their handshake");
   }
   line(out, "time-outs", timeouts(service.timeouts));
   for (const auto& warning : warnings(service)) line(out, "WARNING", warning);
@@ -201,7 +202,7 @@ void warn(const Upstream& up, const std::string& clear, std::vector<std::string>
       found.push_back(clear + "mail and passwords cross the network to " + where +
                       " in the clear (upstream.tls = none)");
     };
-    if (up.original_destination) cross("wherever clients meant to go");
+    if (up.original_destination) cross("the servers that clients meant to reach");
     for (const auto& address : up.address) {
       if (!is_local_server(address)) cross(to_string(address));
     }
@@ -209,12 +210,12 @@ void warn(const Upstream& up, const std::string& clear, std::vector<std::string>
   }
   if (up.tls == TlsMode::opportunistic) {
     found.emplace_back(
-        "whoever controls the network can keep the server leg in the clear (upstream.tls = "
+        "an attacker on the network can keep the server leg in the clear (upstream.tls = "
         "opportunistic)");
   }
   if (up.verify == Verification::none && up.pins.empty()) {
     found.emplace_back(
-        "the server's certificate is not checked: it may be anyone's (upstream.verify = none)");
+        "the server's certificate is not checked: it can be anyone's (upstream.verify = none)");
   }
 }
 
@@ -232,24 +233,24 @@ std::vector<std::string> warnings(const Service& service) {
       });
   if (down.tls == TlsMode::opportunistic && !local) {
     found.emplace_back(
-        "whoever controls the network can keep clients in the clear (downstream.tls = "
+        "an attacker on the network can keep clients in the clear (downstream.tls = "
         "opportunistic)");
   }
   for (const auto& network : down.proxy_protocol) {
     const bool all = network.prefix == 0 || to_string(network) == "0.0.0.0/0";
     if (!all) continue;
-    found.push_back(
-        "whoever connects may name any client it likes (downstream.proxy_protocol has " +
-        to_string(network) + ")");
+    found.push_back("any peer can claim to be any client (downstream.proxy_protocol has " +
+                    to_string(network) + ")");
   }
   if (down.tls != TlsMode::none && down.min_tls < TlsVersion::tls1_2) {
     found.push_back("TLS " + std::string(number(down.min_tls)) +
-                    " is broken and kept for old devices: give each a service of its own "
+                    " is insecure and only for old devices: give each of them its own service "
                     "(downstream.min_tls)");
   }
   // Clients with TLS see a lock and cannot know that the encryption ends here.
-  const std::string clear =
-      down.tls == TlsMode::none ? "" : "the server's side is in the clear, whatever clients use: ";
+  const std::string clear = down.tls == TlsMode::none
+                                ? ""
+                                : "the server leg is in the clear, even for clients with TLS: ";
   warn(up, clear, found);
   for (const auto& row : service.destinations) {
     std::vector<std::string> here;
@@ -262,8 +263,8 @@ std::vector<std::string> warnings(const Service& service) {
 
 std::vector<std::string> warnings(const Admin& admin) {
   if (!admin.listen || is_local(*admin.listen)) return {};
-  return {"whoever reaches " + to_string(*admin.listen) +
-          " sees who is connected, and is asked for no password: keep others away from it "
+  return {"any program that reaches " + to_string(*admin.listen) +
+          " can see the connected clients, without a password: restrict access to it "
           "(admin.listen)"};
 }
 

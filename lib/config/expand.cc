@@ -52,7 +52,7 @@ Result<std::string> replace_all(std::string_view text, ValueOf value_of) {
 /// Returns the value of a variable in the path of a "${file:...}".
 Result<std::string> variable_in_path(std::string_view name) {
   if (name.starts_with(kFile) || name.find(kOpen) != std::string_view::npos) {
-    return fail(Errc::config, "nothing but ${NAME} may stand within '${file:...}'");
+    return fail(Errc::config, "only ${NAME} is allowed inside '${file:...}'");
   }
   return variable(name);
 }
@@ -77,7 +77,7 @@ Result<std::string> expand(std::string_view text, const std::filesystem::path& f
   return replace_all(text, [&](std::string_view what) -> Result<std::string> {
     if (what.starts_with(kFile)) return secret(what.substr(kFile.size()), folder, files);
     if (what.find(kOpen) != std::string_view::npos) {
-      return fail(Errc::config, "'${' may stand within '${file:...}' only");
+      return fail(Errc::config, "'${' is allowed inside '${file:...}' only");
     }
     return variable(what);
   });

@@ -28,9 +28,9 @@ Exposure exposure(const Service& service) noexcept {
 
 std::string exposure_error(Exposure exposure, const std::string& where, Spelling spelling) {
   const bool flags = spelling == Spelling::flags;
-  const std::string start = "anyone who reaches " + where + " could ";
+  const std::string start = "any client that reaches " + where + " could ";
   const std::string allow =
-      std::string(": say who may with ") +
+      std::string(": name the allowed clients with ") +
       (flags ? "--allow 192.168.1.0/24" : "downstream.allow = [\"192.168.1.0/24\"]");
   const std::string everyone = flags ? " (everyone: --allow 0.0.0.0/0 --allow ::/0)"
                                      : " (everyone: [\"0.0.0.0/0\", \"::/0\"])";
@@ -45,7 +45,8 @@ std::string exposure_error(Exposure exposure, const std::string& where, Spelling
              (flags ? "--upstream-chain" : "upstream.certificate") + ")" + allow + everyone +
              ", or set " + client_ca;
     case Exposure::relay:
-      return start + "send mail through this service, which the server takes for this machine's" +
+      return start +
+             "send mail through this service, and the server would take it for this machine's" +
              allow + everyone + ", or set " + client_ca + ", " +
              (flags ? "--send-proxy or --source" : "upstream.send_proxy or upstream.source");
   }

@@ -1,7 +1,11 @@
 #include "lib/config/load.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -65,12 +69,24 @@ Value convert(const toml::node& node, const std::string& path) {
   return value;
 }
 
+/// Returns the parser's description of an error. It has a hint if a string without quotes is the
+/// likely cause, because the parser tries to read such a string as a value of another type.
+std::string with_hint(std::string_view description) {
+  constexpr std::string_view kTypes[] = {"value", "boolean", "floating-point", "decimal integer",
+                                         "time"};
+  const bool other_type =
+      std::any_of(std::begin(kTypes), std::end(kTypes), [description](std::string_view type) {
+        return description.starts_with("Error while parsing " + std::string(type) + ":");
+      });
+  return ascii::printable(description) + (other_type ? R"(; strings are written in "quotes")" : "");
+}
+
 /// Parses a text. It finds at most one error, because the parser stops at the first.
 std::optional<Value> parse(std::string_view toml, const std::string& path, Findings& findings) {
   try {
     return convert(toml::parse(toml, std::string_view{path}), path);
   } catch (const toml::parse_error& error) {
-    findings.add(place_of(error.source(), path), ascii::printable(error.description()));
+    findings.add(place_of(error.source(), path), with_hint(error.description()));
     return std::nullopt;
   }
 }

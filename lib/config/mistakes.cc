@@ -64,8 +64,8 @@ std::vector<std::string> likely_mistakes(const Service& service) {
       const auto mistake = port_mistake(tls, address);
       if (mistake.empty()) continue;
       const auto* const mode = tls == TlsMode::implicit ? "starttls" : "implicit";
-      found.push_back(to_string(address) + ": " + mistake + "; is " + std::string(leg) +
-                      ".tls = " + mode + " meant?");
+      found.push_back(to_string(address) + ": " + mistake + "; did you mean " + std::string(leg) +
+                      ".tls = " + mode + "?");
     }
   };
   ports(service.downstream.tls, service.listen, "downstream");
@@ -80,7 +80,7 @@ std::vector<std::string> likely_mistakes(const Service& service) {
                     [&listen](const Network& each) { return can_reach(each, listen); })) {
       continue;
     }
-    found.push_back("no client that downstream.allow names can reach " + to_string(listen));
+    found.push_back("no client in downstream.allow can reach " + to_string(listen));
   }
   return found;
 }

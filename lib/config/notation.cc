@@ -87,10 +87,10 @@ std::string unusable(const Ip& ip, const std::string& port) {
     return "this is an IPv4 address: write " + ip_to_string(ip.bytes.data(), true) + port;
   }
   const bool multicast = ip.v4 ? (ip.bytes[kFirst] & 0xf0U) == 0xe0 : ip.bytes[0] == 0xff;
-  if (multicast) return "a multicast address has no TCP connections";
+  if (multicast) return "TCP cannot use a multicast address";
   const bool broadcast = ip.v4 && std::all_of(ip.bytes.begin() + kFirst, ip.bytes.end(),
                                               [](std::uint8_t byte) { return byte == 0xff; });
-  if (broadcast) return "the broadcast address has no TCP connections";
+  if (broadcast) return "TCP cannot use the broadcast address";
   return {};
 }
 
@@ -101,23 +101,24 @@ std::string wrong_interface(const Ip& ip, std::optional<std::string_view> interf
     return "a link-local address needs its interface: write [" +
            ip_to_string(ip.bytes.data(), false) + "%eth0]:PORT";
   }
-  if (!is_link_local(ip.bytes)) return "only a link-local address (fe80::1%eth0) has an interface";
+  if (!is_link_local(ip.bytes))
+    return "only a link-local address (fe80::1%eth0) can have an interface";
   constexpr std::size_t kMaxInterface = 15;  // IFNAMSIZ of Linux, without the NUL
   const auto fits = [](char c) {
     return c > ' ' && c < '\x7f' && c != '/' && c != '%' && c != ':';
   };
   if (interface->empty() || interface->size() > kMaxInterface ||
       !std::all_of(interface->begin(), interface->end(), fits)) {
-    return "no interface is called like that";
+    return "not the name of an interface";
   }
   return {};
 }
 
 Result<Address> parse_unix(std::string_view text, std::string_view path) {
   if (path.empty()) return wrong(text, "the path is missing");
-  if (path.find('\0') != std::string_view::npos) return wrong(text, "no path contains a NUL");
+  if (path.find('\0') != std::string_view::npos) return wrong(text, "a path cannot contain a NUL");
   if (path.size() > kMaxSocketPath) {
-    return wrong(text, "a socket's path has at most " + std::to_string(kMaxSocketPath) + " octets");
+    return wrong(text, "a socket's path has at most " + std::to_string(kMaxSocketPath) + " bytes");
   }
   Address address;
   address.path = path;
@@ -131,14 +132,14 @@ Result<> check_host(const std::string& host) {
   std::string_view rest = host;
   if (rest.ends_with('.')) rest.remove_suffix(1);
   if (rest.empty()) return wrong(host, "the host is missing");
-  if (rest.size() > kMaxHostLength) return wrong(host, "the host's name is too long");
+  if (rest.size() > kMaxHostLength) return wrong(host, "the host name is too long");
 
   std::string_view label;
   while (true) {
     label = rest.substr(0, rest.find('.'));
     if (label.empty() || label.size() > kMaxLabelLength ||
         !std::all_of(label.begin(), label.end(), is_host_character)) {
-      return wrong(host, "not a host's name (letters, digits, '-' and dots) or IP address");
+      return wrong(host, "not a host name (letters, digits, '-' and dots) or IP address");
     }
     if (label.size() == rest.size()) break;
     rest.remove_prefix(label.size() + 1);
@@ -153,6 +154,12 @@ Result<> check_host(const std::string& host) {
 
 Result<Address> parse_address(std::string_view text) {
   if (text.starts_with("unix:")) return parse_unix(text, text.substr(5));
+  if (text.find("://") != std::string_view::npos) {
+    return wrong(text, "write HOST:PORT, without a scheme or a path");
+  }
+  if (parse_port(text)) {
+    return wrong(text, "the host is missing", ": write HOST:" + std::string(text));
+  }
 
   std::string_view host;
   std::string_view rest;  // ":PORT"
@@ -167,14 +174,14 @@ Result<Address> parse_address(std::string_view text) {
     if (host.empty() && !text.starts_with("::")) return wrong(text, "the host is missing");
     rest = text.substr(host.size());
     if (rest.find(':', 1) != std::string_view::npos) {
-      return wrong(text, "an IPv6 address stands in brackets: [::1]:PORT");
+      return wrong(text, "write an IPv6 address in brackets: [::1]:PORT");
     }
   }
 
   Address address;
   address.host = bracketed ? without_interface(host) : host;
   const auto ip = parse_ip(address.host);
-  if (bracketed && (!ip || ip->v4)) return wrong(text, "no IPv6 address stands in the brackets");
+  if (bracketed && (!ip || ip->v4)) return wrong(text, "the brackets do not hold an IPv6 address");
   if (ip) {
     std::optional<std::string_view> interface;
     if (address.host.size() < host.size()) interface = host.substr(address.host.size() + 1);
@@ -239,7 +246,7 @@ Result<Network> parse_network(std::string_view text) {
     masked.bytes[bit / 8] &= static_cast<std::uint8_t>(~(0x80U >> bit % 8));
   }
   if (masked != network) {
-    return wrong(text, "bits are set behind the prefix", ": write " + to_string(masked));
+    return wrong(text, "bits are set after the prefix", ": write " + to_string(masked));
   }
   return network;
 }
@@ -294,7 +301,7 @@ Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
     next = unit + 1;
   } while (!rest.empty());
 
-  if (total == 0) return wrong(text, "a duration is longer than nothing");
+  if (total == 0) return wrong(text, "a duration must be longer than 0");
   if (total > kMax) return wrong(text, "longer than a day");
   return std::chrono::milliseconds{total};
 }

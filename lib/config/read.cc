@@ -84,12 +84,17 @@ std::optional<Address> read_own_address(const Input& input) {
     reject(input, "'*' is not an address: write 0.0.0.0:PORT or [::]:PORT, or both");
     return std::nullopt;
   }
+  if (const auto port = ascii::parse_number(text); port && *port <= UINT16_MAX) {
+    const auto shown_port = input.value.written ? "PORT" : std::to_string(*port);
+    reject(input, quoted(input.value) + ": the address is missing: write 127.0.0.1:" + shown_port);
+    return std::nullopt;
+  }
   auto address = read_address(input);
   if (address && !address->is_unix() &&
       !is_ip_literal(std::string(without_interface(address->host)))) {
     // A name may have several addresses, and other ones tomorrow.
     reject(input, quoted(input.value) +
-                      ": a name is no address to listen on: write the IP address" +
+                      ": a name is not an address to listen on: write the IP address" +
                       (ascii::iequals(address->host, "localhost") ? ", 127.0.0.1 or [::1]" : ""));
     return std::nullopt;
   }
@@ -237,7 +242,7 @@ void read_helo_name(const Input& input, std::string& out) {
   }
   if (!text.empty()) {
     if (is_ip_literal(text)) {
-      reject(input, quoted(input.value) + ": an IP address stands in brackets here: [192.0.2.1]");
+      reject(input, quoted(input.value) + ": write an IP address in brackets here: [192.0.2.1]");
       return;
     }
     if (const auto valid = check_host(text); !valid) {
@@ -338,7 +343,7 @@ void read_upstream(const Input& input, Upstream& out) {
     if (one.value.text == kOriginalDestination) {
       original_destination = true;
       if (input.value.kind == Kind::list && input.value.elements.size() > 1) {
-        reject(one, "'original-destination' stands alone: no other address can take its place");
+        reject(one, "'original-destination' must be the only address: no other can replace it");
       }
       return;
     }
@@ -391,8 +396,8 @@ void read_pins(const Input& input, std::vector<Pin>& out) {
     if (!read_text(one, text)) return;
     const auto pin = parse_pin(text);
     if (!pin) {
-      reject(one, "must be \"sha256:\" and the base64 of 32 octets, not " + quoted(one.value) +
-                      "; `starttls-proxy probe` prints a server's");
+      reject(one, "must be \"sha256:\" and the base64 of 32 bytes, not " + quoted(one.value) +
+                      "; `starttls-proxy probe` prints a server's pin");
       return;
     }
     reject_repeated(one, pins, *pin);

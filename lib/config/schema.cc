@@ -137,18 +137,18 @@ constexpr Key kKeys[] = {
     {.path = "proxy.hostname",
      .flag = "--hostname",
      .operand = "NAME",
-     .help = "our name in EHLO and in replies of our own [the system's]",
+     .help = "our own name in EHLO and replies [the system's]",
      .read = [](const Input& in, Output& t) { read_helo_name(in, t.config.proxy.hostname); }},
     {.path = "proxy.user",
      .flag = "--user",
      .operand = "NAME",
-     .help = "started as root: become this user once sockets are bound",
+     .help = "started as root: become this user after binding",
      .read = [](const Input& in,
                 Output& t) { static_cast<void>(read_text(in, t.config.proxy.user)); }},
     {.path = "proxy.drain_timeout",
      .flag = "--drain-timeout",
      .operand = "TIME",
-     .help = "how long running sessions may take after TERM [30s]",
+     .help = "how long sessions may go on after TERM [30s]",
      .read = [](const Input& in, Output& t) { read_duration(in, t.config.proxy.drain_timeout); }},
     {.path = "proxy.max_sessions",
      .flag = "--max-sessions",
@@ -159,12 +159,12 @@ constexpr Key kKeys[] = {
     {.path = "proxy.sandbox",
      .flag = "--sandbox",
      .operand = "BOOL",
-     .help = "false: keep rights that are not needed after start-up [true]",
+     .help = "after the start, drop all unneeded rights [true]",
      .read = [](const Input& in, Output& t) { read_boolean(in, t.config.proxy.sandbox); }},
     {.path = "proxy.record_codec",
      .flag = "--record-codec",
      .operand = "WHICH",
-     .help = "auto, or ssl: TLS records by the library alone [auto]",
+     .help = "auto, or ssl: records by the TLS library [auto]",
      .read = [](const Input& in,
                 Output& t) { read_choice(in, kRecordCodecs, t.config.proxy.record_codec); }},
 
@@ -181,19 +181,19 @@ constexpr Key kKeys[] = {
     {.path = "log.file",
      .flag = "--log-file",
      .operand = "FILE",
-     .help = "where the log goes [standard error]",
+     .help = "write the log to this file [standard error]",
      .read = [](const Input& in, Output& t) { read_path(in, t.config.log.file); }},
 
     {.path = "admin.listen",
      .flag = "--admin",
      .operand = "ADDRESS",
-     .help = "IP:PORT or unix:PATH: metrics and health over HTTP [off]",
+     .help = "IP:PORT or unix:PATH to listen on [off]",
      .read = [](const Input& in, Output& t) { read_admin_listen(in, t.config.admin.listen); }},
 
     {.path = "timeouts.connect",
      .flag = "--connect-timeout",
      .operand = "TIME",
-     .help = "one address: TCP established [10s]",
+     .help = "one TCP connection to a server address [10s]",
      .read = [](const Input& in, Output& t) { read_duration(in, t.service.timeouts.connect); }},
     {.path = "timeouts.handshake",
      .flag = "--handshake-timeout",
@@ -203,17 +203,17 @@ constexpr Key kKeys[] = {
     {.path = "timeouts.prelude",
      .flag = "--prelude-timeout",
      .operand = "TIME",
-     .help = "accept until the client is greeted [30s]",
+     .help = "from accept to the client's greeting [30s]",
      .read = [](const Input& in, Output& t) { read_duration(in, t.service.timeouts.prelude); }},
     {.path = "timeouts.command",
      .flag = "--command-timeout",
      .operand = "TIME",
-     .help = "each command of the client until the relay starts [5m]",
+     .help = "each client command before the relay starts [5m]",
      .read = [](const Input& in, Output& t) { read_duration(in, t.service.timeouts.command); }},
     {.path = "timeouts.idle",
      .flag = "--idle-timeout",
      .operand = "TIME",
-     .help = "relay: no byte either way [35m]",
+     .help = "relay without a byte in either direction [35m]",
      .read = [](const Input& in, Output& t) { read_duration(in, t.service.timeouts.idle); }},
 
     {.path = "service.name",
@@ -225,31 +225,31 @@ constexpr Key kKeys[] = {
     {.path = "service.protocol",
      .flag = "--protocol",
      .operand = "NAME",
-     .help = "what client and server speak, e.g. smtp",
+     .help = "protocol of client and server, e.g. smtp",
      .required = true,
      .read = [](const Input& in, Output& t) { read_protocol(in, t.service.protocol); }},
     {.path = "service.listen",
      .flag = "--listen",
      .operand = "ADDRESS",
-     .help = "IP:PORT, [IPv6]:PORT, unix:PATH or systemd:NAME; repeatable",
+     .help = "IP:PORT, unix:PATH or systemd:NAME; repeatable",
      .required = true,
      .read = [](const Input& in, Output& t) { read_listen(in, t.service.listen); }},
 
     {.path = "service.downstream.tls",
      .flag = "--downstream-tls",
      .operand = "MODE",
-     .help = "none, opportunistic, starttls or implicit [none]",
+     .help = "none|opportunistic|starttls|implicit [none]",
      .read = [](const Input& in,
                 Output& t) { read_choice(in, kTlsModes, t.service.downstream.tls); }},
     {.path = "service.downstream.certificates",
      .flag = "",  // one pair: the flags of its members
      .operand = "",
-     .help = "our certificates, chosen by SNI; the first is the default",
+     .help = "our certificates; SNI selects, first is default",
      .read = read_certificates},
     {.path = "service.downstream.certificates.chain",
      .flag = "--chain",
      .operand = "FILE",
-     .help = "PEM file: our certificate, then those that lead to its CA",
+     .help = "PEM file: our certificate, then its CA chain",
      .read = [](const Input& in,
                 Output& t) { read_required_file(in, current_certificate(t).chain); }},
     {.path = "service.downstream.certificates.key",
@@ -261,7 +261,7 @@ constexpr Key kKeys[] = {
     {.path = "service.downstream.client_ca",
      .flag = "--client-ca",
      .operand = "FILE",
-     .help = "clients must show a certificate of a CA in it",
+     .help = "clients must have a certificate of a CA in it",
      .read = [](const Input& in,
                 Output& t) { read_readable_file(in, t.service.downstream.client_ca); }},
     {.path = "service.downstream.min_tls",
@@ -273,24 +273,24 @@ constexpr Key kKeys[] = {
     {.path = "service.downstream.ticket_keys",
      .flag = "--ticket-keys",
      .operand = "FILE",
-     .help = "keys shared by replicas, which resume each other's sessions",
+     .help = "lets replicas resume each other's TLS sessions",
      .read = [](const Input& in,
                 Output& t) { read_readable_file(in, t.service.downstream.ticket_keys); }},
     {.path = "service.downstream.allow",
      .flag = "--allow",
      .operand = "NETWORK",
-     .help = "who may connect, e.g. 192.168.1.0/24; may be repeated",
+     .help = "allowed clients, e.g. 192.168.1.0/24; repeatable",
      .read = [](const Input& in, Output& t) { read_networks(in, t.service.downstream.allow); }},
     {.path = "service.downstream.proxy_protocol",
      .flag = "--proxy-protocol",
      .operand = "NETWORK",
-     .help = "balancers, which begin with a PROXY header; may be repeated",
+     .help = "balancers that send a PROXY header; repeatable",
      .read = [](const Input& in,
                 Output& t) { read_networks(in, t.service.downstream.proxy_protocol); }},
     {.path = "service.downstream.max_per_client",
      .flag = "--max-per-client",
      .operand = "N",
-     .help = "sessions of one client address at once; 0 = no limit",
+     .help = "sessions at once per client address; 0 = no limit",
      .read =
          [](const Input& in, Output& t) {
            read_number(in, 0, kMostPerClient, t.service.downstream.max_per_client);
@@ -299,13 +299,13 @@ constexpr Key kKeys[] = {
     {.path = "service.upstream.address",
      .flag = "--upstream",
      .operand = "ADDRESS",
-     .help = "HOST:PORT or unix:PATH, repeated: tried in order; original-destination",
+     .help = "HOST:PORT or unix:PATH; repeat it for a fallback",
      .required = true,
      .read = [](const Input& in, Output& t) { read_upstream(in, t.service.upstream); }},
     {.path = "service.upstream.tls",
      .flag = "--upstream-tls",
      .operand = "MODE",
-     .help = "none, opportunistic, starttls or implicit [starttls]",
+     .help = "none|opportunistic|starttls|implicit [starttls]",
      .read = [](const Input& in,
                 Output& t) { read_choice(in, kTlsModes, t.service.upstream.tls); }},
     {.path = "service.upstream.verify",
@@ -317,7 +317,7 @@ constexpr Key kKeys[] = {
     {.path = "service.upstream.server_name",
      .flag = "--server-name",
      .operand = "NAME",
-     .help = "SNI, and the name verified [HOST of --upstream]",
+     .help = "name to verify and for SNI [HOST of --upstream]",
      .read = [](const Input& in,
                 Output& t) { read_server_name(in, t.service.upstream.server_name); }},
     {.path = "service.upstream.ca_file",
@@ -329,7 +329,7 @@ constexpr Key kKeys[] = {
     {.path = "service.upstream.pins",
      .flag = "--pin",
      .operand = "PIN",
-     .help = "sha256:BASE64 of the server's public key; may be repeated",
+     .help = "sha256:BASE64 of the server's key; repeatable",
      .read = [](const Input& in, Output& t) { read_pins(in, t.service.upstream.pins); }},
     {.path = "service.upstream.certificate",
      .flag = "",  // its members have flags
@@ -339,7 +339,7 @@ constexpr Key kKeys[] = {
     {.path = "service.upstream.certificate.chain",
      .flag = "--upstream-chain",
      .operand = "FILE",
-     .help = "PEM file: our certificate for servers that ask for one",
+     .help = "PEM file: our certificate, then its CA chain",
      .read = [](const Input& in,
                 Output& t) { read_required_file(in, t.service.upstream.certificate.chain); }},
     {.path = "service.upstream.certificate.key",
@@ -357,7 +357,7 @@ constexpr Key kKeys[] = {
     {.path = "service.upstream.send_proxy",
      .flag = "--send-proxy",
      .operand = "VERSION",
-     .help = "v1 or v2: a PROXY header tells the server who the client is",
+     .help = "v1 or v2: the client's address in a PROXY header",
      .read = [](const Input& in,
                 Output& t) { read_choice(in, kSendProxyWords, t.service.upstream.send_proxy); }},
     {.path = "service.upstream.source",
@@ -368,31 +368,31 @@ constexpr Key kKeys[] = {
     {.path = "service.upstream.greeting_text",
      .flag = "--greeting-text",
      .operand = "BOOL",
-     .help = "false: our own words in the greeting [true]",
+     .help = "pass on the server's greeting text [true]",
      .read = [](const Input& in,
                 Output& t) { read_boolean(in, t.service.upstream.greeting_text); }},
     {.path = "service.upstream.warm",
      .flag = "--warm",
      .operand = "N",
-     .help = "connections a worker keeps ready past their handshake [0]",
+     .help = "connections kept ready per worker, TLS done [0]",
      .read = [](const Input& in,
                 Output& t) { read_number(in, 0, kMaxWarm, t.service.upstream.warm); }},
 
     {.path = "service.destination",
      .flag = "",  // a table with rows
      .operand = "",
-     .help = "of intercepted connections: what is expected where",
+     .help = "rules for intercepted connections, by network",
      .read = read_destinations},
     {.path = "service.destination.networks",
      .flag = "",
      .operand = "",
-     .help = "the addresses that the row is about",
+     .help = "the server addresses that the row is for",
      .read = [](const Input& in,
                 Output& t) { read_networks(in, t.service.destinations.back().networks); }},
     {.path = "service.destination.server_name",
      .flag = "",
      .operand = "",
-     .help = "SNI, and the name verified",
+     .help = "name to verify and for SNI",
      .read =
          [](const Input& in, Output& t) {
            read_server_name(in, t.service.destinations.back().server_name.emplace());
@@ -408,7 +408,7 @@ constexpr Key kKeys[] = {
     {.path = "service.destination.pins",
      .flag = "",
      .operand = "",
-     .help = "public keys, any one must match",
+     .help = "public keys; any one must match",
      .read = [](const Input& in,
                 Output& t) { read_pins(in, t.service.destinations.back().pins.emplace()); }},
     {.path = "service.destination.tls",
@@ -480,11 +480,15 @@ std::vector<std::string> known_paths() {
 
 constexpr std::size_t kMaxCompared = 100;  // keeps the distance cheap for long names
 
-/// Returns "unknown key 'x': did you mean 'y'?". If nothing resembles the name, the text still
-/// names the nearest one.
+/// Returns "unknown key 'x'". A user typed this name, so it may hold anything, at any length.
+std::string unknown(std::string_view what, std::string_view name) {
+  return "unknown " + std::string(what) + " '" + ascii::escape(name) + "'";
+}
+
+/// Returns the question that follows: ": did you mean 'y'?". Returns "" if no candidate is near.
 template <class Distance>
-std::string unknown(std::string_view what, std::string_view name,
-                    const std::vector<std::string>& candidates, Distance distance_of) {
+std::string suggestion(std::string_view name, const std::vector<std::string>& candidates,
+                       Distance distance_of) {
   std::string_view nearest;
   std::size_t least = std::numeric_limits<std::size_t>::max();
   for (const auto& candidate : candidates) {
@@ -493,12 +497,19 @@ std::string unknown(std::string_view what, std::string_view name,
     least = distance;
     nearest = candidate;
   }
+  const bool near = least * 2 <= last_part(name).size();
+  return near ? ": did you mean '" + std::string(nearest) + "'?" : "";
+}
 
-  // A user typed this name, so it may hold anything, at any length.
-  std::string text = "unknown " + std::string(what) + " '" + ascii::escape(name) + "'";
-  const std::size_t length = last_part(name).size();
-  if (least * 2 <= length) return text + ": did you mean '" + std::string(nearest) + "'?";
-  return text + "; the nearest is '" + std::string(nearest) + "'";
+/// Returns the flags of all keys that have this name without their section. "--tls" may mean the
+/// flag of either leg.
+std::string flags_of_name(std::string_view flag) {
+  std::string flags;
+  for (const auto& key : kKeys) {
+    if (key.flag.empty() || "--" + std::string(last_part(key.path)) != flag) continue;
+    flags += (flags.empty() ? "'" : " or '") + std::string(key.flag) + "'";
+  }
+  return flags;
 }
 
 }  // namespace
@@ -535,15 +546,18 @@ std::string unknown_key(std::string_view path) {
   auto candidates = known_paths();
   // The section that contains the key is right, so it is no answer.
   std::erase_if(candidates, [path](const std::string& each) { return parent(path) == each; });
-  return unknown("key", path, candidates, path_distance);
+  return unknown("key", path) + suggestion(path, candidates, path_distance);
 }
 
 std::string unknown_flag(std::string_view flag, std::span<const std::string_view> others) {
+  if (const auto meant = flags_of_name(flag); !meant.empty()) {
+    return unknown("option", flag) + ": did you mean " + meant + "?";
+  }
   std::vector<std::string> flags(others.begin(), others.end());
   for (const auto& key : kKeys) {
     if (!key.flag.empty()) flags.emplace_back(key.flag);
   }
-  return unknown("option", flag, flags, edit_distance);
+  return unknown("option", flag) + suggestion(flag, flags, edit_distance);
 }
 
 }  // namespace starttls::config

@@ -132,7 +132,8 @@ class Validator {
     if (name.empty()) return;
     for (std::size_t j = 0; j < i; ++j) {
       if (service(j).name != name) continue;
-      add(i, kName, shown_name(i) + " is the name of the service at " + section(j).place.where);
+      add(i, kName,
+          shown_name(i) + " is already the name of the service at " + section(j).place.where);
       return;
     }
   }
@@ -145,7 +146,8 @@ class Validator {
         const auto& others = service(j).listen;
         if (std::find(others.begin(), others.end(), address) == others.end()) continue;
         add(i, kListen,
-            shown_listen(i, address) + " belongs to the service at " + section(j).place.where);
+            shown_listen(i, address) + " is already used by the service at " +
+                section(j).place.where);
       }
     }
   }
@@ -158,7 +160,8 @@ class Validator {
     for (const auto& address : service(i).listen) {
       if (!overlap(address, *admin)) continue;
       add(i, kListen,
-          shown_listen(i, address) + (address == *admin ? " belongs to " : " is in the way of ") +
+          shown_listen(i, address) +
+              (address == *admin ? " is already used by " : " conflicts with ") +
               written(kAdminListen));
     }
   }
@@ -274,10 +277,12 @@ class Validator {
     const bool tells = upstream.send_proxy != SendProxy::no;
     if (upstream.original_destination || upstream.from_client || tells) {
       add(i, kWarm,
-          "cannot be had where a connection depends on the client: leave it out, or " +
-              written(upstream.from_client ? kSource
-                      : tells              ? kSendProxy
-                                           : kAddress));
+          "cannot be used with " +
+              (upstream.from_client ? written(kSource)
+               : tells              ? written(kSendProxy)
+                       : written(kAddress) + (from_file() ? R"( = "original-destination")"
+                                                          : " original-destination")) +
+              ": a connection that depends on the client cannot be made before it comes");
       return;
     }
     if (section(i).is_bad(kDownstreamTls) || section(i).is_bad(kUpstreamTls)) return;
@@ -286,7 +291,7 @@ class Validator {
     }
     add(i, kWarm,
         "has no effect while " + written(kDownstreamTls) + " and " + written(kUpstreamTls) +
-            " are both 'none': a plain relay has nothing to do ahead; leave this out");
+            " are both 'none': a plain relay does nothing before a client comes; leave this out");
   }
 
   /// Refuses a loop of services, as far as the configuration shows it. Loops by way of names and of
@@ -301,7 +306,7 @@ class Validator {
       for (std::size_t j = 0; j < i; ++j) {
         if (!is_served_by(address, j) || !leads_to(j, i, seen)) continue;
         add(i, kAddress,
-            shown_upstream(i, address) + " leads back to this service, by way of the service at " +
+            shown_upstream(i, address) + " leads back to this service, through the service at " +
                 section(j).place.where);
         break;
       }
@@ -338,7 +343,8 @@ class Validator {
                                     [](const Address& each) { return each.is_unix(); });
     if (local == listen.end()) return;
     if (upstream.original_destination) {
-      add(i, kListen, "nothing is redirected to " + shown_listen(i, *local) + ": listen on a port");
+      add(i, kListen,
+          "connections cannot be redirected to " + shown_listen(i, *local) + ": listen on a port");
     } else if (upstream.from_client) {
       add(i, kSource, "clients of " + shown_listen(i, *local) + " have no address to connect from");
     }
@@ -395,15 +401,15 @@ class Validator {
         const auto index = static_cast<std::size_t>(&network - one.networks.data());
         add_here("networks",
                  shown(*find_member("networks"), index, one.networks.size(), to_string(network)) +
-                     " is in an earlier row already");
+                     " is already in an earlier row");
       }
     }
     const Upstream upstream = upstream_at(service(i).upstream, one);
     if (lacks_name(upstream)) {
-      add_here("server_name", "is required: without a name, nothing says who the server should be");
+      add_here("server_name", "is required: without a name, the server cannot be verified");
     }
     if (upstream.tls == TlsMode::none) {
-      constexpr auto kNoEffect = "has no effect where tls is 'none'";
+      constexpr auto kNoEffect = "has no effect while tls is 'none'";
       if (one.pins && !one.pins->empty()) add_here("pins", kNoEffect);
       if (one.server_name) add_here("server_name", kNoEffect);
     } else if (one.server_name && !one.verify && upstream.verify == Verification::none) {

@@ -106,29 +106,31 @@ double as_seconds(std::chrono::system_clock::time_point time) {
 }
 
 void add_services(Page& page) {
-  page.add("starttls_sessions_open", "Sessions that are open.", &Tables::sessions_open);
-  page.add("starttls_sessions_total", "Sessions that have ended, and how.", &Tables::sessions);
-  page.add("starttls_session_duration_seconds", "From accepting a client to the session's end.",
-           &Tables::session_duration);
-  page.add("starttls_bytes_total", "Plaintext that has passed, preludes included.", &Tables::bytes);
+  page.add("starttls_sessions_open", "Open sessions.", &Tables::sessions_open);
+  page.add("starttls_sessions_total", "Ended sessions, by outcome.", &Tables::sessions);
+  page.add("starttls_session_duration_seconds",
+           "Time from accepting a client to the end of its session.", &Tables::session_duration);
+  page.add("starttls_bytes_total", "Plaintext bytes that have passed, preludes included.",
+           &Tables::bytes);
   page.add("starttls_connect_failures_total",
-           "Addresses of servers to which no connection could be made.", &Tables::connect_failures);
-  page.add("starttls_handshakes_total", "TLS handshakes that were completed.", &Tables::handshakes);
+           "Connection attempts to server addresses that failed.", &Tables::connect_failures);
+  page.add("starttls_handshakes_total", "Completed TLS handshakes.", &Tables::handshakes);
   page.add("starttls_handshake_failures_total",
-           "TLS handshakes that failed, certificates that were not acceptable included.",
-           &Tables::handshake_failures);
-  page.add("starttls_handshake_duration_seconds", "Completed TLS handshakes, round trips included.",
-           &Tables::handshake_duration);
+           "Failed TLS handshakes, refused certificates included.", &Tables::handshake_failures);
+  page.add("starttls_handshake_duration_seconds",
+           "Time of completed TLS handshakes, round trips included.", &Tables::handshake_duration);
   page.add("starttls_prelude_duration_seconds",
-           "From accepting a client to its greeting, when the server is trusted.",
+           "Time from accepting a client to its greeting, when the server is trusted.",
            &Tables::prelude_duration);
   page.add("starttls_plaintext_fallbacks_total", "Opportunistic legs that stayed in the clear.",
            &Tables::plaintext_fallbacks);
   page.add("starttls_attacks_total",
-           "What only an attacker or a broken peer sends around STARTTLS.", &Tables::attacks);
+           "Events around STARTTLS that only an attacker or a broken peer causes.",
+           &Tables::attacks);
   page.add("starttls_truncations_total",
-           "Legs that were cut: TLS without close_notify, or a reset.", &Tables::truncations);
-  page.add("starttls_warm_connections", "Connections to servers that wait for a client.",
+           "Legs that were cut off: TLS without close_notify, or a reset.", &Tables::truncations);
+  page.add("starttls_warm_connections",
+           "Connections to servers that are ready and wait for a client.",
            &Tables::warm_connections);
 }
 
@@ -143,7 +145,7 @@ void add_certificates(Page& page, const std::vector<CertificateExpiry>& certific
     if (!is_new) known->second = std::min(known->second, end);
   }
   page.out().begin("starttls_certificate_expiry_timestamp_seconds", Type::gauge,
-                   "When a certificate of the configuration ends.");
+                   "Expiry time of a configured certificate.");
   for (const auto& [key, end] : ends) {
     const auto& [service, side, name] = key;
     page.out().sample(
@@ -199,16 +201,16 @@ std::string Registry::text(const Snapshot& facts) const {
       std::uint64_t{1});
   add_services(page);
   add_certificates(page, facts.certificates);
-  page.add("starttls_buffer_bytes", Type::gauge, "Octets of buffers for payload that are in use.",
+  page.add("starttls_buffer_bytes", Type::gauge, "Bytes of payload buffers in use.",
            std::optional{facts.buffer_bytes});
   page.add("starttls_log_lines_lost_total", Type::counter,
-           "Lines of the log that were lost because its reader was too slow or its disk was full.",
+           "Log lines that were lost because the reader was too slow or the disk was full.",
            std::optional{facts.lost_log_lines});
   page.add("starttls_config_last_reload_successful", Type::gauge,
-           "Whether the last attempt to load the configuration succeeded.",
+           "1 if the last attempt to load the configuration succeeded, otherwise 0.",
            std::optional{std::uint64_t{facts.last_reload_successful}});
   page.add("starttls_config_last_reload_timestamp_seconds", Type::gauge,
-           "When the configuration in use was loaded.",
+           "Time when the configuration in use was loaded.",
            std::optional{as_seconds(facts.last_reload)});
   add_process(page, facts.process);
   return page.out().take();

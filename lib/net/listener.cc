@@ -26,9 +26,22 @@ constexpr int kBacklog = 4096;  // the kernel lowers it to net.core.somaxconn
 constexpr std::chrono::milliseconds kHandshakesOnLoopback{50};
 constexpr std::chrono::milliseconds kHandshakes{500};
 
+/// Returns what to do about an error of the system, or "".
+std::string_view advice(const Address& address, int error) noexcept {
+  constexpr std::uint16_t kFirstFreePort = 1024;
+  if (address.is_unix()) return "";
+  if (error == EADDRNOTAVAIL) return " (this machine does not have that address)";
+  if (error == EACCES && address.port != 0 && address.port < kFirstFreePort) {
+    return " (ports below 1024 need root, CAP_NET_BIND_SERVICE or the systemd unit)";
+  }
+  return "";
+}
+
 tl::unexpected<Error> system_error(const Address& address, const char* what) {
+  const int error = errno;
   return fail(Errc::system, "cannot listen on " + starttls::to_string(address) + ": " + what +
-                                ": " + std::generic_category().message(errno));
+                                ": " + std::generic_category().message(error) +
+                                std::string(advice(address, error)));
 }
 
 /// True for a socket of root's that has no other name. A user that may write to the folder could
@@ -66,14 +79,14 @@ Result<> remove_stale(const Address& address, const sockaddr_un& name) {
                                               sizeof(name)) != 0;
   if (refused && errno == EACCES) {
     return fail(Errc::system, "cannot listen on " + starttls::to_string(address) +
-                                  ": there is a socket of another user, who does not let us ask "
-                                  "whether somebody listens there");
+                                  ": the socket there is of another user, and we may not check "
+                                  "if a process still listens on it");
   }
   if (!refused || errno != ECONNREFUSED) {
     errno = EADDRINUSE;
     return system_error(address, "bind");
   }
-  if (::unlink(name.sun_path) != 0) return system_error(address, "unlink what is left over");
+  if (::unlink(name.sun_path) != 0) return system_error(address, "remove the old socket");
   return {};
 }
 
@@ -221,12 +234,12 @@ Result<Socket> adopt_listener(int fd) {
   const int protocol = option(SO_PROTOCOL);
   const bool tcp = (family == AF_INET || family == AF_INET6) &&
                    (protocol == IPPROTO_TCP || protocol == kMultipathTcp);
-  if (family < 0) return fail(Errc::config, "is no socket");
+  if (family < 0) return fail(Errc::config, "is not a socket");
   if (option(SO_TYPE) != SOCK_STREAM || !(tcp || family == AF_UNIX)) {
     return fail(Errc::config, "is neither a TCP nor a unix stream socket");
   }
   if (option(SO_ACCEPTCONN) != 1) {
-    return fail(Errc::config, "does not listen (a socket unit wants Accept=no)");
+    return fail(Errc::config, "does not listen (its socket unit needs Accept=no)");
   }
   const int status = ::fcntl(fd, F_GETFL);
   if (::fcntl(fd, F_SETFD, flags | FD_CLOEXEC) != 0 || status < 0 ||

@@ -56,7 +56,7 @@ struct Owner {
 /// Returns a second descriptor for the same socket, for another worker's loop (unix sockets).
 [[nodiscard]] Result<Socket> duplicate(const Socket& socket);
 /// Takes a descriptor that the process was started with. Errors: config, if it is not a listening
-/// TCP or unix stream socket. The reason follows the descriptor's name ("is no socket").
+/// TCP or unix stream socket. The reason follows the descriptor's name ("is not a socket").
 [[nodiscard]] Result<Socket> adopt_listener(int fd);
 /// Returns the address that it listens on, as in a configuration. A unix socket's path is never
 /// empty.

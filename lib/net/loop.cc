@@ -41,7 +41,7 @@ Result<std::unique_ptr<Loop>> Loop::create() {
   int status = look_for_descriptors();
   std::unique_ptr<Loop> loop(new Loop);
   if (status == 0) status = loop->open();
-  if (status != 0) return fail(Errc::system, "cannot make an event loop: " + error_text(status));
+  if (status != 0) return fail(Errc::system, "cannot create an event loop: " + error_text(status));
   return loop;
 }
 

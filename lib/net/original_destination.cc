@@ -52,7 +52,7 @@ tl::unexpected<Error> lacking(const char* what) {
 Result<SocketAddress> original_destination(Stream& client) {
   const SocketAddress local = unmapped(local_address(client));
   if (local.storage.ss_family != AF_INET && local.storage.ss_family != AF_INET6) {
-    return fail(Errc::system, "no address tells where the client meant to go");
+    return fail(Errc::system, "the connection has no original destination");
   }
   const bool v6 = local.storage.ss_family == AF_INET6;
   SocketAddress original;
@@ -64,8 +64,8 @@ Result<SocketAddress> original_destination(Stream& client) {
   // Without an entry (ENOENT) nothing has been rewritten. Without the option (ENOPROTOOPT) nothing
   // on this machine can be.
   if (errno == ENOENT || errno == ENOPROTOOPT) return local;
-  return fail(Errc::system,
-              "no telling where the client meant to go: " + std::generic_category().message(errno));
+  return fail(Errc::system, "cannot find the connection's original destination: " +
+                                std::generic_category().message(errno));
 }
 
 Result<bool> is_own_address(const SocketAddress& address) {
@@ -80,7 +80,7 @@ Result<bool> is_own_address(const SocketAddress& address) {
   ifaddrs* all = nullptr;
   if (::getifaddrs(&all) != 0) {
     return fail(Errc::system,
-                "no telling our own addresses: " + std::generic_category().message(errno));
+                "cannot list this machine's addresses: " + std::generic_category().message(errno));
   }
   const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner{all, &::freeifaddrs};
   for (const ifaddrs* one = all; one != nullptr; one = one->ifa_next) {
@@ -105,8 +105,8 @@ Result<Socket> socket_of_another(const SocketAddress& source) {
     return fail(Errc::system, "the client has no IP address to connect from");
   }
   Socket socket{::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-  if (socket.get() < 0) return lacking("socket");
-  if (!make_transparent(socket)) return lacking("connecting from the client's address");
+  if (socket.get() < 0) return lacking("cannot create a socket");
+  if (!make_transparent(socket)) return lacking("cannot connect from the client's address");
   std::minstd_rand ports{std::random_device{}()};
   std::uniform_int_distribution<std::uint16_t> any{kFirstPort, kLastPort};
   for (int attempt = 0; attempt < kMaxBinds; ++attempt) {
@@ -114,13 +114,13 @@ Result<Socket> socket_of_another(const SocketAddress& source) {
     if (::bind(socket.get(), wanted.get(), wanted.size) == 0) return socket;
     if (errno != EADDRINUSE) break;
   }
-  return lacking("connecting from the client's address");
+  return lacking("cannot connect from the client's address");
 }
 
 Result<> may_use_addresses_of_others() {
   const Socket socket{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-  if (socket.get() < 0) return lacking("socket");
-  if (!make_transparent(socket)) return lacking("connecting from the client's address");
+  if (socket.get() < 0) return lacking("cannot create a socket");
+  if (!make_transparent(socket)) return lacking("cannot connect from the client's address");
   return {};
 }
 

@@ -150,9 +150,9 @@ Takeover::~Takeover() {
 Result<> Takeover::may_complete() const {
   const std::string folder = beside_.substr(0, beside_.rfind('/') + 1) + ".";
   if (::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return {};
-  return fail(Errc::system, "cannot take over unix:" + path_ +
-                                ": its folder: " + std::generic_category().message(errno) +
-                                ": end the other process first");
+  return fail(Errc::system, "cannot take over unix:" + path_ + ": cannot write to its folder: " +
+                                std::generic_category().message(errno) +
+                                ": stop the other process first");
 }
 
 Result<> Takeover::complete() {

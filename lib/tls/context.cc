@@ -356,7 +356,7 @@ int Context::Impl::on_alpn(SSL* ssl, const std::uint8_t** out, std::uint8_t* out
 
 Result<std::shared_ptr<const Context>> Context::client(const ClientOptions& options) {
   if (options.min_version < TlsVersion::tls1_2) {
-    return fail(Errc::config, "TLS below 1.2 is not spoken to servers");
+    return fail(Errc::config, "TLS below 1.2 is not allowed towards servers");
   }
   auto impl = std::make_unique<Impl>();
   impl->role = Role::client;

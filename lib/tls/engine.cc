@@ -212,7 +212,7 @@ Result<Engine::Handshake> Engine::handshake(std::span<const std::byte> wire, Wir
     return fail(impl_->link.rejection->error);
   }
   if (impl_->io.overflow() && ERR_peek_error() == 0) {
-    return fail(Errc::handshake, "handshake failed: no room for what is to be sent");
+    return fail(Errc::handshake, "handshake failed: no room for the output");
   }
   const Context::Impl& context = *impl_->context->impl_;
   return fail(take_handshake_error(context.role, context.min_version));

@@ -93,7 +93,7 @@ Error take_record_error() {
   Cause cause = take_cause();
   const std::string alert = alert_words(cause);
   std::string words = alert.empty() ? "TLS error: " + ascii::printable(cause.words, 100)
-                                    : "TLS alert of the peer: " + alert;
+                                    : "TLS alert from the peer: " + alert;
   return Error{Errc::tls, std::move(words), std::move(cause.evidence)};
 }
 

@@ -75,7 +75,7 @@ Result<std::string> read_file(const std::string& path, Access access) {
   if (access == Access::owner_only &&
       !is_kept_secret(status.st_mode, status.st_uid, status.st_gid, own_groups())) {
     return fail(Errc::config,
-                path + ": a secret that is open to group or others (mode " + octal(status.st_mode) +
+                path + ": this secret is open to group or others (mode " + octal(status.st_mode) +
                     "): set 0600, or 0640 with owner root and a group of this process");
   }
   std::string text;
@@ -86,7 +86,7 @@ Result<std::string> read_file(const std::string& path, Access access) {
     if (n < 0) return system_failure(path);
     if (n == 0) break;
     text.append(chunk, static_cast<std::size_t>(n));
-    if (text.size() > kMaxFile) return fail(Errc::config, path + ": too large");
+    if (text.size() > kMaxFile) return fail(Errc::config, path + ": larger than 16 MiB");
   }
   OPENSSL_cleanse(chunk, sizeof(chunk));
   return text;
@@ -173,7 +173,7 @@ Result<> check_block(const std::string& path, const PemBlock& block) {
   }
   if (is_certificate(block.label) || is_key_or_parameters(block.label)) return {};
   return fail(Errc::config, at_line(path, block) + ascii::escape(block.label, 40) +
-                                ": not a certificate and not a key");
+                                ": neither a certificate nor a key");
 }
 
 struct ReadCertificate {

@@ -51,7 +51,7 @@ class Scanner {
  private:
   void on_line(std::string_view line) {
     if (has(line, {"\0", 1})) {
-      fault(line_, "a NUL: not PEM (is it DER, or UTF-16?)");
+      fault(line_, "contains a NUL, so it is not PEM (is it DER or UTF-16?)");
       open_ = false;
     } else if (has(line.substr(std::min<std::size_t>(line.size(), 1)), kBegin)) {
       fault(line_, "a block must begin at the start of a line");
@@ -79,7 +79,7 @@ class Scanner {
     if (!open_) {
       // Its beginning may have been reported already.
       if (blocks_.empty() || blocks_.back().fault.empty()) {
-        fault(line_, "a block ends that has not begun");
+        fault(line_, "this -----END line has no -----BEGIN line");
       }
       return;
     }

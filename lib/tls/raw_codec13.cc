@@ -359,8 +359,9 @@ Result<> RawCodec13::on_alert(Inner content, WireOut& out) {
     return count_idle_record("warning alerts", out);
   }
   write_ended_ = true;  // §6.2: all other alerts end the connection at once
-  return fail(Errc::tls, "TLS alert of the peer: " + std::string(SSL_alert_desc_string_long(code)) +
-                             " (alert " + std::to_string(code) + ")");
+  return fail(Errc::tls,
+              "TLS alert from the peer: " + std::string(SSL_alert_desc_string_long(code)) +
+                  " (alert " + std::to_string(code) + ")");
 }
 
 /// Reads handshake messages. Records may cut a message, and one record may hold several (§5.1).
@@ -408,7 +409,7 @@ Result<> RawCodec13::on_message(std::span<const std::byte> message, WireOut& out
 Result<> RawCodec13::on_key_update(std::span<const std::byte> body, WireOut& out) {
   if (body.size() != 1) return refuse(Alert::decode_error, "bad key update", out);
   if (body[0] > std::byte{1}) return refuse(Alert::illegal_parameter, "bad key update", out);
-  if (!read_.update()) return refuse(Alert::internal_error, "no new keys", out);
+  if (!read_.update()) return refuse(Alert::internal_error, "cannot make new keys", out);
   // The answer is sent before our next data, one answer for all requests until then. A peer that
   // asks and does not read must not make us queue answers.
   answers_key_update_ |= body[0] == std::byte{1};
@@ -427,11 +428,11 @@ Result<> RawCodec13::seal(std::span<const std::byte> plain, WireOut& out) {
   while (!plain.empty()) {
     const bool due = answers_key_update_ || write_.sequence() >= options_.max_records;
     if (due && !update_write_keys(out)) {
-      return fail(Errc::tls, "TLS error: no room for what is to be sent");
+      return fail(Errc::tls, "TLS error: no room for the output");
     }
     const auto piece = plain.first(std::min(plain.size(), kMaxRecordPlain));
     if (!write_record(ContentType::application_data, piece, out)) {
-      return fail(Errc::tls, "TLS error: no room for what is to be sent");
+      return fail(Errc::tls, "TLS error: no room for the output");
     }
     plain = plain.subspan(piece.size());
   }

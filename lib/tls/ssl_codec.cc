@@ -9,7 +9,7 @@ namespace starttls::tls {
 namespace {
 
 tl::unexpected<Error> no_room() {
-  return fail(Errc::tls, "TLS error: no room for what is to be sent");
+  return fail(Errc::tls, "TLS error: no room for the output");
 }
 
 class SslCodec final : public RecordCodec {

@@ -32,7 +32,7 @@ Result<std::vector<TicketKey>> parse(std::string_view text, const std::string& p
     auto bytes = base64::decode(line);
     if (!bytes || bytes->size() != TicketKey::kSize) {
       return fail(Errc::config,
-                  path + ": line " + std::to_string(number) + " is not base64 of 48 octets");
+                  path + ": line " + std::to_string(number) + " is not base64 of 48 bytes");
     }
     if (keys.size() == kMaxKeys) {
       return fail(Errc::config, path + ": holds more than " + std::to_string(kMaxKeys) + " keys");

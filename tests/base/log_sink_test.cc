@@ -132,13 +132,12 @@ TEST_CASE("log: lost lines are counted and told", "[base]") {
   REQUIRE(log.lost_lines() > 0);
 
   std::string text;
-  for (int i = 0; i < 1000 && text.find("lines of the log are lost") == std::string::npos; ++i) {
+  for (int i = 0; i < 1000 && text.find("log lines are lost") == std::string::npos; ++i) {
     text += pipe.read();
     log.tick();
   }
   text += pipe.read();
-  const auto told =
-      "msg=\"lines of the log are lost\" lines=" + std::to_string(log.lost_lines()) + '\n';
+  const auto told = "msg=\"log lines are lost\" lines=" + std::to_string(log.lost_lines()) + '\n';
   CHECK(text.find(told) != std::string::npos);
 }
 

@@ -55,8 +55,8 @@ TEST_CASE("describe: says in plain words what a service will do", "[config]") {
   CHECK_THAT(text, ContainsSubstring("minimum version   TLS 1.3\n"));
   CHECK_THAT(text, ContainsSubstring("the chain up to /etc/ca.pem, the name mx.example.com\n"));
   CHECK_THAT(text, ContainsSubstring("greeting          in our own words\n"));
-  CHECK_THAT(text,
-             ContainsSubstring("kept ready        8 connections a worker, past their handshake\n"));
+  CHECK_THAT(text, ContainsSubstring(
+                       "kept ready        8 connections per worker, after their handshake\n"));
 }
 
 TEST_CASE("describe: says how clients are secured and with which certificates", "[config]") {
@@ -82,8 +82,8 @@ TEST_CASE("describe: says how clients are secured and with which certificates", 
   CHECK(shown() ==
         "  TLS with clients  from the first byte\n"
         "  certificate       /etc/a.pem with the key /etc/a.key, the default\n"
-        "  certificate       /etc/b.pem with the key /etc/b.key, for clients that ask for its "
-        "name\n" +
+        "  certificate       /etc/b.pem with the key /etc/b.key, for clients that ask for one of "
+        "its names\n" +
             minimum);
   down.min_tls = TlsVersion::tls1_0;
   down.client_ca = "/etc/ca.pem";
@@ -104,7 +104,7 @@ TEST_CASE("warnings: a service that can be read or impersonated says so, another
   CHECK(
       warnings(service) ==
       std::vector<std::string>{
-          "the server's certificate is not checked: it may be anyone's (upstream.verify = none)"});
+          "the server's certificate is not checked: it can be anyone's (upstream.verify = none)"});
   service.upstream.tls = TlsMode::opportunistic;
   CHECK(warnings(service).size() == 2);
 
@@ -123,10 +123,11 @@ TEST_CASE("warnings: TLS with clients does not hide that the server's side is in
   service.downstream.tls = mode;
   CHECK(warnings(service).empty());
   service.upstream.tls = TlsMode::none;
-  CHECK(warnings(service) ==
-        std::vector<std::string>{
-            "the server's side is in the clear, whatever clients use: mail and passwords cross the "
-            "network to smtp.example.com:587 in the clear (upstream.tls = none)"});
+  CHECK(
+      warnings(service) ==
+      std::vector<std::string>{
+          "the server leg is in the clear, even for clients with TLS: mail and passwords cross the "
+          "network to smtp.example.com:587 in the clear (upstream.tls = none)"});
   service.upstream.address = {{"::1", 25, ""}};
   CHECK(warnings(service).empty());
 }
@@ -138,7 +139,7 @@ TEST_CASE("warnings: clients elsewhere that may choose the clear can be kept the
   CHECK(warnings(service).empty());
   service.listen.push_back({"0.0.0.0", 25, ""});
   CHECK(warnings(service) ==
-        std::vector<std::string>{"whoever controls the network can keep clients in the clear "
+        std::vector<std::string>{"an attacker on the network can keep clients in the clear "
                                  "(downstream.tls = opportunistic)"});
   service.downstream.tls = TlsMode::starttls;
   CHECK(warnings(service).empty());
@@ -158,9 +159,8 @@ TEST_CASE("warnings and --check: an admin endpoint that others reach is told of"
   const auto found = config::warnings(listening("0.0.0.0:9465"));
   REQUIRE(found.size() == 1);
   CHECK(found[0] ==
-        "whoever reaches 0.0.0.0:9465 sees who is connected, and is asked for no password: keep "
-        "others "
-        "away from it (admin.listen)");
+        "any program that reaches 0.0.0.0:9465 can see the connected clients, without a password: "
+        "restrict access to it (admin.listen)");
   config::Config config;
   config.admin = listening("0.0.0.0:9465");
   CHECK(config::describe(config) ==
@@ -199,8 +199,8 @@ TEST_CASE("warnings and --check: each row of an intercepting service is told apa
   CHECK_THAT(text, Catch::Matchers::ContainsSubstring("server in         192.0.2.0/24\n"));
   CHECK_THAT(text, Catch::Matchers::ContainsSubstring("the name mx.example.com\n"));
   CHECK_THAT(text, Catch::Matchers::ContainsSubstring(
-                       "server elsewhere  wherever the client meant to go\n"));
-  CHECK_THAT(text, Catch::Matchers::ContainsSubstring("refused, for no name to verify is known\n"));
+                       "server elsewhere  the server that the client meant to reach\n"));
+  CHECK_THAT(text, Catch::Matchers::ContainsSubstring("refused: no name to verify is known\n"));
   CHECK_THAT(text,
              Catch::Matchers::ContainsSubstring("connects from     the client's own address\n"));
 
@@ -208,9 +208,9 @@ TEST_CASE("warnings and --check: each row of an intercepting service is told apa
   second.networks = {*config::parse_network("10.0.0.0/8")};
   second.verify = Verification::none;
   CHECK(warnings(service) ==
-        std::vector<std::string>{"in 10.0.0.0/8: the server's certificate is not checked: it may "
+        std::vector<std::string>{"in 10.0.0.0/8: the server's certificate is not checked: it can "
                                  "be anyone's (upstream.verify = none)"});
   service.upstream.tls = TlsMode::none;
   CHECK_THAT(warnings(service)[0],
-             Catch::Matchers::ContainsSubstring("to wherever clients meant to go in"));
+             Catch::Matchers::ContainsSubstring("to the servers that clients meant to reach in"));
 }

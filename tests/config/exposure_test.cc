@@ -56,8 +56,10 @@ TEST_CASE("exposure: S1: mail from elsewhere needs leave in every mode", "[confi
   file.tls = GENERATE("starttls", "implicit");
   CAPTURE(file.protocol, file.tls);
   const Lines refused = {
-      "4:10: service.listen: anyone who reaches 0.0.0.0:2525 could send mail through this service, "
-      "which the server takes for this machine's: say who may with downstream.allow = "
+      "4:10: service.listen: any client that reaches 0.0.0.0:2525 could send mail through this "
+      "service, "
+      "and the server would take it for this machine's: name the allowed clients with "
+      "downstream.allow = "
       "[\"192.168.1.0/24\"] (everyone: [\"0.0.0.0/0\", \"::/0\"]), or set downstream.client_ca, "
       "upstream.send_proxy or upstream.source"};
   CHECK(file.problems() == refused);
@@ -80,7 +82,8 @@ TEST_CASE("exposure: S1: mail from elsewhere needs leave in every mode", "[confi
   CHECK(file.problems() == Lines{});
   file.listen = "['127.0.0.1:25', '[::]:25']";
   REQUIRE(file.problems().size() == 1);
-  CHECK_THAT(file.problems()[0], StartsWith("4:10: service.listen: anyone who reaches [::]:25 "));
+  CHECK_THAT(file.problems()[0],
+             StartsWith("4:10: service.listen: any client that reaches [::]:25 "));
 }
 
 TEST_CASE("exposure: S1: protocols without mail to send need no leave under TLS",
@@ -95,8 +98,8 @@ TEST_CASE("exposure: S1: protocols without mail to send need no leave under TLS"
   for (const auto* const tls : {"none", "opportunistic"}) {
     file.tls = tls;
     CHECK(file.problems() ==
-          Lines{"4:10: service.listen: anyone who reaches 0.0.0.0:2525 could use this service: say "
-                "who may with downstream.allow = [\"192.168.1.0/24\"]"});
+          Lines{"4:10: service.listen: any client that reaches 0.0.0.0:2525 could use this "
+                "service: name the allowed clients with downstream.allow = [\"192.168.1.0/24\"]"});
     // With send_proxy the server knows the client, but everyone could still read the traffic.
     CHECK(file.problems("upstream.send_proxy = 'v2'").size() == 1);
     CHECK(file.problems(kEveryone) == Lines{});
@@ -111,8 +114,10 @@ TEST_CASE("exposure: S2: a certificate upstream needs leave in every protocol an
   for (const auto* const tls : {"starttls", "implicit"}) {
     file.tls = tls;
     const Lines refused = {
-        "4:10: service.listen: anyone who reaches 0.0.0.0:2525 could use our certificate at the "
-        "server (upstream.certificate): say who may with downstream.allow = [\"192.168.1.0/24\"] "
+        "4:10: service.listen: any client that reaches 0.0.0.0:2525 could use our certificate at "
+        "the "
+        "server (upstream.certificate): name the allowed clients with downstream.allow = "
+        "[\"192.168.1.0/24\"] "
         "(everyone: [\"0.0.0.0/0\", \"::/0\"]), or set downstream.client_ca"};
     CHECK(file.problems(kCertificate) == refused);
     CHECK(file.problems(kCertificate + "downstream.allow = []") == refused);
@@ -146,16 +151,18 @@ TEST_CASE("exposure: S1: flags are named as they are given", "[config][security]
     return lines(load_flags(flags, kEveryProtocol, config));
   };
   CHECK(problems({}) ==
-        Lines{"--listen: anyone who reaches 0.0.0.0:25 could send mail through this service, which "
-              "the server takes for this machine's: say who may with --allow 192.168.1.0/24 "
+        Lines{"--listen: any client that reaches 0.0.0.0:25 could send mail through this service, "
+              "and the server would take it for this machine's: name the allowed clients with "
+              "--allow 192.168.1.0/24 "
               "(everyone: --allow 0.0.0.0/0 --allow ::/0), or set --client-ca, --send-proxy or "
               "--source"});
   CHECK(problems({{"--allow", {"0.0.0.0/0", "::/0"}}}) == Lines{});
   const auto lent = problems(
       {{"--upstream-chain", {folder.file("a.pem")}}, {"--upstream-key", {folder.file("a.key")}}});
   REQUIRE(lent.size() == 1);
-  CHECK_THAT(lent[0], ContainsSubstring("could use our certificate at the server "
-                                        "(--upstream-chain): say who may with --allow"));
+  CHECK_THAT(lent[0],
+             ContainsSubstring("could use our certificate at the server "
+                               "(--upstream-chain): name the allowed clients with --allow"));
 }
 
 TEST_CASE("exposure: S1: --check says who may come to an inherited socket", "[config][S1]") {

@@ -197,16 +197,14 @@ TEST_CASE("load: one wrong value is one problem, with its place, its key and wha
        "f.toml:6:10: unknown key 'service.timeouts.idel': did you mean 'service.timeouts.idle'?"},
       {"[lgo]\nlevel = 'info'", "f.toml:6:2: unknown key 'lgo': did you mean 'log'?"},
       {"[log]\nlevl = 'info'", "f.toml:7:1: unknown key 'log.levl': did you mean 'log.level'?"},
-      {"[proxy]\nfrobnication = 1",
-       "f.toml:7:1: unknown key 'proxy.frobnication'; the nearest is 'service.destination'"},
+      {"[proxy]\nfrobnication = 1", "f.toml:7:1: unknown key 'proxy.frobnication'"},
       {"'upstream.tls' = 'none'",
        "f.toml:6:1: unknown key 'service.upstream.tls': did you mean 'service.upstream.tls'? (a "
-       "dot within quotes separates nothing)"},
+       "dot inside quotes is part of the name)"},
       {"['proxy.workers']\nx = 1",
-       "f.toml:6:2: unknown key 'proxy.workers': did you mean 'proxy.workers'? (a dot within "
-       "quotes separates nothing)"},
-      {"\"a\\u001b\\n\" = 1",
-       "f.toml:6:1: unknown key 'service.a\\x1b\\n'; the nearest is 'service.name'"},
+       "f.toml:6:2: unknown key 'proxy.workers': did you mean 'proxy.workers'? (a dot inside "
+       "quotes is part of the name)"},
+      {"\"a\\u001b\\n\" = 1", "f.toml:6:1: unknown key 'service.a\\x1b\\n'"},
       {"upstream.send_proxi = 'v2'",
        "f.toml:6:10: unknown key 'service.upstream.send_proxi': did you mean "
        "'service.upstream.send_proxy'?"},
@@ -243,7 +241,7 @@ TEST_CASE("load: one wrong value is one problem, with its place, its key and wha
       {"[proxy]\nmax_sessions = 10000001",
        "f.toml:7:16: proxy.max_sessions: must be a whole number from 0 to 10000000"},
       {"[timeouts]\nidle = '0s'",
-       "f.toml:7:8: timeouts.idle: '0s': a duration is longer than nothing"},
+       "f.toml:7:8: timeouts.idle: '0s': a duration must be longer than 0"},
       {"timeouts.idle = '2d'",
        "f.toml:6:17: service.timeouts.idle: '2d': not a duration such as \"10s\", \"5m\", "
        "\"1h30m\" or \"250ms\""},
@@ -275,21 +273,20 @@ TEST_CASE("load: one wrong value is one problem, with its place, its key and wha
       {"[log]\nformat = ''", "f.toml:7:10: log.format: must be one of text, json, not ''"},
       // Wrong names and networks.
       {"upstream.server_name = '*.example.com'",
-       "f.toml:6:24: service.upstream.server_name: '*.example.com': not a host's name (letters, "
+       "f.toml:6:24: service.upstream.server_name: '*.example.com': not a host name (letters, "
        "digits, '-' and dots) or IP address"},
       {"[proxy]\nhostname = 'a b'",
-       "f.toml:7:12: proxy.hostname: 'a b': not a host's name (letters, digits, '-' and dots) or "
-       "IP "
+       "f.toml:7:12: proxy.hostname: 'a b': not a host name (letters, digits, '-' and dots) or IP "
        "address"},
       {"[proxy]\nhostname = '192.0.2.1'",
-       "f.toml:7:12: proxy.hostname: '192.0.2.1': an IP address stands in brackets here: "
+       "f.toml:7:12: proxy.hostname: '192.0.2.1': write an IP address in brackets here: "
        "[192.0.2.1]"},
       {"[proxy]\nhostname = '[2001:db8::1]'",
        "f.toml:7:12: proxy.hostname: '[2001:db8::1]': not an address literal such as [192.0.2.1] "
        "or "
        "[IPv6:::1]"},
       {"downstream.allow = ['10.0.0.1/8']",
-       "f.toml:6:21: service.downstream.allow: '10.0.0.1/8': bits are set behind the prefix: write "
+       "f.toml:6:21: service.downstream.allow: '10.0.0.1/8': bits are set after the prefix: write "
        "10.0.0.0/8"},
       // Files.
       {"upstream.ca_file = '/nowhere/ca.pem'",
@@ -298,6 +295,29 @@ TEST_CASE("load: one wrong value is one problem, with its place, its key and wha
   }));
   CAPTURE(row.toml);
   CHECK(problems_of(whole_office_and(row.toml)) == Lines{row.problem});
+}
+
+TEST_CASE("load: an error at a string without quotes says how strings are written", "[config]") {
+  const std::string hint = "; strings are written in \"quotes\"";
+  const std::string line =
+      GENERATE(as<std::string>{}, "upstream.tls = starttls", "upstream.tls = “none”",
+               "upstream.tls = none", "upstream.tls = implicit", "upstream.verify = full",
+               "upstream.ca_file = /etc/ca.pem", "timeouts.idle = 30s", "timeouts.idle = 1h30m",
+               "downstream.allow = 10.0.0.0/8", "downstream.allow = [192.0.2.1]");
+  CAPTURE(line);
+  const auto problems = problems_of(whole_office_and(line));
+  REQUIRE(problems.size() == 1);
+  CHECK_THAT(problems[0], Catch::Matchers::StartsWith("f.toml:6:"));
+  CHECK_THAT(problems[0], Catch::Matchers::EndsWith(hint));
+}
+
+TEST_CASE("load: any other error of the parser has no hint about strings", "[config]") {
+  const std::string line = GENERATE(as<std::string>{}, "upstream.tls none", "upstream.tls = 'none",
+                                    "[upstream", "upstream.tls = 'none' 'none'", "upstream.tls =");
+  CAPTURE(line);
+  const auto problems = problems_of(whole_office_and(line));
+  REQUIRE(problems.size() == 1);
+  CHECK(problems[0].find("strings are written") == std::string::npos);
 }
 
 TEST_CASE("load: control characters are refused in every string, whatever its key",
@@ -361,15 +381,16 @@ TEST_CASE("load: listen takes addresses of this machine, no names", "[config]") 
   CHECK(listening("['127.0.0.1:25', '[::1]:25', '0.0.0.0:26', 'unix:/run/x']") == Lines{});
   CHECK(listening("'127.0.0.1:0'") == Lines{});
   CHECK(listening("['127.0.0.1:0', '127.0.0.1:0']") == Lines{});
-  CHECK(
-      listening("'localhost:25'") ==
-      Lines{"f.toml:4:10: service.listen: 'localhost:25': a name is no address to listen on: write "
-            "the IP address, 127.0.0.1 or [::1]"});
+  CHECK(listening("'localhost:25'") ==
+        Lines{"f.toml:4:10: service.listen: 'localhost:25': a name is not an address to listen on: "
+              "write the IP address, 127.0.0.1 or [::1]"});
   CHECK(listening("'mail.example.com:25'") ==
-        Lines{"f.toml:4:10: service.listen: 'mail.example.com:25': a name is no address to listen "
-              "on: write the IP address"});
+        Lines{"f.toml:4:10: service.listen: 'mail.example.com:25': a name is not an address to "
+              "listen on: write the IP address"});
   CHECK(listening("'*:25'") == Lines{"f.toml:4:10: service.listen: '*' is not an address: write "
                                      "0.0.0.0:PORT or [::]:PORT, or both"});
+  CHECK(listening("'2525'") == Lines{"f.toml:4:10: service.listen: '2525': the address is missing: "
+                                     "write 127.0.0.1:2525"});
   CHECK(listening("[]") == Lines{"f.toml:4:10: service.listen: must name at least one address"});
   CHECK(listening("25") == Lines{"f.toml:4:10: service.listen: must be a string, not a number"});
   CHECK(listening("['127.0.0.1:25',\n 'x',\n '[::1]:25',\n '127.0.0.1:25']") ==
@@ -396,12 +417,14 @@ TEST_CASE("load: listen takes inherited sockets by their name", "[config]") {
   CHECK(listening("'systemd:" + std::string(256, 'x') + "'").size() == 1);
   CHECK(listening("['systemd:smtp', 'systemd:smtp']") ==
         Lines{"f.toml:4:27: service.listen: names systemd:smtp twice"});
-  CHECK(problems_of(whole_office_and("") +
-                    "[[service]]\nname = 'b'\nprotocol = 'smtp'\nlisten = "
-                    "'systemd:a'\nupstream.address = 'c.example:25'\n[[service]]\nname "
-                    "= 'c'\nprotocol = 'smtp'\nlisten = 'systemd:a'\nupstream.address "
-                    "= 'c.example:25'\n") ==
-        Lines{"f.toml:14:10: service.listen: systemd:a belongs to the service at f.toml:6:1"});
+  CHECK(
+      problems_of(whole_office_and("") +
+                  "[[service]]\nname = 'b'\nprotocol = 'smtp'\nlisten = "
+                  "'systemd:a'\nupstream.address = 'c.example:25'\n[[service]]\nname "
+                  "= 'c'\nprotocol = 'smtp'\nlisten = 'systemd:a'\nupstream.address "
+                  "= 'c.example:25'\n") ==
+      Lines{
+          "f.toml:14:10: service.listen: systemd:a is already used by the service at f.toml:6:1"});
 }
 
 TEST_CASE("load: an upstream address says its port", "[config]") {
@@ -420,10 +443,9 @@ TEST_CASE("load: an upstream address says its port", "[config]") {
         Lines{"f.toml:5:20: service.upstream.address: '': the host is missing"});
   CHECK(connecting("[]") ==
         Lines{"f.toml:5:20: service.upstream.address: must name at least one address"});
-  CHECK(
-      connecting("['original-destination', 'a:25']") ==
-      Lines{"f.toml:5:21: service.upstream.address: 'original-destination' stands alone: no other "
-            "address can take its place"});
+  CHECK(connecting("['original-destination', 'a:25']") ==
+        Lines{"f.toml:5:21: service.upstream.address: 'original-destination' must be the only "
+              "address: no other can replace it"});
   CHECK(connecting("['a:25', 'a:25']") ==
         Lines{"f.toml:5:29: service.upstream.address: names a:25 twice"});
   CHECK(connecting("'127.0.0.1:2525'") ==
@@ -476,8 +498,8 @@ TEST_CASE("load: services may be each other's servers, but not in a circle", "[c
         Lines{});
   CHECK(
       problems_of(service("a", 1000, 1001) + service("b", 1001, 1002) + service("c", 1002, 1000)) ==
-      Lines{"f.toml:15:20: service.upstream.address: localhost:1000 leads back to this service, by "
-            "way of the service at f.toml:1:1"});
+      Lines{"f.toml:15:20: service.upstream.address: localhost:1000 leads back to this service, "
+            "through the service at f.toml:1:1"});
 }
 
 TEST_CASE("load: a unix upstream with verified TLS must say the name", "[config][security]") {
@@ -541,9 +563,8 @@ TEST_CASE("load: an address that a client dialled is no name to verify", "[confi
   CHECK(original_and("upstream.server_name = 'mx.example.com'") == Lines{});
 
   const std::string row = "[[service.destination]]\nnetworks = '192.0.2.0/24'\n";
-  CHECK(original_and(row) ==
-        Lines{"f.toml:6:1: service.destination.server_name: is required: without a name, nothing "
-              "says who the server should be"});
+  CHECK(original_and(row) == Lines{"f.toml:6:1: service.destination.server_name: is required: "
+                                   "without a name, the server cannot be verified"});
   CHECK(original_and(row + "server_name = 'a.example'") == Lines{});
   CHECK(original_and(row + "verify = 'none'") == Lines{});
   CHECK(original_and("upstream.server_name = 'a.example'\n" + row) == Lines{});
@@ -571,13 +592,12 @@ TEST_CASE("load: rows that make no sense are refused, each at its place", "[conf
   CHECK(rows(row + "networks = '10.0.0.1/8'").size() == 1);
   CHECK(
       rows(row + "networks = '10.0.0.0/8'\n" + row + "networks = ['10.1.0.0/16', '10.0.0.0/8']") ==
-      Lines{"f.toml:10:12: service.destination.networks: 10.0.0.0/8 is in an earlier row "
-            "already"});
+      Lines{"f.toml:10:12: service.destination.networks: 10.0.0.0/8 is already in an earlier row"});
   CHECK(rows(row + "networks = '10.0.0.0/8'\nserver_nam = 'x'") ==
         Lines{"f.toml:9:1: unknown key 'service.destination.server_nam': did you mean "
               "'service.destination.server_name'?"});
   CHECK(rows(row + "networks = '10.0.0.0/8'\ntls = 'none'\nserver_name = 'x.example'") ==
-        Lines{"f.toml:10:15: service.destination.server_name: has no effect where tls is 'none'"});
+        Lines{"f.toml:10:15: service.destination.server_name: has no effect while tls is 'none'"});
   CHECK(rows("[service.destination]\nnetworks = '10.0.0.0/8'") ==
         Lines{"f.toml:7:1: service.destination: must be an array of tables: write "
               "[[service.destination]], not a table"});
@@ -592,7 +612,8 @@ TEST_CASE("load: interception is for clients with addresses, and from those we k
   const std::string original =
       "upstream.address = 'original-destination'\nupstream.server_name = 'a.example'\n";
   CHECK(problems_of(start + "listen = 'unix:/run/x'\n" + original) ==
-        Lines{"f.toml:4:10: service.listen: nothing is redirected to unix:/run/x: listen on a "
+        Lines{"f.toml:4:10: service.listen: connections cannot be redirected to unix:/run/x: "
+              "listen on a "
               "port"});
   CHECK(problems_of(start + "listen = 'unix:/run/x'\nupstream.address = 'a:25'\n"
                             "upstream.source = 'client'") ==
@@ -603,8 +624,8 @@ TEST_CASE("load: interception is for clients with addresses, and from those we k
               "'10.0.0.1'"});
   // There is no accidental open relay here either.
   CHECK(problems_of(start + "listen = '0.0.0.0:25'\n" + original) ==
-        Lines{"f.toml:4:10: service.listen: anyone who reaches 0.0.0.0:25 could use this service: "
-              "say who may with downstream.allow = [\"192.168.1.0/24\"]"});
+        Lines{"f.toml:4:10: service.listen: any client that reaches 0.0.0.0:25 could use this "
+              "service: name the allowed clients with downstream.allow = [\"192.168.1.0/24\"]"});
 }
 
 TEST_CASE("load: clients in the clear from elsewhere need leave", "[config][security]") {
@@ -614,8 +635,8 @@ TEST_CASE("load: clients in the clear from elsewhere need leave", "[config][secu
     return problems_of(toml);
   };
   const auto refused = [](const std::string& address) {
-    return Lines{"f.toml:4:10: service.listen: anyone who reaches " + address +
-                 " could use this service: say who may with downstream.allow = "
+    return Lines{"f.toml:4:10: service.listen: any client that reaches " + address +
+                 " could use this service: name the allowed clients with downstream.allow = "
                  "[\"192.168.1.0/24\"]"};
   };
   CHECK(listening("'0.0.0.0:25'", "") == refused("0.0.0.0:25"));
@@ -642,8 +663,9 @@ TEST_CASE("load: S1: clients of smtp that must use TLS need leave too", "[config
   for (const auto* const mode : {"starttls", "implicit", "opportunistic"}) {
     const auto problems = listening(mode);
     REQUIRE(problems.size() == 1);
-    CHECK_THAT(problems[0], Catch::Matchers::StartsWith("f.toml:4:10: service.listen: anyone who "
-                                                        "reaches 0.0.0.0:25 could "));
+    CHECK_THAT(problems[0],
+               Catch::Matchers::StartsWith(
+                   "f.toml:4:10: service.listen: any client that reaches 0.0.0.0:25 could "));
   }
 }
 
@@ -788,14 +810,15 @@ TEST_CASE("load: TLS with clients and a certificate go together", "[config][secu
 
 TEST_CASE("load: what depends on the client cannot be kept warm", "[config]") {
   CHECK(problems_of(whole_office_and("upstream.warm = 4\nupstream.source = 'client'")) ==
-        Lines{"f.toml:6:17: service.upstream.warm: cannot be had where a connection depends on the "
-              "client: leave it out, or service.upstream.source"});
+        Lines{"f.toml:6:17: service.upstream.warm: cannot be used with service.upstream.source: a "
+              "connection that depends on the client cannot be made before it comes"});
 }
 
 TEST_CASE("load: a connection that tells of its client cannot be kept warm", "[config]") {
-  CHECK(problems_of(whole_office_and("upstream.warm = 4\nupstream.send_proxy = 'v2'")) ==
-        Lines{"f.toml:6:17: service.upstream.warm: cannot be had where a connection depends on the "
-              "client: leave it out, or service.upstream.send_proxy"});
+  CHECK(
+      problems_of(whole_office_and("upstream.warm = 4\nupstream.send_proxy = 'v2'")) ==
+      Lines{"f.toml:6:17: service.upstream.warm: cannot be used with service.upstream.send_proxy: "
+            "a connection that depends on the client cannot be made before it comes"});
   CHECK(problems_of(whole_office_and("upstream.warm = 4\nupstream.send_proxy = ''")) == Lines{});
 }
 
@@ -823,9 +846,9 @@ TEST_CASE("load: believing everybody's PROXY header is warned about", "[config]"
   };
   CHECK(warned("['10.0.0.0/8', '2001:db8::/32']") == Lines{});
   CHECK(warned("['0.0.0.0/0', '::/0']") ==
-        Lines{"whoever connects may name any client it likes (downstream.proxy_protocol has "
+        Lines{"any peer can claim to be any client (downstream.proxy_protocol has "
               "0.0.0.0/0)",
-              "whoever connects may name any client it likes (downstream.proxy_protocol has "
+              "any peer can claim to be any client (downstream.proxy_protocol has "
               "::/0)"});
 }
 
@@ -834,8 +857,8 @@ TEST_CASE("load: a plain relay has nothing to keep warm", "[config]") {
   const std::string clear = "upstream.tls = 'none'\n";
   CHECK(problems_of(whole_office_and(clear + warm)) ==
         Lines{"f.toml:7:17: service.upstream.warm: has no effect while service.downstream.tls and "
-              "service.upstream.tls are both 'none': a plain relay has nothing to do ahead; leave "
-              "this out"});
+              "service.upstream.tls are both 'none': a plain relay does nothing before a client "
+              "comes; leave this out"});
   CHECK(problems_of(whole_office_and(clear + "upstream.warm = 0")) == Lines{});
   for (const auto* mode : {"opportunistic", "starttls", "implicit"}) {
     CHECK(problems_of(whole_office_and(warm + "upstream.tls = '" + mode + "'")) == Lines{});
@@ -851,10 +874,12 @@ TEST_CASE("load: two services have two names and no address in common", "[config
                                         "\nupstream.address = 'a:24'\n"));
   };
   CHECK(second("other", "'127.0.0.1:2526'") == Lines{});
-  CHECK(second("office", "'127.0.0.1:2526'") ==
-        Lines{"f.toml:7:8: service.name: 'office' is the name of the service at f.toml:1:1"});
+  CHECK(
+      second("office", "'127.0.0.1:2526'") ==
+      Lines{"f.toml:7:8: service.name: 'office' is already the name of the service at f.toml:1:1"});
   CHECK(second("other", "['[::1]:2525', '127.0.0.1:2525']") ==
-        Lines{"f.toml:9:10: service.listen: 127.0.0.1:2525 belongs to the service at f.toml:1:1"});
+        Lines{"f.toml:9:10: service.listen: 127.0.0.1:2525 is already used by the service at "
+              "f.toml:1:1"});
 }
 
 TEST_CASE("load: the admin endpoint is off, or has an address of its own", "[config][security]") {
@@ -864,24 +889,24 @@ TEST_CASE("load: the admin endpoint is off, or has an address of its own", "[con
     return problems_of(whole_office_and("[admin]\nlisten = " + listen)).at(0);
   };
   CHECK(problem("'localhost:9465'") ==
-        "f.toml:7:10: admin.listen: 'localhost:9465': a name is no address to listen on: write the "
-        "IP address, 127.0.0.1 or [::1]");
+        "f.toml:7:10: admin.listen: 'localhost:9465': a name is not an address to listen on: write "
+        "the IP address, 127.0.0.1 or [::1]");
   CHECK(problem("'*:9465'") ==
         "f.toml:7:10: admin.listen: '*' is not an address: write 0.0.0.0:PORT or [::]:PORT, or "
         "both");
   CHECK(problem("[ '127.0.0.1:1' ]") == "f.toml:7:10: admin.listen: must be a string, not a list");
   CHECK(problem("'127.0.0.1:2525'") ==
-        "f.toml:4:10: service.listen: 127.0.0.1:2525 belongs to admin.listen");
+        "f.toml:4:10: service.listen: 127.0.0.1:2525 is already used by admin.listen");
   // The wildcard address of a port includes that one address. It is refused both ways round.
   CHECK(problem("'0.0.0.0:2525'") ==
-        "f.toml:4:10: service.listen: 127.0.0.1:2525 is in the way of admin.listen");
+        "f.toml:4:10: service.listen: 127.0.0.1:2525 conflicts with admin.listen");
   const auto everywhere = [](const std::string& listen, const std::string& admin) {
     std::string text = whole_office_and("[admin]\nlisten = " + admin);
     const std::string written = "'127.0.0.1:2525'";
     return problems_of(text.replace(text.find(written), written.size(), listen));
   };
   CHECK(everywhere("'[::]:2525'", "'[::1]:2525'").at(0) ==
-        "f.toml:4:10: service.listen: [::]:2525 is in the way of admin.listen");
+        "f.toml:4:10: service.listen: [::]:2525 conflicts with admin.listen");
   // Addresses that do not conflict.
   CHECK(problems_of(whole_office_and("[admin]\nlisten = '127.0.0.2:2525'")) == Lines{});
   CHECK(problems_of(whole_office_and("[admin]\nlisten = '0.0.0.0:2526'")) == Lines{});
@@ -909,40 +934,39 @@ TEST_CASE("load: a file without a service is of no use", "[config]") {
 }
 
 TEST_CASE("load: all problems of a file are told at once, in its order", "[config]") {
-  CHECK(
-      problems_of("[[service]]\n"
-                  "name = 'a b'\n"
-                  "upstraem.address = 'x'\n"
-                  "listen = 'localhost:1'\n"
-                  "upstream.tls = 'x'\n"
-                  "[timeouts]\n"
-                  "idle = 3\n"
-                  "[log]\n"
-                  "colour = true\n"
-                  "level = 'loud'\n"
-                  "[[service]]\n"
-                  "protocol = 'imap'\n"
-                  "name = 'b'\n"
-                  "listen = '0.0.0.0:143'\n"
-                  "upstream.address = ['mail.example.com', 'mail.example.com:143']\n") ==
-      Lines{"f.toml:1:1: service.protocol: is required",
-            "f.toml:1:1: service.upstream.address: is required",
-            "f.toml:2:8: service.name: must be at most 64 letters, digits, '.', '_' or '-', not "
-            "'a b'",
-            "f.toml:3:1: unknown key 'service.upstraem': did you mean 'service.upstream'?",
-            "f.toml:4:10: service.listen: 'localhost:1': a name is no address to listen on: write "
-            "the IP address, 127.0.0.1 or [::1]",
-            "f.toml:5:16: service.upstream.tls: must be one of none, opportunistic, starttls, "
-            "implicit, not 'x'",
-            "f.toml:7:8: timeouts.idle: must be a duration in quotes, such as \"10s\", not a "
-            "number",
-            "f.toml:9:1: unknown key 'log.colour'; the nearest is 'log.format'",
-            "f.toml:10:9: log.level: must be one of error, warn, info, debug, not 'loud'",
-            "f.toml:12:12: service.protocol: must be one of smtp, lmtp, not 'imap'",
-            "f.toml:14:10: service.listen: anyone who reaches 0.0.0.0:143 could use this service: "
-            "say who may with downstream.allow = [\"192.168.1.0/24\"]",
-            "f.toml:15:21: service.upstream.address: 'mail.example.com': the port is missing: "
-            "write HOST:PORT"});
+  CHECK(problems_of("[[service]]\n"
+                    "name = 'a b'\n"
+                    "upstraem.address = 'x'\n"
+                    "listen = 'localhost:1'\n"
+                    "upstream.tls = 'x'\n"
+                    "[timeouts]\n"
+                    "idle = 3\n"
+                    "[log]\n"
+                    "colour = true\n"
+                    "level = 'loud'\n"
+                    "[[service]]\n"
+                    "protocol = 'imap'\n"
+                    "name = 'b'\n"
+                    "listen = '0.0.0.0:143'\n"
+                    "upstream.address = ['mail.example.com', 'mail.example.com:143']\n") ==
+        Lines{"f.toml:1:1: service.protocol: is required",
+              "f.toml:1:1: service.upstream.address: is required",
+              "f.toml:2:8: service.name: must be at most 64 letters, digits, '.', '_' or '-', not "
+              "'a b'",
+              "f.toml:3:1: unknown key 'service.upstraem': did you mean 'service.upstream'?",
+              "f.toml:4:10: service.listen: 'localhost:1': a name is not an address to listen on: "
+              "write the IP address, 127.0.0.1 or [::1]",
+              "f.toml:5:16: service.upstream.tls: must be one of none, opportunistic, starttls, "
+              "implicit, not 'x'",
+              "f.toml:7:8: timeouts.idle: must be a duration in quotes, such as \"10s\", not a "
+              "number",
+              "f.toml:9:1: unknown key 'log.colour'",
+              "f.toml:10:9: log.level: must be one of error, warn, info, debug, not 'loud'",
+              "f.toml:12:12: service.protocol: must be one of smtp, lmtp, not 'imap'",
+              "f.toml:14:10: service.listen: any client that reaches 0.0.0.0:143 could use this "
+              "service: name the allowed clients with downstream.allow = [\"192.168.1.0/24\"]",
+              "f.toml:15:21: service.upstream.address: 'mail.example.com': the port is missing: "
+              "write HOST:PORT"});
 }
 
 TEST_CASE("load: what is not TOML is told with its place", "[config]") {
@@ -1067,10 +1091,11 @@ TEST_CASE("load: a secret's file may stand in a folder that the environment name
     CAPTURE(open);
     CHECK(problem(open) == "'${' has no '}'");
   }
-  const std::string only = "nothing but ${NAME} may stand within '${file:...}'";
+  const std::string only = "only ${NAME} is allowed inside '${file:...}'";
   CHECK(problem("${file:${file:" + host + "}}") == only);
   CHECK(problem("${file:${STARTTLS_${STARTTLS_TEST_PART}}}") == only);
-  CHECK(problem("${STARTTLS_${STARTTLS_TEST_PART}}") == "'${' may stand within '${file:...}' only");
+  CHECK(problem("${STARTTLS_${STARTTLS_TEST_PART}}") ==
+        "'${' is allowed inside '${file:...}' only");
 }
 
 TEST_CASE("load: what comes in from a file or the environment is in no message",
@@ -1142,21 +1167,23 @@ TEST_CASE("load: a value that came in is called as it is written", "[config][sec
         Lines{"6:24: service.downstream.client_ca: contains a control character: '${file:tk}'"});
   CHECK(told("upstream.ca_file = '${file:name}'") ==
         Lines{"6:20: service.upstream.ca_file: '${file:name}': No such file or directory"});
-  CHECK(told("downstream.allow = '${STARTTLS_TEST_NET}'") ==
-        Lines{"6:20: service.downstream.allow: '${STARTTLS_TEST_NET}': bits are set behind the "
-              "prefix"});
+  CHECK(
+      told("downstream.allow = '${STARTTLS_TEST_NET}'") ==
+      Lines{
+          "6:20: service.downstream.allow: '${STARTTLS_TEST_NET}': bits are set after the prefix"});
   CHECK(told("upstream.verify = '${file:name}'") ==
         Lines{"6:19: service.upstream.verify: must be one of full, none, not '${file:name}'"});
-  CHECK(told("[[service]]\nname = '${file:name}'\nprotocol = 'smtp'\n"
-             "listen = ['127.0.0.1:26', '127.0.0.1:25${file:port}']\nupstream.address = 'a:25'") ==
-        Lines{"7:8: service.name: '${file:name}' is the name of the service at " +
-                  folder.file("f.toml") + ":1:1",
-              "9:10: service.listen: '127.0.0.1:25${file:port}' belongs to the service at " +
-                  folder.file("f.toml") + ":1:1"});
+  CHECK(
+      told("[[service]]\nname = '${file:name}'\nprotocol = 'smtp'\n"
+           "listen = ['127.0.0.1:26', '127.0.0.1:25${file:port}']\nupstream.address = 'a:25'") ==
+      Lines{"7:8: service.name: '${file:name}' is already the name of the service at " +
+                folder.file("f.toml") + ":1:1",
+            "9:10: service.listen: '127.0.0.1:25${file:port}' is already used by the service at " +
+                folder.file("f.toml") + ":1:1"});
   CHECK(told("[[service]]\nname = 'b'\nprotocol = 'smtp'\nlisten = '0.0.0.0:${file:port}'\n"
              "upstream.address = ['unix:${file:name}', 'unix:x']") ==
-        Lines{"9:10: service.listen: anyone who reaches '0.0.0.0:${file:port}' could use this "
-              "service: say who may with downstream.allow = [\"192.168.1.0/24\"]",
+        Lines{"9:10: service.listen: any client that reaches '0.0.0.0:${file:port}' could use this "
+              "service: name the allowed clients with downstream.allow = [\"192.168.1.0/24\"]",
               "10:20: service.upstream.address: 'unix:${file:name}' gives no name to verify: set "
               "service.upstream.server_name",
               "10:20: service.upstream.address: unix:" + folder.file("x") +
@@ -1269,7 +1296,8 @@ TEST_CASE("flags: are checked like a file, and named in what is said of them", "
                  {"--hostname", {"a\r\nb"}},
                  {"--lisen", {"x"}}}) ==
         Lines{"--protocol: may be given only once",
-              "--listen: anyone who reaches 0.0.0.0:25 could use this service: say who may with "
+              "--listen: any client that reaches 0.0.0.0:25 could use this service: name the "
+              "allowed clients with "
               "--allow 192.168.1.0/24",
               "--upstream: unix:/run/x gives no name to verify: set --server-name",
               "--workers: must be a whole number from 0 to 1024",
@@ -1279,6 +1307,11 @@ TEST_CASE("flags: are checked like a file, and named in what is said of them", "
               "\"250ms\"",
               "--hostname: contains a control character: 'a\\r\\nb'",
               "--lisen: unknown option '--lisen': did you mean '--listen'?"});
+  CHECK(config::unknown_flag("--tls") ==
+        "unknown option '--tls': did you mean '--downstream-tls' or '--upstream-tls'?");
+  CHECK(config::unknown_flag("--idle") ==
+        "unknown option '--idle': did you mean '--idle-timeout'?");
+  CHECK(config::unknown_flag("-v") == "unknown option '-v'");
 }
 
 TEST_CASE("flags: --chain and --key are one certificate, through the same checks", "[config]") {

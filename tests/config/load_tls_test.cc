@@ -103,8 +103,8 @@ TEST_CASE("load: a pin that is none is told at its place", "[config]") {
   Loaded file;
   const auto wrong = [](const std::string& column, const std::string& text) {
     return "/f.toml:6:" + column +
-           ": service.upstream.pins: must be \"sha256:\" and the base64 of 32 octets, not '" +
-           text + "'; `starttls-proxy probe` prints a server's";
+           ": service.upstream.pins: must be \"sha256:\" and the base64 of 32 bytes, not '" + text +
+           "'; `starttls-proxy probe` prints a server's pin";
   };
   CHECK(file.problems("upstream.pins = []") == Lines{});
   CHECK(file.problems("upstream.pins = '" + kPin + "'") == Lines{});
@@ -221,8 +221,8 @@ TEST_CASE("flags: the keys about TLS have theirs", "[config]") {
   CHECK(loading({{"--upstream-key", {key}}}) ==
         Lines{"--upstream-key: needs --upstream-chain too"});
   CHECK(loading({{"--pin", {"x"}}}) ==
-        Lines{"--pin: must be \"sha256:\" and the base64 of 32 octets, not 'x'; `starttls-proxy "
-              "probe` prints a server's"});
+        Lines{"--pin: must be \"sha256:\" and the base64 of 32 bytes, not 'x'; `starttls-proxy "
+              "probe` prints a server's pin"});
   CHECK(loading({{"--client-ca", {a}}}) ==
         Lines{"--client-ca: has no effect while --downstream-tls is 'none': set 'starttls' there, "
               "or leave this out"});
@@ -244,7 +244,7 @@ TEST_CASE("describe: says what a server must show, and what we show", "[config]"
   CHECK_THAT(said("upstream.pins = ['" + kPin + "', '" + kOtherPin + "']"),
              ContainsSubstring(", and the key: one of " + kPin + ", " + kOtherPin + "\n"));
   CHECK_THAT(said("upstream.verify = 'none'\nupstream.pins = '" + kPin + "'"),
-             ContainsSubstring("  verified          the server's key alone: " + kPin + "\n"));
+             ContainsSubstring("  verified          only the server's key: " + kPin + "\n"));
   CHECK_THAT(said("upstream.verify = 'none'"), ContainsSubstring("  verified          nothing\n"));
   CHECK_THAT(said("upstream.certificate = { chain = 'a.pem', key = 'a.key' }"),
              ContainsSubstring("  our certificate   " + file.folder.file("a.pem") +
@@ -261,7 +261,7 @@ TEST_CASE("warnings: old TLS is warned of, and a pin is a verification",
   for (const std::string version : {"1.0", "1.1"}) {
     CHECK(warned(with_tls("starttls", "downstream.min_tls = '" + version + "'")) ==
           Lines{"TLS " + version +
-                " is broken and kept for old devices: give each a service of its own "
+                " is insecure and only for old devices: give each of them its own service "
                 "(downstream.min_tls)"});
   }
   CHECK(warned(with_tls("starttls", "downstream.min_tls = '1.2'")).empty());

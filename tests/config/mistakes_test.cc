@@ -41,7 +41,7 @@ TEST_CASE("mistakes: a port that contradicts the mode of the server leg", "[conf
   for (const std::string port : {"465", "563", "993", "995"}) {
     CAPTURE(port);
     const Lines doubt = {"mail.example.com:" + port + ": port " + port +
-                         " is for TLS from the first byte; is upstream.tls = implicit meant?"};
+                         " is for TLS from the first byte; did you mean upstream.tls = implicit?"};
     CHECK(mistakes(TlsMode::starttls, port) == doubt);
     CHECK(mistakes(TlsMode::opportunistic, port) == doubt);
     CHECK(mistakes(TlsMode::implicit, port) == Lines{});
@@ -51,7 +51,7 @@ TEST_CASE("mistakes: a port that contradicts the mode of the server leg", "[conf
     CAPTURE(port);
     CHECK(mistakes(TlsMode::implicit, port) ==
           Lines{"mail.example.com:" + port + ": port " + port +
-                " is for STARTTLS; is upstream.tls = starttls meant?"});
+                " is for STARTTLS; did you mean upstream.tls = starttls?"});
     CHECK(mistakes(TlsMode::starttls, port) == Lines{});
     CHECK(mistakes(TlsMode::opportunistic, port) == Lines{});
     CHECK(mistakes(TlsMode::none, port) == Lines{});
@@ -65,10 +65,11 @@ TEST_CASE("mistakes: a port that contradicts the mode of the clients' leg, for e
   out.listen = {*config::parse_address("[::]:143"), *config::parse_address("0.0.0.0:993"),
                 *config::parse_address("unix:/run/x.sock")};
   CHECK(likely_mistakes(out) ==
-        Lines{"[::]:143: port 143 is for STARTTLS; is downstream.tls = starttls meant?"});
+        Lines{"[::]:143: port 143 is for STARTTLS; did you mean downstream.tls = starttls?"});
   out.downstream.tls = TlsMode::starttls;
-  CHECK(likely_mistakes(out) == Lines{"0.0.0.0:993: port 993 is for TLS from the first byte; is "
-                                      "downstream.tls = implicit meant?"});
+  CHECK(likely_mistakes(out) ==
+        Lines{"0.0.0.0:993: port 993 is for TLS from the first byte; did you "
+              "mean downstream.tls = implicit?"});
   // They are among the warnings.
   const auto warned = warnings(out);
   CHECK(std::find(warned.begin(), warned.end(), likely_mistakes(out).front()) != warned.end());
@@ -76,7 +77,7 @@ TEST_CASE("mistakes: a port that contradicts the mode of the clients' leg, for e
 
 TEST_CASE("mistakes: allow and listen that exclude each other", "[config]") {
   const auto none = [](const std::string& listen) {
-    return Lines{"no client that downstream.allow names can reach " + listen};
+    return Lines{"no client in downstream.allow can reach " + listen};
   };
   CHECK(between("127.0.0.1:25", {"192.168.1.0/24"}) == none("127.0.0.1:25"));
   CHECK(between("[::1]:25", {"2001:db8::/32", "127.0.0.1"}) == none("[::1]:25"));

@@ -54,49 +54,57 @@ TEST_CASE("address: what is no address is refused in words", "[config]") {
       {"mail.example.com:", "'mail.example.com:': the port is missing: write HOST:PORT"},
       {"[::1]", "'[::1]': the port is missing: write HOST:PORT"},
       {"[::1", "'[::1': ']' is missing"},
-      {"[]:25", "'[]:25': no IPv6 address stands in the brackets"},
-      {"[127.0.0.1]:25", "'[127.0.0.1]:25': no IPv6 address stands in the brackets"},
-      {"[mail.example.com]:25", "'[mail.example.com]:25': no IPv6 address stands in the brackets"},
-      {"::1:25", "'::1:25': an IPv6 address stands in brackets: [::1]:PORT"},
+      {"[]:25", "'[]:25': the brackets do not hold an IPv6 address"},
+      {"[127.0.0.1]:25", "'[127.0.0.1]:25': the brackets do not hold an IPv6 address"},
+      {"[mail.example.com]:25",
+       "'[mail.example.com]:25': the brackets do not hold an IPv6 address"},
+      {"::1:25", "'::1:25': write an IPv6 address in brackets: [::1]:PORT"},
       // T6: no connection can have these addresses.
       {"[::ffff:127.0.0.1]:25",
        "'[::ffff:127.0.0.1]:25': this is an IPv4 address: write 127.0.0.1:25"},
       {"[::FFFF:7f00:1]:0", "'[::FFFF:7f00:1]:0': this is an IPv4 address: write 127.0.0.1:0"},
       {"[::ffff:0:0]:25", "'[::ffff:0:0]:25': this is an IPv4 address: write 0.0.0.0:25"},
-      {"224.0.0.1:25", "'224.0.0.1:25': a multicast address has no TCP connections"},
-      {"239.255.255.255:25", "'239.255.255.255:25': a multicast address has no TCP connections"},
-      {"[ff02::1]:25", "'[ff02::1]:25': a multicast address has no TCP connections"},
-      {"[ff02::1%eth0]:25", "'[ff02::1%eth0]:25': a multicast address has no TCP connections"},
-      {"255.255.255.255:25", "'255.255.255.255:25': the broadcast address has no TCP connections"},
+      {"224.0.0.1:25", "'224.0.0.1:25': TCP cannot use a multicast address"},
+      {"239.255.255.255:25", "'239.255.255.255:25': TCP cannot use a multicast address"},
+      {"[ff02::1]:25", "'[ff02::1]:25': TCP cannot use a multicast address"},
+      {"[ff02::1%eth0]:25", "'[ff02::1%eth0]:25': TCP cannot use a multicast address"},
+      {"255.255.255.255:25", "'255.255.255.255:25': TCP cannot use the broadcast address"},
       {"[fe80::1]:25",
        "'[fe80::1]:25': a link-local address needs its interface: write [fe80::1%eth0]:PORT"},
       // T9
-      {"[::1%lo]:25", "'[::1%lo]:25': only a link-local address (fe80::1%eth0) has an interface"},
+      {"[::1%lo]:25",
+       "'[::1%lo]:25': only a link-local address (fe80::1%eth0) can have an interface"},
       {"[2001:db8::1%1]:25",
-       "'[2001:db8::1%1]:25': only a link-local address (fe80::1%eth0) has an interface"},
-      {"[fe80::1%]:25", "'[fe80::1%]:25': no interface is called like that"},
-      {"[fe80::1%a/b]:25", "'[fe80::1%a/b]:25': no interface is called like that"},
-      {"[fe80::1%a b]:25", "'[fe80::1%a b]:25': no interface is called like that"},
-      {"[fe80::1%%25]:25", "'[fe80::1%%25]:25': no interface is called like that"},
+       "'[2001:db8::1%1]:25': only a link-local address (fe80::1%eth0) can have an interface"},
+      {"[fe80::1%]:25", "'[fe80::1%]:25': not the name of an interface"},
+      {"[fe80::1%a/b]:25", "'[fe80::1%a/b]:25': not the name of an interface"},
+      {"[fe80::1%a b]:25", "'[fe80::1%a b]:25': not the name of an interface"},
+      {"[fe80::1%%25]:25", "'[fe80::1%%25]:25': not the name of an interface"},
       {"[fe80::1%1234567890123456]:25",
-       "'[fe80::1%1234567890123456]:25': no interface is called like that"},
-      {"[127.0.0.1%lo]:25", "'[127.0.0.1%lo]:25': no IPv6 address stands in the brackets"},
+       "'[fe80::1%1234567890123456]:25': not the name of an interface"},
+      {"[127.0.0.1%lo]:25", "'[127.0.0.1%lo]:25': the brackets do not hold an IPv6 address"},
       {"127.0.0.1%lo:25",
-       "'127.0.0.1%lo': not a host's name (letters, digits, '-' and dots) or IP address"},
-      {"fe80::1%eth0:25", "'fe80::1%eth0:25': an IPv6 address stands in brackets: [::1]:PORT"},
+       "'127.0.0.1%lo': not a host name (letters, digits, '-' and dots) or IP address"},
+      {"fe80::1%eth0:25", "'fe80::1%eth0:25': write an IPv6 address in brackets: [::1]:PORT"},
       {"a:65536", "'a:65536': the port is not a number from 0 to 65535"},
       {"a:-1", "'a:-1': the port is not a number from 0 to 65535"},
       {"a:smtp", "'a:smtp': the port is not a number from 0 to 65535"},
       {"300.1.1.1:25", "'300.1.1.1': not an IPv4 address"},
       {"127.1:25", "'127.1': not an IPv4 address"},
       {"2130706433:25", "'2130706433': not an IPv4 address"},
-      {"a..b:25", "'a..b': not a host's name (letters, digits, '-' and dots) or IP address"},
-      {"a b:25", "'a b': not a host's name (letters, digits, '-' and dots) or IP address"},
+      {"a..b:25", "'a..b': not a host name (letters, digits, '-' and dots) or IP address"},
+      {"a b:25", "'a b': not a host name (letters, digits, '-' and dots) or IP address"},
       {"*.example.com:25",
-       "'*.example.com': not a host's name (letters, digits, '-' and dots) or IP address"},
+       "'*.example.com': not a host name (letters, digits, '-' and dots) or IP address"},
       {std::string(64, 'a') + ":25",
        "'" + std::string(64, 'a') +
-           "': not a host's name (letters, digits, '-' and dots) or IP address"},
+           "': not a host name (letters, digits, '-' and dots) or IP address"},
+      {"2525", "'2525': the host is missing: write HOST:2525"},
+      {"65536", "'65536': not an IPv4 address"},
+      {"smtps://mail.example.com:465",
+       "'smtps://mail.example.com:465': write HOST:PORT, without a scheme or a path"},
+      {"imap://mail.example.com",
+       "'imap://mail.example.com': write HOST:PORT, without a scheme or a path"},
       {"unix:", "'unix:': the path is missing"},
   }));
   CAPTURE(row.text);
@@ -154,9 +162,9 @@ TEST_CASE("network: what is no network is refused in words", "[config]") {
       {"10.0.0.0/", "'10.0.0.0/': the prefix is not a number from 0 to 32"},
       {"10.0.0.0/33", "'10.0.0.0/33': the prefix is not a number from 0 to 32"},
       {"::/129", "'::/129': the prefix is not a number from 0 to 128"},
-      {"10.0.0.1/8", "'10.0.0.1/8': bits are set behind the prefix: write 10.0.0.0/8"},
-      {"2001:db8::1/32", "'2001:db8::1/32': bits are set behind the prefix: write 2001:db8::/32"},
-      {"1.2.3.4/0", "'1.2.3.4/0': bits are set behind the prefix: write 0.0.0.0/0"},
+      {"10.0.0.1/8", "'10.0.0.1/8': bits are set after the prefix: write 10.0.0.0/8"},
+      {"2001:db8::1/32", "'2001:db8::1/32': bits are set after the prefix: write 2001:db8::/32"},
+      {"1.2.3.4/0", "'1.2.3.4/0': bits are set after the prefix: write 0.0.0.0/0"},
   }));
   CAPTURE(row.text);
   const auto network = parse_network(row.text);
@@ -217,8 +225,8 @@ TEST_CASE("duration: what is none is refused in words", "[config]") {
     CHECK(reason(text) ==
           "'" + std::string(text) + R"(': not a duration such as "10s", "5m", "1h30m" or "250ms")");
   }
-  CHECK(reason("0s") == "'0s': a duration is longer than nothing");
-  CHECK(reason("0h0m") == "'0h0m': a duration is longer than nothing");
+  CHECK(reason("0s") == "'0s': a duration must be longer than 0");
+  CHECK(reason("0h0m") == "'0h0m': a duration must be longer than 0");
   CHECK(reason("25h") == "'25h': longer than a day");
   CHECK(reason("24h1ms") == "'24h1ms': longer than a day");
   CHECK(reason("18446744073709551615h") == "'18446744073709551615h': longer than a day");

@@ -18,9 +18,9 @@ class Checked(unittest.TestCase):
     def test_t6_what_no_connection_can_have_is_refused(self):
         cases = {"[::ffff:127.0.0.1]:25": "this is an IPv4 address: write 127.0.0.1:25",
                  "[::ffff:192.0.2.1]:587": "this is an IPv4 address: write 192.0.2.1:587",
-                 "224.0.0.1:25": "a multicast address has no TCP connections",
-                 "[ff02::1]:25": "a multicast address has no TCP connections",
-                 "255.255.255.255:25": "the broadcast address has no TCP connections",
+                 "224.0.0.1:25": "TCP cannot use a multicast address",
+                 "[ff02::1]:25": "TCP cannot use a multicast address",
+                 "255.255.255.255:25": "TCP cannot use the broadcast address",
                  "[fe80::1]:25": "a link-local address needs its interface: "
                                  "write [fe80::1%eth0]:PORT"}
         for address, words in cases.items():
@@ -34,9 +34,9 @@ class Checked(unittest.TestCase):
 
     def test_likely_mistakes_are_warned_of(self):
         mistakes = (
-            ("[::1]:465: port 465 is for TLS from the first byte; is upstream.tls = implicit meant?",
+            ("[::1]:465: port 465 is for TLS from the first byte; did you mean upstream.tls = implicit?",
              ["--upstream", "[::1]:465"]),
-            ("[::1]:587: port 587 is for STARTTLS; is upstream.tls = starttls meant?",
+            ("[::1]:587: port 587 is for STARTTLS; did you mean upstream.tls = starttls?",
              ["--upstream", "[::1]:587", "--upstream-tls", "implicit"]))
         common = ["--protocol", "smtp", "--verify", "none", "--connect-timeout", "100ms"]
         for words, arguments in mistakes:
@@ -49,7 +49,7 @@ class Checked(unittest.TestCase):
                 probed = run_to_end("probe", *common, *arguments)
                 self.assertTrue(probed.stderr.startswith(f"starttls-proxy: {words}\n"),
                                 probed.stderr)
-        words = "no client that downstream.allow names can reach 127.0.0.1:0"
+        words = "no client in downstream.allow can reach 127.0.0.1:0"
         checked = self.check(more=("--allow", "192.168.1.0/24"))
         self.assertIn(f"  WARNING           {words}\n", checked.stdout)
 
@@ -60,6 +60,46 @@ class Checked(unittest.TestCase):
                             "--upstream", "127.0.0.1:25", "--verify", "none")
         self.assertEqual(result.returncode, 69)
         self.assertIn(f"cannot listen on {address}: bind: No such device", result.stderr)
+
+    def test_an_address_without_its_other_half(self):
+        cases = {("--listen", "2525"): "the address is missing: write 127.0.0.1:2525",
+                 ("--upstream", "587"): "the host is missing: write HOST:587",
+                 ("--upstream", "smtps://mail.test:465"): "write HOST:PORT, without a scheme or a path"}
+        for (flag, address), words in cases.items():
+            with self.subTest(address):
+                result = self.check(**{flag[2:]: address})
+                self.assertEqual(result.returncode, 78)
+                self.assertEqual(result.stderr, f"starttls-proxy: {flag}: '{address}': {words}\n")
+
+
+class Refused(unittest.TestCase):
+    """An address that the kernel refuses. The error says what to do."""
+
+    @classmethod
+    def setUpClass(cls):
+        require()
+        home = Namespace("home")  # its ports below 1024 need a right, whatever the machine allows
+        cls.addClassCleanup(home.close)
+        cls.enterClassContext(home.entered())
+
+    def refused(self, address, wrapper=()):
+        result = run_to_end("--protocol", "smtp", "--listen", address, "--allow", "127.0.0.1",
+                            "--upstream", "127.0.0.1:26", "--verify", "none", wrapper=wrapper)
+        self.assertEqual(result.returncode, 69, result.stderr)
+        return result.stderr
+
+    def test_an_address_of_another_machine(self):
+        self.assertIn("cannot listen on 192.0.2.77:2525: bind: Cannot assign requested address "
+                      "(this machine does not have that address)", self.refused("192.0.2.77:2525"))
+
+    def test_a_port_that_needs_a_right(self):
+        # This right is kept: programs and certificates may be in a folder closed to others.
+        rights = "-all,+dac_read_search"
+        user = ["setpriv", "--reuid=4711", "--regid=4711", "--clear-groups", f"--bounding-set={rights}",
+                f"--inh-caps={rights}", f"--ambient-caps={rights}"]
+        self.assertIn("cannot listen on 127.0.0.1:25: bind: Permission denied (ports below 1024 need "
+                      "root, CAP_NET_BIND_SERVICE or the systemd unit)",
+                      self.refused("127.0.0.1:25", user))
 
 
 class LinkLocal(unittest.TestCase):

@@ -78,7 +78,7 @@ downstream.certificates = [{{ chain = "{chain}", key = "{key}" }}]
 upstream.address = "127.0.0.1:25"
 upstream.tls = "none"
 """.encode(), "--check")
-                self.assertRegex(said, r"FILE:4:10: .*anyone who reaches 0\.0\.0\.0:0 could send mail")
+                self.assertRegex(said, r"FILE:4:10: .*any client that reaches 0\.0\.0\.0:0 could send mail")
 
     def test_s2_a_certificate_that_anyone_could_use_is_refused(self):
         chain, key = pki().pair()
@@ -95,7 +95,8 @@ upstream.address = "mail.test:25"
 upstream.certificate = {pair}
 upstream.send_proxy = "v2"
 """.encode(), "--check")
-            self.assertRegex(said, r"FILE:4:10: .*anyone who reaches 0\.0\.0\.0:0 could use our certificate")
+            self.assertRegex(said, r"FILE:4:10: .*any client that reaches 0\.0\.0\.0:0 could use our "
+                                   "certificate")
 
     def test_an_address_in_use(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -445,7 +445,7 @@ class PemFiles(unittest.TestCase):
             "joined": ("\b" + intermediate, first - 1, start),
             "quoted": (f'ca = "{intermediate}"', first, start),
             "PKCS7": (intermediate.replace("CERTIFICATE", "PKCS7"), first,
-                      "PKCS7: not a certificate and not a key"),
+                      "PKCS7: neither a certificate nor a key"),
             "cut": (intermediate[:200], first, "the block that begins here has no end"),
         }
         good = {"old label": intermediate.replace("CERTIFICATE", "X509 CERTIFICATE"),

@@ -139,12 +139,12 @@ class WhatIsWrong(unittest.TestCase):
             f"7:33: {down}.certificates.key: {self.at('server-rsa.key')}: the key does not belong "
             f"to the first certificate of {self.at('server.pem')}",
             f"8:13: {down}.certificates.chain: {self.at('junk')}: holds no certificate",
-            f"8:27: {down}.certificates.key: {self.at('open.key')}: a secret that is open to group "
+            f"8:27: {down}.certificates.key: {self.at('open.key')}: this secret is open to group "
             "or others (mode 0644): set 0600, or 0640 with owner root and a group of this process",
             f"11:24: {down}.client_ca: {self.at('junk')}: holds no certificate",
-            f"12:26: {down}.ticket_keys: {self.at('junk')}: line 1 is not base64 of 48 octets",
+            f"12:26: {down}.ticket_keys: {self.at('junk')}: line 1 is not base64 of 48 bytes",
             f"13:20: {up}.ca_file: {self.at('junk')}: holds no certificate",
-            f"14:54: {up}.certificate.key: {self.at('open.key')}: a secret that is open to group "
+            f"14:54: {up}.certificate.key: {self.at('open.key')}: this secret is open to group "
             "or others (mode 0644): set 0600, or 0640 with owner root and a group of this process",
             f"19:47: {up}.ca_file: {self.at('server.key')}: holds no certificate"]
         self.assertEqual(self.told(lines + others), of_files)

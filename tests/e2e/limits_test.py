@@ -269,7 +269,7 @@ def after(prelude, octets):
 class TooFewDescriptors(unittest.TestCase):
     """A process that may open too few descriptors reports it and ends with status 71."""
 
-    WORDS = (r"starttls-proxy: cannot make an event loop: too many open files "
+    WORDS = (r"starttls-proxy: cannot create an event loop: too many open files "
              r"\(number {} of {}; the limit is {} open descriptors\)\n")
 
     def assert_refused(self, limit, number, count, *arguments):

@@ -261,11 +261,11 @@ class Reader(unittest.TestCase):
                 for _ in range(1500):
                     with daemon.connect() as client:
                         self.assertTrue(client.line().startswith(b"421 4.4.1 "))
-            lost = daemon.lines(lambda line: line.get("msg") == "lines of the log are lost")
+            lost = daemon.lines(lambda line: line.get("msg") == "log lines are lost")
             self.assertGreater(int(lost[0]["lines"]), 100)
             wait.until(lambda: admin.metrics(where)("starttls_log_lines_lost_total") == sum(
                 int(line["lines"]) for line in daemon.lines(
-                    lambda line: line.get("msg") == "lines of the log are lost")), "both say the same")
+                    lambda line: line.get("msg") == "log lines are lost")), "both say the same")
             self.assertLess(len(daemon.sessions(1)), 1500)
             for line in daemon.text().splitlines():
                 self.assertRegex(line, r"\A20\d\d-\S+Z level=\w+ msg=")

@@ -169,7 +169,7 @@ class Reload(unittest.TestCase):
         reasons = [line["reason"] for line in daemon.lines(
             lambda f: f.get("msg", "").startswith("not reloaded"), 2)]
         self.assertIn("did you mean", reasons[0])
-        self.assertIn("'one' is the name of the service at", reasons[1])
+        self.assertIn("'one' is already the name of the service at", reasons[1])
         self.relayed(self.enterContext(daemon.connect()))
         self.write(self.service("one"))
         self.hang_up(daemon)

@@ -209,7 +209,7 @@ class Resumption(unittest.TestCase):
                                {"tls": "implicit", "ticket_keys": str(keys)}, {"tls": "none"}))
             daemon.process.send_signal(signal.SIGHUP)
             line = daemon.lines(lambda f: f.get("msg", "").startswith("not reloaded"))[0]
-            self.assertIn("line 1 is not base64 of 48 octets", line["reason"])
+            self.assertIn("line 1 is not base64 of 48 bytes", line["reason"])
 
     def test_not_where_the_policy_is_another(self):
         """L6, CVE-2025-23419: a session of one service does not open another one."""

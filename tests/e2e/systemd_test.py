@@ -157,13 +157,13 @@ class Sockets(Supervised):
         text = self.refused(list(zip(names, (datagrams, idle, file))))
         for words in ("service datagrams: systemd:datagrams: descriptor 3 is neither a TCP nor",
                       "service idle: systemd:idle: descriptor 4 does not listen",
-                      "service file: systemd:file: descriptor 5 is no socket"):
+                      "service file: systemd:file: descriptor 5 is not a socket"):
             self.assertIn(words, text)
 
     def test_an_open_relay_is_seen_at_start(self):
         sock = self.tcp("0.0.0.0")
         self.write(self.service("one", "systemd:mail"))
-        self.assertIn(f"service one: anyone who reaches 0.0.0.0:{sock.getsockname()[1]} "
+        self.assertIn(f"service one: any client that reaches 0.0.0.0:{sock.getsockname()[1]} "
                       "(systemd:mail) could use this service", self.refused([("mail", sock)]))
         self.write(self.service("one", "systemd:mail", downstream__allow=["127.0.0.1"]))
         self.start([("mail", sock)])
@@ -173,7 +173,7 @@ class Sockets(Supervised):
         sock = self.tcp("0.0.0.0")
         chain, key = pki().pair()
         pair = f'{{ chain = "{chain}", key = "{key}" }}'
-        where = f"anyone who reaches 0.0.0.0:{sock.getsockname()[1]} (systemd:mail) could "
+        where = f"any client that reaches 0.0.0.0:{sock.getsockname()[1]} (systemd:mail) could "
 
         def write(*more, protocol="smtp"):
             self.write([*self.service("one", "systemd:mail", protocol=protocol,
@@ -193,7 +193,7 @@ class Sockets(Supervised):
         self.write(self.service("one", "systemd:mail"))
         result = run_to_end("--config", self.file, "--check")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
-        self.assertRegex(result.stdout, "listens on +systemd:mail .*looked at when it starts")
+        self.assertRegex(result.stdout, "listens on +systemd:mail .*checked at the start")
 
     def test_addresses_that_are_taken_otherwise(self):
         sock = self.tcp()
@@ -434,7 +434,7 @@ class Credentials(Supervised):
         (credentials / "server.key").chmod(0o444)
         result = run_to_end("--config", self.file, env=variables, wrapper=somebody)
         self.assertEqual(result.returncode, 78)
-        self.assertIn("server.key: a secret that is open to group or others (mode 0444)",
+        self.assertIn("server.key: this secret is open to group or others (mode 0444)",
                       result.stderr)
 
 

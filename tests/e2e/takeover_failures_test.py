@@ -108,8 +108,8 @@ class LateFailures(Beside):
         with self.daemon(1):
             inode = os.stat(self.path).st_ino
             self.assert_ended(try_to_start("--config", self.file), 69, (
-                f"cannot take over unix:{self.path}: its folder: Permission denied: end the other "
-                "process first"))
+                f"cannot take over unix:{self.path}: cannot write to its folder: Permission denied: "
+                "stop the other process first"))
             send_mail(self.path)
             self.assertEqual(os.stat(self.path).st_ino, inode)
             self.assertEqual(sorted(os.listdir(self.folder)), ["proxy.sock", "proxy.toml"])

@@ -600,7 +600,7 @@ class Privileges(unittest.TestCase):
                                         capture_output=True, text=True, timeout=wait.DEADLINE)
         self.assertEqual(result.returncode, 69, result.stderr)
         self.assertEqual(result.stderr.splitlines()[-1],
-                         "starttls-proxy: service smtp: connecting from the client's address: "
+                         "starttls-proxy: service smtp: cannot connect from the client's address: "
                          "Operation not permitted: this needs CAP_NET_ADMIN "
                          '(upstream.source = "client")')
 

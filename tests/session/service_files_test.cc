@@ -58,7 +58,7 @@ TEST_CASE("service files: what is wrong is said of each, and of the right one",
   const std::string none = empty + ": holds no certificate";
   const std::string readable =
       open +
-      ": a secret that is open to group or others (mode 0644): set 0600, or 0640 with owner root "
+      ": this secret is open to group or others (mode 0644): set 0600, or 0640 with owner root "
       "and a group of this process";
   CHECK(told(service) == std::vector{one(kKey, 1, foreign), one(kChain, 2, none),
                                      one(kKey, 2, readable), one(kChain, 3, none),

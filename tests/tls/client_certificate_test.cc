@@ -201,7 +201,7 @@ TEST_CASE("client certificate: a server that demands one we lack refuses us in w
   const auto received = client->receive(alert);
   REQUIRE(received.error);
   CHECK(received.error->code == Errc::tls);
-  CHECK(received.error->reason == "TLS alert of the peer: certificate required (alert 116)");
+  CHECK(received.error->reason == "TLS alert from the peer: certificate required (alert 116)");
 }
 
 TEST_CASE("client certificate: our own must come with its key, and the CA file must parse",

@@ -164,7 +164,7 @@ TEST_CASE("context: a key that others may read is refused", "[tls][security][L20
     INFO(mode);
     const std::string key = folder.write("open.key", test_pki().server.key_pem(), mode);
     CHECK(server_failure({files.chain, key})
-              .starts_with(key + ": a secret that is open to group or others (mode "));
+              .starts_with(key + ": this secret is open to group or others (mode "));
   }
   for (const unsigned mode : {0600U, 0400U}) {
     const std::string key =

@@ -751,7 +751,7 @@ TEST_CASE("engine: the peer's alert is told in words", "[tls]") {
   std::string wire = server->drain();
   const auto received = client->receive(wire);
   REQUIRE(received.error);
-  CHECK(received.error->reason == "TLS alert of the peer: internal error (alert 80)");
+  CHECK(received.error->reason == "TLS alert from the peer: internal error (alert 80)");
 }
 
 TEST_CASE("engine: output that does not fit is an error, not half a record", "[tls]") {

@@ -141,11 +141,13 @@ TEST_CASE("pem blocks: what is no whole block is a fault with its line", "[tls][
   CHECK(blocks("-----BEGIN A-----\nx\n-----END B-----") == Lines{"1: " + other_end});
   CHECK(blocks("-----BEGIN A-----\nx\n -----END A-----") == Lines{"1: " + other_end});
   CHECK(blocks("----BEGIN A-----\nx\n-----END A-----") ==
-        Lines{"3: a block ends that has not begun"});
+        Lines{"3: this -----END line has no -----BEGIN line"});
   // Joined files, the first without a newline at its end.
   CHECK(blocks("-----BEGIN A-----\nx\n-----END A----------BEGIN A-----\nx\n-----END A-----\n") ==
         Lines{"3: " + inside});
-  CHECK(blocks(utf16("-----BEGIN A-----\n")).front().starts_with("1: a NUL: not PEM"));
+  CHECK(blocks(utf16("-----BEGIN A-----\n"))
+            .front()
+            .starts_with("1: contains a NUL, so it is not PEM"));
 }
 
 TEST_CASE("pem: a BOM before a block is ignored", "[tls][T3]") {
@@ -221,13 +223,14 @@ TEST_CASE("pem: a block that gives nothing is an error with its line", "[tls][T3
   for (const std::string label :
        {"PKCS7", "CMS", "X509 CRL", "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST",
         "CERTIFICATE PAIR", "ATTRIBUTE CERTIFICATE"}) {
-    said(relabelled(ca, label), label + ": not a certificate and not a key");
+    said(relabelled(ca, label), label + ": neither a certificate nor a key");
   }
   // Two files joined by `cat`. The first has no newline at its end.
   const std::string joined = leaf.substr(0, leaf.size() - 1) + ca;
   reading.both(joined, "line " + std::to_string(std::stoul(line) - 1) +
                            ": a block must begin at the start of a line");
-  CHECK(has(reading.chain(leaf + utf16(ca)), "line " + line + ": a NUL: not PEM"));
+  CHECK(
+      has(reading.chain(leaf + utf16(ca)), "line " + line + ": contains a NUL, so it is not PEM"));
   std::string damaged = ca;
   damaged[damaged.size() / 2] = '*';
   CHECK(has(reading.store(leaf + damaged), "line " + line + ": the certificate cannot be read"));
@@ -237,7 +240,7 @@ TEST_CASE("pem: a block that gives nothing is an error with its line", "[tls][T3
   CHECK(reading.key(indented(key)) == "line 1: a block must begin at the start of a line");
   CHECK(reading.key(key + indented(ca)).ends_with(": a block must begin at the start of a line"));
   CHECK(reading.key(key + relabelled(ca, "PKCS7"))
-            .ends_with(": PKCS7: not a certificate and not a key"));
+            .ends_with(": PKCS7: neither a certificate nor a key"));
   CHECK(reading.key("x\n" + relabelled(ca, "CERTIFICATE")) == "holds no unencrypted private key");
   CHECK(ERR_peek_error() == 0);
 }

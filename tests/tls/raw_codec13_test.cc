@@ -830,7 +830,7 @@ TEST_CASE("records: the library understands our alerts, and we its", "[tls]") {
     SSL_send_fatal_alert(other.peer->ssl(), SSL_AD_INTERNAL_ERROR);
     got = feed(*other.codec, other.arrived + other.peer->drain());
     REQUIRE(got.error);
-    CHECK(got.error->reason == "TLS alert of the peer: internal error (alert 80)");
+    CHECK(got.error->reason == "TLS alert from the peer: internal error (alert 80)");
     CHECK(got.out.empty());
   }
 }

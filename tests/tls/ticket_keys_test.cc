@@ -131,7 +131,7 @@ TEST_CASE("ticket keys: of a file's keys the first encrypts and all decrypt, at 
 
 TEST_CASE("ticket keys: what is wrong with a file is said with its name and line", "[tls]") {
   const std::string good = line("abc");
-  const std::string wrong = " is not base64 of 48 octets";
+  const std::string wrong = " is not base64 of 48 bytes";
   CHECK(failure(good) == "");
   CHECK(failure(good + "\n" + good.substr(1)) == ": line 2" + wrong);
   CHECK(failure("# one\n\n" + good + "\n" + line("ab") + "\n") == ": line 4" + wrong);
