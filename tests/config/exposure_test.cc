@@ -57,10 +57,9 @@ TEST_CASE("exposure: S1: mail from elsewhere needs leave in every mode", "[confi
   CAPTURE(file.protocol, file.tls);
   const Lines refused = {
       "4:10: service.listen: any client that reaches 0.0.0.0:2525 could send mail through this "
-      "service, "
-      "and the server would take it for this machine's: name the allowed clients with "
-      "downstream.allow = "
-      "[\"192.168.1.0/24\"] (everyone: [\"0.0.0.0/0\", \"::/0\"]), or set downstream.client_ca, "
+      "service, and the server would take it for this machine's: name the allowed clients with "
+      "downstream.allow = [\"192.168.1.0/24\"] (everyone: [\"0.0.0.0/0\", \"::/0\"]), or set "
+      "downstream.client_ca, "
       "upstream.send_proxy or upstream.source"};
   CHECK(file.problems() == refused);
   CHECK(file.problems("downstream.allow = []") == refused);
@@ -115,10 +114,8 @@ TEST_CASE("exposure: S2: a certificate upstream needs leave in every protocol an
     file.tls = tls;
     const Lines refused = {
         "4:10: service.listen: any client that reaches 0.0.0.0:2525 could use our certificate at "
-        "the "
-        "server (upstream.certificate): name the allowed clients with downstream.allow = "
-        "[\"192.168.1.0/24\"] "
-        "(everyone: [\"0.0.0.0/0\", \"::/0\"]), or set downstream.client_ca"};
+        "the server (upstream.certificate): name the allowed clients with downstream.allow = "
+        "[\"192.168.1.0/24\"] (everyone: [\"0.0.0.0/0\", \"::/0\"]), or set downstream.client_ca"};
     CHECK(file.problems(kCertificate) == refused);
     CHECK(file.problems(kCertificate + "downstream.allow = []") == refused);
     CHECK(file.problems(kCertificate + "upstream.send_proxy = 'v2'") == refused);

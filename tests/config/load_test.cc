@@ -283,8 +283,7 @@ TEST_CASE("load: one wrong value is one problem, with its place, its key and wha
        "[192.0.2.1]"},
       {"[proxy]\nhostname = '[2001:db8::1]'",
        "f.toml:7:12: proxy.hostname: '[2001:db8::1]': not an address literal such as [192.0.2.1] "
-       "or "
-       "[IPv6:::1]"},
+       "or [IPv6:::1]"},
       {"downstream.allow = ['10.0.0.1/8']",
        "f.toml:6:21: service.downstream.allow: '10.0.0.1/8': bits are set after the prefix: write "
        "10.0.0.0/8"},
