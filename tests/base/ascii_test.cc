@@ -20,7 +20,7 @@ TEST_CASE("ascii: words are split at the first space", "[base]") {
   CHECK(ascii::after_first_word("QUIT").empty());
 }
 
-TEST_CASE("ascii: numbers are digits, all of them, and do not overflow", "[base]") {
+TEST_CASE("ascii: numbers have digits only, and do not overflow", "[base]") {
   CHECK(ascii::parse_number("0") == 0U);
   CHECK(ascii::parse_number("18446744073709551615") == UINT64_MAX);
   CHECK_FALSE(ascii::parse_number("18446744073709551616"));
@@ -30,7 +30,7 @@ TEST_CASE("ascii: numbers are digits, all of them, and do not overflow", "[base]
   CHECK_FALSE(ascii::parse_number("5 "));
 }
 
-TEST_CASE("ascii: escaped text has no control character, is cut, and keeps what it hides visible",
+TEST_CASE("ascii: escaped text has no control character, is cut, and shows what it escapes",
           "[base][security]") {
   CHECK(ascii::escape("a\r\n\t\\\"") == "a\\r\\n\\t\\\\\\\"");
   CHECK(ascii::escape(std::string_view{"\0\x1b\xff", 3}) == "\\x00\\x1b\\xff");

@@ -36,7 +36,7 @@ TEST_CASE("base64: the vectors of RFC 4648 section 10, both ways", "[base]") {
   }
 }
 
-TEST_CASE("base64: every octet comes back, at every length", "[base]") {
+TEST_CASE("base64: every byte comes back, at every length", "[base]") {
   std::string all;
   for (int round = 0; round < 300; ++round) {
     CHECK(decoded(base64::encode(octets(all))) == all);
@@ -45,7 +45,7 @@ TEST_CASE("base64: every octet comes back, at every length", "[base]") {
   CHECK(base64::encode(octets("\xfb\xff\xbf")) == "+/+/");
 }
 
-TEST_CASE("base64: padding that is missing, too much or misplaced is refused", "[base]") {
+TEST_CASE("base64: missing, extra or misplaced padding is refused", "[base]") {
   for (const auto* text : {"Z", "Zg", "Zg=", "Zg===", "Zm9vYg", "Z===", "====", "=",
                            "==", "===", "Zg==Zg==", "Zm=v", "=Zm9", "Zm8=="}) {
     CAPTURE(text);
@@ -53,7 +53,7 @@ TEST_CASE("base64: padding that is missing, too much or misplaced is refused", "
   }
 }
 
-TEST_CASE("base64: of the texts that would mean the same octets one is taken", "[base]") {
+TEST_CASE("base64: only one of several texts for the same bytes is accepted", "[base]") {
   for (const auto* text : {"Zh==", "Zo==", "Z/==", "Zm9=", "Zm+="}) {
     CAPTURE(text);
     CHECK(decoded(text) == "refused");
@@ -68,7 +68,7 @@ TEST_CASE("base64: no other alphabet, no white space, no NUL", "[base]") {
   }
 }
 
-TEST_CASE("pin: is written as it is read", "[base]") {
+TEST_CASE("pin: a pin is written the way it is read", "[base]") {
   const std::string text = "sha256:" + base64::encode(octets(std::string(32, '\x5a')));
   const auto pin = parse_pin(text);
   REQUIRE(pin);
@@ -79,7 +79,7 @@ TEST_CASE("pin: is written as it is read", "[base]") {
   CHECK_FALSE(*pin == Pin{});
 }
 
-TEST_CASE("pin: of another kind, size or spelling is none", "[base]") {
+TEST_CASE("pin: a text of another kind, size or spelling is refused", "[base]") {
   const auto of_size = [](std::size_t size) {
     return base64::encode(octets(std::string(size, 'x')));
   };

@@ -28,7 +28,7 @@ std::string pattern(std::size_t size) {
 
 }  // namespace
 
-TEST_CASE("byte queue: what goes in comes out in order, whatever the sizes", "[base]") {
+TEST_CASE("byte queue: bytes come out in the order they went in, for all sizes", "[base]") {
   BufferPool pool;
   const std::string all = pattern(5 * BufferPool::kBlockSize + 777);
   for (const std::size_t in : {std::size_t{1000}, BufferPool::kBlockSize, std::size_t{70001}}) {

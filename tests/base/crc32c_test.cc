@@ -6,7 +6,7 @@
 
 using namespace starttls;
 
-TEST_CASE("crc32c: the check value of the algorithm, fed whole and in pieces", "[base]") {
+TEST_CASE("crc32c: the check value of the algorithm, computed at once and in pieces", "[base]") {
   Crc32c whole;
   whole.update("123456789");
   CHECK(whole.value() == 0xe3069283U);

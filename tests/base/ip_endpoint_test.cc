@@ -5,7 +5,7 @@
 using namespace starttls;
 using Family = IpEndpoint::Family;
 
-TEST_CASE("ip endpoint: an IPv4 address is the same in IPv6's clothes", "[base]") {
+TEST_CASE("ip endpoint: an IPv4-mapped IPv6 address equals the IPv4 address", "[base]") {
   const IpEndpoint plain{.family = Family::v4, .bytes = {192, 0, 2, 1}, .port = 25};
   const IpEndpoint mapped{.family = Family::v6, .bytes = mapped_bytes(plain), .port = 25};
   CHECK_FALSE(mapped == plain);

@@ -122,7 +122,7 @@ TEST_CASE_METHOD(Piped, "log sink: what waits goes to the file that is opened ne
   CHECK(content(file) == "one\ntwo\n");
 }
 
-TEST_CASE("log: lost lines are counted and told", "[base]") {
+TEST_CASE("log: lost lines are counted and reported", "[base]") {
   const TemporaryFolder folder;
   NamedPipe pipe(folder.file("log"));
   pipe.open();
@@ -141,7 +141,7 @@ TEST_CASE("log: lost lines are counted and told", "[base]") {
   CHECK(text.find(told) != std::string::npos);
 }
 
-TEST_CASE("log: at its end the log tells what came again and was only counted", "[base]") {
+TEST_CASE("log: at its end the log reports repeats that were only counted", "[base]") {
   const TemporaryFolder folder;
   const std::filesystem::path file = folder.file("file");
   const auto count = [&file](std::string_view wanted) {
@@ -158,7 +158,7 @@ TEST_CASE("log: at its end the log tells what came again and was only counted", 
                 fields);
     }
   };
-  SECTION("a fault is limited") {
+  SECTION("a repeated fault is limited") {
     log::Logger log(log::Level::info, log::Format::text);
     REQUIRE(log.open(file.string()));
     fail_often(log);
@@ -167,7 +167,7 @@ TEST_CASE("log: at its end the log tells what came again and was only counted", 
     CHECK(count("msg=repeated of=\"no server\" service=office leg=upstream error=unreachable "
                 "reason=refused times=30\n") == 1);
   }
-  SECTION("who debugs wants all") {
+  SECTION("nothing is limited at level debug") {
     log::Logger log(log::Level::debug, log::Format::text);
     REQUIRE(log.open(file.string()));
     fail_often(log);
@@ -176,17 +176,17 @@ TEST_CASE("log: at its end the log tells what came again and was only counted", 
   }
 }
 
-TEST_CASE("log: last words are an error, and wait for nobody", "[base]") {
+TEST_CASE("log: last words are at level error, and do not wait", "[base]") {
   const TemporaryFolder folder;
   log::Logger log(log::Level::error, log::Format::json);
-  SECTION("where there is room") {
+  SECTION("if there is room") {
     const std::filesystem::path file = folder.file("file");
     REQUIRE(log.open(file.string()));
     CHECK(log.last_words("it ends", "a \"reason\"\n"));
     CHECK(content(file).find(R"("level":"error","msg":"it ends","reason":"a \"reason\"\u000a"})") !=
           std::string::npos);
   }
-  SECTION("who does not read will not see them") {
+  SECTION("a reader that does not read misses them") {
     NamedPipe pipe(folder.file("log"));
     pipe.open();
     REQUIRE(log.open(pipe.path()));

@@ -16,7 +16,7 @@ std::string line(Format format, std::initializer_list<Field> fields) {
 }
 }  // namespace
 
-TEST_CASE("log: text lines are key=value, quoted where it is needed", "[base]") {
+TEST_CASE("log: text lines are key=value, quoted if needed", "[base]") {
   CHECK(line(Format::text, {{"service", "office"},
                             {"bytes", std::uint64_t{12}},
                             {"ms", 1.5},

@@ -18,7 +18,7 @@ constexpr Repeats::Clock::time_point kStart{};
 
 }  // namespace
 
-TEST_CASE("repeats: the first of equal faults are told, the others counted", "[base]") {
+TEST_CASE("repeats: the first of equal faults are logged, the others counted", "[base]") {
   Repeats repeats;
   std::uint64_t told = 0;
   for (int i = 0; i < 100; ++i) told += repeats.admit(refused(), kStart) ? 1 : 0;
@@ -32,7 +32,7 @@ TEST_CASE("repeats: the first of equal faults are told, the others counted", "[b
   CHECK(held[0].times == 100 - Repeats::kTold);
 }
 
-TEST_CASE("repeats: after its minute a fault is news again", "[base]") {
+TEST_CASE("repeats: a fault is logged again after its minute", "[base]") {
   Repeats repeats;
   for (std::uint64_t i = 0; i < Repeats::kTold; ++i) CHECK(repeats.admit(refused(), kStart));
   CHECK_FALSE(repeats.admit(refused(), kStart));
@@ -40,7 +40,7 @@ TEST_CASE("repeats: after its minute a fault is news again", "[base]") {
   CHECK(repeats.admit(refused(), kStart + Repeats::kWindow));
 }
 
-TEST_CASE("repeats: at the end all that was counted is told", "[base]") {
+TEST_CASE("repeats: everything that was counted is logged at the end", "[base]") {
   Repeats repeats;
   for (std::uint64_t i = 0; i <= Repeats::kTold; ++i) {
     static_cast<void>(repeats.admit(refused(), kStart));
@@ -51,7 +51,7 @@ TEST_CASE("repeats: at the end all that was counted is told", "[base]") {
   CHECK(repeats.take(kStart, true).empty());
 }
 
-TEST_CASE("repeats: whoever makes up reasons is bounded", "[base][security]") {
+TEST_CASE("repeats: the number of different reasons is bounded", "[base][security]") {
   Repeats repeats;
   std::uint64_t told = 0;
   for (int i = 0; i < 10'000; ++i) {
