@@ -6,7 +6,7 @@
 
 using starttls::bench::Histogram;
 
-TEST_CASE("histogram: quantiles are within one percent, and never below what was recorded",
+TEST_CASE("histogram: quantiles are within one percent, and never below the recorded values",
           "[bench]") {
   for (const std::uint64_t value :
        {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{127}, std::uint64_t{128},
@@ -22,7 +22,8 @@ TEST_CASE("histogram: quantiles are within one percent, and never below what was
   }
 }
 
-TEST_CASE("histogram: a quantile is the smallest value that so many do not exceed", "[bench]") {
+TEST_CASE("histogram: a quantile is the smallest value that this share does not exceed",
+          "[bench]") {
   Histogram histogram;
   CHECK(histogram.quantile(0.5) == 0);
   for (std::uint64_t value = 1; value <= 100; ++value) histogram.record(value);
@@ -35,8 +36,9 @@ TEST_CASE("histogram: a quantile is the smallest value that so many do not excee
   CHECK(histogram.max() == 100);
 }
 
-TEST_CASE("histogram: the largest value is exact, and sums are as if recorded together",
-          "[bench]") {
+TEST_CASE(
+    "histogram: the largest value is exact, and merged histograms equal one recorded together",
+    "[bench]") {
   Histogram one;
   Histogram other;
   one.record(100'000);
