@@ -9,7 +9,7 @@ using namespace starttls;
 using namespace std::chrono_literals;
 using config::parse_address;
 
-TEST_CASE("address: an interface is no part of the name that is verified",
+TEST_CASE("address: the interface is not part of the name that is verified",
           "[config][security][T9]") {
   config::Upstream upstream;
   CHECK(peer_name(upstream, *parse_address("[fe80::1%eth0]:25")) == "fe80::1");
@@ -21,7 +21,7 @@ TEST_CASE("address: an interface is no part of the name that is verified",
   CHECK_FALSE(config::parse_network("fe80::1%eth0"));
 }
 
-TEST_CASE("peer name: is the configured one, without the dot that may end it", "[config]") {
+TEST_CASE("peer name: it is the configured name, without a trailing dot", "[config]") {
   config::Upstream upstream;
   CHECK(peer_name(upstream, {"mx.example.com.", 25, ""}) == "mx.example.com");
   CHECK(peer_name(upstream, {"", 0, "/run/x"}).empty());
@@ -29,7 +29,7 @@ TEST_CASE("peer name: is the configured one, without the dot that may end it", "
   CHECK(peer_name(upstream, {"10.0.0.1", 25, ""}) == "mail.example.com");
 }
 
-TEST_CASE("destinations: the most specific network counts, wherever its row stands", "[config]") {
+TEST_CASE("destinations: the most specific network counts, at any row", "[config]") {
   const auto row = [](std::initializer_list<std::string_view> networks) {
     config::Destination destination;
     for (const auto text : networks) destination.networks.push_back(*config::parse_network(text));

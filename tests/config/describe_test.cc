@@ -22,7 +22,7 @@ config::Service office() {
 
 }  // namespace
 
-TEST_CASE("describe: says in plain words what a service will do", "[config]") {
+TEST_CASE("describe: prints in plain words what a service does", "[config]") {
   config::Config config;
   config.services.push_back(office());
   CHECK(describe(config) ==
@@ -59,7 +59,7 @@ TEST_CASE("describe: says in plain words what a service will do", "[config]") {
                        "kept ready        8 connections per worker, after their handshake\n"));
 }
 
-TEST_CASE("describe: says how clients are secured and with which certificates", "[config]") {
+TEST_CASE("describe: prints how clients are secured, and the certificates", "[config]") {
   config::Config config;
   auto& service = config.services.emplace_back(office());
   auto& down = service.downstream;
@@ -95,7 +95,7 @@ TEST_CASE("describe: says how clients are secured and with which certificates", 
         "  ticket keys       /etc/tickets\n");
 }
 
-TEST_CASE("warnings: a service that can be read or impersonated says so, another says nothing",
+TEST_CASE("warnings: only a service that can be read or impersonated is warned about",
           "[config][security]") {
   auto service = office();
   CHECK(warnings(service).empty());
@@ -116,7 +116,7 @@ TEST_CASE("warnings: a service that can be read or impersonated says so, another
   CHECK(warnings(service).empty());
 }
 
-TEST_CASE("warnings: TLS with clients does not hide that the server's side is in the clear",
+TEST_CASE("warnings: a clear server leg is warned about even if clients use TLS",
           "[config][security]") {
   const auto mode = GENERATE(TlsMode::opportunistic, TlsMode::starttls, TlsMode::implicit);
   auto service = office();
@@ -132,7 +132,7 @@ TEST_CASE("warnings: TLS with clients does not hide that the server's side is in
   CHECK(warnings(service).empty());
 }
 
-TEST_CASE("warnings: clients elsewhere that may choose the clear can be kept there",
+TEST_CASE("warnings: remote clients that may stay in the clear are warned about",
           "[config][security]") {
   auto service = office();
   service.downstream.tls = TlsMode::opportunistic;
@@ -145,7 +145,7 @@ TEST_CASE("warnings: clients elsewhere that may choose the clear can be kept the
   CHECK(warnings(service).empty());
 }
 
-TEST_CASE("warnings and --check: an admin endpoint that others reach is told of",
+TEST_CASE("warnings and --check: an admin endpoint that others reach is reported",
           "[config][security]") {
   const auto listening = [](const std::string& text) {
     config::Admin admin;
@@ -167,7 +167,7 @@ TEST_CASE("warnings and --check: an admin endpoint that others reach is told of"
         "admin\n  listens on        0.0.0.0:9465\n  WARNING           " + found[0] + "\n");
 }
 
-TEST_CASE("warnings and --check: a process that stays root is told of", "[config][P3]") {
+TEST_CASE("warnings and --check: a process that stays root is reported", "[config][P3]") {
   constexpr auto* kWarning =
       "started by root, the process stays root: set proxy.user, or start it as a user without "
       "rights";
@@ -183,7 +183,7 @@ TEST_CASE("warnings and --check: a process that stays root is told of", "[config
   CHECK(warnings(config.proxy, StartedBy::root).empty());
 }
 
-TEST_CASE("warnings and --check: each row of an intercepting service is told apart",
+TEST_CASE("warnings and --check: each row of an intercepting service is named",
           "[config][security]") {
   auto service = office();
   service.upstream.address.clear();

@@ -50,7 +50,8 @@ struct File {
 
 }  // namespace
 
-TEST_CASE("exposure: S1: mail from elsewhere needs leave in every mode", "[config][security][S1]") {
+TEST_CASE("exposure: S1: mail from other hosts needs permission in every mode",
+          "[config][security][S1]") {
   File file;
   file.protocol = GENERATE("smtp", "lmtp");
   file.tls = GENERATE("starttls", "implicit");
@@ -85,7 +86,7 @@ TEST_CASE("exposure: S1: mail from elsewhere needs leave in every mode", "[confi
              StartsWith("4:10: service.listen: any client that reaches [::]:25 "));
 }
 
-TEST_CASE("exposure: S1: protocols without mail to send need no leave under TLS",
+TEST_CASE("exposure: S1: protocols that send no mail need no permission under TLS",
           "[config][security][S1]") {
   File file;
   file.protocol = GENERATE("imap", "pop3", "sieve", "nntp");
@@ -105,8 +106,9 @@ TEST_CASE("exposure: S1: protocols without mail to send need no leave under TLS"
   }
 }
 
-TEST_CASE("exposure: S2: a certificate upstream needs leave in every protocol and mode",
-          "[config][security][S2]") {
+TEST_CASE(
+    "exposure: S2: a client certificate for the server needs permission in every protocol and mode",
+    "[config][security][S2]") {
   File file;
   file.protocol = GENERATE("smtp", "lmtp", "imap", "pop3", "sieve", "nntp");
   CAPTURE(file.protocol);
@@ -133,7 +135,7 @@ TEST_CASE("exposure: S2: a certificate upstream needs leave in every protocol an
   CHECK(file.problems(kCertificate) == Lines{});
 }
 
-TEST_CASE("exposure: S1: flags are named as they are given", "[config][security][S1]") {
+TEST_CASE("exposure: S1: messages name flags as they were given", "[config][security][S1]") {
   const TemporaryFolder folder;
   folder.fill({"a.pem", "a.key"});
   config::Config config;
@@ -162,7 +164,8 @@ TEST_CASE("exposure: S1: flags are named as they are given", "[config][security]
                                "(--upstream-chain): name the allowed clients with --allow"));
 }
 
-TEST_CASE("exposure: S1: --check says who may come to an inherited socket", "[config][S1]") {
+TEST_CASE("exposure: S1: --check prints the clients that an inherited socket accepts",
+          "[config][S1]") {
   config::Config config;
   config.services.resize(1);
   auto& service = config.services[0];

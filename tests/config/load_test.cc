@@ -80,7 +80,7 @@ TEST_CASE("load: the smallest useful file", "[config]") {
   CHECK(service.upstream.min_tls == TlsVersion::tls1_2);
 }
 
-TEST_CASE("load: every key arrives where it belongs", "[config]") {
+TEST_CASE("load: every key sets its own value", "[config]") {
   TemporaryFolder folder;
   const auto ca = folder.write("ca.pem", "x");
   const auto path = folder.write("f.toml", R"(
@@ -171,14 +171,14 @@ upstream = { address = "10.0.0.1:25", tls = "implicit", warm = 12 }
   CHECK(config.services[1].upstream.warm == 12);
 }
 
-TEST_CASE("load: the file's time-outs hold for services that stand before them", "[config]") {
+TEST_CASE("load: the file's time-outs apply to services written before them", "[config]") {
   const auto config = good("timeouts.idle = '1h'\n" + whole_office_and("timeouts.prelude = '7s'"));
   CHECK(config.services[0].timeouts.idle == 1h);
   CHECK(config.services[0].timeouts.prelude == 7s);
   CHECK(good(whole_office_and("[timeouts]\nidle = '2h'")).services[0].timeouts.idle == 2h);
 }
 
-TEST_CASE("load: one wrong value is one problem, with its place, its key and what would be right",
+TEST_CASE("load: one wrong value is one problem, with its place, its key and a correction",
           "[config]") {
   struct Case {
     std::string toml;
@@ -319,7 +319,7 @@ TEST_CASE("load: any other error of the parser has no hint about strings", "[con
   CHECK(problems[0].find("strings are written") == std::string::npos);
 }
 
-TEST_CASE("load: control characters are refused in every string, whatever its key",
+TEST_CASE("load: control characters are refused in the string of every key",
           "[config][security][P22]") {
   std::size_t strings = 0;
   for (const auto& key : config::keys()) {
@@ -358,7 +358,7 @@ TEST_CASE("load: control characters are refused in every string, whatever its ke
   CHECK(strings == config::keys().size() * 5);
 }
 
-TEST_CASE("load: a service's name is a label", "[config]") {
+TEST_CASE("load: a service's name must be a label", "[config]") {
   const auto named = [](const std::string& name) {
     std::string toml = whole_office_and("");
     replace(toml, "'office'", "'" + name + "'");
@@ -371,7 +371,7 @@ TEST_CASE("load: a service's name is a label", "[config]") {
   CHECK(named(std::string(65, 'x')).size() == 1);
 }
 
-TEST_CASE("load: listen takes addresses of this machine, no names", "[config]") {
+TEST_CASE("load: listen accepts addresses of this machine, and no names", "[config]") {
   const auto listening = [](const std::string& listen) {
     std::string toml = whole_office_and("downstream.allow = '10.0.0.0/8'");
     replace(toml, "'127.0.0.1:2525'", listen);
@@ -397,7 +397,7 @@ TEST_CASE("load: listen takes addresses of this machine, no names", "[config]") 
               "f.toml:7:2: service.listen: names 127.0.0.1:25 twice"});
 }
 
-TEST_CASE("load: listen takes inherited sockets by their name", "[config]") {
+TEST_CASE("load: listen accepts inherited sockets by their name", "[config]") {
   const auto listening = [](const std::string& listen) {
     std::string toml = whole_office_and("");
     replace(toml, "'127.0.0.1:2525'", listen);
@@ -426,7 +426,7 @@ TEST_CASE("load: listen takes inherited sockets by their name", "[config]") {
           "f.toml:14:10: service.listen: systemd:a is already used by the service at f.toml:6:1"});
 }
 
-TEST_CASE("load: an upstream address says its port", "[config]") {
+TEST_CASE("load: an upstream address must have a port", "[config]") {
   const auto connecting = [](const std::string& address) {
     return problems_of(office_and("upstream.address = " + address + "\n"));
   };
@@ -452,7 +452,7 @@ TEST_CASE("load: an upstream address says its port", "[config]") {
               "listens"});
 }
 
-TEST_CASE("load: a service whose server is itself, under whatever name, is refused", "[config]") {
+TEST_CASE("load: a service that is its own server is refused under any name", "[config]") {
   const auto loops = [](const std::string& listen, const std::string& server) {
     const auto problems = problems_of(
         "[[service]]\nname = 'a'\nprotocol = 'smtp'\ndownstream.allow = '127.0.0.1'\nlisten = '" +
@@ -485,7 +485,7 @@ TEST_CASE("load: a service whose server is itself, under whatever name, is refus
   CHECK_FALSE(loops("192.0.2.1:25", "localhost:25"));
 }
 
-TEST_CASE("load: services may be each other's servers, but not in a circle", "[config]") {
+TEST_CASE("load: services may be each other's servers, except in a circle", "[config]") {
   const auto service = [](const std::string& name, int listen, int server) {
     return "[[service]]\nname = '" + name +
            "'\nprotocol = 'smtp'\nlisten = '127.0.0.1:" + std::to_string(listen) +
@@ -501,7 +501,7 @@ TEST_CASE("load: services may be each other's servers, but not in a circle", "[c
             "through the service at f.toml:1:1"});
 }
 
-TEST_CASE("load: a unix upstream with verified TLS must say the name", "[config][security]") {
+TEST_CASE("load: a unix upstream with verified TLS needs a name to verify", "[config][security]") {
   const auto unix_and = [](const std::string& more) {
     return problems_of(office_and("upstream.address = 'unix:/run/x'\n" + more));
   };
@@ -516,7 +516,8 @@ TEST_CASE("load: a unix upstream with verified TLS must say the name", "[config]
   CHECK(unix_and("upstream.server_name = 'mx.example.com'") == Lines{});
 }
 
-TEST_CASE("load: rows say what is expected where an intercepted client meant to go", "[config]") {
+TEST_CASE("load: destination rows set what is expected of an intercepted client's server",
+          "[config]") {
   const auto config = good(office_and(R"(
 upstream.address = 'original-destination'
 upstream.source = 'client'
@@ -548,7 +549,8 @@ pins = 'sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='
   CHECK(second.pins.size() == 1);
 }
 
-TEST_CASE("load: an address that a client dialled is no name to verify", "[config][security]") {
+TEST_CASE("load: an intercepted destination address gives no name to verify",
+          "[config][security]") {
   const auto original_and = [](const std::string& more) {
     return problems_of(office_and("upstream.address = 'original-destination'\n" + more));
   };
@@ -577,7 +579,7 @@ TEST_CASE("load: an address that a client dialled is no name to verify", "[confi
                      "server_name = 'a.example'\nverify = 'none'") == Lines{});
 }
 
-TEST_CASE("load: rows that make no sense are refused, each at its place", "[config]") {
+TEST_CASE("load: each contradictory destination row is refused at its place", "[config]") {
   const auto rows = [](const std::string& more) {
     return problems_of(
         office_and("upstream.address = 'original-destination'\n"
@@ -605,7 +607,7 @@ TEST_CASE("load: rows that make no sense are refused, each at its place", "[conf
               "upstream.address = \"original-destination\""});
 }
 
-TEST_CASE("load: interception is for clients with addresses, and from those we know",
+TEST_CASE("load: interception needs clients with addresses, from known networks",
           "[config][security]") {
   const std::string start = "[[service]]\nname = 'x'\nprotocol = 'smtp'\n";
   const std::string original =
@@ -627,7 +629,7 @@ TEST_CASE("load: interception is for clients with addresses, and from those we k
               "service: name the allowed clients with downstream.allow = [\"192.168.1.0/24\"]"});
 }
 
-TEST_CASE("load: clients in the clear from elsewhere need leave", "[config][security]") {
+TEST_CASE("load: remote clients in the clear need permission", "[config][security]") {
   const auto listening = [](const std::string& listen, const std::string& more) {
     std::string toml = whole_office_and(more);
     replace(toml, "'127.0.0.1:2525'", listen);
@@ -649,7 +651,8 @@ TEST_CASE("load: clients in the clear from elsewhere need leave", "[config][secu
   CHECK(listening("'0.0.0.0:25'", "downstream.allow = 'x'").size() == 1);
 }
 
-TEST_CASE("load: S1: clients of smtp that must use TLS need leave too", "[config][security][S1]") {
+TEST_CASE("load: S1: remote smtp clients that must use TLS need permission too",
+          "[config][security][S1]") {
   TemporaryFolder folder;
   const auto pem = folder.write("a.pem", "x");
   const auto listening = [&pem](const std::string& mode) {
@@ -668,7 +671,8 @@ TEST_CASE("load: S1: clients of smtp that must use TLS need leave too", "[config
   }
 }
 
-TEST_CASE("load: downstream TLS takes all modes, and its certificates in their order", "[config]") {
+TEST_CASE("load: downstream TLS accepts all modes, and keeps its certificates in order",
+          "[config]") {
   const auto [word, mode] =
       GENERATE(table<std::string, TlsMode>({{"opportunistic", TlsMode::opportunistic},
                                             {"starttls", TlsMode::starttls},
@@ -701,7 +705,7 @@ TEST_CASE("load: downstream TLS takes all modes, and its certificates in their o
   CHECK(config.services[0].downstream.certificates == both);
 }
 
-TEST_CASE("load: each wrong certificate is told at its place", "[config]") {
+TEST_CASE("load: each wrong certificate is reported at its place", "[config]") {
   TemporaryFolder folder;
   folder.fill({"a.pem", "a.key"});
   const auto path = folder.file("f.toml");
@@ -765,7 +769,8 @@ TEST_CASE("load: each wrong certificate is told at its place", "[config]") {
                   ".\\x1b: the environment has no variable 'STARTTLS_TEST_UNSET'"});
 }
 
-TEST_CASE("load: a key's content where its name should be is not printed", "[config][security]") {
+TEST_CASE("load: a private key given instead of its file name is not printed",
+          "[config][security]") {
   TemporaryFolder folder;
   const auto pem = folder.write("a.pem", "-----BEGIN PRIVATE KEY-----\nTOPSECRET\n");
   for (const auto& key :
@@ -778,7 +783,8 @@ TEST_CASE("load: a key's content where its name should be is not printed", "[con
   }
 }
 
-TEST_CASE("load: TLS with clients and a certificate go together", "[config][security]") {
+TEST_CASE("load: downstream TLS needs a certificate, and a certificate needs downstream TLS",
+          "[config][security]") {
   TemporaryFolder folder;
   const auto pem = folder.write("a.pem", "x");
   const auto pair = "[{ chain = '" + pem + "', key = '" + pem + "' }]";
@@ -807,13 +813,13 @@ TEST_CASE("load: TLS with clients and a certificate go together", "[config][secu
             .size() == 1);
 }
 
-TEST_CASE("load: what depends on the client cannot be kept warm", "[config]") {
+TEST_CASE("load: connections that depend on the client cannot be kept warm", "[config]") {
   CHECK(problems_of(whole_office_and("upstream.warm = 4\nupstream.source = 'client'")) ==
         Lines{"f.toml:6:17: service.upstream.warm: cannot be used with service.upstream.source: a "
               "connection that depends on the client cannot be made before it comes"});
 }
 
-TEST_CASE("load: a connection that tells of its client cannot be kept warm", "[config]") {
+TEST_CASE("load: connections that carry the client's address cannot be kept warm", "[config]") {
   CHECK(
       problems_of(whole_office_and("upstream.warm = 4\nupstream.send_proxy = 'v2'")) ==
       Lines{"f.toml:6:17: service.upstream.warm: cannot be used with service.upstream.send_proxy: "
@@ -821,7 +827,8 @@ TEST_CASE("load: a connection that tells of its client cannot be kept warm", "[c
   CHECK(problems_of(whole_office_and("upstream.warm = 4\nupstream.send_proxy = ''")) == Lines{});
 }
 
-TEST_CASE("load: what looks at clients' addresses is of no use on unix sockets alone", "[config]") {
+TEST_CASE("load: keys about clients' addresses are refused if all listeners are unix sockets",
+          "[config]") {
   const auto listening = [](const std::string& listen, const std::string& more) {
     std::string toml = whole_office_and(more);
     replace(toml, "'127.0.0.1:2525'", listen);
@@ -838,7 +845,7 @@ TEST_CASE("load: what looks at clients' addresses is of no use on unix sockets a
   CHECK(listening("'unix:/run/x'", "downstream.max_per_client = 0") == Lines{});
 }
 
-TEST_CASE("load: believing everybody's PROXY header is warned about", "[config]") {
+TEST_CASE("load: accepting a PROXY header from any address is warned about", "[config]") {
   const auto warned = [](const std::string& networks) {
     const auto config = good(whole_office_and("downstream.proxy_protocol = " + networks));
     return config::warnings(config.services[0]);
@@ -851,7 +858,7 @@ TEST_CASE("load: believing everybody's PROXY header is warned about", "[config]"
               "::/0)"});
 }
 
-TEST_CASE("load: a plain relay has nothing to keep warm", "[config]") {
+TEST_CASE("load: a plain relay cannot keep connections warm", "[config]") {
   const std::string warm = "upstream.warm = 4\n";
   const std::string clear = "upstream.tls = 'none'\n";
   CHECK(problems_of(whole_office_and(clear + warm)) ==
@@ -866,7 +873,7 @@ TEST_CASE("load: a plain relay has nothing to keep warm", "[config]") {
   CHECK(problems_of(whole_office_and(warm + "upstream.tls = 'x'")).size() == 1);
 }
 
-TEST_CASE("load: two services have two names and no address in common", "[config]") {
+TEST_CASE("load: two services must differ in name and in address", "[config]") {
   const auto second = [](const std::string& name, const std::string& listen) {
     return problems_of(whole_office_and("[[service]]\nname = '" + name +
                                         "'\nprotocol = 'lmtp'\nlisten = " + listen +
@@ -881,7 +888,7 @@ TEST_CASE("load: two services have two names and no address in common", "[config
               "f.toml:1:1"});
 }
 
-TEST_CASE("load: the admin endpoint is off, or has an address of its own", "[config][security]") {
+TEST_CASE("load: the admin endpoint is off, or has its own address", "[config][security]") {
   CHECK_FALSE(good(whole_office_and("")).admin.listen);
   CHECK_FALSE(good(whole_office_and("[admin]\nlisten = ''")).admin.listen);
   const auto problem = [](const std::string& listen) {
@@ -912,7 +919,7 @@ TEST_CASE("load: the admin endpoint is off, or has an address of its own", "[con
   CHECK(problems_of(whole_office_and("[admin]\nlisten = '[::]:2525'")) == Lines{});
 }
 
-TEST_CASE("load: what a service must have and has not is missed at its place", "[config]") {
+TEST_CASE("load: a missing required key is reported at its service", "[config]") {
   CHECK(problems_of("\n[[service]]\n") ==
         Lines{"f.toml:2:1: service.name: is required", "f.toml:2:1: service.protocol: is required",
               "f.toml:2:1: service.listen: is required",
@@ -920,7 +927,7 @@ TEST_CASE("load: what a service must have and has not is missed at its place", "
   CHECK(problems_of(office_and("[[service]]")).size() == 5);
 }
 
-TEST_CASE("load: a file without a service is of no use", "[config]") {
+TEST_CASE("load: a file without a service is refused", "[config]") {
   const Lines none{"f.toml:1:1: no [[service]]: at least one is required"};
   CHECK(problems_of("") == none);
   CHECK(problems_of("\n# nothing\n") == none);
@@ -932,7 +939,7 @@ TEST_CASE("load: a file without a service is of no use", "[config]") {
         Lines{"f.toml:1:12: service: must be a table, not a number"});
 }
 
-TEST_CASE("load: all problems of a file are told at once, in its order", "[config]") {
+TEST_CASE("load: all problems of a file are reported at once, in its order", "[config]") {
   CHECK(problems_of("[[service]]\n"
                     "name = 'a b'\n"
                     "upstraem.address = 'x'\n"
@@ -968,7 +975,7 @@ TEST_CASE("load: all problems of a file are told at once, in its order", "[confi
               "write HOST:PORT"});
 }
 
-TEST_CASE("load: what is not TOML is told with its place", "[config]") {
+TEST_CASE("load: a syntax error is reported with its place", "[config]") {
   for (const auto& [toml, place] : std::initializer_list<std::pair<std::string, std::string>>{
            {"[log]\nlevel = \n", "f.toml:2:"},
            {"[log\n", "f.toml:1:"},
@@ -987,8 +994,9 @@ TEST_CASE("load: what is not TOML is told with its place", "[config]") {
   }
 }
 
-TEST_CASE("load: cut after any byte, a file gives problems or a configuration, never a crash",
-          "[config]") {
+TEST_CASE(
+    "load: a file that is cut after any byte gives problems or a configuration, never a crash",
+    "[config]") {
   const auto text = content_of(fs::path(STARTTLS_CONF_DIR) / "reference.toml");
   for (std::size_t size = 0; size < text.size(); size += 7) {
     Config config;
@@ -996,7 +1004,7 @@ TEST_CASE("load: cut after any byte, a file gives problems or a configuration, n
   }
 }
 
-TEST_CASE("load: a file that cannot be read says why", "[config]") {
+TEST_CASE("load: a file that cannot be read is reported with the reason", "[config]") {
   TemporaryFolder folder;
   const auto loading = [](const fs::path& path) {
     Config config;
@@ -1048,7 +1056,7 @@ TEST_CASE("load: strings may come from the environment and from files", "[config
   CHECK(server_name("a$b").size() == 1);
 }
 
-TEST_CASE("load: a secret's file may stand in a folder that the environment names", "[config]") {
+TEST_CASE("load: a secret's file may be in a folder that the environment names", "[config]") {
   TemporaryFolder folder;
   const auto host = folder.write("host", "mx.example.com\n");
   REQUIRE(setenv("STARTTLS_TEST_FOLDER", folder.path.c_str(), 1) == 0);
@@ -1097,8 +1105,7 @@ TEST_CASE("load: a secret's file may stand in a folder that the environment name
         "'${' is allowed inside '${file:...}' only");
 }
 
-TEST_CASE("load: what comes in from a file or the environment is in no message",
-          "[config][security]") {
+TEST_CASE("load: values from a file or the environment are in no message", "[config][security]") {
   TemporaryFolder folder;
   const std::string canary = "c4Nary";
   const std::string contents[] = {canary + "+/0123456789==\n" + canary + "==\n",
@@ -1147,7 +1154,7 @@ TEST_CASE("load: what comes in from a file or the environment is in no message",
   }
 }
 
-TEST_CASE("load: a value that came in is called as it is written", "[config][security]") {
+TEST_CASE("load: a value from outside is named by its reference", "[config][security]") {
   TemporaryFolder folder;
   folder.write("tk", "QUJD\nREVG\n");
   folder.write("port", "25");
@@ -1189,7 +1196,8 @@ TEST_CASE("load: a value that came in is called as it is written", "[config][sec
                   " gives no name to verify: set service.upstream.server_name"});
 }
 
-TEST_CASE("reference.toml: has every key, each with its default, and no other", "[config]") {
+TEST_CASE("reference.toml: it has exactly the keys of the schema, each with its default",
+          "[config]") {
   const auto text = content_of(fs::path(STARTTLS_CONF_DIR) / "reference.toml");
 
   // Reads the keys as they are in the file, without the loader.
@@ -1233,7 +1241,7 @@ TEST_CASE("reference.toml: has every key, each with its default, and no other", 
   CHECK(config == defaults);
 }
 
-TEST_CASE("examples: load as they are shipped, beside the certificate they name", "[config]") {
+TEST_CASE("examples: they load as they are shipped, with the certificate they name", "[config]") {
   constexpr std::string_view kAll[] = {"smtp", "lmtp", "imap", "pop3", "sieve", "nntp"};
   TemporaryFolder folder;
   folder.fill({"mail.example.com.pem", "mail.example.com.key"});
@@ -1253,7 +1261,7 @@ TEST_CASE("examples: load as they are shipped, beside the certificate they name"
                                        "terminate.toml", "transparent.toml"});
 }
 
-TEST_CASE("flags: make one service, named after its protocol", "[config]") {
+TEST_CASE("flags: they make one service, named after its protocol", "[config]") {
   Config config;
   const std::vector<Flag> flags = {
       {"--protocol", {"smtp"}},         {"--listen", {"0.0.0.0:25", "[::]:25"}},
@@ -1277,7 +1285,7 @@ TEST_CASE("flags: make one service, named after its protocol", "[config]") {
   CHECK(config.admin.listen == Address{"::1", 9465, ""});
 }
 
-TEST_CASE("flags: are checked like a file, and named in what is said of them", "[config]") {
+TEST_CASE("flags: they are checked like a file, and messages name them", "[config]") {
   Config config;
   const auto loading = [&config](std::vector<Flag> flags) {
     return lines(load_flags(flags, kProtocols, config));
@@ -1342,7 +1350,7 @@ TEST_CASE("flags: --chain and --key are one certificate, through the same checks
               "leave this out"});
 }
 
-TEST_CASE("flags: a '$' is what it is: the shell expands", "[config]") {
+TEST_CASE("flags: a '$' stays a '$', because the shell expands", "[config]") {
   Config config;
   const std::vector<Flag> flags = {{"--protocol", {"smtp"}},
                                    {"--listen", {"127.0.0.1:25"}},

@@ -51,7 +51,7 @@ std::string with_tls(const std::string& mode, const std::string& more) {
 
 }  // namespace
 
-TEST_CASE("load: the keys about TLS arrive where they belong", "[config]") {
+TEST_CASE("load: every key about TLS sets its own value", "[config]") {
   Loaded file;
   const std::string more =
       "downstream.client_ca = 'ca.pem'\ndownstream.min_tls = '1.3'\n"
@@ -67,7 +67,7 @@ TEST_CASE("load: the keys about TLS arrive where they belong", "[config]") {
   CHECK(up.certificate == ChainAndKey{file.folder.file("a.pem"), file.folder.file("a.key")});
 }
 
-TEST_CASE("load: without the keys about TLS the strict defaults hold", "[config][security]") {
+TEST_CASE("load: without the keys about TLS the strict defaults apply", "[config][security]") {
   Loaded file;
   REQUIRE(file.problems(with_tls("implicit", "")) == Lines{});
   CHECK(file.service().downstream.client_ca.empty());
@@ -77,7 +77,7 @@ TEST_CASE("load: without the keys about TLS the strict defaults hold", "[config]
   CHECK(file.service().upstream.certificate.chain.empty());
 }
 
-TEST_CASE("load: old TLS is there for clients alone", "[config][security][X17]") {
+TEST_CASE("load: old TLS is possible for clients only", "[config][security][X17]") {
   Loaded file;
   const auto down = [&file](const std::string& version) {
     return file.problems(with_tls("starttls", "downstream.min_tls = '" + version + "'"));
@@ -99,7 +99,7 @@ TEST_CASE("load: old TLS is there for clients alone", "[config][security][X17]")
   }
 }
 
-TEST_CASE("load: a pin that is none is told at its place", "[config]") {
+TEST_CASE("load: a malformed pin is reported at its place", "[config]") {
   Loaded file;
   const auto wrong = [](const std::string& column, const std::string& text) {
     return "/f.toml:6:" + column +
@@ -120,7 +120,7 @@ TEST_CASE("load: a pin that is none is told at its place", "[config]") {
   CHECK(twice[0].find(kPin) != twice[0].npos);
 }
 
-TEST_CASE("load: our client certificate is a chain and its key", "[config]") {
+TEST_CASE("load: the proxy's client certificate needs a chain and a key", "[config]") {
   Loaded file;
   const std::string it = "service.upstream.certificate";
   const auto problems = [&file](const std::string& value) {
@@ -143,7 +143,7 @@ TEST_CASE("load: our client certificate is a chain and its key", "[config]") {
         Lines{"/f.toml:6:58: unknown key '" + it + ".kay': did you mean '" + it + ".key'?"});
 }
 
-TEST_CASE("load: files about TLS that cannot be read are told", "[config]") {
+TEST_CASE("load: TLS files that cannot be read are reported", "[config]") {
   Loaded file;
   for (const std::string key : {"client_ca", "ticket_keys"}) {
     CHECK(file.problems(with_tls("starttls", "downstream." + key + " = 'none'")) ==
@@ -152,7 +152,7 @@ TEST_CASE("load: files about TLS that cannot be read are told", "[config]") {
   }
 }
 
-TEST_CASE("load: what does nothing for a leg in the clear is refused there", "[config][security]") {
+TEST_CASE("load: TLS keys are refused for a leg in the clear", "[config][security]") {
   Loaded file;
   const auto idle = [](const std::string& place, const std::string& leg, const std::string& key) {
     return Lines{"/f.toml:" + place + ": service." + leg + "." + key +
@@ -187,7 +187,7 @@ TEST_CASE("load: clients that may stay in the clear cannot be required to show a
   CHECK(problems("implicit") == Lines{});
 }
 
-TEST_CASE("flags: the keys about TLS have theirs", "[config]") {
+TEST_CASE("flags: every key about TLS has its flag", "[config]") {
   const TemporaryFolder folder;
   folder.fill({"a.pem", "a.key", "ca.pem", "tickets"});
   Config config;
@@ -232,7 +232,7 @@ TEST_CASE("flags: the keys about TLS have theirs", "[config]") {
               "there, or leave this out"});
 }
 
-TEST_CASE("describe: says what a server must show, and what we show", "[config]") {
+TEST_CASE("describe: prints what a server must show, and what the proxy shows", "[config]") {
   Loaded file;
   using Catch::Matchers::ContainsSubstring;
   const auto said = [&file](const std::string& more) {
@@ -251,7 +251,7 @@ TEST_CASE("describe: says what a server must show, and what we show", "[config]"
                                " with the key " + file.folder.file("a.key") + "\n"));
 }
 
-TEST_CASE("warnings: old TLS is warned of, and a pin is a verification",
+TEST_CASE("warnings: old TLS is warned about, and a pin counts as verification",
           "[config][security][X17][X20]") {
   Loaded file;
   const auto warned = [&file](const std::string& more) {

@@ -34,7 +34,8 @@ Lines between(const std::string& listen, const std::vector<std::string>& network
 
 }  // namespace
 
-TEST_CASE("mistakes: a port that contradicts the mode of the server leg", "[config]") {
+TEST_CASE("mistakes: a port that contradicts the mode of the server leg is warned about",
+          "[config]") {
   const auto mistakes = [](TlsMode mode, const std::string& port) {
     return likely_mistakes(service(TlsMode::none, mode, "mail.example.com:" + port));
   };
@@ -59,8 +60,10 @@ TEST_CASE("mistakes: a port that contradicts the mode of the server leg", "[conf
   CHECK(mistakes(TlsMode::implicit, "4190") == Lines{});
 }
 
-TEST_CASE("mistakes: a port that contradicts the mode of the clients' leg, for each listener",
-          "[config]") {
+TEST_CASE(
+    "mistakes: a port that contradicts the mode of the client leg is warned about, for each "
+    "listener",
+    "[config]") {
   auto out = service(TlsMode::implicit, TlsMode::none, "127.0.0.1:25");
   out.listen = {*config::parse_address("[::]:143"), *config::parse_address("0.0.0.0:993"),
                 *config::parse_address("unix:/run/x.sock")};
@@ -75,7 +78,7 @@ TEST_CASE("mistakes: a port that contradicts the mode of the clients' leg, for e
   CHECK(std::find(warned.begin(), warned.end(), likely_mistakes(out).front()) != warned.end());
 }
 
-TEST_CASE("mistakes: allow and listen that exclude each other", "[config]") {
+TEST_CASE("mistakes: allow and listen that exclude each other are warned about", "[config]") {
   const auto none = [](const std::string& listen) {
     return Lines{"no client in downstream.allow can reach " + listen};
   };

@@ -26,7 +26,7 @@ std::array<std::uint8_t, 16> ip(const std::string& text) {
 
 }  // namespace
 
-TEST_CASE("address: what is written comes back from to_string", "[config]") {
+TEST_CASE("address: to_string returns the text that was parsed", "[config]") {
   const auto* const text = GENERATE("smtp.example.com:587", "127.0.0.1:0", "[::1]:65535",
                                     "[2001:db8::1]:25", "unix:/run/x.sock", "localhost:25",
                                     "a_b.example.com.:25", "xn--bcher-kva.example:25",
@@ -42,7 +42,7 @@ TEST_CASE("address: one IP address has one spelling", "[config]") {
   CHECK(*parse_address("[2001:DB8::A]:25") == *parse_address("[2001:db8:0:0::a]:25"));
 }
 
-TEST_CASE("address: what is no address is refused in words", "[config]") {
+TEST_CASE("address: a text that is not an address is refused with a reason", "[config]") {
   struct Case {
     std::string text;
     std::string reason;
@@ -114,18 +114,18 @@ TEST_CASE("address: what is no address is refused in words", "[config]") {
   CHECK(address.error().reason == row.reason);
 }
 
-TEST_CASE("address: a NUL does not cut it short", "[config][security]") {
+TEST_CASE("address: a NUL does not cut the text short", "[config][security]") {
   CHECK_FALSE(parse_address(std::string("127.0.0.1\0.evil.example:25", 26)));
   CHECK_FALSE(parse_address(std::string("unix:/run/x\0y", 13)));
   CHECK_FALSE(parse_network(std::string("10.0.0.0\0", 9)));
 }
 
-TEST_CASE("address: a socket's path has the length the system can take", "[config]") {
+TEST_CASE("address: a socket's path is limited to the length the system accepts", "[config]") {
   CHECK(parse_address("unix:" + std::string(107, 'x')));
   CHECK_FALSE(parse_address("unix:" + std::string(108, 'x')));
 }
 
-TEST_CASE("address: local is loopback and unix, nothing else", "[config][security]") {
+TEST_CASE("address: only loopback and unix addresses are local", "[config][security]") {
   const auto local = [](const char* text) { return config::is_local(*parse_address(text)); };
   CHECK(local("127.0.0.1:25"));
   CHECK(local("127.255.0.9:25"));
@@ -139,7 +139,7 @@ TEST_CASE("address: local is loopback and unix, nothing else", "[config][securit
   CHECK_FALSE(local("localhost:25"));  // a name may be anything
 }
 
-TEST_CASE("network: what is written comes back from to_string", "[config]") {
+TEST_CASE("network: to_string returns the text that was parsed", "[config]") {
   const auto* const text = GENERATE("10.0.0.0/8", "0.0.0.0/0", "192.168.1.7", "2001:db8::/32",
                                     "::/0", "::1", "10.1.2.128/25");
   CAPTURE(text);
@@ -148,7 +148,7 @@ TEST_CASE("network: what is written comes back from to_string", "[config]") {
   CHECK(to_string(*network) == text);
 }
 
-TEST_CASE("network: what is no network is refused in words", "[config]") {
+TEST_CASE("network: a text that is not a network is refused with a reason", "[config]") {
   struct Case {
     std::string text;
     std::string reason;
@@ -172,7 +172,7 @@ TEST_CASE("network: what is no network is refused in words", "[config]") {
   CHECK(network.error().reason == row.reason);
 }
 
-TEST_CASE("network: contains its own addresses and no other", "[config][security]") {
+TEST_CASE("network: it contains its own addresses only", "[config][security]") {
   struct Case {
     std::string network;
     std::string address;
@@ -204,7 +204,7 @@ TEST_CASE("network: contains its own addresses and no other", "[config][security
   CHECK(contains(*network, ip(row.address)) == row.inside);
 }
 
-TEST_CASE("duration: units come once, the larger first", "[config]") {
+TEST_CASE("duration: each unit appears once, the larger first", "[config]") {
   CHECK(parse_duration("10s") == 10s);
   CHECK(parse_duration("5m") == 5min);
   CHECK(parse_duration("1h30m") == 90min);
@@ -214,7 +214,7 @@ TEST_CASE("duration: units come once, the larger first", "[config]") {
   CHECK(parse_duration("24h") == 24h);
 }
 
-TEST_CASE("duration: what is none is refused in words", "[config]") {
+TEST_CASE("duration: a text that is not a duration is refused with a reason", "[config]") {
   const auto reason = [](const char* text) {
     const auto duration = parse_duration(text);
     return duration ? "accepted" : duration.error().reason;
@@ -232,7 +232,7 @@ TEST_CASE("duration: what is none is refused in words", "[config]") {
   CHECK(reason("18446744073709551615h") == "'18446744073709551615h': longer than a day");
 }
 
-TEST_CASE("duration: is printed as it is written", "[config]") {
+TEST_CASE("duration: it is printed the way it is written", "[config]") {
   CHECK(config::to_string(10s) == "10s");
   CHECK(config::to_string(90min) == "1h30m");
   CHECK(config::to_string(1h + 4ms) == "1h4ms");

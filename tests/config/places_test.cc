@@ -21,7 +21,7 @@ std::string told(const Places& places, const ValueName& value) {
 
 }  // namespace
 
-TEST_CASE("places: each value of a file is where it stands", "[config]") {
+TEST_CASE("places: each value of a file has its line and column", "[config]") {
   TemporaryFolder folder;
   folder.fill({"a.pem", "a.key", "b.pem", "b.key", "ca.pem"});
   folder.write("name", "x.log");
@@ -74,7 +74,7 @@ certificates = [ { chain = "a.pem", key = "a.key" }, 7,
   CHECK(places.shown({1, "service.upstream.pins"}, "it") == "it");
 }
 
-TEST_CASE("places: those of a command line are its flags", "[config]") {
+TEST_CASE("places: the places of a command line are its flags", "[config]") {
   TemporaryFolder folder;
   folder.fill({"a.pem", "a.key"});
   const std::vector<config::Flag> flags{
