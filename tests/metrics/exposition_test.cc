@@ -61,7 +61,7 @@ TEST_CASE("exposition: a histogram's buckets are cumulative, the last one is +In
   CHECK(Page(text).value("h_seconds_count", {{"leg", "upstream"}}) == 9);
 }
 
-TEST_CASE("exposition: numbers that are none have their names", "[base]") {
+TEST_CASE("exposition: NaN and the infinities have their names", "[base]") {
   Exposition out;
   out.begin("a", Type::gauge, "Odd ones.");
   out.sample({{"n", "1"}}, std::numeric_limits<double>::infinity());
@@ -92,7 +92,7 @@ TEST_CASE("exposition: no value can leave its quotes, no help its line", "[base]
   CHECK(page.family("a").help == "one\nforged 1\\");
 }
 
-TEST_CASE("exposition: a label's value is UTF-8 whatever it was", "[base][security]") {
+TEST_CASE("exposition: a label's value becomes valid UTF-8", "[base][security]") {
   const std::string replaced = "\xEF\xBF\xBD";
   CHECK(as_label_value("Büro 郵便 \xF0\x9F\x93\xAB") == "Büro 郵便 \xF0\x9F\x93\xAB");
   CHECK(as_label_value(std::string("a\0b", 3)) == "a" + replaced + "b");

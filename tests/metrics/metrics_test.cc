@@ -45,7 +45,7 @@ Page page(const Registry& registry) {
 
 }  // namespace
 
-TEST_CASE("metrics: a page without services is whole", "[base][metrics]") {
+TEST_CASE("metrics: a page without services is complete", "[base][metrics]") {
   const Registry registry{kWorkers, build()};
   const Page shown = page(registry);
   CHECK(shown.value("starttls_build_info",
@@ -62,7 +62,8 @@ TEST_CASE("metrics: a page without services is whole", "[base][metrics]") {
   CHECK(shown.value("process_start_time_seconds") == 1.7e9);
 }
 
-TEST_CASE("metrics: what the system does not say is not on the page", "[base][metrics]") {
+TEST_CASE("metrics: a value that the system does not report is not on the page",
+          "[base][metrics]") {
   const Registry registry{kWorkers, build()};
   const Page shown{registry.text({.last_reload_successful = false})};
   CHECK(shown.value("starttls_config_last_reload_successful") == 0);
@@ -70,7 +71,7 @@ TEST_CASE("metrics: what the system does not say is not on the page", "[base][me
   CHECK(!shown.has("process_cpu_seconds_total"));
 }
 
-TEST_CASE("metrics: all series of a service are there at zero from the start", "[base][metrics]") {
+TEST_CASE("metrics: all series of a service start at zero", "[base][metrics]") {
   Registry registry{kWorkers, build()};
   const auto office = registry.service("office");
   const Page shown = page(registry);
@@ -99,7 +100,7 @@ TEST_CASE("metrics: all series of a service are there at zero from the start", "
   }
 }
 
-TEST_CASE("metrics: a session's life is counted under its names", "[base][metrics]") {
+TEST_CASE("metrics: each step of a session counts in its series", "[base][metrics]") {
   Registry registry{kWorkers, build()};
   const auto office = registry.service("office");
   Tally& metrics_ = office->of_worker(0);
@@ -183,7 +184,7 @@ TEST_CASE("metrics: each error that ends a session has its outcome", "[base][met
   }
 }
 
-TEST_CASE("metrics: a bucket's bound belongs to it", "[base][metrics]") {
+TEST_CASE("metrics: a bucket includes its upper bound", "[base][metrics]") {
   static constexpr std::array<std::chrono::microseconds, 2> kBounds{1ms, 2ms};
   Histogram<kBounds> histogram;
   for (const auto took : {-1ns, 0ns, 1'000'000ns, 1'000'001ns, 2'000'000ns, 2'000'001ns}) {
@@ -218,7 +219,7 @@ TEST_CASE("metrics: the page sums the workers, service by service", "[base][metr
   CHECK(registry.text(facts()) == registry.text(facts()));
 }
 
-TEST_CASE("metrics: a service that stays over a reload goes on counting", "[base][metrics]") {
+TEST_CASE("metrics: a service that a reload keeps goes on counting", "[base][metrics]") {
   Registry registry{kWorkers, build()};
   auto old = registry.service("office");
   old->of_worker(0).session_opened();
@@ -229,7 +230,7 @@ TEST_CASE("metrics: a service that stays over a reload goes on counting", "[base
   CHECK(page(registry).value("starttls_sessions_open", {{"service", "office"}}) == 2);
 }
 
-TEST_CASE("metrics: a service that is removed goes with its last session", "[base][metrics]") {
+TEST_CASE("metrics: a removed service disappears with its last session", "[base][metrics]") {
   Registry registry{kWorkers, build()};
   auto configured = registry.service("office");
   auto session = configured;
@@ -242,7 +243,7 @@ TEST_CASE("metrics: a service that is removed goes with its last session", "[bas
   CHECK(page(registry).value("starttls_sessions_open", {{"service", "office"}}) == 0);
 }
 
-TEST_CASE("metrics: certificates are told apart, and the page has no sample twice",
+TEST_CASE("metrics: certificates have distinct series, and no sample is there twice",
           "[base][metrics]") {
   const auto at = [](std::int64_t seconds) { return UnixTime{std::chrono::seconds{seconds}}; };
   const Registry registry{kWorkers, build()};

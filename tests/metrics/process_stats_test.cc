@@ -22,7 +22,7 @@ std::string stat_of(const std::string& name) {
 
 }  // namespace
 
-TEST_CASE("process stats: fields are counted from behind the name", "[base]") {
+TEST_CASE("process stats: fields are counted from the end of the name", "[base]") {
   for (const auto* name : {"sh", "a b", "a) S 1 1", "(", ")", "a\nb"}) {
     const auto times = parse_process_stat(stat_of(name));
     REQUIRE(times);
@@ -33,7 +33,7 @@ TEST_CASE("process stats: fields are counted from behind the name", "[base]") {
   }
 }
 
-TEST_CASE("process stats: what is cut or is no number is not guessed", "[base]") {
+TEST_CASE("process stats: a cut or malformed value is not guessed", "[base]") {
   const std::string whole = stat_of("sh");
   const auto last = whole.find(" 321") + 4;
   for (std::size_t size = 0; size + 3 < last; ++size) {
@@ -45,7 +45,7 @@ TEST_CASE("process stats: what is cut or is no number is not guessed", "[base]")
   CHECK(!parse_process_stat(wrong));
 }
 
-TEST_CASE("process stats: this process is as it is", "[base]") {
+TEST_CASE("process stats: the values of this process are plausible", "[base]") {
   ProcessReader reader;
   const auto before = reader.read();
   REQUIRE(before.open_descriptors);
