@@ -74,7 +74,7 @@ TEST_CASE("name cache: R1: the last good answer serves while name servers fail",
   CHECK(cache.look(kName, 10s).must_ask);
   cache.on_asked(kName, 10s);
 
-  SECTION("while it is asked, after a little patience") {
+  SECTION("during a query, after a short wait") {
     CHECK(known(cache, 10s + NameCache::kPatience - 1ms) == std::nullopt);
     CHECK(known(cache, 10s + NameCache::kPatience) == 3);
     CHECK_FALSE(cache.look(kName, 10s + NameCache::kPatience).must_ask);
@@ -101,7 +101,7 @@ TEST_CASE("name cache: R1: the last good answer serves while name servers fail",
   }
 }
 
-TEST_CASE("name cache: names that are of no use any more are forgotten", "[net]") {
+TEST_CASE("name cache: unused names are forgotten", "[net]") {
   NameCache cache;
   for (int number = 0; number < 100; ++number) {
     const auto name = std::to_string(number) + ".example.test";

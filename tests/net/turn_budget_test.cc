@@ -48,7 +48,7 @@ struct Fixture {
 
 }  // namespace
 
-TEST_CASE("steps: a turn has room until its budget is spent, the next one has again",
+TEST_CASE("steps: a turn has room until its budget is spent, and the next turn has room again",
           "[net][steps]") {
   Fixture loop;
   int done = 0;
@@ -95,7 +95,7 @@ TEST_CASE("steps: a new step does not overtake one that waits", "[net][steps]") 
   CHECK(loop.step(1us));
 }
 
-TEST_CASE("steps: a peer that is slow to send takes no room", "[net][steps]") {
+TEST_CASE("steps: a peer that sends slowly uses no room", "[net][steps]") {
   Fixture loop;
   std::vector<std::unique_ptr<TurnBudget::Place>> places;
   CHECK(loop.step(1ms));
@@ -104,7 +104,7 @@ TEST_CASE("steps: a peer that is slow to send takes no room", "[net][steps]") {
   CHECK(loop.next_turn() == 1001);
 }
 
-TEST_CASE("steps: a place that is let go is given up, also from inside a turn", "[net][steps]") {
+TEST_CASE("steps: a destroyed place leaves the queue, also from inside a turn", "[net][steps]") {
   Fixture loop;
   auto first = loop.wait(1, 1us);
   auto second = loop.wait(2, 1us);
