@@ -22,7 +22,7 @@ bool ends_there(Complete complete, std::string_view reply) {
 
 }  // namespace
 
-TEST_CASE("capability query: an SMTP reply ends with the code that no hyphen follows",
+TEST_CASE("capability query: an SMTP reply ends with a code that no hyphen follows",
           "[proto][probe]") {
   CHECK(ends_there(is_whole_smtp_reply, "250 mail.test\r\n"));
   CHECK(ends_there(is_whole_smtp_reply, "250-mail.test\r\n250-X-Y Z\r\n250 A-B\r\n"));
@@ -42,15 +42,14 @@ TEST_CASE("capability query: an IMAP reply ends with our tag, or with the server
   CHECK(is_whole_imap_reply("probe OK done\r\n* OK still here\r\n"));
 }
 
-TEST_CASE("capability query: a list ends with a lone dot, where one was announced",
-          "[proto][probe]") {
+TEST_CASE("capability query: a list that was announced ends with a lone dot", "[proto][probe]") {
   CHECK(ends_there(is_whole_pop3_list, "+OK list\r\nSTLS\r\n..\r\n.\r\n"));
   CHECK(ends_there(is_whole_pop3_list, "-ERR what\r\n"));
   CHECK(ends_there(is_whole_nntp_list, "101 list\r\nVERSION 2\r\n.\r\n"));
   CHECK(ends_there(is_whole_nntp_list, "500 what\r\n"));
 }
 
-TEST_CASE("capability query: every protocol has one, or a greeting that says it all",
+TEST_CASE("capability query: every protocol has a query, or a greeting with the capabilities",
           "[proto][probe][table]") {
   for (const auto& protocol : protocols()) {
     CAPTURE(protocol.name);

@@ -149,7 +149,7 @@ TEST_CASE("imap id: D14: literals that wait for a + are counted as they come", "
   CHECK(read_id("({4}\r\nname \0"sv, kRules).continuations == 1);
 }
 
-TEST_CASE("imap id: D15: an ID that is not understood is refused", "[proto][imap][security]") {
+TEST_CASE("imap id: D15: a malformed ID is refused", "[proto][imap][security]") {
   for (const std::string_view arguments : {"("sv,
                                            ")"sv,
                                            "(\"a\")"sv,
@@ -243,7 +243,7 @@ TEST_CASE("imap id: D15: fields, names and values are bounded", "[proto][imap][s
   CHECK(is_refused(quotes + ")"));
 }
 
-TEST_CASE("imap id: lines are held to their rules", "[proto][imap][security]") {
+TEST_CASE("imap id: a line that breaks a rule is refused", "[proto][imap][security]") {
   CHECK(read("(\"a\" \"\0\")\r\n"sv) == "!client sent a NUL");
   CHECK(read("(\"a\" \"\r\")\r\n") == "!client sent a CR without LF");
   CHECK(read("(\"a\" {1+}\r\nb \0)\r\n"sv) == "!client sent a NUL");

@@ -116,8 +116,9 @@ void check_commits(const RoleSettings& role, std::string_view command) {
 
 // ---------------------------------------------------------------- upstream, starttls
 
-TEST_CASE("imap upstream: STARTTLS is conducted and the capabilities inside TLS are told",
-          "[proto][imap]") {
+TEST_CASE(
+    "imap upstream: the role conducts STARTTLS and passes on the capabilities from inside TLS",
+    "[proto][imap]") {
   UpstreamDialogue d{"imap", upstream(TlsMode::starttls)};
   CHECK(d.state() == "greeting");
   d.peer("* OK [CAPABILITY IMAP4rev1 AUTH=CLEAR] mx.example ready\r\n").sends(kStarttls);
@@ -148,7 +149,7 @@ TEST_CASE("B2 B3 B4 imap upstream: bytes after the tagged OK stay unread for the
   }
 }
 
-TEST_CASE("B3 imap upstream: an alert before the OK is dropped, one inside TLS is told",
+TEST_CASE("B3 imap upstream: an alert before the OK is dropped, one inside TLS is passed on",
           "[proto][imap][security]") {
   Asked d;
   d.peer("* OK [ALERT] prefix.\r\nR4nd OK begin\r\n").secured().sends(kCapability);
@@ -157,7 +158,7 @@ TEST_CASE("B3 imap upstream: an alert before the OK is dropped, one inside TLS i
         "* OK [CAPABILITY IMAP4rev1] mx.example ready\r\n* OK [ALERT] after TLS.\r\n");
 }
 
-TEST_CASE("B10 imap upstream: a refusal with a fake session behind it reaches nobody",
+TEST_CASE("B10 imap upstream: a refusal followed by a fake session does not reach the client",
           "[proto][imap][security]") {
   constexpr std::string_view kFake = "R4nd BAD no\r\nA003 OK logged in\r\n* 1 EXISTS\r\n";
   Asked required;
@@ -169,7 +170,7 @@ TEST_CASE("B10 imap upstream: a refusal with a fake session behind it reaches no
   CHECK(opportunistic.error().code == Errc::attack);
 }
 
-TEST_CASE("B11 imap upstream: a tagged line that answers nothing is an attack",
+TEST_CASE("B11 imap upstream: a tagged line that answers no command is an attack",
           "[proto][imap][security]") {
   for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
     for (const auto* tag : {"2", "A001", "r4nd", "R4nd2", "R4n", "**", ""}) {
@@ -189,7 +190,7 @@ TEST_CASE("B11 imap upstream: a tagged line that answers nothing is an attack",
   }
 }
 
-TEST_CASE("B13 P2 imap upstream: every octet may come alone", "[proto][imap]") {
+TEST_CASE("B13 P2 imap upstream: every byte may come alone", "[proto][imap]") {
   Asked d;  // and so does every dialogue when it is replayed
   for (const char c : std::string("R4nd OK go\r")) d.peer({&c, 1});
   CHECK(d.verdict() == Verdict::need_more);
@@ -198,8 +199,7 @@ TEST_CASE("B13 P2 imap upstream: every octet may come alone", "[proto][imap]") {
   CHECK(d.unread().empty());
 }
 
-TEST_CASE("N5 N6 imap upstream: anything but the tagged OK is no go-ahead",
-          "[proto][imap][security]") {
+TEST_CASE("N5 N6 imap upstream: only the tagged OK is a go-ahead", "[proto][imap][security]") {
   for (const auto* reply : {"NO not now", "BAD what?", "no", "Bad x"}) {
     Asked d;
     d.peer("R4nd " + std::string(reply) + "\x1b\r\n").sends("");
@@ -215,7 +215,7 @@ TEST_CASE("N5 N6 imap upstream: anything but the tagged OK is no go-ahead",
   }
 }
 
-TEST_CASE("N5 T21 imap upstream: what is offered in the clear decides nothing",
+TEST_CASE("N5 T21 imap upstream: capabilities in the clear decide nothing",
           "[proto][imap][security]") {
   for (const auto* greeting :
        {"* OK [CAPABILITY IMAP4rev1] hi\r\n", "* OK [CAPABILITY IMAP4] hi\r\n", "* OK hi\r\n",
@@ -230,7 +230,7 @@ TEST_CASE("N5 T21 imap upstream: what is offered in the clear decides nothing",
   CHECK(d.greeting() == kGreeting);
 }
 
-TEST_CASE("N7 imap upstream: PREAUTH where the leg must be secured is an attack",
+TEST_CASE("N7 imap upstream: PREAUTH on a leg that needs TLS is an attack",
           "[proto][imap][security]") {
   for (const auto* greeting :
        {"* PREAUTH [CAPABILITY IMAP4REV1 STARTTLS] ready\r\n", "* PREAUTH ready\r\n",
@@ -241,8 +241,9 @@ TEST_CASE("N7 imap upstream: PREAUTH where the leg must be secured is an attack"
   }
 }
 
-TEST_CASE("N7 imap upstream: on an opportunistic leg PREAUTH counts as not offered, and is told",
-          "[proto][imap]") {
+TEST_CASE(
+    "N7 imap upstream: on an opportunistic leg PREAUTH counts as not offered, and is reported",
+    "[proto][imap]") {
   UpstreamDialogue d{"imap", upstream(TlsMode::opportunistic)};
   d.peer("* PREAUTH [CAPABILITY IMAP4rev1] hi\x1b there\r\n").sends("");
   CHECK(d.verdict() == Verdict::greeted);
@@ -319,7 +320,7 @@ TEST_CASE("T1-T22 N13 imap upstream: untagged lines in the clear leave no trace"
   }
 }
 
-TEST_CASE("T1 P11 imap upstream: what is dropped before TLS is bounded",
+TEST_CASE("T1 P11 imap upstream: the lines dropped before TLS are bounded",
           "[proto][imap][security]") {
   std::string lines;
   for (int i = 0; i < 16; ++i) lines += "* 1 EXISTS\r\n";
@@ -339,7 +340,7 @@ TEST_CASE("T1 P11 imap upstream: what is dropped before TLS is bounded",
   }
 }
 
-TEST_CASE("T22 T23 T24 imap upstream: of a greeting in the clear only the human text is told",
+TEST_CASE("T22 T23 T24 imap upstream: only the human text of a clear greeting is passed on",
           "[proto][imap][security]") {
   const auto greeting = [](std::string_view heard, bool text = true) {
     return greeting_after(heard, "R4nd OK\r\n", text);
@@ -386,8 +387,7 @@ TEST_CASE("imap upstream: D16: an empty line is a mistake of the server, not an 
   CHECK(step.error().reason == "server sent an empty line");
 }
 
-TEST_CASE("imap upstream: a capability that is no atom cannot end the greeting's code",
-          "[proto][imap]") {
+TEST_CASE("imap upstream: a malformed capability cannot end the greeting's code", "[proto][imap]") {
   CHECK(greeting_after("* OK hi\r\n", "* CAPABILITY IMAP4rev1 A]B \xff  C\r\nR4nd OK\r\n") ==
         "* OK [CAPABILITY IMAP4rev1 C] hi\r\n");
   // The list is too long for a line that every client can read. The client can ask for it.
@@ -395,7 +395,7 @@ TEST_CASE("imap upstream: a capability that is no atom cannot end the greeting's
                                           "\r\nR4nd OK\r\n") == "* OK hi\r\n");
 }
 
-TEST_CASE("P8 imap upstream: inside TLS the reply is bounded as well", "[proto][imap]") {
+TEST_CASE("P8 imap upstream: the reply inside TLS is bounded as well", "[proto][imap]") {
   std::string endless;
   while (endless.size() <= kMaxReply) endless += "* OK " + std::string(4000, 'x') + "\r\n";
   Asked d;
@@ -420,7 +420,7 @@ TEST_CASE("P5 P6 P7 P8 imap upstream: bare LF, NUL, stray CR and endless lines e
 
 // ---------------------------------------------------------------- upstream, other modes
 
-TEST_CASE("imap upstream: opportunistic uses TLS, or says why it does not", "[proto][imap]") {
+TEST_CASE("imap upstream: opportunistic uses TLS, or reports why it does not", "[proto][imap]") {
   Asked secured{TlsMode::opportunistic};
   secured.peer("R4nd OK\r\n").secured().peer("* CAPABILITY IMAP4rev1\r\nR4nd OK\r\n");
   CHECK(secured.verdict() == Verdict::greeted);
@@ -437,7 +437,7 @@ TEST_CASE("imap upstream: opportunistic uses TLS, or says why it does not", "[pr
   }
 }
 
-TEST_CASE("T24 N7 imap upstream: on a leg that does not upgrade the greeting is relayed as it is",
+TEST_CASE("T24 N7 imap upstream: a leg that does not upgrade relays the greeting unchanged",
           "[proto][imap]") {
   for (const auto mode : {TlsMode::implicit, TlsMode::none}) {
     for (const auto* greeting : {"* OK [CAPABILITY IMAP4rev1] \xc3\xa9tat\r\n", "* ok\n",
@@ -452,8 +452,9 @@ TEST_CASE("T24 N7 imap upstream: on a leg that does not upgrade the greeting is 
 
 // ---------------------------------------------------------------- downstream, starttls
 
-TEST_CASE("K9 S4 imap downstream: before TLS we answer ourselves, and offer only what we do",
-          "[proto][imap]") {
+TEST_CASE(
+    "K9 S4 imap downstream: before TLS the proxy answers, and offers only its own capabilities",
+    "[proto][imap]") {
   DownstreamDialogue d{"imap", downstream(TlsMode::starttls),
                        "* OK [CAPABILITY IMAP4rev1 LITERAL+ AUTH=PLAIN] mx.example ready\r\n"};
   CHECK(d.state() == "clear");
@@ -485,7 +486,7 @@ TEST_CASE("imap downstream: LOGOUT before TLS is answered and ends the session",
   CHECK(d.client_verdict() == Verdict::finish);
 }
 
-TEST_CASE("imap downstream: the greeting in the clear is of our own making", "[proto][imap]") {
+TEST_CASE("imap downstream: the proxy makes the clear greeting itself", "[proto][imap]") {
   const auto seen = [](std::string_view greeting) {
     return greeting_seen(greeting, downstream(TlsMode::starttls));
   };
@@ -499,14 +500,14 @@ TEST_CASE("imap downstream: the greeting in the clear is of our own making", "[p
   CHECK(preauth.error().code == Errc::protocol);
 }
 
-TEST_CASE("imap downstream: the server's words wait until the client is secured",
+TEST_CASE("imap downstream: the server's lines wait until the client has TLS",
           "[proto][imap][security]") {
   Greeted d{TlsMode::starttls};
   d.server("* OK [ALERT] hi\r\n").to_client("");
   d.client("a STARTTLS\r\n").secured().to_client("* OK [ALERT] hi\r\n");
 }
 
-TEST_CASE("A2 A9 imap downstream: nothing behind STARTTLS is read", "[proto][imap][security]") {
+TEST_CASE("A2 A9 imap downstream: nothing after STARTTLS is read", "[proto][imap][security]") {
   for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
     for (const std::string injected : {"XXXXX NOOP\r\n", "X", "\r\n", "a LOGIN u p\r\n"}) {
       Greeted d{mode};
@@ -524,7 +525,7 @@ TEST_CASE("A2 A9 imap downstream: nothing behind STARTTLS is read", "[proto][ima
   CHECK(role->injection_reply() == "A BAD STARTTLS must be the last command\r\n* BYE Closing\r\n");
 }
 
-TEST_CASE("A6 A10 imap downstream: what is no STARTTLS starts no TLS", "[proto][imap][security]") {
+TEST_CASE("A6 A10 imap downstream: only an exact STARTTLS starts TLS", "[proto][imap][security]") {
   const auto role = downstream(TlsMode::starttls);
   check_refused(role, "a STARTTLS x\r\n", "a BAD STARTTLS takes no argument\r\n");
   check_refused(role, "a STARTTLSX\r\n", "a BAD STARTTLS first\r\n");
@@ -570,8 +571,9 @@ TEST_CASE("imap downstream: D13: nothing after a STARTTLS that ends in a bare LF
   }
 }
 
-TEST_CASE("A14 S4 imap downstream: STARTTLS inside TLS is refused by us, the server never asked",
-          "[proto][imap][security]") {
+TEST_CASE(
+    "A14 S4 imap downstream: the proxy refuses STARTTLS inside TLS, and the server does not get it",
+    "[proto][imap][security]") {
   constexpr auto* kActive = "a BAD TLS is already active\r\n";
   check_refused(downstream(TlsMode::implicit), "a STARTTLS\r\n", kActive);
   for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
@@ -582,7 +584,7 @@ TEST_CASE("A14 S4 imap downstream: STARTTLS inside TLS is refused by us, the ser
   }
 }
 
-TEST_CASE("G3 imap downstream: where no TLS is to be had STARTTLS is refused by us",
+TEST_CASE("G3 imap downstream: the proxy refuses STARTTLS if the leg has no TLS",
           "[proto][imap][security]") {
   for (const auto* command : {"a STARTTLS\r\n", "a starttls x\n", "a STARTTLS {3}\r\n",
                               "a STARTTLS {5+}\r\nb X\r\n\r\n"}) {
@@ -590,7 +592,8 @@ TEST_CASE("G3 imap downstream: where no TLS is to be had STARTTLS is refused by 
   }
 }
 
-TEST_CASE("N14 S2 P1 imap downstream: no password is taken before TLS", "[proto][imap][security]") {
+TEST_CASE("N14 S2 P1 imap downstream: no password is accepted before TLS",
+          "[proto][imap][security]") {
   const auto role = downstream(TlsMode::starttls);
   constexpr auto* kNo = "a NO [PRIVACYREQUIRED] STARTTLS first\r\n";
   for (const auto* command :
@@ -611,7 +614,7 @@ TEST_CASE("S3 imap downstream: all other commands before TLS are refused",
   }
 }
 
-TEST_CASE("P10 C19 imap downstream: literals before TLS get no +, and are no commands",
+TEST_CASE("P10 C19 imap downstream: literals before TLS get no +, and are not read as commands",
           "[proto][imap][security]") {
   const auto role = downstream(TlsMode::starttls);
   constexpr auto* kBad = "a BAD STARTTLS first\r\n";
@@ -633,7 +636,7 @@ TEST_CASE("P10 C19 imap downstream: literals before TLS get no +, and are no com
   check_refused(role, longest + " X\r\n", longest + " BAD STARTTLS first\r\n");
 }
 
-TEST_CASE("P10 imap downstream: unasked literals are swallowed to 4 KiB",
+TEST_CASE("P10 imap downstream: non-synchronizing literals are swallowed up to 4 KiB",
           "[proto][imap][security]") {
   const auto role = downstream(TlsMode::starttls);
   check_refused(role, "a X {4096+}\r\n" + std::string(4096, '\0') + "\r\n",
@@ -651,7 +654,7 @@ TEST_CASE("P10 imap downstream: unasked literals are swallowed to 4 KiB",
   }
 }
 
-TEST_CASE("P20 imap downstream: twenty refusals end the session, before TLS and behind it",
+TEST_CASE("P20 imap downstream: twenty refusals end the session, before TLS and inside it",
           "[proto][imap][security]") {
   for (const auto mode : {TlsMode::starttls, TlsMode::none}) {
     Greeted d{mode};
@@ -667,7 +670,7 @@ TEST_CASE("P20 imap downstream: twenty refusals end the session, before TLS and 
   CHECK(!secured.failed());
 }
 
-TEST_CASE("P20 imap downstream: what the server refuses counts as well", "[proto][imap]") {
+TEST_CASE("P20 imap downstream: the server's refusals count as well", "[proto][imap]") {
   Greeted d{TlsMode::none};
   for (int i = 0; i < 19; ++i) {
     d.client("a FOO\r\n").to_server("a FOO\r\n");
@@ -679,8 +682,10 @@ TEST_CASE("P20 imap downstream: what the server refuses counts as well", "[proto
   CHECK(d.error().code == Errc::too_many_errors);
 }
 
-TEST_CASE("P6 P7 P8 imap downstream: a malformed line is the client's error, and nobody is told it",
-          "[proto][imap][security]") {
+TEST_CASE(
+    "P6 P7 P8 imap downstream: a malformed line is the client's error, and its text is not passed "
+    "on",
+    "[proto][imap][security]") {
   using namespace std::string_view_literals;
   for (const auto mode : kAllModes) {
     for (const auto& command :
@@ -716,8 +721,10 @@ TEST_CASE("imap downstream: D9: a login longer than a line commits by its verb, 
   }
 }
 
-TEST_CASE("imap downstream: D9: before TLS in mode starttls, and with another verb, it is too long",
-          "[proto][imap][security]") {
+TEST_CASE(
+    "imap downstream: D9: before TLS in mode starttls, or with another verb, the long line is an "
+    "error",
+    "[proto][imap][security]") {
   const std::string rest(kMaxLine, 'x');
   auto barred = downstream(TlsMode::none);
   barred.client_certificate = true;
@@ -753,7 +760,7 @@ TEST_CASE("imap downstream: opportunistic offers STARTTLS and lets the client ch
   check_passed(role, "a FOO\r\n");
 }
 
-TEST_CASE("A11 imap downstream: STARTTLS waits for the replies to what came before it",
+TEST_CASE("A11 imap downstream: STARTTLS waits for the replies to earlier commands",
           "[proto][imap][security]") {
   Greeted d{TlsMode::opportunistic};
   d.client("a CAPABILITY\r\nb ID NIL\r\nc STARTTLS\r\nd NOOP\r\n")
@@ -772,7 +779,7 @@ TEST_CASE("A11 imap downstream: STARTTLS waits for the replies to what came befo
   d.server("* CAPABILITY A STARTTLS\r\ne OK\r\n").to_client("* CAPABILITY A\r\ne OK\r\n");
 }
 
-TEST_CASE("S2 imap downstream: behind PREAUTH there is neither STARTTLS nor a login to watch",
+TEST_CASE("S2 imap downstream: after PREAUTH there is no STARTTLS, and no login to watch for",
           "[proto][imap]") {
   constexpr std::string_view kPreauth = "* PREAUTH [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n";
   const auto role = downstream(TlsMode::opportunistic);
@@ -786,7 +793,7 @@ TEST_CASE("S2 imap downstream: behind PREAUTH there is neither STARTTLS nor a lo
 
 // ---------------------------------------------------------------- downstream, until the relay
 
-TEST_CASE("imap downstream: LOGIN, AUTHENTICATE, COMPRESS and literals commit, all else passes",
+TEST_CASE("imap downstream: LOGIN, AUTHENTICATE, COMPRESS and literals commit, other commands pass",
           "[proto][imap]") {
   for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::implicit}) {
     const auto role = downstream(mode);
@@ -825,7 +832,7 @@ TEST_CASE("imap downstream: D14: an ID is read with its literals, and does not c
   }
 }
 
-TEST_CASE("imap downstream: D14: the + for a literal of an ID is ours, one by one",
+TEST_CASE("imap downstream: D14: the proxy sends the + for each literal of an ID",
           "[proto][imap]") {
   Greeted d{TlsMode::opportunistic};
   d.client("a ID ({4}\r\n").to_client("+ Ready for literal data\r\n").to_server("");
@@ -878,7 +885,7 @@ TEST_CASE("imap downstream: D15: an ID reaches the server without the client's c
         "a ID NIL\r\nb ID (\"a\" \"b\")\r\n");
 }
 
-TEST_CASE("imap downstream: D15: an ID that is not understood is refused, with its literals",
+TEST_CASE("imap downstream: D15: a malformed ID is refused together with its literals",
           "[proto][imap][security]") {
   for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::implicit}) {
     const auto role = downstream(mode);
@@ -906,8 +913,9 @@ TEST_CASE("imap downstream: D15: an ID that is not understood is refused, with i
   CHECK(d.client_verdict() == Verdict::relay);
 }
 
-TEST_CASE("P10 imap downstream: what is no command is refused by us, with a tag only if it is one",
-          "[proto][imap]") {
+TEST_CASE(
+    "P10 imap downstream: the proxy refuses a malformed command, with its tag if the tag is valid",
+    "[proto][imap]") {
   for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::implicit}) {
     const auto role = downstream(mode);
     for (const auto* command : {"+ NOOP\r\n", "* NOOP\r\n", " a NOOP\r\n", "\r\n", "a\tNOOP\r\n"}) {
@@ -1005,9 +1013,8 @@ TEST_CASE("imap downstream: a reply whose tag the server could not read still co
   CHECK(d.unread_server() == "b OK");
 }
 
-TEST_CASE(
-    "P11 imap downstream: literals of the server pass by octet count, whatever they look like",
-    "[proto][imap]") {
+TEST_CASE("P11 imap downstream: literals of the server pass by byte count, with any content",
+          "[proto][imap]") {
   constexpr std::string_view kNamespace =
       "* NAMESPACE ((\"\" {35}\r\n* CAPABILITY X STARTTLS\r\na OK x\r\n\r\n {3}\r\n{9})) "
       "{0}\r\n\r\n";
@@ -1031,7 +1038,7 @@ TEST_CASE("imap downstream: our replies never cut into a response of the server"
   d.client("d STARTTLS\r\n").to_client("d BAD STARTTLS is not available\r\n");
 }
 
-TEST_CASE("imap downstream: what the server says unasked passes", "[proto][imap]") {
+TEST_CASE("imap downstream: unsolicited responses of the server pass", "[proto][imap]") {
   constexpr std::string_view kUnasked =
       "* OK still here\r\n* BYE idle for too long\r\n+ what\r\nz OK who?\r\nz NO no\r\nfoo\r\n\r\n";
   Greeted d{TlsMode::none};
@@ -1065,7 +1072,7 @@ TEST_CASE("imap downstream: commands without a reply are bounded", "[proto][imap
 
 // ---------------------------------------------------------------- capability lists
 
-TEST_CASE("K1 K8 G15 imap list: STARTTLS goes from greeting, list and codes alike",
+TEST_CASE("K1 K8 G15 imap list: STARTTLS is removed from greeting, list and codes",
           "[proto][imap][caps]") {
   for (const auto mode : {TlsMode::none, TlsMode::implicit}) {
     const auto role = downstream(mode);
@@ -1082,8 +1089,9 @@ TEST_CASE("K1 K8 G15 imap list: STARTTLS goes from greeting, list and codes alik
   }
 }
 
-TEST_CASE("G16 imap list: all else passes unchanged, the server's own LOGINDISABLED too",
-          "[proto][imap][caps]") {
+TEST_CASE(
+    "G16 imap list: everything else passes unchanged, including the server's own LOGINDISABLED",
+    "[proto][imap][caps]") {
   for (const auto* line :
        {"* CAPABILITY IMAP4rev1  LOGINDISABLED AUTH=PLAIN SASL-IR COMPRESS=DEFLATE\r\n",
         "* CAPABILITY\r\n", "* CAPABILITY \r\n", "* CAPABILITYX STARTTLS\r\n",
@@ -1099,14 +1107,15 @@ TEST_CASE("G16 imap list: all else passes unchanged, the server's own LOGINDISAB
   }
 }
 
-TEST_CASE("K5 imap list: mechanisms that bind a channel go", "[proto][imap][caps][security]") {
+TEST_CASE("K5 imap list: mechanisms with channel binding are removed",
+          "[proto][imap][caps][security]") {
   CHECK(as_seen("* CAPABILITY AUTH=SCRAM-SHA-1-PLUS AUTH=SCRAM-SHA-1 auth=x-plus SASL-IR\r\n") ==
         "* CAPABILITY AUTH=SCRAM-SHA-1 SASL-IR\r\n");
   CHECK(greeting_seen("* OK [CAPABILITY A AUTH=SCRAM-SHA-256-PLUS] hi\r\n",
                       downstream(TlsMode::implicit)) == "* OK [CAPABILITY A] hi\r\n");
 }
 
-TEST_CASE("K7 imap: EXTERNAL is neither offered nor taken where our own certificate would speak",
+TEST_CASE("K7 imap: EXTERNAL is not offered or accepted if the proxy's certificate would log in",
           "[proto][imap][caps][security]") {
   constexpr auto* kOffer = "* CAPABILITY AUTH=PLAIN AUTH=external AUTH=EXTERNALX\r\n";
   auto role = downstream(TlsMode::none);
@@ -1124,7 +1133,7 @@ TEST_CASE("K7 imap: EXTERNAL is neither offered nor taken where our own certific
   check_commits(role, "a AUTHENTICATE PLAIN EXTERNAL\r\n");
 }
 
-TEST_CASE("failure: imap says BYE, and whose fault it was", "[proto][imap][table]") {
+TEST_CASE("failure: imap sends BYE, and the side that failed", "[proto][imap][table]") {
   const auto reply = [](Errc code) {
     return failure_reply(*find_protocol("imap"), Error{code, "why", "evidence"}, "proxy.example");
   };

@@ -29,7 +29,8 @@ class Probe final : public LineUpstream {
 
 }  // namespace
 
-TEST_CASE("line role: the reply limit counts all lines since our last word", "[proto][line]") {
+TEST_CASE("line role: the reply limit counts all lines since the role's last command",
+          "[proto][line]") {
   const std::string line = std::string(kMaxLine - 2, 'x') + "\r\n";
   std::string out;
   Probe probe{TlsMode::starttls};
@@ -48,8 +49,9 @@ TEST_CASE("line role: the reply limit counts all lines since our last word", "[p
   CHECK(other.step(line, out).has_value());
 }
 
-TEST_CASE("B12 line role: an answer that waits when we only ask is an attack, part of a line too",
-          "[proto][line][security]") {
+TEST_CASE(
+    "B12 line role: an answer that arrives before its question is an attack, even a part of a line",
+    "[proto][line][security]") {
   for (const auto* input : {"ask\r\nyes\r\n", "ask\r\ny", "welcome\r\nyes\r\n", "welcome\r\ny"}) {
     std::string out;
     Probe strict{TlsMode::starttls};
@@ -75,7 +77,7 @@ TEST_CASE("line role: D16: an empty line after a reply is a mistake, not an atta
   }
 }
 
-TEST_CASE("line role: what follows the go-ahead stays unread for the leg to refuse",
+TEST_CASE("line role: bytes after the go-ahead stay unread for the leg to refuse",
           "[proto][line][security]") {
   std::string out;
   Probe probe{TlsMode::starttls};

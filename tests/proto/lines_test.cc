@@ -25,13 +25,13 @@ std::string first_line(std::string_view input, LineRules rules) {
 
 }  // namespace
 
-TEST_CASE("line: CRLF ends it, and what follows is left alone", "[proto][line]") {
+TEST_CASE("line: CRLF ends it, and the next bytes stay unread", "[proto][line]") {
   CHECK(first_line("220 hi\r\nmore", kStrict) == "220 hi|220 hi\r\n");
   CHECK(first_line("220 hi\r\nmore", kLenient) == "220 hi|220 hi\r\n");
   CHECK(first_line("\r\n", kStrict) == "|\r\n");
 }
 
-TEST_CASE("line: an unfinished one is awaited, also with its CR at the end", "[proto][line]") {
+TEST_CASE("line: an unfinished line is awaited, also with its CR at the end", "[proto][line]") {
   CHECK(first_line("", kStrict) == "-");
   CHECK(first_line("220", kStrict) == "-");
   CHECK(first_line("220 hi\r", kStrict) == "-");
@@ -61,7 +61,7 @@ TEST_CASE("P6 line: a NUL is an error, finished or not", "[proto][line][security
   }
 }
 
-TEST_CASE("P7 line: a CR belongs to a CRLF or is an error", "[proto][line][security]") {
+TEST_CASE("P7 line: a CR outside a CRLF is an error", "[proto][line][security]") {
   for (const auto rules : {kStrict, kLenient}) {
     for (const auto* input : {"22\r0 ok\r\n", "STAR\rTTLS\r\n", "220 ok\r\r\n", "\rx"}) {
       CHECK(first_line(input, rules).find("sent a CR without LF") != std::string::npos);
@@ -69,7 +69,8 @@ TEST_CASE("P7 line: a CR belongs to a CRLF or is an error", "[proto][line][secur
   }
 }
 
-TEST_CASE("P8 line: the limit counts the end and holds for unfinished lines", "[proto][line]") {
+TEST_CASE("P8 line: the limit includes the line's end and applies to unfinished lines",
+          "[proto][line]") {
   const std::string longest(kMaxLine - 2, 'x');
   CHECK(first_line(longest + "\r\n", kStrict) == longest + "|" + longest + "\r\n");
   CHECK(first_line(longest + "\r", kStrict) == "-");
@@ -78,7 +79,7 @@ TEST_CASE("P8 line: the limit counts the end and holds for unfinished lines", "[
   CHECK(first_line(std::string(1 << 20, 'x'), kLenient) == "!client sent a line that is too long");
 }
 
-TEST_CASE("line: D9: too long is a line that breaks no other rule before its limit",
+TEST_CASE("line: D9: a line is too long if it breaks no other rule before the limit",
           "[proto][line]") {
   using namespace std::string_view_literals;
   const auto filled = [](std::string_view head, std::string_view tail) {
@@ -98,7 +99,7 @@ TEST_CASE("line: D9: too long is a line that breaks no other rule before its lim
   }
 }
 
-TEST_CASE("line: the evidence is what came, and absent where a client may have said a password",
+TEST_CASE("line: the evidence is the received text, and absent if it may hold a client's password",
           "[proto][line][security]") {
   CHECK(next_line("220 \x1b[31m\n", kStrict).error().evidence == "220 \x1b[31m\n");
   CHECK(next_line("AUTH PLAIN c2Vj\rcmV0\r\n", kLenient).error().evidence.empty());

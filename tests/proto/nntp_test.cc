@@ -79,7 +79,7 @@ void secure(DownstreamDialogue& d) {
 
 // ---------------------------------------------------------------- upstream
 
-TEST_CASE("nntp upstream: STARTTLS is conducted, and the greeting keeps its code",
+TEST_CASE("nntp upstream: the role conducts STARTTLS, and the greeting keeps its code",
           "[proto][nntp]") {
   for (const auto& role : {kStarttls, kOpportunistic}) {
     for (const std::string_view greeting :
@@ -97,7 +97,7 @@ TEST_CASE("nntp upstream: STARTTLS is conducted, and the greeting keeps its code
   }
 }
 
-TEST_CASE("nntp upstream: a leg that does not upgrade hands its greeting on as it is",
+TEST_CASE("nntp upstream: a leg that does not upgrade passes its greeting on unchanged",
           "[proto][nntp]") {
   for (const auto mode : {TlsMode::none, TlsMode::implicit}) {
     for (const std::string_view line : {"200 \xc3\xa9tat \x1b[1m\r\n", "201\r\n", "200 old\n"}) {
@@ -149,7 +149,7 @@ TEST_CASE("N2 nntp upstream: only 382 is a go-ahead", "[proto][nntp][security]")
   CHECK(bare.verdict() == Verdict::start_tls);
 }
 
-TEST_CASE("N4 N8 nntp upstream: a greeting that does not welcome ends the session",
+TEST_CASE("N4 N8 nntp upstream: a greeting that is not a welcome ends the session",
           "[proto][nntp]") {
   for (const auto& role : {kStarttls, kOpportunistic}) {
     for (const auto* code : {"400", "502", "480", "503"}) {
@@ -177,7 +177,7 @@ TEST_CASE("P5 P6 P7 P8 nntp upstream: bare LF, NUL, stray CR and endless lines e
   }
 }
 
-TEST_CASE("P9 T23 T24 nntp upstream: of a greeting in the clear only printable text is passed on",
+TEST_CASE("P9 T23 T24 nntp upstream: only the printable text of a clear greeting is passed on",
           "[proto][nntp][security]") {
   const auto greeting = [](std::string_view heard, bool greeting_text = true) {
     auto role = kStarttls;
@@ -193,7 +193,7 @@ TEST_CASE("P9 T23 T24 nntp upstream: of a greeting in the clear only printable t
         "200 " + std::string(506, 'x') + "\r\n");
 }
 
-TEST_CASE("nntp upstream: opportunistic stays in the clear where STARTTLS is refused",
+TEST_CASE("nntp upstream: opportunistic stays in the clear if STARTTLS is refused",
           "[proto][nntp]") {
   for (const auto* code : {"580", "502", "500", "483"}) {
     UpstreamDialogue d{"nntp", kOpportunistic};
@@ -209,7 +209,8 @@ TEST_CASE("nntp upstream: opportunistic stays in the clear where STARTTLS is ref
 
 // ---------------------------------------------------------------- downstream, before commit
 
-TEST_CASE("nntp downstream: the commands of the prelude pass, all others commit", "[proto][nntp]") {
+TEST_CASE("nntp downstream: the commands of the prelude pass, other commands commit",
+          "[proto][nntp]") {
   for (const auto mode : {TlsMode::none, TlsMode::implicit, TlsMode::opportunistic}) {
     const auto role = downstream(mode);
     for (const std::string_view command :
@@ -228,8 +229,7 @@ TEST_CASE("nntp downstream: the commands of the prelude pass, all others commit"
   check_commits(downstream(TlsMode::none), "GROUP a\n");
 }
 
-TEST_CASE("nntp downstream: lists end at their dot, and only where a list is due",
-          "[proto][nntp]") {
+TEST_CASE("nntp downstream: a list ends at its dot, if the command has a list", "[proto][nntp]") {
   auto d = greeted(downstream(TlsMode::none));
   d.client("HELP\r\nDATE\r\nMODE READER\r\nCAPABILITIES\r\nHELP\r\nGROUP a\r\n");
   CHECK(d.client_verdict() == Verdict::relay);
@@ -244,7 +244,7 @@ TEST_CASE("nntp downstream: lists end at their dot, and only where a list is due
   CHECK(d.unread_server() == "211 1 1 1 a\r\n");
 }
 
-TEST_CASE("G2 P1 nntp downstream: a client that says all at once commits behind its list",
+TEST_CASE("G2 P1 nntp downstream: a client that sends all at once commits after its list",
           "[proto][nntp]") {
   auto d = greeted(downstream(TlsMode::none));
   d.client("CAPABILITIES\r\nAUTHINFO USER a\r\n").to_server("CAPABILITIES\r\n");
@@ -255,7 +255,7 @@ TEST_CASE("G2 P1 nntp downstream: a client that says all at once commits behind 
   CHECK(d.unread_server() == "381 p");
 }
 
-TEST_CASE("G3 nntp downstream: the client's own STARTTLS is answered here",
+TEST_CASE("G3 nntp downstream: the proxy answers the client's own STARTTLS",
           "[proto][nntp][security]") {
   for (const auto* command : {"STARTTLS\r\n", "starttls\r\n", "STARTTLS \r\n", "StartTLS now\r\n",
                               " STARTTLS\r\n", "\tSTARTTLS\r\n"}) {
@@ -264,7 +264,8 @@ TEST_CASE("G3 nntp downstream: the client's own STARTTLS is answered here",
   }
 }
 
-TEST_CASE("M5 nntp downstream: our replies keep their place among the server's", "[proto][nntp]") {
+TEST_CASE("M5 nntp downstream: the proxy's replies keep their place among the server's",
+          "[proto][nntp]") {
   auto d = greeted(downstream(TlsMode::none));
   d.client("HELP\r\nSTARTTLS\r\nDATE\r\n").to_server("HELP\r\nDATE\r\n").to_client("");
   d.server("100 x\r\n").to_client("100 x\r\n");
@@ -272,7 +273,8 @@ TEST_CASE("M5 nntp downstream: our replies keep their place among the server's",
   d.server("111 1\r\n400 idle\r\n").to_client("111 1\r\n400 idle\r\n");
 }
 
-TEST_CASE("P3 P6 nntp downstream: what is no reply ends the session", "[proto][nntp][security]") {
+TEST_CASE("P3 P6 nntp downstream: a line that is not a reply ends the session",
+          "[proto][nntp][security]") {
   using namespace std::string_view_literals;
   for (const auto reply : {"hello\r\n"sv, "1010 x\r\n"sv, "10\r\n"sv, "\r\n"sv, "101 a\0\r\n"sv,
                            "101 a\rb\r\n"sv, "101 a\n"sv}) {
@@ -310,8 +312,9 @@ TEST_CASE("P20 nntp downstream: twenty refusals end the session, ours or the ser
 
 // ---------------------------------------------------------------- downstream, STARTTLS
 
-TEST_CASE("K9 S4 nntp downstream starttls: before TLS we answer, and the server hears nothing",
-          "[proto][nntp][security]") {
+TEST_CASE(
+    "K9 S4 nntp downstream starttls: before TLS the proxy answers, and the server gets nothing",
+    "[proto][nntp][security]") {
   auto d = greeted(downstream(TlsMode::starttls));
   const auto says = [&d](std::string_view command, std::string_view answer) {
     d.client(command).to_server("").to_client(answer);
@@ -351,8 +354,9 @@ TEST_CASE("G4 nntp downstream starttls: QUIT before TLS is answered, and ends th
   CHECK(d.client_verdict() == Verdict::finish);
 }
 
-TEST_CASE("A5 A6 A9 nntp downstream: what waits behind STARTTLS stays unread for the leg to refuse",
-          "[proto][nntp][security]") {
+TEST_CASE(
+    "A5 A6 A9 nntp downstream: bytes that wait after STARTTLS stay unread for the leg to refuse",
+    "[proto][nntp][security]") {
   for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
     for (const std::string_view injected :
          {"DATE\r\n", "AUTHINFO USER a\r\n", "D", "\x16\x03\x01"}) {
@@ -367,7 +371,7 @@ TEST_CASE("A5 A6 A9 nntp downstream: what waits behind STARTTLS stays unread for
   }
 }
 
-TEST_CASE("A10 P5 nntp downstream: which lines are a STARTTLS", "[proto][nntp][security]") {
+TEST_CASE("A10 P5 nntp downstream: only these lines are a STARTTLS", "[proto][nntp][security]") {
   for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
     for (const auto* command : {"STARTTLS\r\n", "starttls\r\n", "StartTLS \r\n"}) {
       auto d = greeted(downstream(mode));
@@ -390,7 +394,7 @@ TEST_CASE("A11 nntp downstream opportunistic: STARTTLS waits for the server's ea
   CHECK(d.unread_client() == "DATE\r\n");
 }
 
-TEST_CASE("A14 S4 nntp downstream: STARTTLS over TLS is refused here, and not offered",
+TEST_CASE("A14 S4 nntp downstream: STARTTLS inside TLS is refused by the proxy, and not offered",
           "[proto][nntp][security]") {
   for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
     auto d = greeted(downstream(mode));
@@ -400,7 +404,8 @@ TEST_CASE("A14 S4 nntp downstream: STARTTLS over TLS is refused here, and not of
   }
 }
 
-TEST_CASE("S2 nntp downstream: a client that logs in in the clear has chosen it", "[proto][nntp]") {
+TEST_CASE("S2 nntp downstream: a client that logs in without TLS stays in the clear",
+          "[proto][nntp]") {
   auto d = greeted(downstream(TlsMode::opportunistic));
   d.client("AUTHINFO USER a\r\nSTARTTLS\r\n").to_server("").to_client("");
   CHECK(d.client_verdict() == Verdict::relay);
@@ -408,7 +413,7 @@ TEST_CASE("S2 nntp downstream: a client that logs in in the clear has chosen it"
 
 // ---------------------------------------------------------------- capability lists
 
-TEST_CASE("K1 K2 G15 nntp list: STARTTLS stands where it has a place, once",
+TEST_CASE("K1 K2 G15 nntp list: STARTTLS is in the list once, if it is possible",
           "[proto][nntp][caps]") {
   constexpr auto* kOffer =
       "101 x\r\nVERSION 2\r\nSTARTTLS\r\nAUTHINFO USER SASL\r\nstarttls\r\n.\r\n";
@@ -423,7 +428,7 @@ TEST_CASE("K1 K2 G15 nntp list: STARTTLS stands where it has a place, once",
   CHECK(list_for_client("500 STARTTLS\r\n", offering) == "500 STARTTLS\r\n");
 }
 
-TEST_CASE("K5 K7 nntp list: SASL loses what cannot pass a proxy, and all else stays",
+TEST_CASE("K5 K7 nntp list: SASL mechanisms that cannot pass a proxy are removed, the rest stays",
           "[proto][nntp][caps][security]") {
   constexpr auto* kOffer =
       "101 x\r\nSASL PLAIN X-PLUS EXTERNAL\r\nAUTHINFO USER SASL\r\n..\r\n.\r\n";
@@ -439,7 +444,7 @@ TEST_CASE("K5 K7 nntp list: SASL loses what cannot pass a proxy, and all else st
   check_commits(role, "AUTHINFO USER EXTERNAL\r\n");
 }
 
-TEST_CASE("failure: nntp says that it is temporary", "[proto][nntp][table]") {
+TEST_CASE("failure: nntp reports a temporary failure", "[proto][nntp][table]") {
   const auto& row = *find_protocol("nntp");
   CHECK(failure_reply(row, Error{Errc::timeout, "time-out"}, "proxy.example") ==
         "400 proxy.example time-out\r\n");

@@ -80,7 +80,8 @@ void secure(DownstreamDialogue& d) {
 
 // ---------------------------------------------------------------- upstream
 
-TEST_CASE("pop3 upstream: STLS is conducted, then the client may be greeted", "[proto][pop3]") {
+TEST_CASE("pop3 upstream: the role conducts STLS, then the client may be greeted",
+          "[proto][pop3]") {
   for (const auto& role : {kStarttls, kOpportunistic}) {
     UpstreamDialogue d{"pop3", role};
     CHECK(d.state() == "greeting");
@@ -97,7 +98,7 @@ TEST_CASE("pop3 upstream: STLS is conducted, then the client may be greeted", "[
   }
 }
 
-TEST_CASE("pop3 upstream: a leg that does not upgrade hands its greeting on as it is",
+TEST_CASE("pop3 upstream: a leg that does not upgrade passes its greeting on unchanged",
           "[proto][pop3]") {
   for (const auto mode : {TlsMode::none, TlsMode::implicit}) {
     for (const std::string_view line :
@@ -125,7 +126,7 @@ TEST_CASE("B5 pop3 upstream: bytes after the go-ahead stay unread for the leg to
   }
 }
 
-TEST_CASE("B10 G12 pop3 upstream: a refusal with a fake session behind it reaches nobody",
+TEST_CASE("B10 G12 pop3 upstream: a refusal followed by a fake session does not reach the client",
           "[proto][pop3][security]") {
   constexpr std::string_view kFake = "-ERR no TLS\r\n+OK user\r\n+OK logged in\r\n";
   CHECK(answered_with(kFake, kStarttls) == Errc::tls_refused);
@@ -148,7 +149,7 @@ TEST_CASE("B11 B12 N12 pop3 upstream: replies before their commands are an attac
   CHECK(listing.error().code == Errc::protocol);
 }
 
-TEST_CASE("B13 P2 pop3 upstream: every octet may come alone", "[proto][pop3]") {
+TEST_CASE("B13 P2 pop3 upstream: every byte may come alone", "[proto][pop3]") {
   UpstreamDialogue d{"pop3", kStarttls};
   for (const char c : std::string("+OK ready\r\n")) d.peer({&c, 1});
   d.sends("STLS\r\n");
@@ -158,7 +159,7 @@ TEST_CASE("B13 P2 pop3 upstream: every octet may come alone", "[proto][pop3]") {
   CHECK(d.verdict() == Verdict::start_tls);
 }
 
-TEST_CASE("N9 pop3 upstream: a refused STLS ends the session, whatever its code",
+TEST_CASE("N9 pop3 upstream: a refused STLS ends the session, with any code",
           "[proto][pop3][security]") {
   for (const std::string_view answer :
        {"-ERR\r\n", "-ERR no\r\n", "-ERR [sys/perm] no\r\n", "-ERR [SYS/TEMP] +OK\r\n"}) {
@@ -169,7 +170,7 @@ TEST_CASE("N9 pop3 upstream: a refused STLS ends the session, whatever its code"
   CHECK(d.verdict() == Verdict::start_tls);
 }
 
-TEST_CASE("N10 pop3 upstream: only +OK, then a space or the end, is a yes",
+TEST_CASE("N10 pop3 upstream: only +OK with a space or the line's end after it is a yes",
           "[proto][pop3][security]") {
   for (const std::string_view line :
        {"+Okay, do your thing.", "+OKAY", "+ok", "+Ok begin", "+OK\tbegin", " +OK", "+", "",
@@ -185,7 +186,7 @@ TEST_CASE("N10 pop3 upstream: only +OK, then a space or the end, is a yes",
   CHECK(d.verdict() == Verdict::start_tls);
 }
 
-TEST_CASE("N10 pop3 upstream: a greeting that does not welcome ends the session", "[proto][pop3]") {
+TEST_CASE("N10 pop3 upstream: a greeting that is not a welcome ends the session", "[proto][pop3]") {
   for (const auto& role : {kStarttls, kOpportunistic}) {
     const auto error = greeted_with(
         "-ERR [SYS/PERM] go \x1b"
@@ -200,7 +201,7 @@ TEST_CASE("N10 pop3 upstream: a greeting that does not welcome ends the session"
 }
 
 TEST_CASE(
-    "N11 pop3 upstream: an APOP stamp stays part of the greeting, unless its text is unwanted",
+    "N11 pop3 upstream: an APOP stamp stays part of the greeting, unless the text is suppressed",
     "[proto][pop3][security]") {
   auto role = kStarttls;
   for (const bool wanted : {true, false}) {
@@ -223,7 +224,7 @@ TEST_CASE("P5 P6 P7 P8 pop3 upstream: bare LF, NUL, stray CR and endless lines e
   }
 }
 
-TEST_CASE("P9 T23 T24 pop3 upstream: of a greeting in the clear only printable text is passed on",
+TEST_CASE("P9 T23 T24 pop3 upstream: only the printable text of a clear greeting is passed on",
           "[proto][pop3][security]") {
   const auto greeting = [](std::string_view heard) {
     UpstreamDialogue d{"pop3", kStarttls};
@@ -236,7 +237,7 @@ TEST_CASE("P9 T23 T24 pop3 upstream: of a greeting in the clear only printable t
         "+OK " + std::string(506, 'x') + "\r\n");
 }
 
-TEST_CASE("pop3 upstream: opportunistic stays in the clear where STLS is refused, and only there",
+TEST_CASE("pop3 upstream: opportunistic stays in the clear only if STLS is refused",
           "[proto][pop3]") {
   UpstreamDialogue d{"pop3", kOpportunistic};
   d.peer("+OK hi \x1b<1@x>\r\n").sends("STLS\r\n");
@@ -251,7 +252,8 @@ TEST_CASE("pop3 upstream: opportunistic stays in the clear where STLS is refused
 
 // ---------------------------------------------------------------- downstream, before commit
 
-TEST_CASE("pop3 downstream: the commands of the prelude pass, all others commit", "[proto][pop3]") {
+TEST_CASE("pop3 downstream: the commands of the prelude pass, other commands commit",
+          "[proto][pop3]") {
   for (const auto mode : {TlsMode::none, TlsMode::implicit, TlsMode::opportunistic}) {
     const auto role = downstream(mode);
     for (const std::string_view command :
@@ -269,8 +271,7 @@ TEST_CASE("pop3 downstream: the commands of the prelude pass, all others commit"
   check_commits(downstream(TlsMode::none), "USER a\n");
 }
 
-TEST_CASE("pop3 downstream: lists end at their dot, and only where a list is due",
-          "[proto][pop3]") {
+TEST_CASE("pop3 downstream: a list ends at its dot, if the command has a list", "[proto][pop3]") {
   auto d = greeted(downstream(TlsMode::none));
   d.client("LANG\r\nLANG de\r\nCAPA\r\nCAPA\r\nHELP\r\nUSER a\r\n");
   CHECK(d.client_verdict() == Verdict::relay);
@@ -285,7 +286,7 @@ TEST_CASE("pop3 downstream: lists end at their dot, and only where a list is due
   CHECK(d.unread_server() == "+OK user\r\n");
 }
 
-TEST_CASE("G2 P1 pop3 downstream: a client that says all at once commits behind its CAPA",
+TEST_CASE("G2 P1 pop3 downstream: a client that sends all at once commits after its CAPA",
           "[proto][pop3]") {
   auto d = greeted(downstream(TlsMode::none));
   d.client("CAPA\r\nUSER a\r\nPASS b\r\n").to_server("CAPA\r\n");
@@ -298,7 +299,8 @@ TEST_CASE("G2 P1 pop3 downstream: a client that says all at once commits behind 
   CHECK(d.unread_server() == "+OK us");
 }
 
-TEST_CASE("G3 pop3 downstream: the client's own STLS is answered here", "[proto][pop3][security]") {
+TEST_CASE("G3 pop3 downstream: the proxy answers the client's own STLS",
+          "[proto][pop3][security]") {
   for (const auto* command : {"STLS\r\n", "stls\r\n", "STLS \r\n", "STLS now\r\n", " STLS\r\n",
                               "\tSTLS\r\n", "STLS\t\r\n"}) {
     check_refused(downstream(TlsMode::none), command, "-ERR STLS is not available\r\n");
@@ -306,7 +308,8 @@ TEST_CASE("G3 pop3 downstream: the client's own STLS is answered here", "[proto]
   }
 }
 
-TEST_CASE("M5 pop3 downstream: our replies keep their place among the server's", "[proto][pop3]") {
+TEST_CASE("M5 pop3 downstream: the proxy's replies keep their place among the server's",
+          "[proto][pop3]") {
   auto d = greeted(downstream(TlsMode::none));
   d.client("CAPA\r\nSTLS\r\nNOOP\r\nSTLS\r\n").to_server("CAPA\r\nNOOP\r\n").to_client("");
   d.server("+OK\r\nTOP\r\n").to_client("+OK\r\nTOP\r\n");
@@ -315,7 +318,8 @@ TEST_CASE("M5 pop3 downstream: our replies keep their place among the server's",
   d.server("-ERR idle for too long\r\n").to_client("-ERR idle for too long\r\n");  // unasked
 }
 
-TEST_CASE("P3 P6 pop3 downstream: what is no reply ends the session", "[proto][pop3][security]") {
+TEST_CASE("P3 P6 pop3 downstream: a line that is not a reply ends the session",
+          "[proto][pop3][security]") {
   using namespace std::string_view_literals;
   for (const auto reply : {"hello\r\n"sv, "+OKAY\r\n"sv, "\r\n"sv, "+ \r\n"sv, "+OK a\0\r\n"sv,
                            "+OK a\rb\r\n"sv, "+OK a\n"sv}) {
@@ -325,8 +329,10 @@ TEST_CASE("P3 P6 pop3 downstream: what is no reply ends the session", "[proto][p
   }
 }
 
-TEST_CASE("P6 P7 P8 pop3 downstream: a malformed command is the client's error, and is not told",
-          "[proto][pop3][security]") {
+TEST_CASE(
+    "P6 P7 P8 pop3 downstream: a malformed command is the client's error, and its text is not "
+    "passed on",
+    "[proto][pop3][security]") {
   using namespace std::string_view_literals;
   for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::starttls}) {
     for (const auto& command : {std::string("STLS\0\r\n"sv), std::string("ST\rLS\r\n"),
@@ -383,8 +389,9 @@ TEST_CASE("P20 pop3 downstream: twenty refusals end the session, ours or the ser
 
 // ---------------------------------------------------------------- downstream, STLS
 
-TEST_CASE("K9 S4 pop3 downstream starttls: before TLS we answer, and the server hears nothing",
-          "[proto][pop3][security]") {
+TEST_CASE(
+    "K9 S4 pop3 downstream starttls: before TLS the proxy answers, and the server gets nothing",
+    "[proto][pop3][security]") {
   auto d = greeted(downstream(TlsMode::starttls));
   const auto says = [&d](std::string_view command, std::string_view answer) {
     d.client(command).to_server("").to_client(answer);
@@ -431,7 +438,7 @@ TEST_CASE("A3 A6 A9 pop3 downstream: what waits behind STLS stays unread for the
   }
 }
 
-TEST_CASE("A10 P5 pop3 downstream: which lines are an STLS", "[proto][pop3][security]") {
+TEST_CASE("A10 P5 pop3 downstream: only these lines are an STLS", "[proto][pop3][security]") {
   for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
     for (const auto* command : {"STLS\r\n", "stls\r\n", "Stls \r\n"}) {
       auto d = greeted(downstream(mode));
@@ -463,7 +470,8 @@ TEST_CASE("A11 pop3 downstream: STLS may end a pipelined group", "[proto][pop3]"
   CHECK(d.unread_server() == "-ERR bye\r\n");
 }
 
-TEST_CASE("A14 pop3 downstream: STLS over TLS is refused here", "[proto][pop3][security]") {
+TEST_CASE("A14 pop3 downstream: STLS inside TLS is refused by the proxy",
+          "[proto][pop3][security]") {
   for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
     auto d = greeted(downstream(mode));
     secure(d);
@@ -473,7 +481,7 @@ TEST_CASE("A14 pop3 downstream: STLS over TLS is refused here", "[proto][pop3][s
   }
 }
 
-TEST_CASE("S1 S4 pop3 downstream: nothing of the clear is known after TLS",
+TEST_CASE("S1 S4 pop3 downstream: nothing said in the clear is known after TLS",
           "[proto][pop3][security]") {
   auto d = greeted(downstream(TlsMode::opportunistic));
   for (int i = 0; i < 19; ++i) d.client("STLS x\r\n").to_client("-ERR STLS takes no argument\r\n");
@@ -487,7 +495,7 @@ TEST_CASE("S1 S4 pop3 downstream: nothing of the clear is known after TLS",
   CHECK(d.server_verdict() == Verdict::relay);
 }
 
-TEST_CASE("S1 pop3 downstream: UTF8 asked for in the clear is not carried into TLS",
+TEST_CASE("S1 pop3 downstream: STLS is refused after UTF8 in the clear",
           "[proto][pop3][security]") {
   auto d = greeted(downstream(TlsMode::opportunistic));
   d.client("UTF8\r\n").server("+OK\r\n").to_client("+OK\r\n");
@@ -495,7 +503,8 @@ TEST_CASE("S1 pop3 downstream: UTF8 asked for in the clear is not carried into T
   CHECK(d.client_verdict() == Verdict::need_more);
 }
 
-TEST_CASE("S2 pop3 downstream: a client that logs in in the clear has chosen it", "[proto][pop3]") {
+TEST_CASE("S2 pop3 downstream: a client that logs in without TLS stays in the clear",
+          "[proto][pop3]") {
   auto d = greeted(downstream(TlsMode::opportunistic));
   d.client("USER a\r\nSTLS\r\n").to_server("").to_client("");
   CHECK(d.client_verdict() == Verdict::relay);
@@ -503,7 +512,7 @@ TEST_CASE("S2 pop3 downstream: a client that logs in in the clear has chosen it"
 
 // ---------------------------------------------------------------- capability lists
 
-TEST_CASE("K1 pop3 list: STLS goes where it has no place", "[proto][pop3][caps]") {
+TEST_CASE("K1 pop3 list: STLS is removed if it is not possible", "[proto][pop3][caps]") {
   for (const auto& role : {downstream(TlsMode::none), downstream(TlsMode::implicit),
                            downstream(TlsMode::none, TlsMode::implicit)}) {
     CHECK(list_for_client("+OK\r\nSTLS\r\nTOP\r\nstls\r\nXCLIENT ADDR\r\n.\r\n", role) ==
@@ -511,14 +520,15 @@ TEST_CASE("K1 pop3 list: STLS goes where it has no place", "[proto][pop3][caps]"
   }
 }
 
-TEST_CASE("K2 G15 pop3 list: ours is added once, and never to a refusal", "[proto][pop3][caps]") {
+TEST_CASE("K2 G15 pop3 list: the proxy's STLS is added once, and never to a refusal",
+          "[proto][pop3][caps]") {
   const auto role = downstream(TlsMode::opportunistic);
   CHECK(list_for_client("+OK\r\nTOP\r\n.\r\n", role) == "+OK\r\nTOP\r\nSTLS\r\n.\r\n");
   CHECK(list_for_client("+OK\r\nSTLS\r\nTOP\r\n.\r\n", role) == "+OK\r\nTOP\r\nSTLS\r\n.\r\n");
   CHECK(list_for_client("-ERR what?\r\n", role) == "-ERR what?\r\n");
 }
 
-TEST_CASE("pop3 list: all else passes unchanged", "[proto][pop3][caps]") {
+TEST_CASE("pop3 list: everything else passes unchanged", "[proto][pop3][caps]") {
   for (const auto* list :
        {"+OK STLS\r\nTOP\r\nUSER\r\nSASL\r\nsasl PLAIN  LOGIN\r\nIMPLEMENTATION  x STLS\r\n.\r\n",
         "+OK\r\n\r\n..\r\nSTLSX\r\nX-STLS\r\nRESP-CODES \xc3\xa9\r\n.\r\n"}) {
@@ -528,13 +538,14 @@ TEST_CASE("pop3 list: all else passes unchanged", "[proto][pop3][caps]") {
         "+OK\nTOP\n.\n");
 }
 
-TEST_CASE("K5 pop3 list: mechanisms that bind a channel go", "[proto][pop3][caps][security]") {
+TEST_CASE("K5 pop3 list: mechanisms with channel binding are removed",
+          "[proto][pop3][caps][security]") {
   CHECK(list_for_client("+OK\r\nSASL SCRAM-SHA-1-PLUS PLAIN x-plus Login\r\n.\r\n") ==
         "+OK\r\nSASL PLAIN Login\r\n.\r\n");
   CHECK(list_for_client("+OK\r\nSASL X-PLUS\r\nTOP\r\n.\r\n") == "+OK\r\nTOP\r\n.\r\n");
 }
 
-TEST_CASE("K7 pop3: EXTERNAL is neither offered nor taken where our own certificate would speak",
+TEST_CASE("K7 pop3: EXTERNAL is not offered or accepted if the proxy's certificate would log in",
           "[proto][pop3][caps][security]") {
   constexpr auto* kOffer = "+OK\r\nSASL PLAIN EXTERNAL\r\n.\r\n";
   auto role = downstream(TlsMode::none);
@@ -548,12 +559,12 @@ TEST_CASE("K7 pop3: EXTERNAL is neither offered nor taken where our own certific
   check_commits(role, "AUTH PLAIN EXTERNAL\r\n");
 }
 
-TEST_CASE("K12 pop3: XCLIENT is not taken", "[proto][pop3][caps][security]") {
+TEST_CASE("K12 pop3: XCLIENT is refused", "[proto][pop3][caps][security]") {
   check_refused(downstream(TlsMode::none), "XCLIENT ADDR=1.2.3.4\r\n",
                 "-ERR Command not allowed\r\n");
 }
 
-TEST_CASE("failure: pop3 says that it is temporary", "[proto][pop3][table]") {
+TEST_CASE("failure: pop3 reports a temporary failure", "[proto][pop3][table]") {
   const auto& row = *find_protocol("pop3");
   CHECK(failure_reply(row, Error{Errc::certificate, "certificate has expired"}, "proxy.example") ==
         "-ERR [SYS/TEMP] proxy.example certificate has expired\r\n");
@@ -573,7 +584,7 @@ TEST_CASE("pop3 downstream: D3: AUTH alone asks for a list, which is edited, and
   CHECK(d.client_verdict() == Verdict::start_tls);
 }
 
-TEST_CASE("pop3 downstream: D5: a list without entries and end does not swallow what follows",
+TEST_CASE("pop3 downstream: D5: a list without entries and end does not swallow the next reply",
           "[proto][pop3]") {
   auto d = greeted(downstream(TlsMode::none));
   d.client("CAPA\r\n").server("+OK\r\n").to_client("+OK\r\n");

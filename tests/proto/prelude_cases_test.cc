@@ -243,7 +243,7 @@ std::string respelled(const Talk& talk, const std::function<void(std::string&)>&
 
 }  // namespace
 
-TEST_CASE("cases: every row of the table is played", "[proto][table]") {
+TEST_CASE("cases: every row of the table is used", "[proto][table]") {
   for (const auto& row : protocols()) {
     CHECK(std::any_of(kTalks.begin(), kTalks.end(),
                       [&](const Talk& talk) { return talk.protocol == row.name; }));
@@ -252,7 +252,7 @@ TEST_CASE("cases: every row of the table is played", "[proto][table]") {
 
 // ---------------------------------------------------------------- response injection
 
-TEST_CASE("B1 B2 B5 B6 B7 every upstream: what follows the go-ahead stays unread for the leg",
+TEST_CASE("B1 B2 B5 B6 B7 every upstream: bytes after the go-ahead stay unread for the leg",
           "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     for (const auto mode : kUpgrading) {
@@ -268,7 +268,7 @@ TEST_CASE("B1 B2 B5 B6 B7 every upstream: what follows the go-ahead stays unread
   }
 }
 
-TEST_CASE("B10 G12 every upstream: a refusal with a fake session behind it reaches nobody",
+TEST_CASE("B10 G12 every upstream: a refusal followed by a fake session does not reach the client",
           "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     INFO(talk.protocol);
@@ -302,8 +302,9 @@ TEST_CASE("B11 B12 every upstream: a go-ahead before its question is an attack",
   }
 }
 
-TEST_CASE("B13 P2 P4 every upstream: octet by octet, and no part of a line decides anything",
-          "[proto][cases]") {
+TEST_CASE(
+    "B13 P2 P4 every upstream: input byte by byte works, and no part of a line decides anything",
+    "[proto][cases]") {
   for (const auto& talk : kTalks) {
     for (const auto mode : kUpgrading) {
       INFO(talk.protocol);
@@ -337,7 +338,7 @@ TEST_CASE("B14 lmtp upstream: the go-ahead may have several lines", "[proto][cas
 
 // ---------------------------------------------------------------- negotiation
 
-TEST_CASE("N1 N3 lmtp upstream: without the offer there is no session",
+TEST_CASE("N1 N3 lmtp upstream: the session ends if STARTTLS is not offered",
           "[proto][cases][security]") {
   for (const auto* list : {"250-mx\r\n250 AUTH PLAIN\r\n", "500 what?\r\n", "502 no\r\n",
                            "550-no\r\n550 STARTTLS\r\n", "421 busy\r\n", "220 mx\r\n"}) {
@@ -348,8 +349,9 @@ TEST_CASE("N1 N3 lmtp upstream: without the offer there is no session",
   }
 }
 
-TEST_CASE("N2 N5 N9 every upstream: a refusal or what only looks like a yes ends the session",
-          "[proto][cases][security]") {
+TEST_CASE(
+    "N2 N5 N9 every upstream: a refusal, or a line that only looks like a yes, ends the session",
+    "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     INFO(talk.protocol);
     Asked refused{talk};
@@ -366,7 +368,7 @@ TEST_CASE("N2 N5 N9 every upstream: a refusal or what only looks like a yes ends
   }
 }
 
-TEST_CASE("N4 N8 N10 every upstream: garbage for a greeting gets no answer",
+TEST_CASE("N4 N8 N10 every upstream: garbage as greeting gets no answer",
           "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     for (const auto mode : kUpgrading) {
@@ -383,7 +385,7 @@ TEST_CASE("N4 N8 N10 every upstream: garbage for a greeting gets no answer",
   }
 }
 
-TEST_CASE("S5 every upstream: inside TLS the client's command is the first the server sees",
+TEST_CASE("S5 every upstream: inside TLS the client's command is the first that the server gets",
           "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     INFO(talk.protocol);
@@ -397,7 +399,7 @@ TEST_CASE("S5 every upstream: inside TLS the client's command is the first the s
 
 // ---------------------------------------------------------------- the parser, server's side
 
-TEST_CASE("P5 P6 P7 P8 every upstream: no line may be malformed, in no state",
+TEST_CASE("P5 P6 P7 P8 every upstream: a malformed line ends the session in every state",
           "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     const auto check = [&talk](std::string_view where, std::string_view good, auto make) {
@@ -432,7 +434,7 @@ TEST_CASE("P5 P6 P7 P8 every upstream: no line may be malformed, in no state",
   }
 }
 
-TEST_CASE("P9 T23 every upstream: octets beyond ASCII stop nothing and reach no client",
+TEST_CASE("P9 T23 every upstream: bytes beyond ASCII stop nothing and do not reach the client",
           "[proto][cases]") {
   for (const auto& talk : kTalks) {
     INFO(talk.protocol);
@@ -457,7 +459,7 @@ TEST_CASE("P9 T23 every upstream: octets beyond ASCII stop nothing and reach no 
 
 // ---------------------------------------------------------------- command injection
 
-TEST_CASE("A1 A2 A3 A4 A5 A8 A9 every downstream: what waits behind STARTTLS stays unread",
+TEST_CASE("A1 A2 A3 A4 A5 A8 A9 every downstream: bytes that wait after STARTTLS stay unread",
           "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     for (const auto mode : kUpgrading) {
@@ -475,7 +477,7 @@ TEST_CASE("A1 A2 A3 A4 A5 A8 A9 every downstream: what waits behind STARTTLS sta
   }
 }
 
-TEST_CASE("A6 every downstream: nor is it read where it comes a segment later",
+TEST_CASE("A6 every downstream: bytes that come a segment after STARTTLS stay unread too",
           "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     INFO(talk.protocol);
@@ -560,7 +562,7 @@ TEST_CASE("every downstream: D9: a login longer than any line commits by its ver
   }
 }
 
-TEST_CASE("A10 P5 every downstream: which lines are a STARTTLS", "[proto][cases][security]") {
+TEST_CASE("A10 P5 every downstream: only these lines are a STARTTLS", "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     for (const auto mode : kUpgrading) {
       INFO(talk.protocol);
@@ -612,7 +614,7 @@ TEST_CASE("every downstream: D13: a bare LF ends a line in every mode, and passe
   }
 }
 
-TEST_CASE("every downstream: D13: what waits after STARTTLS and a bare LF stays unread",
+TEST_CASE("every downstream: D13: bytes that wait after STARTTLS and a bare LF stay unread",
           "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     for (const auto mode : kUpgrading) {
@@ -646,7 +648,7 @@ TEST_CASE("A11 every downstream: STARTTLS may end a pipelined group", "[proto][c
   }
 }
 
-TEST_CASE("A14 S4 every downstream: over TLS there is no STARTTLS, neither offered nor taken",
+TEST_CASE("A14 S4 every downstream: inside TLS STARTTLS is neither offered nor accepted",
           "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     const auto check = [&talk](DownstreamDialogue& d) {
@@ -684,8 +686,9 @@ TEST_CASE("A15 S1 lmtp downstream: no envelope and no LHLO outlives STARTTLS",
   CHECK(d.client_verdict() == Verdict::relay);
 }
 
-TEST_CASE("A15 S2 S3 every downstream: once the client commits in the clear STARTTLS is data",
-          "[proto][cases][security]") {
+TEST_CASE(
+    "A15 S2 S3 every downstream: STARTTLS is data after the client has committed in the clear",
+    "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     INFO(talk.protocol);
     const auto group = together({talk.commit, talk.starttls});
@@ -702,7 +705,7 @@ TEST_CASE("A15 S2 S3 every downstream: once the client commits in the clear STAR
   }
 }
 
-TEST_CASE("S2 S3 N14 N15 N16 every downstream: no login before TLS, and no half of one",
+TEST_CASE("S2 S3 N14 N15 N16 every downstream: a login before TLS is refused, also a half one",
           "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     INFO(talk.protocol);
@@ -718,7 +721,7 @@ TEST_CASE("S2 S3 N14 N15 N16 every downstream: no login before TLS, and no half 
   }
 }
 
-TEST_CASE("S6 K12 every downstream: the client's XCLIENT is not honoured, before TLS or behind it",
+TEST_CASE("S6 K12 every downstream: the client's XCLIENT is refused, before TLS and inside it",
           "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     const std::string_view tag = talk.protocol == "imap" ? "a " : "";
@@ -739,8 +742,9 @@ TEST_CASE("S6 K12 every downstream: the client's XCLIENT is not honoured, before
   }
 }
 
-TEST_CASE("S6 K12 imap sieve downstream: the literals of a refused XCLIENT are no commands",
-          "[proto][cases][security]") {
+TEST_CASE(
+    "S6 K12 imap sieve downstream: the literals of a refused XCLIENT are not read as commands",
+    "[proto][cases][security]") {
   for (const auto mode : {TlsMode::none, TlsMode::opportunistic, TlsMode::implicit}) {
     Greeted imap{kTalks[2], mode};
     check_refused(imap, "a XCLIENT {10+}\r\nb LOGOUT\r\n\r\n", "a NO ");
@@ -765,8 +769,7 @@ TEST_CASE("G1 smtp lmtp downstream: HELO passes in a session that upgrades", "[p
   }
 }
 
-TEST_CASE("G2 P1 M6 every downstream: what comes behind the commit is not looked at",
-          "[proto][cases]") {
+TEST_CASE("G2 P1 M6 every downstream: bytes after the commit are not inspected", "[proto][cases]") {
   for (const auto& talk : kTalks) {
     INFO(talk.protocol);
     const auto group = together({talk.commit, talk.more});
@@ -782,7 +785,7 @@ TEST_CASE("G2 P1 M6 every downstream: what comes behind the commit is not looked
   }
 }
 
-TEST_CASE("G3 every downstream: without TLS on its leg the client's STARTTLS is refused here",
+TEST_CASE("G3 every downstream: the proxy refuses the client's STARTTLS if the leg has no TLS",
           "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     INFO(talk.protocol);
@@ -793,7 +796,7 @@ TEST_CASE("G3 every downstream: without TLS on its leg the client's STARTTLS is 
   }
 }
 
-TEST_CASE("G4 every downstream: a goodbye as the first word is answered", "[proto][cases]") {
+TEST_CASE("G4 every downstream: a goodbye as the first command is answered", "[proto][cases]") {
   for (const auto& talk : kTalks) {
     INFO(talk.protocol);
     Greeted own{talk, TlsMode::starttls};
@@ -808,7 +811,7 @@ TEST_CASE("G4 every downstream: a goodbye as the first word is answered", "[prot
   }
 }
 
-TEST_CASE("G5 every downstream: a PROXY header without a PROXY protocol is no header",
+TEST_CASE("G5 every downstream: a PROXY header without a configured balancer is a bad command",
           "[proto][cases][security]") {
   constexpr std::string_view kHeader = "PROXY TCP4 192.0.2.1 192.0.2.2 1 25\r\n";
   for (const auto& talk : kTalks) {
@@ -823,7 +826,7 @@ TEST_CASE("G5 every downstream: a PROXY header without a PROXY protocol is no he
   open.client(kHeader).to_server(kHeader).server("500 what?\r\n").to_client("500 what?\r\n");
 }
 
-TEST_CASE("G7 G8 lmtp upstream: replies are held to their length and their code",
+TEST_CASE("G7 G8 lmtp upstream: a reply must keep to its length and its code",
           "[proto][cases][security]") {
   UpstreamDialogue two_codes{"lmtp", upstream(TlsMode::starttls)};
   two_codes.peer("220-a\r\n250 b\r\n").sends("");
@@ -835,8 +838,9 @@ TEST_CASE("G7 G8 lmtp upstream: replies are held to their length and their code"
   CHECK(d.error().code == Errc::protocol);
 }
 
-TEST_CASE("G9 smtp lmtp upstream: a server that dislikes our name says why, and we tell it",
-          "[proto][cases]") {
+TEST_CASE(
+    "G9 smtp lmtp upstream: the reason of a server that refuses the proxy's name is passed on",
+    "[proto][cases]") {
   for (const auto& talk : {kTalks[0], kTalks[1]}) {
     UpstreamDialogue d{talk.protocol, upstream(TlsMode::starttls)};
     d.peer(talk.greeting).sends(talk.hello);  // the configured name
@@ -849,7 +853,7 @@ TEST_CASE("G9 smtp lmtp upstream: a server that dislikes our name says why, and 
 
 // ---------------------------------------------------------------- the parser, client's side
 
-TEST_CASE("P2 every downstream: all commands at once, and what they bring", "[proto][cases]") {
+TEST_CASE("P2 every downstream: all commands at once give the same result", "[proto][cases]") {
   for (const auto& talk : kTalks) {
     INFO(talk.protocol);
     // Every dialogue here is also said byte by byte.
@@ -864,8 +868,10 @@ TEST_CASE("P2 every downstream: all commands at once, and what they bring", "[pr
   }
 }
 
-TEST_CASE("P5 P6 P7 P8 every downstream: no command may be malformed, and none is repeated",
-          "[proto][cases][security]") {
+TEST_CASE(
+    "P5 P6 P7 P8 every downstream: a malformed command ends the session, and its text is not "
+    "repeated",
+    "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     const std::string command(talk.command.substr(0, talk.command.size() - 2));
     for (const auto mode :
@@ -888,7 +894,7 @@ TEST_CASE("P5 P6 P7 P8 every downstream: no command may be malformed, and none i
   }
 }
 
-TEST_CASE("P9 every downstream: octets beyond ASCII crash nothing, and pass where commands do",
+TEST_CASE("P9 every downstream: bytes beyond ASCII cause no crash, and pass with their command",
           "[proto][cases]") {
   for (const auto& talk : kTalks) {
     INFO(talk.protocol);
@@ -903,7 +909,7 @@ TEST_CASE("P9 every downstream: octets beyond ASCII crash nothing, and pass wher
   }
 }
 
-TEST_CASE("P20 every downstream: twenty errors in the clear end the session, and so do they in TLS",
+TEST_CASE("P20 every downstream: twenty errors end the session, in the clear and inside TLS",
           "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     for (const bool over_tls : {false, true}) {
@@ -918,7 +924,7 @@ TEST_CASE("P20 every downstream: twenty errors in the clear end the session, and
   }
 }
 
-TEST_CASE("every downstream: S5: errors in the clear are forgotten at TLS",
+TEST_CASE("every downstream: S5: errors in the clear do not count inside TLS",
           "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     for (const auto mode : kUpgrading) {
@@ -934,7 +940,7 @@ TEST_CASE("every downstream: S5: errors in the clear are forgotten at TLS",
   }
 }
 
-TEST_CASE("every downstream: S6: what the server says unasked before TLS waits for TLS",
+TEST_CASE("every downstream: S6: unsolicited lines of the server wait until the client has TLS",
           "[proto][cases][security]") {
   for (const auto& talk : kTalks) {
     INFO(talk.protocol);
@@ -993,7 +999,7 @@ TEST_CASE("every downstream: D4: refusals of the server do not count after the c
 
 // ---------------------------------------------------------------- capability lists
 
-TEST_CASE("K1 K12 G15 every list: STARTTLS and XCLIENT go where they have no place",
+TEST_CASE("K1 K12 G15 every list: STARTTLS and XCLIENT are removed if they are not possible",
           "[proto][cases][caps]") {
   for (const auto& talk : kTalks) {
     const auto list = together({talk.list_head, talk.list_starttls, talk.list_xclient,
@@ -1018,7 +1024,7 @@ TEST_CASE("K1 K12 G15 every list: STARTTLS and XCLIENT go where they have no pla
   }
 }
 
-TEST_CASE("K2 every list: a refusal is none, whatever it says", "[proto][cases][caps]") {
+TEST_CASE("K2 every list: a refusal is not edited as a list", "[proto][cases][caps]") {
   for (const auto& talk : kTalks) {
     const auto at = talk.refused == "a BAD " ? "d BAD "s : std::string(talk.refusal.substr(0, 4));
     const auto refusal =
@@ -1031,7 +1037,7 @@ TEST_CASE("K2 every list: a refusal is none, whatever it says", "[proto][cases][
   }
 }
 
-TEST_CASE("K5 K7 K11 lmtp list: the same mechanisms go as in smtp's",
+TEST_CASE("K5 K7 K11 lmtp list: the same mechanisms are removed as from smtp's list",
           "[proto][cases][caps][security]") {
   auto role = downstream(TlsMode::none);
   role.client_certificate = true;
@@ -1042,7 +1048,7 @@ TEST_CASE("K5 K7 K11 lmtp list: the same mechanisms go as in smtp's",
   check_refused(d, "AUTH EXTERNAL =\r\n", "504 5.5.4 ");
 }
 
-TEST_CASE("K9 S4 every downstream: the list before TLS offers STARTTLS, and nothing to log in by",
+TEST_CASE("K9 S4 every downstream: the list before TLS offers STARTTLS, and no login",
           "[proto][cases][caps][security]") {
   for (const auto& talk : kTalks) {
     Greeted d{talk, TlsMode::starttls};
@@ -1057,8 +1063,7 @@ TEST_CASE("K9 S4 every downstream: the list before TLS offers STARTTLS, and noth
   }
 }
 
-TEST_CASE("K10 imap downstream: behind the login nothing is filtered any more",
-          "[proto][cases][caps]") {
+TEST_CASE("K10 imap downstream: nothing is filtered after the login", "[proto][cases][caps]") {
   constexpr std::string_view kWords =
       "c OK [CAPABILITY STARTTLS AUTH=X-PLUS] in\r\n* CAPABILITY STARTTLS COMPRESS=DEFLATE\r\n";
   constexpr std::string_view kCommands =

@@ -52,7 +52,7 @@ TEST_CASE("protocols: a name that is not in the table is not found", "[proto][ta
   CHECK(find_protocol("SMTP") == nullptr);
 }
 
-TEST_CASE("failure: smtp and lmtp say what failed by their code", "[proto][table]") {
+TEST_CASE("failure: the code of smtp and lmtp shows what failed", "[proto][table]") {
   for (const auto* protocol : {"smtp", "lmtp"}) {
     CHECK(reply(protocol, Errc::unreachable) == "421 4.4.1 proxy.example why\r\n");
     CHECK(reply(protocol, Errc::timeout) == "421 4.4.1 proxy.example why\r\n");
@@ -81,7 +81,7 @@ TEST_CASE("failure: D7: a client that began with TLS gets an alert and nothing e
   }
 }
 
-TEST_CASE("failure: the reply is one line of printable ASCII within 512 octets, for every row",
+TEST_CASE("failure: the reply is one line of printable ASCII within 512 bytes, for every row",
           "[proto][table][security]") {
   const std::string nasty = "a\r\n250 ok\r\n\x1b[31m\xc3\xa9" + std::string(2000, 'x');
   for (const auto& protocol : protocols()) {

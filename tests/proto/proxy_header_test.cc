@@ -151,8 +151,9 @@ const ProxyHeader kInetHeader = relayed(2, v4(192, 0, 2, 1, 56324), v4(198, 51, 
 
 // ---------------------------------------------------------------- reading version 1
 
-TEST_CASE("proxy header: the specification's examples of version 1 are read, and nothing behind",
-          "[proto][proxy][P15]") {
+TEST_CASE(
+    "proxy header: the specification's examples of version 1 are read, and nothing after them",
+    "[proto][proxy][P15]") {
   CHECK(check_reads("PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n") ==
         relayed(1, v4(192, 168, 0, 1, 56324), v4(192, 168, 0, 11, 443)));
   CHECK(check_reads("PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n") ==
@@ -169,7 +170,7 @@ TEST_CASE("proxy header: the specification's examples of version 1 are read, and
   CHECK(check_reads(worst) == kUnknown1);
 }
 
-TEST_CASE("proxy header: version 1 takes every way to write an IPv6 address", "[proto][proxy]") {
+TEST_CASE("proxy header: version 1 accepts every spelling of an IPv6 address", "[proto][proxy]") {
   const auto to = v6(2, 25);
   for (const auto* address : {"2001:db8::1", "2001:DB8::1", "2001:0db8:0:0:0:0:0:1",
                               "2001:0DB8:0000:0000:0000:0000:0000:0001", "2001:db8::0.0.0.1"}) {
@@ -181,7 +182,7 @@ TEST_CASE("proxy header: version 1 takes every way to write an IPv6 address", "[
         relayed(1, v4(192, 0, 2, 1, 9), to));
 }
 
-TEST_CASE("proxy header: what stands behind UNKNOWN is ignored", "[proto][proxy]") {
+TEST_CASE("proxy header: the text after UNKNOWN is ignored", "[proto][proxy]") {
   CHECK(check_reads("PROXY UNKNOWN \r\n") == kUnknown1);
   CHECK(check_reads("PROXY UNKNOWN TCP4 999.1.2.3 x\r\n") == kUnknown1);
 }
@@ -251,7 +252,7 @@ TEST_CASE("proxy header: a malformed line is refused", "[proto][proxy][security]
   CHECK(why("PROXY \n") == kEnd);
 }
 
-TEST_CASE("proxy header: a line is over after 107 octets", "[proto][proxy][security][G6]") {
+TEST_CASE("proxy header: a line has at most 107 bytes", "[proto][proxy][security][G6]") {
   const std::string start = "PROXY UNKNOWN ";
   const std::string kLong = "PROXY header: line too long";
   const auto of_size = [&](std::size_t size) {
@@ -266,7 +267,7 @@ TEST_CASE("proxy header: a line is over after 107 octets", "[proto][proxy][secur
   CHECK(endless.known_after == kMaxProxyLine);
 }
 
-TEST_CASE("proxy header: where one is missing, the first octet that is none tells",
+TEST_CASE("proxy header: a missing header is noticed at the first byte that does not fit",
           "[proto][proxy][security][G6]") {
   const std::string kMissing = "connection does not begin with a PROXY header";
   const auto known_after = [&](const std::string& octets) {
@@ -289,7 +290,7 @@ TEST_CASE("proxy header: where one is missing, the first octet that is none tell
 
 // ---------------------------------------------------------------- reading version 2
 
-TEST_CASE("proxy header: version 2 is read, and nothing behind", "[proto][proxy][P15]") {
+TEST_CASE("proxy header: version 2 is read, and nothing after it", "[proto][proxy][P15]") {
   CHECK(check_reads(binary(0x21, 0x11, kInet)) == kInetHeader);
   CHECK(check_reads(binary(0x21, 0x21, kInet6)) == relayed(2, v6(1, 65535), v6(2, 993)));
   auto mapped = kInet6;
@@ -297,7 +298,7 @@ TEST_CASE("proxy header: version 2 is read, and nothing behind", "[proto][proxy]
   CHECK(check_reads(binary(0x21, 0x21, mapped)) == relayed(2, v4(192, 0, 2, 1, 65535), v6(2, 993)));
 }
 
-TEST_CASE("proxy header: what names no address is unknown, what nobody asked for is local",
+TEST_CASE("proxy header: a header without addresses is unknown, a LOCAL header is local",
           "[proto][proxy][G6]") {
   const std::string paths(216, '/');
   CHECK(check_reads(binary(0x21, 0x31, paths)) == kUnknown2);
@@ -333,7 +334,7 @@ TEST_CASE("proxy header: vectors are skipped, the checksum is verified", "[proto
         kInetHeader);
 }
 
-TEST_CASE("proxy header: one octet wrong anywhere breaks the checksum",
+TEST_CASE("proxy header: one wrong byte anywhere breaks the checksum",
           "[proto][proxy][security][G6]") {
   const auto good = binary(0x21, 0x11, kInet + vector(0x04, "") + vector(0x03, "\x12\x41\xd4\xdb"));
   for (std::size_t at = 16; at < good.size(); ++at) {
@@ -385,7 +386,7 @@ TEST_CASE("proxy header: a malformed block is refused", "[proto][proxy][security
   CHECK(why(binary(0x21, 0x12, kInet + "\x04")) == kCut);
 }
 
-TEST_CASE("proxy header: a wrong fixed part is refused at the octet that is wrong",
+TEST_CASE("proxy header: a wrong fixed part is refused at the wrong byte",
           "[proto][proxy][security][G6]") {
   const auto known_after = [](const std::string& octets, const std::string& reason) {
     const auto refusal = check_refused(octets);
@@ -415,7 +416,7 @@ TEST_CASE("proxy header: a wrong fixed part is refused at the octet that is wron
   CHECK(known_after(binary(0x21, 0x31, std::string(215, '/')), kShort) == 16);
 }
 
-TEST_CASE("proxy header: a block is bounded", "[proto][proxy][security][G6]") {
+TEST_CASE("proxy header: a block has a limit", "[proto][proxy][security][G6]") {
   const auto padded = [](unsigned command, std::size_t size) {
     return binary(command, 0x11, kInet + vector(0x04, std::string(size - kInet.size() - 3, 'x')));
   };
@@ -432,7 +433,7 @@ TEST_CASE("proxy header: a block is bounded", "[proto][proxy][security][G6]") {
 
 // ---------------------------------------------------------------- from whom none is taken
 
-TEST_CASE("proxy signature: a header is known by its first octets, however they come",
+TEST_CASE("proxy signature: a header is recognised by its first bytes, in any segmentation",
           "[proto][proxy][security][G5]") {
   const auto told_after = [](const std::string& octets, ProxySignature expected) {
     CAPTURE(octets);
@@ -555,7 +556,7 @@ TEST_CASE("proxy header: version 2 is written, and read back", "[proto][proxy]")
         kLocal2);
 }
 
-TEST_CASE("proxy header: version 2 tells of the client's TLS", "[proto][proxy]") {
+TEST_CASE("proxy header: version 2 describes the client's TLS", "[proto][proxy]") {
   using Certificate = ProxyTls::ClientCertificate;
   auto facts = between(kInetHeader.client, kInetHeader.destination);
   const auto check = [&](const std::string& vectors) {
@@ -594,7 +595,7 @@ TEST_CASE("proxy header: texts that a receiver could misread are not written",
   }
 }
 
-TEST_CASE("proxy header: version 2 fits the smallest segment, whatever there is to tell",
+TEST_CASE("proxy header: version 2 with all fields fits the smallest segment",
           "[proto][proxy][security]") {
   auto facts = between(v6(1, 1), v6(2, 2));
   facts.tls = tls13();

@@ -99,7 +99,7 @@ void check_commits(TlsMode mode, std::string_view command) {
 
 // ---------------------------------------------------------------- upstream, starttls
 
-TEST_CASE("sieve upstream: STARTTLS is conducted, and the list behind it is the greeting",
+TEST_CASE("sieve upstream: the role conducts STARTTLS, and the list after it is the greeting",
           "[proto][sieve]") {
   UpstreamDialogue d{"sieve", upstream(TlsMode::starttls)};
   CHECK(d.state() == "greeting");
@@ -145,7 +145,7 @@ TEST_CASE("sieve upstream: a server that pushes no list is asked for it", "[prot
   CHECK(d.greeting() == kTlsList);
 }
 
-TEST_CASE("sieve upstream: a list under way is waited for, not asked for", "[proto][sieve]") {
+TEST_CASE("sieve upstream: a list that has begun is waited for, not asked for", "[proto][sieve]") {
   UpstreamDialogue d{"sieve", upstream(TlsMode::starttls)};
   secure(d);
   d.peer(kTlsList.substr(0, 40)).quiet().sends("");
@@ -154,7 +154,7 @@ TEST_CASE("sieve upstream: a list under way is waited for, not asked for", "[pro
   CHECK(d.greeting() == kTlsList);
 }
 
-TEST_CASE("sieve upstream: behind TLS there is no greeting without a list",
+TEST_CASE("sieve upstream: after TLS there is no greeting without a list",
           "[proto][sieve][security]") {
   const auto error_of = [](bool asked, std::string_view bytes) {
     UpstreamDialogue d{"sieve", upstream(TlsMode::starttls)};
@@ -187,7 +187,7 @@ TEST_CASE("B6 sieve upstream: bytes after the OK stay unread for the leg to refu
   }
 }
 
-TEST_CASE("B10 sieve upstream: a refusal with a fake session behind it reaches nobody",
+TEST_CASE("B10 sieve upstream: a refusal followed by a fake session does not reach the client",
           "[proto][sieve][security]") {
   constexpr std::string_view kFake = "NO \"later\"\r\nOK \"authenticated\"\r\nOK\r\n";
   UpstreamDialogue required{"sieve", upstream(TlsMode::starttls)};
@@ -217,7 +217,8 @@ TEST_CASE("B12 sieve upstream: replies before their commands are an attack",
   CHECK(list.error().code == Errc::attack);
 }
 
-TEST_CASE("N1 sieve upstream: without the offer there is no session", "[proto][sieve][security]") {
+TEST_CASE("N1 sieve upstream: the session ends if STARTTLS is not offered",
+          "[proto][sieve][security]") {
   for (const std::string_view list :
        {kListWithoutTls, std::string_view{"OK\r\n"}, std::string_view{"\"XSTARTTLS\"\r\nOK\r\n"},
         std::string_view{"\"SIEVE\" \"STARTTLS\"\r\nOK \"STARTTLS\"\r\n"},
@@ -244,7 +245,7 @@ TEST_CASE("N2 sieve upstream: only OK is a go-ahead", "[proto][sieve][security]"
   }
 }
 
-TEST_CASE("N2 sieve upstream: a go-ahead may carry a code and a text, literals too",
+TEST_CASE("N2 sieve upstream: a go-ahead may carry a code and a text, including literals",
           "[proto][sieve]") {
   for (const auto* line : {"OK\r\n", "ok\r\n", "OK \"go {5}\"\r\n", "OK {4}\r\nNO\r\n\r\n",
                            "OK (TAG {2}\r\nOK) \"x\"\r\n"}) {
@@ -256,7 +257,7 @@ TEST_CASE("N2 sieve upstream: a go-ahead may carry a code and a text, literals t
   }
 }
 
-TEST_CASE("N4 sieve upstream: a greeting that does not welcome ends the session",
+TEST_CASE("N4 sieve upstream: a greeting that is not a welcome ends the session",
           "[proto][sieve]") {
   for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
     for (const auto* line : {"BYE \"too\x1b many\"\r\n", "NO \"too\x1b many\"\r\n"}) {
@@ -278,7 +279,7 @@ TEST_CASE("G10 sieve upstream: the keyword is a whole string, in any case and fo
   }
 }
 
-TEST_CASE("P3 sieve upstream: what is no reply is an error", "[proto][sieve][security]") {
+TEST_CASE("P3 sieve upstream: a line that is not a reply is an error", "[proto][sieve][security]") {
   for (const auto* line : {"", "220 mx", "* OK", "OKAY", "STARTTLS", "(OK)", "SASL \"PLAIN\""}) {
     CHECK(greeted_with(std::string(line) + "\r\n") == Errc::protocol);
   }
@@ -293,7 +294,7 @@ TEST_CASE("P5 P6 P7 sieve upstream: bare LF, NUL and stray CR end the session",
   }
 }
 
-TEST_CASE("P12 sieve upstream: the octets of a literal are no lines", "[proto][sieve]") {
+TEST_CASE("P12 sieve upstream: the bytes of a literal are not read as lines", "[proto][sieve]") {
   UpstreamDialogue d{"sieve", upstream(TlsMode::starttls)};
   d.peer("\"IMPLEMENTATION\" {17}\r\nx\"\r\nOK\r\nBYE\r\n\n\r\\ \r\n").sends("");
   d.peer("{5+}\r\nSIEVE {4}\r\n\r\n\r\n\r\n{8}\r\nSTARTTLS\r\nOK {0}\r\n\r\n")
@@ -341,7 +342,7 @@ TEST_CASE("P8 P12 sieve upstream: a line is held to 8 KiB, literals included, an
   CHECK(greeted_with(endless) == Errc::protocol);
 }
 
-TEST_CASE("T24 T25 sieve upstream: a list heard in the clear leaves no trace",
+TEST_CASE("T24 T25 sieve upstream: a list received in the clear leaves no trace",
           "[proto][sieve][security]") {
   UpstreamDialogue d{"sieve", upstream(TlsMode::starttls)};
   d.peer("\"SIEVE\" \"\x1b[31mevil\"\r\n\"SASL\" \"CRAM-MD5\"\r\n\"STARTTLS\"\r\nOK \"evil\"\r\n");
@@ -361,7 +362,7 @@ TEST_CASE("sieve upstream: opportunistic uses STARTTLS where it is offered", "[p
   CHECK(d.fallback_reason().empty());
 }
 
-TEST_CASE("sieve upstream: opportunistic stays in the clear where TLS is not offered or refused",
+TEST_CASE("sieve upstream: opportunistic stays in the clear if TLS is refused or not offered",
           "[proto][sieve]") {
   UpstreamDialogue no_offer{"sieve", upstream(TlsMode::opportunistic)};
   no_offer.peer(kListWithoutTls).sends("");
@@ -382,7 +383,7 @@ TEST_CASE("sieve upstream: opportunistic stays in the clear where TLS is not off
   CHECK(closed.error().code == Errc::tls_refused);
 }
 
-TEST_CASE("sieve upstream: where the leg does not upgrade the list passes as it is",
+TEST_CASE("sieve upstream: a leg that does not upgrade passes the list unchanged",
           "[proto][sieve]") {
   for (const auto mode : {TlsMode::none, TlsMode::implicit}) {
     UpstreamDialogue d{"sieve", upstream(mode)};
@@ -417,7 +418,7 @@ TEST_CASE("sieve downstream: commands and replies pass until the client commits"
   }
 }
 
-TEST_CASE("sieve downstream: every command but the table's commits", "[proto][sieve]") {
+TEST_CASE("sieve downstream: every command outside the table commits", "[proto][sieve]") {
   for (const auto* command :
        {"AUTHENTICATE \"PLAIN\"\r\n", "LISTSCRIPTS\r\n", "PUTSCRIPT \"a\" {5+}\r\n", "HELP\r\n",
         "LANG x\r\n", "CAPABILITYX\r\n", "XNOOP\r\n", "\r\n", "UNAUTHENTICATE\r\n", "NOOP {8+}\r\n",
@@ -447,7 +448,7 @@ TEST_CASE(
   CHECK(d.unread_server() == "\"script\" ACTIVE\r\n");
 }
 
-TEST_CASE("G3 A14 sieve downstream: a STARTTLS that has no place is refused here",
+TEST_CASE("G3 A14 sieve downstream: the proxy refuses a STARTTLS that is not possible",
           "[proto][sieve][security]") {
   for (const auto* command : {"STARTTLS\r\n", "starttls\r\n", " STARTTLS \r\n", "STARTTLS\"x\"\r\n",
                               "STARTTLS x\r\n", "STARTTLS\n"}) {
@@ -463,7 +464,7 @@ TEST_CASE("G3 A14 sieve downstream: a STARTTLS that has no place is refused here
 
 TEST_CASE(
     "P6 P7 P8 sieve downstream: a malformed command is the client's error, and no password is "
-    "told",
+    "passed on",
     "[proto][sieve][security]") {
   using namespace std::string_view_literals;
   for (const auto mode : {TlsMode::none, TlsMode::starttls, TlsMode::opportunistic}) {
@@ -479,14 +480,16 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("P5 sieve downstream: a bare LF ends a line with literals too", "[proto][sieve]") {
+TEST_CASE("P5 sieve downstream: a bare LF also ends a line with literals", "[proto][sieve]") {
   SieveDialogue d{TlsMode::starttls};
   d.client("NOOP {4+}\n\nx\r\n\n").to_server("").to_client(kNotNow);
   d.client("NOOP\n").to_server("").to_client("OK \"NOOP completed\"\r\n");
 }
 
-TEST_CASE("sieve downstream: D9: where EXTERNAL is barred a long login has another mechanism",
-          "[proto][sieve][security]") {
+TEST_CASE(
+    "sieve downstream: D9: if EXTERNAL is refused, a long login commits only with another "
+    "mechanism",
+    "[proto][sieve][security]") {
   auto role = downstream(TlsMode::none);
   role.client_certificate = true;
   SieveDialogue plain{role};
@@ -499,7 +502,7 @@ TEST_CASE("sieve downstream: D9: where EXTERNAL is barred a long login has anoth
   }
 }
 
-TEST_CASE("P3 P12 sieve downstream: what is no reply ends the session",
+TEST_CASE("P3 P12 sieve downstream: a line that is not a reply ends the session",
           "[proto][sieve][security]") {
   for (const auto* reply : {"250 ok\r\n", "OKAY\r\n", "\r\n", "OK \"\r\n", "OK {9000}\r\n",
                             "\"SASL\" {x}\r\n", "OK\n"}) {
@@ -544,7 +547,7 @@ TEST_CASE("sieve downstream: commands without a reply are bounded", "[proto][sie
 
 // ---------------------------------------------------------------- capability lists
 
-TEST_CASE("K1 G15 sieve list: STARTTLS goes where it has no place, from greeting and reply",
+TEST_CASE("K1 G15 sieve list: STARTTLS is removed from greeting and reply if it is not possible",
           "[proto][sieve][caps]") {
   constexpr std::string_view kOffer = "\"A\"\r\n\"starttls\"\r\n{8}\r\nSTARTTLS\r\n\"B\"\r\nOK\r\n";
   constexpr std::string_view kWithout = "\"A\"\r\n\"B\"\r\nOK\r\n";
@@ -556,13 +559,13 @@ TEST_CASE("K1 G15 sieve list: STARTTLS goes where it has no place, from greeting
   CHECK(!greeted.failed());
 }
 
-TEST_CASE("K2 sieve list: refusals pass as they are", "[proto][sieve][caps]") {
+TEST_CASE("K2 sieve list: refusals pass unchanged", "[proto][sieve][caps]") {
   for (const auto* reply : {"NO \"STARTTLS\"\r\n", "BYE \"STARTTLS\"\r\n", "OK \"STARTTLS\"\r\n"}) {
     CHECK(list_for_client(reply, TlsMode::opportunistic) == reply);
   }
 }
 
-TEST_CASE("sieve list: all else passes unchanged", "[proto][sieve][caps]") {
+TEST_CASE("sieve list: everything else passes unchanged", "[proto][sieve][caps]") {
   constexpr std::string_view kList =
       "\"IMPLEMENTATION\" {14}\r\n\r\n\"STARTTLS\"\r\n\r\n\"XSTARTTLS\"\r\n\"SIEVE\" "
       "\"STARTTLS X-PLUS\"\r\n\"SASL\" \"PLAIN  LOGIN\"\r\n\"SASL\"\r\n\"X\" \"a\\\"b\xff\" "
@@ -570,7 +573,7 @@ TEST_CASE("sieve list: all else passes unchanged", "[proto][sieve][caps]") {
   CHECK(list_for_client(kList) == kList);
 }
 
-TEST_CASE("K5 K7 sieve list: SASL loses what cannot work through a proxy",
+TEST_CASE("K5 K7 sieve list: SASL mechanisms that cannot work through a proxy are removed",
           "[proto][sieve][caps][security]") {
   CHECK(list_for_client("\"SASL\" \"PLAIN SCRAM-SHA-1-PLUS EXTERNAL x-plus\"\r\nOK\r\n") ==
         "\"SASL\" \"PLAIN EXTERNAL\"\r\nOK\r\n");
@@ -582,7 +585,7 @@ TEST_CASE("K5 K7 sieve list: SASL loses what cannot work through a proxy",
   CHECK(list_for_client("\"SASL\" \"A\\\\ X-PLUS\"\r\nOK\r\n") == "\"SASL\" \"A\\\\\"\r\nOK\r\n");
 }
 
-TEST_CASE("K7 sieve downstream: EXTERNAL is not taken where our certificate would speak",
+TEST_CASE("K7 sieve downstream: EXTERNAL is refused if the proxy's certificate would log in",
           "[proto][sieve][security]") {
   auto role = downstream(TlsMode::none);
   role.client_certificate = true;
@@ -607,7 +610,7 @@ TEST_CASE("K7 sieve downstream: EXTERNAL is not taken where our certificate woul
 
 // ---------------------------------------------------------------- downstream, starttls
 
-TEST_CASE("sieve downstream: the client's STARTTLS is conducted, and the list pushed behind it",
+TEST_CASE("sieve downstream: the role conducts the client's STARTTLS, and pushes the list after it",
           "[proto][sieve]") {
   for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
     SieveDialogue d{mode};
@@ -626,8 +629,9 @@ TEST_CASE("sieve downstream: the client's STARTTLS is conducted, and the list pu
   }
 }
 
-TEST_CASE("A4 A9 sieve downstream: what waits behind STARTTLS is not consumed, and never answered",
-          "[proto][sieve][security]") {
+TEST_CASE(
+    "A4 A9 sieve downstream: bytes that wait after STARTTLS are not consumed, and never answered",
+    "[proto][sieve][security]") {
   for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
     for (const std::string_view injected : {"NOOP\r\n", "N", "\x16\x03\x01", "\n"}) {
       SieveDialogue d{mode};
@@ -645,7 +649,8 @@ TEST_CASE("A4 sieve downstream: go-ahead and refusal are one line each", "[proto
   CHECK(role->injection_reply() == "NO \"STARTTLS must be the last command\"\r\n");
 }
 
-TEST_CASE("A10 sieve downstream: STARTTLS takes no argument", "[proto][sieve][security]") {
+TEST_CASE("A10 sieve downstream: STARTTLS with an argument is refused",
+          "[proto][sieve][security]") {
   for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
     for (const auto* command : {"STARTTLS x\r\n", "STARTTLS \"\"\r\n", "STARTTLS\"\"\r\n"}) {
       SieveDialogue d{mode};
@@ -655,7 +660,7 @@ TEST_CASE("A10 sieve downstream: STARTTLS takes no argument", "[proto][sieve][se
   }
 }
 
-TEST_CASE("A11 sieve downstream: a STARTTLS behind other commands waits for their replies",
+TEST_CASE("A11 sieve downstream: a STARTTLS after other commands waits for their replies",
           "[proto][sieve][security]") {
   SieveDialogue d{TlsMode::opportunistic};
   d.client("CAPABILITY\r\nSTARTTLS x\r\nNOOP\r\nSTARTTLS\r\nNOOP\r\n")
@@ -671,7 +676,7 @@ TEST_CASE("A11 sieve downstream: a STARTTLS behind other commands waits for thei
   CHECK(d.unread_server() == "BYE\r\n");
 }
 
-TEST_CASE("S4 K9 sieve downstream: before TLS the client meets a server of our own",
+TEST_CASE("S4 K9 sieve downstream: before TLS the proxy answers as a server",
           "[proto][sieve][security]") {
   SieveDialogue d{TlsMode::starttls};
   d.client("CAPABILITY\r\n").to_client(kOwnList);
@@ -719,7 +724,7 @@ TEST_CASE("P20 sieve downstream: twenty refusals before TLS end the session",
 
 // ---------------------------------------------------------------- failure
 
-TEST_CASE("sieve failure: BYE that asks to try later, and the quotes stay whole",
+TEST_CASE("sieve failure: BYE asks to try later, and the quotes stay balanced",
           "[proto][sieve][security]") {
   const auto& row = *find_protocol("sieve");
   for (const auto code : {Errc::timeout, Errc::attack, Errc::certificate, Errc::limit}) {

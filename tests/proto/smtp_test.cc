@@ -73,7 +73,8 @@ void check_commits(const RoleSettings& role, std::string_view command) {
 
 // ---------------------------------------------------------------- upstream, starttls
 
-TEST_CASE("smtp upstream: STARTTLS is conducted, then the client may be greeted", "[proto][smtp]") {
+TEST_CASE("smtp upstream: the role conducts STARTTLS, then the client may be greeted",
+          "[proto][smtp]") {
   UpstreamDialogue d{"smtp", kStarttls};
   CHECK(d.state() == "greeting");
   d.peer("220 mx.example ESMTP ready\r\n").sends(kEhlo);
@@ -90,7 +91,7 @@ TEST_CASE("smtp upstream: STARTTLS is conducted, then the client may be greeted"
   CHECK(d.fallback_reason().empty());
 }
 
-TEST_CASE("lmtp upstream: the same with LHLO", "[proto][lmtp]") {
+TEST_CASE("lmtp upstream: the role does the same with LHLO", "[proto][lmtp]") {
   UpstreamDialogue d{"lmtp", kStarttls};
   d.peer("220 \r\n").sends("LHLO proxy.example\r\n");
   d.peer("250-mx\r\n250 STARTTLS\r\n").sends("STARTTLS\r\n");
@@ -111,7 +112,7 @@ TEST_CASE("B1 smtp upstream: bytes after the 220 stay unread for the leg to refu
   }
 }
 
-TEST_CASE("B10 smtp upstream: a refusal with a fake session behind it reaches nobody",
+TEST_CASE("B10 smtp upstream: a refusal followed by a fake session does not reach the client",
           "[proto][smtp][security]") {
   constexpr std::string_view kFake =
       "454 currently unavailable\r\n235 Authenticated\r\n250 2.1.0 ok\r\n250 ok\r\n354 go\r\n"
@@ -150,7 +151,7 @@ TEST_CASE("B12 smtp upstream: replies before their commands are an attack",
   }
 }
 
-TEST_CASE("B13 P2 smtp upstream: every octet may come alone", "[proto][smtp]") {
+TEST_CASE("B13 P2 smtp upstream: every byte may come alone", "[proto][smtp]") {
   UpstreamDialogue d{"smtp", kStarttls};  // and so does every dialogue when it is replayed
   for (const char c : std::string("220 mx\r\n")) d.peer({&c, 1});
   d.sends(kEhlo);
@@ -171,7 +172,8 @@ TEST_CASE("B14 smtp upstream: the go-ahead may have several lines", "[proto][smt
   CHECK(d.unread() == "x");
 }
 
-TEST_CASE("N1 smtp upstream: without the offer there is no session", "[proto][smtp][security]") {
+TEST_CASE("N1 smtp upstream: the session ends if STARTTLS is not offered",
+          "[proto][smtp][security]") {
   for (const auto* list : {"250-mx\r\n250 AUTH PLAIN LOGIN\r\n", "250 mx\r\n", "250 STARTTLS\r\n",
                            "250-STARTTLS\r\n250 SIZE\r\n", "250\r\n"}) {
     UpstreamDialogue d{"smtp", kStarttls};
@@ -204,14 +206,15 @@ TEST_CASE("N3 smtp upstream: a refused EHLO ends the session, without HELO",
   }
 }
 
-TEST_CASE("N3 smtp upstream: STARTTLS in a refused EHLO is no offer", "[proto][smtp][security]") {
+TEST_CASE("N3 smtp upstream: STARTTLS in a refused EHLO is not an offer",
+          "[proto][smtp][security]") {
   UpstreamDialogue d{"smtp", kStarttls};
   d.peer("220 mx\r\n").sends(kEhlo);
   d.peer("550-mx\r\n550 STARTTLS\r\n").sends("");
   CHECK(d.error().code == Errc::tls_not_offered);
 }
 
-TEST_CASE("N4 smtp upstream: a greeting that does not welcome ends the session", "[proto][smtp]") {
+TEST_CASE("N4 smtp upstream: a greeting that is not a welcome ends the session", "[proto][smtp]") {
   for (const auto* code : {"554", "421", "500", "501", "530", "450"}) {
     for (const auto mode : {TlsMode::starttls, TlsMode::opportunistic}) {
       UpstreamDialogue d{"smtp", settings(mode)};
@@ -226,7 +229,7 @@ TEST_CASE("N4 smtp upstream: a greeting that does not welcome ends the session",
   }
 }
 
-TEST_CASE("smtp upstream: D6: a refusal of several lines comes whole, to a limit",
+TEST_CASE("smtp upstream: D6: a refusal of several lines is passed on whole, up to a limit",
           "[proto][smtp]") {
   UpstreamDialogue d{"smtp", kStarttls};
   d.peer(
@@ -248,7 +251,7 @@ TEST_CASE("smtp upstream: D6: a refusal of several lines comes whole, to a limit
   CHECK(endless.error().reason.size() < 600);
 }
 
-TEST_CASE("G7 P8 smtp upstream: a greeting may be long, to a limit", "[proto][smtp]") {
+TEST_CASE("G7 P8 smtp upstream: a greeting may be long, up to a limit", "[proto][smtp]") {
   UpstreamDialogue d{"smtp", kStarttls};
   std::string lines;
   for (int i = 0; i < 200; ++i) lines += "220-mx.example says hello\r\n";
@@ -261,7 +264,7 @@ TEST_CASE("G7 P8 smtp upstream: a greeting may be long, to a limit", "[proto][sm
   CHECK(greeted_with("220 " + std::string(kMaxLine, 'x')) == Errc::protocol);
 }
 
-TEST_CASE("G8 smtp upstream: a reply of two codes is an error", "[proto][smtp][security]") {
+TEST_CASE("G8 smtp upstream: a reply with two codes is an error", "[proto][smtp][security]") {
   CHECK(greeted_with("220-a\r\n250 b\r\n") == Errc::protocol);
   CHECK(greeted_with("220-a\r\n554 b\r\n") == Errc::protocol);
   UpstreamDialogue d{"smtp", kStarttls};
@@ -270,8 +273,9 @@ TEST_CASE("G8 smtp upstream: a reply of two codes is an error", "[proto][smtp][s
   CHECK(d.error().code == Errc::protocol);
 }
 
-TEST_CASE("G10 smtp upstream: the keyword is a word, in any case, on any line but the first",
-          "[proto][smtp]") {
+TEST_CASE(
+    "G10 smtp upstream: the keyword is a whole word, in any case, on any line except the first",
+    "[proto][smtp]") {
   for (const auto* line : {"STARTTLS foo", "starttls", "StartTLS", "STARTTLS "}) {
     UpstreamDialogue d{"smtp", kStarttls};
     d.peer("220 mx\r\n").sends(kEhlo);
@@ -285,14 +289,14 @@ TEST_CASE("G10 smtp upstream: the keyword is a word, in any case, on any line bu
   }
 }
 
-TEST_CASE("P3 smtp upstream: what is no reply is an error", "[proto][smtp][security]") {
+TEST_CASE("P3 smtp upstream: a line that is not a reply is an error", "[proto][smtp][security]") {
   for (const auto* line : {"25", "2", "", "2500 x", "abc d", "+OK", "220x", "22", "220\ta",
                            " 220 a", "-20 a", "+20 a"}) {
     CHECK(greeted_with(std::string(line) + "\r\n") == Errc::protocol);
   }
 }
 
-TEST_CASE("P3 smtp upstream: a bare code is a last line", "[proto][smtp]") {
+TEST_CASE("P3 smtp upstream: a bare code is the last line", "[proto][smtp]") {
   UpstreamDialogue d{"smtp", kStarttls};
   d.peer("220\r\n").sends(kEhlo);
   d.peer("250-\r\n250-STARTTLS\r\n250\r\n").sends("STARTTLS\r\n");
@@ -316,7 +320,7 @@ TEST_CASE("P5 P6 P7 smtp upstream: bare LF, NUL and stray CR end the session",
   CHECK(d.error().code == Errc::protocol);
 }
 
-TEST_CASE("P9 T23 T24 smtp upstream: of a greeting in the clear only printable text is passed on",
+TEST_CASE("P9 T23 T24 smtp upstream: only the printable text of a clear greeting is passed on",
           "[proto][smtp][security]") {
   const auto greeting = [](std::string_view heard, bool greeting_text = true) {
     auto role = kStarttls;
@@ -335,7 +339,7 @@ TEST_CASE("P9 T23 T24 smtp upstream: of a greeting in the clear only printable t
         "220 " + std::string(506, 'x') + "\r\n");
 }
 
-TEST_CASE("T25 smtp upstream: a list heard in the clear leaves no trace",
+TEST_CASE("T25 smtp upstream: a list received in the clear leaves no trace",
           "[proto][smtp][security]") {
   std::string list = "250-mx\r\n250-SIZE 1\r\n250-AUTH CRAM-MD5";
   for (int i = 0; i < 100; ++i) list += " ODD-" + std::to_string(i);
@@ -359,7 +363,7 @@ TEST_CASE("smtp upstream: opportunistic uses STARTTLS where it is offered", "[pr
   CHECK(d.fallback_reason().empty());
 }
 
-TEST_CASE("smtp upstream: opportunistic stays in the clear where TLS is not offered or refused",
+TEST_CASE("smtp upstream: opportunistic stays in the clear if TLS is refused or not offered",
           "[proto][smtp]") {
   for (const auto* answer : {"250-mx\r\n250 SIZE\r\n", "250 mx\r\n", "502 what?\r\n",
                              "500-a\r\n500 b\r\n", "450 later\r\n", "220 mx\r\n"}) {
@@ -379,8 +383,7 @@ TEST_CASE("smtp upstream: opportunistic stays in the clear where TLS is not offe
   }
 }
 
-TEST_CASE("smtp upstream: opportunistic does not fall back on anything else",
-          "[proto][smtp][security]") {
+TEST_CASE("smtp upstream: opportunistic falls back in no other case", "[proto][smtp][security]") {
   const auto error_of = [](std::initializer_list<std::string_view> flights) {
     UpstreamDialogue d{"smtp", kOpportunistic};
     for (const auto flight : flights) d.peer(flight);
@@ -398,7 +401,7 @@ TEST_CASE("smtp upstream: opportunistic does not fall back on anything else",
 
 // ---------------------------------------------------------------- upstream, implicit and none
 
-TEST_CASE("T24 smtp upstream: on a leg that does not upgrade the greeting is relayed as it is",
+TEST_CASE("T24 smtp upstream: a leg that does not upgrade relays the greeting unchanged",
           "[proto][smtp]") {
   for (const auto mode : {TlsMode::implicit, TlsMode::none}) {
     UpstreamDialogue d{"smtp", settings(mode)};
@@ -409,7 +412,7 @@ TEST_CASE("T24 smtp upstream: on a leg that does not upgrade the greeting is rel
   }
 }
 
-TEST_CASE("N4 smtp upstream: on a leg that does not upgrade a refusal is kept as it is",
+TEST_CASE("N4 smtp upstream: a leg that does not upgrade keeps a refusal unchanged",
           "[proto][smtp]") {
   for (const auto mode : {TlsMode::implicit, TlsMode::none}) {
     UpstreamDialogue d{"smtp", settings(mode)};
@@ -467,13 +470,14 @@ TEST_CASE("smtp downstream: D11: SAML, SEND and SOML commit as MAIL does", "[pro
   check_passed(kStarttls, "SENDER\r\n");
 }
 
-TEST_CASE("smtp downstream: D10: Exchange's own names of TLS and AUTH commit", "[proto][smtp]") {
+TEST_CASE("smtp downstream: D10: Exchange's own commands for TLS and AUTH commit",
+          "[proto][smtp]") {
   for (const auto* command : {"X-EXPS GSSAPI\r\n", "x-anonymoustls\r\n"}) {
     check_commits(kStarttls, command);
   }
 }
 
-TEST_CASE("smtp downstream: an unfinished command passes nowhere and commits nothing",
+TEST_CASE("smtp downstream: an unfinished command does not pass and does not commit",
           "[proto][smtp]") {
   DownstreamDialogue d{"smtp", kStarttls};
   d.client("MAIL FROM:<a@b>\r").to_server("");
@@ -494,7 +498,7 @@ TEST_CASE("P5 smtp downstream: a bare LF ends a command and passes unchanged", "
 
 TEST_CASE(
     "P6 P7 P8 smtp downstream: a malformed command is the client's error, and no password is "
-    "told",
+    "passed on",
     "[proto][smtp][security]") {
   using namespace std::string_view_literals;
   for (const auto& command :
@@ -511,7 +515,7 @@ TEST_CASE("P9 smtp downstream: 8-bit arguments pass unchanged", "[proto][smtp]")
   check_passed(kStarttls, "EHLO \xc3\xa9tat\xff\xfe\r\n");
 }
 
-TEST_CASE("G2 P1 M5 smtp downstream: a client that says all at once commits behind its EHLO",
+TEST_CASE("G2 P1 M5 smtp downstream: a client that sends all at once commits after its EHLO",
           "[proto][smtp]") {
   DownstreamDialogue d{"smtp", kStarttls};
   d.client("EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n").to_server("EHLO x\r\n");
@@ -524,7 +528,7 @@ TEST_CASE("G2 P1 M5 smtp downstream: a client that says all at once commits behi
   CHECK(d.unread_server() == "250 sender ok\r\n250 rcpt");
 }
 
-TEST_CASE("G3 smtp downstream: the client's own STARTTLS is answered here",
+TEST_CASE("G3 smtp downstream: the proxy answers the client's own STARTTLS",
           "[proto][smtp][security]") {
   for (const auto* command : {"STARTTLS\r\n", "starttls\r\n", "STARTTLS \r\n", "StartTLS now\r\n",
                               " STARTTLS\r\n", "\tSTARTTLS\r\n", "STARTTLS\t\r\n"}) {
@@ -538,7 +542,8 @@ TEST_CASE("G3 smtp downstream: the client's own STARTTLS is answered here",
   check_passed(kStarttls, "STARTTLSX\r\n");
 }
 
-TEST_CASE("M5 smtp downstream: our replies keep their place among the server's", "[proto][smtp]") {
+TEST_CASE("M5 smtp downstream: the proxy's replies keep their place among the server's",
+          "[proto][smtp]") {
   DownstreamDialogue d{"smtp", kStarttls};
   d.client("EHLO x\r\nSTARTTLS\r\nNOOP\r\nXCLIENT a\r\nSTARTTLS\r\nMAIL FROM:<a>\r\n")
       .to_server("EHLO x\r\nNOOP\r\n")
@@ -555,8 +560,10 @@ TEST_CASE("M5 smtp downstream: our replies keep their place among the server's",
   CHECK(d.unread_server() == "250 sender\r\n");
 }
 
-TEST_CASE("smtp downstream: what the server says unasked passes, and ours does not cut into it",
-          "[proto][smtp]") {
+TEST_CASE(
+    "smtp downstream: unsolicited replies of the server pass, and the proxy's reply does not cut "
+    "into them",
+    "[proto][smtp]") {
   DownstreamDialogue d{"smtp", kStarttls};
   d.server("421-closing\r\n").to_client("421-closing\r\n");
   d.client("STARTTLS\r\nEHLO x\r\n").to_server("EHLO x\r\n").to_client("");
@@ -564,8 +571,7 @@ TEST_CASE("smtp downstream: what the server says unasked passes, and ours does n
   d.server("250-mx\r\n250 STARTTLS\r\n").to_client("250 mx\r\n");
 }
 
-TEST_CASE("smtp downstream: a commit waits for the end of what the server says unasked",
-          "[proto][smtp]") {
+TEST_CASE("smtp downstream: a commit waits for the end of an unsolicited reply", "[proto][smtp]") {
   DownstreamDialogue d{"smtp", kStarttls};
   d.server("220-more\r\n").to_client("220-more\r\n");
   d.client("MAIL FROM:<a>\r\n");
@@ -576,7 +582,7 @@ TEST_CASE("smtp downstream: a commit waits for the end of what the server says u
   CHECK(d.unread_server() == "250");
 }
 
-TEST_CASE("P3 G8 P6 smtp downstream: what is no reply ends the session",
+TEST_CASE("P3 G8 P6 smtp downstream: a line that is not a reply ends the session",
           "[proto][smtp][security]") {
   using namespace std::string_view_literals;
   for (const auto reply : {"hello\r\n"sv, "25\r\n"sv, "2500 x\r\n"sv, "250-a\r\n550 b\r\n"sv,
@@ -618,7 +624,8 @@ TEST_CASE("smtp downstream: D4: after the commit a list that breaks a limit pass
   }
 }
 
-TEST_CASE("P8 smtp downstream: the limit is a reply's, not the session's", "[proto][smtp]") {
+TEST_CASE("P8 smtp downstream: the limit applies to one reply, not to the session",
+          "[proto][smtp]") {
   DownstreamDialogue d{"smtp", kStarttls};
   const std::string reply = "214-" + std::string(8000, 'x') + "\r\n214 end\r\n";
   for (std::size_t size = 0; size <= kMaxReply; size += reply.size()) {
@@ -637,7 +644,7 @@ TEST_CASE("smtp downstream: twenty refused commands end the session", "[proto][s
   CHECK(d.error().reason == "too many errors");
 }
 
-TEST_CASE("smtp downstream: D12: only commands that the server does not take are counted",
+TEST_CASE("smtp downstream: D12: only commands that the server refuses are counted",
           "[proto][smtp]") {
   DownstreamDialogue d{"smtp", kStarttls};
   for (int i = 0; i < 25; ++i) {
@@ -707,7 +714,7 @@ void start_tls(DownstreamDialogue& d) {
 
 }  // namespace
 
-TEST_CASE("smtp downstream: STARTTLS is conducted, then the session starts afresh",
+TEST_CASE("smtp downstream: the role conducts STARTTLS, then the session starts again",
           "[proto][smtp][lmtp]") {
   for (const auto* protocol : {"smtp", "lmtp"}) {
     for (const auto* hello : {"EHLO a\r\n", "LHLO a\r\n", "ehlo\r\n"}) {
@@ -723,14 +730,14 @@ TEST_CASE("smtp downstream: STARTTLS is conducted, then the session starts afres
   }
 }
 
-TEST_CASE("smtp downstream: the go-ahead and the refusal of what waits behind it are one line each",
+TEST_CASE("smtp downstream: the go-ahead and the refusal of early bytes are one line each",
           "[proto][smtp]") {
   const auto role = find_protocol("smtp")->downstream(kTerminate);
   CHECK(role->go_ahead() == "220 2.0.0 Ready to start TLS\r\n");
   CHECK(role->injection_reply() == "503 5.5.1 STARTTLS must be last\r\n");
 }
 
-TEST_CASE("smtp downstream: before TLS the table's commands are answered here",
+TEST_CASE("smtp downstream: the proxy answers the table's commands before TLS",
           "[proto][smtp][security]") {
   const struct {
     std::string_view command;
@@ -763,7 +770,7 @@ TEST_CASE("G4 smtp downstream: QUIT before TLS is answered and ends the session"
   after_tls.client("QUIT\r\n").to_server("QUIT\r\n").to_client("");
 }
 
-TEST_CASE("N15 smtp downstream: before TLS all else is refused, and the server hears nothing",
+TEST_CASE("N15 smtp downstream: other commands before TLS are refused, and the server gets nothing",
           "[proto][smtp][security]") {
   for (const auto* command :
        {"AUTH PLAIN dGVzdA==\r\n", "MAIL FROM:<a@b>\r\n", "VRFY x\r\n", "RCPT TO:<a@b>\r\n",
@@ -776,7 +783,7 @@ TEST_CASE("N15 smtp downstream: before TLS all else is refused, and the server h
   }
 }
 
-TEST_CASE("N16 smtp downstream: a password sent before TLS goes nowhere",
+TEST_CASE("N16 smtp downstream: a password sent before TLS is not passed on",
           "[proto][smtp][security]") {
   constexpr std::string_view kSecret = "AGNhbmFyeQBjYW5hcnk=";
   DownstreamDialogue d{"smtp", kTerminate};
@@ -793,7 +800,7 @@ TEST_CASE("N16 smtp downstream: a password sent before TLS goes nowhere",
   CHECK(malformed.error().reason.find(kSecret) == std::string::npos);
 }
 
-TEST_CASE("A1 A8 A9 smtp downstream: what comes behind STARTTLS in the clear is left for the leg",
+TEST_CASE("A1 A8 A9 smtp downstream: clear bytes after STARTTLS are left for the leg",
           "[proto][smtp][security]") {
   using namespace std::string_view_literals;
   for (const auto injected : {"EHLO commandinjectiontester\r\n"sv, "NOOP\r\n"sv, "x"sv, "\n"sv,
@@ -807,7 +814,7 @@ TEST_CASE("A1 A8 A9 smtp downstream: what comes behind STARTTLS in the clear is 
   }
 }
 
-TEST_CASE("A9 smtp downstream: STARTTLS may come octet by octet", "[proto][smtp][security]") {
+TEST_CASE("A9 smtp downstream: STARTTLS may come byte by byte", "[proto][smtp][security]") {
   DownstreamDialogue d{"smtp", kTerminate};
   for (const char c : std::string("STARTTLS\r")) {
     d.client({&c, 1}).to_client("");
@@ -818,7 +825,8 @@ TEST_CASE("A9 smtp downstream: STARTTLS may come octet by octet", "[proto][smtp]
   CHECK(d.unread_client() == "NOOP\r\n");
 }
 
-TEST_CASE("A10 smtp downstream: the forms of STARTTLS", "[proto][smtp][security]") {
+TEST_CASE("A10 smtp downstream: only these forms of STARTTLS are accepted",
+          "[proto][smtp][security]") {
   for (const auto& role : {kTerminate, kOffer}) {
     for (const auto* command :
          {"starttls\r\n", "StartTLS\r\n", "STARTTLS \r\n", "STARTTLS\t \r\n"}) {
@@ -835,7 +843,8 @@ TEST_CASE("A10 smtp downstream: the forms of STARTTLS", "[proto][smtp][security]
   }
 }
 
-TEST_CASE("P6 P7 smtp downstream: a NUL or a stray CR ends nothing", "[proto][smtp][security]") {
+TEST_CASE("P6 P7 smtp downstream: a NUL or a stray CR does not end a line",
+          "[proto][smtp][security]") {
   using namespace std::string_view_literals;
   for (const auto bytes : {"STARTTLS\0\r\n"sv, "STAR\rTTLS\r\n"sv, "STARTTLS\r\r\n"sv}) {
     DownstreamDialogue d{"smtp", kTerminate};
@@ -850,7 +859,7 @@ TEST_CASE("A11 smtp downstream: STARTTLS may end a pipelined group", "[proto][sm
   CHECK(d.client_verdict() == Verdict::start_tls);
 }
 
-TEST_CASE("A14 smtp downstream: STARTTLS under TLS is refused here", "[proto][smtp][security]") {
+TEST_CASE("A14 smtp downstream: the proxy refuses STARTTLS inside TLS", "[proto][smtp][security]") {
   for (const auto& role : {kTerminate, kOffer}) {
     for (const auto* command : {"STARTTLS\r\n", "starttls x\r\n", " STARTTLS\r\n"}) {
       DownstreamDialogue d{"smtp", role};
@@ -864,7 +873,8 @@ TEST_CASE("A14 smtp downstream: STARTTLS under TLS is refused here", "[proto][sm
   }
 }
 
-TEST_CASE("A15 smtp downstream: no transaction comes before STARTTLS", "[proto][smtp][security]") {
+TEST_CASE("A15 smtp downstream: a transaction before STARTTLS is refused",
+          "[proto][smtp][security]") {
   DownstreamDialogue d{"smtp", kTerminate};
   d.client("EHLO a\r\nMAIL FROM:<x@y>\r\nRCPT TO:<z@y>\r\nSTARTTLS\r\n").to_server("");
   d.to_client(std::string(kOwnList) + std::string(kTlsFirst) + std::string(kTlsFirst));
@@ -877,7 +887,7 @@ TEST_CASE("A15 smtp downstream: no transaction comes before STARTTLS", "[proto][
   CHECK(chosen.unread_client() == "MAIL FROM:<x@y>\r\nSTARTTLS\r\n");
 }
 
-TEST_CASE("S1 smtp downstream: under TLS the client introduces itself again",
+TEST_CASE("S1 smtp downstream: the client must say EHLO again inside TLS",
           "[proto][smtp][security]") {
   for (const auto& role : {kTerminate, kOffer}) {
     for (const auto* command :
@@ -904,7 +914,7 @@ TEST_CASE("S1 smtp downstream: under TLS the client introduces itself again",
   check_commits(kOffer, "MAIL FROM:<a@b>\r\n");
 }
 
-TEST_CASE("S4 smtp downstream: the list of the clear and the list of TLS differ",
+TEST_CASE("S4 smtp downstream: the list in the clear and the list inside TLS differ",
           "[proto][smtp][caps][security]") {
   constexpr std::string_view kListed = "250-mx\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n";
   DownstreamDialogue d{"smtp", kTerminate};
@@ -931,7 +941,7 @@ TEST_CASE("P20 smtp downstream: twenty refusals before TLS end the session",
   CHECK(d.error().code == Errc::too_many_errors);
 }
 
-TEST_CASE("P8 smtp downstream: AUTH may be 12288 octets long, all else 8192", "[proto][smtp]") {
+TEST_CASE("P8 smtp downstream: AUTH may be 12288 bytes long, other lines 8192", "[proto][smtp]") {
   const auto line = [](std::string_view command, std::size_t size) {
     return std::string(command) + std::string(size - command.size() - 2, 'x') + "\r\n";
   };
@@ -977,7 +987,7 @@ TEST_CASE("smtp downstream: D9: a longer AUTH commits by its verb, unless it is 
   CHECK(no_hello.error().code == Errc::client_protocol);
 }
 
-TEST_CASE("smtp downstream: S6: what the server says unasked before TLS waits for TLS",
+TEST_CASE("smtp downstream: S6: unsolicited lines of the server wait until the client has TLS",
           "[proto][smtp]") {
   DownstreamDialogue closing{"smtp", kTerminate};
   closing.server("421-a\r\n421 b\r\n").to_client("");
@@ -1009,13 +1019,14 @@ TEST_CASE("smtp downstream: opportunistic passes commands and offers STARTTLS", 
   d.server("250-mx\r\n250 SIZE 5\r\n").to_client("250-mx\r\n250 SIZE 5\r\n");
 }
 
-TEST_CASE("smtp downstream: a client that commits in the clear has chosen it", "[proto][smtp]") {
+TEST_CASE("smtp downstream: a client that commits in the clear stays in the clear",
+          "[proto][smtp]") {
   for (const auto* command : {"MAIL FROM:<a@b>\r\n", "AUTH PLAIN dGVzdA==\r\n", "BDAT 1\r\n"}) {
     check_commits(kOffer, command);
   }
 }
 
-TEST_CASE("A11 smtp downstream: STARTTLS waits for the server's replies to what came before it",
+TEST_CASE("A11 smtp downstream: STARTTLS waits for the server's replies to earlier commands",
           "[proto][smtp][security]") {
   DownstreamDialogue d{"smtp", kOffer};
   d.client("EHLO x\r\nNOOP\r\nSTARTTLS\r\n").to_server("EHLO x\r\nNOOP\r\n").to_client("");
@@ -1032,7 +1043,7 @@ TEST_CASE("A11 smtp downstream: STARTTLS waits for the server's replies to what 
   d.client("MAIL FROM:<a>\r\n").to_server("").to_client(kHelloFirst);
 }
 
-TEST_CASE("A1 smtp downstream: while STARTTLS waits nothing behind it is read",
+TEST_CASE("A1 smtp downstream: while STARTTLS waits, nothing after it is read",
           "[proto][smtp][security]") {
   DownstreamDialogue d{"smtp", kOffer};
   d.client("EHLO x\r\nSTARTTLS\r\nNOOP\r\n").to_server("EHLO x\r\n").to_client("");
@@ -1043,7 +1054,7 @@ TEST_CASE("A1 smtp downstream: while STARTTLS waits nothing behind it is read",
   CHECK(d.unread_client() == "NOOP\r\nMAIL FROM:<a>\r\n");
 }
 
-TEST_CASE("M5 smtp downstream: our refusals wait for their turn ahead of STARTTLS",
+TEST_CASE("M5 smtp downstream: the proxy's refusals before STARTTLS wait for their turn",
           "[proto][smtp]") {
   DownstreamDialogue d{"smtp", kOffer};
   d.client("HELP\r\nXCLIENT a\r\nSTARTTLS\r\n").to_server("HELP\r\n").to_client("");
@@ -1053,7 +1064,8 @@ TEST_CASE("M5 smtp downstream: our refusals wait for their turn ahead of STARTTL
 
 // ---------------------------------------------------------------- capability lists
 
-TEST_CASE("K1 K3 smtp list: STARTTLS goes, wherever it stands", "[proto][smtp][caps]") {
+TEST_CASE("K1 K3 smtp list: STARTTLS is removed from any place in the list",
+          "[proto][smtp][caps]") {
   CHECK(list_for_client("250-mx\r\n250-STARTTLS\r\n250 SIZE 5\r\n") == "250-mx\r\n250 SIZE 5\r\n");
   CHECK(list_for_client("250-mx\r\n250-Size 5\r\n250 starttls\r\n") == "250-mx\r\n250 Size 5\r\n");
   CHECK(list_for_client("250-mx\r\n250 STARTTLS\r\n") == "250 mx\r\n");
@@ -1061,14 +1073,14 @@ TEST_CASE("K1 K3 smtp list: STARTTLS goes, wherever it stands", "[proto][smtp][c
         "250 mx\r\n");
 }
 
-TEST_CASE("K3 smtp list: the first line stays, whatever it says", "[proto][smtp][caps]") {
+TEST_CASE("K3 smtp list: the first line stays, with any text", "[proto][smtp][caps]") {
   CHECK(list_for_client("250 STARTTLS\r\n") == "250 STARTTLS\r\n");
   CHECK(list_for_client("250-STARTTLS\r\n250 XCLIENT\r\n") == "250 STARTTLS\r\n");
   CHECK(list_for_client("250\r\n") == "250\r\n");
   CHECK(list_for_client("250-\r\n250 STARTTLS\r\n") == "250 \r\n");
 }
 
-TEST_CASE("smtp list: all else passes unchanged", "[proto][smtp][caps]") {
+TEST_CASE("smtp list: everything else passes unchanged", "[proto][smtp][caps]") {
   for (const auto* list :
        {"250 mx\r\n", "250-mx\r\n250-  odd  Spacing \r\n250-\r\n250 \xc3\xa9\r\n",
         "250-mx\r\n250-X-STARTTLS\r\n250-STARTTLSX\r\n250-HELP STARTTLS\r\n250 AUTH PLAIN  "
@@ -1125,7 +1137,7 @@ TEST_CASE("K2 K3 G15 smtp list: STARTTLS is offered once, in a 250 reply only",
   }
 }
 
-TEST_CASE("K4 smtp: REQUIRETLS is there once the client's TLS is, if the server's is",
+TEST_CASE("K4 smtp: REQUIRETLS is offered once both legs have TLS",
           "[proto][smtp][caps][security]") {
   constexpr std::string_view kListed = "250-mx\r\n250 REQUIRETLS\r\n";
   constexpr std::string_view kMail = "MAIL FROM:<a@b> REQUIRETLS\r\n";
@@ -1142,7 +1154,8 @@ TEST_CASE("K4 smtp: REQUIRETLS is there once the client's TLS is, if the server'
   }
 }
 
-TEST_CASE("K4 smtp list: REQUIRETLS goes where a leg is clear", "[proto][smtp][caps][security]") {
+TEST_CASE("K4 smtp list: REQUIRETLS is removed if a leg is clear",
+          "[proto][smtp][caps][security]") {
   constexpr auto* kListed = "250-mx\r\n250-REQUIRETLS\r\n250 SIZE\r\n";
   constexpr auto* kWithout = "250-mx\r\n250 SIZE\r\n";
   CHECK(list_for_client(kListed, kStarttls) == kWithout);
@@ -1154,7 +1167,7 @@ TEST_CASE("K4 smtp list: REQUIRETLS goes where a leg is clear", "[proto][smtp][c
   CHECK(list_for_client(kListed, role) == kWithout);
 }
 
-TEST_CASE("K4 smtp downstream: mail that requires TLS is refused where a leg is clear",
+TEST_CASE("K4 smtp downstream: mail that requires TLS is refused if a leg is clear",
           "[proto][smtp][caps][security]") {
   constexpr auto* kRefusal = "555 5.5.4 REQUIRETLS cannot be honoured here\r\n";
   for (const auto* command :
@@ -1170,8 +1183,9 @@ TEST_CASE("K4 smtp downstream: mail that requires TLS is refused where a leg is 
   check_refused(bridge, "MAIL FROM:<a@b> REQUIRETLS\r\n", kRefusal);
 }
 
-TEST_CASE("K5 K11 smtp list: mechanisms that bind a channel go, from both kinds of AUTH line",
-          "[proto][smtp][caps][security]") {
+TEST_CASE(
+    "K5 K11 smtp list: mechanisms with channel binding are removed from both kinds of AUTH line",
+    "[proto][smtp][caps][security]") {
   CHECK(list_for_client("250-mx\r\n250-AUTH SCRAM-SHA-1-PLUS PLAIN scram-sha-256-plus Login\r\n"
                         "250-AUTH=SCRAM-SHA-1-PLUS PLAIN\r\n250 SIZE\r\n") ==
         "250-mx\r\n250-AUTH PLAIN Login\r\n250-AUTH=PLAIN\r\n250 SIZE\r\n");
@@ -1181,7 +1195,7 @@ TEST_CASE("K5 K11 smtp list: mechanisms that bind a channel go, from both kinds 
         "250-mx\r\n250-auth=PLAIN\r\n250 AUTH PLUS\r\n");
 }
 
-TEST_CASE("K7 smtp: EXTERNAL is neither offered nor taken where our own certificate would speak",
+TEST_CASE("K7 smtp: EXTERNAL is not offered or accepted if the proxy's certificate would log in",
           "[proto][smtp][caps][security]") {
   constexpr auto* kListed = "250-mx\r\n250-AUTH PLAIN EXTERNAL\r\n250 AUTH=external\r\n";
   auto role = kStarttls;
@@ -1195,7 +1209,7 @@ TEST_CASE("K7 smtp: EXTERNAL is neither offered nor taken where our own certific
   check_commits(role, "AUTH PLAIN EXTERNAL\r\n");
 }
 
-TEST_CASE("smtp downstream: D10: Exchange's own TLS is not offered, its AUTH is edited",
+TEST_CASE("smtp downstream: D10: Exchange's own TLS is removed, and its AUTH is edited",
           "[proto][smtp]") {
   CHECK(list_for_client("250-mx\r\n250-X-ANONYMOUSTLS\r\n250-AUTH NTLM\r\n"
                         "250-x-exps GSSAPI NTLM X-PLUS\r\n250-X-EXPS=LOGIN X-PLUS\r\n"
@@ -1216,7 +1230,7 @@ TEST_CASE("smtp downstream: TURN, ETRN and ATRN commit", "[proto][smtp]") {
   check_passed(kStarttls, "RETURN\r\n");
 }
 
-TEST_CASE("K12 smtp: XCLIENT, XFORWARD and PIPECONNECT are not offered, and not taken",
+TEST_CASE("K12 smtp: XCLIENT, XFORWARD and PIPECONNECT are refused, and not offered",
           "[proto][smtp][caps][security]") {
   CHECK(
       list_for_client("250-mx\r\n250-XCLIENT NAME ADDR\r\n250-xforward NAME\r\n250-PIPECONNECT\r\n"
