@@ -15,12 +15,13 @@ Address port(std::uint16_t number) {
 
 }  // namespace
 
-TEST_CASE("binding: a listener at a port that is not ours is another process's", "[proxy]") {
+TEST_CASE("binding: a listener at a port that the proxy does not hold belongs to another process",
+          "[proxy]") {
   CHECK(would_be_anothers(port(25), {}));
   CHECK(would_be_anothers(port(25), std::vector<std::uint16_t>{143, 587}));
 }
 
-TEST_CASE("binding: a listener at one of our ports is our own", "[proxy]") {
+TEST_CASE("binding: a listener at one of the proxy's ports is its own", "[proxy]") {
   const std::vector<std::uint16_t> own{143, 25};
   CHECK_FALSE(would_be_anothers(port(25), own));
   // The wildcard address of a port includes all of its addresses.
@@ -34,7 +35,7 @@ TEST_CASE("binding: a port that the system chooses is free", "[proxy]") {
   CHECK_FALSE(would_be_anothers(port(0), std::vector<std::uint16_t>{0}));
 }
 
-TEST_CASE("binding: the warning says if the other process still gets connections", "[proxy]") {
+TEST_CASE("binding: the warning reports if the other process still gets connections", "[proxy]") {
   Address path;
   path.path = "/run/proxy.sock";
   CHECK(sharing_warning(port(25)).find("gets a part of the connections") != std::string::npos);

@@ -40,14 +40,16 @@ using Lines = std::vector<std::string>;
 
 }  // namespace
 
-TEST_CASE("certificates: a good one has nothing to be said of", "[proxy][T4]") {
+TEST_CASE("certificates: a good certificate gives no message", "[proxy][T4]") {
   CHECK(found(certificate(kNow, later(14 * kDay + 1s))) == Lines{});
   CHECK(found(certificate(kNow, later(400 * kDay), 2048)) == Lines{});
   CHECK(found(certificate(kNow, UnixTime{253'402'300'799s})) == Lines{});
 }
 
-TEST_CASE("certificates: what peers refuse is an error, what they will is a warning",
-          "[proxy][T4]") {
+TEST_CASE(
+    "certificates: a certificate that peers refuse is an error, one that they will refuse soon is "
+    "a warning",
+    "[proxy][T4]") {
   CHECK(found(certificate(later(1s), later(400 * kDay))) ==
         Lines{"!is valid from 2023-11-14 22:13:21 UTC"});
   CHECK(found(certificate(later(-kDay), later(-1s))) ==
@@ -62,7 +64,7 @@ TEST_CASE("certificates: what peers refuse is an error, what they will is a warn
   CHECK(found(certificate(later(-kDay), later(-1s), 1024)).size() == 2);
 }
 
-TEST_CASE("certificates: the next moment to look is when something changes", "[proxy][T4]") {
+TEST_CASE("certificates: the next check is due when something changes", "[proxy][T4]") {
   const auto next = [](const std::vector<CertificateInUse>& all) { return next_change(all, kNow); };
   CHECK_FALSE(next({}));
   CHECK_FALSE(next({certificate(later(-2 * kDay), later(-kDay))}));
@@ -81,7 +83,7 @@ TEST_CASE("certificates: the next moment to look is when something changes", "[p
   }
 }
 
-TEST_CASE("certificates: days left are whole ones", "[proxy][T4]") {
+TEST_CASE("certificates: days left are whole days", "[proxy][T4]") {
   const auto left = [](std::chrono::seconds by) {
     return time_left(certificate(kNow, later(by)), kNow);
   };
@@ -93,7 +95,7 @@ TEST_CASE("certificates: days left are whole ones", "[proxy][T4]") {
   CHECK(left(-3 * kDay) == "ended 3 days ago");
 }
 
-TEST_CASE("certificates: a chain is described by names, issuer and end", "[proxy][T4]") {
+TEST_CASE("certificates: a chain is described by names, issuer and expiry", "[proxy][T4]") {
   const std::vector<CertificateInUse> all = {certificate(kNow, later(10 * kDay), 1024)};
   const auto lines = describe_chain("/etc/a.pem", all, kNow);
   std::vector<std::string> said;

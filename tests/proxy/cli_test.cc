@@ -35,7 +35,7 @@ Arguments office_and(const Arguments& more) {
 
 }  // namespace
 
-TEST_CASE("command line: a file is run, or checked", "[cli]") {
+TEST_CASE("command line: a file is run or checked", "[cli]") {
   const auto run = parse_command_line(Arguments{"--config", "a.toml"});
   REQUIRE(run);
   CHECK(run->action == Action::run);
@@ -48,7 +48,7 @@ TEST_CASE("command line: a file is run, or checked", "[cli]") {
   CHECK(check->config_file == "a.toml");
 }
 
-TEST_CASE("command line: flags make a service, or have it checked", "[cli]") {
+TEST_CASE("command line: flags make a service, or check it", "[cli]") {
   const auto run = parse_command_line(kOffice);
   REQUIRE(run);
   CHECK(run->action == Action::run);
@@ -78,7 +78,7 @@ TEST_CASE("command line: each key's flag arrives with its values, repeated ones 
   }
 }
 
-TEST_CASE("command line: an empty value is a value, in both notations", "[cli]") {
+TEST_CASE("command line: an empty value counts as a value in both notations", "[cli]") {
   const auto parsed = parse_command_line(
       office_and({"--server-name=", "--ca-file", "", "--hostname=a=b", "--workers", "-1"}));
   REQUIRE(parsed);
@@ -107,12 +107,12 @@ TEST_CASE("command line: a certificate for clients has its two flags", "[cli]") 
         "--config and --key exclude each other: write the setting into the file");
 }
 
-TEST_CASE("command line: one flag takes one value", "[cli]") {
+TEST_CASE("command line: a second value after a flag is refused", "[cli]") {
   CHECK_THAT(usage_error(office_and({"--allow", "::1", "127.0.0.1"})),
              ContainsSubstring("unexpected argument '127.0.0.1'"));
 }
 
-TEST_CASE("command line: convert takes a file and nothing else", "[cli]") {
+TEST_CASE("command line: convert accepts a file and nothing else", "[cli]") {
   const auto convert = parse_command_line(Arguments{"convert", "stunnel.conf"});
   REQUIRE(convert);
   CHECK(convert->action == Action::convert);
@@ -130,7 +130,7 @@ TEST_CASE("command line: help and version need nothing else", "[cli]") {
   CHECK(parse_command_line(Arguments{"--version"})->action == Action::version);
 }
 
-TEST_CASE("command line: what cannot be meant is a usage error that says why", "[cli]") {
+TEST_CASE("command line: a contradictory command line is a usage error with a reason", "[cli]") {
   CHECK(usage_error({}) == "say what to do");
   CHECK(usage_error({"--check"}) ==
         "without --config, this is missing: --protocol, --listen, --upstream");
@@ -151,7 +151,7 @@ TEST_CASE("command line: what cannot be meant is a usage error that says why", "
   CHECK_THAT(usage_error(office_and({"--allow"})), ContainsSubstring("--allow"));
 }
 
-TEST_CASE("command line: a probe has no client who could say where to go", "[cli][probe]") {
+TEST_CASE("command line: a probe refuses original-destination", "[cli][probe]") {
   CHECK(usage_error({"probe", "--protocol", "imap", "--upstream", "original-destination"}) ==
         "probe is a client of its own: give --upstream the server's address");
 }
@@ -182,7 +182,7 @@ TEST_CASE("command line: a probe is a service that listens nowhere", "[cli][prob
   CHECK(parse_command_line(Arguments{"probe", "--version"})->action == Action::version);
 }
 
-TEST_CASE("command line: what a probe cannot mean is a usage error", "[cli][probe]") {
+TEST_CASE("command line: a contradictory probe command is a usage error", "[cli][probe]") {
   CHECK(usage_error({"probe"}) == "to probe, this is missing: --protocol, --upstream");
   CHECK(usage_error({"probe", "--protocol", "smtp"}) == "to probe, this is missing: --upstream");
   constexpr auto* kNotHere =
@@ -196,13 +196,12 @@ TEST_CASE("command line: what a probe cannot mean is a usage error", "[cli][prob
   CHECK(usage_error(office_and({"probe"})) == "unexpected argument 'probe'");
 }
 
-TEST_CASE("command line: what was typed cannot reach the terminal as control characters",
-          "[cli][security]") {
+TEST_CASE("command line: typed control characters do not reach the terminal", "[cli][security]") {
   CHECK(usage_error({"--x\x1b[31m"}).find('\x1b') == std::string::npos);
   CHECK(usage_error({"\x1b[31m"}).find('\x1b') == std::string::npos);
 }
 
-TEST_CASE("help: names every flag, in lines that fit a terminal", "[cli]") {
+TEST_CASE("help: it names every flag, in lines that fit a terminal", "[cli]") {
   const auto text = help_text();
   for (const auto& key : config::keys()) {
     if (key.flag.empty()) continue;

@@ -29,7 +29,7 @@ TEST_CASE("admin text: ready without certificates, and with valid ones", "[proxy
   CHECK(response.body == "ready\n");
 }
 
-TEST_CASE("admin text: all that is in the way is said", "[proxy][admin]") {
+TEST_CASE("admin text: all reasons for not being ready are listed", "[proxy][admin]") {
   const auto found = obstacles(
       true, {certificate(later(-2s), later(-1s)), certificate(later(1s), later(2s))}, kNow);
   REQUIRE(found.size() == 3);
@@ -58,7 +58,7 @@ TEST_CASE("admin text: a date of any year is right", "[proxy][admin][T1]") {
   CHECK(found[2].ends_with(" is valid from 2263-01-01 00:00:00 UTC"));
 }
 
-TEST_CASE("admin text: sessions are JSON, whatever is in a name", "[proxy][admin]") {
+TEST_CASE("admin text: sessions are valid JSON with any name", "[proxy][admin]") {
   Listing listing;
   listing.open = 3;
   listing.sessions.push_back({.session = "0a.1.2",

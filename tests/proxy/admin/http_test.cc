@@ -69,7 +69,7 @@ TEST_CASE("admin http: each page is found by its path", "[admin][http]") {
   CHECK(ask(get("/metrics?x=/healthz&y")) == found(AdminPage::metrics));
 }
 
-TEST_CASE("admin http: what Prometheus, a kubelet, curl and HAProxy send is understood",
+TEST_CASE("admin http: requests of Prometheus, a kubelet, curl and HAProxy are understood",
           "[admin][http]") {
   CHECK(ask("GET /metrics HTTP/1.1\r\n"
             "Host: 127.0.0.1:9465\r\n"
@@ -87,8 +87,7 @@ TEST_CASE("admin http: what Prometheus, a kubelet, curl and HAProxy send is unde
   CHECK(ask(get("/metrics", "Host: a\r\nX: \xC3\xA9\t \xFF\r\n")) == found(AdminPage::metrics));
 }
 
-TEST_CASE("admin http: the answer is decided by the last octet, and by none before it",
-          "[admin][http]") {
+TEST_CASE("admin http: only the last byte of a request decides the answer", "[admin][http]") {
   for (const std::string& text : {get("/metrics"), get("/nowhere"),
                                   std::string{"POST /metrics HTTP/1.1\r\nHost: a\r\n\r\n"}}) {
     for (std::size_t size = 0; size < text.size(); ++size) CHECK(!ask(text.substr(0, size)));
@@ -98,7 +97,7 @@ TEST_CASE("admin http: the answer is decided by the last octet, and by none befo
   }
 }
 
-TEST_CASE("admin http: what is nowhere is not found", "[admin][http]") {
+TEST_CASE("admin http: an unknown path is not found", "[admin][http]") {
   for (const auto* target : {"/", "/metric", "/metricss", "/metrics/", "//metrics", "/Metrics",
                              "/%6detrics", "/../metrics", "/metrics%00", "/metrics;x"}) {
     INFO(target);
@@ -108,7 +107,7 @@ TEST_CASE("admin http: what is nowhere is not found", "[admin][http]") {
   CHECK(head == Answer{HttpStatus::not_found, std::nullopt, false});
 }
 
-TEST_CASE("admin http: other methods are refused, content or not", "[admin][http]") {
+TEST_CASE("admin http: other methods are refused, with content or without", "[admin][http]") {
   for (const auto* line : {"POST /metrics", "PUT /metrics", "DELETE /sessions", "OPTIONS *",
                            "TRACE /", "CONNECT mail.test:25", "get /metrics", "BREW /coffee"}) {
     CHECK(refused(std::string{line} + " HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello") ==
@@ -157,7 +156,7 @@ TEST_CASE("admin http: a malformed request line is refused at its end", "[admin]
   }
 }
 
-TEST_CASE("admin http: what is no text is refused at its first octet", "[admin][http][security]") {
+TEST_CASE("admin http: a byte that is not text is refused at once", "[admin][http][security]") {
   CHECK(refused("\x16\x03\x01\x02") == HttpStatus::bad_request);  // TLS
   CHECK(refused("GET /metrics\x80") == HttpStatus::bad_request);
   CHECK(refused("GET\t") == HttpStatus::bad_request);
@@ -194,7 +193,7 @@ TEST_CASE("admin http: empty lines before the request are ignored", "[admin][htt
   CHECK(request.status() == HttpStatus::uri_too_long);
 }
 
-TEST_CASE("admin http: a CR stands before LF only", "[admin][http][security]") {
+TEST_CASE("admin http: a CR is allowed before LF only", "[admin][http][security]") {
   CHECK(refused("\r\r\n") == HttpStatus::bad_request);
   CHECK(refused("GET /metrics HTTP/1.1\rX") == HttpStatus::bad_request);
   CHECK(refused("GET /metrics HTTP/1.1\r\r\n") == HttpStatus::bad_request);
@@ -213,13 +212,13 @@ TEST_CASE("admin http: malformed fields are refused", "[admin][http][security]")
   }
 }
 
-TEST_CASE("admin http: HTTP/1.1 has one Host", "[admin][http]") {
+TEST_CASE("admin http: HTTP/1.1 needs exactly one Host", "[admin][http]") {
   CHECK(refused(get("/metrics", "")) == HttpStatus::bad_request);
   CHECK(refused(get("/metrics", "Host: a\r\nHOST: a\r\n")) == HttpStatus::bad_request);
   CHECK(refused("GET /metrics HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n") == HttpStatus::bad_request);
 }
 
-TEST_CASE("admin http: S4: a loopback listener answers for addresses and localhost alone",
+TEST_CASE("admin http: S4: a loopback listener answers for addresses and localhost only",
           "[admin][http][security][S4]") {
   const auto status = [](const std::string& host, AdminHosts hosts) {
     return ask(get("/sessions", "Host: " + host + "\r\n"), hosts)->status;
@@ -275,7 +274,7 @@ TEST_CASE("admin http: S4: a loopback listener answers for addresses and localho
   CHECK(ask("GET /healthz HTTP/1.0\r\n\r\n", AdminHosts::literals) == found(AdminPage::healthz));
 }
 
-TEST_CASE("admin http: no request is longer than its bounds", "[admin][http][security]") {
+TEST_CASE("admin http: a request beyond its bounds is refused", "[admin][http][security]") {
   // These are not replayed at every byte, since that would take too long.
   const auto at = [](const std::string& head, std::size_t size) {
     AdminRequest request{AdminHosts::any};
@@ -301,7 +300,7 @@ TEST_CASE("admin http: no request is longer than its bounds", "[admin][http][sec
   CHECK(at(full + "xx\r\n\r\n", 0) == HttpStatus::header_too_large);
 }
 
-TEST_CASE("admin http: an answer is whole, and the last one", "[admin][http]") {
+TEST_CASE("admin http: an answer is complete, and closes the connection", "[admin][http]") {
   CHECK(to_wire({.content = AdminResponse::Content::metrics, .body = "a 1\n"}) ==
         "HTTP/1.1 200 OK\r\n"
         "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
@@ -321,7 +320,8 @@ TEST_CASE("admin http: an answer is whole, and the last one", "[admin][http]") {
             .starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
 }
 
-TEST_CASE("admin http: a refusal says what it is, and repeats nothing", "[admin][http]") {
+TEST_CASE("admin http: a refusal names its reason, and repeats nothing of the request",
+          "[admin][http]") {
   const std::vector<std::pair<HttpStatus, std::string>> all = {
       {HttpStatus::bad_request, "400 Bad Request"},
       {HttpStatus::not_found, "404 Not Found"},

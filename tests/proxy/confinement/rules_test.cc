@@ -51,12 +51,12 @@ config::Config config_of(const Address& listen) {
 
 }  // namespace
 
-TEST_CASE("file rules: a file that may be replaced is allowed by its folder", "[confinement]") {
+TEST_CASE("file rules: a replaceable file is allowed through its folder", "[confinement]") {
   CHECK(read_paths("/srv/proxy/proxy.toml") == Paths{"/srv/proxy"});
   CHECK(read_paths("/srv/./x/../proxy/proxy.toml") == Paths{"/srv/proxy"});
 }
 
-TEST_CASE("file rules: what a symlink may be swapped for is allowed", "[confinement]") {
+TEST_CASE("file rules: the target that a symlink may get is allowed", "[confinement]") {
   // A Kubernetes secret.
   CHECK(read_paths("/run/tls/tls.crt",
                    {{"/run/tls/tls.crt", "..data/tls.crt"}, {"/run/tls/..data", "..2026_11"}}) ==
@@ -70,7 +70,7 @@ TEST_CASE("file rules: what a symlink may be swapped for is allowed", "[confinem
         Paths{"/srv/now", "/data", "/data/version1"});
 }
 
-TEST_CASE("file rules: nothing makes all files readable", "[confinement]") {
+TEST_CASE("file rules: no configuration makes all files readable", "[confinement]") {
   CHECK(read_paths("/proxy.toml") == Paths{"/proxy.toml"});
   CHECK(read_paths("/var/run/proxy.toml", {{"/var/run", "/run"}}) == Paths{"/var/run", "/run"});
   CHECK(read_paths("/srv/proxy.toml", {{"/srv/proxy.toml", "/one.toml"}}) ==
@@ -86,7 +86,7 @@ TEST_CASE("file rules: P4: the resolver's files may be replaced", "[confinement]
   CHECK(std::find(rules.begin(), rules.end(), FileRule{"/etc", FileUse::read}) != rules.end());
 }
 
-TEST_CASE("file rules: symlinks that go round end", "[confinement]") {
+TEST_CASE("file rules: a cycle of symlinks ends", "[confinement]") {
   CHECK(read_paths("/a/b", {{"/a/b", "/a/c"}, {"/a/c", "/a/b"}}) == Paths{"/a"});
   CHECK(read_paths("/x/y/f", {{"/x/y", "y"}}) == Paths{"/x/y", "/x"});
 }
@@ -98,7 +98,7 @@ TEST_CASE("file rules: the resolver's own symlink is followed", "[confinement]")
         rules.end());
 }
 
-TEST_CASE("file rules: the log and unix sockets are written where they are", "[confinement]") {
+TEST_CASE("file rules: the log and unix sockets are writable in their folders", "[confinement]") {
   FilesInUse files;
   files.log = "/var/log/proxy/proxy.log";
   CHECK(paths_of(files, FileUse::append) == Paths{"/var/log/proxy"});
@@ -111,7 +111,7 @@ TEST_CASE("file rules: the log and unix sockets are written where they are", "[c
   CHECK(paths_of(sockets, FileUse::socket) == Paths{"/run/proxy"});
 }
 
-TEST_CASE("capabilities: only what the configuration uses is kept", "[confinement]") {
+TEST_CASE("capabilities: only capabilities that the configuration uses are kept", "[confinement]") {
   auto config = config_of({"127.0.0.1", 2525, ""});
   CHECK(capabilities_to_keep(config) == 0);
 

@@ -73,7 +73,7 @@ const std::string kImaps = "[imaps]\naccept = 993\nconnect = 143\ncert = a.pem\n
 
 }  // namespace
 
-TEST_CASE("convert: a port that contradicts the mode is doubted", "[convert]") {
+TEST_CASE("convert: a port that contradicts the mode gets a note", "[convert]") {
   CHECK(note("[mail]\nclient = yes\naccept = 127.0.0.1:143\nconnect = imap.example.com:143\n"
              "verifyChain = yes\ncheckHost = imap.example.com\n")
             .find("port 143 is for STARTTLS: see that the mode is the right one") !=
@@ -83,7 +83,7 @@ TEST_CASE("convert: a port that contradicts the mode is doubted", "[convert]") {
             .find("port 465 is for TLS from the first byte") != std::string::npos);
 }
 
-TEST_CASE("convert: the samples of stunnel's own file", "[convert]") {
+TEST_CASE("convert: the samples of stunnel's own file are converted", "[convert]") {
   const Converted gmail(
       "\xef\xbb\xbf; Sample\n"
       "setuid = stunnel4\npid = /run/stunnel.pid\nforeground = yes\n\n"
@@ -146,7 +146,8 @@ TEST_CASE("convert: a protocol means STARTTLS with the client in server mode", "
   }
 }
 
-TEST_CASE("convert: ports alone are of any host, and of this one to connect", "[convert]") {
+TEST_CASE("convert: a port alone means any host to accept on, and this host to connect to",
+          "[convert]") {
   const Converted converted("[pop]\naccept = pop3s\nconnect = pop3\ncert = stunnel.pem\n");
   const auto& service = converted.only();
   CHECK(to_string(service.listen.front()) == "0.0.0.0:995");
@@ -157,7 +158,8 @@ TEST_CASE("convert: ports alone are of any host, and of this one to connect", "[
         service.downstream.certificates.front().chain);
 }
 
-TEST_CASE("convert: a server that was not verified is from now on", "[convert][security]") {
+TEST_CASE("convert: a server that stunnel did not verify is verified from now on",
+          "[convert][security]") {
   const std::string start = "[mail]\nclient = yes\naccept = 127.0.0.1:143\nconnect = a.test:993\n";
   for (const std::string more : {"", "verify = 0\n", "verify = 1\n", "verifyChain = no\n"}) {
     const Converted converted(start + more);
@@ -175,7 +177,8 @@ TEST_CASE("convert: a server that was not verified is from now on", "[convert][s
   CHECK(notes(start + "verifyChain = yes\ncheckHost = a.test\n") == Lines{});
 }
 
-TEST_CASE("convert: whoever could connect in the clear has to be named", "[convert][security]") {
+TEST_CASE("convert: clients that could connect in the clear must be listed",
+          "[convert][security]") {
   const Converted open(
       "[mail]\nclient = yes\naccept = 2525\nconnect = smtp.example.com:465\n"
       "verifyChain = yes\ncheckHost = smtp.example.com\n");
@@ -191,7 +194,7 @@ TEST_CASE("convert: whoever could connect in the clear has to be named", "[conve
   CHECK_THAT(named.conversion.notes.front(), ContainsSubstring("gate.example.com"));
 }
 
-TEST_CASE("convert: S1: mail that anyone could send through a server has to be named",
+TEST_CASE("convert: S1: clients that could send mail through a server must be listed",
           "[convert][security][S1]") {
   const std::string note =
       ": stunnel let anyone in; here downstream.allow has this machine only: add the networks of "
@@ -220,7 +223,7 @@ TEST_CASE("convert: S1: mail that anyone could send through a server has to be n
   }
 }
 
-TEST_CASE("convert: clients' certificates are asked for, or the service is left out",
+TEST_CASE("convert: clients' certificates are required, or the service is left out",
           "[convert][security]") {
   const Converted chain(kImaps + "verifyChain = yes\nCAfile = ca.pem\n");
   CHECK(chain.only().downstream.client_ca.ends_with("/ca.pem"));
@@ -243,7 +246,7 @@ TEST_CASE("convert: clients' certificates are asked for, or the service is left 
   }
 }
 
-TEST_CASE("convert: what is no mail server is left out", "[convert]") {
+TEST_CASE("convert: a service without mail is left out", "[convert]") {
   CHECK_THAT(
       note("[https]\naccept = 443\nconnect = 80\ncert = a.pem\n"),
       ContainsSubstring("line 1: [https] neither its ports nor its name say that it is mail"));
@@ -267,7 +270,7 @@ TEST_CASE("convert: what is no mail server is left out", "[convert]") {
         "imap");
 }
 
-TEST_CASE("convert: every option of stunnel is known, and any other is named", "[convert]") {
+TEST_CASE("convert: every option of stunnel is known, and an unknown one is named", "[convert]") {
   CHECK(note(kVerifiedImap + "verifyChian = yes\n") ==
         "line 7: [mail] verifyChian: is no option of stunnel 5 that is known here");
   CHECK(note(kVerifiedImap + "what is this\n") == "line 7: not understood: 'what is this'");
@@ -291,7 +294,7 @@ TEST_CASE("convert: a secret is never repeated", "[convert][security]") {
   for (const auto& each : result.notes) CHECK(each.find("canary") == std::string::npos);
 }
 
-TEST_CASE("convert: versions go where they are safe", "[convert][security]") {
+TEST_CASE("convert: TLS versions are converted if they are safe", "[convert][security]") {
   const auto server = [](const std::string& more) {
     return Converted(kImaps + more).only().downstream.min_tls;
   };
@@ -311,7 +314,8 @@ TEST_CASE("convert: versions go where they are safe", "[convert][security]") {
              ContainsSubstring("options: ALL has no counterpart"));
 }
 
-TEST_CASE("convert: log, time-outs, name and certificate for the server", "[convert]") {
+TEST_CASE("convert: log, time-outs, server name and client certificate are converted",
+          "[convert]") {
   const Converted converted(
       "debug = daemon.warning\noutput = /var/log/mail.log\nTIMEOUTidle = 7200\n" + kVerifiedImap +
       "TIMEOUTconnect = 5\ncert = a.pem\nkey = a.key\nconnect = imap2.example.com:imaps\n"
@@ -354,7 +358,7 @@ TEST_CASE("convert: names that share a service become its certificates", "[conve
              ContainsSubstring("no service of that name"));
 }
 
-TEST_CASE("convert: S7: a demand for certificates is not lost where services become one",
+TEST_CASE("convert: S7: a demand for certificates is kept if services are merged",
           "[convert][security][S7]") {
   const std::string second = "[other]\nsni = imaps:mail.example.org\ncert = b.pem\nkey = b.key\n";
   const std::string demand = "verifyChain = yes\nCAfile = ca.pem\n";
@@ -406,7 +410,8 @@ TEST_CASE("convert: names of services fit their labels and differ", "[convert]")
   CHECK(converted.config.services[2].name == "service");
 }
 
-TEST_CASE("convert: what TOML would read otherwise is not written", "[convert][security]") {
+TEST_CASE("convert: a string that TOML would read differently is not written",
+          "[convert][security]") {
   CHECK(Converted(kImaps + "output = C:\\mail \"x\"\n").only().name == "imaps");
   const Converted quoted("output = /tmp/a\"b\\c\n" + kImaps);
   REQUIRE(quoted.problems == Lines{});
@@ -419,7 +424,8 @@ TEST_CASE("convert: what TOML would read otherwise is not written", "[convert][s
   }
 }
 
-TEST_CASE("convert: cut after any byte, a file gives a good configuration or none", "[convert]") {
+TEST_CASE("convert: a file that is cut after any byte gives a good configuration or none",
+          "[convert]") {
   const std::string whole = "debug = 7\noutput = /tmp/log\n" + kVerifiedImap + kImaps +
                             "verifyChain = yes\nCAfile = ca.pem\nsslVersionMin = TLSv1\n"
                             "[other]\nsni = imaps:mail.example.org\ncert = b.pem\nkey = b.key\n";
@@ -436,7 +442,7 @@ TEST_CASE("convert: cut after any byte, a file gives a good configuration or non
   }
 }
 
-TEST_CASE("stunnel: levels of syslog, by name and number", "[convert]") {
+TEST_CASE("stunnel: syslog levels are read by name and number", "[convert]") {
   CHECK(stunnel::syslog_level("emerg") == 0);
   CHECK(stunnel::syslog_level("7") == 7);
   CHECK(stunnel::syslog_level("local0.Warning") == 4);

@@ -33,7 +33,7 @@ constexpr std::string_view kSieveList =
 
 }  // namespace
 
-TEST_CASE("recording role: asks for the list before STARTTLS if the role does not", "[probe]") {
+TEST_CASE("recording role: it asks for the list before STARTTLS if the role does not", "[probe]") {
   Recorded it("pop3", TlsMode::starttls);
   auto& d = it.dialogue;
   d.peer("+OK hello\r\n").sends("CAPA\r\n");
@@ -51,7 +51,7 @@ TEST_CASE("recording role: asks for the list before STARTTLS if the role does no
   CHECK(it.heard.capabilities == kPop3List);
 }
 
-TEST_CASE("recording role: the question is the protocol's", "[probe]") {
+TEST_CASE("recording role: the question is that of the protocol", "[probe]") {
   Recorded imap("imap", TlsMode::starttls);
   const std::string list = "* CAPABILITY IMAP4rev1 STARTTLS\r\nprobe OK done\r\n";
   imap.dialogue.peer("* OK hello\r\n").sends("probe CAPABILITY\r\n");
@@ -64,7 +64,7 @@ TEST_CASE("recording role: the question is the protocol's", "[probe]") {
   CHECK(nntp.heard.capabilities == "500 unknown\r\n");
 }
 
-TEST_CASE("recording role: keeps the list that the role asks for, and asks no second time",
+TEST_CASE("recording role: it keeps the list that the role asks for, and does not ask again",
           "[probe]") {
   Recorded it("smtp", TlsMode::starttls);
   it.dialogue.peer("220-mx\r\n220 hello\r\n").sends("EHLO proxy.example\r\n");
@@ -75,7 +75,7 @@ TEST_CASE("recording role: keeps the list that the role asks for, and asks no se
   CHECK(it.heard.capabilities == kSmtpList);
 }
 
-TEST_CASE("recording role: a greeting that is the list brings no question", "[probe]") {
+TEST_CASE("recording role: it asks nothing if the greeting is the list", "[probe]") {
   Recorded it("sieve", TlsMode::starttls);
   it.dialogue.peer(kSieveList).sends("STARTTLS\r\n");
   CHECK(it.heard.greeting == kSieveList);
@@ -104,7 +104,8 @@ TEST_CASE("recording role: nothing is recorded after STARTTLS, and silence is pa
   CHECK(it.heard.greeting == kSieveList);
 }
 
-TEST_CASE("recording role: keeps a refusal, and the list of a server without STARTTLS", "[probe]") {
+TEST_CASE("recording role: it keeps a refusal, and the list of a server without STARTTLS",
+          "[probe]") {
   Recorded refused("smtp", TlsMode::starttls);
   refused.dialogue.peer("554 go away\r\n");
   CHECK(refused.dialogue.error().code == Errc::greeting_refused);
@@ -116,7 +117,7 @@ TEST_CASE("recording role: keeps a refusal, and the list of a server without STA
   CHECK(without.heard.capabilities == "250 mx\r\n");
 }
 
-TEST_CASE("recording role: hands on why the leg stays in the clear", "[probe]") {
+TEST_CASE("recording role: it passes on why the leg stays in the clear", "[probe]") {
   Recorded it("smtp", TlsMode::opportunistic);
   it.dialogue.peer("220 hello\r\n").sends("EHLO proxy.example\r\n").peer("250 mx\r\n");
   CHECK(it.dialogue.verdict() == Verdict::greeted);
@@ -124,7 +125,7 @@ TEST_CASE("recording role: hands on why the leg stays in the clear", "[probe]") 
   CHECK(it.heard.capabilities == "250 mx\r\n");
 }
 
-TEST_CASE("recording role: an answer to our question has a limit", "[probe]") {
+TEST_CASE("recording role: the answer to its question has a limit", "[probe]") {
   Recorded it("pop3", TlsMode::starttls);
   it.dialogue.peer("+OK hello\r\n").sends("CAPA\r\n");
   it.dialogue.peer("+OK\r\n" + std::string(proto::kMaxReply - 6, 'x'));

@@ -101,7 +101,7 @@ constexpr Errc kAllCodes[] = {
 
 }  // namespace
 
-TEST_CASE("probe report: the exit status is 0 for a server that is accepted only", "[probe]") {
+TEST_CASE("probe report: the exit status is 0 only for an accepted server", "[probe]") {
   CHECK(exit_status(accepted()) == 0);
   for (const auto code : kAllCodes) {
     CAPTURE(name(code));
@@ -119,7 +119,7 @@ TEST_CASE("probe report: the exit status is 0 for a server that is accepted only
   CHECK(exit_status(refused(Errc::tls, "")) == 77);
 }
 
-TEST_CASE("probe report: people read what was seen, from top to bottom", "[probe]") {
+TEST_CASE("probe report: the text lists the findings from top to bottom", "[probe]") {
   CHECK(to_text(accepted()) ==
         "server         mail.test:587 (smtp, tls = starttls)\n"
         "connected to   192.0.2.1:587\n"
@@ -141,7 +141,7 @@ TEST_CASE("probe report: people read what was seen, from top to bottom", "[probe
             "verdict        accepted: encrypted, and verified as mail.test\n");
 }
 
-TEST_CASE("probe report: the verdict says how much was verified", "[probe]") {
+TEST_CASE("probe report: the verdict shows how much was verified", "[probe]") {
   auto report = accepted();
   report.verify = "pin";
   CHECK_THAT(to_text(report),
@@ -160,7 +160,7 @@ TEST_CASE("probe report: the verdict says how much was verified", "[probe]") {
   CHECK_THAT(to_text(report), ContainsSubstring("offers         250-mail.test\n"));
 }
 
-TEST_CASE("probe report: a certificate's time is told in days", "[probe]") {
+TEST_CASE("probe report: a certificate's remaining time is in days", "[probe]") {
   auto report = accepted();
   report.chain.front().valid_for = std::chrono::hours{25};
   CHECK_THAT(to_text(report), ContainsSubstring(", 1 day left\n"));
@@ -214,8 +214,9 @@ TEST_CASE("probe report: advice on a certificate names the setting, and the key 
   CHECK_THAT(advice_text(report), ContainsSubstring("no certificate that can be read"));
 }
 
-TEST_CASE("probe report: advice on a handshake tells old TLS, a certificate of ours and no TLS",
-          "[probe][advice]") {
+TEST_CASE(
+    "probe report: advice on a handshake covers old TLS, a missing client certificate and no TLS",
+    "[probe][advice]") {
   constexpr auto* kOurs = "upstream.certificate = {";
   constexpr auto* kAlert40 = "the server refused the handshake: handshake failure (alert 40)";
   CHECK_THAT(handshake_advice("the server only speaks TLS 1.1 or older"),
@@ -235,7 +236,7 @@ TEST_CASE("probe report: advice on a handshake tells old TLS, a certificate of o
              !ContainsSubstring("upstream.tls") && ContainsSubstring("its log"));
 }
 
-TEST_CASE("probe report: advice on a server in the clear does not send people where it cannot be",
+TEST_CASE("probe report: advice on a server without TLS names only what can help",
           "[probe][advice]") {
   constexpr auto* kThisPort = "if this port speaks TLS from the first byte";
   CHECK_THAT(advice_text(refused(Errc::tls_not_offered, "")),
@@ -260,7 +261,7 @@ TEST_CASE("probe report: advice on a server in the clear does not send people wh
   CHECK(advice(accepted()).empty());
 }
 
-TEST_CASE("probe report: programs get the same facts", "[probe][json]") {
+TEST_CASE("probe report: the JSON has the same facts", "[probe][json]") {
   const auto json = nlohmann::json::parse(to_json(accepted()));
   CHECK(json["verdict"] == "accepted");
   CHECK(json["accepted"] == true);
@@ -282,7 +283,7 @@ TEST_CASE("probe report: programs get the same facts", "[probe][json]") {
   CHECK_FALSE(failed.contains("tls_version"));
 }
 
-TEST_CASE("probe report: a name that is not UTF-8 gives JSON all the same", "[probe][json]") {
+TEST_CASE("probe report: a name that is not UTF-8 still gives valid JSON", "[probe][json]") {
   auto report = accepted();
   report.server_name = "mail\xff.test";
   CHECK(nlohmann::json::accept(to_json(report)));

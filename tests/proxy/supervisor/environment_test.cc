@@ -36,7 +36,7 @@ TEST_CASE("systemd: sockets are passed with their names", "[systemd]") {
   CHECK(names({.pid = "42", .count = "0", .names = {}}) == Names{});
 }
 
-TEST_CASE("systemd: sockets for another process are not ours", "[systemd]") {
+TEST_CASE("systemd: sockets for another process are ignored", "[systemd]") {
   CHECK(names({.pid = "43", .count = "1", .names = "smtp"}) == Names{});
   CHECK(names({.pid = {}, .count = "1", .names = "smtp"}) == Names{});
   CHECK(names({.pid = "42", .count = {}, .names = "smtp"}) == Names{});
@@ -55,7 +55,7 @@ TEST_CASE("systemd: variables that no supervisor sets are errors", "[systemd]") 
   }
 }
 
-TEST_CASE("systemd: the watchdog's period", "[systemd]") {
+TEST_CASE("systemd: the watchdog's period is read", "[systemd]") {
   using std::chrono::microseconds;
   using systemd::watchdog_period;
   CHECK(watchdog_period({}, 42)->has_value() == false);
