@@ -17,7 +17,7 @@ void check_wait(const CloseStep& step, std::chrono::milliseconds after) {
 
 }  // namespace
 
-TEST_CASE("close policy: a quiet relay is over after the idle time", "[session][close]") {
+TEST_CASE("close policy: a quiet relay ends after the idle time", "[session][close]") {
   ClosePolicy policy{kIdle, 1000ms};
   check_wait(policy.in_relay(0, 1000ms), kIdle);
   check_wait(policy.in_relay(0, 31'000ms), 30'000ms);
@@ -52,20 +52,20 @@ TEST_CASE("close policy: a client that does not take the server's last bytes is 
   CHECK(policy.after_servers_end(100, kIdle).action == CloseAction::time_out);
 }
 
-TEST_CASE("close policy: after our end nothing is waited for if nothing is left",
+TEST_CASE("close policy: after the proxy's end there is no wait if no bytes are left",
           "[session][close]") {
   ClosePolicy policy{kIdle, 0ms};
   CHECK(policy.after_our_end(0, Outcome::ok(), false, 2000ms).action == CloseAction::close);
   CHECK(policy.after_our_end(0, Outcome::ok(), true, 2000ms).action == CloseAction::close);
 }
 
-TEST_CASE("close policy: after a failure the last bytes are not waited for", "[session][close]") {
+TEST_CASE("close policy: after a failure there is no wait for the last bytes", "[session][close]") {
   ClosePolicy policy{kIdle, 0ms};
   CHECK(policy.after_our_end(7, Errc::closed, false, 1ms).action == CloseAction::close);
   CHECK(policy.after_our_end(7, Outcome::truncated(), false, 1ms).action == CloseAction::close);
 }
 
-TEST_CASE("close policy: the reader of a good session has its time for the last bytes",
+TEST_CASE("close policy: a client of a good session gets time for the last bytes",
           "[session][close]") {
   ClosePolicy policy{kIdle, 0ms};
   check_wait(policy.after_our_end(7, Outcome::ok(), false, 2000ms), ClosePolicy::kLinger);
@@ -74,12 +74,12 @@ TEST_CASE("close policy: the reader of a good session has its time for the last 
   CHECK(policy.after_our_end(6, Outcome::ok(), false, 121'500ms).action == CloseAction::time_out);
 }
 
-TEST_CASE("close policy: a proxy that stops waits for no slow reader", "[session][close]") {
+TEST_CASE("close policy: a stopping proxy does not wait for a slow reader", "[session][close]") {
   ClosePolicy policy{kIdle, 0ms};
   CHECK(policy.after_our_end(7, Outcome::ok(), true, 0ms).action == CloseAction::time_out);
 }
 
-TEST_CASE("close policy: a reset waits for delivery, as long as there is some progress",
+TEST_CASE("close policy: a reset waits for delivery as long as there is progress",
           "[session][close]") {
   ClosePolicy policy{kIdle, 0ms};
   check_wait(policy.before_reset(100, 0ms), ClosePolicy::kDeliveryPoll);

@@ -75,7 +75,7 @@ struct PlayedDialogue {
 
 }  // namespace
 
-TEST_CASE("dialogue: what a role says reaches both sides, counted", "[session][dialogue]") {
+TEST_CASE("dialogue: a role's output reaches both sides, and is counted", "[session][dialogue]") {
   PlayedDialogue it({"250 ok\r\n", "NOOP\r\n", proto::Step{4, Verdict::need_more}});
   CHECK(it.client_says("abcdef").value() == Next::go_on);
   CHECK(it.client.written == "250 ok\r\n");
@@ -95,7 +95,7 @@ TEST_CASE("dialogue: after an error nothing goes to the server", "[session][dial
   CHECK(it.traffic.to_server() == 0);
 }
 
-TEST_CASE("dialogue: an error of the server shows its status, not its words",
+TEST_CASE("dialogue: an error of the server shows its status, not its text",
           "[session][dialogue][security]") {
   PlayedDialogue it(
       {"", "", fail(Errc::protocol, "a bad reply", "535 the password hunter2 is wrong")});
@@ -104,7 +104,7 @@ TEST_CASE("dialogue: an error of the server shows its status, not its words",
   CHECK(one_word.server_says("x").error().evidence == "0123456789abcdef");
 }
 
-TEST_CASE("dialogue: words after STARTTLS are refused, and the log has only their number",
+TEST_CASE("dialogue: bytes after STARTTLS are refused, and the log has only their number",
           "[session][dialogue][security]") {
   PlayedDialogue it({"", "", proto::Step{}});
   it.client.arrived = "MAIL FROM:<a@b>\r\n";
@@ -130,7 +130,7 @@ TEST_CASE("dialogue: each verdict is a step of the session", "[session][dialogue
   }
 }
 
-TEST_CASE("dialogue: a leg that is full stops both, until it is not", "[session][dialogue]") {
+TEST_CASE("dialogue: a full leg stops both directions until it has room", "[session][dialogue]") {
   for (const bool client_is_full : {true, false}) {
     PlayedDialogue it({"", "", proto::Step{}});
     auto& full = client_is_full ? it.client : it.server;
@@ -145,7 +145,7 @@ TEST_CASE("dialogue: a leg that is full stops both, until it is not", "[session]
   }
 }
 
-TEST_CASE("dialogue: a fresh server connection has heard nothing", "[session][dialogue]") {
+TEST_CASE("dialogue: a fresh server connection has received nothing", "[session][dialogue]") {
   PlayedDialogue it({"", "NOOP\r\n", proto::Step{}});
   REQUIRE(it.client_says("x"));
   CHECK(it.dialogue.server_has_heard());
@@ -264,7 +264,8 @@ std::size_t play_dialogue(const DialogueScript& script, DialogueFailure failure,
 
 }  // namespace
 
-TEST_CASE("dialogue: the scripts of all protocols, failing at every step", "[session][dialogue]") {
+TEST_CASE("dialogue: a failure at every step of the scripts of all protocols",
+          "[session][dialogue]") {
   for (const auto& script : dialogue_scripts()) {
     INFO(script.protocol);
     const auto all = script.lines.size();

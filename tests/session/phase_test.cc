@@ -30,7 +30,7 @@ void check_deadline(Phase phase, const PhaseFacts& facts, std::chrono::milliseco
 
 }  // namespace
 
-TEST_CASE("phase: all of what comes before the greeting shares one time", "[session][phase]") {
+TEST_CASE("phase: all phases before the greeting share one deadline", "[session][phase]") {
   const PhaseFacts early{.now = 5000ms, .accepted_at = 1000ms};
   const PhaseFacts late{.now = 25'000ms, .accepted_at = 1000ms};
   const PhaseFacts header{.now = 25'000ms, .accepted_at = 1000ms, .awaits_header = true};
@@ -41,7 +41,7 @@ TEST_CASE("phase: all of what comes before the greeting shares one time", "[sess
   check_deadline(Phase::downstream_handshake, {.now = 99'000ms}, 0ms, Expiry::handshake_failed);
 }
 
-TEST_CASE("phase: a client that must begin TLS has one command's time for it",
+TEST_CASE("phase: a client that must begin TLS has the time of one command for it",
           "[session][phase][security]") {
   const PhaseFacts facts{.now = 100'000ms, .greeted_at = 20'000ms, .awaits_client_tls = true};
   check_deadline(Phase::dialogue, facts, 220'000ms, Expiry::fail);

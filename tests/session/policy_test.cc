@@ -16,7 +16,8 @@ TEST_CASE("policy: only a pair without any TLS is relayed from the first byte",
   }
 }
 
-TEST_CASE("policy: an opportunistic leg counts as what it became", "[session][policy]") {
+TEST_CASE("policy: an opportunistic leg counts as secured or clear, as it turned out",
+          "[session][policy]") {
   CHECK(effective_mode(TlsMode::opportunistic, false) == TlsMode::none);
   CHECK(effective_mode(TlsMode::opportunistic, true) == TlsMode::opportunistic);
   CHECK(effective_mode(TlsMode::starttls, true) == TlsMode::starttls);

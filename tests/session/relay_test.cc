@@ -29,7 +29,7 @@ TEST_CASE("pipe: bytes that are read are written unchanged", "[session][relay]")
   CHECK(from.pauses == 0);
 }
 
-TEST_CASE("pipe: a slow reader stops the other side's reading until all is taken",
+TEST_CASE("pipe: a slow reader stops reading on the other side until all is written",
           "[session][relay]") {
   FakeEndpoint from;
   FakeEndpoint to;
@@ -45,7 +45,7 @@ TEST_CASE("pipe: a slow reader stops the other side's reading until all is taken
   CHECK(from.resumes == 1);
 }
 
-TEST_CASE("pipe: it begins as what waits already wants it", "[session][relay]") {
+TEST_CASE("pipe: it starts paused if bytes already wait", "[session][relay]") {
   FakeEndpoint from;
   FakeEndpoint to;
   Pipe pipe{from, to};
@@ -68,7 +68,7 @@ TEST_CASE("pipe: it begins as what waits already wants it", "[session][relay]") 
   CHECK(idle.pauses == 1);
 }
 
-TEST_CASE("pipe: an end travels once, and nothing passes behind it", "[session][relay]") {
+TEST_CASE("pipe: an end is passed on once, and nothing after it", "[session][relay]") {
   FakeEndpoint from;
   FakeEndpoint to;
   Pipe pipe{from, to};
@@ -81,8 +81,7 @@ TEST_CASE("pipe: an end travels once, and nothing passes behind it", "[session][
   CHECK(pipe.finished());
 }
 
-TEST_CASE("pipe: a broken target drops what still comes and lets the source run to its end",
-          "[session][relay]") {
+TEST_CASE("pipe: bytes for a broken target are dropped until the source ends", "[session][relay]") {
   FakeEndpoint from;
   FakeEndpoint to;
   Pipe pipe{from, to};
@@ -97,7 +96,7 @@ TEST_CASE("pipe: a broken target drops what still comes and lets the source run 
   CHECK(to.ends == 0);
 }
 
-TEST_CASE("pipe: knows whether a cut would fall inside a line", "[session][relay][L11]") {
+TEST_CASE("pipe: it knows if a cut would fall inside a line", "[session][relay][L11]") {
   FakeEndpoint from;
   FakeEndpoint to;
   Pipe pipe{from, to};

@@ -31,8 +31,7 @@ std::string one(std::string_view key, int row, const std::string& reason) {
 
 }  // namespace
 
-TEST_CASE("service files: what is wrong is said of each, and of the right one",
-          "[session][security]") {
+TEST_CASE("service files: each fault is reported with its own file", "[session][security]") {
   const PkiFolder folder;
   const auto good = folder.write("good", test_pki().server);
   const auto other = folder.write("other", test_pki().server_rsa);
@@ -67,7 +66,7 @@ TEST_CASE("service files: what is wrong is said of each, and of the right one",
                                      one(kCaFile, 0, none), one(kOurKey, 0, foreign)});
 }
 
-TEST_CASE("service files: what would not be read is not looked at", "[session]") {
+TEST_CASE("service files: files that are not used are not checked", "[session]") {
   const PkiFolder folder;
   const auto empty = folder.write("empty", "");
   config::Service service;

@@ -47,7 +47,7 @@ bool has_words(const std::string& lines, std::string_view words) {
 
 }  // namespace
 
-TEST_CASE("session record: the line at the end has everything", "[session][log]") {
+TEST_CASE("session record: the line at the end has every field", "[session][log]") {
   Recorded it;
   it.record.on_connected("198.51.100.1:587", 1s + 5ms);
   it.record.on_greeted(1s + 12ms);
@@ -81,8 +81,7 @@ TEST_CASE("session record: only the first connection and the first greeting set 
   CHECK(has_words(lines, "prelude_ms=12"));
 }
 
-TEST_CASE("session record: a server that nobody verified makes the line a warning",
-          "[session][log]") {
+TEST_CASE("session record: an unverified server makes the line a warning", "[session][log]") {
   Recorded it;
   config::Upstream upstream;
   upstream.verify = Verification::none;
@@ -92,7 +91,7 @@ TEST_CASE("session record: a server that nobody verified makes the line a warnin
   CHECK(has_words(lines, "upstream_verify=none"));
 }
 
-TEST_CASE("session record: an event says where and why", "[session][log]") {
+TEST_CASE("session record: an event has its phase and its reason", "[session][log]") {
   Recorded it;
   it.record.log_event({"session failed", Side::upstream, "mail.example:587", "greeting"},
                       Error{Errc::closed, "the server closed", "220"});

@@ -62,7 +62,7 @@ TEST_CASE("admission: a balancer's client is known at the end of the header, at 
   }
 }
 
-TEST_CASE("admission: the client that the header names is held to the list, not the balancer",
+TEST_CASE("admission: the allow list applies to the client in the header, not to the balancer",
           "[session][security]") {
   ClientTable clients;
   auto service = service_with(TlsMode::starttls);
@@ -74,7 +74,7 @@ TEST_CASE("admission: the client that the header names is held to the list, not 
   CHECK(clients.addresses() == 0);
 }
 
-TEST_CASE("admission: with implicit TLS the first bytes are looked at before the handshake",
+TEST_CASE("admission: with implicit TLS the first bytes are inspected before the handshake",
           "[session][security]") {
   ClientTable clients;
   auto service = service_with(TlsMode::implicit);

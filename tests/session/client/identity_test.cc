@@ -42,7 +42,8 @@ TEST_CASE("client identity: without balancers every header is refused", "[sessio
   }
 }
 
-TEST_CASE("client identity: where a header harms nobody nothing is looked at", "[session]") {
+TEST_CASE("client identity: the first bytes are not inspected if a header does no harm",
+          "[session]") {
   auto implicit = settings("");
   implicit.downstream.tls = TlsMode::implicit;  // the bytes are no ClientHello
   CHECK_FALSE(ClientIdentity(implicit, peer("10.0.0.1")).is_watching());
@@ -84,7 +85,8 @@ TEST_CASE("client identity: a balancer that begins with something else is refuse
   CHECK(step.error().evidence == "E");
 }
 
-TEST_CASE("client identity: a header from anyone else is refused, at every split", "[session]") {
+TEST_CASE("client identity: a header from any other client is refused, at every split",
+          "[session]") {
   for (const std::string& header : {kHeader, kLocal}) {
     for (std::size_t split = 0; split <= header.size(); ++split) {
       ClientIdentity identity(settings("10.0.0.0/8"), peer("192.0.2.1"));
@@ -98,7 +100,8 @@ TEST_CASE("client identity: a header from anyone else is refused, at every split
   }
 }
 
-TEST_CASE("client identity: whoever begins with a command is not looked at any more", "[session]") {
+TEST_CASE("client identity: a client that begins with a command is not inspected further",
+          "[session]") {
   ClientIdentity identity(settings("10.0.0.0/8"), peer("192.0.2.1"));
   REQUIRE(identity.look("P"));
   CHECK(identity.is_watching());
@@ -122,7 +125,7 @@ TEST_CASE("client identity: a second header is refused, at every split", "[sessi
   }
 }
 
-TEST_CASE("client identity: it is the conveyed client that is allowed or not", "[session]") {
+TEST_CASE("client identity: the allow list applies to the conveyed client", "[session]") {
   const auto rules = settings("10.0.0.0/8", "192.0.2.0/24");
   const auto checked = [&rules](const std::string& header) {
     ClientIdentity identity(rules, peer("10.0.0.1"));
@@ -141,7 +144,7 @@ TEST_CASE("client identity: it is the conveyed client that is allowed or not", "
   CHECK(stranger.check(rules.downstream).error().code == Errc::not_allowed);
 }
 
-TEST_CASE("client identity: a unix socket's client has no address, and no header", "[session]") {
+TEST_CASE("client identity: a client of a unix socket has no address, and no header", "[session]") {
   const auto rules = settings("0.0.0.0/0", "192.0.2.0/24");
   net::SocketAddress nobody;
   nobody.storage.ss_family = AF_UNIX;
@@ -158,7 +161,7 @@ TEST_CASE("client identity: an IPv4 client of a socket of both families is IPv4"
   CHECK(address_of(identity) == "192.0.2.3:99");
 }
 
-TEST_CASE("client identity: whose address is not known is not allowed", "[session][security]") {
+TEST_CASE("client identity: a client without a known address is refused", "[session][security]") {
   const auto rules = settings("", "0.0.0.0/0");
   CHECK(ClientIdentity(rules, net::SocketAddress{}).check(rules.downstream).error().code ==
         Errc::not_allowed);

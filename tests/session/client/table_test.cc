@@ -18,7 +18,7 @@ IpEndpoint endpoint(const std::string& host, std::uint16_t port = 1) {
 
 }  // namespace
 
-TEST_CASE("client table: an address has so many sessions and no more", "[session]") {
+TEST_CASE("client table: an address has at most its limit of sessions", "[session]") {
   ClientTable table;
   std::vector<ClientTable::Seat> seats;
   for (std::uint16_t port = 1; port <= 3; ++port) {
@@ -38,7 +38,7 @@ TEST_CASE("client table: an address has so many sessions and no more", "[session
   CHECK(table.take("office", endpoint("192.0.2.1", 5), 3));
 }
 
-TEST_CASE("client table: what is over is forgotten", "[session]") {
+TEST_CASE("client table: an ended session is forgotten", "[session]") {
   ClientTable table;
   {
     const auto one = table.take("office", endpoint("192.0.2.1"), 3);
@@ -52,7 +52,7 @@ TEST_CASE("client table: what is over is forgotten", "[session]") {
   CHECK(table.addresses() == 0);
 }
 
-TEST_CASE("client table: who came without a limit counts when there is one", "[session]") {
+TEST_CASE("client table: a client from before the limit counts", "[session]") {
   ClientTable table;
   {
     const auto one = table.take("office", endpoint("192.0.2.1"), 0);
@@ -65,7 +65,8 @@ TEST_CASE("client table: who came without a limit counts when there is one", "[s
   CHECK(table.addresses() == 0);
 }
 
-TEST_CASE("client table: IPv4 is one address in both its forms, IPv6 each by itself", "[session]") {
+TEST_CASE("client table: IPv4 is one address in both its forms, each IPv6 address counts by itself",
+          "[session]") {
   ClientTable table;
   const auto seat = table.take("office", endpoint("::ffff:192.0.2.1"), 1);
   CHECK_FALSE(table.take("office", endpoint("192.0.2.1"), 1));
@@ -74,8 +75,7 @@ TEST_CASE("client table: IPv4 is one address in both its forms, IPv6 each by its
   CHECK_FALSE(table.take("office", endpoint("2001:db8::1"), 1));
 }
 
-TEST_CASE("client table: a lower limit holds for those who come, not for those who are there",
-          "[session]") {
+TEST_CASE("client table: a lower limit applies to new clients only", "[session]") {
   ClientTable table;
   const auto one = table.take("office", endpoint("192.0.2.1"), 3);
   const auto two = table.take("office", endpoint("192.0.2.1"), 3);

@@ -28,7 +28,7 @@ TEST_CASE("loop guard: whichever end is noted second finds the first", "[session
   CHECK(second.is_loop());
 }
 
-TEST_CASE("loop guard: other connections are none of it", "[session]") {
+TEST_CASE("loop guard: other connections are not matched", "[session]") {
   LoopGuard guard;
   const auto server = at("203.0.113.1", 25);
   const auto made = guard.note(End::made, at("192.0.2.1", 40000), server);
@@ -40,8 +40,7 @@ TEST_CASE("loop guard: other connections are none of it", "[session]") {
   CHECK(guard.note(End::accepted, at("::ffff:192.0.2.1", 40000), server).is_loop());
 }
 
-TEST_CASE("loop guard: a connection that is over is forgotten, however it was handed on",
-          "[session]") {
+TEST_CASE("loop guard: an ended connection is forgotten, also one that was moved", "[session]") {
   LoopGuard guard;
   const auto client = at("192.0.2.1", 40000);
   const auto server = at("203.0.113.1", 25);
@@ -57,7 +56,7 @@ TEST_CASE("loop guard: a connection that is over is forgotten, however it was ha
   CHECK_FALSE(guard.note(End::accepted, net::SocketAddress{}, server).is_loop());
 }
 
-TEST_CASE("loop guard: knows our own ports", "[session]") {
+TEST_CASE("loop guard: it knows the proxy's own ports", "[session]") {
   LoopGuard guard;
   CHECK_FALSE(guard.listens_on(25));
   guard.set_ports({25, 143});

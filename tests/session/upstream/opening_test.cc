@@ -57,7 +57,7 @@ struct PlayedOpening {
 
 }  // namespace
 
-TEST_CASE("opening: nothing to conduct", "[session][opening]") {
+TEST_CASE("opening: a leg without a prelude opens at once", "[session][opening]") {
   PlayedOpening it("smtp", TlsMode::none);
   CHECK(it.connect() == Do::opened);
   CHECK(it.opening.greeting().empty());
@@ -153,7 +153,7 @@ TEST_CASE("opening: the next address is asked for TLS again", "[session][opening
   CHECK(it.told == "EHLO proxy.example\r\n");
 }
 
-TEST_CASE("opening: after a failed handshake there is no going on in the clear",
+TEST_CASE("opening: a failed handshake does not continue in the clear",
           "[session][opening][security]") {
   for (const auto mode : {TlsMode::opportunistic, TlsMode::starttls}) {
     PlayedOpening it("smtp", mode);
@@ -262,7 +262,8 @@ void play_whole(PlayedOpening& it, const OpeningScript& script) {
 
 }  // namespace
 
-TEST_CASE("opening: the scripts of all protocols, failing at every step", "[session][opening]") {
+TEST_CASE("opening: a failure at every step of the scripts of all protocols",
+          "[session][opening]") {
   for (const auto& script : opening_scripts()) {
     INFO(script.protocol);
     PlayedOpening good(script.protocol, TlsMode::starttls);

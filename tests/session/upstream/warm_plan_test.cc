@@ -12,7 +12,7 @@ constexpr Time kNow = 1h;
 
 }  // namespace
 
-TEST_CASE("warm plan: opens what is missing, and no more than a few at a time", "[session][warm]") {
+TEST_CASE("warm plan: it opens missing connections, a few at a time", "[session][warm]") {
   const WarmPlan plan(10);
   CHECK(plan.to_open(0, 0, kNow) == WarmPlan::kAtOnce);
   CHECK(plan.to_open(0, 1, kNow) == WarmPlan::kAtOnce - 1);
@@ -24,7 +24,7 @@ TEST_CASE("warm plan: opens what is missing, and no more than a few at a time", 
   CHECK(WarmPlan(1).to_open(0, 0, kNow) == 1);
 }
 
-TEST_CASE("warm plan: pauses after a failure, twice as long each time, up to a minute",
+TEST_CASE("warm plan: it pauses after a failure, twice as long each time, up to a minute",
           "[session][warm]") {
   WarmPlan plan(10);
   Time now = kNow;
@@ -57,7 +57,7 @@ TEST_CASE("warm plan: attempts that fail together are one failure", "[session][w
   CHECK(plan.paused_until() == kNow + WarmPlan::kFirstPause);
 }
 
-TEST_CASE("warm plan: a success ends caution, and only a connection that was of use the pauses",
+TEST_CASE("warm plan: a success ends caution, a connection that was used ends the pauses",
           "[session][warm]") {
   WarmPlan plan(10);
   plan.on_failed(kNow, 1);
@@ -74,14 +74,14 @@ TEST_CASE("warm plan: a success ends caution, and only a connection that was of 
   CHECK(plan.paused_until() == now + WarmPlan::kFirstPause);
 }
 
-TEST_CASE("warm plan: connections that began together do not end together", "[session][warm]") {
+TEST_CASE("warm plan: connections that began together end at different times", "[session][warm]") {
   WarmPlan plan(10);
   CHECK(plan.lifetime(kNow, 1) == WarmPlan::kMaxAge);
   CHECK(plan.lifetime(kNow, 0) == WarmPlan::kMaxAge * 3 / 4);
   CHECK(plan.lifetime(0ms, 1) == WarmPlan::kMaxAge);
 }
 
-TEST_CASE("warm plan: learns from a server that ends connections earlier, for a while",
+TEST_CASE("warm plan: it learns from a server that ends connections earlier, for a while",
           "[session][warm]") {
   WarmPlan plan(10);
   plan.on_lost(20s, kNow, 1);
@@ -96,7 +96,7 @@ TEST_CASE("warm plan: learns from a server that ends connections earlier, for a 
   CHECK(plan.lifetime(kNow + WarmPlan::kMemory, 1) == WarmPlan::kMaxAge);
 }
 
-TEST_CASE("warm plan: one that ends them at once is a failing server", "[session][warm]") {
+TEST_CASE("warm plan: a server that ends them at once counts as failing", "[session][warm]") {
   WarmPlan plan(10);
   plan.on_lost(WarmPlan::kMinAge - 1ms, kNow, 1);
   CHECK(plan.lifetime(kNow, 1) == WarmPlan::kMinAge);
