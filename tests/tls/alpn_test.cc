@@ -43,7 +43,7 @@ TEST_CASE("alpn: the protocol's own identifiers are accepted", "[tls][L15]") {
   CHECK(selected(smtp, {"esmtp", "smtp"}, version) == "smtp");  // our server's order decides
 }
 
-TEST_CASE("alpn: a client without a list is welcome", "[tls][L14]") {
+TEST_CASE("alpn: a client without a list is accepted", "[tls][L14]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   CHECK(selected({"imap"}, {}, version) == "");
 }
@@ -53,7 +53,7 @@ TEST_CASE("alpn: a protocol without an identifier ignores all lists", "[tls][L15
   CHECK(selected({}, {"h2", "http/1.1"}, version) == "");
 }
 
-TEST_CASE("alpn: a list without ours is refused with the alert for it", "[tls][security][L14]") {
+TEST_CASE("alpn: a list without our identifier is refused with its alert", "[tls][security][L14]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   for (const Ids& offered : {Ids{"h2", "http/1.1"}, Ids{"imap"}, Ids{"SMTP"}, Ids{"smtp2"},
                              Ids{"smt"}, Ids{"smtp esmtp"}}) {
@@ -87,7 +87,7 @@ TEST_CASE("alpn: a session is resumed under the list it was made with", "[tls][s
   CHECK(shake_hands(*other, *server).server_error);
 }
 
-TEST_CASE("alpn: our client sends none", "[tls][L16]") {
+TEST_CASE("alpn: the proxy's client side sends no list", "[tls][L16]") {
   const auto client = test::client_end(test::client_context());
   std::string nothing;
   std::string hello;

@@ -67,7 +67,7 @@ std::string refusal(const ContextPtr& context, std::uint16_t version,
   return first.refusal;
 }
 
-TEST_CASE("client certificate: the right one is accepted, whole handshake or resumed",
+TEST_CASE("client certificate: the right certificate is accepted, whole handshake or resumed",
           "[tls][X15]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   const auto context = strict_server();
@@ -79,8 +79,9 @@ TEST_CASE("client certificate: the right one is accepted, whole handshake or res
   CHECK(refusal(context, version, test_pki().ca.issue(options)) == "");
 }
 
-TEST_CASE("client certificate: none and wrong ones are refused inside TLS, resumed too",
-          "[tls][security][X15][L6]") {
+TEST_CASE(
+    "client certificate: a missing or wrong certificate is refused inside TLS, also when resumed",
+    "[tls][security][X15][L6]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   const auto context = strict_server();
   CHECK(refusal(context, version, std::nullopt) == "a client certificate is required");
@@ -118,7 +119,7 @@ TEST_CASE("client certificate: a refusal has subject, issuer and reason for the 
   CHECK(out.evidence.find('\n') == std::string::npos);
 }
 
-TEST_CASE("client certificate: without client_ca none is asked for", "[tls]") {
+TEST_CASE("client certificate: without client_ca no certificate is requested", "[tls]") {
   const auto asks = [](const ContextPtr& context) {
     const auto client =
         LibraryEnd::client({.certificate = Identity::self_signed(device_options())});
@@ -137,7 +138,7 @@ TEST_CASE("client certificate: without client_ca none is asked for", "[tls]") {
   CHECK(asks(strict_server()));
 }
 
-TEST_CASE("client certificate: ours is sent to a server that asks", "[tls]") {
+TEST_CASE("client certificate: the proxy's certificate is sent to a server that asks", "[tls]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   const test::PkiFolder folder;
   const auto own = folder.write("own", test_pki().ca.issue(device_options()));
@@ -157,7 +158,8 @@ TEST_CASE("client certificate: ours is sent to a server that asks", "[tls]") {
   CHECK(server->peer_common_name() == "");
 }
 
-TEST_CASE("client certificate: our client and our server know each other, resumed too", "[tls]") {
+TEST_CASE("client certificate: two proxies accept each other's certificates, also when resumed",
+          "[tls]") {
   const test::PkiFolder folder;
   const auto clients =
       client_context({.certificate = folder.write("own", test_pki().ca.issue(device_options()))});
@@ -171,7 +173,7 @@ TEST_CASE("client certificate: our client and our server know each other, resume
   }
 }
 
-TEST_CASE("client certificate: a server that demands one we lack refuses us in words",
+TEST_CASE("client certificate: a server that demands a missing certificate gives a reason",
           "[tls][security][X19]") {
   const auto context = client_context();
   // TLS 1.2: during the handshake.
@@ -204,7 +206,7 @@ TEST_CASE("client certificate: a server that demands one we lack refuses us in w
   CHECK(received.error->reason == "TLS alert from the peer: certificate required (alert 116)");
 }
 
-TEST_CASE("client certificate: our own must come with its key, and the CA file must parse",
+TEST_CASE("client certificate: the proxy's certificate needs its key, and the CA file must parse",
           "[tls]") {
   const test::PkiFolder folder;
   const auto one = folder.write("one", test_pki().ca.issue(device_options()));
@@ -229,7 +231,8 @@ tls::ClientFacts facts(const ContextPtr& context, const LibraryOptions& options)
   return server->engine().take_client_facts();
 }
 
-TEST_CASE("client facts: name wanted, ALPN, cipher and certificate, resumed too", "[tls]") {
+TEST_CASE("client facts: requested name, ALPN, cipher and certificate are known, also when resumed",
+          "[tls]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   const auto context = server_context(
       {test_pki().server},
@@ -254,7 +257,8 @@ TEST_CASE("client facts: name wanted, ALPN, cipher and certificate, resumed too"
   }
 }
 
-TEST_CASE("client facts: a certificate that was not asked for or not accepted is none", "[tls]") {
+TEST_CASE("client facts: a certificate that was not requested or not accepted is not reported",
+          "[tls]") {
   LibraryOptions options{.certificate = test_pki().ca.issue(device_options())};
   const auto unasked = facts(server_context({test_pki().server}), options);
   CHECK_FALSE(unasked.has_certificate);

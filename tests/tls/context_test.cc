@@ -64,7 +64,7 @@ TEST_CASE("context: a CA file that is missing, empty or garbage is an error with
   CHECK(ERR_peek_error() == 0);
 }
 
-TEST_CASE("context: the system's trust store serves where no CA file is named", "[tls]") {
+TEST_CASE("context: the system's trust store is used if no CA file is named", "[tls]") {
   const auto context = Context::client({});
   if (!context) {  // a container without ca-certificates
     CHECK(has(context.error().reason, "/etc/ssl/certs/ca-certificates.crt"));
@@ -73,7 +73,7 @@ TEST_CASE("context: the system's trust store serves where no CA file is named", 
   CHECK(ERR_peek_error() == 0);
 }
 
-TEST_CASE("context: old TLS is not spoken to servers", "[tls][security][X17]") {
+TEST_CASE("context: old TLS is not used with servers", "[tls][security][X17]") {
   CHECK_FALSE(
       Context::client({.verification = Verification::none, .min_version = TlsVersion::tls1_1}));
 }
@@ -96,7 +96,7 @@ TEST_CASE("context: chain and key are read from PEM, ECDSA and RSA", "[tls]") {
   CHECK(server_failure({both, both}) == "");
 }
 
-TEST_CASE("context: knows when its own certificates end", "[tls]") {
+TEST_CASE("context: it knows when its own certificates expire", "[tls]") {
   const PkiFolder folder;
   const auto now = UnixTime::of(std::chrono::system_clock::now());
   auto options = test::server_options();
@@ -127,7 +127,7 @@ TEST_CASE("context: knows when its own certificates end", "[tls]") {
   CHECK((*anonymous)->own_certificates().empty());
 }
 
-TEST_CASE("context: knows dates of any year", "[tls][T1]") {
+TEST_CASE("context: dates of any year are read", "[tls][T1]") {
   using std::chrono::seconds;
   const PkiFolder folder;
   // The border between UTCTime and GeneralizedTime. The last year that a signed 64-bit number of
@@ -177,7 +177,7 @@ TEST_CASE("context: a key that others may read is refused", "[tls][security][L20
   CHECK(has(server_failure({files.chain, folder.file("link.key")}), "open to group"));
 }
 
-TEST_CASE("context: a secret of root's may be readable by one group", "[tls][security][T7]") {
+TEST_CASE("context: a secret that root owns may be readable by one group", "[tls][security][T7]") {
   constexpr uid_t kRoot = 0;
   constexpr uid_t kUser = 1000;
   const std::vector<gid_t> own = {1000, 2000};
@@ -228,7 +228,7 @@ TEST_CASE("context: a chain too large for a handshake is refused", "[tls]") {
   CHECK(has(server_failure({folder.write("long.pem", chain), files.key}), "too large"));
 }
 
-TEST_CASE("context: the library says who it is", "[tls]") {
+TEST_CASE("context: the library reports its name", "[tls]") {
   CHECK(has(tls::library_version(), "BoringSSL"));
 }
 

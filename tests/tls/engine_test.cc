@@ -126,7 +126,7 @@ void check_exchange(TlsEnd& from, TlsEnd& to, const std::string& data) {
   CHECK(wire.empty());
 }
 
-TEST_CASE("engine: TLS 1.3 between two engines", "[tls]") {
+TEST_CASE("engine: TLS 1.3 works between two engines", "[tls]") {
   const auto client = client_end();
   const auto server = server_end();
   CHECK_FALSE(client->engine().established());
@@ -145,7 +145,7 @@ TEST_CASE("engine: TLS 1.3 between two engines", "[tls]") {
   check_exchange(*server, *client, "250 ok\r\n");
 }
 
-TEST_CASE("engine: TLS 1.2 with another program, as client and as server", "[tls]") {
+TEST_CASE("engine: TLS 1.2 works with another program, as client and as server", "[tls]") {
   const auto client = client_end();
   const auto server = library_server({.max_version = TLS1_2_VERSION});
   REQUIRE(shake_hands(*client, *server).done);
@@ -163,7 +163,7 @@ TEST_CASE("engine: TLS 1.2 with another program, as client and as server", "[tls
   check_exchange(*ours, *other, payload(100000));
 }
 
-TEST_CASE("engine: the handshake works at any segmentation", "[tls][L18]") {
+TEST_CASE("engine: the handshake works in any segmentation", "[tls][L18]") {
   const auto clients = client_context();
   const auto servers = server_context({test_pki().server});
   for (const std::size_t segment : {1U, 2U, 3U, 4U, 5U, 6U, 7U, 100U, 517U}) {
@@ -208,7 +208,7 @@ TEST_CASE("engine: the server's flight may be cut in two anywhere", "[tls][L18]"
   CHECK(size > 500);
 }
 
-TEST_CASE("engine: payload of any size arrives as it was, both ways", "[tls]") {
+TEST_CASE("engine: payload of any size arrives unchanged, both ways", "[tls]") {
   const auto client = client_end();
   SECTION("TLS 1.3") {
     const auto server = server_end();
@@ -256,7 +256,7 @@ TEST_CASE("engine: records may be cut in two anywhere", "[tls]") {
   }
 }
 
-TEST_CASE("engine: records arrive octet by octet", "[tls]") {
+TEST_CASE("engine: records may arrive byte by byte", "[tls]") {
   const auto client = client_end();
   const auto server = server_end();
   REQUIRE(shake_hands(*client, *server).done);
@@ -272,7 +272,7 @@ TEST_CASE("engine: records arrive octet by octet", "[tls]") {
   CHECK((got == data));
 }
 
-TEST_CASE("engine: what does not fit into the plaintext's room comes with the next call", "[tls]") {
+TEST_CASE("engine: plaintext that does not fit comes with the next call", "[tls]") {
   const auto client = client_end();
   const auto server = server_end_with_the_librarys_records();
   REQUIRE(shake_hands(*client, *server).done);
@@ -302,7 +302,7 @@ TEST_CASE("engine: what does not fit into the plaintext's room comes with the ne
   }
 }
 
-TEST_CASE("engine: data behind the last handshake message is left for open", "[tls]") {
+TEST_CASE("engine: data after the last handshake message is left for open", "[tls]") {
   const auto client = client_end();
   const auto server = server_end();
   std::string hello = client_hello(*client);
@@ -335,7 +335,7 @@ TEST_CASE("engine: close_notify ends one direction only", "[tls][L12]") {
   CHECK(client->receive(end).close_notify);
 }
 
-TEST_CASE("engine: close_notify behind data that fills the plaintext's room comes later", "[tls]") {
+TEST_CASE("engine: close_notify after data that fills the plaintext's room comes later", "[tls]") {
   const auto client = client_end();
   const auto server = server_end_with_the_librarys_records();
   REQUIRE(shake_hands(*client, *server).done);
@@ -363,7 +363,7 @@ TEST_CASE("engine: a stream that just stops has no close_notify", "[tls][securit
   CHECK_FALSE(server->receive(in).close_notify);
 }
 
-TEST_CASE("engine: of a tampered record nothing is delivered, of those before it all",
+TEST_CASE("engine: nothing of a tampered record is delivered, and everything before it",
           "[tls][security]") {
   const auto clients = client_context();
   const auto servers = server_context({test_pki().server});
@@ -393,7 +393,7 @@ TEST_CASE("engine: of a tampered record nothing is delivered, of those before it
   }
 }
 
-TEST_CASE("engine: plaintext where a ServerHello should be is not TLS", "[tls][security][B8][B9]") {
+TEST_CASE("engine: plaintext instead of a ServerHello is not TLS", "[tls][security][B8][B9]") {
   for (const auto* text : {"250 x\r\n", "220 mail.test ESMTP\r\n", "* OK ready\r\n",
                            "HTTP/1.1 400 \r\n", "+OK\r\n220 go\r\n"}) {
     INFO(text);
@@ -411,7 +411,7 @@ TEST_CASE("engine: plaintext where a ServerHello should be is not TLS", "[tls][s
   }
 }
 
-TEST_CASE("engine: plaintext amid the handshake is refused", "[tls][security][B8]") {
+TEST_CASE("engine: plaintext during the handshake is refused", "[tls][security][B8]") {
   const auto client = client_end();
   const auto server = server_end();
   std::string hello = client_hello(*client);
@@ -426,7 +426,7 @@ TEST_CASE("engine: plaintext amid the handshake is refused", "[tls][security][B8
   CHECK(result.error().code == Errc::handshake);
 }
 
-TEST_CASE("engine: plaintext to our server is not TLS", "[tls][security][A7][G13]") {
+TEST_CASE("engine: plaintext instead of a ClientHello is not TLS", "[tls][security][A7][G13]") {
   for (const auto* text : {"NOOP\r\n", "GET / HTTP/1.0\r\n\r\n", "STARTTLS\r\n"}) {
     const auto server = server_end();
     std::string in = text;
@@ -438,7 +438,8 @@ TEST_CASE("engine: plaintext to our server is not TLS", "[tls][security][A7][G13
   }
 }
 
-TEST_CASE("engine: a server that only speaks TLS 1.1 is refused in words", "[tls][security][X16]") {
+TEST_CASE("engine: a server that only speaks TLS 1.1 is refused with a reason",
+          "[tls][security][X16]") {
   const auto client = client_end();
   const auto server = library_server({.max_version = TLS1_1_VERSION}, test_pki().server_rsa);
   CHECK(client_failure(*client, *server) == "the server only speaks TLS 1.1 or older");
@@ -486,7 +487,7 @@ TEST_CASE("engine: a client of TLS 1.1 is refused by default", "[tls][security][
   CHECK(outcome.client_error->reason == "TLSV1_ALERT_PROTOCOL_VERSION");
 }
 
-TEST_CASE("engine: a service for one old device takes TLS 1.0 with CBC, but not CBC with TLS 1.2",
+TEST_CASE("engine: a service for an old device accepts TLS 1.0 with CBC, and no CBC with TLS 1.2",
           "[tls][security][X17]") {
   const auto context =
       server_context({test_pki().server, test_pki().server_rsa}, TlsVersion::tls1_0);
@@ -565,7 +566,7 @@ TEST_CASE("engine: a self-signed server and one of an unknown CA are refused",
   CHECK(client_failure(*client2, *server2, Errc::certificate) == "unknown CA");
 }
 
-TEST_CASE("engine: without verification anybody is accepted, and remembered", "[tls][X20]") {
+TEST_CASE("engine: without verification any server is accepted, and remembered", "[tls][X20]") {
   const auto client =
       client_end(client_context({.verification = Verification::none}), "other.test");
   const auto server = library_server({}, pki::Identity::self_signed(server_options()));
@@ -573,8 +574,7 @@ TEST_CASE("engine: without verification anybody is accepted, and remembered", "[
   CHECK(client->engine().facts().unverified_subject == "CN=mail.test");
 }
 
-TEST_CASE("engine: the name sent is the one from the configuration, addresses are not sent",
-          "[tls][security][L10]") {
+TEST_CASE("engine: the configured name is sent, addresses are not", "[tls][security][L10]") {
   const auto context = client_context();
   const auto sent = [&](const std::string& name) {
     const auto client = client_end(context, name);
@@ -596,7 +596,7 @@ TEST_CASE("engine: full verification without a name is refused at once", "[tls][
                        ""));
 }
 
-TEST_CASE("engine: a server's certificate is chosen by name, then by what the client takes",
+TEST_CASE("engine: a server's certificate is chosen by name, then by what the client supports",
           "[tls][L9]") {
   const auto& ca = test_pki().ca;
   const auto wildcard = ca.issue({.common_name = "wildcard", .dns_names = {"*.wild.test"}});
@@ -718,7 +718,7 @@ TEST_CASE("engine: endless empty records and warnings end the connection", "[tls
   CHECK_FALSE(survives(SSL3_RT_ALERT, warning, 20));
 }
 
-TEST_CASE("engine: key updates go on unseen, endless ones end the connection",
+TEST_CASE("engine: key updates are handled silently, endless ones end the connection",
           "[tls][security][L2][M10]") {
   const auto client = client_end();
   const auto server = library_server();
@@ -743,7 +743,7 @@ TEST_CASE("engine: key updates go on unseen, endless ones end the connection",
   CHECK(has(received.error->reason, "TLS error: too many "));
 }
 
-TEST_CASE("engine: the peer's alert is told in words", "[tls]") {
+TEST_CASE("engine: the peer's alert is reported in words", "[tls]") {
   const auto client = client_end();
   const auto server = library_server();
   REQUIRE(shake_hands(*client, *server).done);

@@ -67,14 +67,14 @@ LibraryOptions only(std::uint16_t version) {
   return {.min_version = version, .max_version = version};
 }
 
-TEST_CASE("expiry: the test's clock is the library's and ours", "[tls]") {
+TEST_CASE("expiry: the test sets the clock of the library and of the proxy", "[tls]") {
   const auto before = std::chrono::system_clock::now();
   const Later later(1h);
   CHECK(std::chrono::system_clock::now() - before >= 1h);
   CHECK(std::chrono::system_clock::from_time_t(std::time(nullptr)) - before > 59min);
 }
 
-TEST_CASE("expiry: a chain found good is refused once its certificate has ended",
+TEST_CASE("expiry: a remembered chain is refused once its certificate has expired",
           "[tls][security][X4]") {
   const auto context = client_context();
   const auto identity = short_lived();
@@ -93,7 +93,7 @@ TEST_CASE("expiry: a chain found good is refused once its certificate has ended"
   CHECK(failure() == "certificate has expired");
 }
 
-TEST_CASE("expiry: a session of a certificate that has ended is refused with it",
+TEST_CASE("expiry: a session is refused once its certificate has expired",
           "[tls][security][X4][L7]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   const auto context = client_context();
@@ -115,8 +115,8 @@ TEST_CASE("expiry: a session of a certificate that has ended is refused with it"
 }
 
 TEST_CASE(
-    "expiry: a server that renewed in time goes on, though sessions of its old certificate "
-    "are kept",
+    "expiry: a server that renewed in time is accepted, though sessions of its old certificate are "
+    "kept",
     "[tls][L7]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   const auto context = client_context();
@@ -135,8 +135,9 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("expiry: an authority that was renewed in time goes on, though a chain was found good",
-          "[tls][T2]") {
+TEST_CASE(
+    "expiry: an authority that was renewed in time is accepted, though an old chain is remembered",
+    "[tls][T2]") {
   const auto first = GENERATE(0, 1);
   pki::CertificateOptions options{.common_name = "renewed", .not_after = 30min, .ca = true};
   const auto old = Identity::self_signed(options);
@@ -162,7 +163,8 @@ TEST_CASE("expiry: an authority that was renewed in time goes on, though a chain
   CHECK(failure() == "certificate has expired");
 }
 
-TEST_CASE("expiry: a client's certificate ends for its sessions too", "[tls][security][X15][L6]") {
+TEST_CASE("expiry: a client's expired certificate ends its sessions too",
+          "[tls][security][X15][L6]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   const auto context = server_context(
       {test_pki().server}, {.client_ca = test::lasting_file(test_pki().root.certificate_pem())});

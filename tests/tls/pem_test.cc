@@ -107,7 +107,8 @@ struct Reading {
   }
 };
 
-TEST_CASE("pem blocks: found with their lines, comments and blank lines beside them", "[tls][T3]") {
+TEST_CASE("pem blocks: blocks are found with their lines, between comments and blank lines",
+          "[tls][T3]") {
   CHECK(blocks("").empty());
   CHECK(blocks("hello\n").empty());
   CHECK(blocks("-----BEGIN A B-----\nx\n-----END A B-----") == Lines{"1 A B"});
@@ -118,7 +119,7 @@ TEST_CASE("pem blocks: found with their lines, comments and blank lines beside t
   CHECK(found[0].text == "-----BEGIN A-----\ny\n-----END A-----");
 }
 
-TEST_CASE("pem blocks: what is no whole block is a fault with its line", "[tls][T3]") {
+TEST_CASE("pem blocks: an incomplete block is a fault with its line", "[tls][T3]") {
   const std::string malformed = "not of the form -----BEGIN CERTIFICATE-----";
   const std::string inside = "a block must begin at the start of a line";
   const std::string no_end = "the block that begins here has no end";
@@ -178,7 +179,7 @@ TEST_CASE("pem: the old labels of certificates are read", "[tls][T3]") {
   CHECK(bytes(chain->front().get()) == bytes(plain->front().get()));
 }
 
-TEST_CASE("pem: a TRUSTED CERTIFICATE is trusted for what it says", "[tls][T3][security]") {
+TEST_CASE("pem: a TRUSTED CERTIFICATE is trusted for its listed uses", "[tls][T3][security]") {
   const PkiFolder folder;
   const auto& pki = test_pki();
   const auto accepted = [&](const std::string& roots) {
@@ -206,7 +207,8 @@ TEST_CASE("pem: keys and parameters beside certificates are skipped", "[tls][T3]
   CHECK(reading.key(parameters + server.certificate_pem() + server.key_pem()) == "");
 }
 
-TEST_CASE("pem: a block that gives nothing is an error with its line", "[tls][T3][security]") {
+TEST_CASE("pem: a block without a certificate or key is an error with its line",
+          "[tls][T3][security]") {
   const Reading reading;
   const std::string leaf = "# ours\n" + test_pki().server.certificate_pem();
   const auto line = std::to_string(std::count(leaf.begin(), leaf.end(), '\n') + 1);
@@ -245,7 +247,7 @@ TEST_CASE("pem: a block that gives nothing is an error with its line", "[tls][T3
   CHECK(ERR_peek_error() == 0);
 }
 
-TEST_CASE("pem: no word of a private key is in an error", "[tls][T3][security]") {
+TEST_CASE("pem: an error has no part of a private key", "[tls][T3][security]") {
   const Reading reading;
   const std::string key = test_pki().server.key_pem();
   const std::string body = key.substr(key.find('\n') + 1, 40);

@@ -69,7 +69,7 @@ TEST_CASE("pins: the right key is accepted with any verification", "[tls]") {
   }
 }
 
-TEST_CASE("pins: another key is refused with any verification, and both are told",
+TEST_CASE("pins: another key is refused with any verification, and both are reported",
           "[tls][security]") {
   const std::string told = "pin mismatch: wanted " + to_string(nobodys(1)) + ", got " +
                            to_string(pin_of(test_pki().server));
@@ -78,7 +78,7 @@ TEST_CASE("pins: another key is refused with any verification, and both are told
   CHECK(refusal({.pins = {pin_of(test_pki().server_rsa)}}).starts_with("pin mismatch: "));
 }
 
-TEST_CASE("pins: of several one is enough", "[tls][security]") {
+TEST_CASE("pins: one of several pins is enough", "[tls][security]") {
   const Pin right = pin_of(test_pki().server);
   for (const auto verification : {Verification::full, Verification::none}) {
     CHECK(refusal({.verification = verification, .pins = {nobodys(1), right, nobodys(2)}}) == "");
@@ -92,7 +92,7 @@ TEST_CASE("pins: with full verification a CA on the path may be the pinned one",
   CHECK(refusal({.pins = {pin_of(test_pki().root)}}) == "");
 }
 
-TEST_CASE("pins: a CA beside the path does not count", "[tls][security]") {
+TEST_CASE("pins: a CA outside the path does not count", "[tls][security]") {
   // The server belongs to another CA, which we trust for this server. The pinned CA is not part of
   // its path, even if the server sends it along.
   const auto other_root = Identity::self_signed({.common_name = "other root", .ca = true});
@@ -112,7 +112,7 @@ TEST_CASE("pins: without verification only the leaf's key counts", "[tls][securi
   }
 }
 
-TEST_CASE("pins: do not stand in for the chain and the name", "[tls][security]") {
+TEST_CASE("pins: they do not replace the checks of chain and name", "[tls][security]") {
   const auto self_signed = Identity::self_signed(server_options());
   CHECK(refusal({.pins = {pin_of(self_signed)}}, self_signed) == "self-signed certificate");
   CHECK(refusal({.pins = {pin_of(test_pki().server)}}, test_pki().server, "other.test")
@@ -129,7 +129,7 @@ TEST_CASE("pins: do not stand in for the chain and the name", "[tls][security]")
   CHECK(refusal({.pins = {pin_of(ended)}}, ended) == "certificate has expired");
 }
 
-TEST_CASE("pins: probe shows the pin that is to be configured", "[tls]") {
+TEST_CASE("pins: probe shows the pin to configure", "[tls]") {
   const auto client = client_end(client_context({.verification = Verification::none}));
   client->engine().keep_peer_chain();
   const auto server = LibraryEnd::server(test_pki().server, {});

@@ -199,7 +199,7 @@ std::string fatal(int alert) {
   return "[21: 2 " + std::to_string(alert) + "]";
 }
 
-TEST_CASE("records: the example connection of RFC 8448", "[tls]") {
+TEST_CASE("records: the example connection of RFC 8448 is reproduced", "[tls]") {
   // §3. The server's ticket has number 0.
   const std::string client_secret =
       from_hex("9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5");
@@ -230,7 +230,7 @@ TEST_CASE("records: the example connection of RFC 8448", "[tls]") {
   CHECK(feed(*server, client_end).close_notify);
 }
 
-TEST_CASE("records: keys that do not fit are refused", "[tls]") {
+TEST_CASE("records: keys that do not fit the cipher suite are refused", "[tls]") {
   BufferPool pool;
   const std::string secret(48, 's');
   const auto keys = [&](std::size_t size) { return tls::TrafficKeys{octets(secret).first(size)}; };
@@ -242,7 +242,7 @@ TEST_CASE("records: keys that do not fit are refused", "[tls]") {
   CHECK(ERR_peek_error() == 0);
 }
 
-TEST_CASE("records: any size, any padding, any segmentation, any suite", "[tls]") {
+TEST_CASE("records: payload of any size passes with any padding, segmentation and suite", "[tls]") {
   for (const auto suite : kSuites) {
     for (const auto role : {Role::client, Role::server}) {
       for (const std::size_t piece :
@@ -315,7 +315,7 @@ std::string dialogue(HandKeys& peer, bool tickets) {
   return wire;
 }
 
-TEST_CASE("records: a dialogue with control records, cut anywhere", "[tls][L18]") {
+TEST_CASE("records: a dialogue with control records may be cut anywhere", "[tls][L18]") {
   for (const auto role : {Role::client, Role::server}) {
     std::size_t size = 1;
     for (std::size_t cut = 0; cut <= size; ++cut) {
@@ -345,7 +345,7 @@ TEST_CASE("records: a dialogue with control records, cut anywhere", "[tls][L18]"
   }
 }
 
-TEST_CASE("records: a call without wire brings nothing, and loses nothing", "[tls]") {
+TEST_CASE("records: a call without input returns nothing, and loses nothing", "[tls]") {
   Bare bare;
   const std::string wire = bare.peer.data("data");
   std::vector<std::byte> plain(tls::kMinPlainRoom);
@@ -378,8 +378,7 @@ TEST_CASE("records: a stream that stops in a record delivers nothing of it",
   }
 }
 
-TEST_CASE("records: key updates asked for are answered once, ahead of our next data",
-          "[tls][M10]") {
+TEST_CASE("records: a requested key update is answered once, before the next data", "[tls][M10]") {
   Bare bare;
   std::string wire;
   for (int i = 0; i < 20; ++i) {
@@ -398,7 +397,7 @@ TEST_CASE("records: key updates asked for are answered once, ahead of our next d
   CHECK(bare.said(close(*bare.codec)) == "[21: 1 0]");
 }
 
-TEST_CASE("records: our keys are renewed before they are used up", "[tls]") {
+TEST_CASE("records: the proxy's keys are renewed before they are used up", "[tls]") {
   for (const auto suite : kSuites) {
     Bare bare(Role::server, suite, 3);
     std::string said;
@@ -413,7 +412,8 @@ TEST_CASE("records: our keys are renewed before they are used up", "[tls]") {
   CHECK(wire->size() == 20 * (kMaxPlain + 22) + 19 * 27);
 }
 
-TEST_CASE("records: after close_notify nothing is read, and we may go on", "[tls][L12]") {
+TEST_CASE("records: after close_notify nothing is read, and the proxy may go on writing",
+          "[tls][L12]") {
   Bare bare;
   std::string wire = bare.peer.data("QUIT");
   wire += bare.peer.record(content::kAlert, kCloseNotify);
@@ -431,7 +431,7 @@ TEST_CASE("records: after close_notify nothing is read, and we may go on", "[tls
   CHECK_FALSE(seal(*bare.codec, "more"));
 }
 
-TEST_CASE("records: our close_notify ends our direction only", "[tls][L12]") {
+TEST_CASE("records: the proxy's close_notify ends its own direction only", "[tls][L12]") {
   Bare bare;
   CHECK(bare.said(close(*bare.codec)) == "[21: 1 0]");
   CHECK_FALSE(seal(*bare.codec, "more"));
@@ -603,7 +603,7 @@ TEST_CASE("records: bad input ends the connection with the alert that the RFC na
   }
 }
 
-TEST_CASE("records: a header that can only be refused is not waited for", "[tls][security]") {
+TEST_CASE("records: a bad header is refused before its record is complete", "[tls][security]") {
   for (const std::string_view header :
        {"250 i", "\x15\3\3\x40\1", "\x17\3\2\x40\1", "\x17\3\3\x41\1"}) {
     Bare bare;
@@ -612,7 +612,7 @@ TEST_CASE("records: a header that can only be refused is not waited for", "[tls]
   }
 }
 
-TEST_CASE("records: one flipped bit anywhere", "[tls][security]") {
+TEST_CASE("records: one flipped bit anywhere ends the connection", "[tls][security]") {
   for (const auto suite : kSuites) {
     const std::size_t size = Bare(Role::client, suite).peer.data(payload(64), 3).size();
     for (std::size_t at = 0; at < size; ++at) {
@@ -637,7 +637,8 @@ TEST_CASE("records: one flipped bit anywhere", "[tls][security]") {
   }
 }
 
-TEST_CASE("records: what brings no payload is counted until payload comes", "[tls][security][L2]") {
+TEST_CASE("records: records without payload are counted until payload comes",
+          "[tls][security][L2]") {
   const auto idle = [](HandKeys& peer, int i) {
     switch (i % 3) {
       case 0:
@@ -663,7 +664,8 @@ TEST_CASE("records: what brings no payload is counted until payload comes", "[tl
   CHECK(feed(*bare.codec, bare.peer.data("")).error);
 }
 
-TEST_CASE("records: the longest message is taken, a malformed ticket is not", "[tls][security]") {
+TEST_CASE("records: the longest message is accepted, a malformed ticket is not",
+          "[tls][security]") {
   // 4 + 4 + 1 + 1 + 2 + 2 bytes of the message do not belong to the ticket.
   const auto longest = new_session_ticket(16384 - 14);
   REQUIRE(longest.size() == 4 + 16384);
@@ -691,7 +693,7 @@ TEST_CASE("records: the longest message is taken, a malformed ticket is not", "[
   CHECK(server.said(refused.out) == fatal(kUnexpectedMessage));
 }
 
-TEST_CASE("records: an alert of the peer ends both directions, whatever its level", "[tls]") {
+TEST_CASE("records: an alert of the peer ends both directions, at any level", "[tls]") {
   for (const char level : {'\1', '\2'}) {
     for (const int alert : {10, 20, 80, 100, 255}) {
       Bare bare;
@@ -713,7 +715,7 @@ TEST_CASE("records: an alert of the peer ends both directions, whatever its leve
   }
 }
 
-TEST_CASE("records: no room for the output is an error, not half a record", "[tls]") {
+TEST_CASE("records: too little room for the output is an error, not half a record", "[tls]") {
   Bare bare;
   std::vector<std::byte> small(100);
   tls::WireOut out{small};
@@ -770,8 +772,7 @@ struct Taken {
   std::unique_ptr<RecordCodec> codec;
 };
 
-TEST_CASE("records: a long talk with the library, keys renewed by both all the time",
-          "[tls][M10]") {
+TEST_CASE("records: a long dialogue with the library works while both renew keys", "[tls][M10]") {
   for (const auto role : {Role::client, Role::server}) {
     for (const std::uint64_t max_records : {1UL, 3UL, 1UL << 24U}) {
       Random random(static_cast<unsigned>(max_records));
@@ -817,7 +818,7 @@ TEST_CASE("records: a long talk with the library, keys renewed by both all the t
   }
 }
 
-TEST_CASE("records: the library understands our alerts, and we its", "[tls]") {
+TEST_CASE("records: the library and the codec understand each other's alerts", "[tls]") {
   for (const auto role : {Role::client, Role::server}) {
     Taken taken(role);
     auto got = feed(*taken.codec, taken.arrived + "250 injected in the clear\r\n");
@@ -835,7 +836,7 @@ TEST_CASE("records: the library understands our alerts, and we its", "[tls]") {
   }
 }
 
-TEST_CASE("records: a connection is taken over only where nothing is pending", "[tls]") {
+TEST_CASE("records: a connection is taken over only if nothing is pending", "[tls]") {
   BufferPool pool;
   const auto fresh = LibraryEnd::client({});
   CHECK_FALSE(tls::make_raw_codec13(*fresh->ssl(), {.pool = pool}));
@@ -940,7 +941,7 @@ struct ByHand {
   std::string tickets;
 };
 
-TEST_CASE("records: tickets in any shape are kept, and resumed", "[tls]") {
+TEST_CASE("records: tickets of any shape are kept, and resumed", "[tls]") {
   for (const auto codec : {RecordCodecChoice::automatic, RecordCodecChoice::library}) {
     for (const std::size_t piece : {std::size_t{20}, std::size_t{100}, std::size_t{5000}}) {
       const auto context = client_context(codec);
@@ -1063,7 +1064,7 @@ std::string random_records(HandKeys& peer, Random random, bool client) {
                    size(3) * size(90));
 }
 
-TEST_CASE("records: our record layer and the library's do the same", "[tls][security]") {
+TEST_CASE("records: both record layers behave the same", "[tls][security]") {
   for (const auto role : {Role::client, Role::server}) {
     const auto context = role == Role::client ? client_context : server_context;
     const auto raw_context = context(RecordCodecChoice::automatic);
@@ -1123,7 +1124,7 @@ TEST_CASE("records: our record layer and the library's do the same", "[tls][secu
   }
 }
 
-TEST_CASE("records: of what a bad record says nothing is delivered, with either record layer",
+TEST_CASE("records: nothing of a bad record is delivered, with either record layer",
           "[tls][security]") {
   for (const auto codec : {RecordCodecChoice::automatic, RecordCodecChoice::library}) {
     const auto clients = client_context(codec);

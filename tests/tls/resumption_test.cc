@@ -72,14 +72,14 @@ bool server_resumes(const ContextPtr& first, const ContextPtr& second,
   return call(second, options, before.get())->resumed();
 }
 
-TEST_CASE("resumption: our client goes on where it was, with TLS 1.2 and 1.3", "[tls][L7]") {
+TEST_CASE("resumption: the proxy resumes with servers, with TLS 1.2 and 1.3", "[tls][L7]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   const auto context = client_context();
   CHECK_FALSE(client_resumes(context, version));
   for (int i = 0; i < 5; ++i) CHECK(client_resumes(context, version));
 }
 
-TEST_CASE("resumption: our server takes its tickets back, with TLS 1.2 and 1.3", "[tls][L5]") {
+TEST_CASE("resumption: the proxy accepts its own tickets, with TLS 1.2 and 1.3", "[tls][L5]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   const auto context = server_context({test_pki().server});
   auto client = call(context, only(version));
@@ -90,7 +90,7 @@ TEST_CASE("resumption: our server takes its tickets back, with TLS 1.2 and 1.3",
   }
 }
 
-TEST_CASE("resumption: between our client and our server, several at once", "[tls][L5][L7]") {
+TEST_CASE("resumption: two proxies resume several sessions at once", "[tls][L5][L7]") {
   const auto clients = client_context();
   const auto servers = server_context({test_pki().server});
   const auto meet = [&] {
@@ -109,8 +109,7 @@ TEST_CASE("resumption: between our client and our server, several at once", "[tl
   }
 }
 
-TEST_CASE("resumption: our server's tickets come with its handshake, before anyone speaks",
-          "[tls][L5]") {
+TEST_CASE("resumption: the proxy's tickets come with its handshake, before any data", "[tls][L5]") {
   const auto context = server_context({test_pki().server});
   const auto client = LibraryEnd::client({});
   const auto server = server_end(context);
@@ -122,7 +121,7 @@ TEST_CASE("resumption: our server's tickets come with its handshake, before anyo
   CHECK(again->resumed());
 }
 
-TEST_CASE("resumption: a session holds for one name and one address", "[tls][security][L7]") {
+TEST_CASE("resumption: a session is valid for one name and one address", "[tls][security][L7]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   const auto context = client_context();
   CHECK_FALSE(client_resumes(context, version));
@@ -135,7 +134,7 @@ TEST_CASE("resumption: a session holds for one name and one address", "[tls][sec
   CHECK(client_resumes(context, version, "mail.test."));  // the same name
 }
 
-TEST_CASE("resumption: a chain that was found good for one name is not good for another",
+TEST_CASE("resumption: a chain that is remembered for one name is not accepted for another",
           "[tls][security][X3][L7]") {
   const auto context = client_context();
   CHECK_FALSE(client_resumes(context, TLS1_3_VERSION));
@@ -148,7 +147,8 @@ TEST_CASE("resumption: a chain that was found good for one name is not good for 
   }
 }
 
-TEST_CASE("resumption: a session holds for one policy towards servers", "[tls][security][L7][L8]") {
+TEST_CASE("resumption: a session is valid for one policy towards servers",
+          "[tls][security][L7][L8]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   const std::string root = lasting_file(test_pki().root.certificate_pem());
   const std::string both =
@@ -187,7 +187,7 @@ TEST_CASE("resumption: a session holds for one policy towards servers", "[tls][s
   CHECK_FALSE(client_context()->same_policy(*server_context({test_pki().server})));
 }
 
-TEST_CASE("resumption: the policy is what the files say, not their names", "[tls][L8]") {
+TEST_CASE("resumption: the policy is the content of the files, not their names", "[tls][L8]") {
   const auto& pki = test_pki();
   const auto named = [](const std::string& pem) {
     return client_context({.ca_file = lasting_file(pem)});
@@ -202,7 +202,7 @@ TEST_CASE("resumption: the policy is what the files say, not their names", "[tls
   CHECK_FALSE(client_context({.pins = {one}})->same_policy(*client_context({.pins = {one, two}})));
 }
 
-TEST_CASE("resumption: of a handshake that failed no session is kept", "[tls][security][L7]") {
+TEST_CASE("resumption: no session of a failed handshake is kept", "[tls][security][L7]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   const auto context = client_context();
   const auto stranger = Identity::self_signed(server_options());
@@ -218,7 +218,7 @@ TEST_CASE("resumption: of a handshake that failed no session is kept", "[tls][se
   CHECK_FALSE(client_resumes(context, version));
 }
 
-TEST_CASE("resumption: another server that knows the ticket gets no trust for it",
+TEST_CASE("resumption: another server that knows the ticket is not trusted for it",
           "[tls][security][L7]") {
   // TLS binds a session to its keys. So only the server that was verified can resume it. A server
   // that cannot resume shows its certificate.
@@ -233,7 +233,8 @@ TEST_CASE("resumption: another server that knows the ticket gets no trust for it
   CHECK(outcome.client_error->reason == "self-signed certificate");
 }
 
-TEST_CASE("resumption: a session holds for one policy towards clients", "[tls][security][L6][L8]") {
+TEST_CASE("resumption: a session is valid for one policy towards clients",
+          "[tls][security][L6][L8]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   const auto& pki = test_pki();
   const std::string ca = lasting_file(pki.ca.certificate_pem());
@@ -294,7 +295,7 @@ TEST_CASE("resumption: a session is not carried to another name of the same serv
   CHECK(call(context, options, before.get())->resumed());
 }
 
-TEST_CASE("resumption: outlives a renewal of the certificate, but not of its names",
+TEST_CASE("resumption: a session outlives a renewal of the certificate, except if its names change",
           "[tls][L8][L19]") {
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   const auto& ca = test_pki().ca;
@@ -341,7 +342,7 @@ TEST_CASE("resumption: replicas that share a key file resume each other's sessio
   CHECK_FALSE(call(replica(key_line(2)), only(version), before.get())->resumed());
 }
 
-TEST_CASE("resumption: a ticket that was tampered with is no ticket", "[tls][security][L5]") {
+TEST_CASE("resumption: a tampered ticket is ignored", "[tls][security][L5]") {
   const auto context =
       server_context({test_pki().server}, {.ticket_keys = lasting_file(key_line(1))});
   // The same name with other secrets.

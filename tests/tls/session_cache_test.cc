@@ -38,7 +38,7 @@ TEST_CASE("session cache: a session is found under its own key only", "[tls][L7]
   CHECK(cache.take("a"));
 }
 
-TEST_CASE("session cache: a session of TLS 1.3 is given away once, the newest first", "[tls][L7]") {
+TEST_CASE("session cache: a session of TLS 1.3 is used once, the newest first", "[tls][L7]") {
   SessionCache cache;
   auto older = tls1_3();
   auto newer = tls1_3();
@@ -71,7 +71,7 @@ TEST_CASE("session cache: a server that learns TLS 1.3 is resumed with it", "[tl
   CHECK(SSL_SESSION_get_protocol_version(newest.get()) == TLS1_3_VERSION);
 }
 
-TEST_CASE("session cache: of one server it keeps a bounded number, the newest", "[tls][L7]") {
+TEST_CASE("session cache: it keeps the newest sessions of one server, up to a limit", "[tls][L7]") {
   SessionCache cache;
   cache.put("b", tls1_3());
   SSL_SESSION* last = nullptr;
@@ -85,7 +85,7 @@ TEST_CASE("session cache: of one server it keeps a bounded number, the newest", 
   CHECK(take_all(cache, "b") == 1);
 }
 
-TEST_CASE("session cache: over all servers it keeps a bounded number, the newest among them",
+TEST_CASE("session cache: it keeps the newest sessions of all servers, up to a limit",
           "[tls][L7]") {
   SessionCache cache;
   constexpr std::size_t kServers = SessionCache::kMaxSessions + 100;
@@ -102,7 +102,7 @@ TEST_CASE("session cache: over all servers it keeps a bounded number, the newest
   CHECK(kept + 100 > SessionCache::kMaxSessions);
 }
 
-TEST_CASE("session cache: what was taken leaves room", "[tls][L7]") {
+TEST_CASE("session cache: a used session leaves room", "[tls][L7]") {
   SessionCache cache;
   for (std::size_t i = 0; i < 3 * SessionCache::kMaxSessions; ++i) {
     cache.put("busy", tls1_3());

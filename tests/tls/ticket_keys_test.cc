@@ -50,7 +50,8 @@ std::string failure(const std::string& text) {
   return keys.error().reason.substr(file.size());
 }
 
-TEST_CASE("ticket keys: one encrypts for twelve hours and decrypts for twelve more", "[tls][L5]") {
+TEST_CASE("ticket keys: a key encrypts for twelve hours and decrypts for twelve more",
+          "[tls][L5]") {
   static_assert(kTicketLifetime <= 24h);
   TicketKeys keys(kStart);
   const auto first = keys.encrypting(kStart);
@@ -75,7 +76,7 @@ TEST_CASE("ticket keys: one encrypts for twelve hours and decrypts for twelve mo
   CHECK(knows(keys, second->name, kStart + 2 * kTicketLifetime));
 }
 
-TEST_CASE("ticket keys: after a long silence no old key is left", "[tls][L5]") {
+TEST_CASE("ticket keys: no old key is left after a long pause", "[tls][L5]") {
   TicketKeys keys(kStart);
   const auto first = keys.encrypting(kStart);
   REQUIRE(first);
@@ -88,7 +89,8 @@ TEST_CASE("ticket keys: after a long silence no old key is left", "[tls][L5]") {
   CHECK(knows(idle, late->name, kStart + 1000h));
 }
 
-TEST_CASE("ticket keys: those of the process are random and the same for all", "[tls][L5]") {
+TEST_CASE("ticket keys: the keys of the process are random, and the same for all services",
+          "[tls][L5]") {
   const auto now = TicketKeys::Clock::now();
   CHECK(TicketKeys::of_process() == TicketKeys::of_process());
   TicketKeys other(now);
@@ -101,12 +103,12 @@ TEST_CASE("ticket keys: those of the process are random and the same for all", "
   CHECK(ours->aes != ours->hmac);
 }
 
-TEST_CASE("ticket keys: a name that is nobody's finds nothing", "[tls]") {
+TEST_CASE("ticket keys: an unknown name finds no key", "[tls]") {
   TicketKeys keys(kStart);
   CHECK_FALSE(knows(keys, Name{}, kStart));
 }
 
-TEST_CASE("ticket keys: of a file's keys the first encrypts and all decrypt, at any time",
+TEST_CASE("ticket keys: the first key of a file encrypts and all decrypt, at any time",
           "[tls][L5]") {
   const PkiFolder folder;
   const auto keys = TicketKeys::read(folder.write(
@@ -129,7 +131,7 @@ TEST_CASE("ticket keys: of a file's keys the first encrypts and all decrypt, at 
   }
 }
 
-TEST_CASE("ticket keys: what is wrong with a file is said with its name and line", "[tls]") {
+TEST_CASE("ticket keys: a fault in a file is reported with its name and line", "[tls]") {
   const std::string good = line("abc");
   const std::string wrong = " is not base64 of 48 bytes";
   CHECK(failure(good) == "");

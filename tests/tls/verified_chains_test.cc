@@ -18,7 +18,7 @@ Digest digest_of(std::uint64_t number) {
   return Fingerprint().add(number).finish();
 }
 
-TEST_CASE("verified chains: what was found good is known for an hour", "[tls][L7]") {
+TEST_CASE("verified chains: a verified chain is remembered for an hour", "[tls][L7]") {
   VerifiedChains chains;
   CHECK_FALSE(chains.contains(digest_of(1), kNow));
   chains.add(digest_of(1), kNow, 10000h);
@@ -30,7 +30,7 @@ TEST_CASE("verified chains: what was found good is known for an hour", "[tls][L7
   CHECK_FALSE(chains.contains(digest_of(1), kNow));
 }
 
-TEST_CASE("verified chains: not for longer than the certificates are valid",
+TEST_CASE("verified chains: a chain is remembered only while its certificates are valid",
           "[tls][security][X4]") {
   VerifiedChains chains;
   chains.add(digest_of(1), kNow, 5min);
@@ -42,21 +42,21 @@ TEST_CASE("verified chains: not for longer than the certificates are valid",
   CHECK_FALSE(chains.contains(digest_of(3), kNow));
 }
 
-TEST_CASE("verified chains: a clock that was set back ends them", "[tls][security]") {
+TEST_CASE("verified chains: a clock that was set back forgets them", "[tls][security]") {
   VerifiedChains chains;
   chains.add(digest_of(1), kNow, 24h);
   CHECK_FALSE(chains.contains(digest_of(1), kNow - 1s));
   CHECK_FALSE(chains.contains(digest_of(1), kNow));
 }
 
-TEST_CASE("verified chains: a later look counts anew", "[tls]") {
+TEST_CASE("verified chains: a later verification starts the hour again", "[tls]") {
   VerifiedChains chains;
   chains.add(digest_of(1), kNow, 24h);
   chains.add(digest_of(1), kNow + 30min, 24h);
   CHECK(chains.contains(digest_of(1), kNow + 80min));
 }
 
-TEST_CASE("verified chains: their number is bounded, and the newest is there", "[tls]") {
+TEST_CASE("verified chains: their number is bounded, and the newest is kept", "[tls]") {
   VerifiedChains chains;
   constexpr std::uint64_t kMany = 3 * VerifiedChains::kMaxEntries + 7;
   for (std::uint64_t i = 0; i < kMany; ++i) chains.add(digest_of(i), kNow, 24h);
@@ -66,7 +66,7 @@ TEST_CASE("verified chains: their number is bounded, and the newest is there", "
   CHECK(kept <= VerifiedChains::kMaxEntries);
 }
 
-TEST_CASE("fingerprint: fields that are cut elsewhere give another one", "[tls]") {
+TEST_CASE("fingerprint: fields that are cut at other places give another fingerprint", "[tls]") {
   const auto of = [](std::string_view a, std::string_view b) {
     return Fingerprint().add(a).add(b).finish();
   };

@@ -76,8 +76,9 @@ std::string reason(const std::optional<Rejection>& rejection) {
   return rejection ? rejection->error.reason : "";
 }
 
-TEST_CASE("verify: a dns name matches itself in any case, and with a trailing dot wanted",
-          "[tls][security][X10]") {
+TEST_CASE(
+    "verify: a DNS name matches itself in any case, also if the wanted name has a trailing dot",
+    "[tls][security][X10]") {
   CHECK(dns_name_matches("mail.example.org", "mail.example.org"));
   CHECK(dns_name_matches("MAIL.example.ORG", "mail.EXAMPLE.org"));
   CHECK(dns_name_matches("mail.example.org", "mail.example.org."));
@@ -110,8 +111,7 @@ TEST_CASE("verify: a wildcard is one whole left-most label", "[tls][security][X7
   CHECK_FALSE(dns_name_matches("*.example.org", "*.example.org"));
 }
 
-TEST_CASE("verify: a name with a NUL or any other odd octet matches nothing",
-          "[tls][security][X10]") {
+TEST_CASE("verify: a name with a NUL or another odd byte matches nothing", "[tls][security][X10]") {
   using namespace std::string_literals;
   CHECK_FALSE(dns_name_matches("mail.test\0.evil.test"s, "mail.test"));
   CHECK_FALSE(dns_name_matches("mail.test\0.evil.test"s, "mail.test\0.evil.test"s));
@@ -123,7 +123,7 @@ TEST_CASE("verify: a name with a NUL or any other odd octet matches nothing",
   CHECK_FALSE(dns_name_matches(std::string(64, 'a') + ".test", std::string(64, 'a') + ".test"));
 }
 
-TEST_CASE("verify: an address is only found among the iPAddress names", "[tls][security][X9]") {
+TEST_CASE("verify: an address matches iPAddress names only", "[tls][security][X9]") {
   using namespace std::string_literals;
   const tls::PresentedNames dns{{"127.0.0.1", "::1"}, {}};
   CHECK_FALSE(names_match(dns, "127.0.0.1"));
@@ -140,7 +140,7 @@ TEST_CASE("verify: an address is only found among the iPAddress names", "[tls][s
   CHECK_FALSE(names_match(ip, "localhost"));
 }
 
-TEST_CASE("verify: names are told printable and bounded", "[tls]") {
+TEST_CASE("verify: names are reported printable and bounded", "[tls]") {
   using namespace std::string_literals;
   CHECK(tls::describe({}) == "no name");
   CHECK(tls::describe({{"a.test", "b\r\n\x1b.test"}, {"\x7f\0\0\1"s}}) ==
@@ -179,7 +179,7 @@ TEST_CASE("verify: an expired intermediate is refused, and named", "[tls][securi
   CHECK(rejection->error.evidence.ends_with(" at=\"CN=old CA\""));
 }
 
-TEST_CASE("verify: a certificate of tomorrow is refused", "[tls][security][X5]") {
+TEST_CASE("verify: a certificate that is not yet valid is refused", "[tls][security][X5]") {
   auto options = server_options();
   options.not_before = hours{24};
   const auto rejection = verify(test_pki().ca.issue(options));
@@ -198,7 +198,7 @@ TEST_CASE("verify: a certificate for another name is refused", "[tls][security][
   CHECK(reason(verify(test_pki().server, "")).starts_with("name mismatch: "));
 }
 
-TEST_CASE("verify: the common name is no name", "[tls][security][X6]") {
+TEST_CASE("verify: the common name does not count as a name", "[tls][security][X6]") {
   const auto server = test_pki().ca.issue({.common_name = "mail.test"});
   CHECK(reason(verify(server)) == "name mismatch: wanted mail.test, got no name");
 }
@@ -210,8 +210,7 @@ TEST_CASE("verify: a NUL in a certificate's name does not cut it", "[tls][securi
   CHECK(reason(verify(server)) == "name mismatch: wanted mail.test, got mail.test.evil.test");
 }
 
-TEST_CASE("verify: what a certificate says of itself cannot break out of a log line",
-          "[tls][security][T23]") {
+TEST_CASE("verify: text of a certificate cannot break out of a log line", "[tls][security][T23]") {
   const auto server = test_pki().ca.issue(
       {.common_name = "a\"\r\nx\x1b[31m", .dns_names = {"evil\r\n\x1b[31m\".test"}});
   const auto rejection = verify(server);
@@ -222,7 +221,7 @@ TEST_CASE("verify: what a certificate says of itself cannot break out of a log l
   CHECK(rejection->error.evidence.find("evil[31m\\\".test") != std::string::npos);
 }
 
-TEST_CASE("verify: a self-signed certificate is refused unless it is the one trusted",
+TEST_CASE("verify: a self-signed certificate is refused unless it is itself trusted",
           "[tls][security][X1]") {
   const auto server = Identity::self_signed(server_options());
   const auto rejection = verify(server);
@@ -248,12 +247,12 @@ TEST_CASE("verify: a certificate of an unknown CA is refused", "[tls][security][
         "unknown CA");
 }
 
-TEST_CASE("verify: a CA of the same name with another key is another CA", "[tls][security][X2]") {
+TEST_CASE("verify: a CA with the same name and another key is another CA", "[tls][security][X2]") {
   const auto impostor = Identity::self_signed({.common_name = "test root", .ca = true});
   CHECK_FALSE(reason(verify(impostor.issue(server_options()))).empty());
 }
 
-TEST_CASE("verify: a missing intermediate is an unknown CA, unless it is trusted itself",
+TEST_CASE("verify: a missing intermediate means an unknown CA, unless it is itself trusted",
           "[tls][security][X5]") {
   const auto& pki = test_pki();
   CHECK(reason(verify(pki.root.certificate_pem(), pki.server.certificate_pem(), "mail.test")) ==
@@ -275,13 +274,13 @@ TEST_CASE("verify: a chain has a limit", "[tls][security][S11]") {
   CHECK(reason(verify(test_pki().root.certificate_pem(), chain, "mail.test")) == "");
 }
 
-TEST_CASE("verify: who is no CA cannot issue", "[tls][security][X5]") {
+TEST_CASE("verify: a certificate without CA rights cannot issue", "[tls][security][X5]") {
   const auto rejection = verify(test_pki().server.issue(server_options()));
   REQUIRE(rejection);
   CHECK(rejection->error.code == Errc::certificate);
 }
 
-TEST_CASE("verify: path length and name constraints hold", "[tls][security][X5]") {
+TEST_CASE("verify: path length and name constraints are enforced", "[tls][security][X5]") {
   const auto last = test_pki().root.issue({.common_name = "last", .ca = true, .path_length = 0});
   CHECK(reason(verify(last.issue(server_options()))) == "");
   const auto beyond = last.issue({.common_name = "beyond", .ca = true});
@@ -344,7 +343,8 @@ struct Renewed {
   Identity renewed;
 };
 
-TEST_CASE("verify: an expired and a renewed authority are in any order in the store", "[tls][T2]") {
+TEST_CASE("verify: an expired and a renewed authority may be in any order in the store",
+          "[tls][T2]") {
   const Renewed ca;
   const auto server = ca.old.issue(server_options());
   const std::string old = ca.old.certificate_pem();
@@ -366,7 +366,7 @@ TEST_CASE("verify: an expired and a renewed authority are in any order in the st
   CHECK(ERR_peek_error() == 0);
 }
 
-TEST_CASE("verify: an expired and a renewed authority are in any order in what a server sends",
+TEST_CASE("verify: an expired and a renewed authority may be in any order in a server's chain",
           "[tls][T2]") {
   const auto& root = test_pki().root;
   const Renewed ca(&root);
@@ -385,7 +385,8 @@ TEST_CASE("verify: an expired and a renewed authority are in any order in what a
   CHECK(failure(old + trusted, leaf) == "certificate has expired");
 }
 
-TEST_CASE("verify: of two issuers of one name the one that leads to a root is found", "[tls][T2]") {
+TEST_CASE("verify: of two issuers with one name, the one that leads to a root is used",
+          "[tls][T2]") {
   const auto stranger = Identity::self_signed({.common_name = "stranger", .ca = true});
   const pki::CertificateOptions options{.common_name = "crossed", .ca = true};
   const auto ours = test_pki().root.issue(options);
@@ -411,7 +412,7 @@ TEST_CASE("verify: of two issuers of one name the one that leads to a root is fo
   CHECK(failure(std::vector<Identity>(40, theirs)) == "unknown CA");
 }
 
-TEST_CASE("verify: what is no certificate is refused", "[tls][security]") {
+TEST_CASE("verify: garbage instead of a certificate is refused", "[tls][security]") {
   bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> chain(sk_CRYPTO_BUFFER_new_null());
   const auto roots = store_of(test_pki().root.certificate_pem());
   CHECK(verify(*roots, nullptr, "mail.test"));
@@ -432,7 +433,7 @@ TEST_CASE("verify: junk among the intermediates does no harm", "[tls]") {
   CHECK_FALSE(verify(*roots, chain.get(), "mail.test"));
 }
 
-TEST_CASE("verify: nothing is left in the error queue", "[tls]") {
+TEST_CASE("verify: the error queue is empty afterwards", "[tls]") {
   ERR_clear_error();
   (void)verify(test_pki().server);
   CHECK(ERR_peek_error() == 0);
