@@ -44,7 +44,7 @@ TEST_CASE("backend pop3: messages are listed, fetched with their dots, and remov
   CHECK(mailbox.messages().size() == 1);
 }
 
-TEST_CASE("backend pop3: logs in by each way there is, and once", "[bench]") {
+TEST_CASE("backend pop3: a client logs in by each mechanism, and only once", "[bench]") {
   const Mailbox mailbox{""};
   const auto login = [&mailbox](std::string_view input) {
     return Talk{make_pop3(Tls::none, mailbox)}.say(input);
@@ -59,8 +59,7 @@ TEST_CASE("backend pop3: logs in by each way there is, and once", "[bench]") {
   CHECK(login("USER u\r\nPASS p\r\nUSER u\r\n").ends_with("-ERR logged in already\r\n"));
 }
 
-TEST_CASE("backend pop3: no way to log in is offered before TLS where that is required",
-          "[bench][security]") {
+TEST_CASE("backend pop3: no login is offered before TLS if TLS is required", "[bench][security]") {
   const Mailbox mailbox{""};
   Talk talk{make_pop3(Tls::required, mailbox)};
   CHECK(talk.say("CAPA\r\n") == "+OK list\r\nPIPELINING\r\nUIDL\r\nSTLS\r\n.\r\n");
@@ -69,7 +68,7 @@ TEST_CASE("backend pop3: no way to log in is offered before TLS where that is re
         "+OK list\r\nPIPELINING\r\nUIDL\r\nUSER\r\nSASL PLAIN LOGIN\r\n.\r\n");
 }
 
-TEST_CASE("backend pop3: what a user said before TLS is forgotten", "[bench][security]") {
+TEST_CASE("backend pop3: a user name sent before TLS is forgotten", "[bench][security]") {
   const Mailbox mailbox{""};
   Talk talk{make_pop3(Tls::offered, mailbox)};
   talk.say("USER u\r\nSTLS\r\n");
@@ -103,7 +102,7 @@ TEST_CASE("backend nntp: an article is posted and fetched with its dots", "[benc
   CHECK(talk.spell(input) == wanted);
 }
 
-TEST_CASE("backend nntp: logs in by each way there is, and has no STARTTLS afterwards",
+TEST_CASE("backend nntp: a client logs in by each mechanism, and STARTTLS is gone afterwards",
           "[bench][security]") {
   const Mailbox mailbox{""};
   const auto login = [&mailbox](std::string_view input) {

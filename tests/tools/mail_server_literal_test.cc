@@ -11,7 +11,7 @@
 using namespace starttls::bench;
 using namespace std::string_literals;
 
-TEST_CASE("arguments: quotes and parentheses hold together", "[bench]") {
+TEST_CASE("arguments: quotes and parentheses keep an argument whole", "[bench]") {
   using Arguments = std::vector<std::string>;
   CHECK(parse_arguments("a  \"b \\\" c\" (d (e) f) \"\"") ==
         Arguments{"a", "b \" c", "(d (e) f)", ""});
@@ -24,7 +24,7 @@ TEST_CASE("arguments: quotes and parentheses hold together", "[bench]") {
   CHECK(parse_arguments(quoted) == Arguments{"a\"\\b"});
 }
 
-TEST_CASE("backend imap: a message is appended and fetched as it was", "[bench]") {
+TEST_CASE("backend imap: a message is fetched as it was appended", "[bench]") {
   const std::string input =
       "a LOGIN u p\r\nb SELECT INBOX\r\n"
       "c APPEND INBOX (\\Seen) {9+}\r\na\r\n.\r\n\0)\r\r\n"s
@@ -54,7 +54,7 @@ TEST_CASE("backend imap: a message is appended and fetched as it was", "[bench]"
   CHECK(talk.spell(input) == wanted);
 }
 
-TEST_CASE("backend imap: a literal waits for the go-ahead, unless it says that it does not",
+TEST_CASE("backend imap: a literal waits for the go-ahead, unless it is non-synchronizing",
           "[bench]") {
   const Mailbox mailbox{""};
   Talk talk{make_imap(Tls::none, mailbox)};
@@ -72,8 +72,10 @@ TEST_CASE("backend imap: a literal waits for the go-ahead, unless it says that i
   CHECK(talk.step.want == Want::close);
 }
 
-TEST_CASE("backend imap: no literal before TLS, no message before login, none that is too long",
-          "[bench][security]") {
+TEST_CASE(
+    "backend imap: a literal before TLS, a message before login and a literal that is too long are "
+    "refused",
+    "[bench][security]") {
   const Mailbox mailbox{""};
   Talk clear{make_imap(Tls::required, mailbox)};
   CHECK(clear.say("a LOGIN {3}\r\n") == "* BYE no literal here\r\n");
@@ -86,7 +88,7 @@ TEST_CASE("backend imap: no literal before TLS, no message before login, none th
   CHECK(twice.say("a APPEND INBOX {1+}\r\nx {1+}\r\n").ends_with("* BYE line too long\r\n"));
 }
 
-TEST_CASE("backend imap: logs in by each way there is", "[bench]") {
+TEST_CASE("backend imap: a client logs in by each mechanism", "[bench]") {
   const Mailbox mailbox{""};
   const auto login = [&mailbox](std::string_view input) {
     return Talk{make_imap(Tls::none, mailbox)}.say(input);
@@ -123,7 +125,8 @@ TEST_CASE("backend imap: each error is answered once", "[bench]") {
         "a NO [NONEXISTENT] there is only INBOX\r\n");
 }
 
-TEST_CASE("backend sieve: a script is put, listed, made active and got as it was", "[bench]") {
+TEST_CASE("backend sieve: a script is stored, listed, made active and fetched unchanged",
+          "[bench]") {
   const std::string input =
       "AUTHENTICATE \"PLAIN\" \"AGEAYg==\"\r\n"
       "PUTSCRIPT \"a b\" {7+}\r\nkeep;\r\n\r\n"
@@ -168,7 +171,7 @@ TEST_CASE("backend sieve: the greeting is the list, and it comes again after TLS
         "\"VERSION\" \"1.0\"\r\nOK \"backend.test\"\r\n");
 }
 
-TEST_CASE("backend sieve: what is wrong is refused, and ends the connection where it has to",
+TEST_CASE("backend sieve: each error is refused, and fatal errors end the connection",
           "[bench][security]") {
   const Mailbox mailbox{""};
   Talk talk{make_sieve(Tls::none, mailbox)};

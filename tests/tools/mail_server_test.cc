@@ -52,7 +52,7 @@ std::string file_text(const std::filesystem::path& path) {
 
 }  // namespace
 
-TEST_CASE("dot reader: content is the same wherever its input is cut", "[bench]") {
+TEST_CASE("dot reader: the content does not depend on where the input is cut", "[bench]") {
   const Case cases[] = {
       {".\r\nQUIT\r\n", {"", "QUIT\r\n", true}},
       {"a\r\n.\r\n", {"a\r\n", "", true}},
@@ -78,7 +78,7 @@ TEST_CASE("dot reader: content is the same wherever its input is cut", "[bench]"
   }
 }
 
-TEST_CASE("pattern: a piece that is lost, doubled or swapped is noticed", "[bench]") {
+TEST_CASE("pattern: a lost, doubled or swapped piece is noticed", "[bench]") {
   std::string all;
   while (all.size() < 1'000'000) all += pattern_at(all.size(), 1'000'000 - all.size());
   const auto intact = [](std::string_view octets, std::size_t piece) {
@@ -101,7 +101,7 @@ TEST_CASE("pattern: a piece that is lost, doubled or swapped is noticed", "[benc
   CHECK_FALSE(intact(changed, 65536));
 }
 
-TEST_CASE("backend smtp: takes mail only after STARTTLS, and forgets what was said before",
+TEST_CASE("backend smtp: mail is accepted only after STARTTLS, and earlier commands are forgotten",
           "[bench][security]") {
   const Mailbox mailbox{""};
   Talk talk{make_smtp(Tls::required, mailbox)};
@@ -152,7 +152,7 @@ TEST_CASE("backend lmtp: data is answered for each recipient", "[bench]") {
         "250 2.0.0 ok: 0 octets discarded, pattern intact\r\n");
 }
 
-TEST_CASE("mailbox: messages are stored octet by octet, unfinished ones not at all", "[bench]") {
+TEST_CASE("mailbox: messages are stored byte for byte, unfinished ones are not stored", "[bench]") {
   TemporaryFolder folder;
   const Mailbox mailbox{folder.path};
   {
@@ -170,7 +170,7 @@ TEST_CASE("mailbox: messages are stored octet by octet, unfinished ones not at a
   CHECK_FALSE(mailbox.begin()->commit());
 }
 
-TEST_CASE("mailbox: what is stored can be listed, read, replaced and removed", "[bench]") {
+TEST_CASE("mailbox: stored messages can be listed, read, replaced and removed", "[bench]") {
   TemporaryFolder folder;
   const Mailbox mailbox{folder.path};
   for (const auto* const content : {"first", "second"}) {
@@ -194,7 +194,7 @@ TEST_CASE("mailbox: what is stored can be listed, read, replaced and removed", "
   CHECK(mailbox.messages().size() == 1);
 }
 
-TEST_CASE("mailbox: no name leads out of its folder", "[bench][security]") {
+TEST_CASE("mailbox: a name cannot lead out of its folder", "[bench][security]") {
   TemporaryFolder folder;
   const Mailbox mailbox{folder.path};
   for (const auto& name :
@@ -216,7 +216,7 @@ TEST_CASE("mailbox: without a folder there is nothing to fetch", "[bench]") {
   CHECK_FALSE(mailbox.remove("passwd"));
 }
 
-TEST_CASE("dot writer: what it writes is what the reader reads", "[bench]") {
+TEST_CASE("dot writer: the reader reads what the writer wrote", "[bench]") {
   for (const auto& content : {""s, ".\r\n"s, "a\r\n.b\r\n..\r\n\r\n.\r\n"s, "\n.\n\r.\r\r\n"s}) {
     CAPTURE(content);
     std::string dotted;
@@ -269,7 +269,7 @@ bool has(const std::string& text, std::string_view part) {
 
 }  // namespace
 
-TEST_CASE("backend: STARTTLS is offered and possible exactly where the mode says so",
+TEST_CASE("backend: STARTTLS is offered and possible in exactly the modes that have it",
           "[bench][security]") {
   const Mailbox mailbox{""};
   for (const Words& words : kWords) {
@@ -296,9 +296,8 @@ TEST_CASE("backend: STARTTLS is offered and possible exactly where the mode says
   }
 }
 
-TEST_CASE(
-    "backend: nothing behind STARTTLS is consumed, and it is refused in each protocol's words",
-    "[bench][security]") {
+TEST_CASE("backend: bytes after STARTTLS are not consumed, and are refused in the protocol's words",
+          "[bench][security]") {
   const Mailbox mailbox{""};
   for (const Words& words : kWords) {
     CAPTURE(words.name);
@@ -311,7 +310,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("backend: after TLS there is no STARTTLS, and all that TLS was needed for",
+TEST_CASE("backend: inside TLS STARTTLS is gone, and everything that needs TLS is possible",
           "[bench][security]") {
   const Mailbox mailbox{""};
   for (const Words& words : kWords) {
@@ -331,7 +330,7 @@ TEST_CASE("backend: after TLS there is no STARTTLS, and all that TLS was needed 
   }
 }
 
-TEST_CASE("backend: what a client says is taken wherever it is cut, and never in endless lines",
+TEST_CASE("backend: a client's input may be cut anywhere, and endless lines are refused",
           "[bench]") {
   const Mailbox mailbox{""};
   for (const Words& words : kWords) {
