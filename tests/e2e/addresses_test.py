@@ -15,7 +15,7 @@ class Checked(unittest.TestCase):
         return run_to_end("--check", "--protocol", "smtp", "--listen", listen, "--upstream", upstream,
                           "--server-name", "mail.test", *more)
 
-    def test_t6_what_no_connection_can_have_is_refused(self):
+    def test_t6_an_impossible_address_is_refused(self):
         cases = {"[::ffff:127.0.0.1]:25": "this is an IPv4 address: write 127.0.0.1:25",
                  "[::ffff:192.0.2.1]:587": "this is an IPv4 address: write 192.0.2.1:587",
                  "224.0.0.1:25": "TCP cannot use a multicast address",
@@ -32,7 +32,7 @@ class Checked(unittest.TestCase):
                     self.assertEqual(result.stderr,
                                      f"starttls-proxy: {flag}: '{address}': {words}\n")
 
-    def test_likely_mistakes_are_warned_of(self):
+    def test_likely_mistakes_are_warned_about(self):
         mistakes = (
             ("[::1]:465: port 465 is for TLS from the first byte; did you mean upstream.tls = implicit?",
              ["--upstream", "[::1]:465"]),
@@ -53,7 +53,7 @@ class Checked(unittest.TestCase):
         checked = self.check(more=("--allow", "192.168.1.0/24"))
         self.assertIn(f"  WARNING           {words}\n", checked.stdout)
 
-    def test_t9_an_interface_that_is_not_there(self):
+    def test_t9_a_missing_interface_is_an_error(self):
         address = "[fe80::1%nowhere0]:25"
         self.assertEqual(self.check(listen=address, more=("--allow", "::/0")).returncode, 0)
         result = run_to_end("--protocol", "smtp", "--listen", address, "--allow", "::/0",

@@ -78,17 +78,17 @@ class Pages(unittest.TestCase):
         with Daemon(arguments=arguments):
             self.assertEqual(admin.get(f"127.0.0.1:{port}", "/readyz").status, 200)
 
-    def test_off_unless_it_is_named(self):
+    def test_it_is_off_by_default(self):
         with Daemon(configuration(self.server.port)) as daemon:
             self.assertNotIn("admin", daemon.text())
 
-    def test_an_address_that_others_reach_is_warned_of(self):
+    def test_an_address_that_others_reach_is_warned_about(self):
         daemon, address = self.daemon("0.0.0.0:0")
         [line] = daemon.warnings(1)
         self.assertIn("admin.listen", line["warning"])
         self.assertEqual(admin.get(address, "/healthz").status, 200)
 
-    def test_s4_a_web_page_whose_name_leads_here_reads_nothing(self):
+    def test_s4_a_web_page_with_a_rebound_name_reads_nothing(self):
         pages = ("/metrics", "/healthz", "/readyz", "/sessions", "/nowhere")
         for listen in ("127.0.0.1:0", "127.0.0.9:0", "[::1]:0"):
             _, address = self.daemon(listen)
@@ -101,13 +101,13 @@ class Pages(unittest.TestCase):
                 self.assertEqual(admin.get(address, "/sessions", host=host).status, 200, host)
             self.assertEqual(admin.ask(address, b"GET /sessions HTTP/1.0\r\n\r\n").status, 200)
 
-    def test_s4_elsewhere_prometheus_and_kubelets_ask_by_name(self):
+    def test_s4_other_listeners_answer_prometheus_and_kubelets_by_name(self):
         for listen in ("0.0.0.0:0", f"unix:{self.folder}/admin.sock"):
             with self.subTest(listen=listen):
                 _, address = self.daemon(listen)
                 self.assertEqual(admin.get(address, "/metrics", host="pod.example").status, 200)
 
-    def test_requests_that_are_none(self):
+    def test_malformed_requests_are_refused(self):
         _, address = self.daemon()
         host = b"Host: localhost\r\n"
         for request, status in (
@@ -123,7 +123,7 @@ class Pages(unittest.TestCase):
             with self.subTest(request=request[:20]):
                 self.assertEqual(admin.ask(address, request).status, status)
 
-    def test_octets_behind_the_request_do_not_cost_the_answer(self):
+    def test_bytes_after_the_request_do_not_prevent_the_answer(self):
         """Closing with unread input sends RST, which discards the rest of the answer on its way."""
         # Enough services for a page that is read in several pieces.
         more = "".join(f"""
@@ -150,7 +150,7 @@ class Pages(unittest.TestCase):
             sock.shutdown(socket.SHUT_WR)
             self.assertEqual(admin.Response(admin.receive(sock)).status, 200)
 
-    def test_who_is_slow_is_cut_off_and_disturbs_nobody(self):
+    def test_a_slow_client_is_cut_off_and_delays_no_other(self):
         _, address = self.daemon()
         with contextlib.ExitStack() as stack:
             slow = stack.enter_context(admin.connect(address))
@@ -169,7 +169,7 @@ class Pages(unittest.TestCase):
             self.assertEqual(crowd[-1].recv(1), b"")
         self.assertEqual(admin.get(address, "/healthz").status, 200)
 
-    def test_many_ask_at_once(self):
+    def test_many_clients_are_answered_at_once(self):
         _, address = self.daemon()
         paths = ("/metrics", "/healthz", "/readyz", "/sessions")
         found, errors = [], []
@@ -187,7 +187,7 @@ class Pages(unittest.TestCase):
             thread.join()
         self.assertEqual((errors, set(found), len(found)), ([], {200}, 8 * 20))
 
-    def test_sessions_are_listed_with_what_they_are_at(self):
+    def test_sessions_are_listed_with_their_phase(self):
         daemon, address = self.daemon()
         with daemon.connect() as client:
             client.reply()
@@ -209,7 +209,7 @@ class Pages(unittest.TestCase):
         daemon.sessions()
         wait.until(lambda: admin.get(address, "/sessions").json["open"] == 0, "no session left")
 
-    def test_healthz_says_when_loops_do_not_turn(self):
+    def test_healthz_fails_if_a_loop_does_not_turn(self):
         daemon, address = self.daemon()
         with frozen_workers(daemon.process.pid):
             started = time.monotonic()
@@ -224,7 +224,7 @@ class Pages(unittest.TestCase):
         self.assertEqual(admin.get(address, "/healthz").status, 200)
         self.assertTrue(admin.get(address, "/sessions").json["complete"])
 
-    def test_readyz_knows_certificates_that_are_not_valid(self):
+    def test_readyz_fails_if_a_certificate_is_not_valid(self):
         _, address = self.daemon(extra=downstream(certificate="expired"))
         response = admin.get(address, "/readyz")
         self.assertEqual(response.status, 503)
@@ -325,7 +325,7 @@ class Moves(unittest.TestCase):
             with self.assertRaises(OSError):
                 admin.get(f"unix:{self.folder}/admin.sock", "/healthz")
 
-    def test_an_address_that_is_taken(self):
+    def test_an_address_in_use_is_an_error(self):
         taken = self.enterContext(FakeServer(Smtp()))
         free = f"127.0.0.1:{free_port()}"
         self.write(free)
@@ -444,7 +444,7 @@ class Counters(unittest.TestCase):
                          {("to_server",): 1_000_000, ("to_client",): 1_000_015})
         self.assertEqual(found("starttls_prelude_duration_seconds_count"), 1)
 
-    def test_nobody_listens(self):
+    def test_a_server_that_refuses_connections(self):
         daemon, address = self.daemon(None)
         with daemon.connect() as client:
             told, _ = client.rest()
@@ -456,7 +456,7 @@ class Counters(unittest.TestCase):
         self.assertEqual(found.nonzero("starttls_bytes_total"), {("to_client",): len(told)})
         self.assertEqual(found("starttls_prelude_duration_seconds_count"), 0)
 
-    def test_a_client_that_may_not(self):
+    def test_a_client_that_is_not_allowed(self):
         server = self.enterContext(FakeServer(Smtp()))
         daemon, address = self.daemon(server, downstream={"allow": ["192.0.2.0/24"]})
         with daemon.connect() as client:
@@ -476,7 +476,7 @@ class Counters(unittest.TestCase):
         self.assertEqual(found.nonzero("starttls_sessions_total"), {("attack",): 1})
         self.assertEqual(found.nonzero("starttls_handshake_failures_total"), {})
 
-    def test_an_injected_reply_and_one_that_nobody_asked_for(self):
+    def test_an_injected_reply_and_an_unsolicited_one(self):
         script = Smtp(go_ahead=b"220 ready\r\n250 injected\r\n")
         server = self.enterContext(FakeServer(script))
         daemon, address = self.daemon(server)
@@ -560,7 +560,7 @@ class Counters(unittest.TestCase):
         self.assertEqual(found.nonzero("starttls_sessions_total"), {("truncated",): 1})
         self.assertEqual(found.nonzero("starttls_truncations_total"), {("upstream",): 1})
 
-    def test_what_waits_in_buffers_and_is_kept_warm(self):
+    def test_buffered_bytes_and_warm_connections(self):
         reads = threading.Event()
 
         def lazy(connection):
@@ -588,7 +588,7 @@ class Counters(unittest.TestCase):
             wait.until(lambda: admin.metrics(address)("starttls_buffer_bytes") == 0, "empty buffers")
         wait.until(lambda: admin.metrics(address)("starttls_warm_connections") == 2, "a new one")
 
-    def test_what_the_process_is_worth(self):
+    def test_process_metrics(self):
         server = self.enterContext(FakeServer(Smtp()))
         before = time.time()
         daemon, address = self.daemon(server)

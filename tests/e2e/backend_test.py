@@ -259,7 +259,7 @@ class BackendTest(unittest.TestCase):
                                      "none" if mode == "none" else "TLSv1.3", session)
                     self.assertEqual(session["outcome"], "ok", session)
 
-    def test_data_behind_starttls_is_refused(self):
+    def test_bytes_after_starttls_are_refused(self):
         for protocol, (attack, refusal, greeting) in INJECTIONS.items():
             for mode in ("opportunistic", "starttls"):
                 with (self.subTest(protocol=protocol, mode=mode), Backend(protocol, mode) as backend,
@@ -268,7 +268,7 @@ class BackendTest(unittest.TestCase):
                     client.send(attack)
                     self.assertEqual(client.rest(), (refusal, FIN))
 
-    def test_what_is_pipelined_behind_bulk_data_in_the_clear_is_answered(self):
+    def test_commands_pipelined_after_clear_bulk_data_are_answered(self):
         # In these modes the input waits while STARTTLS may still come.
         for mode in ("none", "opportunistic"):
             with (self.subTest(mode=mode), Backend("nntp", mode) as backend,
@@ -284,7 +284,7 @@ class BackendTest(unittest.TestCase):
                 talk.expect(b"205 ")
                 talk.over()
 
-    def test_without_a_store_all_is_taken_and_nothing_kept(self):
+    def test_without_a_store_mail_is_accepted_and_discarded(self):
         process = children.start([BACKEND, "--protocol", "imap", "--listen", "127.0.0.1:0"],
                                  stdout=subprocess.PIPE)
         try:

@@ -32,7 +32,7 @@ class Configuration(unittest.TestCase):
     def test_a_malformed_file_is_named_with_line_and_column(self):
         self.assertRegex(self.refused(b"[proxy]\nworkers = = 1\n"), r"FILE:2:\d+: ")
 
-    def test_octets_that_are_no_text(self):
+    def test_bytes_that_are_not_text(self):
         self.assertRegex(self.refused(b"\xff\xfe\0[proxy]"), r"FILE:1:\d+: ")
 
     def test_a_missing_file(self):
@@ -46,7 +46,7 @@ class Configuration(unittest.TestCase):
         self.assertEqual(result.returncode, CONFIG_ERROR)
         self.assertIn(folder, result.stderr)
 
-    def test_every_mistake_is_told_at_once_with_the_nearest_key(self):
+    def test_all_mistakes_are_reported_at_once_with_the_nearest_key(self):
         said = self.refused(b'[proxy]\nworker = 1\n\n[[service]]\nname = "a"\nprotocol = "smpt"\n'
                             b'listen = "127.0.0.1:0"\nupstream.address = "mail.test:25"\n'
                             b'upstream.sever_name = "x"\n')
@@ -170,7 +170,7 @@ class BadClient(Undisturbed):
             with self.subTest(octets=octets):
                 self.refused(octets, f"client sent {reason}")
 
-    def test_octets_that_are_no_ascii_are_the_servers_business(self):
+    def test_bytes_beyond_ascii_are_passed_to_the_server(self):
         with self.daemon.connect() as client:
             client.reply()
             self.assertTrue(client.command(b"\x80\xff\xc3\xa9").startswith(b"500 "))
@@ -228,7 +228,7 @@ class BadServer(Undisturbed):
             with self.subTest(reply=reply):
                 self.refused(f"server sent {reason}", greeting=reply + b"\r\n")
 
-    def test_s12_what_is_no_reply(self):
+    def test_s12_a_line_that_is_not_a_reply(self):
         for reply in (b"\r\n", b"2\r\n", b"25\r\n", b"2500 x\r\n", b"abc d\r\n", b"+OK\r\n"):
             with self.subTest(reply=reply):
                 self.refused("server sent no reply", clear_capabilities=reply)

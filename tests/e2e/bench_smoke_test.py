@@ -80,14 +80,14 @@ class Load(unittest.TestCase):
                         self.assertGreaterEqual(result["done"], 1)
                         self.assertEqual(result["version"], f"TLSv{version}" if version else "")
 
-    def test_sessions_are_resumed_only_where_it_is_wanted(self):
+    def test_sessions_are_resumed_only_if_wanted(self):
         port = backend(self, "smtp", "implicit")
         for arguments, resumed in ((("--resume",), 19), ((), 0)):
             _, result = load(port, "smtp", "implicit", "sessions", "--count", "20",
                              "--concurrency", "1", *arguments)
             self.assertEqual((result["done"], result["resumed"]), (20, resumed))
 
-    def test_one_wrong_octet_is_seen(self):
+    def test_one_wrong_byte_is_noticed(self):
         upstream = backend(self, "smtp", "none")
         listener = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listener.close)
@@ -144,7 +144,7 @@ class BenchSmoke(unittest.TestCase):
                 self.assertRegex(said, r"^TLSv1.3 TLS_AES_128_GCM_SHA256 X25519\w*, 4 of 5 resumed$")
                 self.assertIn(said, report_text)
 
-    def test_what_was_measured_before_stays_and_tls_1_2_is_possible(self):
+    def test_earlier_results_stay_and_tls_1_2_is_possible(self):
         with tempfile.TemporaryDirectory(prefix="starttls-smoke-") as folder:
             measure(folder, "--tls", "1.2", "--only", "commands-terminate")
             results = measure(folder, "--tls", "1.2", "--only", "messages")
@@ -177,7 +177,7 @@ class BenchSmoke(unittest.TestCase):
             self.assertGreater(result["results"]["smtp, flaky name"]["done"], 0)
 
     @unittest.skipUnless(os.geteuid() == 0, "a daemon with an /etc of its own wants root")
-    def test_trouble_in_small(self):
+    def test_a_short_trouble_run(self):
         said = run("--trouble", "--quick", "--build", PROXY.parents[1])
         for row in ("R1: a silent", "R1: a slow", "R2", "R3", "R4", "R5"):
             self.assertIn(f"| {row}", said)
@@ -204,7 +204,7 @@ def measured(ours, theirs):
 class Publish(unittest.TestCase):
     README = f"# Title\n\n{publish.BEGIN}\nold\n{publish.END}\n\nThe rest.\n"
 
-    def test_only_what_is_between_the_marks_is_replaced(self):
+    def test_only_the_text_between_the_marks_is_replaced(self):
         text = publish.publish(self.README, RUN_OF, measured([0.4, 0.5, 0.45], [0.9, 1.0, 0.8]))
         self.assertTrue(text.startswith(f"# Title\n\n{publish.BEGIN}\n"))
         self.assertTrue(text.endswith(f"{publish.END}\n\nThe rest.\n"))
@@ -245,13 +245,13 @@ class Tap(unittest.TestCase):
         message = b"\x02" + len(body).to_bytes(3, "big") + body
         return b"\x16\x03\x03" + len(message).to_bytes(2, "big") + message
 
-    def test_a_hello_is_read_behind_words_in_the_clear(self):
+    def test_a_hello_after_clear_lines_is_read(self):
         extensions = bytes.fromhex("002b00020304" "003300040017" "0000" "002900020000")
         hello = read_hello(b"220 go\r\n" + self.hello(b"r" * 32, extensions))
         self.assertEqual((hello.version, hello.cipher, hello.group, hello.resumed, hello.retried),
                          ("TLSv1.3", "TLS_AES_128_GCM_SHA256", "P-256", True, False))
 
-    def test_a_retry_is_not_the_hello(self):
+    def test_a_hello_retry_is_not_counted_as_the_hello(self):
         random = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
         retry = self.hello(random, bytes.fromhex("002b00020304" "003300020017"))
         self.assertIsNone(read_hello(retry))
@@ -286,7 +286,7 @@ class SoakVerdict(unittest.TestCase):
         return {key: (flat, round(slope, 2)) for key, _, _, slope, flat in
                 soak.judge(self.samples(grown))}
 
-    def test_growth_is_told_from_noise(self):
+    def test_growth_is_distinguished_from_noise(self):
         self.assertEqual(self.verdict(0.1)["PSS, MB"], (True, 0.1))
         self.assertEqual(self.verdict(2)["PSS, MB"], (False, 2.0))
         self.assertTrue(self.verdict(2)["descriptors"][0])

@@ -23,7 +23,7 @@ class BeforeTheGreeting(unittest.TestCase):
     def buffered(self):
         return admin.metrics(admin.address(self.daemon))("starttls_buffer_bytes")
 
-    def test_r6_one_lines_worth_is_read(self):
+    def test_r6_only_one_line_is_read_ahead(self):
         greeting = threading.Event()
         honest = Smtp(context=tls_context())
 

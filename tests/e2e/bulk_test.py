@@ -85,7 +85,7 @@ class Bulk(unittest.TestCase):
 
 
 class ManySessions(unittest.TestCase):
-    def test_sessions_leave_no_descriptor_and_no_memory_behind(self):
+    def test_sessions_release_descriptors_and_memory(self):
         with FakeServer(Smtp()) as server, Daemon(configuration(server.port)) as daemon:
             def one(number):
                 with daemon.connect() as client:

@@ -262,7 +262,7 @@ class Injection(Cases):
         self.assertNotIn(b"XXXXX", self.connection(client).clear)
 
     @each(("starttls", "none"), ("opportunistic", "none"))
-    def test_a6_or_behind_it(self, _):
+    def test_a6_a_command_in_a_segment_of_its_own_after_the_go_ahead(self, _):
         client = self.greeted()
         client.send(self.dialect.starttls + b"\r\n")
         client.send(self.words.unknown + b" XXXXX\r\n" + client_hello())
@@ -278,7 +278,7 @@ class Injection(Cases):
         self.assertNotIn(b"XXXXX", self.connection(client).clear)
 
     @each(("starttls", "none"), ("opportunistic", "none"))
-    def test_a8_a_client_hello_behind_starttls_in_the_same_segment(self, _):
+    def test_a8_a_client_hello_in_the_segment_of_starttls(self, _):
         client = self.greeted()
         client.send(self.dialect.starttls + b"\r\n" + client_hello())
         self.refused(client, self.words.refused, "attack")
@@ -391,7 +391,7 @@ class Injection(Cases):
         self.assertNotIn(b"evil", self.connection(client).clear)
 
     @each(("opportunistic", "none"))
-    def test_a15_s2_s3_starttls_behind_a_commit_in_the_clear_is_data(self, _):
+    def test_a15_s2_s3_starttls_after_a_clear_commit_is_data(self, _):
         client = self.greeted()
         client.send(self.dialect.commit + b"\r\n" + self.dialect.starttls + b"\r\n")
         self.assertEqual(client.line(), self.dialect.committed)
@@ -417,7 +417,7 @@ class State(Cases):
         self.assertNotIn(b"CANARY", connection.clear + connection.secure)
 
     @each(("starttls", "none"), ("opportunistic", "none"))
-    def test_s4_one_list_in_the_clear_another_in_tls(self, protocol):
+    def test_s4_the_lists_in_the_clear_and_inside_tls_differ(self, protocol):
         client = self.greeted()
         client.send(self.dialect.capability + b"\r\n")
         before = self.answer(client)
@@ -436,7 +436,7 @@ class State(Cases):
         self.assertNotIn(b"LOGINDISABLED", after)
 
     @each(("none", "starttls"), ("starttls", "starttls"))
-    def test_s5_nothing_of_ours_comes_before_the_clients_words_in_tls(self, protocol):
+    def test_s5_inside_tls_the_server_gets_the_clients_command_first(self, protocol):
         client = self.greeted()
         if "-none-" not in self.service:
             self.secure(client)
@@ -463,7 +463,7 @@ class State(Cases):
         self.assertNotIn(b"192.0.2.99", connection.clear + connection.secure)
 
     @each(("none", "starttls"))
-    def test_g3_the_clients_own_starttls_where_its_leg_has_none(self, _):
+    def test_g3_the_clients_own_starttls_on_a_leg_without_tls(self, _):
         client = self.greeted()
         client.send(self.dialect.starttls + b"\r\n")
         self.assertTrue(client.line().startswith(self.words.no_tls))
@@ -491,7 +491,7 @@ class Robust(Cases):
     modes = (("starttls", "none"), ("none", "starttls"))
 
     @each(("starttls", "none"))
-    def test_g13_what_is_no_handshake(self, _):
+    def test_g13_bytes_that_are_not_a_handshake(self, _):
         garbage = {"garbage": b"\xde\xad\xbe\xef" * 16,
                    "SSLv2": b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10" + bytes(37),
                    "HTTP": b"GET / HTTP/1.1\r\nHost: mail.test\r\n\r\n"}
@@ -509,7 +509,7 @@ class Robust(Cases):
                 self.connection(client)
 
     @each(("starttls", "none"))
-    def test_p1_who_talks_before_the_greeting(self, _):
+    def test_p1_a_client_that_talks_before_the_greeting(self, _):
         client = self.gateway.connect(self.service)
         client.send(self.dialect.commit + b" CANARY\r\n" + self.dialect.capability + b"\r\n")
         self.answer(client) if self.dialect.pushes else client.line()
@@ -619,7 +619,7 @@ class Slow(Cases):
                 expect(protocol, told)
                 self.assertEqual(self.gateway.session(client)["outcome"], "timeout")
 
-    def test_p21_starttls_and_then_nothing(self):
+    def test_p21_silence_after_starttls(self):
         def talk(client):
             client.send(self.dialect.starttls + b"\r\n")
             client.line()
@@ -634,7 +634,7 @@ class Slow(Cases):
 
         self.at_once(("starttls", "none"), talk, lambda protocol, told: self.assertEqual(told, b""))
 
-    def test_p13_a_command_octet_by_octet(self):
+    def test_p13_a_command_byte_by_byte(self):
         """Bytes that drip in do not move the deadline."""
         stop = threading.Event()
         threads = []
@@ -693,12 +693,12 @@ class ServersThatFail(Cases):
                                          for protocol in PROTOCOLS}}
 
     @each(("none", "nobody"))
-    def test_g17_nobody_listens(self, _):
+    def test_g17_a_server_that_refuses_connections(self, _):
         client = self.gateway.connect(self.service)
         self.assertIn(b"refused", self.refused(client, self.words.down, "unreachable"))
 
     @each(("none", "starttls"))
-    def test_t26_a_name_heard_from_the_server_proves_nothing(self, _):
+    def test_t26_a_name_that_the_server_sends_proves_nothing(self, _):
         """The certificate is good for the name that the server uses in all of its clear text."""
         def script(connection, server=self.script):
             clear, start = connection.send, connection.start_tls
@@ -715,7 +715,7 @@ class ServersThatFail(Cases):
         self.assertNotIn(b"CANARY", connection.clear + connection.secure)
 
     @each(("none", "starttls"))
-    def test_p17_in_every_state(self, protocol):
+    def test_p17_a_server_that_disappears_in_every_state(self, protocol):
         for step, reset in itertools.product((0, 1, 2, 3), (False, True)):
             asks_for_list = protocol in ("smtp", "lmtp", "imap")
             if (step == 1 and not asks_for_list) or (step == 3 and not self.dialect.pushes):

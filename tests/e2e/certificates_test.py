@@ -260,7 +260,7 @@ class Servers(Certificates):
                      "certificate chain is too long")
         self.check_log(daemon)
 
-    def test_servers_of_old_tls_and_bad_cipher_suites(self):
+    def test_servers_with_old_tls_or_bad_cipher_suites_are_refused(self):
         rsa = "server-rsa"
         alert = r"the server refused the handshake: handshake failure \(alert 40\)"
         tls1_2 = ssl.TLSVersion.TLSv1_2
@@ -329,7 +329,7 @@ class Servers(Certificates):
                     for line in daemon.sessions() if line["outcome"] == "ok"}
         self.assertEqual(verified, {"right": "full", "second": "full", "alone": "pin"})
 
-    def test_an_unverified_server_is_warned_of_at_start_and_on_each_line(self):
+    def test_an_unverified_server_is_warned_about_at_start_and_on_each_line(self):
         server, _ = self.server("smtp", "starttls", server_context("self-signed"))
         self.service("loose", "smtp", server.port, upstream__verify="none")
         daemon = self.start()
@@ -372,7 +372,7 @@ class OwnCertificates(unittest.TestCase):
                                  r"(?m)^    ends +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC, (30|29) days left$")
                 self.assertNotRegex(result.stdout, r"(?m)^    WARNING")  # about a certificate
 
-    def test_t4_check_refuses_what_peers_refuse(self):
+    def test_t4_check_refuses_certificates_that_peers_refuse(self):
         for leg, flag, name, words in (
                 ("downstream", "--chain", "expired", "has expired on 20"),
                 ("downstream", "--chain", "not-yet-valid", "is valid from 20"),
@@ -385,7 +385,7 @@ class OwnCertificates(unittest.TestCase):
                                  rf"the certificate {words}[\d :-]+ UTC\n\Z")
                 self.assertIn("service smtp (smtp)\n", result.stdout)
 
-    def test_t4_check_warns_of_what_they_will_refuse(self):
+    def test_t4_check_warns_about_certificates_that_peers_will_refuse(self):
         for name, words in (("ends-soon", r"it ends on 20[\d :-]+ UTC: renew it"),
                             ("rsa-1024", "it has an RSA key of 1024 bits: peers refuse less than 2048")):
             with self.subTest(name):
@@ -393,7 +393,7 @@ class OwnCertificates(unittest.TestCase):
                 self.assertEqual((result.returncode, result.stderr), (0, ""))
                 self.assertRegex(result.stdout, rf"(?m)^    WARNING +{words}$")
 
-    def test_t4_a_line_at_start_and_at_reload(self):
+    def test_t4_start_and_reload_log_a_line(self):
         for leg, name, level, words in (
                 ("downstream", "expired", "error", "has expired on 20"),
                 ("downstream", "not-yet-valid", "error", "is valid from 20"),
@@ -413,7 +413,7 @@ class OwnCertificates(unittest.TestCase):
         daemon.lines(lambda f: f.get("msg") == "reloaded")
         self.assertNotIn("own certificate", daemon.text())
 
-    def test_t4_a_line_at_the_moment_it_ends(self):
+    def test_t4_expiry_logs_a_line(self):
         folder = self.enterContext(tempfile.TemporaryDirectory(prefix="starttls-brief-"))
         subprocess.run([MAKE_PKI, folder, "8"], check=True, stdout=subprocess.DEVNULL)
         chain, key = Pki(folder).pair("brief")
@@ -433,7 +433,7 @@ class OwnCertificates(unittest.TestCase):
 class PemFiles(unittest.TestCase):
     """No block of a PEM file is skipped silently."""
 
-    def test_t3_a_block_that_gives_nothing_is_an_error(self):
+    def test_t3_a_block_without_certificate_or_key_is_an_error(self):
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         server = pathlib.Path(pki().pair()[0]).read_text(encoding="ascii")
         leaf, _, intermediate = server.partition("-----END CERTIFICATE-----\n")
@@ -508,7 +508,7 @@ class TrustStores(unittest.TestCase):
                 greeting = self.greeting(wrapper=wrapper, options=self.environment())
                 self.assertRegex(greeting, rb"\A220 ")
 
-    def test_t12_the_environment_names_one(self):
+    def test_t12_the_environment_may_name_a_store(self):
         self.assertRegex(self.greeting(options=self.environment(pki().ca)), rb"\A220 ")
         other = self.environment(pki().pair("self-signed")[0])
         self.assertRegex(self.greeting(options=other), rb"\A421 4\.7\.5 .*unknown CA")
@@ -524,7 +524,7 @@ class TrustStores(unittest.TestCase):
 class OurCertificate(Certificates):
     """Servers that demand a certificate from us."""
 
-    def test_the_right_one_is_taken_and_without_one_the_client_hears_why(self):
+    def test_the_right_one_is_accepted_and_without_one_the_client_gets_the_reason(self):
         servers = {pair: self.server(*pair) for pair in ALL}
         ours = {"none": {}, "right": {"upstream__certificate": Pair("client")},
                 "unknown": {"upstream__certificate": Pair("client-unknown-ca")}}
@@ -625,7 +625,7 @@ class Clients(Certificates):
             self.assertTrue(connection.ended.wait(wait.DEADLINE))
             self.assertEqual(bytes(connection.clear), b"")
 
-    def test_a_client_of_tls_1_0_is_refused_unless_its_service_is_made_for_it(self):
+    def test_a_client_with_tls_1_0_is_refused_unless_its_service_allows_it(self):
         servers = {protocol: self.server(protocol, "none") for protocol in PROTOCOLS}
         for protocol, mode in ALL:
             port = servers[protocol][0].port

@@ -51,7 +51,7 @@ CAfile = {pki().ca}
         self.assertEqual(checked.returncode, 0, checked.stderr)
         self.assertRegex(checked.stdout, r"(?s)service submission.*service imaps")
 
-    def test_mail_crosses_it(self):
+    def test_a_converted_configuration_passes_mail(self):
         with FakeServer(Smtp()) as server:
             result = self.convert(f"""\
 debug = 7

@@ -97,7 +97,7 @@ class Imap(dovecot.DovecotTest):
             client.start_tls(tls_client(), "mail.test")
         return client
 
-    def test_dovecots_own_refusal_of_logins_in_the_clear_passes(self):
+    def test_dovecots_own_refusal_of_clear_logins_passes(self):
         server = f"{STRANGE}:{self.secured.ports['imap']}"
         with Directions("imap", {"none": server}, TERMINATE) as directions:
             for pair in TERMINATE:
@@ -146,7 +146,7 @@ class Imap(dovecot.DovecotTest):
             client.logout()
             self.assert_login(pair, before + 1, f"method={mechanism},")
 
-    def test_d14_d15_dovecot_hears_no_claim_about_the_clients_address(self):
+    def test_d14_d15_dovecot_gets_no_claim_about_the_clients_address(self):
         """Dovecot believes the address in an ID from a proxy that it trusts, in any spelling."""
         claim = b"192.0.2.99"
         spellings = (b'("name" "a" "x-originating-ip" "%b")', b'("X-Originating-IP""%b")',
@@ -185,14 +185,14 @@ class Imap(dovecot.DovecotTest):
                         logins += 1
 
     @in_pairs(IN_SHORT)
-    def test_a_wrong_password_is_the_servers_to_refuse(self, pair):
+    def test_the_server_refuses_a_wrong_password(self, pair):
         client = self.imaplib(pair)
         with self.assertRaisesRegex(imaplib.IMAP4.error, r"\[AUTHENTICATIONFAILED\]"):
             client.login("box", "wrong")
         self.assertEqual(client.login("box", PASSWORD)[0], "OK")
 
     @in_pairs()
-    def test_a_login_in_literals(self, pair):
+    def test_a_login_with_literals(self, pair):
         for plus in (b"", b"+"):
             client = self.raw(pair)
             for words in (b"l LOGIN {3%s}\r\n", b"box {11%s}\r\n"):
@@ -203,7 +203,7 @@ class Imap(dovecot.DovecotTest):
             self.assertIn(b"\r\nl OK", b"\r\n" + client.answer(b"l"))
 
     @in_pairs(UPGRADE)
-    def test_everything_at_once_before_the_greeting(self, pair):
+    def test_all_commands_may_come_at_once_before_the_greeting(self, pair):
         client = self.enterContext(self.directions.connect(pair, Raw))
         client.send(b"a CAPABILITY\r\nb LOGIN box c4nary-w0rd\r\nc SELECT INBOX\r\nd LOGOUT\r\n")
         self.assertTrue(client.line().startswith(b"* OK "))
@@ -212,7 +212,7 @@ class Imap(dovecot.DovecotTest):
             self.assertIn(b"\r\n%s OK" % tag, b"\r\n" + client.answer(tag))
 
     @in_pairs()
-    def test_messages_are_stored_and_fetched_octet_by_octet(self, pair):
+    def test_messages_are_stored_and_fetched_byte_by_byte(self, pair):
         messages = {
             "8-bit": LINES,
             "bare lf": HEADERS + b"one\ntwo\n\nthree\r\n",
@@ -319,7 +319,7 @@ class Imap(dovecot.DovecotTest):
                 self.assertIn(words, heard)
 
     @in_pairs((TERMINATE[0], BRIDGE[0]))
-    def test_before_tls_nothing_is_offered_and_nothing_reaches_the_server(self, pair):
+    def test_before_tls_no_login_is_offered_and_nothing_reaches_the_server(self, pair):
         client = self.enterContext(self.directions.connect(pair, Raw))
         self.assertTrue(client.line().startswith(b"* OK "))
         self.assertEqual(client.ask(b"a", b"CAPABILITY").splitlines()[0],

@@ -109,7 +109,7 @@ class Pop3(dovecot.DovecotTest):
         self.assert_login(pair, before + 1, "user=<box>", "method=PLAIN,")
 
     @in_pairs()
-    def test_messages_are_fetched_octet_by_octet(self, pair):
+    def test_messages_are_fetched_byte_by_byte(self, pair):
         direct, proxied = self.direct(pair), self.raw(pair)
         direct.log_in()
         proxied.log_in()
@@ -147,7 +147,7 @@ class Pop3(dovecot.DovecotTest):
         self.assert_login(pair, before + 1, "method=APOP,")
 
     @in_pairs(UPGRADE)
-    def test_everything_at_once_before_the_greeting(self, pair):
+    def test_all_commands_may_come_at_once_before_the_greeting(self, pair):
         client = self.enterContext(self.directions.connect(pair, Raw))
         client.send(b"CAPA\r\nUSER box\r\nPASS c4nary-w0rd\r\nRETR 1\r\nQUIT\r\n")
         replies, _ = client.rest()
@@ -176,7 +176,7 @@ class Pop3(dovecot.DovecotTest):
             self.assertRegex(heard, rb"\+OK Logged in\.\r\n\+OK 3 \d+\r\n\+OK Logging out\.\r\n")
 
     @in_pairs((TERMINATE[0], BRIDGE[0]))
-    def test_before_tls_nothing_is_offered_and_nothing_reaches_the_server(self, pair):
+    def test_before_tls_no_login_is_offered_and_nothing_reaches_the_server(self, pair):
         client = self.enterContext(self.directions.connect(pair, Raw))
         self.assertTrue(client.line().startswith(b"+OK "))
         offered = client.ask_list(b"CAPA").splitlines()
@@ -207,7 +207,7 @@ class Pop3(dovecot.DovecotTest):
                     client.pass_(PASSWORD)
                     client.quit()
 
-    def test_dovecots_own_refusal_of_logins_in_the_clear_passes(self):
+    def test_dovecots_own_refusal_of_clear_logins_passes(self):
         server = f"{STRANGE}:{self.secured.ports['pop3']}"
         with Directions("pop3", {"none": server}, TERMINATE) as directions:
             for pair in TERMINATE:

@@ -68,7 +68,7 @@ class Refused(unittest.TestCase):
             self.check(protocol, self.clear.ports[protocol], "starttls", outcome, reason)
         self.assertNotIn("early", self.clear.log())
 
-    def test_a_server_that_is_not_there(self):
+    def test_an_unreachable_server(self):
         for protocol in CODES:
             self.check(protocol, free_port(), "starttls", "unreachable", "connection refused")
 

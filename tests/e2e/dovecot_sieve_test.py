@@ -144,14 +144,14 @@ class Sieve(dovecot.DovecotTest):
         return base64.b64decode(line.strip().strip(b'"'))
 
     @in_pairs(IN_SHORT)
-    def test_a_wrong_password_is_the_servers_to_refuse(self, pair):
+    def test_the_server_refuses_a_wrong_password(self, pair):
         client, _ = self.raw(pair)
         wrong = base64.b64encode(b"\0box\0wrong")
         self.assertTrue(client.ask(b'AUTHENTICATE "PLAIN" "%s"' % wrong).startswith(b"NO"))
         client.log_in()
 
     @in_pairs(UPGRADE[:1])
-    def test_everything_at_once_before_the_greeting(self, pair):
+    def test_all_commands_may_come_at_once_before_the_greeting(self, pair):
         client = self.enterContext(self.directions.connect(pair, Raw))
         client.send(b'CAPABILITY\r\nAUTHENTICATE "PLAIN" {%d+}\r\n%s\r\nNOOP\r\nLOGOUT\r\n'
                     % (len(PLAIN), PLAIN))
@@ -172,7 +172,7 @@ class Sieve(dovecot.DovecotTest):
             self.assertRegex(heard, rb'OK "Logged in\."\r\nOK.*\r\nOK "Logout completed\."')
 
     @in_pairs((TERMINATE[0], BRIDGE[0]))
-    def test_before_tls_nothing_is_offered_and_nothing_reaches_the_server(self, pair):
+    def test_before_tls_no_login_is_offered_and_nothing_reaches_the_server(self, pair):
         client = self.enterContext(self.directions.connect(pair, Raw))
         told = capabilities(client.answer())
         self.assertIn("STARTTLS", told)

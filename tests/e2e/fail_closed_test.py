@@ -45,12 +45,12 @@ class Unreachable(FailClosed):
         # RFC 6761: no resolver may answer this name; some do not refuse it either, and let us wait.
         self.fails_at(0, "4.4.1", "unreachable|timeout", address="no-such-host.invalid:25")
 
-    def test_every_address_is_tried_and_the_last_failure_is_told(self):
+    def test_every_address_is_tried_and_the_last_failure_is_reported(self):
         with FakeServer(Smtp(context=tls_context("expired"))) as server:
             self.fails_at(0, "4.7.5", "certificate", "expired",
                           address=[f"127.0.0.1:{free_port()}", f"127.0.0.1:{server.port}"])
 
-    def test_the_next_address_serves_where_the_first_fails(self):
+    def test_the_next_address_serves_if_the_first_fails(self):
         with FakeServer(Smtp(context=tls_context("expired"))) as bad, FakeServer(Smtp()) as good:
             addresses = [f"127.0.0.1:{port}" for port in (free_port(), bad.port, good.port)]
             with Daemon(configuration(0, address=addresses)) as daemon:
@@ -89,7 +89,7 @@ class TimeOuts(FailClosed):
     def test_silence_after_starttls(self):
         self.fails(Smtp(go_ahead=None), "4.4.1", "timeout", timeouts={"prelude": "500ms"})
 
-    def test_a_greeting_octet_by_octet_does_not_extend_the_prelude(self):
+    def test_a_greeting_byte_by_byte_does_not_extend_the_prelude(self):
         def drip(connection):
             while True:
                 connection.send(b"2")
@@ -123,7 +123,7 @@ class TimeOuts(FailClosed):
         self.assertEqual((told, end, session["outcome"]),
                          (b"421 4.4.1 proxy.test no command in time\r\n", FIN, "timeout"))
 
-    def test_an_idle_relay_is_closed_without_a_word_of_ours(self):
+    def test_an_idle_relay_is_closed_without_a_message(self):
         with FakeServer(Smtp()) as server:
             with Daemon(configuration(server.port, timeouts={"idle": "500ms"})) as daemon:
                 with daemon.connect() as client:
@@ -142,7 +142,7 @@ class Greeting(FailClosed):
             with self.subTest(greeting=greeting):
                 self.fails(Smtp(greeting=greeting), "4.3.2", "greeting_refused")
 
-    def test_the_servers_words_are_told(self):
+    def test_the_servers_words_are_passed_on(self):
         with FakeServer(Smtp(greeting=b"554 come \x1b[31mback\xff tomorrow\r\n")) as server:
             with Daemon(configuration(server.port)) as daemon:
                 with daemon.connect() as client:
@@ -150,7 +150,7 @@ class Greeting(FailClosed):
         self.assertRegex(told, rb"\A421 4\.3\.2 .*come .*back tomorrow")
         self.assertNotIn(b"\x1b", told)
 
-    def test_anything_but_220_is_no_welcome(self):
+    def test_only_220_is_a_welcome(self):
         for code in (b"221", b"354", b"250"):
             with self.subTest(code=code):
                 self.fails(Smtp(greeting=code + b" hello\r\n"), "4.7.0", "protocol",
@@ -186,16 +186,16 @@ class StarttlsMissing(FailClosed):
 
 
 class Attacks(FailClosed):
-    def test_a_whole_reply_behind_the_go_ahead(self):
+    def test_a_whole_reply_after_the_go_ahead(self):
         self.fails(Smtp(go_ahead=b"220 go\r\n250-example.org\r\n250 AUTH LOGIN\r\n"), "4.7.0",
                    "attack")
 
-    def test_a_part_of_a_line_behind_the_go_ahead(self):
+    def test_a_part_of_a_line_after_the_go_ahead(self):
         for extra in (b"2", b"\xfe\xffgarbage", b"\r\n", b"\x16\x03\x01"):
             with self.subTest(extra=extra):
                 self.fails(Smtp(go_ahead=b"220 go\r\n" + extra), "4.7.0", "attack")
 
-    def test_a_refusal_with_a_whole_session_behind_it(self):
+    def test_a_refusal_followed_by_a_whole_session(self):
         self.fails(Smtp(go_ahead=b"454 currently unavailable\r\n235 Authenticated\r\n"
                                  b"250 2.1.0 ok\r\n250 ok\r\n354 go\r\n250 2.0.0 Accepted\r\n"),
                    "4.7.0", "tls_refused", "server refused STARTTLS")
@@ -251,16 +251,16 @@ class Certificates(FailClosed):
     def test_unknown_authority(self):
         self.refuses("unknown-ca", "unknown CA")
 
-    def test_a_server_that_speaks_nothing_newer_than_tls_1_1(self):
+    def test_a_server_with_at_most_tls_1_1(self):
         self.fails(Smtp(context=obsolete_context()), "4.7.5", "handshake")
 
-    def test_the_client_hears_the_reason(self):
+    def test_the_client_gets_the_reason(self):
         with FakeServer(Smtp(context=tls_context("expired"))) as server:
             with Daemon(configuration(server.port)) as daemon:
                 with daemon.connect() as client:
                     self.assertIn(b"certificate has expired", client.rest()[0])
 
-    def test_nothing_is_verified_where_the_configuration_says_so_and_the_log_says_it_too(self):
+    def test_without_verification_any_server_is_accepted_and_the_log_says_so(self):
         with FakeServer(Smtp(context=tls_context("self-signed"))) as server:
             with Daemon(configuration(server.port, upstream={"verify": "none"})) as daemon:
                 with daemon.connect() as client:
@@ -284,7 +284,7 @@ class ServerDisappears(FailClosed):
 
         return Leaving()
 
-    def test_in_every_state(self):
+    def test_a_server_may_disappear_in_every_state(self):
         # After the go-ahead the handshake fails instead.
         outcomes = ("closed", "closed", "closed", "handshake")
         for steps, outcome in enumerate(outcomes):

@@ -71,7 +71,7 @@ def gateway(server, protocol, upstream, downstream=None):
 
 
 class AfterFallback(unittest.TestCase):
-    def test_d1_our_hello_does_not_use_up_the_clients(self):
+    def test_d1_the_proxys_hello_does_not_use_up_the_clients(self):
         for protocol in ("smtp", "lmtp"):
             dialect = PROTOCOLS[protocol]
             with self.subTest(protocol), FakeServer(Server(protocol)) as server:
@@ -122,7 +122,7 @@ class AfterTheClientsTls(unittest.TestCase):
         client.line()
         start_tls(client)
 
-    def test_d2_the_server_has_heard_nothing_of_the_clear(self):
+    def test_d2_the_server_gets_nothing_that_was_said_in_the_clear(self):
         for protocol, dialect in PROTOCOLS.items():
             for mode in ("none", "starttls", "opportunistic"):
                 offers = mode != "none"
@@ -152,7 +152,7 @@ class AfterTheClientsTls(unittest.TestCase):
                     self.assertNotIn(b"evil", bytes(server.connection(1).clear)
                                      + bytes(server.connection(1).secure))
 
-    def test_d2_a_server_that_has_heard_nothing_is_kept(self):
+    def test_d2_a_server_that_got_nothing_is_kept(self):
         for protocol, dialect in PROTOCOLS.items():
             with self.subTest(protocol), FakeServer(Server(protocol, offers_tls=True)) as server, \
                     gateway(server, protocol, {"tls": "starttls"}, DOWNSTREAM) as daemon:

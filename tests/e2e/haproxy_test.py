@@ -102,7 +102,7 @@ def session(client):
 class Before(unittest.TestCase):
     """HAProxy is our client."""
 
-    def test_checks_find_us_up_and_clients_are_known(self):
+    def test_health_checks_pass_and_clients_are_known(self):
         peers.require()
         greeted = ("option tcp-check", "tcp-check expect rstring ^220")
         server = self.enterContext(FakeServer(Smtp()))

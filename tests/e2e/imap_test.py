@@ -81,7 +81,7 @@ class Imap(unittest.TestCase):
                 self.assertEqual(self.ids(),
                                  [b"i ID NIL\r\n"] * len(spellings) + [b'n ID ("name" "a" "os" NIL)\r\n'])
 
-    def test_d14_the_literals_of_an_id_are_no_commands(self):
+    def test_d14_the_literals_of_an_id_are_not_read_as_commands(self):
         client = self.start("opportunistic")
         client.send(b"i ID ({4}\r\n")
         self.assertRegex(client.line(), rb"\A\+ ")

@@ -93,7 +93,7 @@ class Injection(unittest.TestCase):
                 self.assertTrue(told.startswith(REFUSED[protocol]), told)
                 self.assertEqual(daemon.session()["outcome"], "attack")
 
-    def test_plaintext_after_the_go_ahead_reaches_the_tls_engine_and_nobody_else(self):
+    def test_plaintext_after_the_go_ahead_reaches_only_the_tls_engine(self):
         """A7"""
         for protocol in PROTOCOLS:
             with self.subTest(protocol=protocol):

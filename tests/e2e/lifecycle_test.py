@@ -47,7 +47,7 @@ class CommandLine(unittest.TestCase):
                     self.assertEqual((result.returncode, result.stdout), (78, ""))
                     self.assertIn(str(path), result.stderr)
 
-    def test_an_address_that_cannot_be_had(self):
+    def test_an_address_that_cannot_be_bound(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             where = f"127.0.0.1:{taken.getsockname()[1]}"
             result = run_to_end("--protocol", "smtp", "--listen", where, "--upstream", "a.test:25")
@@ -72,7 +72,7 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertRegex(result.stdout, r"(?s)office.*starttls")
 
-    def test_output_that_is_lost_is_told(self):
+    def test_lost_output_is_an_error(self):
         with tempfile.TemporaryDirectory() as folder, open("/dev/full", "wb") as full:
             path = pathlib.Path(folder) / "proxy.toml"
             path.write_text(configuration(25), encoding="utf-8")
@@ -124,7 +124,7 @@ class WhatIsWrong(unittest.TestCase):
     def at(self, name):
         return self.folder / name
 
-    def test_certificates_and_keys_are_told_with_the_rest(self):
+    def test_certificates_and_keys_are_reported_with_the_rest(self):
         rows = ['  { chain = "server.pem", key = "server-rsa.key" },',
                 '  { chain = "junk", key = "open.key" },',
                 '  { chain = "server-rsa.pem", key = "server-rsa.key" }]']
@@ -180,7 +180,7 @@ class WhatIsWrong(unittest.TestCase):
             f"--log-file: {self.folder}: Is a directory",
             "--user: 'no-such-user': there is no such user")])
 
-    def test_what_came_in_from_a_file_or_the_environment_is_not_shown(self):
+    def test_values_from_a_file_or_the_environment_are_not_shown(self):
         self.at("secret").write_text("c4Nary", encoding="ascii")
         self.at("x").mkdir(mode=0o700)
         rest = ['upstream = { address = "a.test:25", ca_file = "ca.pem" }',
@@ -214,7 +214,7 @@ class WhatIsWrong(unittest.TestCase):
                 self.assertEqual((result.returncode, result.stderr), (0, ""))
         self.assertEqual([path.name for path in logs.iterdir()], ["full"])
 
-    def test_a_log_that_only_opening_shows_to_be_none(self):
+    def test_a_log_that_only_fails_when_it_is_opened(self):
         """The log is a pipe without a reader."""
         self.at("secret").write_text("c4Nary", encoding="ascii")
         os.mkfifo(self.at("c4Nary"))
@@ -226,7 +226,7 @@ class WhatIsWrong(unittest.TestCase):
         self.assertEqual(result.stderr, f"starttls-proxy: {self.file}:2:8: log.file: "
                                         "'${file:secret}': No such device or address\n")
 
-    def test_a_reload_tells_the_places_and_no_secret(self):
+    def test_a_reload_reports_the_places_and_no_secret(self):
         service = self.SERVICE + ['upstream = { address = "a.test:25", ca_file = "ca.pem" }']
         self.at("secret").write_text("c4Nary", encoding="ascii")
         os.mkfifo(self.at("c4Nary"))
@@ -300,7 +300,7 @@ class Stopping(unittest.TestCase):
                     self.assertEqual(client.rest(), (b"", FIN))
                 daemon.expect_exit(0)
 
-    def test_a_second_signal_ends_it_at_once(self):
+    def test_a_second_signal_ends_the_process_at_once(self):
         with Daemon(configuration(self.server.port)) as daemon, daemon.connect() as client:
             commit(client)
             daemon.terminate()
@@ -319,7 +319,7 @@ class Stopping(unittest.TestCase):
             daemon.expect_exit(0)
             self.assertEqual(daemon.session()["outcome"], "draining")
 
-    def test_who_is_coming_in_is_waited_for_whatever_else_has_ended(self):
+    def test_a_client_that_is_connecting_is_waited_for(self):
         """An idle daemon may still get sessions until its last listener has ended."""
         with tempfile.TemporaryDirectory() as folder:
             first = configuration(self.server.port, proxy={"workers": 1, "sandbox": False})

@@ -78,7 +78,7 @@ class Sessions(unittest.TestCase):
 
         wait.until(served, "a client is served")
 
-    def test_one_client_has_so_many_sessions(self):
+    def test_one_client_has_a_limit_of_sessions(self):
         daemon = self.daemon(downstream={"max_per_client": 4}, proxy={"workers": 4})
         clients = [greeted(self.client(daemon)) for _ in range(4)]
         self.assertEqual(
@@ -130,7 +130,7 @@ class Sessions(unittest.TestCase):
         self.assertTrue(first.command(b"EHLO a.test").startswith(b"250-"))
         self.assertIsNotNone(second)
 
-    def test_a_first_limit_counts_those_who_are_there(self):
+    def test_a_first_limit_counts_running_sessions(self):
         daemon = self.daemon()
         clients = [greeted(self.client(daemon)) for _ in range(2)]
         with open(daemon.configuration_file, "a", encoding="utf-8") as file:
@@ -141,7 +141,7 @@ class Sessions(unittest.TestCase):
         wait.until(lambda: b"your address" in refusal(self.client(daemon))[0], "the limit holds")
         self.assertTrue(clients.pop().command(b"EHLO a.test").startswith(b"250-"))
 
-    def test_who_is_refused_takes_no_place(self):
+    def test_a_refused_client_takes_no_place(self):
         """A refused client that is slow to leave cannot keep out one that is allowed."""
         daemon = self.daemon(proxy={"max_sessions": 3}, downstream={"allow": ["127.0.0.1"]})
         before = daemon.descriptors()
@@ -153,7 +153,7 @@ class Sessions(unittest.TestCase):
             greeted(self.client(daemon))
         self.assertIn(b"too many sessions\r\n", refusal(self.client(daemon))[0])
 
-    def test_all_clients_have_so_many_sessions(self):
+    def test_all_clients_together_have_a_limit_of_sessions(self):
         daemon = self.daemon(proxy={"max_sessions": 3, "workers": 2})
         clients = [greeted(self.client(daemon)) for _ in range(3)]
         self.assertEqual(refusal(self.client(daemon, "127.0.0.7")),
@@ -163,7 +163,7 @@ class Sessions(unittest.TestCase):
         clients.pop().close()
         self.soon_served(daemon)
 
-    def test_nothing_is_said_in_the_clear_where_tls_is_due(self):
+    def test_nothing_is_sent_in_the_clear_if_tls_is_due(self):
         text = configuration(self.server.port, proxy={"max_sessions": 1},
                              downstream={"tls": "implicit"})
         daemon = self.enterContext(Daemon(with_certificate(text)))
@@ -186,7 +186,7 @@ class Descriptors(unittest.TestCase):
         resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (lowest, limits[1]))
         return limits
 
-    def test_a_client_is_told_and_others_wait_and_nobody_spins(self):
+    def test_one_client_gets_a_reason_and_others_wait_without_spinning(self):
         for workers in (1, 4):
             with self.subTest(workers=workers):
                 self.without_descriptors(workers)
@@ -445,7 +445,7 @@ class Crowd(unittest.TestCase):
         wait.until(lambda: daemon.descriptors() <= idle + SPARE, "all are forgotten")
         self.serve_one(daemon)
 
-    def test_silent_clients_are_given_up(self):
+    def test_silent_clients_are_disconnected(self):
         daemon = self.daemon("2s")
         self.serve_one(daemon)
         daemon.sessions()
@@ -549,7 +549,7 @@ class Leaving(unittest.TestCase):
                 count[what] = count.get(what, 0) + 1
         return count
 
-    def test_in_every_state(self):
+    def test_clients_may_leave_in_every_state(self):
         header = b"PROXY TCP4 192.0.2.7 198.51.100.1 40001 25\r\n"
         mute = {
             "greeting": Smtp(greeting=None), "capabilities": Smtp(clear_capabilities=None),

@@ -72,7 +72,7 @@ class Lmtp(dovecot.DovecotTest):
         return client
 
     @in_pairs()
-    def test_one_reply_a_recipient_and_the_same_octets(self, pair):
+    def test_each_recipient_gets_a_reply_and_the_same_bytes(self, pair):
         stored = {}
         for kind in (self.direct, self.proxied):
             client = kind(pair)
@@ -97,7 +97,7 @@ class Lmtp(dovecot.DovecotTest):
             self.assertIn(b"\xe9\xff\xfe\x80", proxied)
 
     @in_pairs()
-    def test_the_list_keeps_all_but_what_has_no_place(self, pair):
+    def test_only_impossible_capabilities_are_removed_from_the_list(self, pair):
         expected = [line for line in keywords(self.direct(pair).command(b"LHLO legacy.test"))
                     if line.split()[0] not in (b"STARTTLS", b"XCLIENT", b"XFORWARD")]
         client = self.proxied(pair)
@@ -175,7 +175,7 @@ class Refused(unittest.TestCase):
             self.assertRegex(refused.exception.smtp_error, words)
             self.assertEqual([line["outcome"] for line in daemon.sessions(2)], [outcome] * 2)
 
-    def test_swaks_and_smtplib_show_why(self):
+    def test_swaks_and_smtplib_show_the_reason(self):
         with dovecot.Dovecot("required", certificate="expired") as server:
             self.assert_refused(configuration(None, protocol="lmtp",
                                               address=f"{STRANGE}:{server.ports['lmtp']}"),

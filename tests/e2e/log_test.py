@@ -161,7 +161,7 @@ class Secrets(unittest.TestCase):
                             for octets in (line + b"\r\n", *damaged(line)):
                                 self.exchange(gateway, mode, octets)
 
-    def test_of_commands_behind_starttls_in_the_clear(self):
+    def test_of_clear_commands_after_starttls(self):
         for protocol, dialect in PROTOCOLS.items():
             with FakeServer(patient(dialect)) as server:
                 services = {mode: {"protocol": protocol, "downstream.tls": mode,
@@ -176,7 +176,7 @@ class Secrets(unittest.TestCase):
                     attacks = gateway.daemon.lines(lambda line: line.get("error") == "attack")
                     self.assertTrue(attacks, "nothing was refused as an attack")
 
-    def test_that_a_server_says_back(self):
+    def test_that_a_server_repeats(self):
         with FakeServer(echo_server) as server, Daemon(
                 configuration(server.port, upstream={"tls": "none"},
                               downstream={"tls": "opportunistic"}) + certificates()) as daemon:
@@ -189,7 +189,7 @@ class Secrets(unittest.TestCase):
             outcomes = [line["outcome"] for line in daemon.sessions(len(ANYWHERE))]
             self.assertEqual(set(outcomes), {"protocol"})
 
-    def test_behind_a_handshake_that_fails(self):
+    def test_after_a_failed_handshake(self):
         with FakeServer(Smtp(context=tls_context("expired"))) as server, \
                 Daemon(configuration(server.port)) as daemon:
             with daemon.connect() as client:
@@ -222,7 +222,7 @@ class SessionLine(unittest.TestCase):
                 client.rest()
             self.assertEqual(SESSION_KEYS - set(daemon.session()), set())
 
-    def test_what_a_server_says_cannot_forge_a_line(self):
+    def test_a_servers_text_cannot_forge_a_line(self):
         script = Smtp(greeting=b'554 no" outcome=ok reason="\x1b[2J\xff\r\n')
         with FakeServer(script) as server, Daemon(configuration(server.port)) as daemon:
             with daemon.connect() as client:
@@ -251,7 +251,7 @@ class Repetition(unittest.TestCase):
 
 
 class Reader(unittest.TestCase):
-    def test_s10_nobody_waits_for_one_that_has_stopped(self):
+    def test_s10_no_session_waits_for_a_stopped_reader(self):
         """Sends more lines than a pipe and the queue before it hold. Sessions go on; the log and
         the metrics report the loss."""
         with Daemon(admin.configured(configuration(free_port()))) as daemon:
@@ -270,7 +270,7 @@ class Reader(unittest.TestCase):
             for line in daemon.text().splitlines():
                 self.assertRegex(line, r"\A20\d\d-\S+Z level=\w+ msg=")
 
-    def test_one_that_has_gone(self):
+    def test_a_reader_that_has_gone(self):
         with FakeServer(Smtp()) as server, Started(configuration(server.port)) as started:
             port = started.port_from(iter(started.process.stderr.readline, b""))
             started.process.stderr.close()

@@ -84,7 +84,7 @@ class Nntp(unittest.TestCase):
         direct.quit()
 
     @in_pairs()
-    def test_a_wrong_password_is_the_servers_refusal(self, pair):
+    def test_the_server_refuses_a_wrong_password(self, pair):
         client = self.reader(pair)
         with self.assertRaisesRegex(NntpError, "^481 "):
             client.login(USER, "wrong")
@@ -100,7 +100,7 @@ class Nntp(unittest.TestCase):
                                          starttls="nntp" if pair[0] == "starttls" else None)
                 self.assertRegex(heard, rb"281 [^\n]*\n211 [^\n]*\n205 ")
 
-    def test_before_tls_nothing_but_starttls(self):
+    def test_before_tls_only_starttls_is_offered(self):
         with self.directions.connect(TERMINATE[0]) as client:
             client.line()
             client.send(f"GROUP {GROUP}\r\n".encode())
@@ -109,7 +109,7 @@ class Nntp(unittest.TestCase):
             self.assertRegex(client.line(), rb"^205 ")
 
     @in_pairs(UPGRADE)
-    def test_a_client_in_the_clear_cannot_ask_for_tls_itself(self, pair):
+    def test_a_clear_client_cannot_start_tls_itself(self, pair):
         client = self.reader(pair)
         with self.assertRaisesRegex(NntpError, "^502"):
             client.command("STARTTLS")
@@ -131,7 +131,7 @@ class Refused(unittest.TestCase):
                 NntpClient(daemon.port)
             self.assertEqual(daemon.session()["outcome"], outcome)
 
-    def test_a_client_sees_why(self):
+    def test_a_client_gets_the_reason(self):
         with Inn() as inn:
             self.assert_refused(configuration(inn.port, protocol="nntp",
                                               upstream={"server_name": "other.test"}),

@@ -113,7 +113,7 @@ class Octets(Postfixes):
         self.directions.assert_legs(pair, client.address)
 
     @in_pairs()
-    def test_bdat_chunks_of_any_octets_and_a_quit_behind_the_last(self, pair):
+    def test_bdat_chunks_of_any_bytes_and_a_quit_after_the_last(self, pair):
         # M7. Commands and dots inside a chunk are content; bytes after the last chunk are commands.
         octets = random.Random(7).randbytes(200_000).translate(None, b"\r\n")
         body = b"".join(octets[at:at + 900] + b"\r\n" for at in range(0, len(octets), 900))
@@ -138,7 +138,7 @@ class Octets(Postfixes):
 
 class Lists(Postfixes):
     @in_pairs()
-    def test_the_list_keeps_all_but_what_has_no_place(self, pair):
+    def test_only_impossible_capabilities_are_removed_from_the_list(self, pair):
         expected = [line for line in keywords(self.direct(pair).command(b"EHLO legacy.test"))
                     if line.split()[0] not in SERVER_ONLY]
         client = self.proxied(pair)
@@ -149,7 +149,7 @@ class Lists(Postfixes):
         self.end(pair, client)
 
     @in_pairs(IN_SHORT)
-    def test_xclient_and_xforward_are_not_for_clients(self, pair):
+    def test_clients_cannot_use_xclient_and_xforward(self, pair):
         # O4. Without the proxy they are offered; otherwise their absence would prove nothing.
         self.assertLessEqual({b"XCLIENT", b"XFORWARD"},
                              names(keywords(self.direct(pair).command(b"EHLO legacy.test"))))
@@ -163,14 +163,14 @@ class Lists(Postfixes):
         self.assertNotIn("192.0.2.9", self.server(pair).log())
 
     @in_pairs(TERMINATE[:1] + BRIDGE[:1])
-    def test_after_tls_a_new_ehlo_is_wanted_and_starttls_is_gone(self, pair):
+    def test_inside_tls_a_new_ehlo_is_required_and_starttls_is_gone(self, pair):
         client = self.proxied(pair)
         self.assertRegex(client.command(b"MAIL FROM:<a@legacy.test>"), rb"^503 ")
         client.command(b"EHLO legacy.test")
         self.assertRegex(client.command(b"STARTTLS"), rb"^503 ")
         self.end(pair, client)
 
-    def test_before_tls_nothing_but_starttls(self):
+    def test_before_tls_only_starttls_is_offered(self):
         client = self.enterContext(self.directions.connect(TERMINATE[0]))
         client.reply()
         client.command(b"EHLO legacy.test")

@@ -122,7 +122,7 @@ class Upgrade(unittest.TestCase):
         self.assertTrue(self.postfix.new_mail()[0].endswith(b"\n\nold\n"))
         self.assert_secured()
 
-    def test_a_client_that_says_everything_at_once_before_the_greeting(self):
+    def test_a_client_may_send_everything_at_once_before_the_greeting(self):
         with self.daemon.connect() as client:
             client.send(b"EHLO legacy.test\r\nMAIL FROM:<a@legacy.test>\r\n"
                         b"RCPT TO:<box@mail.test>\r\nDATA\r\n" + HEADERS + b"\r\nblast\r\n"
@@ -158,7 +158,7 @@ class Upgrade(unittest.TestCase):
         self.assertEqual(bodies, {b"number %d\n" % number for number in range(sessions)})
         self.assert_secured(sessions)
 
-    def test_odd_octets_arrive_as_in_a_direct_session(self):
+    def test_odd_bytes_arrive_as_in_a_direct_session(self):
         # M1, M2: only the last line ends the data, or Postfix would answer more than once.
         messages = {
             "8-bit": b"\r\n\xe9\xff\xfe\x80 \xc3\xa9\r\n",
@@ -180,7 +180,7 @@ class Upgrade(unittest.TestCase):
 
 
 class Refused(unittest.TestCase):
-    def test_swaks_shows_why(self):
+    def test_swaks_shows_the_reason(self):
         with peers.Postfix(certificate="expired") as postfix:
             with Daemon(configuration(postfix.port)) as daemon:
                 result = peers.run("/usr/bin/swaks", "--server", f"127.0.0.1:{daemon.port}",

@@ -154,7 +154,7 @@ class AnyServer(Scripted):
                                     *under_tls(self.dialect), LINE)
                 self.assertIn(b"mail.test" if not self.dialect.pushes else b"IMPLEMENTATION", told)
 
-    def test_b2_b5_b6_b7_octets_behind_the_go_ahead(self):
+    def test_b2_b5_b6_b7_bytes_after_the_go_ahead(self):
         for protocol in PROTOCOLS:
             self.start(protocol)
             dialect = self.dialect
@@ -164,7 +164,7 @@ class AnyServer(Scripted):
                     self.fails("attack", *in_the_clear(dialect), go_ahead(dialect) + extra, TLS,
                                *under_tls(dialect))
 
-    def test_b8_plaintext_ahead_of_the_server_hello(self):
+    def test_b8_plaintext_before_the_server_hello(self):
         for protocol in PROTOCOLS:
             with self.subTest(protocol=protocol):
                 self.start(protocol)
@@ -194,7 +194,7 @@ class AnyServer(Scripted):
                             self.fails("certificate", *in_the_clear(dialect), go_ahead(dialect),
                                        tls, *under_tls(dialect))
 
-    def test_an_opportunistic_leg_does_not_fall_back_behind_a_handshake(self):
+    def test_an_opportunistic_leg_does_not_fall_back_after_a_handshake(self):
         for protocol in PROTOCOLS:
             self.start(protocol, upstream={"tls": "opportunistic"})
             dialect = self.dialect
@@ -230,7 +230,7 @@ class ImapServer(Scripted):
                 self.assertEqual(self.TOLD, self.goes_on(self.GREETING, LINE,
                                                          line + b"%t OK go\r\n", *self.rest, LINE))
 
-    def test_t10_a_tagged_line_inside_a_literal_is_none(self):
+    def test_t10_a_tagged_line_inside_a_literal_does_not_count(self):
         """The proxy counts the bytes of a literal; otherwise a line in it could pass for the go-ahead."""
         def literal(connection):
             tag = next_line(connection).split()[0]
@@ -246,7 +246,7 @@ class ImapServer(Scripted):
             with self.subTest(steps=steps):
                 self.assertEqual(self.TOLD, self.goes_on(*steps, *self.rest, LINE))
 
-    def test_t22_b3_alerts_in_the_clear_reach_nobody(self):
+    def test_t22_b3_alerts_in_the_clear_do_not_reach_the_client(self):
         for code in (b"[ALERT]", b"[PARSE]", b"[BADCHARSET (UTF-8)]"):
             for steps in ((self.GREETING + b"* OK " + code + b" pwned\r\n", LINE, b"%t OK go\r\n"),
                           (self.GREETING, LINE, b"* NO " + code + b" pwned\r\n%t OK go\r\n"),
@@ -258,12 +258,12 @@ class ImapServer(Scripted):
                 self.assertEqual(self.TOLD, self.goes_on(b"* OK " + code + b" mail.test ready\r\n",
                                                          LINE, b"%t OK go\r\n", *self.rest, LINE))
 
-    def test_b3_b4_untagged_lines_behind_the_go_ahead(self):
+    def test_b3_b4_untagged_lines_after_the_go_ahead(self):
         for extra in (b"* OK [ALERT] suffix.\r\n", b"* BYE close the connection please.\r\n"):
             with self.subTest(extra=extra):
                 self.fails("attack", self.GREETING, LINE, b"%t OK go\r\n" + extra, *self.rest)
 
-    def test_b3_what_is_said_inside_tls_is_passed_on(self):
+    def test_b3_an_alert_inside_tls_is_passed_on(self):
         told = self.goes_on(self.GREETING, LINE, b"%t OK go\r\n", TLS, LINE,
                             b"* OK [ALERT] after TLS.\r\n* CAPABILITY IMAP4rev1\r\n%t OK done\r\n",
                             LINE)
@@ -291,12 +291,12 @@ class ImapServer(Scripted):
             with self.subTest(reply=reply):
                 self.fails("tls_refused", self.GREETING, LINE, reply, *self.rest)
 
-    def test_n5_a_continuation_is_no_answer(self):
+    def test_n5_a_continuation_is_not_an_answer(self):
         connection = self.fails("protocol", self.GREETING, LINE, b"+ continue with something.\r\n",
                                 *self.rest)
         self.assertRegex(bytes(connection.clear), rb"\A\S+ STARTTLS\r\n\Z")
 
-    def test_n6_nothing_is_known_and_all_is_refused(self):
+    def test_n6_a_server_that_refuses_every_command(self):
         for greeting in (b"* OK mail.test\r\n", b"* OK [CAPABILITY IMAP4] mail.test\r\n",
                          b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] mail.test\r\n"):
             with self.subTest(greeting=greeting):
@@ -312,12 +312,12 @@ class ImapServer(Scripted):
                 connection = self.fails("attack", greeting)
                 self.assertEqual(connection.clear, b"")
 
-    def test_n7_preauth_and_a_yes_to_starttls_all_the_same(self):
+    def test_n7_preauth_and_a_yes_to_starttls(self):
         for greeting in self.PREAUTH:
             with self.subTest(greeting=greeting):
                 self.fails("attack", greeting, LINE, b"%t OK go\r\n", *self.rest)
 
-    def test_n8_what_is_no_greeting(self):
+    def test_n8_a_line_that_is_not_a_greeting(self):
         for greeting in (b"* NO hello\r\n", b"* BAD hello\r\n", b"* OKAY hello\r\n", b"a OK hello\r\n",
                          b"1Gdo00V4 wFaIW2WP\r\n", b"garbage\r\n* OK hello\r\n", b"*OK hello\r\n",
                          b"+ OK hello\r\n", b"* \r\n"):
@@ -331,11 +331,11 @@ class ImapPreauth(Scripted):
 
     GREETING = b"* PREAUTH [CAPABILITY IMAP4rev1] mail.test\r\n"
 
-    def test_n7_passes_inside_tls(self):
+    def test_n7_preauth_passes_inside_tls(self):
         self.start("imap", upstream={"tls": "implicit"})
         self.assertEqual(self.GREETING, self.goes_on(TLS, self.GREETING, LINE))
 
-    def test_n7_counts_as_not_offered_on_an_opportunistic_leg(self):
+    def test_n7_preauth_counts_as_not_offered_on_an_opportunistic_leg(self):
         self.start("imap", upstream={"tls": "opportunistic"})
         told, session, connection = self.session(self.GREETING, LINE)
         self.assertEqual(told, b"* PREAUTH mail.test\r\n")  # the list came in the clear, and is dropped
@@ -358,7 +358,7 @@ class OtherServers(Scripted):
                     self.fails("tls_refused", *in_the_clear(self.dialect), refusal, TLS,
                                *under_tls(self.dialect))
 
-    def test_n10_what_only_looks_like_a_yes(self):
+    def test_n10_a_line_that_only_looks_like_a_yes(self):
         replies = {"smtp": (b"2200 go\r\n", b"220go\r\n", b"22\r\n"),
                    "pop3": (b"+Okay, do your thing.\r\n", b"+OKAY\r\n", b"+ok\r\n", b"OK\r\n"),
                    "nntp": (b"3820 go\r\n", b"382go\r\n", b"+OK\r\n"), "sieve": (b"OKAY\r\n", b"+OK\r\n")}
@@ -383,7 +383,7 @@ class OtherServers(Scripted):
             with self.subTest(greeting=greeting):
                 self.fails("protocol", greeting, LINE, b"+OK\r\n", TLS)
 
-    def test_n12_b12_replies_that_nobody_asked_for(self):
+    def test_n12_b12_unsolicited_replies(self):
         """If one passed for the answer that was due, the session would be a success."""
         answers = {  # early reply, and the server's next steps
             "smtp": ((b"250-x\r\n250 STARTTLS\r\n220 go\r\n", (LINE, LINE)),),
@@ -430,7 +430,7 @@ class Clients(unittest.TestCase):
         self.assertNotIn(CANARY, self.server.heard())
         self.assertNotIn(CANARY.decode(), self.daemon.text())
 
-    def test_s1_after_tls_the_client_has_not_said_hello(self):
+    def test_s1_inside_tls_the_client_must_say_hello_again(self):
         for mode in ("starttls", "opportunistic"):
             with self.subTest(mode=mode):
                 client = self.start("smtp", mode)

@@ -156,13 +156,13 @@ class Accepted(Probe):
                                       verified=False)
             self.assertIn("accepted: encrypted, and the key is a pinned one", text)
 
-    def test_no_verification_is_said_to_be_none(self):
+    def test_a_verdict_without_verification_says_so(self):
         text, facts = self.check(serve("imap", context=tls_context("unknown-ca")), ACCEPTED,
                                  "--verify", "none", protocol="imap", verified=False)
         self.assertIn("accepted: encrypted, but not verified", text)
         self.assertEqual(facts["verify"], "none")
 
-    def test_a_greeting_of_many_lines_is_a_greeting(self):
+    def test_a_greeting_of_many_lines_is_accepted(self):
         _, facts = self.check(Smtp(greeting=b"220-mail.test\r\n220-nice\r\n220 go\r\n"), ACCEPTED)
         self.assertEqual(facts["greeting"], ["220-mail.test", "220-nice", "220 go"])
         self.assertEqual(facts["capabilities_before_tls"],
@@ -236,18 +236,18 @@ class Faults(Probe):
                           "--connect-timeout", "5s", "--prelude-timeout", "5s")
         self.assertEqual(done.returncode, UNREACHABLE, done.stdout)
 
-    def test_tls_wanted_from_a_server_that_begins_in_the_clear(self):
+    def test_implicit_tls_with_a_server_that_begins_in_the_clear(self):
         for protocol in PROTOCOLS:
             with self.subTest(protocol=protocol):
                 self.refused(serve(protocol), TLS, "not TLS", "upstream.tls = \"starttls\"",
                              protocol=protocol, tls="implicit")
 
-    def test_starttls_wanted_from_a_server_that_begins_with_tls(self):
+    def test_starttls_with_a_server_that_begins_with_tls(self):
         facts = self.refused(serve("smtp", implicit=True), UNREACHABLE, "did not answer in time",
                              "upstream.tls = \"implicit\"", "--prelude-timeout", "300ms")
         self.assertEqual(facts["state"], "greeting")
 
-    def test_a_client_certificate_is_wanted(self):
+    def test_a_client_certificate_is_required(self):
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             with self.subTest(version=version):
                 context = tls_context(minimum_version=version, maximum_version=version,
@@ -259,7 +259,7 @@ class Faults(Probe):
                         "wants a client certificate: upstream.certificate = ", tls=tls)
                     self.assertEqual(len(facts["chain"]), 2)
 
-    def test_the_server_says_no_more(self):
+    def test_a_server_that_stops_answering(self):
         for reply, state, advice in (
                 ("greeting", "greeting", "if this port speaks TLS from the first byte"),
                 ("clear_capabilities", "ehlo", LOOK_AT_ITS_LOG),
@@ -280,7 +280,7 @@ class Faults(Probe):
                              LOOK_AT_ITS_LOG, "--handshake-timeout", "300ms")
         self.assertEqual(facts["state"], "TLS handshake")
 
-    def test_silence_behind_tls(self):
+    def test_silence_after_tls(self):
         class Silent(Smtp):
             def secured(self, connection):
                 connection.wait_for_end()
@@ -290,7 +290,7 @@ class Faults(Probe):
         self.assertEqual(facts["state"], "capabilities")
         self.assertEqual(facts["tls_version"], "TLSv1.3")
 
-    def test_the_server_does_not_want_us(self):
+    def test_the_server_refuses_the_proxy(self):
         facts = self.refused(Smtp(greeting=b"554 5.7.1 go away\r\n"), PROTOCOL, "go away",
                              "its words say why")
         self.assertEqual(facts["greeting"], ["554 5.7.1 go away"])
@@ -345,7 +345,7 @@ class Hostile(Probe):
         self.assertEqual(len(facts["capabilities"]), 201)
         self.assertTrue(facts["capabilities"][0].endswith("yyy..."))
 
-    def test_octets_behind_the_go_ahead_are_an_attack(self):
+    def test_bytes_after_the_go_ahead_are_an_attack(self):
         for protocol, dialect in PROTOCOLS.items():
             with self.subTest(protocol=protocol):
                 def script(connection, dialect=dialect):

@@ -237,7 +237,7 @@ class Promtool(unittest.TestCase):
         self.assertEqual(result.returncode, 0, (result.stdout + result.stderr).decode())
         return result
 
-    def test_the_page_has_nothing_to_complain_of(self):
+    def test_promtool_finds_no_fault_in_the_page(self):
         server = self.enterContext(FakeServer(Smtp()))
         with Daemon(admin.configured(configuration(server.port))) as daemon:
             with daemon.connect() as client:

@@ -139,7 +139,7 @@ class Believing(unittest.TestCase):
                 self.serve(client)
                 self.assertEqual(self.last("clear", name)["outcome"], "ok")
 
-    def test_a_header_may_come_in_any_pieces(self):
+    def test_a_header_may_come_in_pieces(self):
         # Pieces sent at once would prove little: each must arrive on its own.
         clients = []
         for header in (LINE, binary()):
@@ -153,13 +153,13 @@ class Believing(unittest.TestCase):
             heard, end = ending(client)
             self.assertEqual((heard[:4], heard[-9:], end), (b"220 ", b"0.0 bye\r\n", FIN))
 
-    def test_the_clients_first_words_may_be_in_the_headers_segment(self):
+    def test_the_clients_first_command_may_be_in_the_headers_segment(self):
         client = self.connect("starttls")
         client.send(binary() + b"EHLO a.test\r\n")
         self.assertEqual(client.line()[:4], b"220 ")
         self.assertRegex(client.reply(), rb"\A250-(.*\n)*250[- ]STARTTLS")
 
-    def test_a_handshake_in_the_headers_segment_loses_no_octet(self):
+    def test_a_handshake_in_the_headers_segment_loses_no_byte(self):
         for header in (LINE, binary(), LOCAL):
             context = ssl.create_default_context(cafile=pki().ca)
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -182,7 +182,7 @@ class Believing(unittest.TestCase):
                 except ssl.SSLWantReadError:
                     incoming.write(client.sock.recv(65536))
 
-    def test_a_handshake_behind_a_header_at_every_split(self):
+    def test_a_handshake_after_a_header_at_every_split(self):
         hello = client_hello()
         for header in (LINE, binary()):
             clients = []
@@ -206,7 +206,7 @@ class Believing(unittest.TestCase):
                          ("not_allowed", "proxy_header", "E"))
         self.assertEqual(self.last("clear", client.name)["outcome"], "not_allowed")
 
-    def test_a_handshake_without_a_header_hears_nothing(self):
+    def test_a_handshake_without_a_header_gets_no_answer(self):
         client = self.connect("implicit")
         client.send(client_hello())
         self.assertEqual(ending(client), (b"", FIN))
@@ -233,7 +233,7 @@ class Believing(unittest.TestCase):
                 self.assertIn("PROXY header", failure["reason"])
                 self.assertTrue(failure["evidence"])
 
-    def test_a_late_header_ends_the_session_however_it_dribbles(self):
+    def test_a_late_header_ends_the_session_even_if_it_comes_slowly(self):
         silent = self.connect("hasty")
         slow = self.connect("hasty")
         slow.dribble(LINE)
@@ -256,7 +256,7 @@ class Believing(unittest.TestCase):
                 self.assertEqual(self.last(name, "192.0.2.7:42000")["reason"],
                                  "a second PROXY header")
 
-    def test_a_header_of_somebody_else_ends_the_session(self):
+    def test_a_header_from_an_untrusted_address_ends_the_session(self):
         for name in ("strict", "default", "strict_implicit"):
             for header in (LINE, binary(), LOCAL):
                 client = self.connect(name)
@@ -268,7 +268,7 @@ class Believing(unittest.TestCase):
                 line = self.last(name, client.name)
                 self.assertEqual((line["outcome"], line["client"]), ("not_allowed", client.name))
 
-    def test_what_stands_behind_or_instead_of_a_header_is_not_logged(self):
+    def test_bytes_after_or_instead_of_a_header_are_not_logged(self):
         """The bytes may be a login. Each daemon's log is searched for this one when it stops."""
         login = b"EHLO a.test\r\nAUTH PLAIN " + canary.plain("user") + b"\r\n"
         word = canary.PASSWORD.encode()
@@ -281,14 +281,14 @@ class Believing(unittest.TestCase):
             client.send(header)
             self.assertEqual(ending(client)[0].splitlines()[-1][:4], b"421 ")
 
-    def test_others_need_no_header(self):
+    def test_other_clients_need_no_header(self):
         self.serve(self.connect("strict"))
         context = ssl.create_default_context(cafile=pki().ca)
         client = self.connect("strict_implicit")
         client.start_tls(context, "mail.test")
         self.serve(client)
 
-    def test_it_is_the_conveyed_client_that_is_allowed(self):
+    def test_the_allow_list_applies_to_the_conveyed_client(self):
         client = self.connect("picky")
         client.send(LINE)
         self.serve(client)
@@ -303,7 +303,7 @@ class Believing(unittest.TestCase):
             self.assertEqual((heard[:10], end), (b"421 4.3.2 ", FIN))
             self.assertEqual(self.last("picky", name or client.name)["outcome"], "not_allowed")
 
-    def test_who_may_not_come_in_is_not_heard_first(self):
+    def test_a_client_that_is_not_allowed_is_refused_before_its_header(self):
         """A refused client need not send anything first: otherwise a silent crowd would use up the places."""
         said = {"127.0.0.1": b"PROXY TCP4 203.0.113.7 198.51.100.1 40001 25\r\n", "127.0.0.3": b""}
         for source, header in said.items():
@@ -319,14 +319,14 @@ class Believing(unittest.TestCase):
         self.assertEqual(sorted(line["outcome"] for line in lines),
                          ["closed", "limit", "not_allowed", "not_allowed"])
 
-    def test_a_balancers_check_is_let_in_under_its_own_address(self):
+    def test_a_balancers_check_is_admitted_with_its_own_address(self):
         for header in (LOCAL, binary(command=0, vectors=b"\x04\0\x01x")):
             client = self.connect("picky")
             client.send(header)
             self.serve(client)
             self.assertEqual(self.last("picky", client.name)["outcome"], "ok")
 
-    def test_a_check_that_leaves_at_once_disturbs_nobody(self):
+    def test_a_check_that_leaves_at_once_does_no_harm(self):
         client = self.connect("picky")
         client.send(LOCAL)
         client.reset()
@@ -358,7 +358,7 @@ class PlainRelay(unittest.TestCase):
                 self.assertEqual(daemon.session()["outcome"], "not_allowed")
             self.assertEqual(server.heard(), b"")
 
-    def test_what_a_believed_client_says_early_arrives_whole(self):
+    def test_early_bytes_after_a_trusted_header_arrive_whole(self):
         def listen(connection):
             connection.send(b"220 here\r\n")
             self.assertEqual(connection.line(), b"EHLO early\r\n")
@@ -459,20 +459,20 @@ class Telling(unittest.TestCase):
         self.assertEqual(len(script.headers), 1)
         return *script.headers[0], address, daemon.port
 
-    def test_a_line_tells_the_connections_addresses(self):
+    def test_a_line_carries_the_connections_addresses(self):
         for mode in ("starttls", "implicit"):
             header, _, client, port = self.header("v1", mode=mode)
             self.assertEqual(
                 header, f"PROXY TCP4 127.0.0.1 127.0.0.1 {client[1]} {port}\r\n".encode())
 
-    def test_a_block_tells_the_connections_addresses(self):
+    def test_a_block_carries_the_connections_addresses(self):
         for mode in ("starttls", "implicit"):
             header, found, client, port = self.header("v2", mode=mode)
             self.assertEqual(header, SIGNATURE + b"\x21\x11\0\x0c" + 2 * b"\x7f\0\0\1"
                              + struct.pack("!HH", client[1], port))
             self.assertEqual(found, {})
 
-    def test_what_a_balancer_said_is_told_on(self):
+    def test_a_balancers_addresses_are_passed_on(self):
         believing = {"proxy_protocol": ["127.0.0.1"]}
         for version, said, told in (
                 ("v1", binary(), LINE), ("v1", line6(), line6()),
@@ -495,7 +495,7 @@ class Telling(unittest.TestCase):
             session(client)
         return talk
 
-    def test_a_block_tells_of_the_clients_tls(self):
+    def test_a_block_describes_the_clients_tls(self):
         for version, name, cipher in (
                 (ssl.TLSVersion.TLSv1_2, b"TLSv1.2", b"ECDHE-ECDSA-"),
                 (ssl.TLSVersion.TLSv1_3, b"TLSv1.3", b"TLS_")):
@@ -508,18 +508,18 @@ class Telling(unittest.TestCase):
             self.assertTrue(inner[0x23].startswith(cipher), inner)
             self.assertEqual((found[1], found[2]), (b"smtp", b"mail.test"))
 
-    def test_a_block_tells_of_a_verified_certificate(self):
+    def test_a_block_describes_a_verified_certificate(self):
         _, found, *_ = self.header(
             "v2", downstream={"tls": "implicit", "client_ca": pki().ca},
             talk=self.talk_tls(certificate="client"))
         self.assertEqual(found[0x20][:5], b"\7\0\0\0\0")
         self.assertEqual(vectors(found[0x20][5:])[0x22], b"device")
 
-    def test_tls_that_is_not_up_yet_is_not_told(self):
+    def test_tls_that_has_not_begun_is_not_described(self):
         _, found, *_ = self.header("v2", downstream={"tls": "opportunistic"})
         self.assertEqual(found, {})
 
-    def test_a_plain_relay_tells_first_of_all(self):
+    def test_a_plain_relay_sends_the_header_first(self):
         for version in ("v1", "v2"):
             script = Expecting(lambda connection: connection.send(b"220 x\r\n"))
             with FakeServer(script) as server:
@@ -531,7 +531,7 @@ class Telling(unittest.TestCase):
                     daemon.session()
             self.assertIn(b"PROXY" if version == "v1" else b"QUIT", script.headers[0][0])
 
-    def test_each_attempt_is_told_once(self):
+    def test_each_attempt_gets_one_header(self):
         refusing, taking = Expecting(lambda connection: connection.send(b"554 no\r\n")), \
             Expecting(Smtp())
         with FakeServer(refusing) as first, FakeServer(taking) as second:
@@ -661,7 +661,7 @@ service imap-login {{
                         logins += 1
                         self.assertIn(f"rip={seen},", dovecot.logins("imap", logins)[-1])
 
-    def test_curl_says_who_it_is(self):
+    def test_curl_sends_its_address(self):
         peers.require()
         with FakeServer(Smtp()) as server:
             text = configuration(server.port, downstream={"proxy_protocol": ["127.0.0.1"]})

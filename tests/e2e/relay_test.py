@@ -68,7 +68,7 @@ class HalfClose(Relay):
         self.assertGreater(sum(heard), 100000)
         self.assertEqual(int(daemon.session()["bytes_to_server"]) > 100000, True)
 
-    def test_quit_and_fin_at_once_still_yield_the_reply(self):
+    def test_quit_and_fin_at_once_still_get_the_reply(self):
         server = self.enterContext(FakeServer(Smtp()))
         daemon = self.enterContext(Daemon(configuration(server.port)))
         with daemon.connect() as client:
@@ -99,13 +99,13 @@ class Truncation(Relay):
         self.assertEqual(session["outcome"], "truncated")
         self.assertEqual(session["upstream_tls"], "TLSv1.3")
 
-    def test_after_a_whole_line_the_connection_is_closed_plainly(self):
+    def test_after_a_whole_line_the_connection_is_closed_normally(self):
         _, daemon, client = self.relayed(self.cut_after(b"221 bye\r\n"))
         self.assertEqual(client.rest(), (b"221 bye\r\n", FIN))
         client.close()
         self.assertRegex(daemon.session()["reason"], "cut")
 
-    def test_a_reset_of_the_server_is_no_plain_end(self):
+    def test_a_servers_reset_is_passed_on_as_a_reset(self):
         def reset(connection):
             connection.send(b"250 half a li")
             connection.receive()
@@ -224,7 +224,7 @@ class BackPressure(Relay):
         self.assertEqual(client.line(), b"250 all of it\r\n")
         self.assertEqual(digests, sent)
 
-    def test_a_client_that_pauses_hears_all_after_both_have_ended(self):
+    def test_a_client_that_pauses_gets_everything_after_both_have_ended(self):
         """The client gets all bytes, however many still wait here when both ends are known. It may
         pause for longer than a peer may take for its FIN."""
         sizes = {}
@@ -252,7 +252,7 @@ class BackPressure(Relay):
             self.assertEqual((len(octets), end), (size, FIN))
         self.assertEqual({line["outcome"] for line in daemon.sessions(len(sizes))}, {"ok"})
 
-    def test_a_slow_client_hears_all_that_a_cut_server_said(self):
+    def test_a_slow_client_gets_everything_from_a_server_that_was_cut(self):
         """The server has ended long before, and the client still reads a little now and then."""
         size = 3 << 20
         sent = []

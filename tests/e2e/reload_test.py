@@ -303,7 +303,7 @@ class Reload(unittest.TestCase):
 
 
 class SystemName(unittest.TestCase):
-    def test_r3_it_is_asked_for_again(self):
+    def test_r3_it_is_queried_again(self):
         """The name is asked for in the background: sessions do not wait for it."""
         if os.geteuid() != 0:
             self.skipTest("a name of its own wants root")

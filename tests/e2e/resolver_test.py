@@ -86,7 +86,7 @@ class Outage(Names):
                 for client in clients:
                     client.sock.close()
 
-    def test_r1_those_that_wait_are_told(self):
+    def test_r1_waiting_clients_get_a_reason(self):
         server = self.enterContext(NameServer(silent))
         daemon = self.start(self.etc(server), DEAD, timeouts={"prelude": "2s"})
         self.greeted(daemon.port, UNREACHABLE)
@@ -113,7 +113,7 @@ class Outage(Names):
         # If it waited for the lookup to end, that would take ten seconds.
         self.assertLess(time.monotonic() - started, 6)
 
-    def test_r3_ready_while_nothing_answers_for_our_own_name(self):
+    def test_r3_ready_while_no_name_server_knows_the_own_name(self):
         answering = threading.Event()
         zone = Zone({"shorty.example.test": ["192.0.2.1"]})
 
@@ -160,7 +160,7 @@ class Outage(Names):
         [known] = daemon.lines(lambda f: f.get("msg") == "hostname known")
         self.assertEqual(known["hostname"], "shorty.example.test")
 
-    def test_t11_a_name_with_odd_bytes_goes_nowhere(self):
+    def test_t11_a_hostname_with_odd_bytes_is_not_sent(self):
         for name in ("evil\r\nMAIL.example.test", "a b.example.test", "-.é.test", "192.0.2.1",
                      "a..test"):
             with self.subTest(name):
@@ -212,7 +212,7 @@ class Answers(Names):
             for _ in range(10):
                 self.greeted(daemon.port)
 
-    def test_a_name_that_is_gone_is_gone(self):
+    def test_a_deleted_name_is_not_served_from_the_cache(self):
         zone = Zone({GOOD: ["127.0.0.1"]}, ttl=0)
         server = self.enterContext(NameServer(zone))
         daemon = self.start(self.etc(server), GOOD)
@@ -225,7 +225,7 @@ class Answers(Names):
 
         wait.until(refused, "the old address is forgotten")
 
-    def test_a_failure_is_asked_about_again(self):
+    def test_a_failed_query_is_repeated(self):
         server = self.enterContext(NameServer(Zone({})))
         daemon = self.start(self.etc(server), GOOD)
 
@@ -285,7 +285,7 @@ class Answers(Names):
         daemon = self.start(self.etc(server), GOOD)
         self.greeted(daemon.port)
 
-    def test_aliases_that_go_round(self):
+    def test_a_cycle_of_aliases(self):
         def script(query, send):
             send(query.reply([record(GOOD, CNAME, name_server.encode("b.test"), 60),
                               record("b.test", CNAME, name_server.encode(GOOD), 60)]))
@@ -294,7 +294,7 @@ class Answers(Names):
         daemon = self.start(self.etc(server), GOOD)
         self.greeted(daemon.port, UNREACHABLE)
 
-    def test_a_truncated_answer_is_asked_for_by_tcp(self):
+    def test_a_truncated_answer_is_fetched_over_tcp(self):
         zone = Zone({GOOD: ["127.0.0.1"]})
 
         def script(query, send):
@@ -329,7 +329,7 @@ class Answers(Names):
         for _ in range(5):
             self.greeted(daemon.port)
 
-    def test_nonsense_is_no_answer(self):
+    def test_a_malformed_answer_does_not_count(self):
         def script(query, send):
             send(query.reply([b"\xc0\xff" + os.urandom(30)]))
             send(query.message[:7])

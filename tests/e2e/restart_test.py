@@ -151,7 +151,7 @@ class Restart(Beside):
         self.hand_over_the_endpoint(f"unix:{self.folder}/admin.sock", f"unix:{self.folder}/mail.sock",
                                     "start")
 
-    def test_a_unix_socket_whose_owner_does_not_accept(self):
+    def test_a_unix_socket_with_an_owner_that_does_not_accept(self):
         """The path is in use, and the start does not wait for a place in the owner's queue."""
         path = f"{self.folder}/proxy.sock"
         with contextlib.ExitStack() as stack:
@@ -181,7 +181,7 @@ class Restart(Beside):
             self.assertEqual(client.rest(), (b"", FIN))
             client.close()
 
-    def test_who_waits_in_the_queue_is_served(self):
+    def test_queued_connections_are_served(self):
         one, two, path = free_port(), free_port(), f"{self.folder}/proxy.sock"
         self.write([f"127.0.0.1:{one}", f"0.0.0.0:{two}", f"unix:{path}"])
         with self.daemon(3) as daemon:
@@ -206,7 +206,7 @@ class Restart(Beside):
                 client.close()
                 old.expect_exit(0)
 
-    def test_a_reload_is_done_when_new_ports_are_ours(self):
+    def test_a_reload_is_done_when_the_new_ports_are_bound(self):
         """A bound port is not enough: of two processes that have bound one, the first to listen gets it."""
         one, two = free_port(), free_port()
         self.write(f"127.0.0.1:{one}")
@@ -222,7 +222,7 @@ class Restart(Beside):
                     other.listen()
             send_mail(("127.0.0.1", two))
 
-    def test_a_service_that_a_reload_takes_away_serves_who_has_connected(self):
+    def test_a_removed_service_serves_connected_clients(self):
         one, two = free_port(), free_port()
         self.write([f"127.0.0.1:{one}", f"127.0.0.1:{two}"])
         with self.daemon(2) as daemon:

@@ -211,7 +211,7 @@ class Resumption(unittest.TestCase):
             line = daemon.lines(lambda f: f.get("msg", "").startswith("not reloaded"))[0]
             self.assertIn("line 1 is not base64 of 48 bytes", line["reason"])
 
-    def test_not_where_the_policy_is_another(self):
+    def test_not_with_another_policy(self):
         """L6, CVE-2025-23419: a session of one service does not open another one."""
         with FakeServer(script()) as server:
             daemon = self.start(

@@ -124,7 +124,7 @@ class Serving(Sandbox):
                     daemon.lines(lambda f: f.get("msg") == "reloaded")
                     self.session(daemon.port)
 
-    def test_a_reload_brings_listeners(self):
+    def test_a_reload_may_add_listeners(self):
         self.write()
         daemon = self.start()
         for number, listen in enumerate((["127.0.0.1:0", "127.0.0.2:0"],
@@ -134,7 +134,7 @@ class Serving(Sandbox):
                                               f"listen = {toml(listen)}"), encoding="utf-8")
             self.assertEqual(self.hang_up(daemon, number)["opened"], "1")
 
-    def test_other_folders_take_a_restart(self):
+    def test_other_folders_need_a_restart(self):
         self.write()
         daemon = self.start()
         elsewhere = self.folder / "elsewhere"
@@ -186,7 +186,7 @@ class Serving(Sandbox):
             self.assertEqual(process.wait(wait.DEADLINE), 0)
         self.assertIn("msg=stopped", log.read_text(encoding="ascii"))
 
-    def test_without_it_nothing_is_given_up(self):
+    def test_without_a_sandbox_no_rights_are_given_up(self):
         self.write(proxy={"sandbox": False})
         daemon = self.start()
         for status in statuses(daemon.process.pid):
@@ -255,14 +255,14 @@ class Intruder(Sandbox):
         found.pop("ring")  # it depends on the kernel's settings
         self.assertEqual(set(found.values()), {"success"}, found)
 
-    def test_executes_nothing(self):
+    def test_cannot_execute_programs(self):
         daemon = self.intrude("exec")
         with Client(daemon.port):
             daemon.expect_exit(-signal.SIGSYS)
         self.assertIn("attempt=before", daemon.text())
         self.assertNotIn("attempt=exec", daemon.text())
 
-    def test_an_exception_on_a_worker_ends_all_with_a_line(self):
+    def test_an_exception_on_a_worker_ends_the_process_with_a_line(self):
         for log in ("text", "json"):
             with self.subTest(log=log):
                 daemon = self.intrude("throw", log={"format": log})
@@ -272,7 +272,7 @@ class Intruder(Sandbox):
                 self.assertEqual((last["level"], last["msg"], last["reason"]),
                                  ("error", "ended by what nobody foresaw", "std::bad_alloc"))
 
-    def test_who_is_quicker_to_listen_stops_a_reload_and_a_start(self):
+    def test_another_listener_stops_a_reload_and_a_start(self):
         port = free_port()
         reason = f"cannot listen on 127.0.0.1:{port}: listen: Address already in use"
         daemon = self.intrude("", INTRUDER_PORT=str(port))
@@ -292,7 +292,7 @@ class Intruder(Sandbox):
         self.session(daemon.port)
         self.assertNotIn("msg=reloaded", daemon.text())
 
-    def test_a_kernel_without_is_warned_of_in_one_line(self):
+    def test_a_kernel_without_a_sandbox_is_warned_about_in_one_line(self):
         daemon = self.intrude("", INTRUDER_KERNEL="old")
         self.session(daemon.port)
         warnings = daemon.warnings(1)
@@ -452,7 +452,7 @@ class User(Sandbox):
             self.assertNotIn("0", status["Groups"].split())
             self.assertEqual(int(status["CapEff"], 16), capabilities)
 
-    def test_root_becomes_somebody_without_rights(self):
+    def test_root_becomes_a_user_without_rights(self):
         self.write_for_user()
         # Root is in a few groups, as it is on a real system.
         daemon = self.start(options={"extra_groups": [0, 42]})
@@ -464,7 +464,7 @@ class User(Sandbox):
         self.assertEqual(daemon.warnings(), [])
         self.hang_up(daemon, 1)  # the user may read all files that a reload needs
 
-    def test_ports_below_1024_stay_possible_where_there_is_one(self):
+    def test_ports_below_1024_stay_possible_if_there_is_one(self):
         low = self.low_port()
         self.write_for_user(f"127.0.0.1:{low}")
         daemon = self.start()
@@ -473,7 +473,7 @@ class User(Sandbox):
         self.write_for_user(f"127.0.0.1:{self.low_port()}")
         self.assertEqual(self.hang_up(daemon, 1)["opened"], "1")
 
-    def test_addresses_of_clients_stay_possible_where_they_are_used(self):
+    def test_addresses_of_clients_stay_possible_if_they_are_used(self):
         self.write(proxy={"user": USER}, upstream={"source": "client",
                                                    "ca_file": str(self.keys / "ca.pem")})
         self.assert_became(self.start(), NET_ADMIN)
@@ -510,14 +510,14 @@ class User(Sandbox):
             self.assertEqual((status["Uid"].split()[0], int(status["CapPrm"], 16)),
                              (str(self.uid), 0))
 
-    def test_what_the_user_cannot_read_again_is_told_at_start(self):
+    def test_files_that_the_user_cannot_read_again_are_reported_at_start(self):
         self.write_for_user()
         os.chown(self.keys / "server.key", 0, 0)
         daemon = self.start()
         self.session(daemon.port)  # root has read the key
         self.assertEqual([line["file"] for line in daemon.warnings(1)], [str(self.keys / "server.key")])
 
-    def test_a_secret_of_its_group_is_one_at_start_and_at_reload(self):
+    def test_a_secret_of_its_group_is_accepted_at_start_and_at_reload(self):
         """A file of root's that one group may read, as a mounted secret; or as Debian's ssl-cert (T7)."""
         self.write_for_user()
         os.chown(self.keys / "server.key", 0, self.gid)
@@ -548,7 +548,7 @@ class User(Sandbox):
         self.assertEqual(self.hang_up(daemon, 1)["opened"], "1")
         self.session(port)
 
-    def test_unix_sockets_are_the_users(self):
+    def test_the_user_owns_unix_sockets(self):
         """Bound by root at the start; by the user when a reload brings them back; by a second root."""
         run, others = self.folder / "run", self.folder / "others"
         for folder, group in ((run, self.gid), (others, 8)):
@@ -586,7 +586,7 @@ class User(Sandbox):
         look()
         self.assertFalse(set(inodes) & {path.stat().st_ino for path in paths})
 
-    def test_a_socket_that_root_has_left_is_told_as_such(self):
+    def test_a_socket_that_root_has_left_is_reported(self):
         run = self.folder / "run"
         run.mkdir()
         os.chown(run, self.uid, self.gid)
@@ -602,7 +602,7 @@ class User(Sandbox):
         self.assertRegex(reason, f"cannot listen on unix:{path}: .*of another user")
         self.assertNotIn("(the sandbox", reason)
 
-    def test_the_log_is_the_users(self):
+    def test_the_user_owns_the_log(self):
         logs = self.folder / "logs"
         logs.mkdir()
         log = logs / "proxy.log"
@@ -626,13 +626,13 @@ class User(Sandbox):
             return try_to_start("--config", self.file)
 
     @unittest.skipIf(SANITIZED, "a sanitizer cannot look into a process that has changed its user")
-    def test_s11_root_that_could_be_had_back_does_not_serve(self):
+    def test_s11_the_process_does_not_serve_if_it_can_become_root_again(self):
         self.write_for_user()
         self.assertEqual(self.with_intruder(INTRUDER_USER="stays"), (
             71, f"starttls-proxy: cannot become the user {USER}: root could be had back"))
 
     @unittest.skipIf(SANITIZED, "a sanitizer cannot look into a process that has changed its user")
-    def test_s11_root_gives_away_nothing_but_the_socket_it_has_made(self):
+    def test_s11_root_gives_away_only_the_socket_it_has_made(self):
         """A user that may write to the socket's folder may put another file in its place meanwhile."""
         run, secret = self.folder / "run", self.folder / "secret"
         run.mkdir()
@@ -664,7 +664,7 @@ class User(Sandbox):
                                              "File exists"))
                 path.unlink(missing_ok=True)
 
-    def test_users_that_cannot_be_had(self):
+    def test_users_that_cannot_be_used(self):
         for user, words in (("no-such-user", "there is no such user"), ("root", "is root")):
             with self.subTest(user):
                 self.write(proxy={"user": user})
@@ -672,7 +672,7 @@ class User(Sandbox):
                 self.assertEqual(result.returncode, 78)
                 self.assertIn(words, result.stderr)
 
-    def test_nobody_else_becomes_somebody_else(self):
+    def test_only_root_becomes_another_user(self):
         self.write(proxy={"user": "mail"})
         result = subprocess.run(
             ["setpriv", f"--reuid={self.uid}", "--clear-groups", "--inh-caps=+dac_read_search",

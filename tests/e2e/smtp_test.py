@@ -38,7 +38,7 @@ class Upgrade(unittest.TestCase):
         self.assertEqual(session["downstream_tls"], "none")
         self.assertEqual(int(session["bytes_to_server"]), len(connection.secure))
 
-    def test_starttls_is_not_offered_to_a_client_in_the_clear_and_refused_by_us(self):
+    def test_starttls_is_not_offered_to_a_clear_client_and_the_proxy_refuses_it(self):
         offered = b"250-mail.test\r\n250-SIZE 1\r\n250-STARTTLS\r\n250 PIPELINING\r\n"
         with FakeServer(Smtp(capabilities=offered)) as server:
             with Daemon(configuration(server.port)) as daemon, daemon.connect() as client:
@@ -71,7 +71,7 @@ class Upgrade(unittest.TestCase):
             server.heard()
         self.assertTrue(server.connection().secure.startswith(b"HELO old\r\n"))
 
-    def test_a_bare_line_feed_ends_a_command_of_a_client_in_the_clear(self):
+    def test_a_bare_line_feed_ends_a_command_of_a_clear_client(self):
         with FakeServer(Smtp()) as server, Daemon(configuration(server.port)) as daemon:
             with daemon.connect() as client:
                 client.reply()
@@ -81,7 +81,7 @@ class Upgrade(unittest.TestCase):
             server.heard()
         self.assertTrue(server.connection().secure.startswith(b"HELO old\n"))
 
-    def test_a_client_that_says_everything_at_once_before_the_greeting(self):
+    def test_a_client_may_send_everything_at_once_before_the_greeting(self):
         everything = (b"EHLO legacy.test\r\nMAIL FROM:<a@legacy.test>\r\nRCPT TO:<b@mail.test>\r\n"
                       b"DATA\r\n" + ODD_MESSAGE + b".\r\nQUIT\r\n")
         with FakeServer(Smtp()) as server, Daemon(configuration(server.port)) as daemon:
@@ -94,7 +94,7 @@ class Upgrade(unittest.TestCase):
         self.assertEqual(codes, [b"220", b"250", b"250", b"250", b"354", b"250", b"221"])
         self.assertEqual(server.connection().secure, everything)
 
-    def test_octet_by_octet_from_both_sides(self):
+    def test_byte_by_byte_from_both_sides(self):
         class Slow(Smtp):
             def say(self, connection, reply):
                 for octet in reply:
@@ -140,7 +140,7 @@ class Upgrade(unittest.TestCase):
             server.heard()
         self.assertEqual(sorted(int(c.messages[0]) for c in server.connections), list(range(50)))
 
-    def test_tls_1_2_servers_are_good_enough(self):
+    def test_servers_with_tls_1_2_are_accepted(self):
         context = tls_context()
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         with FakeServer(Smtp(context=context)) as server:
@@ -152,7 +152,7 @@ class Upgrade(unittest.TestCase):
 
 
 class OtherModes(unittest.TestCase):
-    def test_lmtp_answers_once_a_recipient(self):
+    def test_lmtp_answers_once_per_recipient(self):
         with FakeServer(Lmtp()) as server:
             with Daemon(configuration(server.port, protocol="lmtp")) as daemon:
                 with daemon.connect() as client:
@@ -170,7 +170,7 @@ class OtherModes(unittest.TestCase):
         self.assertEqual(bytes(server.connection().clear), b"LHLO proxy.test\r\nSTARTTLS\r\n")
         self.assertEqual(server.connection().messages, [ODD_MESSAGE])
 
-    def test_implicit_tls_relays_the_greeting_as_it_is(self):
+    def test_implicit_tls_relays_the_greeting_unchanged(self):
         class Implicit(Smtp):
             def __call__(self, connection):
                 connection.start_tls(self.context)
@@ -187,7 +187,7 @@ class OtherModes(unittest.TestCase):
             server.heard()
         self.assertEqual(bytes(server.connection().clear), b"")
 
-    def test_opportunistic_falls_back_where_starttls_is_not_offered(self):
+    def test_opportunistic_falls_back_if_starttls_is_not_offered(self):
         class Clear(Smtp):
             clear_capabilities = b"250 mail.test\r\n"
 
@@ -214,7 +214,7 @@ class OtherModes(unittest.TestCase):
                 daemon.session()
             self.assertNotIn(b"canary", server.heard())
 
-    def test_none_to_none_is_a_plain_relay_from_the_first_octet(self):
+    def test_none_to_none_is_a_plain_relay_from_the_first_byte(self):
         def echo(connection):
             while True:
                 connection.send(connection.receive())

@@ -138,7 +138,7 @@ class Mail(unittest.TestCase):
             octets += more
         self.assertLessEqual(len(octets), 24, octets)
 
-    def test_m1_m6_ends_of_data_that_are_none(self):
+    def test_m1_m6_sequences_that_are_not_an_end_of_data(self):
         for name in self.directions():
             with self.subTest(name):
                 self.data()
@@ -150,7 +150,7 @@ class Mail(unittest.TestCase):
                 self.assertEqual(self.heard(), commands + MESSAGE + b"\r\n.\r\nQUIT\r\n")
                 self.assertEqual(self.connection.messages, [MESSAGE + b"\r\n"])
 
-    def test_m1_each_alone_octet_by_octet(self):
+    def test_m1_each_alone_byte_by_byte(self):
         """Byte by byte, so that no two of them come in one read."""
         for name in self.directions():
             with self.subTest(name):
@@ -335,7 +335,7 @@ class Mail(unittest.TestCase):
                 self.client.close()
                 self.assertEqual(self.heard(), b"MAIL FROM:<a@b.test>\r\n" + chunks)
 
-    def test_m7_a_chunk_before_mail_is_no_command_either(self):
+    def test_m7_a_chunk_before_mail_is_not_a_command(self):
         chunk = b"BDAT 10\r\nSTARTTLS\r\nBDAT 0 LAST\r\n"
         for name in self.directions():
             with self.subTest(name):
@@ -365,7 +365,7 @@ class EveryProtocol(Cases):
     modes = tuple(MODES.values())
 
     @each()
-    def test_m1_m2_m6_behind_the_commit_nothing_is_looked_at(self, _):
+    def test_m1_m2_m6_bytes_after_the_commit_are_not_inspected(self, _):
         client = self.greeted()
         if "-none-" not in self.service:
             self.secure(client)

@@ -40,7 +40,7 @@ class Storm(unittest.TestCase):
         text += f"\ndownstream.certificates = [{{ chain = {toml(chain)}, key = {toml(key)} }}]"
         self.daemon = self.enterContext(Daemon(text))
 
-    def test_a_running_session_has_its_turn(self):
+    def test_a_running_session_gets_its_turn(self):
         running = self.enterContext(Client(self.daemon.port))
         running.start_tls(self.context, "mail.test")
         self.assertRegex(running.line(), rb"^220 ")
@@ -147,7 +147,7 @@ upstream.tls = "none"
         self.daemon.sessions(self.begun)
         return self.daemon.cpu_seconds() - before
 
-    def test_r4_nothing_is_computed_for_clients_that_are_gone(self):
+    def test_r4_no_handshake_is_computed_for_clients_that_have_gone(self):
         def live(clients):
             self.go_on()
             for client in clients:
@@ -167,7 +167,7 @@ upstream.tls = "none"
                          [("handshake", "connection closed during the TLS handshake")]
                          * self.CLIENTS)
 
-    def test_r4_the_other_service_waits_for_one_of_them(self):
+    def test_r4_the_other_service_waits_for_one_handshake(self):
         """The clients are alive and many, and still the services are served in turns."""
         rounds = []
         for _ in range(ROUNDS):

@@ -76,7 +76,7 @@ class Submission(unittest.TestCase):
         self.send(pair, client, b"scram")
 
     @in_pairs(IN_SHORT)
-    def test_a_wrong_password_is_the_servers_refusal(self, pair):
+    def test_the_server_refuses_a_wrong_password(self, pair):
         client = self.client(pair)
         with self.assertRaises(smtplib.SMTPAuthenticationError) as refused:
             client.login("box", "wrong")
@@ -122,7 +122,7 @@ class Refused(unittest.TestCase):
             self.assertRegex(refused.exception.smtp_error, words)
             self.assertEqual(daemon.session()["outcome"], outcome)
 
-    def test_smtplib_shows_why(self):
+    def test_smtplib_shows_the_reason(self):
         with Dovecot("required") as server:
             self.assert_refused(configuration(None, address=f"{STRANGE}:{server.ports['submission']}",
                                               upstream={"server_name": "other.test"}),

@@ -156,7 +156,7 @@ class Copies(unittest.TestCase):
                 with self.subTest(direction=direction, command=command):
                     self.assertLess(copied, MAX_COPIED)
 
-    def test_the_count_sees_the_copies_that_there_are(self):
+    def test_the_counter_sees_real_copies(self):
         for command, copied in self.copied_per_octet("upgrade", "ssl").items():
             with self.subTest(command=command):
                 self.assertGreater(copied, LIBRARY_COPIES)

@@ -129,7 +129,7 @@ class Sockets(Supervised):
         self.start([("", sock)], names=False)
         self.session(sock)
 
-    def test_a_name_that_no_service_uses_is_warned_of(self):
+    def test_a_name_that_no_service_uses_is_warned_about(self):
         self.write(self.service("one", "systemd:mail"))
         daemon = self.start([("mail", self.tcp()), ("extra", self.tcp())], 1)
         [warning] = daemon.warnings(1)
@@ -147,7 +147,7 @@ class Sockets(Supervised):
         self.assertIn("no socket of the name 'mail' is inherited: none is passed",
                       run_to_end("--config", self.file).stderr)
 
-    def test_what_is_no_listening_stream_socket(self):
+    def test_a_descriptor_that_is_not_a_listening_stream_socket(self):
         datagrams = self.enterContext(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         idle = self.enterContext(socket.socket())
         idle.bind(("127.0.0.1", 0))
@@ -189,13 +189,13 @@ class Sockets(Supervised):
         write(f"downstream.client_ca = {toml(pki().ca)}", own)
         self.start([("mail", sock)])
 
-    def test_a_check_needs_no_sockets_and_says_what_it_does_not_know(self):
+    def test_a_check_needs_no_sockets_and_reports_what_it_cannot_know(self):
         self.write(self.service("one", "systemd:mail"))
         result = run_to_end("--config", self.file, "--check")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         self.assertRegex(result.stdout, "listens on +systemd:mail .*checked at the start")
 
-    def test_addresses_that_are_taken_otherwise(self):
+    def test_addresses_that_are_in_use(self):
         sock = self.tcp()
         port = sock.getsockname()[1]
         self.write(self.service("one", "systemd:mail", upstream__address=f"127.0.0.1:{port}"),
@@ -234,7 +234,7 @@ class Sockets(Supervised):
         self.assertIn("'three' is inherited: passed are 'one', 'two'", reason)
         self.session(two)
 
-    def test_a_socket_that_somebody_has_shut_down_costs_no_time(self):
+    def test_a_socket_that_was_shut_down_costs_no_time(self):
         """Any process that shares the socket may do that. It may also listen again."""
         tcp, unix, other = self.tcp(), self.unix(f"{self.folder}/a.sock"), self.tcp()
         self.write(self.service("one", "systemd:mail"), self.service("two", "systemd:other"))
@@ -250,7 +250,7 @@ class Sockets(Supervised):
         tcp.listen()
         self.session(tcp)
 
-    def test_the_variables_are_nobody_elses(self):
+    def test_the_configuration_cannot_read_the_variables(self):
         for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
             self.write(self.service("one${" + name + "}", "systemd:mail"))
             self.assertIn(f"the environment has no variable '{name}'",
@@ -314,7 +314,7 @@ class Notify(Supervised):
                           for message in self.notified.messages() if len(message) > 1],
                          ["READY", "RELOADING", "READY", "RELOADING", "READY", "STOPPING"])
 
-    def test_the_number_of_sessions_is_told_when_it_changes(self):
+    def test_the_number_of_sessions_is_reported_when_it_changes(self):
         daemon = self.supervise()
         self.notified.hears(lambda m: "READY" in m)  # the message has the number as well
         with daemon.connect() as client:
@@ -360,7 +360,7 @@ class Notify(Supervised):
             client.command(b"QUIT")
         daemon.expect_exit(0)
 
-    def test_a_supervisor_that_does_not_read_stops_nobody(self):
+    def test_a_supervisor_that_does_not_read_stops_no_session(self):
         deaf = self.enterContext(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         deaf.bind(f"{self.folder}/deaf")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as crowd:
@@ -383,13 +383,13 @@ class Notify(Supervised):
         # A loop that waited for the supervisor would wait for a second in each turn.
         self.assertLess(time.monotonic() - begun, 10)
 
-    def test_a_watchdog_for_another_process_is_not_ours(self):
+    def test_a_watchdog_for_another_process_is_ignored(self):
         daemon = self.supervise(environment={"WATCHDOG_USEC": "100000", "WATCHDOG_PID": "1"})
         daemon.terminate()
         self.notified.hears(lambda m: "STOPPING" in m)
         self.assertNotIn({"WATCHDOG": "1"}, self.notified.messages())
 
-    def test_a_supervisor_that_is_not_there_is_warned_of(self):
+    def test_a_missing_supervisor_is_warned_about(self):
         for address, reason in ((f"{self.folder}/nobody", "No such file or directory"),
                                 ("vsock:2:1", "neither a path nor"), ("/" + "x" * 200, "too long")):
             self.notified.address = address

@@ -85,7 +85,7 @@ class LateFailures(Beside):
             self.start_fails(71, "landlock_restrict_self", INTRUDER_REFUSES="sandbox")
             check()
 
-    def test_s3_another_one_is_quicker_to_listen(self):
+    def test_s3_another_process_listens_first(self):
         port = free_port()
         words = f"cannot listen on 127.0.0.1:{port}: listen: Address already in use"
         with self.first() as check:
@@ -95,7 +95,7 @@ class LateFailures(Beside):
                 self.start_fails(69, words, INTRUDER_PORT=str(port))
                 check()
 
-    def test_s3_a_path_that_cannot_be_taken(self):
+    def test_s3_a_path_that_cannot_be_bound(self):
         with self.first() as check:
             self.start_fails(69, f"cannot listen on unix:{self.path}: rename", INTRUDER_REFUSES="rename")
             check()

@@ -299,7 +299,7 @@ class Clients(Layer):
 
         self.each(check)
 
-    def test_records_of_one_octet(self):
+    def test_records_of_one_byte(self):
         """Sends many, cut at random by TCP: they arrive whole, in order, and at a bounded cost."""
         data = random.Random(5).randbytes(FLOOD // 10 if SANITIZED else FLOOD)
 
@@ -381,7 +381,7 @@ class Clients(Layer):
 
     # --- L11, L12
 
-    def test_the_clients_end_still_yields_the_reply(self):
+    def test_a_reply_still_follows_the_clients_end(self):
         """Sends QUIT, close_notify and FIN in one segment."""
 
         def check(peer):
@@ -401,7 +401,7 @@ class Clients(Layer):
         self.each(check, relay=answer_after_the_end)
         self.assertEqual([c.error for c in self.server.connections if c.error], [])
 
-    def test_close_notify_alone_is_an_end_too(self):
+    def test_close_notify_alone_is_also_an_end(self):
         def check(peer):
             peer.sock.sendall(peer.seal(DATA, b"QUIT\r\n") + peer.seal(ALERT, CLOSE_NOTIFY))
             peer.sock.sendall(peer.seal(DATA, b"after the end"))
@@ -461,7 +461,7 @@ class Clients(Layer):
             with self.subTest(words=words):
                 self.each(check, relay=listen)
 
-    def test_a_failure_is_told_within_tls_and_ends_with_close_notify(self):
+    def test_a_failure_is_reported_inside_tls_and_ends_with_close_notify(self):
         for version in VERSIONS:
             with self.subTest(version), self.client("nowhere") as client:
                 peer = Records(client.sock, client_context(version), "mail.test")
@@ -614,7 +614,7 @@ class Servers(Layer):
 
         self.each(relay, check, ["TLSv1.3"])
 
-    def test_our_end_is_a_close_notify(self):
+    def test_the_proxys_end_is_a_close_notify(self):
         seen = []
 
         def check(client):
@@ -656,7 +656,7 @@ class Bridge(Layer):
         self.assertIsNone(self.server.connections[-1].error)
         return seen, self.session_of(client)
 
-    def test_a_cut_inside_a_line_is_no_close_notify(self):
+    def test_a_cut_inside_a_line_is_not_a_close_notify(self):
         def cut(peer):
             peer.line()
             peer.send(b"250 half a li")
@@ -738,7 +738,7 @@ class Handshakes(Layer):
 
     # --- L4
 
-    def test_what_is_no_hello(self):
+    def test_bytes_that_are_not_a_hello(self):
         rubbish = random.Random(11)
         good = hello.message()
         cases = {
@@ -813,7 +813,7 @@ class Handshakes(Layer):
         told, _ = self.answer("new", hello.records(hello.message())[0])
         self.assertEqual(told[5:], bytes((FATAL, PROTOCOL_VERSION)))
 
-    def test_suites_and_groups_that_are_taken(self):
+    def test_suites_and_groups_that_are_accepted(self):
         for mode, kind in (("implicit", "ECDSA"), ("rsa", "RSA")):
             for suite in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"):
                 # TLS 1.2 names the curve of the certificate by the same list (RFC 8422 5.1.1).
@@ -832,7 +832,7 @@ class Handshakes(Layer):
                 with self.use(mode, context) as client:
                     self.assertEqual(client.sock.version(), "TLSv1.3")
 
-    def test_old_versions_where_they_are_wanted(self):
+    def test_old_versions_if_configured(self):
         def context(version, ciphers):
             out = client_context()
             out.set_ciphers(f"{ciphers}:@SECLEVEL=0")
@@ -949,7 +949,7 @@ class Handshakes(Layer):
 
     # --- L17
 
-    def test_http_within_tls_is_not_echoed_by_us(self):
+    def test_http_inside_tls_is_not_echoed(self):
         request = (b"POST /<script>canary</script> HTTP/1.1\r\nHost: canary\r\n"
                    + b"X-Canary: canary\r\n" * 40 + b"\r\n")
         for mode in (*MODES, "imap", "pop3"):
@@ -1144,7 +1144,7 @@ class ServersPolicy(Layer):
                 self.assertEqual(client.exactly(len(words)), words)
         return line, self.session_of(client)
 
-    def test_suites_and_groups_that_are_taken(self):
+    def test_suites_and_groups_that_are_accepted(self):
         for certificate, kind in (("server", "ECDSA"), ("server-rsa", "RSA")):
             for suite in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"):
                 for group in ("X25519", "prime256v1", "secp384r1", "secp521r1"):
@@ -1253,7 +1253,7 @@ class AskedClients(Layer):
                 _, names = self.request(name)
                 self.assertEqual(len(names), count if name in ("few", "most") else 0)
 
-    def test_t5_clients_come_in_whatever_the_length(self):
+    def test_t5_clients_are_accepted_with_a_list_of_any_length(self):
         for name in self.counts:
             for version in VERSIONS:
                 with self.subTest(name, version=version), self.client(name) as client:
@@ -1407,7 +1407,7 @@ class Reloads(unittest.TestCase):
 
         wait.until(renewed, "the new certificate is shown")
 
-    def test_a_private_key_of_more_than_its_owner_is_refused_at_start(self):
+    def test_a_private_key_that_others_can_read_is_refused_at_start(self):
         chain, source = pki().pair()
         key = self.folder / "tls.key"
         shutil.copy(source, key)

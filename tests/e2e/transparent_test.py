@@ -317,7 +317,7 @@ class Intercepted:
         self.assert_told(self.dial(OTHER),
                          rb"^421 4\.7\.5 .*name mismatch: wanted other\.test, got ")
 
-    def test_a_destination_that_no_row_is_about(self):
+    def test_a_destination_without_a_row(self):
         with Capture(self.server, "gateway") as capture:
             self.assert_told(self.dial(UNKNOWN), rb"^421 4\.3\.2 proxy\.test nothing says who the "
                                                  rb"server at 10\.3\.0\.9:25 should be\r\n")
@@ -326,7 +326,7 @@ class Intercepted:
     def test_a_server_that_is_down(self):
         self.assert_told(self.dial(DOWN), rb"^421 4\.4\.1 .*connection refused\r\n")
 
-    def test_the_proxy_itself_is_no_destination(self):
+    def test_the_proxy_itself_is_refused_as_destination(self):
         for address in self.own:
             for port, words in ((10025, rb"^421 4\.3\.2 "), (10143, rb"^\* BYE \[UNAVAILABLE\] "),
                                 (10110, rb"^-ERR \[SYS/TEMP\] "),
@@ -360,12 +360,12 @@ class RedirectedByARouter(Intercepted, Machines):
         text = example(("0.0.0.0:", "[::]:"), f"downstream.allow = {toml(CLIENT)}")
         return cls.gateway, Daemon(text, listeners=12, wrapper=as_user())
 
-    def test_it_says_that_tproxy_would_not_reach_it(self):
+    def test_it_warns_that_tproxy_would_not_reach_it(self):
         line, *_ = self.daemon.lines(lambda line: "TPROXY" in line.get("msg", ""))
         self.assertEqual(line["msg"],
                          "only REDIRECT reaches this listener: TPROXY needs CAP_NET_ADMIN")
 
-    def test_who_may_not_use_it_is_refused(self):
+    def test_a_client_that_is_not_allowed_is_refused(self):
         self.client.ip("addr add 10.1.0.77/24 dev gateway")
         sock = self.client.connect(MAIL[0], 25, source=("10.1.0.77", 0))
         self.assert_told(self.enterContext(Dialled(sock)), rb"^421 4\.3\.2 .*your address may not ")
@@ -424,7 +424,7 @@ upstream.source = "client"
         self.assertTrue(client.line().startswith(b"220 "))
         self.assertIn(f"connect from unknown[{CONVEYED}]", self.settled_log())
 
-    def test_a_client_of_the_other_family_is_told(self):
+    def test_a_client_of_the_other_family_gets_a_reason(self):
         self.assert_told(self.dial(ROUTER[1], 2525),
                          rb"^421 4\.4\.1 .*not of the client's address family")
 
@@ -586,7 +586,7 @@ class Shipped(unittest.TestCase):
 
 
 class Privileges(unittest.TestCase):
-    def test_a_clients_address_wants_a_capability(self):
+    def test_a_clients_address_needs_a_capability(self):
         require()
         machine = Namespace("alone")
         self.addCleanup(machine.close)

@@ -61,7 +61,7 @@ def echo(connection):
 
 
 class SameAsCold(unittest.TestCase):
-    def test_every_octet(self):
+    def test_every_byte(self):
         for protocol, dialect in PROTOCOLS.items():
             with self.subTest(protocol):
                 self.every_mode(protocol, dialect)
@@ -145,7 +145,7 @@ class Warm(unittest.TestCase):
         self.assertEqual(client.command(b"QUIT"), b"221 2.0.0 bye\r\n")
         client.close()
 
-    def test_the_greeting_needs_no_word_of_the_server(self):
+    def test_the_greeting_does_not_wait_for_the_server(self):
         answering = threading.Event()
         numbers = itertools.count()
         honest = Smtp(context=silent_context())
@@ -174,7 +174,7 @@ class Warm(unittest.TestCase):
             # Two sessions and a slow one, two kept: no other connection was opened.
             self.assertEqual(len(server.connections), 5)
 
-    def test_the_server_closes_one_that_waits(self):
+    def test_the_server_closes_a_waiting_connection(self):
         closing = threading.Event()
         first = itertools.count()
         honest = Smtp(context=silent_context())
@@ -197,7 +197,7 @@ class Warm(unittest.TestCase):
             self.ready(daemon, 2)
             self.assertEqual(daemon.session()["outcome"], "ok")
 
-    def test_what_the_server_says_unasked_reaches_nobody(self):
+    def test_unsolicited_lines_of_the_server_do_not_reach_the_client(self):
         speaking = threading.Event()
         first = itertools.count()
         honest = Smtp(context=silent_context())
@@ -223,7 +223,7 @@ class Warm(unittest.TestCase):
             self.assertEqual(daemon.session()["outcome"], "ok")
             self.assertNotIn(CANARY.decode(), daemon.text())
 
-    def test_octets_behind_the_greeting_keep_it_out(self):
+    def test_bytes_after_the_greeting_disqualify_a_connection(self):
         def script(connection):
             connection.start_tls(tls_context())
             connection.send(b"220 mail.test ESMTP\r\n421 4.3.2 " + CANARY + b"\r\n")
@@ -235,7 +235,7 @@ class Warm(unittest.TestCase):
             self.assertRegex(line["reason"], r"more than its greeting")
             self.assertNotIn("warm connection ready", daemon.text())
 
-    def test_one_that_dies_at_the_last_moment_is_not_noticed(self):
+    def test_a_connection_that_dies_at_the_last_moment_is_replaced(self):
         first = itertools.count()
         honest = Smtp(context=silent_context())
         dying = threading.Event()
@@ -283,7 +283,7 @@ class Warm(unittest.TestCase):
             daemon.terminate()
             daemon.expect_exit(0)
 
-    def test_a_certificate_that_is_not_right(self):
+    def test_a_wrong_certificate(self):
         for protocol in ("smtp", "imap", "sieve"):
             dialect = PROTOCOLS[protocol]
 
@@ -340,7 +340,7 @@ class Reload(unittest.TestCase):
         self.daemon.process.send_signal(signal.SIGHUP)
         self.daemon.lines(message("reloaded"))
 
-    def test_of_the_same_policy_keeps_them(self):
+    def test_with_the_same_policy_keeps_them(self):
         self.hang_up()
         with self.daemon.connect() as client:
             self.assertRegex(client.line(), rb"^220 ")
@@ -348,7 +348,7 @@ class Reload(unittest.TestCase):
             self.daemon.lines(message("warm connection ready"), 3)
             self.assertEqual(len(self.server.connections), 3)
 
-    def test_of_another_policy_ends_them(self):
+    def test_with_another_policy_ends_them(self):
         self.write(server_name="other.test")
         self.hang_up()
         with self.daemon.connect() as client:
