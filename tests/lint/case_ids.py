@@ -143,7 +143,7 @@ class CaseIds(unittest.TestCase):
             self.assertIn(pair, named)
         self.assertIn("L5", mentioned)
 
-    def test_which_names_have_ids(self):
+    def test_ids_are_read_from_names(self):
         for name, ids in (("test_n12_b12_replies", {"N12", "B12"}),
                           ("test_x1_to_x4_of", {"X1", "X2", "X3", "X4"}),
                           ("test_s1_and_s2_are", {"S1", "S2"}), ("test_p1_to_the_end", {"P1"}),
@@ -152,7 +152,7 @@ class CaseIds(unittest.TestCase):
                           ("test_a_p1", set()), ("test_m10x_b1", set())):
             self.assertEqual(ids_of_method(name), ids, name)
 
-    def test_a_breach_is_found(self):
+    def test_a_violation_is_found(self):
         files = {
             "tests/attacks.md": f"## {ATTACK}\n| N1 | a |\n| P1 | b |\n| N2 | unused |\n| N1 | again |\n"
                                 f"| B1 | c |\n| L1 | e |\n## {FAULT}\n| P2 | d |\n| R1 | f |\n",

@@ -67,7 +67,7 @@ class Kubernetes(unittest.TestCase):
             names = [(each["kind"], each["metadata"]["name"]) for each in manifest.objects]
             self.assertEqual(len(names), len(set(names)))
 
-    def test_what_is_mounted_exists(self):
+    def test_every_mounted_volume_exists(self):
         for manifest in self.manifests():
             volumes = {each["name"]: each for each in manifest.pod["volumes"]}
             mounts = {each["name"] for container in manifest.containers
@@ -79,7 +79,7 @@ class Kubernetes(unittest.TestCase):
             self.assertTrue(any(CONFIG.startswith(each["mountPath"])
                                 for each in manifest.proxy["volumeMounts"]))
 
-    def test_selectors_and_ports_meet(self):
+    def test_selectors_and_ports_match(self):
         for manifest in self.manifests():
             labels = manifest.template["metadata"]["labels"]
             selectors = [manifest.deployment["selector"]["matchLabels"]]
@@ -126,7 +126,7 @@ class Kubernetes(unittest.TestCase):
             self.assertEqual(len(rule["ports"]), 1)
             self.assertIn("namespaceSelector", rule["from"][0])
 
-    def test_the_autoscaler_counts_what_there_is(self):
+    def test_the_autoscaler_uses_a_metric_that_exists(self):
         manifest = Manifest("gateway.yaml")
         scaler = manifest.one("HorizontalPodAutoscaler")["spec"]
         target = scaler["scaleTargetRef"]
@@ -156,7 +156,7 @@ class Kubernetes(unittest.TestCase):
             self.assertGreater(manifest.pod["terminationGracePeriodSeconds"],
                                drain + pause.get("seconds", 0))
 
-    def test_containers_have_no_rights_to_spare(self):
+    def test_containers_have_only_the_rights_they_need(self):
         for manifest in self.manifests():
             for container in manifest.containers:
                 context = {**manifest.pod.get("securityContext", {}), **container["securityContext"]}
@@ -169,7 +169,7 @@ class Kubernetes(unittest.TestCase):
                 self.assertFalse({"privileged", "hostNetwork", "hostPID", "hostIPC"}
                                  & {*context, *manifest.pod})
 
-    def test_the_proxy_is_who_the_image_says(self):
+    def test_the_proxy_runs_as_the_user_of_the_image(self):
         image = (ROOT / "conf" / "container" / "Containerfile").read_text(encoding="utf-8")
         [user] = re.findall(r"^USER (\d+:\d+)$", image, re.M)
         [command] = re.findall(r"^CMD (.*)$", image, re.M)
@@ -217,7 +217,7 @@ class Kubernetes(unittest.TestCase):
                 extra_groups=[context["fsGroup"]])
             self.assertEqual((result.returncode, result.stderr), (0, ""))
 
-    def test_the_program_takes_the_configurations(self):
+    def test_the_program_accepts_the_configurations(self):
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run([MAKE_PKI, folder], check=True, stdout=subprocess.DEVNULL)
             for manifest in self.manifests():

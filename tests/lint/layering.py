@@ -68,7 +68,7 @@ class Layering(unittest.TestCase):
         self.assertEqual(violations(ROOT), [])
         self.assertTrue((ROOT / "lib/base").is_dir())
 
-    def test_a_breach_is_found(self):
+    def test_a_violation_is_found(self):
         breaches = {
             "lib/base/a.h": '#include "lib/proto/role.h"',
             "lib/proto/a.cc": '#include "lib/tls/engine.h"',

@@ -103,7 +103,7 @@ class Completion(unittest.TestCase):
         self.assertEqual(complete("--downstream-"), {"--downstream-tls", "--downstream-min-tls"})
         self.assertEqual(complete("pr"), {"probe"})
 
-    def test_every_option_with_a_value_has_its_own_or_none(self):
+    def test_every_option_with_a_value_offers_its_values_or_none(self):
         # If the script did not know that an option has a value, it would offer options after it.
         alone = {"--check", "--json", "--version", "--help"}
         for option in help_options() - alone:

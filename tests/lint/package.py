@@ -66,7 +66,7 @@ class Package(unittest.TestCase):
         run("dpkg-deb", "--control", DEB, cls.control)
         cls.program = cls.root / "usr/sbin/starttls-proxy"
 
-    def test_it_has_what_it_should_and_no_more(self):
+    def test_it_has_exactly_the_expected_files(self):
         expected = set(FILES) | {f"{EXAMPLES}/reference.toml"}
         expected |= {f"{EXAMPLES}/{path.name}" for path in (ROOT / "conf/examples").iterdir()}
         # Files that examples, manual and units refer to. None of them has an effect by itself.
@@ -117,7 +117,7 @@ class Package(unittest.TestCase):
         self.assertTrue(changelog.startswith(f"starttls-proxy ({version}) "), changelog)
         self.assertIn(version, run(self.program, "--version"))
 
-    def test_its_service_tries_again_and_sees_its_addresses(self):
+    def test_its_service_restarts_and_sees_its_addresses(self):
         text = (self.root / "usr/lib/systemd/system/starttls-proxy.service").read_text(
             encoding="utf-8")
         unit, _, service = text.partition("[Service]\n")
@@ -247,7 +247,7 @@ class Installed(unittest.TestCase):
         return {str(path.relative_to(folder)): os.readlink(path)
                 for path in folder.rglob("*") if path.is_symlink()}
 
-    def test_its_dependencies_are_all_that_it_needs(self):
+    def test_its_dependencies_are_sufficient(self):
         """The host has the dependencies and nothing else, and dpkg knows that they are needed."""
         self.install()
         self.assertIn("BoringSSL", self.host.run("starttls-proxy", "--version"))
@@ -259,7 +259,7 @@ class Installed(unittest.TestCase):
         self.assertIn(f"starttls-proxy depends on {package}",
                       self.host.run("dpkg", "--remove", package, check=False))
 
-    def test_it_makes_a_user_and_where_its_keys_are(self):
+    def test_it_makes_a_user_and_a_folder_for_keys(self):
         self.install()
         [entry] = [line.split(":") for line in
                    (self.host.root / "etc/passwd").read_text(encoding="utf-8").splitlines()
@@ -282,7 +282,7 @@ class Installed(unittest.TestCase):
         # The user stays, as usual in Debian: it may own files anywhere.
         self.assertIn(f"\n{USER}:", (self.host.root / "etc/passwd").read_text(encoding="utf-8"))
 
-    def test_what_is_the_administrator_s_stays(self):
+    def test_the_administrators_files_stay(self):
         self.install()
         own = ("etc/starttls-proxy/starttls-proxy.toml", "etc/starttls-proxy/keys/mail.key")
         for name in own:
@@ -300,7 +300,7 @@ class Installed(unittest.TestCase):
         self.install()  # an upgrade
         self.assertEqual(self.links(), {})
 
-    def test_what_is_removed_is_masked_until_it_is_back(self):
+    def test_a_removed_service_is_masked_until_it_is_installed_again(self):
         self.install()
         before = self.links()
         self.host.run("dpkg", "--remove", "starttls-proxy")
@@ -309,7 +309,7 @@ class Installed(unittest.TestCase):
         self.install()
         self.assertEqual(self.links(), before)
 
-    def test_systemd_is_told(self):
+    def test_systemd_is_notified(self):
         """systemd must start it, restart it after an upgrade while its sockets stay, and stop both."""
         self.host.boot()
         self.install()

@@ -151,7 +151,7 @@ class Prose(unittest.TestCase):
         self.assertGreater(comments, 1000)
         self.assertLess(broad / comments, BROAD_LIMIT)
 
-    def test_it_finds_what_it_looks_for(self):
+    def test_it_finds_the_old_voice(self):
         for words in ("Whoever asks while a round is under way shares the one answer.",
                       "What a person has to know of it before the first word is read.",
                       "The octets of a line that came in the clear are not kept."):
