@@ -33,8 +33,8 @@ class Screen:
     def __init__(self):
         self._lock = threading.Lock()
 
-    def client(self, arrow, octets):
-        for line in octets.decode("utf-8", "replace").splitlines():
+    def client(self, arrow, data):
+        for line in data.decode("utf-8", "replace").splitlines():
             self._row(f"{arrow} {line}"[:LEFT])
 
     def wire(self, arrow, text):
@@ -76,29 +76,29 @@ class Tap:
     def _pass(self, source, sink, arrow):
         waiting = b""
         with contextlib.suppress(OSError):
-            while octets := source.recv(65536):
-                self.seen += octets
-                waiting = self._show(arrow, waiting + octets)
-                sink.sendall(octets)
+            while data := source.recv(65536):
+                self.seen += data
+                waiting = self._show(arrow, waiting + data)
+                sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
 
-    def _show(self, arrow, octets):
+    def _show(self, arrow, data):
         """Shows whole lines and whole records; returns the rest."""
-        while octets:
-            if octets[0] in RECORDS:
-                size = 5 + int.from_bytes(octets[3:5], "big") if len(octets) >= 5 else 5
-                if len(octets) < size:
+        while data:
+            if data[0] in RECORDS:
+                size = 5 + int.from_bytes(data[3:5], "big") if len(data) >= 5 else 5
+                if len(data) < size:
                     break
-                start = octets[5:size][:6].hex(" ")
-                self._screen.wire(arrow, f"[TLS {RECORDS[octets[0]]}, {size} octets: {start} ...]")
+                start = data[5:size][:6].hex(" ")
+                self._screen.wire(arrow, f"[TLS {RECORDS[data[0]]}, {size} bytes: {start} ...]")
             else:
-                size = octets.find(b"\r\n") + 2
+                size = data.find(b"\r\n") + 2
                 if size < 2:
                     break
-                self._screen.wire(arrow, octets[:size - 2].decode("ascii", "backslashreplace"))
-            octets = octets[size:]
-        return octets
+                self._screen.wire(arrow, data[:size - 2].decode("ascii", "backslashreplace"))
+            data = data[size:]
+        return data
 
 
 class Program:
@@ -151,9 +151,9 @@ def send(screen, port):
     with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as sock:
         replies = sock.makefile("rb")
 
-        def say(octets):
-            screen.client("->", octets)
-            sock.sendall(octets)
+        def say(data):
+            screen.client("->", data)
+            sock.sendall(data)
 
         def hear(wanted):
             while True:
@@ -211,8 +211,8 @@ def main():
              "--ca-file", folder / "ca.pem"],
             "stderr", r"msg=\"?listening\"? .*address=127\.0\.0\.1:(\d+)"))
 
-        print(f"A server that takes mail only after STARTTLS listens on port {server.port}, "
-              f"starttls-proxy on port {proxy.port}.\n")
+        print(f"A server that accepts mail only after STARTTLS listens on port {server.port}.\n"
+              f"starttls-proxy listens on port {proxy.port}.\n")
         print(f"  {'client, in the clear':{LEFT}} | proxy to server, seen on the wire")
         print(f"  {'-' * LEFT}-+-{'-' * 40}")
         accepted = send(screen, proxy.port)
@@ -222,12 +222,12 @@ def main():
 
     exact = arrived == MESSAGE
     private = not any(line in tap.seen for line in MESSAGE.split(b"\r\n") if line)
-    print(f"Message arrived, {len(MESSAGE)} octets the same:  {'yes' if exact else 'NO'}")
-    print(f"Any line of it readable on the wire:     {'no' if private else 'YES'}")
+    print(f"Message arrived, {len(MESSAGE)} bytes unchanged:  {'yes' if exact else 'NO'}")
+    print(f"Any line of it readable on the wire:   {'no' if private else 'YES'}")
     print("""
-Point it at a real server, and the old device at port 2525:
+For a real server, start the proxy like this and let the old device send to port 2525:
   ./run --protocol smtp --listen 127.0.0.1:2525 --upstream smtp.example.com:587
-Its certificate must be good for smtp.example.com; see ./run --help for the rest.""")
+The server's certificate must be valid for smtp.example.com. ./run --help lists all options.""")
     return 0 if accepted and exact and private else 1
 
 

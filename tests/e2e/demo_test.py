@@ -31,7 +31,7 @@ class Demo(unittest.TestCase):
     def test_a_message_arrives(self):
         done = self.demo()
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
-        self.assertRegex(done.stdout, r"Message arrived, \d+ octets the same: +yes")
+        self.assertRegex(done.stdout, r"Message arrived, \d+ bytes unchanged: +yes")
         self.assertRegex(done.stdout, r"readable on the wire: +no")
 
     def test_a_proxy_that_dies_is_quoted(self):
