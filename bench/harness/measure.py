@@ -23,7 +23,7 @@ def measure(field, scenario, options):
     if options.protocol == "pop3" and scenario.command == "send":
         return None
     if options.tls == "1.2" and scenario.direction == "upgrade":
-        say("  not with TLS 1.2: neither we nor the backend can be kept from 1.3")
+        say("  not with TLS 1.2: the proxy and the backend cannot be limited to it on this leg")
         return None
     size = scenario.quick if options.quick else scenario.size
     if scenario.method in ("workers", "protocols"):
@@ -31,7 +31,7 @@ def measure(field, scenario, options):
     extra = ()
     if scenario.warm:
         if (flag := field.warm_flag()) is None:
-            say("  the proxy has no connections kept warm yet")
+            say("  this proxy cannot keep connections warm")
             return None
         extra = ("--workers", "1", flag, "8")
     with contextlib.ExitStack() as stack:

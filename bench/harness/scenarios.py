@@ -121,7 +121,7 @@ def _scenarios():
             # Small records come from the server in one direction, from the client in the other.
             command = "fetch" if direction == "upgrade" else "send"
             yield Scenario(f"records-{record}-{direction}",
-                           f"Bulk, records of {record} octets, {direction}", direction, command,
+                           f"Bulk, records of {record} bytes, {direction}", direction, command,
                            much // 2, smoke // 2, (CPU_GB, "GB/s"), record=record, kinds=RIVALS)
     sessions = (CPU_SESSION, RATE, READY, READY99, COMMITTED)
     closed = ("--concurrency", "32")
