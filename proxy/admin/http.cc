@@ -17,7 +17,8 @@ struct Route {
   AdminPage page;
 };
 
-constexpr Route kRoutes[] = {{"/metrics", AdminPage::metrics},
+constexpr Route kRoutes[] = {{"/", AdminPage::index},
+                             {"/metrics", AdminPage::metrics},
                              {"/healthz", AdminPage::healthz},
                              {"/readyz", AdminPage::readyz},
                              {"/sessions", AdminPage::sessions}};

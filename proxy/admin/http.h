@@ -32,7 +32,7 @@
 
 namespace starttls {
 
-enum class AdminPage : std::uint8_t { metrics, healthz, readyz, sessions };
+enum class AdminPage : std::uint8_t { index, metrics, healthz, readyz, sessions };
 
 enum class HttpStatus : std::uint16_t {
   ok = 200,

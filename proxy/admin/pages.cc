@@ -25,6 +25,9 @@ AdminPages::AdminPages(net::Loop& loop, const State& state, const Workers& worke
 
 void AdminPages::make(AdminPage page, Reply reply) {
   switch (page) {
+    case AdminPage::index:
+      reply(index_page());
+      return;
     case AdminPage::metrics:
       reply(metrics());
       return;

@@ -59,7 +59,7 @@ class Pages(unittest.TestCase):
         for listen in ("127.0.0.1:0", "[::1]:0", f"unix:{self.folder}/admin.sock"):
             with self.subTest(listen=listen):
                 _, address = self.daemon(listen)
-                for path in ("/metrics", "/healthz", "/readyz", "/sessions"):
+                for path in ("/", "/metrics", "/healthz", "/readyz", "/sessions"):
                     response = admin.get(address, path)
                     self.assertEqual(response.status, 200, response.text)
                     self.assertEqual(int(response.fields["content-length"]), len(response.body))
@@ -67,6 +67,7 @@ class Pages(unittest.TestCase):
                     head = admin.get(address, path, "HEAD")
                     self.assertEqual((head.status, head.body), (200, b""))
                     self.assertEqual(head.fields["content-type"], response.fields["content-type"])
+                self.assertIn("\n/metrics ", admin.get(address, "/").text)
                 self.assertEqual(admin.get(address, "/healthz").text, "healthy\n")
                 self.assertEqual(admin.get(address, "/readyz").text, "ready\n")
 
@@ -89,7 +90,7 @@ class Pages(unittest.TestCase):
         self.assertEqual(admin.get(address, "/healthz").status, 200)
 
     def test_s4_a_web_page_with_a_rebound_name_reads_nothing(self):
-        pages = ("/metrics", "/healthz", "/readyz", "/sessions", "/nowhere")
+        pages = ("/", "/metrics", "/healthz", "/readyz", "/sessions", "/nowhere")
         for listen in ("127.0.0.1:0", "127.0.0.9:0", "[::1]:0"):
             _, address = self.daemon(listen)
             for path in pages:
@@ -112,7 +113,7 @@ class Pages(unittest.TestCase):
         host = b"Host: localhost\r\n"
         for request, status in (
                 (b"GET /nowhere HTTP/1.1\r\n" + host + b"\r\n", 404),
-                (b"GET / HTTP/1.1\r\n" + host + b"\r\n", 404),
+                (b"GET // HTTP/1.1\r\n" + host + b"\r\n", 404),
                 (b"POST /metrics HTTP/1.1\r\n" + host + b"\r\n", 405),
                 (b"GET /metrics HTTP/1.1\r\n\r\n", 400),
                 (b"GET /metrics HTTP/2.0\r\n" + host + b"\r\n", 505),

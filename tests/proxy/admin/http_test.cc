@@ -62,6 +62,8 @@ constexpr Answer found(AdminPage page, bool body = true) {
 }  // namespace
 
 TEST_CASE("admin http: each page is found by its path", "[admin][http]") {
+  CHECK(ask(get("/")) == found(AdminPage::index));
+  CHECK(ask(get("/?x")) == found(AdminPage::index));
   CHECK(ask(get("/metrics")) == found(AdminPage::metrics));
   CHECK(ask(get("/healthz")) == found(AdminPage::healthz));
   CHECK(ask(get("/readyz")) == found(AdminPage::readyz));
@@ -98,12 +100,12 @@ TEST_CASE("admin http: only the last byte of a request decides the answer", "[ad
 }
 
 TEST_CASE("admin http: an unknown path is not found", "[admin][http]") {
-  for (const auto* target : {"/", "/metric", "/metricss", "/metrics/", "//metrics", "/Metrics",
+  for (const auto* target : {"//", "/metric", "/metricss", "/metrics/", "//metrics", "/Metrics",
                              "/%6detrics", "/../metrics", "/metrics%00", "/metrics;x"}) {
     INFO(target);
     CHECK(refused(get(target)) == HttpStatus::not_found);
   }
-  const auto head = ask("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+  const auto head = ask("HEAD /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
   CHECK(head == Answer{HttpStatus::not_found, std::nullopt, false});
 }
 
