@@ -27,7 +27,8 @@ void add(std::vector<CertificateInUse>& all, const std::string& service, Side si
                    .names = own.names,
                    .issuer = own.issuer,
                    .rsa_bits = own.rsa_bits,
-                   .row = row++});
+                   .row = row++,
+                   .chain_digest = own.chain_digest});
   }
 }
 
@@ -60,6 +61,10 @@ std::vector<CertificateInUse> certificates_of(const Services& services) {
 
 std::string date_text(UnixTime time) {
   return utc(time, "%Y-%m-%d %H:%M:%S UTC");
+}
+
+std::string rfc3339(UnixTime time) {
+  return utc(time, "%Y-%m-%dT%H:%M:%SZ");
 }
 
 std::vector<CertificateFinding> look_at(const CertificateInUse& certificate, UnixTime now) {

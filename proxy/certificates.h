@@ -2,6 +2,7 @@
 
 // Our own certificates: when they are valid, and what is wrong with them. Without a clock or a log.
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -26,10 +27,11 @@ struct CertificateInUse {
   std::string file;  ///< of its chain
   UnixTime not_before;
   UnixTime not_after;
-  std::string names = {};   ///< "a.example, b.example", printable, bounded
-  std::string issuer = {};  ///< printable
-  unsigned rsa_bits = 0;    ///< of an RSA key, 0 for others
-  std::size_t row = 0;      ///< its row in `certificates`
+  std::string names = {};                          ///< "a.example, b.example", printable, bounded
+  std::string issuer = {};                         ///< printable
+  unsigned rsa_bits = 0;                           ///< of an RSA key, 0 for others
+  std::size_t row = 0;                             ///< its row in `certificates`
+  std::array<std::uint8_t, 32> chain_digest = {};  ///< another chain has another
 };
 
 /// Returns our certificates, service by service, the clients' leg first.
@@ -72,5 +74,8 @@ inline constexpr std::chrono::hours kRenewal{24 * 14};
 
 /// Returns the time as "2026-01-31 12:00:00 UTC".
 [[nodiscard]] std::string date_text(UnixTime time);
+
+/// Returns the time as RFC 3339 writes it, for programs: "2026-01-31T12:00:00Z".
+[[nodiscard]] std::string rfc3339(UnixTime time);
 
 }  // namespace starttls

@@ -144,6 +144,12 @@ Result<std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>> read_chain(const std::string
   return chain;
 }
 
+Digest digest_of(const std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>& chain) noexcept {
+  Fingerprint all;
+  for (const auto& buffer : chain) all.add(buffer.get());
+  return all.finish();
+}
+
 Result<ServerCertificate> read_certificate_and_key(const ChainAndKey& files) {
   ServerCertificate out;
   auto chain = read_chain(files.chain);
@@ -156,8 +162,7 @@ Result<ServerCertificate> read_certificate_and_key(const ChainAndKey& files) {
   const bssl::UniquePtr<X509> leaf(X509_parse_from_buffer(out.chain.front().get()));
   if (!leaf || X509_check_private_key(leaf.get(), out.key.get()) != 1) {
     ERR_clear_error();
-    return fail(Errc::config,
-                files.key + ": the key does not belong to the first certificate of " + files.chain);
+    return fail(Errc::config, files.key + std::string(kOtherKey) + files.chain);
   }
   const auto scheme = ecdsa_scheme(out.key.get());
   if (!scheme) return fail(Errc::config, files.key + ": neither an RSA nor an ECDSA key");
@@ -170,7 +175,8 @@ Result<ServerCertificate> read_certificate_and_key(const ChainAndKey& files) {
              .issuer = issuer_text(leaf.get()),
              .rsa_bits = EVP_PKEY_id(out.key.get()) == EVP_PKEY_RSA
                              ? static_cast<unsigned>(EVP_PKEY_bits(out.key.get()))
-                             : 0};
+                             : 0,
+             .chain_digest = digest_of(out.chain)};
   return out;
 }
 

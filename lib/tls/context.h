@@ -3,6 +3,7 @@
 // Immutable TLS settings, shared by all workers. Includes no <openssl/...>: only lib/tls knows the
 // library.
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -44,6 +45,12 @@ struct ServerOptions {
   RecordCodecChoice record_codec = RecordCodecChoice::automatic;
 };
 
+/// Part of the error about a key that does not belong to its chain: the key's file comes before it,
+/// the chain's file after it. The two files are replaced one after the other, so the proxy gives
+/// this error some time to pass.
+inline constexpr std::string_view kOtherKey =
+    ": the key does not belong to the first certificate of ";
+
 /// A certificate of ours, the first of its chain.
 struct OwnCertificate {
   std::string chain;  ///< the file that it was read from
@@ -52,6 +59,7 @@ struct OwnCertificate {
   std::string names;      ///< "a.example, 192.0.2.1": printable ASCII, bounded
   std::string issuer;     ///< escaped
   unsigned rsa_bits = 0;  ///< of an RSA key, 0 for others
+  std::array<std::uint8_t, 32> chain_digest{};  ///< of the whole chain; another chain has another
 };
 
 /// Settings of one leg's TLS, made once from configuration. Thread-safe after creation.

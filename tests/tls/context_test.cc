@@ -122,6 +122,8 @@ TEST_CASE("context: it knows when its own certificates expire", "[tls]") {
   REQUIRE(client);
   REQUIRE((*client)->own_certificates().size() == 1);
   CHECK((*client)->own_certificates()[0].chain == past.chain);
+  CHECK(own[0].chain_digest != own[1].chain_digest);
+  CHECK((*client)->own_certificates()[0].chain_digest == own[1].chain_digest);
   const auto anonymous = Context::client({.verification = Verification::none});
   REQUIRE(anonymous);
   CHECK((*anonymous)->own_certificates().empty());
