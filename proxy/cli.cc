@@ -14,10 +14,42 @@ namespace starttls {
 namespace {
 
 constexpr std::string_view kUsage =
-    "Usage: starttls-proxy --config FILE [--check]\n"
-    "       starttls-proxy --protocol NAME --listen ADDRESS --upstream ADDRESS [OPTION ...]\n"
-    "       starttls-proxy probe --protocol NAME --upstream ADDRESS [OPTION ...] [--json]\n"
-    "       starttls-proxy convert STUNNEL.CONF\n";
+    "Usage: starttls-proxy --config FILE [--check [--json]]\n"
+    "       starttls-proxy --protocol NAME --listen ADDRESS --upstream ADDRESS\n"
+    "                      [OPTION ...] [--check [--json]]\n"
+    "       starttls-proxy probe --protocol NAME --upstream ADDRESS [OPTION ...]\n"
+    "                      [--json]\n"
+    "       starttls-proxy convert STUNNEL.CONF\n"
+    "       starttls-proxy --help | --version\n";
+
+constexpr std::string_view kExamples =
+    "Examples:\n"
+    "  Let a scanner without TLS send mail through a server that requires TLS:\n"
+    "    starttls-proxy --protocol smtp --listen 192.168.1.10:2525 \\\n"
+    "      --upstream smtp.example.com:587 --allow 192.168.1.0/24\n"
+    "  Check a configuration file before a reload:\n"
+    "    starttls-proxy --config /etc/starttls-proxy/starttls-proxy.toml --check\n"
+    "  See if the settings accept a server, and what it offers:\n"
+    "    starttls-proxy probe --protocol imap --upstream imap.example.com:143\n";
+
+constexpr std::string_view kExitStatus =
+    "Exit status:\n"
+    "  0   success; also after TERM or INT\n"
+    "  64  the command line is wrong\n"
+    "  69  an address cannot be bound\n"
+    "  70  memory has run out, or the program has a bug\n"
+    "  71  the system refuses something else that the process needs\n"
+    "  74  the output of the command cannot be written\n"
+    "  78  the configuration is wrong, or a file that it names\n"
+    "Exit status of probe:\n"
+    "  0   the settings accept the server\n"
+    "  69  the server cannot be reached, or is silent\n"
+    "  76  the server does not do what the protocol and the settings require\n"
+    "  77  the server's TLS or its certificate is not acceptable\n";
+
+constexpr std::string_view kManual =
+    "Manual: `man starttls-proxy` for the program, `man starttls-proxy.toml` for the\n"
+    "configuration file.\n";
 
 /// A heading of --help and the keys below it.
 struct Group {
@@ -28,7 +60,7 @@ struct Group {
 constexpr Group kGroups[] = {
     {"One service without a file", "service"},
     {"Clients", "service.downstream"},
-    {"Our certificate, where clients use TLS", "service.downstream.certificates"},
+    {"Our certificate, if clients use TLS", "service.downstream.certificates"},
     {"Server", "service.upstream"},
     {"Our certificate, for servers that ask for one", "service.upstream.certificate"},
     {"Time-outs (such as 10s, 5m, 1h30m)", "timeouts"},
@@ -37,11 +69,30 @@ constexpr Group kGroups[] = {
     {"Process", "proxy"},
 };
 
+/// Appends an option and its help. The help is wrapped at words. It begins on the next line if the
+/// option is too long for its column.
 void append_option(std::string& out, std::string_view option, std::string_view help) {
   constexpr std::size_t kHelpColumn = 30;
+  constexpr std::size_t kWidth = 80;
   std::string line = "  " + std::string(option);
-  line.resize(std::max(line.size() + 1, kHelpColumn), ' ');
-  out += line + std::string(help) + "\n";
+  if (line.size() >= kHelpColumn) {
+    out += line + "\n";
+    line.clear();
+  }
+  line.resize(kHelpColumn, ' ');
+  while (!help.empty()) {
+    const auto word = help.substr(0, help.find(' '));
+    const bool first = line.size() == kHelpColumn;
+    if (!first && line.size() + 1 + word.size() > kWidth) {
+      out += line + "\n";
+      line.assign(kHelpColumn, ' ');
+      continue;
+    }
+    if (!first) line += ' ';
+    line += word;
+    help.remove_prefix(std::min(help.size(), word.size() + 1));
+  }
+  out += line + "\n";
 }
 
 void append_group(std::string& out, const Group& group) {
@@ -54,21 +105,25 @@ void append_group(std::string& out, const Group& group) {
 
 constexpr std::string_view kProbe = "probe";
 constexpr std::string_view kConvert = "convert";
+constexpr std::string_view kHelp = "help";
 constexpr std::string_view kListen = "--listen";
 constexpr std::string_view kUpstream = "--upstream";
 constexpr std::string_view kOwnFlags[] = {"--config", "--check", "--json", "--help", "--version"};
 
 auto usage_error(const std::string& what) {
-  return fail(Errc::config, what + "\n" + std::string(kUsage) + "Try --help for the options.");
+  return fail(Errc::config, what + "\n" + std::string(kUsage) +
+                                "`starttls-proxy --help` lists the options and shows examples.");
 }
 
 /// Returns the error for arguments that CLI11 could not place. `arguments` is not empty.
-std::string unexpected(const std::vector<std::string>& arguments) {
+std::string unexpected(const std::vector<std::string>& arguments, bool has_config) {
   const auto flag = std::find_if(arguments.begin(), arguments.end(),
                                  [](const std::string& each) { return each.starts_with('-'); });
-  if (flag == arguments.end())
-    return "unexpected argument '" + ascii::escape(arguments.front()) + "'";
-  return config::unknown_flag(*flag, kOwnFlags);
+  if (flag != arguments.end()) return config::unknown_flag(*flag, kOwnFlags);
+  const std::string shown = ascii::escape(arguments.front());
+  std::string text = "unexpected argument '" + shown + "'";
+  if (!has_config && shown.ends_with(".toml")) text += ": did you mean '--config " + shown + "'?";
+  return text;
 }
 
 std::string missing_flags(const std::vector<config::Flag>& flags) {
@@ -115,7 +170,7 @@ Result<Parsed> parse(std::span<const std::string> arguments) {
     app.set_help_flag();
     app.allow_extras();
     app.add_flag("-h,--help", parsed.help);
-    app.add_flag("--version", parsed.version);
+    app.add_flag("-V,--version", parsed.version);
     app.add_flag("--check", parsed.check);
     app.add_flag("--json", parsed.json);
     const auto* const config = app.add_option("--config", parsed.config_file)->type_name("FILE");
@@ -130,10 +185,10 @@ Result<Parsed> parse(std::span<const std::string> arguments) {
     }
 
     app.parse(words_backwards(arguments));
-    if (const auto extras = app.remaining(); !extras.empty()) {
-      return usage_error(unexpected(extras));
-    }
     parsed.has_config = config->count() != 0;
+    if (const auto extras = app.remaining(); !extras.empty()) {
+      return usage_error(unexpected(extras, parsed.has_config));
+    }
   } catch (const CLI::Error& error) {
     return usage_error(ascii::printable(error.what()));
   }
@@ -149,21 +204,21 @@ Result<CommandLine> parse_probe(std::span<const std::string> arguments) {
   if (parsed->help) return CommandLine{Action::help, {}, {}, false};
   if (parsed->version) return CommandLine{Action::version, {}, {}, false};
   if (parsed->has_config || parsed->check) {
-    return usage_error(
-        "probe takes its settings as options: --config and --check do not belong here");
+    return usage_error("probe takes its settings as options: remove --config and --check");
   }
   auto& flags = parsed->flags;
   std::erase_if(flags, [](const config::Flag& flag) { return flag.name == kListen; });
   flags.push_back({std::string(kListen), {"127.0.0.1:0"}});
   if (const auto missing = missing_flags(flags); !missing.empty()) {
-    return usage_error("to probe, this is missing: " + missing);
+    return usage_error("for a probe, these options are missing: " + missing);
   }
   for (const auto& flag : flags) {
     if (flag.name == kUpstream && flag.values.size() > 1) {
-      return usage_error("probe looks at one server at a time: give --upstream once");
+      return usage_error("probe connects to one server at a time: give --upstream once");
     }
     if (flag.name == kUpstream && flag.values.front() == "original-destination") {
-      return usage_error("probe is a client of its own: give --upstream the server's address");
+      return usage_error(
+          "a probe has no client that chose a server: give --upstream the server's address");
     }
   }
   return CommandLine{Action::probe, {}, std::move(flags), parsed->json};
@@ -175,8 +230,11 @@ Result<CommandLine> parse_convert(std::span<const std::string> arguments) {
   if (arguments.size() == 1 && (arguments[0] == "--help" || arguments[0] == "-h")) {
     return CommandLine{Action::help, {}, {}, false};
   }
+  if (arguments.size() == 1 && (arguments[0] == "--version" || arguments[0] == "-V")) {
+    return CommandLine{Action::version, {}, {}, false};
+  }
   if (arguments.size() != 1 || arguments[0].empty() || arguments[0].starts_with('-')) {
-    return usage_error("convert takes the name of one stunnel.conf");
+    return usage_error("convert takes one argument: the name of a stunnel.conf");
   }
   return CommandLine{Action::convert, arguments[0], {}, false};
 }
@@ -185,7 +243,11 @@ Result<CommandLine> parse_convert(std::span<const std::string> arguments) {
 
 Result<CommandLine> parse_command_line(std::span<const std::string> arguments) {
   using Action = CommandLine::Action;
-  if (arguments.empty()) return usage_error("say what to do");
+  if (arguments.empty()) {
+    return usage_error(
+        "there are no settings: give --config, or --protocol, --listen and --upstream");
+  }
+  if (arguments.front() == kHelp) return CommandLine{Action::help, {}, {}, false};
   if (arguments.front() == kProbe) return parse_probe(arguments.subspan(1));
   if (arguments.front() == kConvert) return parse_convert(arguments.subspan(1));
   auto parsed = parse(arguments);
@@ -194,41 +256,39 @@ Result<CommandLine> parse_command_line(std::span<const std::string> arguments) {
   if (parsed->version) return CommandLine{Action::version, {}, {}, false};
 
   const auto& flags = parsed->flags;
-  if (parsed->json) return usage_error("--json belongs to probe");
+  if (parsed->json && !parsed->check) return usage_error("--json needs --check or probe");
   if (parsed->has_config) {
-    if (parsed->config_file.empty()) return usage_error("--config: the file's name is empty");
+    if (parsed->config_file.empty()) return usage_error("--config: the name of the file is empty");
     if (!flags.empty()) {
       return usage_error("--config and " + flags.front().name +
-                         " exclude each other: write the setting into the file");
+                         " cannot be used together: write the setting into the file");
     }
   } else if (const auto missing = missing_flags(flags); !missing.empty()) {
-    return usage_error("without --config, this is missing: " + missing);
+    return usage_error("without --config, these options are missing: " + missing);
   }
   return CommandLine{parsed->check ? Action::check : Action::run, std::move(parsed->config_file),
-                     std::move(parsed->flags), false};
+                     std::move(parsed->flags), parsed->json};
 }
 
 std::string help_text() {
-  std::string out =
-      "starttls-proxy speaks TLS for the mail client or the mail server that cannot.\n\n";
+  std::string out = "starttls-proxy adds TLS to a mail client or a mail server that lacks it.\n\n";
   out += kUsage;
   out += "\n";
-  append_option(out, "--config FILE", "take everything from this file (TOML)");
-  append_option(out, "--check", "check the settings, print what they amount to, and exit");
-  append_option(out, "probe", "say what a server offers, and whether the settings accept it");
-  append_option(out, "  --json", "the same for programs");
+  out += kExamples;
+  out += "\n";
+  append_option(out, "--config FILE", "serve as this file says (TOML)");
+  append_option(out, "--check", "check the settings, describe them, and exit");
+  append_option(out, "probe", "show what a server offers, and if the settings accept it");
+  append_option(out, "--json", "print JSON, for --check and for probe");
   append_option(out, "convert STUNNEL.CONF",
-                "print the same settings for us, and say what is lost");
-  append_option(out, "--version", "print the versions of this program and its libraries");
-  append_option(out, "-h, --help", "print this");
+                "print the same settings for this program, and note what has no counterpart");
+  append_option(out, "-V, --version", "print the versions of this program and its libraries");
+  append_option(out, "-h, --help", "print this text");
   for (const auto& group : kGroups) append_group(out, group);
-  out +=
-      "\nExit status: 0 after TERM or INT, 64 for a wrong command line, 69 where an address cannot "
-      "be\nbound, 70 where memory is out or the program is wrong, 71 where the system refuses "
-      "something\nelse, 74 where what was to be printed cannot be, 78 for a wrong configuration.\n"
-      "Of probe: 0 the server is acceptable, 69 it cannot be reached, 76 it does "
-      "not do what the\nprotocol and the settings want, 77 its TLS or its certificate is not "
-      "acceptable.\n";
+  out += "\n";
+  out += kExitStatus;
+  out += "\n";
+  out += kManual;
   return out;
 }
 

@@ -18,7 +18,7 @@ struct CommandLine {
   Action action = Action::run;
   std::string config_file;          ///< "" = one service, made from `flags`; convert: stunnel's
   std::vector<config::Flag> flags;  ///< not yet checked: config::load_flags does that
-  bool json = false;                ///< probe: for programs
+  bool json = false;                ///< check, probe: for programs
 };
 
 /// Reads the arguments after the program's name. Errors: config, with the text of a usage error for

@@ -21,6 +21,7 @@
 #include "lib/net/loop.h"
 #include "lib/tls/context.h"
 #include "proxy/certificates.h"
+#include "proxy/check_report.h"
 #include "proxy/cli.h"
 #include "proxy/confinement/confine.h"
 #include "proxy/confinement/sandbox.h"
@@ -55,18 +56,35 @@ config::StartedBy started_by() noexcept {
   return ::geteuid() == 0 ? config::StartedBy::root : config::StartedBy::user;
 }
 
-/// Prints the configuration as it was understood, our certificates included. Returns the exit
-/// status.
-int check_certificates(const State& state) {
+/// Reads the configuration and all files that it names. Prints the settings in force, what is wrong
+/// with them, and a count. Returns the exit status.
+int check(const CommandLine& command) {
   const UnixTime now = UnixTime::of(std::chrono::system_clock::now());
-  const auto certificates = certificates_of(state.services);
-  const auto problems = certificate_problems(state, now);
-  for (const auto& problem : problems) print_error(problem.where + ": " + problem.text);
-  const auto about = [&](const std::string& chain) {
-    return describe_chain(chain, certificates, now);
-  };
-  return print_output(config::describe(state.config, started_by(), about),
-                      problems.empty() ? 0 : kExitConfig);
+  CheckReport report{.config_file = command.config_file};
+  const auto state = load_state(command, nullptr, report.errors);
+  if (state) {
+    report.config = &state->config;
+    report.certificates = certificates_of(state->services);
+    report.errors = certificate_problems(*state, now);
+    report.warnings = check_warnings(state->config, started_by(), report.certificates, now);
+  }
+  const int status = report.errors.empty() ? 0 : kExitConfig;
+  if (command.json) return print_output(to_json(report, now), status);
+
+  std::string text;
+  if (state) {
+    const auto about = [&](const std::string& chain) {
+      return describe_chain(chain, report.certificates, now);
+    };
+    text = config::describe(state->config, started_by(), about);
+  }
+  if (report.errors.empty()) {
+    text += "\n" + summary(report) + "\n";
+  } else {
+    for (const auto& problem : report.errors) print_error(to_text(problem));
+    print_error(summary(report));
+  }
+  return print_output(text, status);
 }
 
 /// Makes all loops of the process. Errors: system.
@@ -94,11 +112,14 @@ int run(const CommandLine& command) {
     print_error(inherited.error().reason);
     return kExitConfig;
   }
+  if (command.action == CommandLine::Action::check) return check(command);
   auto notifier = command.action == CommandLine::Action::run ? Notifier::take() : Notifier{};
   const auto load = [&](const State* previous,
                         std::vector<std::string>& wrong) -> std::optional<State> {
-    auto loaded = load_state(command, previous, wrong);
-    // A check is no start, and only a start has inherited sockets. A probe listens nowhere.
+    config::Problems found;
+    auto loaded = load_state(command, previous, found);
+    for (const auto& problem : found) wrong.push_back(to_text(problem));
+    // Only a start has inherited sockets. A probe does not listen.
     if (!loaded || command.action != CommandLine::Action::run) return loaded;
     const auto right = wrong.size();
     inherited->check(loaded->config, wrong);
@@ -113,9 +134,6 @@ int run(const CommandLine& command) {
 
   const config::Config config = state->config;
   const std::optional<User> user = state->user;
-  if (command.action == CommandLine::Action::check) {
-    return check_certificates(*state);
-  }
 
   if (command.action == CommandLine::Action::probe) {
     const auto loops = make_loops(1, config);

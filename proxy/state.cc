@@ -124,7 +124,7 @@ void make_services(const State* previous, State& state, config::Problems& proble
 }  // namespace
 
 std::optional<State> load_state(const CommandLine& command, const State* previous,
-                                std::vector<std::string>& problems) {
+                                config::Problems& problems) {
   std::vector<std::string_view> protocols;
   for (const auto& protocol : proto::protocols()) protocols.push_back(protocol.name);
 
@@ -143,14 +143,17 @@ std::optional<State> load_state(const CommandLine& command, const State* previou
   }
   if (found.empty()) return state;
   config::sort(found);
-  for (const auto& problem : found) problems.push_back(problem.where + ": " + problem.text);
+  problems = std::move(found);
   return std::nullopt;
+}
+
+std::string to_text(const config::Problem& problem) {
+  return problem.where + ": " + problem.text;
 }
 
 std::string log_file_problem(const State& state, const Error& error) {
   if (error.evidence.empty()) return error.reason;
-  const auto problem = unusable_log(state, error.evidence);
-  return problem.where + ": " + problem.text;
+  return to_text(unusable_log(state, error.evidence));
 }
 
 }  // namespace starttls

@@ -11,6 +11,7 @@
 
 #include "lib/config/config.h"
 #include "lib/config/places.h"
+#include "lib/config/problem.h"
 #include "lib/metrics/metrics.h"
 #include "lib/session/service.h"
 #include "proxy/cli.h"
@@ -33,10 +34,13 @@ struct State {
 
 /// Reads the configuration and all files that it names. `previous` (or null) is the state that the
 /// new one replaces. TLS sessions with a server are resumed if the policy for it stays the same.
-/// Without `previous`, root takes on the groups of proxy.user. Appends everything that is wrong to
-/// `problems`, one line each, and returns nothing then.
+/// Without `previous`, root takes on the groups of proxy.user. If anything is wrong, puts all of it
+/// into `problems`, in the order of the source, and returns nothing.
 [[nodiscard]] std::optional<State> load_state(const CommandLine& command, const State* previous,
-                                              std::vector<std::string>& problems);
+                                              config::Problems& problems);
+
+/// Returns a problem as one line: "FILE:LINE:COLUMN: text".
+[[nodiscard]] std::string to_text(const config::Problem& problem);
 
 /// Returns an error of Logger::open for `log.file` as a problem of the configuration.
 [[nodiscard]] std::string log_file_problem(const State& state, const Error& error);

@@ -275,16 +275,21 @@ std::vector<std::string> warnings(const Proxy& proxy, StartedBy started_by) {
       "rights"};
 }
 
+std::vector<std::string> check_warnings(const Proxy& proxy, StartedBy started_by) {
+  auto found = warnings(proxy, started_by);
+  if (!proxy.sandbox) {
+    found.insert(found.begin(), "keeps rights that it does not need (proxy.sandbox = false)");
+  }
+  return found;
+}
+
 std::string describe(const Config& config, StartedBy started_by,
                      const DescribeChain& describe_chain) {
   std::string out;
-  const auto of_process = warnings(config.proxy, started_by);
-  if (!config.proxy.user.empty() || !config.proxy.sandbox || !of_process.empty()) {
+  const auto of_process = check_warnings(config.proxy, started_by);
+  if (!config.proxy.user.empty() || !of_process.empty()) {
     out += "process\n";
     if (!config.proxy.user.empty()) line(out, "becomes", "the user " + config.proxy.user);
-    if (!config.proxy.sandbox) {
-      line(out, "WARNING", "keeps rights that it does not need (proxy.sandbox = false)");
-    }
     for (const auto& warning : of_process) line(out, "WARNING", warning);
   }
   if (config.admin.listen) {

@@ -23,6 +23,9 @@ enum class StartedBy : std::uint8_t { user, root };
 /// Returns the warnings about the process.
 [[nodiscard]] std::vector<std::string> warnings(const Proxy& proxy, StartedBy started_by);
 
+/// Returns the same, and a warning about a sandbox that is off, as `--check` prints them.
+[[nodiscard]] std::vector<std::string> check_warnings(const Proxy& proxy, StartedBy started_by);
+
 /// A line of `describe`: a label and a text.
 struct DescribedLine {
   std::string label;

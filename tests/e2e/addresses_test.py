@@ -30,7 +30,8 @@ class Checked(unittest.TestCase):
                     result = self.check(**({} if more else {flag[2:]: address}), more=more)
                     self.assertEqual(result.returncode, 78)
                     self.assertEqual(result.stderr,
-                                     f"starttls-proxy: {flag}: '{address}': {words}\n")
+                                     f"starttls-proxy: {flag}: '{address}': {words}\n"
+                                     "starttls-proxy: 1 error\n")
 
     def test_likely_mistakes_are_warned_about(self):
         mistakes = (

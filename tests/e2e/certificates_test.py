@@ -7,6 +7,7 @@ import base64
 import datetime
 import hashlib
 import itertools
+import json
 import os
 import pathlib
 import re
@@ -382,8 +383,31 @@ class OwnCertificates(unittest.TestCase):
                 self.assertEqual(result.returncode, 78)
                 self.assertRegex(result.stderr,
                                  rf"\Astarttls-proxy: {flag}: {re.escape(pki().pair(name)[0])}: "
-                                 rf"the certificate {words}[\d :-]+ UTC\n\Z")
+                                 rf"the certificate {words}[\d :-]+ UTC\n"
+                                 r"starttls-proxy: 1 error(, \d+ warnings?)?\n\Z")
+                self.assertNotIn("\nok: ", result.stdout)
                 self.assertIn("service smtp (smtp)\n", result.stdout)
+
+    def test_t4_check_prints_certificates_for_programs(self):
+        for leg, name, ok, days in (("downstream", "server", True, (29, 30)),
+                                    ("upstream", "client-expired", False, range(-1000, 0))):
+            with self.subTest(name):
+                result = run_to_end("--check", "--json", *self.arguments(name, leg))
+                self.assertEqual((result.returncode, result.stderr), (0 if ok else 78, ""))
+                report = json.loads(result.stdout)
+                self.assertEqual(report["ok"], ok)
+                self.assertEqual([error["key"] for error in report["errors"]],
+                                 [] if ok else ["--upstream-chain"])
+                [certificate] = report["certificates"]
+                self.assertEqual(
+                    [certificate[key] for key in ("service", "leg", "file", "issuer")],
+                    ["smtp", leg, pki().pair(name)[0], "CN=starttls-proxy test CA"])
+                self.assertEqual(certificate["names"], [
+                    "localhost", "mail.test", "127.0.0.1", "::1"] if ok else [])
+                self.assertIn(certificate["days_left"], days)
+                begin, end = (datetime.datetime.strptime(certificate[key], "%Y-%m-%dT%H:%M:%SZ")
+                              for key in ("not_before", "not_after"))
+                self.assertLess(begin, end)
 
     def test_t4_check_warns_about_certificates_that_peers_will_refuse(self):
         for name, words in (("ends-soon", r"it ends on 20[\d :-]+ UTC: renew it"),
@@ -468,7 +492,8 @@ class PemFiles(unittest.TestCase):
                     result = check()
                     self.assertEqual(result.returncode, 78)
                     self.assertEqual(result.stderr, f"starttls-proxy: {flag}: {chain}: "
-                                                    f"line {line}: {words}\n")
+                                                    f"line {line}: {words}\n"
+                                                    "starttls-proxy: 1 error\n")
             for name, second in good.items():
                 with self.subTest(flag, name=name):
                     chain.write_text(leaf + second, encoding="utf-8")

@@ -1,6 +1,7 @@
 """Start, stop, exit status, and the lines that the log must and must not have."""
 
 import base64
+import json
 import os
 import pathlib
 import re
@@ -62,6 +63,8 @@ class CommandLine(unittest.TestCase):
     def test_help(self):
         result = run_to_end("--help")
         self.assertEqual(result.returncode, 0)
+        self.assertEqual(run_to_end("help").stdout, result.stdout)
+        self.assertEqual(run_to_end("-V").stdout, run_to_end("--version").stdout)
         self.assertIn("--upstream", result.stdout)
 
     def test_check_prints_the_policy_and_listens_nowhere(self):
@@ -71,6 +74,25 @@ class CommandLine(unittest.TestCase):
             result = run_to_end("--config", path, "--check")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertRegex(result.stdout, r"(?s)office.*starttls")
+        warned = result.stdout.count("  WARNING  ")
+        self.assertEqual(result.stdout.splitlines()[-1], "ok: 1 service" + (
+            f", {warned} warning{'' if warned == 1 else 's'}" if warned else ""))
+
+    def test_check_prints_the_same_for_programs(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "proxy.toml"
+            path.write_text(configuration(25), encoding="utf-8")
+            result = run_to_end("--config", path, "--check", "--json")
+            text = run_to_end("--config", path, "--check").stdout
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        report = json.loads(result.stdout)
+        self.assertEqual((report["ok"], report["errors"], report["certificates"]), (True, [], []))
+        [service] = report["services"]
+        self.assertEqual((service["name"], service["upstream"]["tls"]), ("office", "starttls"))
+        self.assertEqual(service["upstream"]["verified_names"], ["mail.test"])
+        self.assertEqual(len(report["warnings"]), text.count("  WARNING  "))
+        for warning in report["warnings"]:
+            self.assertIn(warning["message"], text)
 
     def test_lost_output_is_an_error(self):
         with tempfile.TemporaryDirectory() as folder, open("/dev/full", "wb") as full:
@@ -80,6 +102,7 @@ class CommandLine(unittest.TestCase):
             stunnel.write_text("[smtp]\nclient = yes\naccept = 127.0.0.1:2525\n"
                                "connect = mail.test:465\n", encoding="utf-8")
             for arguments in (["--help"], ["--version"], ["--config", path, "--check"],
+                              ["--config", path, "--check", "--json"],
                               ["convert", stunnel]):
                 with self.subTest(arguments):
                     result = subprocess.run([PROXY, *arguments], stdout=full, text=True,
@@ -118,8 +141,24 @@ class WhatIsWrong(unittest.TestCase):
             self.assertEqual((result.returncode, result.stdout), (78, ""), result.stderr)
             found.append([line.removeprefix(f"starttls-proxy: {self.file}:")
                           for line in result.stderr.splitlines()])
-        self.assertEqual(found[0], found[1])
-        return found[0]
+        count = len(found[1])
+        self.assertEqual(found[0], found[1] + [
+            f"starttls-proxy: {count} error{'' if count == 1 else 's'}"])
+        self.assertEqual(self.told_as_json(), found[1])
+        return found[1]
+
+    def told_as_json(self):
+        """Returns the errors of `--check --json` as a start prints them."""
+        result = run_to_end("--config", self.file, "--check", "--json")
+        self.assertEqual((result.returncode, result.stderr), (78, ""))
+        report = json.loads(result.stdout)
+        self.assertEqual((report["ok"], report["services"]), (False, []))
+        lines = []
+        for error in report["errors"]:
+            self.assertEqual(error["file"], str(self.file))
+            key = f"{error['key']}: " if error["key"] else ""
+            lines.append(f"{error['line']}:{error['column']}: {key}{error['message']}")
+        return lines
 
     def at(self, name):
         return self.folder / name
@@ -178,7 +217,7 @@ class WhatIsWrong(unittest.TestCase):
             f"--key: {self.at('server-rsa.key')}: the key does not belong to the first certificate "
             f"of {self.at('server.pem')}",
             f"--log-file: {self.folder}: Is a directory",
-            "--user: 'no-such-user': there is no such user")])
+            "--user: 'no-such-user': there is no such user", "4 errors")])
 
     def test_values_from_a_file_or_the_environment_are_not_shown(self):
         self.at("secret").write_text("c4Nary", encoding="ascii")

@@ -426,8 +426,8 @@ class CommandLine(unittest.TestCase):
 
     def test_usage_errors(self):
         server = ("--protocol", "smtp", "--upstream", "127.0.0.1:25")
-        self.ends(USAGE, "this is missing: --protocol, --upstream")
-        self.ends(USAGE, "this is missing: --upstream", "--protocol", "smtp")
+        self.ends(USAGE, "options are missing: --protocol, --upstream")
+        self.ends(USAGE, "options are missing: --upstream", "--protocol", "smtp")
         self.ends(USAGE, "--config", *server, "--config", "a.toml")
         self.ends(USAGE, "--check", *server, "--check")
         self.ends(USAGE, "one server at a time", *server, "--upstream", "127.0.0.1:26")

@@ -54,7 +54,7 @@ def manual_keys():
 
 def help_options():
     text = subprocess.run([BINARY, "--help"], capture_output=True, text=True, check=True).stdout
-    return set(re.findall(r"^ +(?:-h, )?(--[a-z-]+)", text, re.M))
+    return set(re.findall(r"^ {2}(?:-[hV], )?(--[a-z-]+)", text, re.M))
 
 
 def complete(*words):
@@ -99,7 +99,7 @@ class Manual(unittest.TestCase):
 class Completion(unittest.TestCase):
     def test_every_option_is_offered(self):
         self.assertEqual(complete("--"), help_options())
-        self.assertEqual(complete(""), help_options() | {"probe", "convert"})
+        self.assertEqual(complete(""), help_options() | {"probe", "convert", "help"})
         self.assertEqual(complete("--downstream-"), {"--downstream-tls", "--downstream-min-tls"})
         self.assertEqual(complete("pr"), {"probe"})
 

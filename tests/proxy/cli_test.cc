@@ -1,6 +1,7 @@
 #include "proxy/cli.h"
 
 #include <algorithm>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -104,7 +105,7 @@ TEST_CASE("command line: a certificate for clients has its two flags", "[cli]") 
                         [name](const config::Flag& flag) { return flag.name == name; }) == 1);
   }
   CHECK(usage_error({"--config", "a.toml", "--key", "a.key"}) ==
-        "--config and --key exclude each other: write the setting into the file");
+        "--config and --key cannot be used together: write the setting into the file");
 }
 
 TEST_CASE("command line: a second value after a flag is refused", "[cli]") {
@@ -120,31 +121,50 @@ TEST_CASE("command line: convert accepts a file and nothing else", "[cli]") {
   CHECK(parse_command_line(Arguments{"convert", "--help"})->action == Action::help);
   for (const auto& wrong : {Arguments{"convert"}, Arguments{"convert", "a", "b"},
                             Arguments{"convert", ""}, Arguments{"convert", "--check"}}) {
-    CHECK(usage_error(wrong) == "convert takes the name of one stunnel.conf");
+    CHECK(usage_error(wrong) == "convert takes one argument: the name of a stunnel.conf");
   }
 }
 
 TEST_CASE("command line: help and version need nothing else", "[cli]") {
   CHECK(parse_command_line(Arguments{"--help"})->action == Action::help);
   CHECK(parse_command_line(Arguments{"-h"})->action == Action::help);
+  CHECK(parse_command_line(Arguments{"help"})->action == Action::help);
+  CHECK(parse_command_line(Arguments{"help", "probe"})->action == Action::help);
   CHECK(parse_command_line(Arguments{"--version"})->action == Action::version);
+  CHECK(parse_command_line(Arguments{"-V"})->action == Action::version);
+  CHECK(parse_command_line(Arguments{"convert", "-V"})->action == Action::version);
+}
+
+TEST_CASE("command line: a check prints JSON if it is asked to", "[cli]") {
+  CHECK_FALSE(parse_command_line(office_and({"--check"}))->json);
+  for (const auto& arguments :
+       {office_and({"--check", "--json"}), Arguments{"--json", "--config", "a.toml", "--check"}}) {
+    const auto parsed = parse_command_line(arguments);
+    REQUIRE(parsed);
+    CHECK(parsed->action == Action::check);
+    CHECK(parsed->json);
+  }
+  CHECK(usage_error({"--config", "a.toml", "--json"}) == "--json needs --check or probe");
 }
 
 TEST_CASE("command line: a contradictory command line is a usage error with a reason", "[cli]") {
-  CHECK(usage_error({}) == "say what to do");
+  CHECK(usage_error({}) ==
+        "there are no settings: give --config, or --protocol, --listen and --upstream");
   CHECK(usage_error({"--check"}) ==
-        "without --config, this is missing: --protocol, --listen, --upstream");
+        "without --config, these options are missing: --protocol, --listen, --upstream");
   CHECK(usage_error({"--protocol", "smtp", "--upstream", "a:25"}) ==
-        "without --config, this is missing: --listen");
+        "without --config, these options are missing: --listen");
   CHECK(usage_error({"--config", "a.toml", "--upstream", "a:25"}) ==
-        "--config and --upstream exclude each other: write the setting into the file");
+        "--config and --upstream cannot be used together: write the setting into the file");
   CHECK(usage_error({"--config", "a.toml", "--log-level", "debug"}) ==
-        "--config and --log-level exclude each other: write the setting into the file");
-  CHECK(usage_error({"--config", ""}) == "--config: the file's name is empty");
+        "--config and --log-level cannot be used together: write the setting into the file");
+  CHECK(usage_error({"--config", ""}) == "--config: the name of the file is empty");
   CHECK(usage_error({"--confg", "a.toml"}) == "unknown option '--confg': did you mean '--config'?");
   CHECK(usage_error({"--lisen=127.0.0.1:25"}) ==
         "unknown option '--lisen': did you mean '--listen'?");
-  CHECK(usage_error({"a.toml"}) == "unexpected argument 'a.toml'");
+  CHECK(usage_error({"a.toml"}) == "unexpected argument 'a.toml': did you mean '--config a.toml'?");
+  CHECK(usage_error({"--config", "a.toml", "b.toml"}) == "unexpected argument 'b.toml'");
+  CHECK(usage_error({"serve"}) == "unexpected argument 'serve'");
   CHECK_THAT(usage_error({"--config"}), ContainsSubstring("--config"));
   CHECK_THAT(usage_error({"--config", "a", "--config", "b"}), ContainsSubstring("--config"));
   CHECK(usage_error({"--check=yes"}) == "unexpected argument 'yes'");
@@ -153,7 +173,7 @@ TEST_CASE("command line: a contradictory command line is a usage error with a re
 
 TEST_CASE("command line: a probe refuses original-destination", "[cli][probe]") {
   CHECK(usage_error({"probe", "--protocol", "imap", "--upstream", "original-destination"}) ==
-        "probe is a client of its own: give --upstream the server's address");
+        "a probe has no client that chose a server: give --upstream the server's address");
 }
 
 TEST_CASE("command line: a probe is a service that listens nowhere", "[cli][probe]") {
@@ -183,16 +203,16 @@ TEST_CASE("command line: a probe is a service that listens nowhere", "[cli][prob
 }
 
 TEST_CASE("command line: a contradictory probe command is a usage error", "[cli][probe]") {
-  CHECK(usage_error({"probe"}) == "to probe, this is missing: --protocol, --upstream");
-  CHECK(usage_error({"probe", "--protocol", "smtp"}) == "to probe, this is missing: --upstream");
-  constexpr auto* kNotHere =
-      "probe takes its settings as options: --config and --check do not belong here";
+  CHECK(usage_error({"probe"}) == "for a probe, these options are missing: --protocol, --upstream");
+  CHECK(usage_error({"probe", "--protocol", "smtp"}) ==
+        "for a probe, these options are missing: --upstream");
+  constexpr auto* kNotHere = "probe takes its settings as options: remove --config and --check";
   CHECK(usage_error({"probe", "--config", "a.toml"}) == kNotHere);
   CHECK(usage_error({"probe", "--protocol", "smtp", "--upstream", "a:25", "--check"}) == kNotHere);
   CHECK(usage_error({"probe", "--protocol", "smtp", "--upstream", "a:25", "--upstream", "b:25"}) ==
-        "probe looks at one server at a time: give --upstream once");
+        "probe connects to one server at a time: give --upstream once");
   CHECK(usage_error({"probe", "--protocol", "smtp", "a:25"}) == "unexpected argument 'a:25'");
-  CHECK(usage_error(office_and({"--json"})) == "--json belongs to probe");
+  CHECK(usage_error(office_and({"--json"})) == "--json needs --check or probe");
   CHECK(usage_error(office_and({"probe"})) == "unexpected argument 'probe'");
 }
 
@@ -208,13 +228,37 @@ TEST_CASE("help: it names every flag, in lines that fit a terminal", "[cli]") {
     CHECK_THAT(text,
                ContainsSubstring("  " + std::string(key.flag) + " " + std::string(key.operand)));
   }
-  for (const auto* own : {"--config FILE", "--check", "--version", "--help", "probe", "--json"}) {
+  for (const auto* own :
+       {"--config FILE", "--check", "-V, --version", "-h, --help", "probe", "--json",
+        "--help | --version", "man starttls-proxy`", "man starttls-proxy.toml`"}) {
     CHECK_THAT(text, ContainsSubstring(own));
   }
   std::string_view rest = text;
   while (!rest.empty()) {
     const auto line = rest.substr(0, rest.find('\n'));
-    CHECK(line.size() <= 100);
+    CAPTURE(line);
+    CHECK(line.size() <= 80);
     rest.remove_prefix(line.size() + 1);
   }
+}
+
+TEST_CASE("help: each of its examples is a command line that works", "[cli]") {
+  const auto text = help_text();
+  std::vector<Action> actions;
+  std::string_view rest = text;
+  for (auto at = rest.find("\n    starttls-proxy "); at != std::string_view::npos;
+       at = rest.find("\n    starttls-proxy ")) {
+    rest.remove_prefix(at + 1);
+    auto end = rest.find('\n');
+    while (rest[end - 1] == '\\') end = rest.find('\n', end + 1);
+    Arguments words;
+    std::istringstream command{std::string(rest.substr(0, end))};
+    for (std::string word; command >> word;) {
+      if (word != "\\") words.push_back(word);
+    }
+    const auto parsed = parse_command_line(Arguments{words.begin() + 1, words.end()});
+    REQUIRE(parsed);
+    actions.push_back(parsed->action);
+  }
+  CHECK(actions == std::vector{Action::run, Action::check, Action::probe});
 }
