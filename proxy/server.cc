@@ -25,6 +25,8 @@
 #include "proxy/confinement/user.h"
 #include "proxy/file_watch.h"
 #include "proxy/listeners.h"
+#include "proxy/reload_changes.h"
+#include "proxy/reload_problems.h"
 #include "proxy/supervisor/heartbeat.h"
 #include "proxy/system_name.h"
 #include "proxy/worker.h"
@@ -119,6 +121,7 @@ class Server {
   void check_watched_files();
   bool reload(std::vector<std::string>& problems);
   bool replace_state(std::vector<std::string>& problems);
+  void log_changes(const State& old, const Listeners::Plan& listeners);
   void report(const std::vector<std::string>& problems);
   void warn_of_policies(const State* previous);
   void warn_of_unused_sockets();
@@ -148,9 +151,7 @@ class Server {
   AdminPages pages_;
   AdminEndpoint admin_;
   bool draining_ = false;
-  /// Why the files on disk are not used; empty if they are. Logged only when the files have not
-  /// changed for a while: certificate and key are two files, seldom written at once.
-  std::vector<std::string> waiting_;
+  ReloadProblems waiting_;  // why the files on disk are not used; empty if they are
   std::vector<std::string> unused_sockets_;  // names of inherited ones
 };
 
@@ -307,11 +308,23 @@ void Server::ask_health(Heartbeat::OnHealth on_health) {
 
 void Server::check_watched_files() {
   watch_timer_.start(kWatchInterval);
+  const auto now = ReloadProblems::Clock::now();
   if (watch_.changed()) {
     waiting_.clear();
-    if (std::vector<std::string> problems; !reload(problems)) waiting_ = std::move(problems);
-  } else if (!waiting_.empty()) {
-    report(std::exchange(waiting_, {}));
+    if (std::vector<std::string> problems; !reload(problems)) {
+      waiting_.set(std::move(problems), now);
+    }
+    return;
+  }
+  switch (waiting_.on_unchanged(now)) {
+    case ReloadProblems::Step::nothing:
+      return;
+    case ReloadProblems::Step::waits:
+      log_.info("a certificate waits for its key", {{"reason", waiting_.all().front()}});
+      return;
+    case ReloadProblems::Step::failed:
+      report(waiting_.all());
+      waiting_.clear();
   }
 }
 
@@ -370,14 +383,40 @@ bool Server::replace_state(std::vector<std::string>& problems) {
   pages_.on_reloaded();
   watch_.follow(watched_files(state_.config), loaded_at);
   waiting_.clear();
-  log_.info("reloaded", {{"services", std::uint64_t{state_.services.size()}},
-                         {"opened", std::uint64_t{plan->services.opened}},
-                         {"closed", std::uint64_t{plan->services.closed}}});
+  log_changes(old, plan->services);
   look_for_system_name();
   warn_of_policies(&old);
   certificates_.follow(state_.services);
   warn_of_unused_sockets();
   return true;
+}
+
+/// Logs what a reload has changed: services, listeners, and certificates with their ends.
+void Server::log_changes(const State& old, const Listeners::Plan& listeners) {
+  const auto changes = service_changes(old.config.services, state_.config.services);
+  const auto certificates =
+      certificate_changes(certificates_of(old.services), certificates_of(state_.services));
+  std::vector<log::Field> fields{{"services", std::uint64_t{state_.services.size()}},
+                                 {"added", std::uint64_t{changes.added.size()}},
+                                 {"removed", std::uint64_t{changes.removed.size()}},
+                                 {"changed", std::uint64_t{changes.changed.size()}},
+                                 {"kept", std::uint64_t{changes.kept}},
+                                 {"opened", std::uint64_t{listeners.opened}},
+                                 {"closed", std::uint64_t{listeners.closed}},
+                                 {"certificates", std::uint64_t{certificates.size()}}};
+  const std::string added = listed(changes.added);
+  const std::string removed = listed(changes.removed);
+  const std::string changed = listed(changes.changed);
+  if (!added.empty()) fields.emplace_back("added_services", added);
+  if (!removed.empty()) fields.emplace_back("removed_services", removed);
+  if (!changed.empty()) fields.emplace_back("changed_services", changed);
+  log_.write(log::Level::info, "reloaded", fields);
+  for (const auto& [certificate, replaced] : certificates) {
+    log_.info(replaced ? "certificate replaced" : "certificate added",
+              {{"file", certificate.file},
+               {"names", certificate.names},
+               {"not_after", rfc3339(certificate.not_after)}});
+  }
 }
 
 void Server::report(const std::vector<std::string>& problems) {

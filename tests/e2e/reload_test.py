@@ -131,6 +131,12 @@ class Reload(unittest.TestCase):
         self.write(self.service("one"), self.service("three"))
         reloaded = self.hang_up(daemon)
         self.assertEqual((reloaded["opened"], reloaded["closed"]), ("1", "1"))
+        self.assertEqual([reloaded[key] for key in ("services", "added", "removed", "changed",
+                                                    "kept", "certificates")],
+                         ["2", "1", "1", "0", "1", "0"])
+        self.assertEqual((reloaded["added_services"], reloaded["removed_services"]),
+                         ("three", "two"))
+        self.assertNotIn("changed_services", reloaded)
         three = int(daemon.lines(lambda f: f.get("msg") == "listening", 3)[2]["address"]
                     .rpartition(":")[2])
         for client in kept:  # also the client of the service that is gone
@@ -152,7 +158,9 @@ class Reload(unittest.TestCase):
         daemon = self.start()
         old = self.relayed(self.enterContext(daemon.connect()))
         self.write(self.service("one", downstream__allow=["192.0.2.1"]))
-        self.assertEqual(self.hang_up(daemon)["opened"], "0")
+        reloaded = self.hang_up(daemon)
+        self.assertEqual((reloaded["opened"], reloaded["changed"], reloaded["changed_services"]),
+                         ("0", "1", "one"))
         self.ping(old)
 
         def refused():
@@ -197,14 +205,35 @@ class Reload(unittest.TestCase):
         self.assertEqual(self.shown(daemon.port, context), old)
 
         shutil.copy(certificates.pair(1)[0], chain)  # half of the pair
-        reason = daemon.lines(lambda f: f.get("msg", "").startswith("not reloaded"))[0]["reason"]
-        self.assertIn("the key does not belong to the first certificate", reason)
+        [waiting] = daemon.lines(lambda f: f.get("msg") == "a certificate waits for its key")
+        self.assertEqual(waiting["level"], "info")
+        self.assertIn("the key does not belong to the first certificate", waiting["reason"])
         self.assertEqual(self.shown(daemon.port, context), old)
         shutil.copy(certificates.pair(1)[1], key)
-        daemon.lines(lambda f: f.get("msg") == "reloaded")
+        [reloaded] = daemon.lines(lambda f: f.get("msg") == "reloaded")
+        self.assertEqual((reloaded["kept"], reloaded["certificates"]), ("1", "1"))
+        [replaced] = daemon.lines(lambda f: f.get("msg") == "certificate replaced")
+        self.assertEqual((replaced["file"], replaced["names"]),
+                         (str(chain), "localhost, mail.test, 127.0.0.1, ::1"))
+        self.assertRegex(replaced["not_after"], r"\A20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
         self.becomes(daemon.port, context, new)
-        # The wrong pair was reported once, however often the daemon looked at it.
-        self.assertEqual(daemon.text().count("not reloaded"), 1)
+        # The wrong pair was reported once, however often the daemon looked at it. It was no error,
+        # since the key came within a minute.
+        self.assertEqual(daemon.text().count("waits for its key"), 1)
+        self.assertNotIn("not reloaded", daemon.text())
+
+    def test_a_wrong_pair_is_an_error_at_once_if_a_person_asks_for_a_reload(self):
+        certificates = Certificates(self.folder, 2)
+        self.write(self.terminating(*certificates.pair(0)))
+        daemon = self.start()
+        self.write(self.terminating(certificates.pair(0)[0], certificates.pair(1)[1]))
+        daemon.process.send_signal(signal.SIGHUP)
+        [line] = daemon.lines(lambda f: f.get("msg", "").startswith("not reloaded"))
+        self.assertIn("the key does not belong to the first certificate", line["reason"])
+        self.write(self.terminating(*certificates.pair(1)))
+        self.hang_up(daemon)
+        [added] = daemon.lines(lambda f: f.get("msg") == "certificate added")
+        self.assertEqual(added["file"], str(certificates.pair(1)[0]))
 
     def test_a_secret_that_kubernetes_swaps(self):
         certificates = Certificates(self.folder, 2)
