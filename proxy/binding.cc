@@ -66,8 +66,9 @@ bool would_be_anothers(const Address& address, std::span<const std::uint16_t> ow
 
 std::string_view sharing_warning(const Address& address) {
   return address.is_unix()
-             ? "another process listened here, and gets no new connection any more: end it"
-             : "another process listens here too, and gets a part of the connections: end it";
+             ? "another process listened here and gets no new connections: end that process"
+             : "another process listens here too and gets some of the connections: end that "
+               "process";
 }
 
 }  // namespace starttls

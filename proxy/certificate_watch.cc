@@ -7,7 +7,7 @@ namespace starttls {
 
 void CertificateWatch::follow(const Services& services) {
   certificates_ = certificates_of(services);
-  told_.clear();
+  logged_.clear();
   look();
 }
 
@@ -18,7 +18,7 @@ void CertificateWatch::look() {
   for (std::size_t i = 0; i < certificates_.size(); ++i) {
     const auto& each = certificates_[i];
     for (const auto& finding : look_at(each, now)) {
-      if (!told_.emplace(i, finding.kind).second) continue;
+      if (!logged_.emplace(i, finding.kind).second) continue;
       log_.write(finding.is_error() ? log::Level::error : log::Level::warn, "own certificate",
                  {{"service", each.service},
                   {"leg", name(each.side)},

@@ -33,7 +33,7 @@ class CertificateWatch {
   net::Timer timer_;
   std::vector<CertificateInUse> certificates_;
   /// The findings that are logged already: the certificate's index and the kind.
-  std::set<std::pair<std::size_t, CertificateFinding::Kind>> told_;
+  std::set<std::pair<std::size_t, CertificateFinding::Kind>> logged_;
 };
 
 }  // namespace starttls

@@ -71,12 +71,13 @@ std::vector<CertificateFinding> look_at(const CertificateInUse& certificate, Uni
   std::vector<CertificateFinding> found;
   const std::string end = date_text(certificate.not_after);
   if (now < certificate.not_before) {
-    found.push_back({Kind::not_yet_valid, "is valid from " + date_text(certificate.not_before)});
+    found.push_back(
+        {Kind::not_yet_valid, "is not valid before " + date_text(certificate.not_before)});
   }
   if (now >= end_of(certificate)) {
-    found.push_back({Kind::expired, "has expired on " + end});
+    found.push_back({Kind::expired, "expired on " + end});
   } else if (now >= renewal_of(certificate)) {
-    found.push_back({Kind::ends_soon, "ends on " + end + ": renew it"});
+    found.push_back({Kind::ends_soon, "expires on " + end + ": renew it"});
   }
   if (certificate.rsa_bits != 0 && certificate.rsa_bits < kMinRsaBits) {
     found.push_back({Kind::weak_key, "has an RSA key of " + std::to_string(certificate.rsa_bits) +
@@ -98,7 +99,7 @@ std::optional<UnixTime> next_change(std::span<const CertificateInUse> certificat
 
 std::string time_left(const CertificateInUse& certificate, UnixTime now) {
   const auto left = certificate.not_after.since_1970 - now.since_1970;
-  if (left < std::chrono::seconds{0}) return "ended " + days(-left) + " ago";
+  if (left < std::chrono::seconds{0}) return "expired " + days(-left) + " ago";
   return days(left) + " left";
 }
 
@@ -112,7 +113,7 @@ std::vector<config::DescribedLine> describe_chain(const std::string& chain,
   std::vector<config::DescribedLine> lines = {
       {"  names", found->names},
       {"  issuer", found->issuer},
-      {"  ends", date_text(found->not_after) + ", " + time_left(*found, now)}};
+      {"  expires", date_text(found->not_after) + ", " + time_left(*found, now)}};
   for (const auto& finding : look_at(*found, now)) {
     if (!finding.is_error()) lines.push_back({"  WARNING", "it " + finding.text});
   }

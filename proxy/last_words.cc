@@ -18,12 +18,12 @@
 namespace starttls {
 namespace {
 
-constexpr const char* kMessage = "ended by what nobody foresaw";
+constexpr const char* kMessage = "ended by an unexpected exception";
 /// How long other threads wait for the first one that reports.
 constexpr std::chrono::seconds kPatience{1};
 
 std::atomic<log::Logger*> current_log{nullptr};
-std::atomic_flag somebody_speaks = ATOMIC_FLAG_INIT;
+std::atomic_flag is_reported = ATOMIC_FLAG_INIT;
 thread_local bool speaking = false;
 
 /// Writes the line without allocating memory, since there may be none.
@@ -45,7 +45,7 @@ void tell(const char* reason) noexcept {
 
 [[noreturn]] void on_terminate() noexcept {
   if (std::exchange(speaking, true)) std::_Exit(kExitSoftware);  // while reporting
-  if (somebody_speaks.test_and_set()) {
+  if (is_reported.test_and_set()) {
     std::this_thread::sleep_for(kPatience);
     std::_Exit(kExitSoftware);
   }

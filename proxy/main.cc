@@ -173,7 +173,8 @@ int run(const CommandLine& command) {
     return kExitConfig;
   }
   if (!notifier) {
-    log.warn("the supervisor is told nothing", {{"reason", notifier.error().reason}});
+    log.warn("the supervisor gets no messages from this process",
+             {{"reason", notifier.error().reason}});
     notifier = Notifier{};
   }
   for (const auto& warning : config::warnings(config.proxy, started_by())) {

@@ -15,7 +15,7 @@ namespace starttls {
   errno = 0;
   const bool written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
   if (written || errno == EPIPE) return status;
-  std::fprintf(stderr, "starttls-proxy: what was asked for cannot be printed: %s\n",
+  std::fprintf(stderr, "starttls-proxy: the output cannot be written: %s\n",
                std::generic_category().message(errno).c_str());
   return kExitOutput;
 }

@@ -365,13 +365,13 @@ bool Server::replace_state(std::vector<std::string>& problems) {
 
   log_.set(log_config.level, log_config.format);
   if (fresh->config.proxy.workers != state_.config.proxy.workers) {
-    log_.warn("proxy.workers has changed: that takes a restart", {});
+    log_.warn("proxy.workers has changed: restart the proxy to apply it", {});
   }
   if (fresh->config.proxy.user != state_.config.proxy.user) {
-    log_.warn("proxy.user has changed: that takes a restart", {});
+    log_.warn("proxy.user has changed: restart the proxy to apply it", {});
   }
   if (fresh->config.proxy.sandbox != state_.config.proxy.sandbox) {
-    log_.warn("proxy.sandbox has changed: that takes a restart", {});
+    log_.warn("proxy.sandbox has changed: restart the proxy to apply it", {});
   }
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     workers_[i]->change_listeners(std::move(plan->services.changes[i]));
@@ -423,7 +423,8 @@ void Server::report(const std::vector<std::string>& problems) {
   pages_.on_reload_failed();
   for (std::string problem : problems) {
     if (state_.config.proxy.sandbox && problem.find("Permission denied") != std::string::npos) {
-      problem += " (the sandbox has only the folders that were in use at the start: restart)";
+      problem +=
+          " (the sandbox allows only folders that were in use at the start: restart the proxy)";
     }
     log_.error("not reloaded, the old configuration stays", {{"reason", problem}});
   }
@@ -455,7 +456,7 @@ void Server::warn_of_unused_sockets() {
     if (std::find(unused_sockets_.begin(), unused_sockets_.end(), name) != unused_sockets_.end()) {
       continue;
     }
-    log_.warn("no service listens on an inherited socket: who connects to it waits in vain",
+    log_.warn("an inherited socket is used by no service: its connections will not be answered",
               {{"name", name}});
   }
   unused_sockets_ = std::move(unused);

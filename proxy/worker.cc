@@ -190,7 +190,8 @@ void Worker::end_listeners(Listenings all, std::chrono::milliseconds patience) {
     const auto end = ending.listener->begin_end();
     if (end.resets_some) {
       shared_.log.info(
-          "who connects at this moment may be reset: the kernel wants rights for a filter",
+          "a client that connects at this moment may be reset: the process may not set a socket "
+          "filter",
           {{"service", ending.service->config.name}});
     }
     const auto wanted = std::min(end.patience, patience);

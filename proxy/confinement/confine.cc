@@ -48,7 +48,7 @@ Result<> confine(const std::string& config_file, const config::Config& config,
   const auto kept = capabilities_to_keep(config);
   if (user) {
     if (auto became = become(*user, kept); !became) return became;
-    log.info("became", {{"user", user->name}});
+    log.info("changed user", {{"user", user->name}});
   } else if (config.proxy.sandbox) {
     if (auto limited = keep_capabilities(kept); !limited) return limited;
   }

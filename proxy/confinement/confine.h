@@ -15,7 +15,7 @@
 namespace starttls {
 
 inline constexpr std::string_view kSandboxIncomplete =
-    "the sandbox is not whole: this kernel lacks a part of it";
+    "the sandbox is incomplete: this kernel lacks a part of it";
 
 /// Gives up the rights that only a start needs. `config_file` is the configuration itself; "" =
 /// there is none. Warns if a reload will not be able to read a file, or if this kernel lacks a part

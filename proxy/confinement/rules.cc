@@ -38,10 +38,10 @@ class Rules {
   /// Adds the folder of `file`, and the folders on the way to the file that it leads to.
   void add_folders(const std::string& file, FileUse use) {
     add_folder(fs::path(file).lexically_normal(), use);
-    add_folders_behind(file, use);
+    add_folders_on_the_way(file, use);
   }
 
-  void add_folders_behind(const std::string& file, FileUse use) {
+  void add_folders_on_the_way(const std::string& file, FileUse use) {
     fs::path current = "/";
     const fs::path start = fs::path(file).lexically_normal().relative_path();
     std::deque<fs::path> rest(start.begin(), start.end());
@@ -92,7 +92,7 @@ std::vector<FileRule> file_rules(const FilesInUse& files, const ReadLink& read_l
   // give even this up (see give_up_files).
   rules.add("/etc", FileUse::read);
   for (const auto file : kResolverFiles) {
-    rules.add_folders_behind(std::string(file), FileUse::read);
+    rules.add_folders_on_the_way(std::string(file), FileUse::read);
   }
 
   for (const auto& file : files.read) rules.add_folders(file, FileUse::read);

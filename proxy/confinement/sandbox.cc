@@ -293,7 +293,7 @@ Result<std::string> restrict_calls() {
 Result<> forbid_core_files() {
   const rlimit none{0, 0};
   if (::setrlimit(RLIMIT_CORE, &none) == 0) return {};
-  return fail(Errc::system, "cannot forbid core files: " + std::generic_category().message(errno));
+  return fail(Errc::system, "cannot prevent core files: " + std::generic_category().message(errno));
 }
 
 Result<> forbid_io_uring() {

@@ -90,7 +90,7 @@ Result<User> find_user(const std::string& name) {
   if (found == nullptr) {
     return fail(Errc::config, status == 0 ? "there is no such user" : system_text(status));
   }
-  if (entry.pw_uid == 0) return fail(Errc::config, "is root: name a user without rights");
+  if (entry.pw_uid == 0) return fail(Errc::config, "this is root: name a user without privileges");
   return User{name, entry.pw_uid, entry.pw_gid};
 }
 
@@ -98,7 +98,7 @@ Result<> may_become(const User& user) {
   if (::geteuid() == 0) return {};
   if (::getuid() == user.uid && ::geteuid() == user.uid) return {};
   return fail(Errc::config, "proxy.user: only root can become '" + user.name +
-                                "', and this is started by the user with the id " +
+                                "', and this process runs as the user with the id " +
                                 std::to_string(::getuid()));
 }
 
@@ -118,10 +118,10 @@ Result<> act_as(const User& user, const std::function<Result<>()>& action) {
   if (::setegid(user.gid) != 0) return failed(user, "setegid");
   if (::seteuid(user.uid) != 0) return failed(user, "seteuid");
   auto done = action();
-  if (::seteuid(0) != 0) return failed(user, "back: seteuid");
-  if (::setegid(own_group) != 0) return failed(user, "back: setegid");
+  if (::seteuid(0) != 0) return failed(user, "return to root: seteuid");
+  if (::setegid(own_group) != 0) return failed(user, "return to root: setegid");
   if (::setgroups(own_groups.size(), own_groups.data()) != 0) {
-    return failed(user, "back: setgroups");
+    return failed(user, "return to root: setgroups");
   }
   return done;
 }
@@ -136,7 +136,8 @@ Result<> become(const User& user, Capabilities kept) {
   if (!limit_capabilities(kept)) return failed(user, "capset");
   if (::prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) != 0) return failed(user, "prctl");
   if (!is_for_good(user)) {
-    return fail(Errc::system, "cannot become the user " + user.name + ": root could be had back");
+    return fail(Errc::system,
+                "cannot become the user " + user.name + ": it could become root again");
   }
   return {};
 }

@@ -12,8 +12,8 @@ namespace {
 constexpr std::uint64_t kMaxPassed = 4096;
 
 tl::unexpected<Error> bad(std::string_view name, const std::string& value) {
-  return fail(Errc::config, "the environment's " + std::string(name) + " is '" +
-                                ascii::escape(value) + "', which no supervisor would say");
+  return fail(Errc::config, "the environment variable " + std::string(name) + " is '" +
+                                ascii::escape(value) + "', which is not a valid value");
 }
 
 }  // namespace

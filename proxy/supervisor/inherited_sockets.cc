@@ -63,17 +63,17 @@ void InheritedSockets::check(const config::Config& config,
   for (const auto& passed : all_) {
     const std::string shown = "'" + ascii::escape(passed.name) + "'";
     if (there_are.find(shown) != std::string::npos) continue;
-    there_are += (there_are.empty() ? "passed are " : ", ") + shown;
+    there_are += (there_are.empty() ? "the supervisor has passed " : ", ") + shown;
   }
-  if (there_are.empty()) there_are = "none is passed (LISTEN_FDS, for this process)";
+  if (there_are.empty()) there_are = "the supervisor has passed none to this process (LISTEN_FDS)";
 
   for (const auto& service : config.services) {
     for (const auto& address : service.listen) {
       if (!address.is_inherited()) continue;
       const auto found = named(address.inherited);
       if (found.empty()) {
-        problems.push_back("service " + service.name + ": no socket of the name '" +
-                           address.inherited + "' is inherited: " + there_are);
+        problems.push_back("service " + service.name + ": no inherited socket has the name '" +
+                           address.inherited + "': " + there_are);
       }
       for (const auto* passed : found) check(config, service, *passed, problems);
     }
@@ -103,18 +103,18 @@ void InheritedSockets::check(const config::Config& config, const config::Service
     add("upstream.address: " + where + " is where this service itself listens");
   }
   if (passed.address.is_unix() && upstream.original_destination) {
-    add("nothing is redirected to " + where + ": listen on a port");
+    add("connections cannot be redirected to " + where + ": listen on a port");
   }
   if (passed.address.is_unix() && upstream.from_client) {
     add("upstream.source: clients of " + where + " have no address to connect from");
   }
   // If root owns both sockets, the kernel may let them share the port, and binding would not fail.
   if (const auto& admin = config.admin.listen; admin && config::overlap(passed.address, *admin)) {
-    add(where + " is in the way of admin.listen, " + to_string(*admin));
+    add(where + " conflicts with admin.listen, " + to_string(*admin));
   }
   for (const auto& other : config.services) {
     if (std::find(other.listen.begin(), other.listen.end(), passed.address) != other.listen.end()) {
-      add(where + " is also where service " + other.name + " listens by itself");
+      add(where + " is also an address of service " + other.name);
     }
   }
 }

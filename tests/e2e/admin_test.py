@@ -230,7 +230,7 @@ class Pages(unittest.TestCase):
         response = admin.get(address, "/readyz")
         self.assertEqual(response.status, 503)
         self.assertIn("service office: the certificate in ", response.text)
-        self.assertIn("expired.pem has expired on 20", response.text)
+        self.assertIn("expired.pem expired on 20", response.text)
         self.assertEqual(admin.get(address, "/healthz").status, 200)
         name = pki().pair("expired")[0]
         expiry = admin.metrics(address)("starttls_certificate_expiry_timestamp_seconds",

@@ -370,14 +370,14 @@ class OwnCertificates(unittest.TestCase):
                 self.assertRegex(result.stdout, rf"(?m)^    names +{re.escape(names)}$")
                 self.assertRegex(result.stdout, r"(?m)^    issuer +CN=starttls-proxy test CA$")
                 self.assertRegex(result.stdout,
-                                 r"(?m)^    ends +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC, (30|29) days left$")
+                                 r"(?m)^    expires +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC, (30|29) days left$")
                 self.assertNotRegex(result.stdout, r"(?m)^    WARNING")  # about a certificate
 
     def test_t4_check_refuses_certificates_that_peers_refuse(self):
         for leg, flag, name, words in (
-                ("downstream", "--chain", "expired", "has expired on 20"),
-                ("downstream", "--chain", "not-yet-valid", "is valid from 20"),
-                ("upstream", "--upstream-chain", "client-expired", "has expired on 20")):
+                ("downstream", "--chain", "expired", "expired on 20"),
+                ("downstream", "--chain", "not-yet-valid", "is not valid before 20"),
+                ("upstream", "--upstream-chain", "client-expired", "expired on 20")):
             with self.subTest(leg, name=name):
                 result = self.check(name, leg)
                 self.assertEqual(result.returncode, 78)
@@ -410,7 +410,7 @@ class OwnCertificates(unittest.TestCase):
                 self.assertLess(begin, end)
 
     def test_t4_check_warns_about_certificates_that_peers_will_refuse(self):
-        for name, words in (("ends-soon", r"it ends on 20[\d :-]+ UTC: renew it"),
+        for name, words in (("ends-soon", r"it expires on 20[\d :-]+ UTC: renew it"),
                             ("rsa-1024", "it has an RSA key of 1024 bits: peers refuse less than 2048")):
             with self.subTest(name):
                 result = self.check(name)
@@ -419,10 +419,10 @@ class OwnCertificates(unittest.TestCase):
 
     def test_t4_start_and_reload_log_a_line(self):
         for leg, name, level, words in (
-                ("downstream", "expired", "error", "has expired on 20"),
-                ("downstream", "not-yet-valid", "error", "is valid from 20"),
-                ("upstream", "client-expired", "error", "has expired on 20"),
-                ("downstream", "ends-soon", "warn", "ends on 20"),
+                ("downstream", "expired", "error", "expired on 20"),
+                ("downstream", "not-yet-valid", "error", "is not valid before 20"),
+                ("upstream", "client-expired", "error", "expired on 20"),
+                ("downstream", "ends-soon", "warn", "expires on 20"),
                 ("downstream", "rsa-1024", "warn", "has an RSA key of 1024 bits")):
             with self.subTest(leg, name=name):
                 daemon = self.start(name, leg)  # it serves anyway
@@ -446,7 +446,7 @@ class OwnCertificates(unittest.TestCase):
             "--downstream-tls", "implicit", "--chain", chain, "--key", key]))
         soon, ended = self.told(daemon, 2)
         self.assertEqual((soon["level"], ended["level"]), ("warn", "error"))
-        end = re.search(r"has expired on (20\S+ \S+) UTC", ended["reason"])[1]
+        end = re.search(r" expired on (20\S+ \S+) UTC", ended["reason"])[1]
         moment = datetime.datetime.fromisoformat(ended["time"].replace("Z", "+00:00"))
         late = moment - datetime.datetime.fromisoformat(end + "+00:00")
         # The last second is still valid; the line must come right after it.

@@ -108,7 +108,7 @@ class CommandLine(unittest.TestCase):
                     result = subprocess.run([PROXY, *arguments], stdout=full, text=True,
                                             stderr=subprocess.PIPE, timeout=wait.DEADLINE, check=False)
                     self.assertEqual(result.returncode, 74, result.stderr)
-                    self.assertIn("cannot be printed: No space left on device", result.stderr)
+                    self.assertIn("the output cannot be written: No space left on device", result.stderr)
                     shown = subprocess.run([PROXY, *arguments], capture_output=True, timeout=wait.DEADLINE,
                                            check=False)
                     self.assertEqual(shown.returncode, 0, shown.stderr)

@@ -270,7 +270,7 @@ class Intruder(Sandbox):
                     daemon.expect_exit(70)
                 last = parse_line(daemon.text().splitlines()[-1])
                 self.assertEqual((last["level"], last["msg"], last["reason"]),
-                                 ("error", "ended by what nobody foresaw", "std::bad_alloc"))
+                                 ("error", "ended by an unexpected exception", "std::bad_alloc"))
 
     def test_another_listener_stops_a_reload_and_a_start(self):
         port = free_port()
@@ -297,7 +297,7 @@ class Intruder(Sandbox):
         self.session(daemon.port)
         warnings = daemon.warnings(1)
         self.assertEqual([(line["msg"], line["lacking"]) for line in warnings],
-                         [("the sandbox is not whole: this kernel lacks a part of it",
+                         [("the sandbox is incomplete: this kernel lacks a part of it",
                            "Landlock (Function not implemented), seccomp filters")])
         self.assertEqual({status["NoNewPrivs"] for status in statuses(daemon.process.pid)}, {"1"})
 
@@ -386,13 +386,13 @@ class OutOfMemory(Sandbox):
     def test_before_there_is_a_log(self):
         self.file.write_text(f"a = [{'1, ' * 300_000}]", encoding="utf-8")
         self.assertEqual(self.limited(30_000_000, "--config", self.file, "--check"),
-                         ["starttls-proxy: ended by what nobody foresaw: std::bad_alloc"])
+                         ["starttls-proxy: ended by an unexpected exception: std::bad_alloc"])
 
     def test_at_start(self):
         self.write(proxy={"workers": 1000})
         last = parse_line(self.limited(200_000_000, "--config", self.file)[-1])
         self.assertEqual((last["level"], last["msg"], last["reason"]),
-                         ("error", "ended by what nobody foresaw", "std::bad_alloc"))
+                         ("error", "ended by an unexpected exception", "std::bad_alloc"))
 
     def test_while_serving(self):
         self.write()
@@ -410,7 +410,7 @@ class OutOfMemory(Sandbox):
             for client in clients:
                 client.close()
             daemon.expect_exit(70)
-        self.assertIn("ended by what nobody foresaw", daemon.text())
+        self.assertIn("ended by an unexpected exception", daemon.text())
 
 
 class User(Sandbox):
@@ -629,7 +629,7 @@ class User(Sandbox):
     def test_s11_the_process_does_not_serve_if_it_can_become_root_again(self):
         self.write_for_user()
         self.assertEqual(self.with_intruder(INTRUDER_USER="stays"), (
-            71, f"starttls-proxy: cannot become the user {USER}: root could be had back"))
+            71, f"starttls-proxy: cannot become the user {USER}: it could become root again"))
 
     @unittest.skipIf(SANITIZED, "a sanitizer cannot look into a process that has changed its user")
     def test_s11_root_gives_away_only_the_socket_it_has_made(self):

@@ -140,11 +140,11 @@ class Sockets(Supervised):
         self.write(self.service("one", ["systemd:mail", "systemd:imap"]),
                    self.service("two", "systemd:pop"))
         self.assertEqual(self.refused([("mail", self.tcp()), ("sieve", self.tcp())]),
-                         "starttls-proxy: service one: no socket of the name 'imap' is inherited: "
-                         "passed are 'mail', 'sieve'\n"
-                         "starttls-proxy: service two: no socket of the name 'pop' is inherited: "
-                         "passed are 'mail', 'sieve'\n")
-        self.assertIn("no socket of the name 'mail' is inherited: none is passed",
+                         "starttls-proxy: service one: no inherited socket has the name 'imap': "
+                         "the supervisor has passed 'mail', 'sieve'\n"
+                         "starttls-proxy: service two: no inherited socket has the name 'pop': "
+                         "the supervisor has passed 'mail', 'sieve'\n")
+        self.assertIn("no inherited socket has the name 'mail': the supervisor has passed none",
                       run_to_end("--config", self.file).stderr)
 
     def test_a_descriptor_that_is_not_a_listening_stream_socket(self):
@@ -202,10 +202,10 @@ class Sockets(Supervised):
                    self.service("two", f"127.0.0.1:{port}"))
         text = self.refused([("mail", sock)])
         self.assertIn(f"127.0.0.1:{port} (systemd:mail) is where this service itself", text)
-        self.assertIn(f"127.0.0.1:{port} (systemd:mail) is also where service two", text)
+        self.assertIn(f"127.0.0.1:{port} (systemd:mail) is also an address of service two", text)
         for host in ("127.0.0.1", "0.0.0.0"):
             self.write(["[admin]", f'listen = "{host}:{port}"'], self.service("one", "systemd:mail"))
-            self.assertIn(f"127.0.0.1:{port} (systemd:mail) is in the way of admin.listen",
+            self.assertIn(f"127.0.0.1:{port} (systemd:mail) conflicts with admin.listen",
                           self.refused([("mail", sock)]))
 
     def test_a_reload_keeps_them_also_while_no_service_does(self):
@@ -231,7 +231,7 @@ class Sockets(Supervised):
         self.write(self.service("one", ["systemd:one", "systemd:three"]))
         daemon.process.send_signal(signal.SIGHUP)
         reason = daemon.lines(lambda f: f.get("msg", "").startswith("not reloaded"))[0]["reason"]
-        self.assertIn("'three' is inherited: passed are 'one', 'two'", reason)
+        self.assertIn("has the name 'three': the supervisor has passed 'one', 'two'", reason)
         self.session(two)
 
     def test_a_socket_that_was_shut_down_costs_no_time(self):
@@ -270,11 +270,12 @@ class Sockets(Supervised):
                     "--config", self.file, env=variables, pass_fds=keywords["options"]["pass_fds"],
                     wrapper=[*keywords["wrapper"][:3], script, *keywords["wrapper"][4:]])
                 self.assertEqual(result.returncode, 78)
-                self.assertRegex(result.stderr, "^starttls-proxy: the environment's LISTEN_FD.*say\n$")
+                self.assertRegex(result.stderr, "^starttls-proxy: the environment variable LISTEN_FD.*"
+                                                "is not a valid value\n$")
         result = run_to_end("--config", self.file, env={
             **os.environ, "LISTEN_PID": "x", "LISTEN_FDS": "1"})
         self.assertEqual((result.returncode, result.stderr), (
-            78, "starttls-proxy: the environment's LISTEN_PID is 'x', which no supervisor would say\n"))
+            78, "starttls-proxy: the environment variable LISTEN_PID is 'x', which is not a valid value\n"))
 
 
 class Notify(Supervised):
@@ -394,7 +395,7 @@ class Notify(Supervised):
                                 ("vsock:2:1", "neither a path nor"), ("/" + "x" * 200, "too long")):
             self.notified.address = address
             [warning] = self.supervise().warnings(1)
-            self.assertIn("told nothing", warning["msg"])
+            self.assertIn("gets no messages", warning["msg"])
             self.assertIn(reason, warning["reason"])
 
 

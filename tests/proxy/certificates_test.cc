@@ -51,14 +51,14 @@ TEST_CASE(
     "a warning",
     "[proxy][T4]") {
   CHECK(found(certificate(later(1s), later(400 * kDay))) ==
-        Lines{"!is valid from 2023-11-14 22:13:21 UTC"});
+        Lines{"!is not valid before 2023-11-14 22:13:21 UTC"});
   CHECK(found(certificate(later(-kDay), later(-1s))) ==
-        Lines{"!has expired on 2023-11-14 22:13:19 UTC"});
+        Lines{"!expired on 2023-11-14 22:13:19 UTC"});
   // The certificate is still valid in its last second.
   CHECK(found(certificate(later(-kDay), kNow)) ==
-        Lines{"ends on 2023-11-14 22:13:20 UTC: renew it"});
+        Lines{"expires on 2023-11-14 22:13:20 UTC: renew it"});
   CHECK(found(certificate(later(-kDay), later(14 * kDay))) ==
-        Lines{"ends on 2023-11-28 22:13:20 UTC: renew it"});
+        Lines{"expires on 2023-11-28 22:13:20 UTC: renew it"});
   CHECK(found(certificate(later(-kDay), later(400 * kDay), 2047)) ==
         Lines{"has an RSA key of 2047 bits: peers refuse less than 2048"});
   CHECK(found(certificate(later(-kDay), later(-1s), 1024)).size() == 2);
@@ -91,8 +91,8 @@ TEST_CASE("certificates: days left are whole days", "[proxy][T4]") {
   CHECK(left(kDay) == "1 day left");
   CHECK(left(kDay - 1s) == "less than a day left");
   CHECK(left(0s) == "less than a day left");
-  CHECK(left(-1s) == "ended less than a day ago");
-  CHECK(left(-3 * kDay) == "ended 3 days ago");
+  CHECK(left(-1s) == "expired less than a day ago");
+  CHECK(left(-3 * kDay) == "expired 3 days ago");
 }
 
 TEST_CASE("certificates: a chain is described by names, issuer and expiry", "[proxy][T4]") {
@@ -101,8 +101,8 @@ TEST_CASE("certificates: a chain is described by names, issuer and expiry", "[pr
   std::vector<std::string> said;
   for (const auto& [label, text] : lines) said.push_back(label + "|" + text);
   CHECK(said == Lines{"  names|a.test, b.test", "  issuer|CN=some CA",
-                      "  ends|2023-11-24 22:13:20 UTC, 10 days left",
-                      "  WARNING|it ends on 2023-11-24 22:13:20 UTC: renew it",
+                      "  expires|2023-11-24 22:13:20 UTC, 10 days left",
+                      "  WARNING|it expires on 2023-11-24 22:13:20 UTC: renew it",
                       "  WARNING|it has an RSA key of 1024 bits: peers refuse less than 2048"});
   CHECK(describe_chain("/etc/b.pem", all, kNow).empty());
 }

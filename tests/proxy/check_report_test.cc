@@ -84,7 +84,7 @@ TEST_CASE("check: counts the warnings of process, services and certificates", "[
   CHECK(found[0].starts_with("|"));
   CHECK(found[0].find("proxy.sandbox") != std::string::npos);
   CHECK(found[1] ==
-        "office|the certificate in /etc/a.pem ends on 2023-11-15 22:13:20 UTC: renew it");
+        "office|the certificate in /etc/a.pem expires on 2023-11-15 22:13:20 UTC: renew it");
   CHECK(found[2].starts_with("reader|"));
   CHECK(found[2].find("upstream.tls = opportunistic") != std::string::npos);
 }

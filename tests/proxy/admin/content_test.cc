@@ -39,9 +39,10 @@ TEST_CASE("admin text: all reasons for not being ready are listed", "[proxy][adm
   REQUIRE(found.size() == 3);
   CHECK(found[0] == "draining");
   CHECK(found[1] ==
-        "service office: the certificate in /etc/a.pem has expired on 2023-11-14 22:13:19 UTC");
-  CHECK(found[2] ==
-        "service office: the certificate in /etc/a.pem is valid from 2023-11-14 22:13:21 UTC");
+        "service office: the certificate in /etc/a.pem expired on 2023-11-14 22:13:19 UTC");
+  CHECK(
+      found[2] ==
+      "service office: the certificate in /etc/a.pem is not valid before 2023-11-14 22:13:21 UTC");
   const auto response = verdict("ready", {"draining", "late"});
   CHECK(response.status == HttpStatus::unavailable);
   CHECK(response.body == "not ready: draining\nnot ready: late\n");
@@ -76,9 +77,9 @@ TEST_CASE("admin text: a date of any year is right", "[proxy][admin][T1]") {
       {certificate(kEndOf9999, kEndOf9999), certificate(kOld, kOld), certificate(k2263, k2263)},
       kNow);
   REQUIRE(found.size() == 3);
-  CHECK(found[0].ends_with(" is valid from 9999-12-31 23:59:59 UTC"));
-  CHECK(found[1].ends_with(" has expired on 1969-12-31 00:00:00 UTC"));
-  CHECK(found[2].ends_with(" is valid from 2263-01-01 00:00:00 UTC"));
+  CHECK(found[0].ends_with(" is not valid before 9999-12-31 23:59:59 UTC"));
+  CHECK(found[1].ends_with(" expired on 1969-12-31 00:00:00 UTC"));
+  CHECK(found[2].ends_with(" is not valid before 2263-01-01 00:00:00 UTC"));
 }
 
 TEST_CASE("admin text: sessions are valid JSON with any name", "[proxy][admin]") {
