@@ -150,8 +150,15 @@ class Leg final : public DialogueEndpoint, net::StreamEvents {
   }
   /// Returns why the client is not accepted; null if it is. Only downstream, when secured.
   [[nodiscard]] const Error* refusal() const noexcept { return engine_->refusal(); }
-  /// Returns the client's facts. Only downstream, when secured: see Engine::take_client_facts.
-  [[nodiscard]] tls::ClientFacts take_client_facts() { return engine_->take_client_facts(); }
+  /// Returns the facts about the client. Only downstream, when secured.
+  [[nodiscard]] const tls::ClientFacts& client_facts() const noexcept {
+    return engine_->client_facts();
+  }
+  /// Returns the name that the client asks for, "" if it asks for none: see Engine::wanted_name.
+  /// Only downstream.
+  [[nodiscard]] std::string_view wanted_name() const noexcept {
+    return engine_ == nullptr ? std::string_view{} : engine_->wanted_name();
+  }
   /// Returns the facts for the session line; only when secured.
   [[nodiscard]] tls::Facts facts() const { return engine_->facts(); }
   [[nodiscard]] net::Stream& stream() noexcept { return *stream_; }

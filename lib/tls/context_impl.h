@@ -11,6 +11,7 @@
 
 #include "lib/tls/boringssl.h"
 #include "lib/tls/certificate_choice.h"
+#include "lib/tls/client_facts.h"
 #include "lib/tls/context.h"
 #include "lib/tls/fingerprint.h"
 #include "lib/tls/role.h"
@@ -53,6 +54,7 @@ struct Context::Impl {
   bssl::UniquePtr<SSL_CTX> ssl_ctx;
   mutable SessionCache sessions;  ///< client role
   mutable VerifiedChains verified;
+  mutable ClientFactsStore clients;  ///< server role
 
   /// Client role: returns why the server that shows this chain is not the one wanted.
   [[nodiscard]] std::optional<Rejection> check_server(const STACK_OF(CRYPTO_BUFFER) * chain,

@@ -42,7 +42,10 @@ ClientFacts facts_of_client(const SSL* ssl, bool verified) {
   if (alpn_size > 0) out.alpn.assign(reinterpret_cast<const char*>(alpn), alpn_size);
   if (const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl)) out.cipher = openssl_name(cipher);
   out.has_certificate = verified;
-  if (verified) out.common_name = leaf_common_name(SSL_get0_peer_certificates(ssl));
+  if (verified) {
+    out.common_name = leaf_common_name(SSL_get0_peer_certificates(ssl));
+    out.subject = leaf_subject_utf8(SSL_get0_peer_certificates(ssl));
+  }
   return out;
 }
 
@@ -64,13 +67,13 @@ struct Engine::Impl {
   TlsVersion number = TlsVersion::tls1_3;
   const SSL_CIPHER* cipher = nullptr;  // static, the library's
   bool resumed = false;
-  bool owns_records = true;                   // else the library has them, and stays
-  std::unique_ptr<RecordCodec> codec;         // once the handshake is done
-  std::unique_ptr<ClientFacts> client_facts;  // null: not wanted
+  bool owns_records = true;               // else the library has them, and stays
+  std::unique_ptr<RecordCodec> codec;     // once the handshake is done
+  ClientFactsStore::Shared client_facts;  // the same; server role
 };
 
 /// True if the client's certificate is one that we have verified. No other certificate is passed on
-/// to the server.
+/// to the server, or logged.
 bool Engine::Impl::has_verified_client() const {
   return context->impl_->roots != nullptr && !link.rejection;
 }
@@ -80,9 +83,7 @@ void Engine::Impl::on_handshake_done() {
   if (settings.role == Role::server) {
     link.rejection = settings.check_client(ssl.get());
     // Must happen before the SSL, which holds the facts, is freed.
-    if (client_facts != nullptr) {
-      *client_facts = facts_of_client(ssl.get(), has_verified_client());
-    }
+    client_facts = settings.clients.share(facts_of_client(ssl.get(), has_verified_client()));
     // Tickets of TLS 1.3 wait for the first write, but ours must not wait until the server speaks.
     // They are part of the handshake's room, not of what sealing adds.
     if (SSL_version(ssl.get()) == TLS1_3_VERSION) {
@@ -245,13 +246,14 @@ const Error* Engine::refusal() const noexcept {
   return impl_->link.rejection ? &impl_->link.rejection->error : nullptr;
 }
 
-void Engine::keep_client_facts() {
-  impl_->client_facts = std::make_unique<ClientFacts>();
+const ClientFacts& Engine::client_facts() const noexcept {
+  return impl_->client_facts.get();
 }
 
-ClientFacts Engine::take_client_facts() {
-  const auto kept = std::move(impl_->client_facts);
-  return kept == nullptr ? ClientFacts{} : std::move(*kept);
+std::string_view Engine::wanted_name() const noexcept {
+  if (established() || impl_->ssl == nullptr) return client_facts().server_name;
+  const char* name = SSL_get_servername(impl_->ssl.get(), TLSEXT_NAMETYPE_host_name);
+  return name == nullptr ? std::string_view{} : std::string_view{name};
 }
 
 void Engine::keep_peer_chain() noexcept {

@@ -13,6 +13,7 @@
 #include "lib/base/buffer.h"
 #include "lib/base/error.h"
 #include "lib/tls/certificate_info.h"
+#include "lib/tls/client_facts.h"
 #include "lib/tls/context.h"
 #include "lib/tls/record_codec.h"
 
@@ -27,15 +28,6 @@ struct Facts {
   /// With Verification::none: the subject that the server's certificate claims, escaped. Proves
   /// nothing.
   std::string unverified_subject;
-};
-
-/// Facts about a client, and about the server that it asks for, to be passed on to that server.
-struct ClientFacts {
-  std::string server_name;       ///< SNI as it was sent; "" = none
-  std::string alpn;              ///< as negotiated; "" = none
-  std::string cipher;            ///< as OpenSSL calls it: "ECDHE-RSA-AES128-GCM-SHA256"
-  bool has_certificate = false;  ///< one that was verified
-  std::string common_name;       ///< of that certificate, UTF-8; "" unless it has exactly one
 };
 
 /// Maximum bytes that one call of `handshake` writes: the largest flight is a server's certificate
@@ -84,10 +76,11 @@ class Engine {
   /// Null if it is accepted. Server role, after the handshake.
   [[nodiscard]] const Error* refusal() const noexcept;
 
-  /// Keeps the facts for `take_client_facts`. Server role, before the handshake.
-  void keep_client_facts();
-  /// Returns the facts, once; empty if none were kept. Server role, after the handshake.
-  [[nodiscard]] ClientFacts take_client_facts();
+  /// Returns the facts about the client; empty before the handshake is done. Server role.
+  [[nodiscard]] const ClientFacts& client_facts() const noexcept;
+  /// Returns the name that the client asks for (SNI) as it was sent; "" if it sent none. It is also
+  /// known if the handshake has failed after the ClientHello. Server role.
+  [[nodiscard]] std::string_view wanted_name() const noexcept;
 
   /// Keeps the chain for `peer_chain`. Client role, before the handshake.
   void keep_peer_chain() noexcept;

@@ -22,16 +22,20 @@ std::string_view view(const ASN1_STRING* string) {
           static_cast<std::size_t>(ASN1_STRING_length(string))};
 }
 
-std::string name_text(const X509_NAME* name) {
+/// Returns a name as in RFC 4514, with UTF-8 left as it is: it must be escaped for a log.
+std::string name_utf8(const X509_NAME* name) {
   const bssl::UniquePtr<BIO> bio(BIO_new(BIO_s_mem()));
-  // RFC 4514 with UTF-8 left as it is: ascii::escape makes it fit for a log.
   if (!bio || X509_NAME_print_ex(bio.get(), name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) < 0) {
     return {};
   }
   const std::uint8_t* data = nullptr;
   std::size_t size = 0;
   if (BIO_mem_contents(bio.get(), &data, &size) == 0) return {};
-  return ascii::escape({reinterpret_cast<const char*>(data), size});
+  return {reinterpret_cast<const char*>(data), size};
+}
+
+std::string name_text(const X509_NAME* name) {
+  return ascii::escape(name_utf8(name));
 }
 
 bssl::UniquePtr<X509> parse_leaf(const STACK_OF(CRYPTO_BUFFER) * chain) {
@@ -368,6 +372,13 @@ std::string leaf_subject(const STACK_OF(CRYPTO_BUFFER) * chain) {
   const auto leaf = parse_leaf(chain);
   ERR_clear_error();
   return leaf ? name_text(X509_get_subject_name(leaf.get())) : std::string();
+}
+
+std::string leaf_subject_utf8(const STACK_OF(CRYPTO_BUFFER) * chain) {
+  constexpr std::size_t kMaxSubject = 256;
+  const auto leaf = parse_leaf(chain);
+  ERR_clear_error();
+  return leaf ? name_utf8(X509_get_subject_name(leaf.get())).substr(0, kMaxSubject) : std::string();
 }
 
 UnixTime time_of(const ASN1_TIME* time) {

@@ -74,4 +74,8 @@ using Verified = tl::expected<std::chrono::seconds, Rejection>;
 /// Returns the leaf's subject, escaped for logs; empty if none parses.
 [[nodiscard]] std::string leaf_subject(const STACK_OF(CRYPTO_BUFFER) * chain);
 
+/// Returns the leaf's subject as in RFC 4514, at most 256 bytes of UTF-8; empty if none parses. It
+/// is not escaped, unlike the one above.
+[[nodiscard]] std::string leaf_subject_utf8(const STACK_OF(CRYPTO_BUFFER) * chain);
+
 }  // namespace starttls::tls

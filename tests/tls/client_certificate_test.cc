@@ -222,13 +222,14 @@ TEST_CASE("client certificate: the proxy's certificate needs its key, and the CA
   CHECK(server.error().reason == folder.file("ca.pem") + ": holds no certificate");
 }
 
-/// Returns the facts that a server keeps about such a visit.
+/// Returns the facts that a server has about such a visit.
 tls::ClientFacts facts(const ContextPtr& context, const LibraryOptions& options) {
   const auto client = LibraryEnd::client(options);
   const auto server = server_end(context);
-  server->engine().keep_client_facts();
+  CHECK(server->engine().client_facts() == tls::ClientFacts{});  // not known yet
   converse(*client, *server);
-  return server->engine().take_client_facts();
+  CHECK(server->engine().wanted_name() == server->engine().client_facts().server_name);
+  return server->engine().client_facts();
 }
 
 TEST_CASE("client facts: requested name, ALPN, cipher and certificate are known, also when resumed",
@@ -245,7 +246,6 @@ TEST_CASE("client facts: requested name, ALPN, cipher and certificate are known,
   const auto first = LibraryEnd::client(options);
   const auto server = server_end(context);
   converse(*first, *server);
-  CHECK(server->engine().take_client_facts().cipher.empty());  // not asked for
   for (SSL_SESSION* session : {static_cast<SSL_SESSION*>(nullptr), first->session()}) {
     options.session = session;
     const auto told = facts(context, options);
@@ -254,6 +254,7 @@ TEST_CASE("client facts: requested name, ALPN, cipher and certificate are known,
     CHECK(told.cipher.find(version == TLS1_2_VERSION ? "ECDHE-ECDSA-" : "TLS_") == 0);
     CHECK(told.has_certificate);
     CHECK(told.common_name == "device 7");
+    CHECK(told.subject == "CN=device 7");
   }
 }
 
@@ -263,6 +264,7 @@ TEST_CASE("client facts: a certificate that was not requested or not accepted is
   const auto unasked = facts(server_context({test_pki().server}), options);
   CHECK_FALSE(unasked.has_certificate);
   CHECK(unasked.common_name == "");
+  CHECK(unasked.subject == "");
   CHECK(unasked.server_name == "");
   CHECK(unasked.alpn == "");
 
@@ -270,6 +272,7 @@ TEST_CASE("client facts: a certificate that was not requested or not accepted is
   const auto refused = facts(strict_server(), options);
   CHECK_FALSE(refused.has_certificate);
   CHECK(refused.common_name == "");
+  CHECK(refused.subject == "");
 }
 
 }  // namespace

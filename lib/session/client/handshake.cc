@@ -8,11 +8,8 @@ Result<std::unique_ptr<tls::Engine>> ClientHandshake::begin(net::Loop& loop) {
   if (loop.turn_budget().is_full(lane())) {
     return fail(Errc::limit, "too many TLS handshakes are waiting");
   }
-  auto engine = tls::Engine::server(service_.downstream_tls, loop.pool());
-  if (!engine) return engine;
-  if (service_.config.upstream.send_proxy == config::SendProxy::v2) (*engine)->keep_client_facts();
   began_at_ = net::Loop::precise_now();
-  return engine;
+  return tls::Engine::server(service_.downstream_tls, loop.pool());
 }
 
 Result<> ClientHandshake::on_secured(Leg& client, metrics::Tally& tally) const {

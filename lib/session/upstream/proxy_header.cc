@@ -1,7 +1,6 @@
 #include "lib/session/upstream/proxy_header.h"
 
 #include <optional>
-#include <utility>
 
 #include "lib/net/address.h"
 #include "lib/net/original_destination.h"
@@ -23,14 +22,14 @@ std::optional<IpEndpoint> dialled(const Target& target, const ClientIdentity& id
 void add_tls(Leg& client, proto::ProxyFacts& out) {
   using Certificate = proto::ProxyTls::ClientCertificate;
   const tls::Facts facts = client.facts();
-  tls::ClientFacts told = client.take_client_facts();
+  const tls::ClientFacts& seen = client.client_facts();
   const auto verified = facts.resumed ? Certificate::session : Certificate::connection;
   out.tls = proto::ProxyTls{.version = facts.version,
-                            .cipher = std::move(told.cipher),
-                            .certificate = told.has_certificate ? verified : Certificate::none,
-                            .common_name = std::move(told.common_name)};
-  out.server_name = std::move(told.server_name);
-  out.alpn = std::move(told.alpn);
+                            .cipher = seen.cipher,
+                            .certificate = seen.has_certificate ? verified : Certificate::none,
+                            .common_name = seen.common_name};
+  out.server_name = seen.server_name;
+  out.alpn = seen.alpn;
 }
 
 }  // namespace
