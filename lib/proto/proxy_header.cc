@@ -54,21 +54,21 @@ constexpr unsigned kClientCertSession = 0x04;
 
 constexpr std::size_t kMaxText = 255;  // bytes of a vector that we write
 
-unsigned octet_at(std::string_view bytes, std::size_t at) noexcept {
+unsigned byte_at(std::string_view bytes, std::size_t at) noexcept {
   return static_cast<unsigned char>(bytes[at]);
 }
 
 std::uint16_t number_at(std::string_view bytes, std::size_t at) noexcept {
-  return static_cast<std::uint16_t>(octet_at(bytes, at) << 8U | octet_at(bytes, at + 1));
+  return static_cast<std::uint16_t>(byte_at(bytes, at) << 8U | byte_at(bytes, at + 1));
 }
 
-void put_octet(std::string& out, unsigned value) {
+void put_byte(std::string& out, unsigned value) {
   out += static_cast<char>(static_cast<unsigned char>(value));
 }
 
 void put_number(std::string& out, std::size_t value) {
-  put_octet(out, static_cast<unsigned>(value >> 8U & 0xffU));
-  put_octet(out, static_cast<unsigned>(value & 0xffU));
+  put_byte(out, static_cast<unsigned>(value >> 8U & 0xffU));
+  put_byte(out, static_cast<unsigned>(value & 0xffU));
 }
 
 /// Returns the part of a wrong header that a log may show. A line that names no family may be a
@@ -167,8 +167,8 @@ std::optional<std::size_t> addresses_size(unsigned family, unsigned transport) n
 }
 
 std::optional<std::size_t> addresses_size(std::string_view header) noexcept {
-  if ((octet_at(header, 12) & 0xfU) != kProxy) return std::nullopt;
-  return addresses_size(octet_at(header, 13) >> 4U, octet_at(header, 13) & 0xfU);
+  if ((byte_at(header, 12) & 0xfU) != kProxy) return std::nullopt;
+  return addresses_size(byte_at(header, 13) >> 4U, byte_at(header, 13) & 0xfU);
 }
 
 struct Vector {
@@ -181,7 +181,7 @@ std::optional<Vector> take_vector(std::string_view& rest) noexcept {
   if (rest.size() < 3) return std::nullopt;
   const std::size_t size = number_at(rest, 1);
   if (rest.size() - 3 < size) return std::nullopt;
-  const Vector out{.type = octet_at(rest, 0), .value = rest.substr(3, size)};
+  const Vector out{.type = byte_at(rest, 0), .value = rest.substr(3, size)};
   rest.remove_prefix(3 + size);
   return out;
 }
@@ -237,8 +237,8 @@ Result<> check_vectors(std::string_view header, std::string_view vectors) {
 IpEndpoint endpoint_at(Family family, std::string_view block, std::size_t address,
                        std::size_t port) {
   IpEndpoint out{.family = family, .port = number_at(block, port)};
-  const auto octets = block.substr(address, family == Family::v4 ? 4 : 16);
-  std::transform(octets.begin(), octets.end(), out.bytes.begin(),
+  const auto bytes = block.substr(address, family == Family::v4 ? 4 : 16);
+  std::transform(bytes.begin(), bytes.end(), out.bytes.begin(),
                  [](char c) { return static_cast<std::uint8_t>(c); });
   return unmapped(out);
 }
@@ -247,7 +247,7 @@ IpEndpoint endpoint_at(Family family, std::string_view block, std::size_t addres
 /// addresses.
 Result<ProxyHeader> parse_binary(std::string_view header) {
   ProxyHeader out{.origin = Origin::unknown, .version = 2};
-  if ((octet_at(header, 12) & 0xfU) == kLocal) {
+  if ((byte_at(header, 12) & 0xfU) == kLocal) {
     out.origin = Origin::local;
     return out;  // §2.2: the block is discarded
   }
@@ -257,8 +257,8 @@ Result<ProxyHeader> parse_binary(std::string_view header) {
   if (const auto good = check_vectors(header, block.substr(*addresses)); !good) {
     return fail(good.error());
   }
-  const unsigned family = octet_at(header, 13) >> 4U;
-  const unsigned transport = octet_at(header, 13) & 0xfU;
+  const unsigned family = byte_at(header, 13) >> 4U;
+  const unsigned transport = byte_at(header, 13) & 0xfU;
   // §2.2: valid values that we have no use for count as unspecified.
   if (transport != kStream || family == kUnix) return out;
   out.origin = Origin::relayed;
@@ -273,7 +273,7 @@ Result<ProxyHeader> parse_binary(std::string_view header) {
 }
 
 void put_vector(std::string& out, unsigned type, std::string_view value) {
-  put_octet(out, type);
+  put_byte(out, type);
   put_number(out, value.size());
   out += value;
 }
@@ -283,8 +283,8 @@ void put_vector(std::string& out, unsigned type, std::string_view value) {
 void put_text(std::string& out, unsigned type, std::string_view text, std::size_t limit) {
   if (text.empty() || text.size() > kMaxText || out.size() + 3 + text.size() > limit) return;
   const bool clean = std::none_of(text.begin(), text.end(), [](char c) {
-    const auto octet = static_cast<unsigned char>(c);
-    return octet < 0x20 || octet == 0x7f;
+    const auto byte = static_cast<unsigned char>(c);
+    return byte < 0x20 || byte == 0x7f;
   });
   if (clean) put_vector(out, type, text);
 }
@@ -296,7 +296,7 @@ std::string ssl_value(const ProxyTls& tls, std::size_t limit) {
   if (verified) flags |= kClientCertSession;
   if (tls.certificate == Certificate::connection) flags |= kClientCertConnection;
   std::string out;
-  put_octet(out, flags);
+  put_byte(out, flags);
   // §2.2.6: 0 means that there was a certificate and that it was verified.
   put_number(out, 0);
   put_number(out, verified ? 0 : 1);
@@ -323,8 +323,8 @@ std::optional<Endpoints> endpoints(const ProxyFacts& facts) noexcept {
 }
 
 void put_address(std::string& out, Family family, const IpEndpoint& endpoint) {
-  const auto octets = family == Family::v4 ? endpoint.bytes : mapped_bytes(endpoint);
-  out.append(reinterpret_cast<const char*>(octets.data()), family == Family::v4 ? 4 : 16);
+  const auto bytes = family == Family::v4 ? endpoint.bytes : mapped_bytes(endpoint);
+  out.append(reinterpret_cast<const char*>(bytes.data()), family == Family::v4 ? 4 : 16);
 }
 
 }  // namespace
@@ -339,7 +339,7 @@ Result<ProxyHeaderReader::Step> ProxyHeaderReader::feed(std::string_view input) 
     if (size_ == 0) {
       held_ += rest.front();
       ++step.consumed;
-      if (const auto good = on_octet(); !good) return fail(good.error());
+      if (const auto good = on_byte(); !good) return fail(good.error());
     } else {
       const auto part = rest.substr(0, size_ - held_.size());
       held_ += part;
@@ -357,7 +357,7 @@ Result<ProxyHeaderReader::Step> ProxyHeaderReader::feed(std::string_view input) 
 }
 
 /// Handles the last byte of `held_`, which is new. The header's size is not known before it.
-Result<> ProxyHeaderReader::on_octet() {
+Result<> ProxyHeaderReader::on_byte() {
   switch (proxy_signature(held_)) {
     case ProxySignature::no:
       return fail(Errc::client_protocol, "connection does not begin with a PROXY header",
@@ -367,10 +367,10 @@ Result<> ProxyHeaderReader::on_octet() {
     case ProxySignature::yes:
       break;
   }
-  return held_.front() == kLineStart.front() ? on_line_octet() : on_fixed_octet();
+  return held_.front() == kLineStart.front() ? on_line_byte() : on_fixed_byte();
 }
 
-Result<> ProxyHeaderReader::on_line_octet() {
+Result<> ProxyHeaderReader::on_line_byte() {
   const char before = held_[held_.size() - 2];
   const char last = held_.back();
   // §2.1: neither CR nor LF alone ends the line.
@@ -386,8 +386,8 @@ Result<> ProxyHeaderReader::on_line_octet() {
   return {};
 }
 
-Result<> ProxyHeaderReader::on_fixed_octet() {
-  const unsigned last = octet_at(held_, held_.size() - 1);
+Result<> ProxyHeaderReader::on_fixed_byte() {
+  const unsigned last = byte_at(held_, held_.size() - 1);
   switch (held_.size()) {
     case 13:
       if (last >> 4U != kVersion) return malformed("unknown version", held_);
@@ -397,7 +397,7 @@ Result<> ProxyHeaderReader::on_fixed_octet() {
       return {};
     case 14:
       // §2.2: for a LOCAL connection it is ignored.
-      if ((octet_at(held_, 12) & 0xfU) == kLocal) return {};
+      if ((byte_at(held_, 12) & 0xfU) == kLocal) return {};
       if (last >> 4U > kUnix || (last & 0xfU) > kDatagram) {
         return malformed("unknown address family or transport", held_);
       }
@@ -416,10 +416,10 @@ Result<> ProxyHeaderReader::on_fixed_octet() {
   }
 }
 
-ProxySignature proxy_signature(std::string_view first_octets) noexcept {
+ProxySignature proxy_signature(std::string_view first_bytes) noexcept {
   for (const auto signature : {kLineStart, kSignature}) {
-    const auto size = std::min(signature.size(), first_octets.size());
-    if (first_octets.substr(0, size) != signature.substr(0, size)) continue;
+    const auto size = std::min(signature.size(), first_bytes.size());
+    if (first_bytes.substr(0, size) != signature.substr(0, size)) continue;
     return size == signature.size() ? ProxySignature::yes : ProxySignature::maybe;
   }
   return ProxySignature::no;
@@ -463,9 +463,9 @@ std::string write_proxy_v2(const ProxyFacts& facts) {
   put_text(block, kAuthority, facts.server_name, kLimit);
 
   std::string out{kSignature};
-  put_octet(out, kVersion << 4U | (both ? kProxy : kLocal));
+  put_byte(out, kVersion << 4U | (both ? kProxy : kLocal));
   const unsigned family = both && both->family == Family::v4 ? kInet : kInet6;
-  put_octet(out, both ? family << 4U | kStream : kUnspecified);
+  put_byte(out, both ? family << 4U | kStream : kUnspecified);
   put_number(out, block.size());
   out += block;
   assert(out.size() <= kMaxWrittenProxyHeader);

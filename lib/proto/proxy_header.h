@@ -61,9 +61,9 @@ class ProxyHeaderReader {
   [[nodiscard]] Result<Step> feed(std::string_view input);
 
  private:
-  [[nodiscard]] Result<> on_octet();
-  [[nodiscard]] Result<> on_line_octet();
-  [[nodiscard]] Result<> on_fixed_octet();
+  [[nodiscard]] Result<> on_byte();
+  [[nodiscard]] Result<> on_line_byte();
+  [[nodiscard]] Result<> on_fixed_byte();
 
   std::string held_;
   std::size_t size_ = 0;  ///< of the whole header; 0: not known yet
@@ -75,7 +75,7 @@ enum class ProxySignature : std::uint8_t {
   maybe,  ///< so far they may
   yes,    ///< "PROXY " or the twelve bytes of version 2
 };
-[[nodiscard]] ProxySignature proxy_signature(std::string_view first_octets) noexcept;
+[[nodiscard]] ProxySignature proxy_signature(std::string_view first_bytes) noexcept;
 
 /// Finds a signature in bytes that come in pieces. No byte must be held back for it: the bytes that
 /// have passed before `yes` are less than a signature. (An IMAP tag that is the word PROXY is

@@ -36,8 +36,8 @@ Tail tail_of(std::string_view text) noexcept {
   size.remove_suffix(1);
   const bool plus = size.ends_with('+');
   if (plus) size.remove_suffix(1);
-  const auto octets = ascii::parse_number(size);
-  return {.well_formed = octets.has_value(), .literal = octets, .plus = plus};
+  const auto bytes = ascii::parse_number(size);
+  return {.well_formed = bytes.has_value(), .literal = bytes, .plus = plus};
 }
 
 }  // namespace
@@ -82,9 +82,9 @@ std::optional<std::string> take_string(std::string_view& rest) {
   if (!head.starts_with('{') || head.empty()) return std::nullopt;
   const auto size = ascii::parse_number(head.substr(1, head.find_first_of("+}") - 1));
   if (!size || *size > rest.size() - head.size()) return std::nullopt;
-  const auto octets = static_cast<std::size_t>(*size);
-  std::string value(rest.substr(head.size(), octets));
-  rest.remove_prefix(head.size() + octets);
+  const auto bytes = static_cast<std::size_t>(*size);
+  std::string value(rest.substr(head.size(), bytes));
+  rest.remove_prefix(head.size() + bytes);
   return value;
 }
 

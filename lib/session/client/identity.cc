@@ -30,10 +30,10 @@ ClientIdentity::ClientIdentity(const config::Service& settings, const net::Socke
   }
 }
 
-Result<std::size_t> ClientIdentity::look(std::string_view octets) {
+Result<std::size_t> ClientIdentity::look(std::string_view bytes) {
   std::size_t consumed = 0;
   if (awaits_header()) {
-    const auto step = watch_->header->feed(octets);
+    const auto step = watch_->header->feed(bytes);
     if (!step) return fail(Errc::not_allowed, step.error().reason, step.error().evidence);
     consumed = step->consumed;
     if (!step->header) return consumed;
@@ -52,7 +52,7 @@ Result<std::size_t> ClientIdentity::look(std::string_view octets) {
     watch_->is_second = true;
   }
   if (watch_ == nullptr) return consumed;
-  const auto rest = octets.substr(consumed);
+  const auto rest = bytes.substr(consumed);
   switch (watch_->unwanted.feed(rest)) {
     case proto::ProxySignature::maybe:
       break;

@@ -44,7 +44,7 @@ class ClientIdentity {
   /// many of them were the header's. Errors: not_allowed (it is missing or malformed, there are
   /// two, or there is one from a peer that is not believed). That is no protocol error: the client
   /// may know nothing of its balancer's mistake, and must not lose its mail for it.
-  [[nodiscard]] Result<std::size_t> look(std::string_view octets);
+  [[nodiscard]] Result<std::size_t> look(std::string_view bytes);
 
   /// Returns the client's address; nothing over a unix socket. Before the header has come, it is
   /// the peer's own.
