@@ -113,7 +113,8 @@ Result<Step> ImapUpstream::step(std::string_view input, std::string& to_server) 
   const bool fell_back = step.verdict == Verdict::greeted && !fallback_reason_.empty();
   if (!fell_back || early.empty()) return step;
   if (early.starts_with('\r') || early.starts_with('\n')) return empty_line(early);
-  return fail(Attack::unsolicited, "server sent a reply nobody asked for", peer_words(early));
+  return fail(Attack::unsolicited, "server sent a reply that no command asked for",
+              peer_words(early));
 }
 
 Result<Verdict> ImapUpstream::on_piece(const Piece& piece, std::string& to_server) {
@@ -129,14 +130,15 @@ Result<Verdict> ImapUpstream::on_piece(const Piece& piece, std::string& to_serve
       break;
   }
   assert(false && "step() after the role has ended");
-  return fail(Errc::protocol, "server sent a reply nobody asked for", peer_words(piece.text));
+  return fail(Errc::protocol, "server sent a reply that no command asked for",
+              peer_words(piece.text));
 }
 
 Result<Verdict> ImapUpstream::on_greeting(const Piece& piece, std::string& to_server) {
   const Response greeting(piece.text);
   const bool bye = greeting.is("BYE");
   if (!greeting.untagged() || (!greeting.is("OK") && !greeting.is("PREAUTH") && !bye)) {
-    return fail(Errc::protocol, "server sent no greeting", peer_words(piece.text));
+    return fail(Errc::protocol, "server sent an invalid greeting", peer_words(piece.text));
   }
   if (!upgrades(settings_.upstream)) greeting_ = piece.raw;
   if (bye) {
@@ -187,7 +189,8 @@ Result<Verdict> ImapUpstream::on_starttls(const Piece& piece) {
     }
     drop(piece);
     if (dropped_lines_ > kMaxDroppedLines || dropped_bytes_ > kMaxDroppedBytes) {
-      return fail(Errc::protocol, "server said too much before STARTTLS", peer_words(piece.text));
+      return fail(Errc::protocol, "server sent too much before its reply to STARTTLS",
+                  peer_words(piece.text));
     }
     return Verdict::need_more;
   }
@@ -197,7 +200,7 @@ Result<Verdict> ImapUpstream::on_starttls(const Piece& piece) {
     return Verdict::start_tls;
   }
   if (!is_any_of(response.word, {"NO", "BAD"})) {
-    return fail(Errc::protocol, "server sent no reply", peer_words(piece.text));
+    return fail(Errc::protocol, "server sent an invalid reply", peer_words(piece.text));
   }
   return stay_in_clear({Errc::tls_refused, "server refused STARTTLS", peer_words(piece.text)},
                        "* OK ");
@@ -239,10 +242,12 @@ bool ImapUpstream::is_answer(const Response& response) const {
 Result<> ImapUpstream::check_tag(const Response& response, const Piece& piece) const {
   if (piece.text.empty()) return empty_line(piece.raw);
   if (response.asks_for_more()) {
-    return fail(Errc::protocol, "server asked for more of a whole command", peer_words(piece.text));
+    return fail(Errc::protocol, "server asked for more after a whole command",
+                peer_words(piece.text));
   }
   if (is_answer(response)) return {};
-  return fail(Attack::unsolicited, "server sent a reply nobody asked for", peer_words(piece.text));
+  return fail(Attack::unsolicited, "server sent a reply that no command asked for",
+              peer_words(piece.text));
 }
 
 /// True in mode `opportunistic` only (N7).

@@ -253,7 +253,7 @@ Result<> LineDownstream::pass_reply(std::string_view reply, std::string& to_clie
   while (!reply.empty()) {
     const auto taken = take_reply_line(reply, to_client);
     if (!taken) return fail(taken.error());
-    if (!taken->has_value()) return fail(Errc::protocol, "server sent half a reply");
+    if (!taken->has_value()) return fail(Errc::protocol, "server sent an incomplete reply");
     reply.remove_prefix(**taken);
   }
   return {};

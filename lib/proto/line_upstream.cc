@@ -61,7 +61,8 @@ tl::unexpected<Error> LineUpstream::refused_greeting(std::string_view words) {
 }
 
 tl::unexpected<Error> LineUpstream::unasked(std::string_view words) {
-  return fail(Attack::unsolicited, "server sent a reply nobody asked for", peer_words(words));
+  return fail(Attack::unsolicited, "server sent a reply that no command asked for",
+              peer_words(words));
 }
 
 }  // namespace starttls::proto

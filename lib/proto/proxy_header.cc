@@ -131,7 +131,7 @@ Result<ProxyHeader> parse_line(std::string_view line) {
   const auto destination_port = take_field(rest);
   const auto from = parse_endpoint(known, client, client_port);
   const auto to = parse_endpoint(known, destination, destination_port);
-  if (!from || !to) return malformed("no such address or port", line);
+  if (!from || !to) return malformed("invalid address or port", line);
   out.origin = Origin::relayed;
   out.client = *from;
   out.destination = *to;
@@ -212,7 +212,7 @@ Result<> check_vectors(std::string_view header, std::string_view vectors) {
   bool summed = false;
   while (!vectors.empty()) {
     const auto vector = take_vector(vectors);
-    if (!vector) return malformed("a vector is cut short", header);
+    if (!vector) return malformed("a vector is incomplete", header);
     switch (vector->type) {
       case kCrc32c:
         // A second checksum is refused: each of the two would have to match with the other in
@@ -380,7 +380,7 @@ Result<> ProxyHeaderReader::on_line_byte() {
     return {};
   }
   if (last != '\r' && !ascii::is_printable(last)) {
-    return malformed("a line of other than US-ASCII", held_);
+    return malformed("a byte that is not printable US-ASCII", held_);
   }
   if (held_.size() == kMaxProxyLine) return malformed("line too long", held_);
   return {};

@@ -32,7 +32,7 @@ Result<ReplyKind> kind_of(const Line& line) {
   if (ascii::iequals(word, "OK")) return ReplyKind::ok;
   if (ascii::iequals(word, "NO")) return ReplyKind::no;
   if (ascii::iequals(word, "BYE")) return ReplyKind::bye;
-  return fail(Errc::protocol, "server sent no reply", peer_words(line.text));
+  return fail(Errc::protocol, "server sent an invalid reply", peer_words(line.text));
 }
 
 bool is_starttls(const Line& capability) {

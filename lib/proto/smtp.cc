@@ -54,11 +54,11 @@ class ReplyReader {
     const auto code = ascii::parse_number(line.text.substr(0, 3));
     const char separator = line.text.size() > 3 ? line.text[3] : ' ';
     if (line.text.size() < 3 || !code || (separator != ' ' && separator != '-')) {
-      return fail(Errc::protocol, "server sent no reply", peer_words(line.text));
+      return fail(Errc::protocol, "server sent an invalid reply", peer_words(line.text));
     }
     const bool first = !code_.has_value();
     if (!first && *code_ != *code) {
-      return fail(Errc::protocol, "server sent a reply of two codes", peer_words(line.text));
+      return fail(Errc::protocol, "server sent one reply with two codes", peer_words(line.text));
     }
     const bool last = separator == ' ';
     code_ = last ? std::nullopt : code;
@@ -382,14 +382,14 @@ Action SmtpDownstream::on_command(const Command& command) {
     return {Kind::refuse, "550 5.7.1 Command not allowed\r\n"};
   }
   if (must_say_hello(verb)) {
-    return {Kind::refuse, "503 5.5.1 Introduce yourself again after STARTTLS\r\n"};
+    return {Kind::refuse, "503 5.5.1 Send EHLO again after STARTTLS\r\n"};
   }
   auto rest = command.arguments;
   if (filter().external && logs_in(verb) && ascii::iequals(take_word(rest), "EXTERNAL")) {
     return {Kind::refuse, "504 5.5.4 Mechanism not available\r\n"};
   }
   if (filter().requiretls && asks_for_requiretls(command)) {
-    return {Kind::refuse, "555 5.5.4 REQUIRETLS cannot be honoured here\r\n"};
+    return {Kind::refuse, "555 5.5.4 REQUIRETLS is not supported here\r\n"};
   }
   if (commits(verb)) return {Kind::commit};
   if (says_hello(verb)) hello_due_ = false;

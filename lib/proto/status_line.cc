@@ -35,7 +35,7 @@ Result<Verdict> StatusUpstream::secured(std::string&) {
 
 Result<Verdict> StatusUpstream::on_line(const Line& line, std::string& to_server) {
   const auto status = dialect_.read_status(line.text);
-  if (!status) return fail(Errc::protocol, "server sent no reply", peer_words(line.text));
+  if (!status) return fail(Errc::protocol, "server sent an invalid reply", peer_words(line.text));
   switch (state_) {
     case State::greeting:
       return on_greeting(line, *status, to_server);
@@ -91,7 +91,7 @@ Result<LineDownstream::ReplyPart> StatusDownstream::on_reply_line(const Line& li
                                                                   std::string& to_client) {
   if (inside_reply()) return on_list_line(line, to_client);
   const auto status = dialect_.read_status(line.text);
-  if (!status) return fail(Errc::protocol, "server sent no reply", peer_words(line.text));
+  if (!status) return fail(Errc::protocol, "server sent an invalid reply", peer_words(line.text));
   to_client += line.raw;
   if (status->refuses_command) return ReplyPart::refusal;
   const bool for_list = edits_list() || asked() == Action::Kind::list;

@@ -90,7 +90,7 @@ Result<> Dialogue::replace_server(DialogueEndpoint& server) {
   server_has_heard_ = false;
   // The role was made for the old leg, and so were the lists that the client has seen.
   if (server_was_secured_ && !server.secured()) {
-    return fail(Errc::tls_not_offered, "the server does not offer STARTTLS any more");
+    return fail(Errc::tls_not_offered, "the server no longer offers STARTTLS");
   }
   return {};
 }

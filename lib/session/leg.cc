@@ -87,7 +87,7 @@ bool Leg::has_clear_input() const noexcept {
 Result<> Leg::start_tls(std::string_view go_ahead, std::unique_ptr<tls::Engine> engine,
                         net::TurnBudget::Lane lane) {
   if (has_clear_input()) {
-    return fail(Errc::attack, "data in the clear behind STARTTLS", peer_words(input_.view()));
+    return fail(Errc::attack, "unencrypted bytes after STARTTLS", peer_words(input_.view()));
   }
   write(go_ahead);
   start_implicit_tls(std::move(engine), lane);
@@ -123,7 +123,7 @@ void Leg::advance_handshake(std::span<const std::byte> wire) {
   if (!wire.empty() && is_client_gone()) {
     peer_ended_ = true;
     fail_tls(Error{Errc::handshake, "connection closed during the TLS handshake",
-                   "the client left after its hello"});
+                   "the client closed the connection after its ClientHello"});
     return;
   }
   tls::WireOut out{stream_->loop().wire_slab()};

@@ -49,7 +49,7 @@ Deadline deadline_of(Phase phase, const config::Timeouts& timeouts,
   const auto prelude = left(timeouts.prelude, facts.accepted_at, facts.now);
   switch (phase) {
     case Phase::proxy_header:
-      if (facts.awaits_header) return {prelude, Expiry::fail, "no PROXY header in time"};
+      if (facts.awaits_header) return {prelude, Expiry::fail, "no PROXY header came in time"};
       [[fallthrough]];
     case Phase::downstream_handshake:
       return {std::min(timeouts.handshake, prelude), Expiry::handshake_failed, kHandshake};
@@ -57,7 +57,7 @@ Deadline deadline_of(Phase phase, const config::Timeouts& timeouts,
       return {timeouts.handshake, Expiry::handshake_failed, kHandshake};
     case Phase::dialogue:
       if (!facts.awaits_client_tls) {
-        return {timeouts.command, Expiry::fail, "no command in time"};
+        return {timeouts.command, Expiry::fail, "the client sent no command in time"};
       }
       // Bytes of such a client reach no server, so no server would end one that only sends NOOP. It
       // has as long as for one command, counted from the greeting.

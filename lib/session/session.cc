@@ -45,7 +45,7 @@ void Session::stop() {
   if (to_reset_ != nullptr && phase_ == Phase::finishing) {
     act_on({CloseAction::reset});
   } else if (phase_ == Phase::relay) {
-    finish(Errc::draining, "the time to drain is over");
+    finish(Errc::draining, "the time for draining is over");
   } else {
     fail(Error{Errc::draining, "the proxy is stopping"});
   }
@@ -323,10 +323,10 @@ void Session::act_on(const CloseStep& step) {
   }
   const bool late = step.action == CloseAction::time_out;
   if (!is_over()) {
-    finish(late ? Outcome{Errc::timeout} : Outcome::ok(), late ? "idle" : "");
+    finish(late ? Outcome{Errc::timeout} : Outcome::ok(), late ? "idle for too long" : "");
     return;
   }
-  if (late) record_.set_outcome(Errc::timeout, "the last bytes were not taken");
+  if (late) record_.set_outcome(Errc::timeout, "a peer did not accept the last bytes in time");
   end();
 }
 

@@ -40,17 +40,17 @@ SessionRecord::SessionRecord(log::Logger& log, const Service& service, metrics::
 
 void SessionRecord::on_conveyed(std::string client, std::string_view dialled) {
   const std::string balancer = std::exchange(client_, std::move(client));
-  log_.debug("client conveyed", {{"session", id_},
-                                 {"service", service_.config.name},
-                                 {"balancer", balancer},
-                                 {"client", client_},
-                                 {"dialled", dialled}});
+  log_.debug("client named by a PROXY header", {{"session", id_},
+                                                {"service", service_.config.name},
+                                                {"balancer", balancer},
+                                                {"client", client_},
+                                                {"dialled", dialled}});
 }
 
 void SessionRecord::on_connected(std::string server, Time at, bool warm) {
   server_ = std::move(server);
   if (warm) {
-    log_.debug("warm connection taken",
+    log_.debug("warm connection used",
                {{"session", id_}, {"service", service_.config.name}, {"peer", server_}});
   }
   if (connected_at_ == Time{}) connected_at_ = at;

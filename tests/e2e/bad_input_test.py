@@ -196,7 +196,8 @@ class BadClient(Undisturbed):
                 self.assertEqual(
                     (session["outcome"], session["reason"]),
                     ("tls_on_clear_port",
-                     "client began with TLS; this listener is for clear text / STARTTLS"))
+                     "client began with TLS: let it use STARTTLS or none, "
+                     "or set downstream.tls = implicit"))
 
 
 class BadServer(Undisturbed):
@@ -231,10 +232,10 @@ class BadServer(Undisturbed):
     def test_s12_a_line_that_is_not_a_reply(self):
         for reply in (b"\r\n", b"2\r\n", b"25\r\n", b"2500 x\r\n", b"abc d\r\n", b"+OK\r\n"):
             with self.subTest(reply=reply):
-                self.refused("server sent no reply", clear_capabilities=reply)
+                self.refused("server sent an invalid reply", clear_capabilities=reply)
         for reply in (b"250-\r\n251 x\r\n", b"250-a\r\n550 b\r\n"):
             with self.subTest(reply=reply):
-                self.refused("server sent a reply of two codes", clear_capabilities=reply)
+                self.refused("server sent one reply with two codes", clear_capabilities=reply)
 
 
 class PeersThatLeave(Undisturbed):

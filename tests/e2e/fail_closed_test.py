@@ -121,7 +121,7 @@ class TimeOuts(FailClosed):
                 session = daemon.session()
             server.heard()
         self.assertEqual((told, end, session["outcome"]),
-                         (b"421 4.4.1 proxy.test no command in time\r\n", FIN, "timeout"))
+                         (b"421 4.4.1 proxy.test the client sent no command in time\r\n", FIN, "timeout"))
 
     def test_an_idle_relay_is_closed_without_a_message(self):
         with FakeServer(Smtp()) as server:

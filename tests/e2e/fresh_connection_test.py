@@ -217,7 +217,7 @@ class AfterTheClientsTls(unittest.TestCase):
                 self.early(client, PROTOCOLS["smtp"], "smtp")
                 client.send(b"EHLO good.test\r\n")
                 answer(client, PROTOCOLS["smtp"])
-            daemon.lines(lambda line: line.get("msg") == "warm connection taken", 2)
+            daemon.lines(lambda line: line.get("msg") == "warm connection used", 2)
             self.assertEqual(daemon.session()["outcome"], "ok")
 
 

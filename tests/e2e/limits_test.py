@@ -320,7 +320,7 @@ class Slow(unittest.TestCase):
     def test_slow_clients(self):
         timeouts = {"handshake": "1s", "prelude": "20s", "command": "1s"}
         octets = b"".join(hello.records(hello.message()))
-        late = {"none": b"421 4.4.1 proxy.test no command in time\r\n",
+        late = {"none": b"421 4.4.1 proxy.test the client sent no command in time\r\n",
                 "starttls": b"421 4.4.1 proxy.test the client did not begin TLS in time\r\n"}
         with FakeServer(Smtp()) as server:
             for tls in ("none", "implicit", "starttls"):

@@ -296,7 +296,7 @@ class Faults(Probe):
         self.assertEqual(facts["greeting"], ["554 5.7.1 go away"])
 
     def test_another_protocol(self):
-        facts = self.refused(serve("imap"), PROTOCOL, "^server sent no reply$",
+        facts = self.refused(serve("imap"), PROTOCOL, "^server sent an invalid reply$",
                              "speaks this protocol: protocol = \"pop3\"", protocol="pop3")
         self.assertEqual((facts["error"], facts["state"]), ("protocol", "greeting"))
 
@@ -359,7 +359,7 @@ class Hostile(Probe):
                             return
                         connection.send(dialect.offer(False).replace(b"%s", tag))
 
-                facts = self.refused(script, PROTOCOL, "^data in the clear behind STARTTLS$",
+                facts = self.refused(script, PROTOCOL, "^unencrypted bytes after STARTTLS$",
                                      "attacker", protocol=protocol)
                 self.assertEqual(facts["error"], "attack")
                 self.assertNotIn("tls_version", facts)

@@ -122,7 +122,7 @@ class Believing(unittest.TestCase):
         self.serve(client)
         self.assertEqual(self.last("clear", "192.0.2.7:40001")["outcome"], "ok")
         conveyed = self.daemon("clear").lines(
-            lambda fields: fields.get("msg") == "client conveyed"
+            lambda fields: fields.get("msg") == "client named by a PROXY header"
             and fields["balancer"] == client.name)[-1]
         self.assertEqual((conveyed["client"], conveyed["dialled"]),
                          ("192.0.2.7:40001", "198.51.100.1:25"))
@@ -241,7 +241,7 @@ class Believing(unittest.TestCase):
             heard, end = ending(client)
             self.assertEqual((heard[:4], end), (b"421 ", FIN))
             self.assertEqual(self.failure("hasty", client.name)["reason"],
-                             "no PROXY header in time")
+                             "no PROXY header came in time")
             line = self.last("hasty", client.name)
             self.assertEqual(line["outcome"], "timeout")
             self.assertLess(int(line["total_ms"]), 10_000)  # less than the 30 s of other timeouts
@@ -254,7 +254,7 @@ class Believing(unittest.TestCase):
                 heard, end = ending(client)
                 self.assertEqual((heard[:4], end), (b"421 " if name == "clear" else b"", FIN))
                 self.assertEqual(self.last(name, "192.0.2.7:42000")["reason"],
-                                 "a second PROXY header")
+                                 "the connection has a second PROXY header")
 
     def test_a_header_from_an_untrusted_address_ends_the_session(self):
         for name in ("strict", "default", "strict_implicit"):
@@ -671,7 +671,8 @@ service imap-login {{
                                    "--mail-rcpt", "b@mail.test", "--upload-file", "-",
                                    input=b"Subject: x\r\n\r\nhello\r\n")
                 self.assertEqual(result.returncode, 0, result.stderr)
-                conveyed = daemon.lines(lambda fields: fields.get("msg") == "client conveyed")[0]
+                conveyed = daemon.lines(
+                    lambda fields: fields.get("msg") == "client named by a PROXY header")[0]
                 self.assertEqual(conveyed["client"], conveyed["balancer"])
                 self.assertEqual(daemon.session()["outcome"], "ok")
             self.assertIn(b"hello", server.connection().messages[0])

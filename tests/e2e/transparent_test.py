@@ -319,8 +319,8 @@ class Intercepted:
 
     def test_a_destination_without_a_row(self):
         with Capture(self.server, "gateway") as capture:
-            self.assert_told(self.dial(UNKNOWN), rb"^421 4\.3\.2 proxy\.test nothing says who the "
-                                                 rb"server at 10\.3\.0\.9:25 should be\r\n")
+            self.assert_told(self.dial(UNKNOWN), rb"^421 4\.3\.2 proxy\.test no server_name is set for "
+                                                 rb"the server at 10\.3\.0\.9:25\r\n")
             self.assertEqual(capture.streams(), {})  # not even a SYN
 
     def test_a_server_that_is_down(self):

@@ -112,7 +112,7 @@ class SameAsCold(unittest.TestCase):
         one, other = ([re.sub(rb"[0-9a-f]{32}", b"TAG", octets) for octets in (c.clear, c.secure)]
                       for c in used if c not in before)
         self.assertEqual(one, other)
-        self.assertEqual(len(daemon.lines(message("warm connection taken"))), 1
+        self.assertEqual(len(daemon.lines(message("warm connection used"))), 1
                          + UPSTREAM.index(mode))
         for key in ("outcome", "upstream_tls", "upstream_cipher", "upstream_verify", "server",
                     "bytes_to_server", "bytes_to_client"):
@@ -164,7 +164,7 @@ class Warm(unittest.TestCase):
             # The third client must wait as if there were no pool.
             late = self.enterContext(daemon.connect())
             daemon.lines(message("phase", to="upstream_prelude"))
-            self.assertEqual(len(daemon.lines(message("warm connection taken"))), 2)
+            self.assertEqual(len(daemon.lines(message("warm connection used"))), 2)
             answering.set()
             self.honest_session(late)
             self.ready(daemon, 4)  # and the pool is full again
@@ -259,7 +259,7 @@ class Warm(unittest.TestCase):
                 self.assertTrue(server.connection().ended.wait(wait.DEADLINE))
                 daemon.process.send_signal(signal.SIGCONT)
                 self.honest_session(client)
-            self.assertNotIn("warm connection taken", daemon.text())
+            self.assertNotIn("warm connection used", daemon.text())
 
     def test_a_server_that_is_down(self):
         port = free_port()
@@ -278,7 +278,7 @@ class Warm(unittest.TestCase):
             self.ready(daemon, 3)
             with daemon.connect() as client:
                 self.honest_session(client)
-            daemon.lines(message("warm connection taken"))
+            daemon.lines(message("warm connection used"))
             daemon.sessions(2)
             daemon.terminate()
             daemon.expect_exit(0)
@@ -321,7 +321,7 @@ class Warm(unittest.TestCase):
                     self.honest_session(client)
             for line in daemon.sessions(40):
                 self.assertEqual(line["outcome"], "ok")
-            self.ready(daemon, 3 + len(daemon.lines(message("warm connection taken"))))
+            self.ready(daemon, 3 + len(daemon.lines(message("warm connection used"))))
 
 
 class Reload(unittest.TestCase):
@@ -344,7 +344,7 @@ class Reload(unittest.TestCase):
         self.hang_up()
         with self.daemon.connect() as client:
             self.assertRegex(client.line(), rb"^220 ")
-            self.daemon.lines(message("warm connection taken"))
+            self.daemon.lines(message("warm connection used"))
             self.daemon.lines(message("warm connection ready"), 3)
             self.assertEqual(len(self.server.connections), 3)
 
@@ -356,7 +356,7 @@ class Reload(unittest.TestCase):
         for connection in self.server.connections[:2]:
             self.assertTrue(connection.ended.wait(wait.DEADLINE))
             self.assertEqual(connection.secure, b"QUIT\r\n")
-        self.assertNotIn("warm connection taken", self.daemon.text())
+        self.assertNotIn("warm connection used", self.daemon.text())
 
     def test_to_none_and_back(self):
         self.write(warm=0)

@@ -190,9 +190,9 @@ TEST_CASE("proxy header: the text after UNKNOWN is ignored", "[proto][proxy]") {
 TEST_CASE("proxy header: a malformed line is refused", "[proto][proxy][security][G6]") {
   const std::string kFields = "PROXY header: wrong number of fields";
   const std::string kProtocol = "PROXY header: unknown protocol";
-  const std::string kAddress = "PROXY header: no such address or port";
+  const std::string kAddress = "PROXY header: invalid address or port";
   const std::string kEnd = "PROXY header: CR or LF alone";
-  const std::string kAscii = "PROXY header: a line of other than US-ASCII";
+  const std::string kAscii = "PROXY header: a byte that is not printable US-ASCII";
   const auto line = [](const std::string& rest) { return why("PROXY " + rest + "\r\n"); };
 
   // Wrong spacing.
@@ -349,7 +349,7 @@ TEST_CASE("proxy header: one wrong byte anywhere breaks the checksum",
 }
 
 TEST_CASE("proxy header: a malformed block is refused", "[proto][proxy][security][G6]") {
-  const std::string kCut = "PROXY header: a vector is cut short";
+  const std::string kCut = "PROXY header: a vector is incomplete";
   const std::string kSsl = "PROXY header: bad SSL vector";
   const std::string kSum = "PROXY header: bad checksum vector";
   const auto vectors = [](const std::string& octets) {

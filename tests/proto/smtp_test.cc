@@ -700,7 +700,7 @@ const RoleSettings kOffer = terminating(TlsMode::opportunistic);
 constexpr std::string_view kOwnList =
     "250-proxy.example\r\n250-STARTTLS\r\n250 ENHANCEDSTATUSCODES\r\n";
 constexpr std::string_view kTlsFirst = "530 5.7.0 Must issue a STARTTLS command first\r\n";
-constexpr std::string_view kHelloFirst = "503 5.5.1 Introduce yourself again after STARTTLS\r\n";
+constexpr std::string_view kHelloFirst = "503 5.5.1 Send EHLO again after STARTTLS\r\n";
 constexpr std::string_view kTlsActive = "503 5.5.1 TLS is already active\r\n";
 
 /// Plays the client's STARTTLS and its handshake.
@@ -1141,7 +1141,7 @@ TEST_CASE("K4 smtp: REQUIRETLS is offered once both legs have TLS",
           "[proto][smtp][caps][security]") {
   constexpr std::string_view kListed = "250-mx\r\n250 REQUIRETLS\r\n";
   constexpr std::string_view kMail = "MAIL FROM:<a@b> REQUIRETLS\r\n";
-  constexpr std::string_view kRefusal = "555 5.5.4 REQUIRETLS cannot be honoured here\r\n";
+  constexpr std::string_view kRefusal = "555 5.5.4 REQUIRETLS is not supported here\r\n";
   for (const auto upstream : {TlsMode::starttls, TlsMode::implicit, TlsMode::none}) {
     const bool clear = upstream == TlsMode::none;
     DownstreamDialogue d{"smtp", terminating(TlsMode::opportunistic, upstream)};
@@ -1169,7 +1169,7 @@ TEST_CASE("K4 smtp list: REQUIRETLS is removed if a leg is clear",
 
 TEST_CASE("K4 smtp downstream: mail that requires TLS is refused if a leg is clear",
           "[proto][smtp][caps][security]") {
-  constexpr auto* kRefusal = "555 5.5.4 REQUIRETLS cannot be honoured here\r\n";
+  constexpr auto* kRefusal = "555 5.5.4 REQUIRETLS is not supported here\r\n";
   for (const auto* command :
        {"MAIL FROM:<a@b> REQUIRETLS\r\n", "mail from:<a@b> SIZE=5 requiretls BODY=8BITMIME\r\n",
         "MAIL FROM:<a@b>\tREQUIRETLS\r\n", "MAIL FROM:a REQUIRETLS=1 X=>\r\n"}) {

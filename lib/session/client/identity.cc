@@ -62,7 +62,7 @@ Result<std::size_t> ClientIdentity::look(std::string_view bytes) {
     case proto::ProxySignature::yes:
       // The error has none of the client's bytes: what looks like a header may be a login.
       return fail(Errc::not_allowed, watch_->is_second
-                                         ? "a second PROXY header"
+                                         ? "the connection has a second PROXY header"
                                          : "your address may not send a PROXY header");
   }
   return consumed;

@@ -13,7 +13,7 @@ auto refused(std::string reason, const net::SocketAddress& destination) {
 }
 
 constexpr auto kLoop =
-    "this connection comes from the proxy itself, whose own must not be redirected";
+    "this connection comes from the proxy itself: the proxy's own must not be redirected";
 
 }  // namespace
 
@@ -22,13 +22,12 @@ Result<std::unique_ptr<Interception>> Interception::of(const Service& service, n
   const auto to = net::original_destination(client);
   if (!to) return fail(to.error());
   const auto ip = net::ip_bytes(*to);
-  if (!ip) return refused("no address tells where this connection was to go", *to);
+  if (!ip) return refused("the original destination of this connection is not an IP address", *to);
   if (guard.listens_on(net::port_of(*to))) {
     const auto own = net::is_own_address(*to);
     if (!own) return fail(own.error());
     if (*own) {
-      return refused("this is the proxy itself: connect to the mail server, and be redirected",
-                     *to);
+      return refused("this address is the proxy's own: connect to the mail server's instead", *to);
     }
   }
 
@@ -41,7 +40,7 @@ Result<std::unique_ptr<Interception>> Interception::of(const Service& service, n
   if (const auto row = config::most_specific(config.destinations, *ip)) {
     found->policy_ = &service.destinations[*row];
   } else if (config::lacks_name(config.upstream)) {
-    return refused("nothing says who the server at " + net::to_string(*to) + " should be", *to);
+    return refused("no server_name is set for the server at " + net::to_string(*to), *to);
   }
   found->destination_ = net::ip_address(*to);
   return found;

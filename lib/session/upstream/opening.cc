@@ -65,7 +65,7 @@ Opening::Step Opening::on_verdict(const Result<proto::Verdict>& verdict, Step st
       break;
     case proto::Verdict::finish:
       step.what = Do::give_up;
-      step.error = Error{Errc::closed, "the server has nothing to say"};
+      step.error = Error{Errc::closed, "the server ended the dialogue"};
       break;
   }
   return step;

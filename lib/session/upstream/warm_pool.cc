@@ -78,7 +78,7 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
   void on_opened() override {
     opened_ = opener_->take(*this);
     if (!opened_.leg->input().empty()) {
-      refuse(Error{Errc::protocol, "the server said more than its greeting",
+      refuse(Error{Errc::protocol, "the server sent more than its greeting",
                    peer_words(opened_.leg->input())});
       return;
     }
@@ -104,7 +104,7 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
 
   // LegEvents
   /// Gives the connection up: no client may get one on which the server has spoken.
-  void on_leg_input(Leg&) override { lose("the server said something unasked"); }
+  void on_leg_input(Leg&) override { lose("the server sent bytes that no command asked for"); }
   void on_leg_data(Leg&, std::span<const std::byte>) override {}
   void on_leg_secured(Leg&) override {}
   void on_leg_end(Leg&, LegEnd, std::string_view) override {
