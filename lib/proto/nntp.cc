@@ -97,6 +97,7 @@ constexpr Parts::Words kNntpWords{
     .policy = kNntpFailure,
     .certificate = kNntpFailure,
     .client_protocol = "501 ",
+    .server = "news server",
 };
 
 }  // namespace

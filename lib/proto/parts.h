@@ -19,9 +19,10 @@ struct Parts {
     std::string_view refused;  ///< the server greeted with a refusal; limit, draining, not allowed
     std::string_view policy;   ///< no STARTTLS, refused, attack, protocol error of the server,
                                ///< too many errors of the client
-    std::string_view certificate;      ///< handshake, certificate
-    std::string_view client_protocol;  ///< the client's own protocol error
-    std::string_view suffix = {};      ///< closes the reply, before CRLF
+    std::string_view certificate;             ///< handshake, certificate
+    std::string_view client_protocol;         ///< the client's own protocol error
+    std::string_view suffix = {};             ///< closes the reply, before CRLF
+    std::string_view server = "mail server";  ///< comes before the server's name
   };
 
   Words words;

@@ -9,6 +9,9 @@
 namespace starttls::proto {
 namespace {
 
+/// Maximum bytes of a server's name in a reply, so that the reason has room.
+constexpr std::size_t kMaxServerName = 128;
+
 std::string_view words_for(const Parts::Words& words, Errc code) noexcept {
   switch (code) {
     case Errc::config:
@@ -62,11 +65,17 @@ const Protocol* find_protocol(std::string_view name) noexcept {
   return nullptr;
 }
 
-std::string failure_reply(const Protocol& protocol, const Error& error, std::string_view hostname) {
+std::string failure_reply(const Protocol& protocol, const Error& error, std::string_view hostname,
+                          std::string_view server) {
   if (error.code == Errc::tls_on_clear_port) return std::string(kUnexpectedMessage);
   constexpr std::string_view kEnd = "\r\n";
   const auto room = kMaxOwnLine - kEnd.size() - protocol.words.suffix.size();
-  std::string text = ascii::printable(hostname) + ' ' + ascii::printable(error.reason);
+  std::string text = ascii::printable(hostname) + ' ';
+  if (!server.empty()) {
+    text += protocol.words.server;
+    text += ' ' + ascii::printable(server, kMaxServerName) + ": ";
+  }
+  text += ascii::printable(error.reason);
   // Inside a quoted string no character may end it or escape its end.
   if (protocol.words.suffix == "\"") {
     std::erase_if(text, [](char c) { return c == '"' || c == '\\'; });

@@ -25,8 +25,9 @@ struct Protocol : Parts {
 [[nodiscard]] const Protocol* find_protocol(std::string_view name) noexcept;
 
 /// Returns the reply that reports `error` to the client: one line of printable ASCII, CRLF
-/// included, at most 512 bytes. A client that began with TLS gets an alert instead.
+/// included, at most 512 bytes. A client that began with TLS gets an alert instead. `server` is the
+/// name of the server, if the error concerns it; "" for errors of the client and of the proxy.
 [[nodiscard]] std::string failure_reply(const Protocol& protocol, const Error& error,
-                                        std::string_view hostname);
+                                        std::string_view hostname, std::string_view server = {});
 
 }  // namespace starttls::proto

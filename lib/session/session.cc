@@ -7,11 +7,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// True for errors caused by the client or by the proxy, even while a server connection is open.
-bool is_no_servers(Errc code) noexcept {
-  return code == Errc::client_protocol || code == Errc::too_many_errors ||
-         code == Errc::tls_on_clear_port || code == Errc::limit || code == Errc::not_allowed ||
-         code == Errc::draining;
+/// True for trouble of the proxy itself.
+bool is_our_own(Errc code) noexcept {
+  return code == Errc::config || code == Errc::system;
 }
 
 }  // namespace
@@ -230,7 +228,7 @@ void Session::on_leg_failed(Leg& leg, Error error) {
   log_event("TLS failed", error, side, SessionRecord::Repetition::counted);
   if (side == Side::upstream && phase_ == Phase::dialogue) {
     // With TLS 1.3 a server that wants a certificate of us says so only now (RFC 8446 §4.4.2.4).
-    say_failure(error);
+    say_failure(error, Side::upstream);
     finish(error.code, error.reason);
     return;
   }
@@ -276,24 +274,56 @@ bool Session::is_mute() const noexcept {
   return settings().downstream.tls == TlsMode::implicit && !client_.secured();
 }
 
-void Session::say_failure(const Error& error) {
+/// True if an error that ends the session is about the server. An error of the client's leg or of
+/// the proxy is not, even if it comes while a server connection is open.
+bool Session::concerns_server(Errc code) const noexcept {
+  switch (code) {
+    case Errc::unreachable:
+    case Errc::greeting_refused:
+    case Errc::tls_not_offered:
+    case Errc::tls_refused:
+    case Errc::protocol:
+      return true;
+    case Errc::timeout:
+    case Errc::closed:
+    case Errc::attack:
+    case Errc::handshake:
+    case Errc::certificate:
+    case Errc::tls:
+      return is_opening();
+    case Errc::config:
+    case Errc::system:
+    case Errc::client_protocol:
+    case Errc::too_many_errors:
+    case Errc::tls_on_clear_port:
+    case Errc::limit:
+    case Errc::not_allowed:
+    case Errc::draining:
+      break;
+  }
+  return false;
+}
+
+void Session::say_failure(const Error& error, Side side) {
   if (phase_ == Phase::relay || is_mute()) return;
   // The server's own refusal passes if TLS was not wanted, or if the whole leg has TLS.
   std::string words =
       error.code == Errc::greeting_refused ? prelude_.link().refusal() : std::string{};
   if (words.empty()) {
-    words = proto::failure_reply(*service_->protocol, error, service_->own_name->text());
+    words = proto::failure_reply(*service_->protocol, error, service_->own_name->text(),
+                                 side == Side::upstream ? prelude_.link().server_name() : "");
   }
   say(client_, words, record_.traffic());
 }
 
 void Session::fail(const Error& error) {
   if (is_over()) return;
-  const bool is_servers = is_opening() && !is_no_servers(error.code);
+  const bool is_servers = concerns_server(error.code);
+  const bool on_server_leg = is_servers || (is_opening() && is_our_own(error.code));
   const bool unserved = phase_ <= Phase::proxy_header;
-  log_event("session failed", error, is_servers ? Side::upstream : Side::downstream,
+  log_event("session failed", error, on_server_leg ? Side::upstream : Side::downstream,
             SessionRecord::Repetition::counted);
-  say_failure(error);
+  say_failure(error, is_servers ? Side::upstream : Side::downstream);
   finish(error.code, error.reason);
   if (unserved && phase_ == Phase::finishing && !env_.owner.may_linger(*this)) end();
 }

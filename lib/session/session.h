@@ -117,7 +117,8 @@ class Session final : LegEvents, PreludeHost {
   void on_cut(Leg& leg, Outcome outcome, std::string_view how);
   void finish_if_both_ended();
   [[nodiscard]] bool is_mute() const noexcept;
-  void say_failure(const Error& error);
+  [[nodiscard]] bool concerns_server(Errc code) const noexcept;
+  void say_failure(const Error& error, Side side);
   void act_on(const CloseStep& step);
   void end_if_finished();
   void end();

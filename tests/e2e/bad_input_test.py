@@ -206,7 +206,8 @@ class BadServer(Undisturbed):
         self.script = Smtp(**replies)
         with self.daemon.connect() as client:
             client.send(b"EHLO canary\r\n")
-            self.assertEqual(client.rest(), (f"421 4.7.0 proxy.test {reason}\r\n".encode(), FIN))
+            told = f"421 4.7.0 proxy.test mail server mail.test: {reason}\r\n"
+            self.assertEqual(client.rest(), (told.encode(), FIN))
         session = self.next_session()
         self.assertEqual((session["outcome"], session["reason"]), ("protocol", reason))
         self.assertNotIn(b"canary", self.server.connections[-1].clear)

@@ -37,6 +37,35 @@ class FailClosed(unittest.TestCase):
         return session
 
 
+class Named(unittest.TestCase):
+    """The client's text names the server that has failed. The log's reason does not repeat it."""
+
+    def told(self, port, **settings):
+        with Daemon(configuration(port, **settings)) as daemon:
+            with daemon.connect() as client:
+                told, end = client.rest()
+            self.assertEqual(end, FIN)
+            self.assertNotIn("mail server", daemon.session()["reason"])
+        return told.decode()
+
+    def test_by_the_name_of_the_configuration(self):
+        with FakeServer(Smtp(context=tls_context("expired"))) as server:
+            self.assertRegex(self.told(server.port),
+                             r"\A421 4\.7\.5 proxy\.test mail server mail\.test: certificate has expired")
+        self.assertEqual(self.told(free_port(), protocol="imap"),
+                         "* BYE [UNAVAILABLE] proxy.test mail server mail.test: connection refused\r\n")
+
+    def test_by_its_address_if_it_has_no_name(self):
+        plain = {"tls": "none", "server_name": ""}
+        port = free_port()
+        self.assertEqual(self.told(port, upstream=plain),
+                         f"421 4.4.1 proxy.test mail server 127.0.0.1:{port}: connection refused\r\n")
+        self.assertRegex(self.told(0, upstream=plain, address="no-such-host.invalid:25"),
+                         r"\A421 4\.4\.1 proxy\.test mail server no-such-host\.invalid: ")
+        self.assertRegex(self.told(0, upstream=plain, address="unix:/nonexistent/mail"),
+                         r"\A421 4\.4\.1 proxy\.test mail server /nonexistent/mail: ")
+
+
 class Unreachable(FailClosed):
     def test_connection_refused(self):
         self.fails_at(free_port(), "4.4.1", "unreachable", "refused")

@@ -187,7 +187,8 @@ class Refused(unittest.TestCase):
                                    "--from", "a@legacy.test", "--to", "box@mail.test")
                 self.assertEqual(daemon.session()["outcome"], "certificate")
         self.assertNotEqual(result.returncode, 0)
-        self.assertRegex(result.stdout, rb"<\*\* +421 4\.7\.5 .*certificate has expired")
+        self.assertRegex(result.stdout, rb"<\*\* +421 4\.7\.5 .* mail server mail\.test: "
+                                        rb"certificate has expired")
 
     def test_a_postfix_without_starttls(self):
         with peers.Postfix(level="none") as postfix:

@@ -315,7 +315,7 @@ class Intercepted:
 
     def test_the_most_specific_row_names_the_server(self):
         self.assert_told(self.dial(OTHER),
-                         rb"^421 4\.7\.5 .*name mismatch: wanted other\.test, got ")
+                         rb"^421 4\.7\.5 .* mail server other\.test: name mismatch: wanted other\.test, got ")
 
     def test_a_destination_without_a_row(self):
         with Capture(self.server, "gateway") as capture:
@@ -324,7 +324,7 @@ class Intercepted:
             self.assertEqual(capture.streams(), {})  # not even a SYN
 
     def test_a_server_that_is_down(self):
-        self.assert_told(self.dial(DOWN), rb"^421 4\.4\.1 .*connection refused\r\n")
+        self.assert_told(self.dial(DOWN), rb"^421 4\.4\.1 .* mail server mail\.test: connection refused\r\n")
 
     def test_the_proxy_itself_is_refused_as_destination(self):
         for address in self.own:

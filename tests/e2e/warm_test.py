@@ -352,7 +352,8 @@ class Reload(unittest.TestCase):
         self.write(server_name="other.test")
         self.hang_up()
         with self.daemon.connect() as client:
-            self.assertRegex(client.line(), rb"^421 4\.7\.5 proxy\.test name mismatch")
+            self.assertRegex(client.line(), rb"^421 4\.7\.5 proxy\.test mail server other\.test: "
+                                            rb"name mismatch")
         for connection in self.server.connections[:2]:
             self.assertTrue(connection.ended.wait(wait.DEADLINE))
             self.assertEqual(connection.secure, b"QUIT\r\n")

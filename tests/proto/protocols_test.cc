@@ -2,6 +2,7 @@
 
 #include <set>
 #include <string>
+#include <utility>
 
 #include "lib/base/ascii.h"
 #include "tests/support/catch.h"
@@ -81,18 +82,45 @@ TEST_CASE("failure: D7: a client that began with TLS gets an alert and nothing e
   }
 }
 
+TEST_CASE("failure: a reply about the server names it", "[proto][table]") {
+  const auto told = [](std::string_view protocol) {
+    return failure_reply(*find_protocol(protocol), Error{Errc::unreachable, "connection refused"},
+                         "proxy.example", "192.0.2.25:587");
+  };
+  constexpr std::string_view kWords =
+      "proxy.example mail server 192.0.2.25:587: connection refused";
+  CHECK(told("smtp") == "421 4.4.1 " + std::string(kWords) + "\r\n");
+  CHECK(told("lmtp") == "421 4.4.1 " + std::string(kWords) + "\r\n");
+  CHECK(told("imap") == "* BYE [UNAVAILABLE] " + std::string(kWords) + "\r\n");
+  CHECK(told("pop3") == "-ERR [SYS/TEMP] " + std::string(kWords) + "\r\n");
+  CHECK(told("sieve") == "BYE (TRYLATER) \"" + std::string(kWords) + "\"\r\n");
+  CHECK(told("nntp") == "400 proxy.example news server 192.0.2.25:587: connection refused\r\n");
+}
+
+TEST_CASE("failure: a server's name leaves room for the reason", "[proto][table]") {
+  const auto line = failure_reply(*find_protocol("smtp"), Error{Errc::certificate, "why"},
+                                  std::string(255, 'h'), std::string(1000, 's'));
+  CHECK(line.ends_with("s: why\r\n"));
+  CHECK(line.size() <= 512);
+}
+
 TEST_CASE("failure: the reply is one line of printable ASCII within 512 bytes, for every row",
           "[proto][table][security]") {
   const std::string nasty = "a\r\n250 ok\r\n\x1b[31m\xc3\xa9" + std::string(2000, 'x');
   for (const auto& protocol : protocols()) {
     for (const auto code : kAllCodes) {
       for (const auto& reason : {nasty, std::string("short"), std::string{}}) {
-        const auto line = failure_reply(protocol, Error{code, reason, "secret evidence"}, nasty);
-        REQUIRE(line.size() <= 512);
-        REQUIRE(line.size() > 2);
-        CHECK(line.ends_with(std::string(protocol.words.suffix) + "\r\n"));
-        for (const char c : line.substr(0, line.size() - 2)) CHECK(ascii::is_printable(c));
-        CHECK(line.find("evidence") == std::string::npos);
+        for (const auto& [hostname, server] :
+             {std::pair{nasty, std::string{}}, std::pair{nasty, nasty},
+              std::pair{std::string("proxy.example"), nasty}}) {
+          const auto line =
+              failure_reply(protocol, Error{code, reason, "secret evidence"}, hostname, server);
+          REQUIRE(line.size() <= 512);
+          REQUIRE(line.size() > 2);
+          CHECK(line.ends_with(std::string(protocol.words.suffix) + "\r\n"));
+          for (const char c : line.substr(0, line.size() - 2)) CHECK(ascii::is_printable(c));
+          CHECK(line.find("evidence") == std::string::npos);
+        }
       }
     }
   }

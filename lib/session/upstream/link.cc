@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "lib/net/address.h"
 #include "lib/session/upstream/proxy_header.h"
 
 namespace starttls::session {
@@ -82,6 +83,15 @@ UpstreamConnection ServerLink::take() {
   UpstreamConnection opened = opener_->take(leg_events_);
   address_index_ = opened.address_index;
   return opened;
+}
+
+std::string ServerLink::server_name() const {
+  const auto& upstream = target_.upstream();
+  const auto& at = address();
+  const bool has_name = !upstream.server_name.empty();
+  if (!has_name && at.is_unix()) return at.path;
+  if (!has_name && net::parse_ip(at.host, at.port)) return to_string(at);
+  return config::peer_name(upstream, at);
 }
 
 const Address& ServerLink::address() const noexcept {
