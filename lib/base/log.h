@@ -62,6 +62,7 @@ class Logger {
     format_ = format;
   }
   [[nodiscard]] bool enabled(Level level) const noexcept { return level <= level_; }
+  [[nodiscard]] Format format() const noexcept { return format_; }
   void write(Level level, std::string_view message, std::span<const Field> fields);
   void write(Level level, std::string_view message, std::initializer_list<Field> fields) {
     write(level, message, std::span<const Field>{fields.begin(), fields.size()});

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 #include "lib/base/error.h"
@@ -11,10 +12,11 @@ namespace starttls {
 /// How a session ended: normally, cut inside a line, or by an error.
 class Outcome {
  public:
-  [[nodiscard]] static constexpr Outcome ok() noexcept { return Outcome{std::size_t{0}}; }
-  [[nodiscard]] static constexpr Outcome truncated() noexcept { return Outcome{std::size_t{1}}; }
+  [[nodiscard]] static constexpr Outcome ok() noexcept { return Outcome{std::uint8_t{0}}; }
+  [[nodiscard]] static constexpr Outcome truncated() noexcept { return Outcome{std::uint8_t{1}}; }
   // Not explicit: an error is an outcome.
-  constexpr Outcome(Errc code) noexcept : index_(2 + static_cast<std::size_t>(code)) {}
+  constexpr Outcome(Errc code) noexcept
+      : index_(static_cast<std::uint8_t>(2 + static_cast<unsigned>(code))) {}
 
   /// Returns the outcome's number from 0, for tables. `kNames` has a name for each.
   [[nodiscard]] constexpr std::size_t index() const noexcept { return index_; }
@@ -27,9 +29,9 @@ class Outcome {
   }();
 
  private:
-  constexpr explicit Outcome(std::size_t index) noexcept : index_(index) {}
+  constexpr explicit Outcome(std::uint8_t index) noexcept : index_(index) {}
 
-  std::size_t index_;
+  std::uint8_t index_;
 };
 
 constexpr std::string_view name(Outcome outcome) noexcept {

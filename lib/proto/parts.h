@@ -3,6 +3,7 @@
 // The parts of a protocol that differ: words, questions and roles. Each protocol's source defines
 // its own. The table (protocols.h) adds name and ports.
 
+#include <cstdint>
 #include <memory>
 #include <string_view>
 
@@ -27,6 +28,10 @@ struct Parts {
 
   Words words;
   CapabilityQuery capabilities;
+  /// Reads the code of the server's last reply: see `last_smtp_reply`. nullptr if the protocol's
+  /// replies have no codes that the log needs.
+  std::uint16_t (*last_reply)(std::uint16_t before, std::string_view bytes,
+                              bool begins_line) noexcept = nullptr;
   std::unique_ptr<UpstreamRole> (*upstream)(const RoleSettings&);
   std::unique_ptr<DownstreamRole> (*downstream)(const RoleSettings&);
 };

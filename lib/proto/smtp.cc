@@ -8,6 +8,7 @@
 
 #include "lib/base/ascii.h"
 #include "lib/proto/edits.h"
+#include "lib/proto/last_reply.h"
 #include "lib/proto/line_downstream.h"
 #include "lib/proto/line_upstream.h"
 #include "lib/proto/parts.h"
@@ -443,6 +444,7 @@ Parts parts_of() {
                            .says_hostname = true,
                            .goodbye = "QUIT",
                            .complete = is_whole_smtp_reply},
+          .last_reply = last_smtp_reply,
           .upstream = [](const RoleSettings& settings) -> std::unique_ptr<UpstreamRole> {
             return std::make_unique<SmtpUpstream>(settings, kDialect);
           },

@@ -133,6 +133,7 @@ Leg& Session::keep_server(UpstreamConnection& connection) {
 void Session::adopt(UpstreamConnection& connection) {
   server_ = std::move(connection.leg);
   record_.on_connected(std::move(connection.server), connection.connected_at, connection.warm);
+  record_.on_reply(connection.last_reply);
 }
 
 std::unique_ptr<Leg> Session::release_server() {
@@ -158,6 +159,7 @@ void Session::start_server_relay() {
 void Session::on_leg_input(Leg& leg) {
   if (is_over()) return;
   if (side_of(leg) == Side::upstream) {
+    note_reply(leg.input(), true);
     prelude_.on_server_input();
   } else if (prelude_.look_for_header(client_.news())) {
     prelude_.on_client_input();  // before the greeting the client's bytes wait
@@ -175,10 +177,18 @@ void Session::on_leg_data(Leg& leg, std::span<const std::byte> plaintext) {
 void Session::pass(Side from, std::span<const std::byte> plaintext) {
   Pipe& pipe = relay_->from(from);
   if (pipe.finished()) return;  // a broken pipe drops the bytes, and they do not count
+  if (from == Side::upstream) note_reply(as_text(plaintext), !pipe.inside_line());
   pipe.on_data(plaintext);
   record_.traffic().passed(
       from == Side::downstream ? metrics::Direction::to_server : metrics::Direction::to_client,
       plaintext.size());
+}
+
+/// Notes the server's last reply, if the protocol's replies have codes.
+void Session::note_reply(std::string_view bytes, bool begins_line) {
+  if (const auto find_code = service_->protocol->last_reply) {
+    record_.on_reply(find_code(record_.last_reply(), bytes, begins_line));
+  }
 }
 
 void Session::on_leg_secured(Leg& leg) {
@@ -376,7 +386,11 @@ LegFacts Session::leg_facts() const {
   const auto of = [](const Leg& leg) {
     return leg.secured() ? std::optional{leg.facts()} : std::nullopt;
   };
-  return {of(client_), server_ == nullptr ? std::nullopt : of(*server_)};
+  return {.downstream = of(client_),
+          .upstream = server_ == nullptr ? std::nullopt : of(*server_),
+          .sni = client_.wanted_name(),
+          .client_certificate =
+              client_.secured() ? client_.client_facts().subject : std::string_view{}};
 }
 
 std::string_view Session::state() const noexcept {

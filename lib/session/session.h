@@ -112,6 +112,7 @@ class Session final : LegEvents, PreludeHost {
   void ask_close_policy();
   void adopt(UpstreamConnection& connection);
   void pass(Side from, std::span<const std::byte> plaintext);
+  void note_reply(std::string_view bytes, bool begins_line);
 
   // The end.
   void on_cut(Leg& leg, Outcome outcome, std::string_view how);

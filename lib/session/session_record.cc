@@ -1,6 +1,10 @@
 #include "lib/session/session_record.h"
 
+#include <algorithm>
+#include <span>
+#include <string_view>
 #include <utility>
+#include <variant>
 
 namespace starttls::session {
 namespace {
@@ -17,6 +21,12 @@ const tls::Facts& facts_or_clear(const std::optional<tls::Facts>& facts) {
     return none;
   }();
   return facts ? *facts : clear;
+}
+
+/// True for a field that a line of text leaves out.
+bool is_empty(const log::Field& field) noexcept {
+  const auto* text = std::get_if<std::string_view>(&field.value);
+  return text != nullptr && text->empty();
 }
 
 /// Names the proof that the server had to give: "pin" if only its key was checked.
@@ -62,9 +72,9 @@ void SessionRecord::on_greeted(Time at) {
   tally().prelude_ended(at - born_at_);
 }
 
-void SessionRecord::set_outcome(Outcome outcome, std::string reason) {
+void SessionRecord::set_outcome(Outcome outcome, std::string words) {
   outcome_ = outcome;
-  reason_ = std::move(reason);
+  words_ = std::move(words);
 }
 
 void SessionRecord::log_event(const Event& event, const Error& error) {
@@ -96,25 +106,36 @@ void SessionRecord::log_end(const config::Upstream& upstream, const LegFacts& fa
   const auto since_birth = [this](Time at) { return at == Time{} ? 0 : as_ms(at - born_at_); };
   // Warn of encryption without identity on every line, not only on the one at start.
   const bool unverified = secured && upstream.verify == Verification::none && upstream.pins.empty();
+  const bool ok = outcome_ == Outcome::ok();
+  const std::string reply = last_reply_ == 0 ? std::string{} : std::to_string(last_reply_);
+  log::Field fields[] = {{"session", id_},
+                         {"service", service_.config.name},
+                         {"client", client_},
+                         {"server", server_},
+                         {"downstream_tls", down.version},
+                         {"downstream_cipher", down.cipher},
+                         {"downstream_resumed", down.resumed},
+                         {"sni", facts.sni},
+                         {"client_certificate", facts.client_certificate},
+                         {"upstream_tls", up.version},
+                         {"upstream_cipher", up.cipher},
+                         {"upstream_resumed", up.resumed},
+                         {"upstream_verify", secured ? verify_name(upstream) : ""},
+                         {"bytes_to_server", traffic_.to_server()},
+                         {"bytes_to_client", traffic_.to_client()},
+                         {"connect_ms", since_birth(connected_at_)},
+                         {"prelude_ms", since_birth(greeted_at_)},
+                         {"total_ms", since_birth(now)},
+                         {"last_reply", reply},
+                         {"outcome", name(outcome_)},
+                         // Only a failure has a reason. A note says how a good session ended.
+                         {"reason", ok ? std::string_view{} : words_},
+                         {"note", ok ? words_ : std::string_view{}}};
+  // JSON always has every field, for machines. People read only those with a value.
+  auto end = std::end(fields);
+  if (log_.format() == log::Format::text) end = std::remove_if(std::begin(fields), end, is_empty);
   log_.write(unverified ? log::Level::warn : log::Level::info, "session",
-             {{"session", id_},
-              {"service", service_.config.name},
-              {"client", client_},
-              {"server", server_},
-              {"downstream_tls", down.version},
-              {"downstream_cipher", down.cipher},
-              {"downstream_resumed", down.resumed},
-              {"upstream_tls", up.version},
-              {"upstream_cipher", up.cipher},
-              {"upstream_resumed", up.resumed},
-              {"upstream_verify", secured ? verify_name(upstream) : ""},
-              {"bytes_to_server", traffic_.to_server()},
-              {"bytes_to_client", traffic_.to_client()},
-              {"connect_ms", since_birth(connected_at_)},
-              {"prelude_ms", since_birth(greeted_at_)},
-              {"total_ms", since_birth(now)},
-              {"outcome", name(outcome_)},
-              {"reason", reason_}});
+             std::span<const log::Field>{std::begin(fields), end});
 }
 
 SessionStatus SessionRecord::status(std::string_view phase, std::string_view state,

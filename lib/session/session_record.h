@@ -38,6 +38,9 @@ struct SessionStatus {
 struct LegFacts {
   std::optional<tls::Facts> downstream = {};
   std::optional<tls::Facts> upstream = {};
+  // Of the client's leg, which outlives them.
+  std::string_view sni = {};                 ///< the name that the client asks for
+  std::string_view client_certificate = {};  ///< the subject of the one that was verified
 };
 
 /// The record of one session. All times are those of Loop::precise_now.
@@ -58,11 +61,17 @@ class SessionRecord {
   void on_conveyed(std::string client, std::string_view dialled);
   /// Notes that a server was connected at `at`. Later calls only change the name.
   void on_connected(std::string server, Time at, bool warm = false);
+  /// Notes the code of the server's last reply; 0 changes nothing.
+  void on_reply(std::uint16_t code) noexcept {
+    if (code != 0) last_reply_ = code;
+  }
+  [[nodiscard]] std::uint16_t last_reply() const noexcept { return last_reply_; }
   /// Notes that the client is greeted, or that the plain relay begins. Later calls change nothing.
   void on_greeted(Time at);
   [[nodiscard]] Time greeted_at() const noexcept { return greeted_at_; }
 
-  void set_outcome(Outcome outcome, std::string reason);
+  /// `words` is the reason of a failure. If the outcome is ok, it is only a note.
+  void set_outcome(Outcome outcome, std::string words);
   [[nodiscard]] Outcome outcome() const noexcept { return outcome_; }
 
   /// How the log treats repetitions of the same event: it counts them, or writes each one.
@@ -96,7 +105,8 @@ class SessionRecord {
   Time connected_at_{};
   Time greeted_at_{};
   Outcome outcome_ = Outcome::ok();
-  std::string reason_;
+  std::uint16_t last_reply_ = 0;
+  std::string words_;
 };
 
 }  // namespace starttls::session

@@ -3,8 +3,10 @@
 import base64
 import contextlib
 import pathlib
+import re
 import resource
 import signal
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -13,16 +15,16 @@ import unittest
 from matrix_test import serve
 from support import admin, canary, children, main, wait
 from support.client import Client, free_port
-from support.daemon import Daemon, configuration, parse_line, toml
+from support.daemon import MAY_BE_EMPTY, Daemon, configuration, parse_line, toml
 from support.dialects import PROTOCOLS, greeted
 from support.environment import PROXY, pki
-from support.fake_server import FakeServer, Gone, Smtp, tls_context
+from support.fake_server import FakeServer, Gone, Lmtp, Smtp, tls_context
 from support.gateway import Gateway
 
 SESSION_KEYS = set("""
-    session service client server downstream_tls downstream_cipher downstream_resumed upstream_tls
-    upstream_cipher upstream_resumed upstream_verify bytes_to_server bytes_to_client connect_ms
-    prelude_ms total_ms outcome reason""".split())
+    session service client server downstream_tls downstream_cipher downstream_resumed sni
+    client_certificate upstream_tls upstream_cipher upstream_resumed upstream_verify bytes_to_server
+    bytes_to_client connect_ms prelude_ms total_ms last_reply outcome reason note""".split())
 
 WORD = canary.PASSWORD.encode()
 PLAIN = canary.plain("user")
@@ -213,14 +215,23 @@ class SessionLine(unittest.TestCase):
         self.assertEqual(line["upstream_tls"], "TLSv1.3")
         self.assertIs(line["upstream_resumed"], False)
         self.assertIsInstance(line["bytes_to_server"], int)
+        self.assertEqual(line["last_reply"], "220")
+        for key in ("downstream_cipher", "sni", "client_certificate", "reason", "note"):
+            self.assertEqual(line[key], "", key)
 
-    def test_as_text_has_the_same_keys(self):
+    def test_as_text_has_the_same_keys_but_for_empty_ones(self):
         with FakeServer(Smtp()) as server, Daemon(configuration(server.port)) as daemon:
             with daemon.connect() as client:
                 client.reply()
                 client.command(b"QUIT")
                 client.rest()
             self.assertEqual(SESSION_KEYS - set(daemon.session()), set())
+            line = next(line for line in daemon.text().splitlines() if " outcome=" in line)
+        self.assertNotIn('=""', line)
+        keys = set(re.findall(r" ([a-z_]+)=", line)) - {"level", "msg"}
+        self.assertEqual(keys, SESSION_KEYS - {"downstream_cipher", "sni", "client_certificate",
+                                               "reason", "note"})
+        self.assertLessEqual(set(MAY_BE_EMPTY), SESSION_KEYS)
 
     def test_a_servers_text_cannot_forge_a_line(self):
         script = Smtp(greeting=b'554 no" outcome=ok reason="\x1b[2J\xff\r\n')
@@ -229,6 +240,126 @@ class SessionLine(unittest.TestCase):
                 client.rest()
             self.assertEqual(daemon.session()["outcome"], "greeting_refused")
             self.assertNotIn("\x1b", daemon.text())
+
+
+class Refusing(Smtp):
+    """A server that accepts no password, and says what it has heard."""
+
+    def secured(self, connection):
+        while True:
+            line = connection.line()
+            if line.startswith(b"EHLO"):
+                connection.send(b"250-mail.test\r\n250 AUTH PLAIN\r\n")
+            elif line.startswith(b"AUTH"):
+                connection.send(b"535 5.7.8 wrong: " + line)
+            else:
+                connection.send(b"221 bye\r\n")
+                connection.end_tls()
+                return
+
+
+class LastReply(unittest.TestCase):
+    def ended(self, script, *said, protocol="smtp", modes=("none", "starttls")):
+        """Sends each command after the reply to the one before. Returns the line of the session."""
+        with FakeServer(script) as server, Daemon(configuration(
+                server.port, protocol=protocol, upstream={"tls": modes[1]},
+                downstream={"tls": modes[0]})) as daemon:
+            with daemon.connect() as client:
+                client.reply()
+                for command in said:
+                    client.command(command)
+                client.finish()
+                client.rest()
+            line = daemon.session()
+            self.assertNotIn("wrong:", daemon.text())
+        return line
+
+    def test_of_a_wrong_password(self):
+        said = b"EHLO a.test", b"AUTH PLAIN " + PLAIN
+        for more in ((), (b"QUIT",)):
+            with self.subTest(more=more):
+                line = self.ended(Refusing(), *said, *more)
+                self.assertEqual((line["outcome"], line["last_reply"]), ("ok", "535"))
+
+    def test_of_a_server_that_refuses_us(self):
+        for script, outcome, code in ((Smtp(greeting=b"554 no\r\n"), "greeting_refused", "554"),
+                                      (Smtp(go_ahead=b"454 not now\r\n"), "tls_refused", "454"),
+                                      (Smtp(clear_capabilities=b"250 mail.test\r\n"),
+                                       "tls_not_offered", "250")):
+            with self.subTest(outcome):
+                line = self.ended(script)
+                self.assertEqual((line["outcome"], line["last_reply"]), (outcome, code))
+
+    def test_of_a_relay_from_the_first_byte(self):
+        line = self.ended(lambda connection: Smtp().secured(self.greet(connection)),
+                          b"EHLO a.test", b"MAIL FROM:<a@b.test>", b"WHAT", b"QUIT",
+                          modes=("none", "none"))
+        self.assertEqual((line["outcome"], line["last_reply"]), ("ok", "500"))
+
+    def test_of_lmtp(self):
+        line = self.ended(Lmtp(), b"LHLO a.test", b"MAIL FROM:<a@b.test>", b"RCPT TO:<c@mail.test>",
+                          b"DATA", b".", b"QUIT", protocol="lmtp")
+        self.assertEqual((line["outcome"], line["last_reply"]), ("ok", "250"))
+
+    def test_there_is_none(self):
+        with Daemon(configuration(free_port())) as daemon:
+            with daemon.connect() as client:
+                client.rest()
+            self.assertEqual(daemon.session()["outcome"], "unreachable")
+            self.assertNotIn("last_reply", daemon.text())
+
+    def test_of_no_other_protocol(self):
+        for name in PROTOCOLS.keys() - {"smtp", "lmtp"}:
+            with self.subTest(name), FakeServer(patient(PROTOCOLS[name])) as server:
+                with Gateway({"none": {"protocol": name,
+                                       "upstream.address": f"127.0.0.1:{server.port}"}}) as gateway:
+                    with gateway.connect("none") as client:
+                        greeted(client, PROTOCOLS[name])
+                        client.finish()
+                        client.rest()
+                        self.assertEqual(gateway.session(client)["last_reply"], "")
+
+    @staticmethod
+    def greet(connection):
+        connection.send(b"220 mail.test\r\n")
+        return connection
+
+
+class Names(unittest.TestCase):
+    """The name that a client asks for, and the one that its certificate proves."""
+
+    def ended(self, mode, version, certificate):
+        with FakeServer(Smtp()) as server, Daemon(
+                configuration(server.port, downstream={"tls": mode, "client_ca": pki().ca})
+                + certificates()) as daemon:
+            context = ssl.create_default_context(cafile=pki().ca)
+            context.minimum_version = context.maximum_version = version
+            if certificate:
+                context.load_cert_chain(*pki().pair(certificate))
+            with daemon.connect() as client:
+                if mode == "starttls":
+                    client.reply()
+                    client.command(b"EHLO a.test")
+                    client.command(b"STARTTLS")
+                client.sock = context.wrap_socket(client.sock, server_hostname="mail.test")
+                client.send(b"EHLO a.test\r\nQUIT\r\n")
+                client.rest()
+            return daemon.session()
+
+    def test_in_every_mode_and_version(self):
+        for mode in ("implicit", "starttls"):
+            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+                with self.subTest(mode=mode, version=version):
+                    line = self.ended(mode, version, "client")
+                    self.assertEqual((line["outcome"], line["sni"], line["client_certificate"]),
+                                     ("ok", "mail.test", "CN=device"))
+
+    def test_a_certificate_that_is_refused_is_not_named(self):
+        for certificate in (None, "client-unknown-ca"):
+            with self.subTest(certificate):
+                line = self.ended("implicit", ssl.TLSVersion.TLSv1_3, certificate)
+                self.assertEqual((line["outcome"], line["sni"], line["client_certificate"]),
+                                 ("certificate", "mail.test", ""))
 
 
 class Repetition(unittest.TestCase):
@@ -287,7 +418,7 @@ class Reader(unittest.TestCase):
                 self.assertEqual(greeting_and_quit(port), b"221 2.0.0 bye\r\n")
             wait.until(lambda: log.stat().st_size == full, "the file is full")
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
-            wait.until(lambda: log.read_bytes().count(b" outcome=ok ") == 3, log.read_text)
+            wait.until(lambda: len(re.findall(rb" outcome=ok\s", log.read_bytes())) == 3, log.read_text)
 
 
 class Rotation(unittest.TestCase):

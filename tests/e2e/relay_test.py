@@ -103,7 +103,9 @@ class Truncation(Relay):
         _, daemon, client = self.relayed(self.cut_after(b"221 bye\r\n"))
         self.assertEqual(client.rest(), (b"221 bye\r\n", FIN))
         client.close()
-        self.assertRegex(daemon.session()["reason"], "cut")
+        session = daemon.session()
+        self.assertEqual((session["outcome"], session["reason"]), ("ok", ""))
+        self.assertRegex(session["note"], "the server's connection was cut")
 
     def test_a_servers_reset_is_passed_on_as_a_reset(self):
         def reset(connection):

@@ -455,8 +455,10 @@ class Clients(Layer):
                 self.assertTrue(self.server.connections[-1].ended.wait(wait.DEADLINE))
                 self.assertEqual(ends.pop(), (words, end))
                 peer.rest()
+                fields = ("note", "reason") if outcome == "ok" else ("reason", "note")
                 return lambda session: (self.assertEqual(session["outcome"], outcome, session),
-                                        self.assertRegex(session["reason"], "the client.*cut"))
+                                        self.assertRegex(session[fields[0]], "the client.*cut"),
+                                        self.assertEqual(session[fields[1]], ""))
 
             with self.subTest(words=words):
                 self.each(check, relay=listen)

@@ -172,6 +172,18 @@ class Clients(Peers):
                 session = self.daemon.sessions(number + 1)[-1]
                 self.assertRegex(session["reason"], "no renegotiation")
 
+    def test_the_log_has_the_name_that_they_ask_for(self):
+        number = 0
+        for mode in MODES:
+            for version in ("-tls1_2", "-tls1_3"):
+                with self.subTest(mode, version=version), self.client(mode, version) as client:
+                    self.commit(client, mode)
+                    client.type("Q")
+                    client.ends()
+                    number += 1
+                    session = self.daemon.sessions(number)[-1]
+                    self.assertEqual((session["outcome"], session["sni"]), ("ok", "mail.test"))
+
     def test_key_updates(self):
         for mode in MODES:
             with self.subTest(mode), self.client(mode, "-tls1_3") as client:

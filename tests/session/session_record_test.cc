@@ -15,7 +15,8 @@ namespace {
 
 /// A record, and the log lines that it has written.
 struct Recorded {
-  explicit Recorded(log::Level level = log::Level::info) : log(level, log::Format::text) {
+  explicit Recorded(log::Level level = log::Level::info, log::Format format = log::Format::text)
+      : log(level, format) {
     service.config.name = "mail";
     REQUIRE(log.open(path));
   }
@@ -65,6 +66,80 @@ TEST_CASE("session record: the line at the end has every field", "[session][log]
     CHECK(has_words(lines, words));
   }
   CHECK(it.tally.tables().sessions.cells()[starttls::Outcome{Errc::timeout}.index()].value() == 1);
+}
+
+TEST_CASE("session record: a line of text leaves out what is empty", "[session][log]") {
+  Recorded it;
+  it.record.log_end({}, {}, 3s);
+  const auto lines = it.lines();
+  CHECK_FALSE(has_words(lines, "=\"\""));
+  for (const auto* const key :
+       {" server=", " downstream_cipher=", " sni=", " client_certificate=", " upstream_cipher=",
+        " upstream_verify=", " last_reply=", " reason=", " note="}) {
+    INFO(key);
+    CHECK_FALSE(has_words(lines, key));
+  }
+  // Numbers and truth values have no empty value.
+  for (const auto* const words : {" downstream_resumed=false", " bytes_to_client=0",
+                                  " connect_ms=0", " upstream_tls=none", " outcome=ok"}) {
+    INFO(words);
+    CHECK(has_words(lines, words));
+  }
+}
+
+TEST_CASE("session record: a line of JSON has every field, each of one type", "[session][log]") {
+  Recorded it(log::Level::info, log::Format::json);
+  it.record.log_end({}, {}, 3s);
+  const auto lines = it.lines();
+  for (const auto* const words :
+       {R"("server":"")", R"("downstream_cipher":"")", R"("downstream_resumed":false)",
+        R"("sni":"")", R"("client_certificate":"")", R"("upstream_verify":"")",
+        R"("bytes_to_server":0)", R"("last_reply":"")", R"("outcome":"ok")", R"("reason":"")",
+        R"("note":"")"}) {
+    INFO(words);
+    CHECK(has_words(lines, words));
+  }
+}
+
+TEST_CASE("session record: the client's name for the server and its certificate are told",
+          "[session][log]") {
+  const auto format = GENERATE(log::Format::text, log::Format::json);
+  Recorded it(log::Level::info, format);
+  it.record.log_end({}, {.sni = "mail.test", .client_certificate = "CN=a \"b\"\r\noutcome=x"}, 3s);
+  const auto lines = it.lines();
+  const bool text = format == log::Format::text;
+  CHECK(has_words(lines, text ? " sni=mail.test " : R"("sni":"mail.test")"));
+  CHECK(has_words(lines, text ? R"(client_certificate="CN=a \"b\"\r\noutcome=x")"
+                              : R"("client_certificate":"CN=a \"b\"\u000d\u000aoutcome=x")"));
+}
+
+TEST_CASE("session record: the last reply is that of the server that spoke last",
+          "[session][log]") {
+  Recorded it;
+  CHECK(it.record.last_reply() == 0);
+  it.record.on_reply(250);
+  it.record.on_reply(535);
+  it.record.on_reply(0);  // a server that said nothing
+  CHECK(it.record.last_reply() == 535);
+  it.record.log_end({}, {}, 3s);
+  CHECK(has_words(it.lines(), " last_reply=535 "));
+}
+
+TEST_CASE("session record: words beside a good outcome are a note, never a reason",
+          "[session][log]") {
+  Recorded good;
+  good.record.set_outcome(starttls::Outcome::ok(), "the server's connection was cut: end of file");
+  good.record.log_end({}, {}, 3s);
+  const auto lines = good.lines();
+  CHECK(has_words(lines, "outcome=ok note=\"the server's connection was cut: end of file\""));
+  CHECK_FALSE(has_words(lines, " reason="));
+
+  Recorded bad;
+  bad.record.set_outcome(starttls::Outcome::truncated(),
+                         "the server's connection was cut: end of file");
+  bad.record.log_end({}, {}, 3s);
+  CHECK(has_words(bad.lines(), "outcome=truncated reason=\"the server's connection was cut"));
+  CHECK_FALSE(has_words(bad.lines(), " note="));
 }
 
 TEST_CASE("session record: only the first connection and the first greeting set the times",

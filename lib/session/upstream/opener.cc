@@ -72,7 +72,8 @@ UpstreamConnection UpstreamOpener::take(LegEvents& events) {
                             .address_index = opening_.address_index(),
                             .greeting = opening_.greeting(),
                             .fallback_reason = opening_.fallback_reason(),
-                            .connected_at = connected_at_};
+                            .connected_at = connected_at_,
+                            .last_reply = last_reply_};
   if (opened.leg != nullptr) opened.leg->set_events(events);
   return opened;
 }
@@ -132,6 +133,7 @@ void UpstreamOpener::on_connected(Result<net::Stream::Ptr> stream) {
   }
   connected_at_ = net::Loop::precise_now();
   server_ = net::to_string((*stream)->peer());
+  last_reply_ = 0;
   if (const auto allowed = target_.connected(**stream); !allowed) {
     give_up(allowed.error());
     return;
@@ -220,6 +222,9 @@ void UpstreamOpener::give_up(const Error& error) {
 
 void UpstreamOpener::on_leg_input(Leg& leg) {
   if (!is_current(leg) || opening_.stage() != OpeningStage::prelude) return;
+  if (const auto find_code = target_.service().protocol->last_reply) {
+    last_reply_ = find_code(last_reply_, leg.input(), true);
+  }
   const bool was_waiting = opening_.awaits_push();
   auto step = opening_.on_input(leg.input());
   if (was_waiting) arm_deadline();

@@ -34,6 +34,7 @@ struct UpstreamConnection {
   std::string greeting;                     ///< see UpstreamRole; "" if no role was needed
   std::string fallback_reason;              ///< see Opening
   std::chrono::nanoseconds connected_at{};  ///< Loop::precise_now; 0 = never
+  std::uint16_t last_reply = 0;             ///< see SessionRecord::on_reply
   bool warm = false;                        ///< it was ready before a session needed it
 };
 
@@ -150,6 +151,7 @@ class UpstreamOpener final : LegEvents {
   std::string server_;
   std::chrono::nanoseconds connected_at_{};
   std::chrono::nanoseconds handshake_at_{};
+  std::uint16_t last_reply_ = 0;  // of the connected server
   OpeningStage reported_ = OpeningStage::connecting;
   bool over_ = false;
 };

@@ -19,15 +19,22 @@ from .environment import PROXY, pki
 SANDBOX = os.geteuid() == 0
 
 _FIELD = re.compile(r'([A-Za-z_]+)=("(?:[^"\\]|\\.)*"|\S*)')
+# A text log leaves these out of a session's line if they are empty.
+MAY_BE_EMPTY = ("server", "downstream_cipher", "sni", "client_certificate", "upstream_cipher",
+                "upstream_verify", "last_reply", "reason", "note")
 _SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:")
 
 
 def parse_line(line):
-    """Returns a line of the log as a dict. A text log gives strings; escapes stay as they are."""
+    """Returns a line of the log as a dict. A text log gives strings; escapes stay as they are.
+
+    A session's line has all its fields, "" for those that the text log has left out.
+    """
     if line.startswith("{"):
         return json.loads(line)
-    return {key: value[1:-1] if value.startswith('"') else value
-            for key, value in _FIELD.findall(line)}
+    fields = {key: value[1:-1] if value.startswith('"') else value
+              for key, value in _FIELD.findall(line)}
+    return {**dict.fromkeys(MAY_BE_EMPTY, ""), **fields} if "outcome" in fields else fields
 
 
 def toml(value):
