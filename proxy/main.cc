@@ -26,7 +26,7 @@
 #include "proxy/confinement/confine.h"
 #include "proxy/confinement/sandbox.h"
 #include "proxy/confinement/user.h"
-#include "proxy/convert/converter.h"
+#include "proxy/convert/convert_file.h"
 #include "proxy/exit_status.h"
 #include "proxy/last_words.h"
 #include "proxy/output.h"

@@ -17,6 +17,10 @@ bool is_plain(std::string_view value) {
 
 }  // namespace
 
+std::string to_string(const Note& note) {
+  return (note.line == 0 ? "" : "line " + std::to_string(note.line) + ": ") + note.text;
+}
+
 bool is_yes(const Option* option) {
   return option != nullptr && ascii::iequals(option->value, "yes");
 }
@@ -38,6 +42,7 @@ void AnnotatedFile::note(const Section& section, const Option* option, const std
 void AnnotatedFile::leave_out(const Section& section, const Option* option,
                               const std::string& why) {
   note(section, option, why + "; the service is left out");
+  left_out_.insert(&section);
 }
 
 /// Notes the options that are unknown or lost, and drops those that could not be written.
@@ -45,7 +50,7 @@ void AnnotatedFile::sort_out(Section& section) {
   for (const auto& option : section.options) {
     const auto* const known = find_known(option.name);
     if (known == nullptr) {
-      note(section, &option, "is no option of stunnel 5 that is known here");
+      note(section, &option, "is not a known option of stunnel 5");
     } else if (known->fate == Fate::lost) {
       // An option that is switched off needs no note.
       if (!ascii::iequals(option.value, "no") && !ascii::iequals(option.value, "none")) {
@@ -54,7 +59,7 @@ void AnnotatedFile::sort_out(Section& section) {
     } else if (known->fate == Fate::read && option.value.empty()) {
       if (known->name != "sni") note(section, &option, "has no value");
     } else if (known->fate == Fate::read && !is_plain(option.value)) {
-      note(section, &option, "has characters that have to be written by hand; it is left out");
+      note(section, &option, "has characters that must be written by hand; it is left out");
     }
   }
   std::erase_if(section.options, [](const Option& option) {
@@ -96,14 +101,10 @@ std::string AnnotatedFile::demand(const Section& section) const {
   return text;
 }
 
-std::vector<std::string> AnnotatedFile::take_notes() {
+std::vector<Note> AnnotatedFile::take_notes() {
   std::stable_sort(notes_.begin(), notes_.end(),
                    [](const auto& a, const auto& b) { return a.line < b.line; });
-  std::vector<std::string> lines;
-  for (const auto& [line, text] : std::exchange(notes_, {})) {
-    lines.push_back((line == 0 ? "" : "line " + std::to_string(line) + ": ") + text);
-  }
-  return lines;
+  return std::exchange(notes_, {});
 }
 
 }  // namespace starttls::stunnel

@@ -15,6 +15,9 @@ namespace starttls::stunnel {
 
 [[nodiscard]] bool is_yes(const Option* option);
 
+/// Returns the note for people: "line 7: [imap] CRLfile: revocation is not checked".
+[[nodiscard]] std::string to_string(const Note& note);
+
 class AnnotatedFile {
  public:
   /// Notes the options that are unknown or lost, and drops those that have to be written by hand.
@@ -28,8 +31,13 @@ class AnnotatedFile {
   void note(const Section& section, const Option* option, const std::string& text);
   /// Adds the note that the service is not converted.
   void leave_out(const Section& section, const Option* option, const std::string& why);
-  /// Returns the notes in the order of the file, each with its line.
-  [[nodiscard]] std::vector<std::string> take_notes();
+  /// Returns the notes in the order of the file.
+  [[nodiscard]] std::vector<Note> take_notes();
+  /// Returns the number of services that are not converted.
+  [[nodiscard]] std::size_t left_out() const noexcept { return left_out_.size(); }
+  [[nodiscard]] bool is_left_out(const Section& section) const {
+    return left_out_.contains(&section);
+  }
 
   /// Returns the options of the section, or, if it has none of that name, the global ones.
   [[nodiscard]] std::vector<const Option*> all(const Section& section, std::string_view name) const;
@@ -61,6 +69,7 @@ class AnnotatedFile {
   File file_;
   std::vector<Note> notes_;
   std::set<std::pair<std::size_t, std::string>> noted_;
+  std::set<const Section*> left_out_;
 };
 
 }  // namespace starttls::stunnel

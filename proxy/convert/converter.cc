@@ -1,7 +1,7 @@
 #include "proxy/convert/converter.h"
 
 #include <algorithm>
-#include <cstdio>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -9,7 +9,6 @@
 
 #include "lib/base/ascii.h"
 #include "lib/config/config.h"
-#include "lib/config/expand.h"
 #include "lib/config/exposure.h"
 #include "lib/config/mistakes.h"
 #include "lib/proto/protocols.h"
@@ -17,8 +16,6 @@
 #include "proxy/convert/stunnel_conf.h"
 #include "proxy/convert/stunnel_versions.h"
 #include "proxy/convert/toml_table.h"
-#include "proxy/exit_status.h"
-#include "proxy/output.h"
 
 namespace starttls {
 namespace {
@@ -52,14 +49,18 @@ class Converter {
     bool client = false;      ///< stunnel's client mode: the server has TLS, the client has none
     std::string negotiation;  ///< stunnel's protocol; "" = TLS from the first byte
     std::string protocol;     ///< ours
-    std::string listen;
+    std::vector<std::string> listen;
     std::vector<std::string> connect;
+    bool sends_proxy = false;  ///< a PROXY header has the client's address
+    bool from_client = false;  ///< the server sees the client's address
   };
 
   void convert_log();
   void collect_certificates_by_name();
   [[nodiscard]] std::optional<std::string> convert(const Section& section);
   [[nodiscard]] bool read_addresses(Service& service);
+  [[nodiscard]] bool read_accept(Service& service);
+  void read_transparent(Service& service);
   [[nodiscard]] bool read_protocol(Service& service);
   void doubt_port(const Service& service, const Option* option, const std::string& written);
   [[nodiscard]] bool downstream(const Service& service, TomlTable& out);
@@ -72,12 +73,14 @@ class Converter {
                TomlTable& out);
   void rest(const Service& service);
   [[nodiscard]] std::string label(const std::string& name);
+  void note_lost_certificates(const std::vector<std::string>& tables);
+  [[nodiscard]] Conversion finish(const std::vector<std::string>& tables);
 
   AnnotatedFile file_;
   std::map<std::string, const Section*> by_name_;
   std::map<const Section*, std::vector<std::string>> more_certificates_;
   std::set<std::string> labels_;
-  std::set<std::string> listening_;  ///< addresses of the services so far
+  std::vector<Address> listening_;  ///< addresses of the services so far
   TomlTable proxy_;
   TomlTable log_;
 };
@@ -90,15 +93,15 @@ void Converter::convert_log() {
     if (const auto level = stunnel::syslog_level(debug->value)) {
       if (kLevels[*level] != "info") log_.set("level", toml(kLevels[*level]));
     } else {
-      file_.note(global, debug, "'" + debug->value + "' is no level");
+      file_.note(global, debug, "'" + debug->value + "' is not a log level");
     }
   }
-  if (const auto* const output = file_.last(global, "output")) {
-    if (output->value == "/dev/stdout") {
-      file_.note(global, output, "the log goes to standard error");
-    } else if (output->value != "/dev/stderr") {
-      log_.set("file", toml(output->value));
-    }
+  // A file would get the lines of two programs, and a sandboxed service cannot open stunnel's.
+  if (const auto* const output = file_.last(global, "output");
+      output != nullptr && output->value != "/dev/stderr") {
+    file_.note(global, output,
+               "the log goes to standard error (journald reads it); for a file of its own, set "
+               "log.file");
   }
 }
 
@@ -120,26 +123,28 @@ void Converter::collect_certificates_by_name() {
     const auto demanded = file_.demand(section);
     const auto by_primary = file_.demand(*primary->second);
     if (!one_server) {
-      file_.leave_out(section, sni, "the certificate is chosen by name, the server is not");
+      file_.leave_out(section, sni, "a name chooses the certificate here, and not the server");
     } else if (!demanded.empty() && demanded != by_primary) {
       file_.leave_out(section, sni,
-                      "its clients had to show a certificate that " + of_primary +
-                          " does not demand, and one service has one rule for all its names");
+                      "its clients had to show a certificate, which " + of_primary +
+                          " does not demand; one service has one rule for all its names");
     } else if (auto pair = certificate(section)) {
       if (demanded.empty() && !by_primary.empty()) {
-        file_.note(section, sni,
-                   "its clients must show a certificate here, as those of " + of_primary);
+        file_.note(
+            section, sni,
+            "its clients must show a certificate here, as the clients of " + of_primary + " must");
       }
       for (const auto* const name : {"sslVersion", "sslVersionMin", "sslVersionMax", "options"}) {
         for (const auto* const option : section.all(name)) {
-          file_.note(section, option,
-                     "is the same for all names here: what " + of_primary + " has");
+          file_.note(section, option, "is the same for all names here: the value of " + of_primary);
         }
       }
       auto& more = more_certificates_[primary->second];
       const bool known = pair == certificate(*primary->second) ||
                          std::find(more.begin(), more.end(), *pair) != more.end();
       if (!known) more.push_back(std::move(*pair));
+    } else {
+      file_.leave_out(section, sni, "there is no certificate for this name");
     }
   }
 }
@@ -149,7 +154,7 @@ bool Converter::read_addresses(Service& service) {
   for (const auto* const option : file_.all(section, "connect")) {
     auto address = stunnel::address(option->value, "127.0.0.1");
     if (!address) {
-      file_.note(section, option, "'" + option->value + "' is no address");
+      file_.note(section, option, "'" + option->value + "' is not an address");
     } else if (std::find(service.connect.begin(), service.connect.end(), *address) ==
                service.connect.end()) {
       service.connect.push_back(std::move(*address));
@@ -162,38 +167,79 @@ bool Converter::read_addresses(Service& service) {
         exec != nullptr ? "a server is reached by its address only" : "there is no connect");
     return false;
   }
+  return read_accept(service);
+}
+
+/// Reads the address to listen on. ":::PORT" means both families in stunnel. Here each family has
+/// an address of its own.
+bool Converter::read_accept(Service& service) {
+  const auto& section = service.section;
   const auto* const accept = file_.last(section, "accept");
   if (accept == nullptr) {
     file_.leave_out(section, nullptr, "there is no accept");
     return false;
   }
-  auto address = stunnel::address(accept->value, "0.0.0.0");
+  const auto address = stunnel::address(accept->value, "0.0.0.0");
   if (!address) {
-    file_.leave_out(section, accept, "'" + accept->value + "' is no address");
+    file_.leave_out(section, accept, "'" + accept->value + "' is not an address");
     return false;
   }
-  const auto parsed = config::parse_address(*address);
-  if (parsed && !parsed->is_unix() &&
-      !config::is_ip_literal(std::string(without_interface(parsed->host)))) {
-    const bool v6 = ascii::iequals(parsed->host, "ip6-localhost");
-    address = (v6 ? "[::1]:" : "127.0.0.1:") + std::to_string(parsed->port);
-    if (!v6 && !ascii::iequals(parsed->host, "localhost")) {
+  auto parsed = *config::parse_address(*address);  // `address` has parsed it before
+  if (!parsed.is_unix() && !config::is_ip_literal(std::string(without_interface(parsed.host)))) {
+    const auto name = std::exchange(parsed.host, "127.0.0.1");
+    if (ascii::iequals(name, "ip6-localhost")) {
+      parsed.host = "::1";
+    } else if (!ascii::iequals(name, "localhost")) {
       file_.note(
           section, accept,
-          "listens on an address, not on a name: put that of " + parsed->host + " for 127.0.0.1");
+          "listens on an address, not on a name: replace 127.0.0.1 by the address of " + name);
     }
   }
-  if (std::find(service.connect.begin(), service.connect.end(), *address) !=
-      service.connect.end()) {
-    file_.leave_out(section, accept, "it would connect to itself");
-    return false;
+  std::vector<Address> listen = {parsed};
+  if (parsed.host == "::") {
+    parsed.host = "0.0.0.0";
+    listen.insert(listen.begin(), parsed);
   }
-  if (listening_.contains(*address)) {
-    file_.leave_out(section, accept, *address + " belongs to another service");
-    return false;
+  for (const auto& each : listen) {
+    const auto text = to_string(each);
+    if (std::find(service.connect.begin(), service.connect.end(), text) != service.connect.end()) {
+      file_.leave_out(section, accept, "it would connect to itself");
+      return false;
+    }
+    if (std::any_of(listening_.begin(), listening_.end(),
+                    [&each](const Address& other) { return config::overlap(each, other); })) {
+      file_.leave_out(section, accept, text + " belongs to another service");
+      return false;
+    }
+    service.listen.push_back(text);
   }
-  service.listen = std::move(*address);
   return true;
+}
+
+/// Reads the option that makes the server see the client's address. stunnel can also take the
+/// server's address from the connection.
+void Converter::read_transparent(Service& service) {
+  const auto& section = service.section;
+  const auto* const option = file_.last(section, "transparent");
+  if (option == nullptr || ascii::iequals(option->value, "no") ||
+      ascii::iequals(option->value, "none")) {
+    return;
+  }
+  const auto is = [option](std::string_view value) { return ascii::iequals(option->value, value); };
+  if (is("destination") || is("both")) {
+    file_.note(section, option,
+               "the server is the one of connect; for the server that each client meant to reach, "
+               "set upstream.address = \"original-destination\"");
+  }
+  if (!is("source") && !is("both") && !is("yes")) return;
+  if (service.listen.front().starts_with("unix:")) {
+    file_.note(section, option, "clients of a unix socket have no address to connect from");
+    return;
+  }
+  service.from_client = true;
+  file_.note(section, option,
+             "is upstream.source = \"client\" here: it needs CAP_NET_ADMIN, and routes that bring "
+             "the server's answers back (see conf/nftables)");
 }
 
 /// Finds out the protocol that both sides speak. stunnel names it only if it negotiates TLS.
@@ -201,13 +247,13 @@ bool Converter::read_protocol(Service& service) {
   const auto& section = service.section;
   if (const auto* const protocol = file_.last(section, "protocol")) {
     if (ascii::iequals(protocol->value, "proxy")) {
-      file_.note(
-          section, protocol,
-          "no PROXY header is sent: the server sees the proxy's address, and must not expect one");
+      // stunnel knows it in server mode only.
+      service.sends_proxy = !service.client;
+      if (service.client) file_.note(section, protocol, "no PROXY header is sent to the server");
     } else {
       for (const char c : protocol->value) service.negotiation += ascii::to_lower(c);
       if (proto::find_protocol(service.negotiation) == nullptr) {
-        file_.leave_out(section, protocol, "'" + protocol->value + "' is no mail protocol");
+        file_.leave_out(section, protocol, "'" + protocol->value + "' is not a mail protocol");
         return false;
       }
       service.protocol = service.negotiation;
@@ -215,7 +261,7 @@ bool Converter::read_protocol(Service& service) {
     }
   }
   auto addresses = service.connect;
-  addresses.push_back(service.listen);
+  addresses.push_back(service.listen.front());
   for (const auto& address : addresses) {
     service.protocol = protocol_of_port(address);
     if (!service.protocol.empty()) return true;
@@ -227,7 +273,7 @@ bool Converter::read_protocol(Service& service) {
       return true;
     }
   }
-  file_.leave_out(section, nullptr, "neither its ports nor its name say that it is mail");
+  file_.leave_out(section, nullptr, "neither its ports nor its name show a mail protocol");
   return false;
 }
 
@@ -240,7 +286,7 @@ std::optional<std::string> Converter::certificate(const Section& section) {
   const auto usable = [&](const Option* option, const std::string& file) {
     const bool pem = !ascii::istarts_with(file, "pkcs11:") && !ascii::iends_with(file, ".p12") &&
                      !ascii::iends_with(file, ".pfx") && !file.empty();
-    if (!pem) file_.note(section, option, "certificates and keys come from PEM files only");
+    if (!pem) file_.note(section, option, "certificates and keys must be in PEM files");
     return pem;
   };
   if (!usable(cert, cert->value) || !usable(key, key_file)) return std::nullopt;
@@ -253,13 +299,9 @@ bool Converter::client_certificates(const Service& service, TomlTable& out) {
   const auto [chain, peer, level] = file_.verified(section);
   for (const auto* const name : {"checkHost", "checkIP", "checkEmail"}) {
     if (const auto* const check = file_.last(section, name)) {
-      file_.leave_out(section, check, "the names in clients' certificates are not looked at");
+      file_.leave_out(section, check, "the names in clients' certificates are not checked");
       return false;
     }
-  }
-  if (const auto* const secrets = file_.last(section, "PSKsecrets")) {
-    file_.leave_out(section, secrets, "pre-shared keys are not supported");
-    return false;
   }
   if (!chain && !peer) {
     if (level != nullptr && level->value == "1") {
@@ -270,17 +312,16 @@ bool Converter::client_certificates(const Service& service, TomlTable& out) {
   }
   const auto* const ca_file = file_.last(section, "CAfile");
   if (ca_file == nullptr) {
-    file_.leave_out(
-        section, file_.last(section, "CApath"),
-        "clients' certificates are verified by the CAs of one file (downstream.client_ca)");
+    file_.leave_out(section, file_.last(section, "CApath"),
+                    "the CAs for clients' certificates must be in one file (downstream.client_ca)");
     return false;
   }
   out.set("downstream.client_ca", toml(ca_file->value));
   if (peer) {
     file_.note(
         section, ca_file,
-        "any certificate that a CA in this file has issued is accepted, where stunnel wanted one "
-        "of the file itself");
+        "stunnel accepted only certificates that are in this file; here every certificate is "
+        "accepted that a CA in it has issued");
   }
   return true;
 }
@@ -293,7 +334,7 @@ void Converter::doubt_port(const Service& service, const Option* option,
   if (!address) return;
   const auto mode = service.negotiation.empty() ? TlsMode::implicit : TlsMode::starttls;
   if (const auto mistake = config::port_mistake(mode, *address); !mistake.empty()) {
-    file_.note(service.section, option, mistake + ": see that the mode is the right one");
+    file_.note(service.section, option, mistake + ": check that the mode is right");
   }
 }
 
@@ -304,9 +345,14 @@ bool Converter::downstream(const Service& service, TomlTable& out) {
     return true;
   }
 
+  // Such a service may have no certificate.
+  if (const auto* const secrets = file_.last(section, "PSKsecrets")) {
+    file_.leave_out(section, secrets, "pre-shared keys are not supported");
+    return false;
+  }
   auto pair = certificate(section);
   if (!pair) {
-    file_.leave_out(section, nullptr, "clients are to use TLS, and there is no certificate for it");
+    file_.leave_out(section, nullptr, "there is no certificate to show to clients");
     return false;
   }
   std::string list = "[" + *pair;
@@ -314,7 +360,7 @@ bool Converter::downstream(const Service& service, TomlTable& out) {
     for (const auto& each : more->second) list += ", " + each;
   }
   out.set("downstream.tls", toml(service.negotiation.empty() ? "implicit" : "starttls"));
-  doubt_port(service, file_.last(section, "accept"), service.listen);
+  doubt_port(service, file_.last(section, "accept"), service.listen.front());
   out.set("downstream.certificates", list + "]");
   if (!client_certificates(service, out)) return false;
   config::Downstream downstream;
@@ -330,17 +376,26 @@ bool Converter::downstream(const Service& service, TomlTable& out) {
 /// which clients may connect.
 void Converter::fence(const Service& service, const config::Downstream& downstream,
                       TomlTable& out) {
-  const auto listen = config::parse_address(service.listen);
+  const auto listen = config::parse_address(service.listen.front());
   if (!listen || config::is_local(*listen)) return;
   config::Service converted;
   converted.protocol = service.protocol;
   converted.downstream = downstream;
+  converted.upstream.send_proxy =
+      service.sends_proxy ? config::SendProxy::v1 : config::SendProxy::no;
+  converted.upstream.from_client = service.from_client;
   if (config::exposure(converted) == config::Exposure::none) return;
-  out.set("downstream.allow", R"(["127.0.0.1", "::1"])");
+  // At an address of its own, this machine is a client with that address, not with 127.0.0.1.
+  const std::string host(without_interface(listen->host));
+  const bool any = host == "0.0.0.0" || host == "::";
+  out.set("downstream.allow", any ? R"(["127.0.0.1", "::1"])" : "[" + toml(host) + "]");
+  std::string networks = "add the networks of your clients";
+  if (!any && host.find(':') == std::string::npos) {
+    networks += ", such as \"" + host.substr(0, host.rfind('.')) + ".0/24\"";
+  }
   file_.note(
       service.section, file_.last(service.section, "accept"),
-      "stunnel let anyone in; here downstream.allow has this machine only: add the networks of "
-      "your clients");
+      "stunnel accepted every client; here downstream.allow has this machine only: " + networks);
 }
 
 /// Notes how stunnel's verification of the server differed from ours (client mode).
@@ -351,17 +406,19 @@ void Converter::verification(const Service& service, const std::string& name) {
     const auto* option = file_.last(section, "verifyPeer");
     file_.note(
         section, option == nullptr ? level : option,
-        "stunnel wanted one certificate; here its chain and the name " + name +
-            " are verified. To want its key, add upstream.pins, which `starttls-proxy probe` "
-            "prints; where nothing but the key is to count, upstream.verify = \"none\" too");
+        "stunnel accepted one certificate only; here its chain and the name " + name +
+            " are verified. To require its key too, set upstream.pins to the pin that "
+            "`starttls-proxy probe` prints; to check nothing but the key, set upstream.verify = "
+            "\"none\" as well");
   } else if (!chain) {
     file_.note(
         section, nullptr,
         "stunnel did not verify the server; here its chain and the name " + name +
-            " are verified. `starttls-proxy probe` says whether the server passes, and what to do "
-            "where not");
+            " are verified. `starttls-proxy probe` shows if the server passes, and what to do if "
+            "it does not");
   } else if (file_.all(section, "checkHost").empty() && file_.all(section, "checkIP").empty()) {
-    file_.note(section, nullptr, "stunnel took any name; here the server's must be " + name);
+    file_.note(section, nullptr,
+               "stunnel accepted any name; here the certificate must name " + name);
   }
 }
 
@@ -383,18 +440,18 @@ bool Converter::upstream(const Service& service, TomlTable& out) {
   const Option* wanted = names.empty() ? sni : names.front();
   if (wanted != nullptr && !config::check_host(wanted->value)) {
     if (!wanted->value.empty()) {
-      file_.note(section, wanted, "'" + wanted->value + "' is no host's name");
+      file_.note(section, wanted, "'" + wanted->value + "' is not a host name");
     }
     wanted = nullptr;
   }
   for (std::size_t i = 1; i < names.size(); ++i) {
-    file_.note(section, names[i], "one name is verified, the first: " + names.front()->value);
+    file_.note(section, names[i], "only the first name is verified: " + names.front()->value);
   }
   if (sni != nullptr && (wanted == nullptr || wanted->value != sni->value)) {
-    file_.note(section, sni, "the name that is verified is the one that is sent");
+    file_.note(section, sni, "the name that is verified is also the one that is sent (SNI)");
   }
   if (const auto* const email = file_.last(section, "checkEmail")) {
-    file_.note(section, email, "a server's certificate is verified by its host's name or address");
+    file_.note(section, email, "a server's certificate is verified by its host name or address");
   }
 
   const auto host = [](const std::string& address) {
@@ -424,7 +481,8 @@ bool Converter::upstream(const Service& service, TomlTable& out) {
   }
   if (auto pair = certificate(section)) out.set("upstream.certificate", *pair);
   if (const auto* const secrets = file_.last(section, "PSKsecrets")) {
-    file_.note(section, secrets, "pre-shared keys are not supported");
+    file_.note(section, secrets,
+               "pre-shared keys are not supported: the server needs a certificate");
   }
   return true;
 }
@@ -440,7 +498,7 @@ void Converter::timeout(const Section& section, std::string_view name, const std
     out.set(key, toml(config::to_string(*duration)));
   } else {
     file_.note(section, option,
-               "'" + option->value + "' s is no time from a second to a day; " + key +
+               "'" + option->value + "' seconds is not a time from one second to one day; " + key +
                    " keeps its default");
   }
 }
@@ -449,15 +507,15 @@ void Converter::timeout(const Section& section, std::string_view name, const std
 void Converter::rest(const Service& service) {
   const auto& section = service.section;
   if (const auto* const resume = file_.last(section, "sessionResume"); resume && !is_yes(resume)) {
-    file_.note(section, resume, "sessions are resumed");
+    file_.note(section, resume, "TLS sessions are resumed here");
   }
   if (const auto* const renegotiation = file_.last(section, "renegotiation");
       is_yes(renegotiation)) {
-    file_.note(section, renegotiation, "there is no renegotiation");
+    file_.note(section, renegotiation, "TLS is not renegotiated here");
   }
   if (const auto* const failover = file_.last(section, "failover");
       failover && service.connect.size() > 1 && !ascii::iequals(failover->value, "prio")) {
-    file_.note(section, failover, "servers are tried in order");
+    file_.note(section, failover, "servers are tried in order; there is no round robin");
   }
   for (const auto* const option : file_.all(section, "socket")) {
     if (option->value.find(":TCP_NODELAY") == std::string::npos) {
@@ -470,7 +528,7 @@ void Converter::rest(const Service& service) {
       proxy_.set("hostname", toml(name->value));
       file_.note(section, name, "is the name for all services here: proxy.hostname");
     } else if (proxy_.empty()) {
-      file_.note(section, name, "'" + ascii::escape(name->value) + "' has no place here");
+      file_.note(section, name, "'" + ascii::escape(name->value) + "' is not used here");
     }
   }
 }
@@ -492,7 +550,7 @@ std::string Converter::label(const std::string& name) {
 }
 
 std::optional<std::string> Converter::convert(const Section& section) {
-  Service service{section, file_.yes(section, "client"), {}, {}, {}, {}};
+  Service service{section, file_.yes(section, "client"), {}, {}, {}, {}, false, false};
   if (!service.client && file_.last(section, "sni") != nullptr) {
     const auto* const sni = file_.last(section, "sni");
     if (!by_name_.contains(sni->value.substr(0, sni->value.find(':')))) {
@@ -501,42 +559,79 @@ std::optional<std::string> Converter::convert(const Section& section) {
     return std::nullopt;  // a certificate of another service, see collect_certificates_by_name
   }
   if (!read_addresses(service) || !read_protocol(service)) return std::nullopt;
+  read_transparent(service);
 
   TomlTable table;
   table.set("name", toml(label(section.name)));
   table.set("protocol", toml(service.protocol));
   table.set("listen", toml(service.listen));
   if (!downstream(service, table) || !upstream(service, table)) return std::nullopt;
+  if (service.sends_proxy) table.set("upstream.send_proxy", toml("v1"));
+  if (service.from_client) table.set("upstream.source", toml("client"));
   convert_versions(file_, section, service.client, table);
   timeout(section, "TIMEOUTconnect", "timeouts.connect", table);
   timeout(section, "TIMEOUTidle", "timeouts.idle", table);
   rest(service);
-  listening_.insert(service.listen);
+  for (const auto& each : service.listen) listening_.push_back(*config::parse_address(each));
   return table.text("[[service]]");
 }
 
 Conversion Converter::run() {
   convert_log();
   collect_certificates_by_name();
-
-  Conversion result;
-  std::string services;
-  for (const auto& section : file_.services()) {
-    if (const auto text = convert(section)) {
-      services += "\n" + *text;
-      ++result.services;
-    }
-  }
+  std::vector<std::string> tables;  // one per section; "" = it has none
+  for (const auto& section : file_.services()) tables.push_back(convert(section).value_or(""));
+  note_lost_certificates(tables);
   if (file_.services().empty()) {
-    file_.note(file_.global(), nullptr, "there is no [service]: inetd mode has no counterpart");
+    const bool has_others = file_.last(file_.global(), "include") != nullptr;
+    file_.note(file_.global(), nullptr,
+               has_others ? "there is no [service] in this file itself"
+                          : "there is no [service]: inetd mode has no counterpart");
   }
-  if (result.services > 0) {
-    result.toml = "# Relative paths are relative to this file's folder.\n";
-    if (!proxy_.empty()) result.toml += "\n" + proxy_.text("[proxy]");
-    if (!log_.empty()) result.toml += "\n" + log_.text("[log]");
-    result.toml += services;
+  return finish(tables);
+}
+
+/// Notes the certificates for services that are not converted.
+void Converter::note_lost_certificates(const std::vector<std::string>& tables) {
+  const auto& sections = file_.services();
+  for (std::size_t i = 0; i < sections.size(); ++i) {
+    if (!tables[i].empty() || file_.is_left_out(sections[i])) continue;
+    const auto* const sni = file_.last(sections[i], "sni");
+    const auto* const primary = by_name_.at(sni->value.substr(0, sni->value.find(':')));
+    if (!tables[static_cast<std::size_t>(primary - sections.data())].empty()) continue;
+    file_.leave_out(sections[i], sni,
+                    "its service [" + ascii::escape(primary->name) + "] is not converted");
   }
-  result.notes = file_.take_notes();
+}
+
+/// Puts the tables together, each after the notes about its section.
+Conversion Converter::finish(const std::vector<std::string>& tables) {
+  Conversion result;
+  const auto& sections = file_.services();
+  result.sections = sections.size();
+  result.left_out = file_.left_out();
+  result.services = static_cast<std::size_t>(
+      std::count_if(tables.begin(), tables.end(), [](const auto& each) { return !each.empty(); }));
+  const auto notes = file_.take_notes();
+  for (const auto& note : notes) result.notes.push_back(to_string(note));
+  if (result.services == 0) return result;
+
+  auto note = notes.begin();
+  const auto comments_before = [&](std::size_t line) {
+    std::string text;
+    for (; note != notes.end() && note->line < line; ++note) text += "# " + to_string(*note) + "\n";
+    return text;
+  };
+  result.toml = "# Relative paths are relative to this file's folder.\n";
+  result.toml += comments_before(sections.front().line);
+  if (!proxy_.empty()) result.toml += "\n" + proxy_.text("[proxy]");
+  if (!log_.empty()) result.toml += "\n" + log_.text("[log]");
+  for (std::size_t i = 0; i < sections.size(); ++i) {
+    constexpr auto kEnd = std::numeric_limits<std::size_t>::max();
+    const auto text =
+        comments_before(i + 1 < sections.size() ? sections[i + 1].line : kEnd) + tables[i];
+    if (!text.empty()) result.toml += "\n" + text;
+  }
   return result;
 }
 
@@ -544,24 +639,6 @@ Conversion Converter::run() {
 
 Conversion convert_stunnel(std::string_view text) {
   return Converter(text).run();
-}
-
-int convert_file(const std::string& path) {
-  const auto text = config::read_file(path);
-  if (!text) {
-    std::fprintf(stderr, "starttls-proxy: %s: cannot be read: %s\n", path.c_str(),
-                 text.error().reason.c_str());
-    return kExitConfig;
-  }
-  const auto result = convert_stunnel(*text);
-  const int printed = print_output(result.toml, 0);
-  for (const auto& note : result.notes) {
-    std::fprintf(stderr, "%s: %s\n", path.c_str(), note.c_str());
-  }
-  if (result.services == 0) {
-    std::fprintf(stderr, "starttls-proxy: %s: no service could be converted\n", path.c_str());
-  }
-  return result.services == 0 ? kExitConfig : printed;
 }
 
 }  // namespace starttls

@@ -11,10 +11,12 @@
 namespace starttls {
 
 struct Conversion {
-  std::string toml;                ///< "" if no service could be converted
+  std::string toml;                ///< "" if no service could be converted; has the notes too
   std::vector<std::string> notes;  ///< what it could not carry over, in the order of the file:
-                                   ///< "line 7: [imap] CRLfile: revocation lists are not read"
+                                   ///< "line 7: [imap] CRLfile: revocation is not checked"
+  std::size_t sections = 0;        ///< the services of the file
   std::size_t services = 0;        ///< converted ones
+  std::size_t left_out = 0;        ///< the others, except those that became a certificate of one
 };
 
 /// Converts the text of a stunnel.conf. Opens no file that `text` names. If stunnel is looser than
@@ -22,10 +24,5 @@ struct Conversion {
 /// are not verified, and listeners open to anyone. If a check of clients cannot be carried over,
 /// the service is left out. Without the check, more clients would be accepted than before.
 [[nodiscard]] Conversion convert_stunnel(std::string_view text);
-
-/// Prints the result for a file, and the notes on standard error. Returns the exit status: 0, or
-/// kExitConfig if the file cannot be read or has no service that could be converted. It is
-/// kExitOutput if the result cannot be printed.
-[[nodiscard]] int convert_file(const std::string& path);
 
 }  // namespace starttls

@@ -9,15 +9,16 @@ namespace starttls::stunnel {
 namespace {
 
 constexpr std::string_view kCiphers =
-    "the suites are ours: ECDHE with AEAD (AES-CBC too where min_tls is below 1.2)";
+    "the cipher suites are fixed: ECDHE with AEAD (also AES-CBC if min_tls is below 1.2)";
 constexpr std::string_view kRevocation = "revocation is not checked";
 constexpr std::string_view kTickets =
     "has another format: downstream.ticket_keys names a file of base64 lines (openssl rand -base64 "
     "48)";
-constexpr std::string_view kEngine = "keys come from PEM files only";
-constexpr std::string_view kSmtpLogin = "the proxy does not log in: the client does, as it is";
+constexpr std::string_view kEngine = "keys must be in PEM files";
+constexpr std::string_view kSmtpLogin =
+    "the proxy does not log in to the server: each client must log in itself";
 constexpr std::string_view kUser =
-    "who the process runs as is its starter's to say: see conf/systemd";
+    "set proxy.user, or start the process as that user (see conf/systemd)";
 constexpr std::string_view kExec = "a server is reached by its address only";
 
 constexpr Known kKnown[] = {
@@ -49,6 +50,7 @@ constexpr Known kKnown[] = {
     {"sslVersionMin"},
     {"TIMEOUTconnect"},
     {"TIMEOUTidle"},
+    {"transparent"},
     {"verify"},
     {"verifyChain"},
     {"verifyPeer"},
@@ -74,26 +76,26 @@ constexpr Known kKnown[] = {
     {"TIMEOUTclose", Fate::held},  // two seconds
 
     {"CAengine", Fate::lost, kEngine},
-    {"chroot", Fate::lost, "see conf/systemd for a sandbox; paths are the system's"},
+    {"chroot", Fate::lost, "paths are those of the system; see conf/systemd for a sandbox"},
     {"ciphers", Fate::lost, kCiphers},
     {"ciphersuites", Fate::lost, kCiphers},
     {"config", Fate::lost, "has no counterpart"},
     {"CRLfile", Fate::lost, kRevocation},
     {"CRLpath", Fate::lost, kRevocation},
-    {"curves", Fate::lost, "the groups are ours: X25519, P-256, P-384"},
-    {"EGD", Fate::lost, "randomness is the kernel's"},
+    {"curves", Fate::lost, "the groups are fixed: X25519, P-256, P-384"},
+    {"EGD", Fate::lost, "random numbers come from the kernel"},
     {"engine", Fate::lost, kEngine},
     {"engineCtrl", Fate::lost, kEngine},
     {"engineDefault", Fate::lost, kEngine},
     {"engineId", Fate::lost, kEngine},
     {"engineNum", Fate::lost, kEngine},
     {"execArgs", Fate::lost, kExec},
-    {"fips", Fate::lost, "BoringSSL as Debian has it is no certified module"},
-    {"ident", Fate::lost, "clients are not asked for their user's name"},
+    {"fips", Fate::lost, "Debian's BoringSSL is not a certified module"},
+    {"ident", Fate::lost, "the names of the clients' users are not looked up"},
     {"include", Fate::lost, "is not followed: convert each of its files too"},
     {"libwrap", Fate::lost,
-     "hosts.allow and hosts.deny are not read: say who may connect with downstream.allow"},
-    {"local", Fate::lost, "the address to connect from is the system's choice"},
+     "hosts.allow and hosts.deny are not read: list the clients in downstream.allow"},
+    {"local", Fate::lost, "the system chooses the address to connect from"},
     {"OCSP", Fate::lost, kRevocation},
     {"OCSPaia", Fate::lost, kRevocation},
     {"OCSPflag", Fate::lost, kRevocation},
@@ -112,11 +114,10 @@ constexpr Known kKnown[] = {
      "replicas share downstream.ticket_keys instead, a file of base64 lines"},
     {"setgid", Fate::lost, kUser},
     {"setuid", Fate::lost, kUser},
-    {"syslog", Fate::lost, "the log goes to standard error (journald takes it) or to log.file"},
+    {"syslog", Fate::lost, "the log goes to standard error (journald reads it) or to log.file"},
     {"ticketKeySecret", Fate::lost, kTickets},
     {"ticketMacSecret", Fate::lost, kTickets},
     {"TIMEOUTbusy", Fate::lost, "see timeouts.handshake, timeouts.prelude and timeouts.command"},
-    {"transparent", Fate::lost, "the server sees the proxy's address"},
 };
 
 }  // namespace

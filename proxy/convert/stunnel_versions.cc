@@ -28,7 +28,7 @@ void convert_versions(AnnotatedFile& file, const Section& section, bool client, 
     if (option == nullptr) continue;
     if (!ascii::iequals(option->value, "all") && find(*option) != "1.3") {
       file.note(section, option,
-                "there is no highest version: TLS 1.3 is used where both sides know it");
+                "there is no highest version: TLS 1.3 is used if both sides know it");
     }
   }
 
@@ -50,7 +50,7 @@ void convert_versions(AnnotatedFile& file, const Section& section, bool client, 
   }
   if (min_tls.empty() || min_tls == "1.2") return;
   if (client && min_tls != "1.3") {
-    file.note(section, minimum, "with servers the lowest version is TLS 1.2");
+    file.note(section, minimum, "towards servers the lowest version is TLS 1.2");
     return;
   }
   out.set(client ? "upstream.min_tls" : "downstream.min_tls", toml(min_tls));

@@ -44,7 +44,11 @@ CAfile = {pki().ca}
 """)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertRegex(result.stderr, r"stunnel\.conf: line 2: setuid: ")
-        self.assertEqual(len(result.stderr.splitlines()), 1)
+        self.assertRegex(result.stderr, r"\nstarttls-proxy: .*stunnel\.conf: 2 of 2 services converted, "
+                                        r"0 left out, 1 note\n\Z")
+        self.assertEqual(len(result.stderr.splitlines()), 2)
+        self.assertRegex(result.stdout, r"\A# Converted from .*/stunnel\.conf on \d{4}-\d\d-\d\d\.\n")
+        self.assertRegex(result.stdout, r"\n# line 2: setuid: ")
         path = self.folder / "proxy.toml"
         path.write_text(result.stdout, encoding="utf-8")
         checked = run_to_end("--config", path, "--check")
@@ -64,7 +68,9 @@ verifyChain = yes
 CAfile = {pki().ca}
 checkHost = mail.test
 """)
-            self.assertEqual((result.returncode, result.stderr), (0, ""))
+            self.assertEqual((result.returncode, result.stderr),
+                             (0, f"starttls-proxy: {self.folder}/stunnel.conf: 1 of 1 service "
+                                 "converted, 0 left out, 0 notes\n"))
             with Daemon(result.stdout) as daemon, Client(daemon.port) as client:
                 self.assertTrue(client.reply().startswith(b"220"))
                 client.command(b"QUIT")

@@ -76,8 +76,7 @@ const std::string kImaps = "[imaps]\naccept = 993\nconnect = 143\ncert = a.pem\n
 TEST_CASE("convert: a port that contradicts the mode gets a note", "[convert]") {
   CHECK(note("[mail]\nclient = yes\naccept = 127.0.0.1:143\nconnect = imap.example.com:143\n"
              "verifyChain = yes\ncheckHost = imap.example.com\n")
-            .find("port 143 is for STARTTLS: see that the mode is the right one") !=
-        std::string::npos);
+            .find("port 143 is for STARTTLS: check that the mode is right") != std::string::npos);
   CHECK(note("[mail]\nclient = yes\naccept = 127.0.0.1:25\nconnect = smtp.example.com:465\n"
              "protocol = smtp\nverifyChain = yes\ncheckHost = smtp.example.com\n")
             .find("port 465 is for TLS from the first byte") != std::string::npos);
@@ -93,7 +92,9 @@ TEST_CASE("convert: the samples of stunnel's own file are converted", "[convert]
       "verifyChain = yes\r\nCApath = /etc/ssl/certs\r\ncheckHost = smtp.gmail.com\r\n");
   CHECK(gmail.conversion.toml ==
         "# Relative paths are relative to this file's folder.\n"
+        "# line 2: setuid: set proxy.user, or start the process as that user (see conf/systemd)\n"
         "\n"
+        "# line 13: [gmail-pop3] OCSPaia: revocation is not checked\n"
         "[[service]]\n"
         "name             = \"gmail-pop3\"\n"
         "protocol         = \"pop3\"\n"
@@ -108,9 +109,10 @@ TEST_CASE("convert: the samples of stunnel's own file are converted", "[convert]
         "upstream.address = \"smtp.gmail.com:465\"\n"
         "upstream.tls     = \"implicit\"\n");
   CHECK(gmail.problems == Lines{});
-  CHECK(gmail.conversion.notes ==
-        Lines{"line 2: setuid: who the process runs as is its starter's to say: see conf/systemd",
-              "line 13: [gmail-pop3] OCSPaia: revocation is not checked"});
+  CHECK(
+      gmail.conversion.notes ==
+      Lines{"line 2: setuid: set proxy.user, or start the process as that user (see conf/systemd)",
+            "line 13: [gmail-pop3] OCSPaia: revocation is not checked"});
 }
 
 TEST_CASE("convert: a protocol means STARTTLS with the server in client mode", "[convert]") {
@@ -136,7 +138,10 @@ TEST_CASE("convert: a protocol means STARTTLS with the client in server mode", "
                               protocol + "\ncert = a.pem\nkey = a.key\n");
     const auto& service = converted.only();
     CHECK(service.protocol == protocol);
-    CHECK(to_string(service.listen.front()) == "[::]:2000");
+    // stunnel takes clients of both families there.
+    REQUIRE(service.listen.size() == 2);
+    CHECK(to_string(service.listen[0]) == "0.0.0.0:2000");
+    CHECK(to_string(service.listen[1]) == "[::]:2000");
     CHECK(service.downstream.tls == TlsMode::starttls);
     REQUIRE(service.downstream.certificates.size() == 1);
     CHECK(service.upstream.tls == TlsMode::none);
@@ -169,11 +174,12 @@ TEST_CASE("convert: a server that stunnel did not verify is verified from now on
                ContainsSubstring("stunnel did not verify the server") &&
                    ContainsSubstring("the name a.test"));
   }
-  CHECK_THAT(note(start + "verify = 2\n"), ContainsSubstring("stunnel took any name"));
+  CHECK_THAT(note(start + "verify = 2\n"), ContainsSubstring("stunnel accepted any name"));
   CHECK_THAT(note(start + "verifyPeer = yes\nCAfile = ca.pem\n"),
-             ContainsSubstring("line 5: [mail] verifyPeer: stunnel wanted one certificate") &&
+             ContainsSubstring("line 5: [mail] verifyPeer: stunnel accepted one certificate") &&
                  ContainsSubstring("upstream.pins"));
-  CHECK_THAT(note(start + "verify = 4\n"), ContainsSubstring("[mail] verify: stunnel wanted one"));
+  CHECK_THAT(note(start + "verify = 4\n"),
+             ContainsSubstring("[mail] verify: stunnel accepted one"));
   CHECK(notes(start + "verifyChain = yes\ncheckHost = a.test\n") == Lines{});
 }
 
@@ -185,7 +191,7 @@ TEST_CASE("convert: clients that could connect in the clear must be listed",
   CHECK(to_strings(open.only().downstream.allow) == Lines{"127.0.0.1", "::1"});
   REQUIRE(open.conversion.notes.size() == 1);
   CHECK_THAT(open.conversion.notes.front(),
-             ContainsSubstring("line 3: [mail] accept: stunnel let anyone"));
+             ContainsSubstring("line 3: [mail] accept: stunnel accepted every client"));
 
   const Converted named(
       "[mail]\nclient = yes\naccept = gate.example.com:25\nconnect = smtp.example.com:465\n"
@@ -197,12 +203,11 @@ TEST_CASE("convert: clients that could connect in the clear must be listed",
 TEST_CASE("convert: S1: clients that could send mail through a server must be listed",
           "[convert][security][S1]") {
   const std::string note =
-      ": stunnel let anyone in; here downstream.allow has this machine only: add the networks of "
-      "your clients";
+      ": stunnel accepted every client; here downstream.allow has this machine only: add the "
+      "networks of your clients";
   for (const std::string text :
        {"[smtps]\naccept = 465\nconnect = 25\ncert = a.pem\n",
         "[smtp]\naccept = :::587\nconnect = 25\ncert = a.pem\nprotocol = smtp\n",
-        "[lmtp]\naccept = 192.0.2.1:2424\nconnect = 24\ncert = a.pem\n",
         "[smtp]\nclient = yes\naccept = :::25\nconnect = a.test:465\nverifyChain = yes\n"
         "checkHost = a.test\n"}) {
     CAPTURE(text);
@@ -211,10 +216,18 @@ TEST_CASE("convert: S1: clients that could send mail through a server must be li
     REQUIRE(converted.conversion.notes.size() == 1);
     CHECK_THAT(converted.conversion.notes[0], ContainsSubstring("accept" + note));
   }
+  // There this machine is a client with the address itself.
+  const Converted one_address("[lmtp]\naccept = 192.0.2.1:2424\nconnect = 24\ncert = a.pem\n");
+  CHECK(to_strings(one_address.only().downstream.allow) == Lines{"192.0.2.1"});
+  REQUIRE(one_address.conversion.notes.size() == 1);
+  CHECK_THAT(one_address.conversion.notes[0],
+             ContainsSubstring("accept" + note + ", such as \"192.0.2.0/24\""));
   for (const std::string text :
        {"[smtps]\naccept = 127.0.0.1:465\nconnect = 25\ncert = a.pem\n",
         "[smtps]\naccept = /run/x.sock\nconnect = 25\ncert = a.pem\n",
         "[smtps]\naccept = 465\nconnect = 25\ncert = a.pem\nverifyChain = yes\nCAfile = ca.pem\n",
+        // The server learns the client's address.
+        "[smtps]\naccept = 465\nconnect = 25\ncert = a.pem\nprotocol = proxy\n",
         "[imaps]\naccept = 993\nconnect = 143\ncert = a.pem\n"}) {
     CAPTURE(text);
     const Converted converted(text);
@@ -229,7 +242,7 @@ TEST_CASE("convert: clients' certificates are required, or the service is left o
   CHECK(chain.only().downstream.client_ca.ends_with("/ca.pem"));
   CHECK(chain.conversion.notes == Lines{});
   CHECK_THAT(note(kImaps + "verify = 3\nCAfile = ca.pem\n"),
-             ContainsSubstring("one of the file itself"));
+             ContainsSubstring("stunnel accepted only certificates that are in this file"));
 
   for (const std::string more :
        {"verifyChain = yes\nCApath = /etc/stunnel/clients\n", "verify = 2\n",
@@ -246,12 +259,12 @@ TEST_CASE("convert: clients' certificates are required, or the service is left o
   }
 }
 
-TEST_CASE("convert: a service without mail is left out", "[convert]") {
+TEST_CASE("convert: a server that is not for mail is left out", "[convert]") {
   CHECK_THAT(
       note("[https]\naccept = 443\nconnect = 80\ncert = a.pem\n"),
-      ContainsSubstring("line 1: [https] neither its ports nor its name say that it is mail"));
+      ContainsSubstring("line 1: [https] neither its ports nor its name show a mail protocol"));
   CHECK_THAT(note("[x]\naccept = 25\nconnect = 26\nprotocol = ldap\ncert = a.pem\n"),
-             ContainsSubstring("line 4: [x] protocol: 'ldap' is no mail protocol"));
+             ContainsSubstring("line 4: [x] protocol: 'ldap' is not a mail protocol"));
   CHECK_THAT(note("[imapd]\naccept = 993\nexec = /usr/sbin/imapd\n"),
              ContainsSubstring("[imapd] exec: "));
   CHECK_THAT(note("[imapd]\naccept = 993\nconnect = 143\n"),
@@ -259,8 +272,11 @@ TEST_CASE("convert: a service without mail is left out", "[convert]") {
   CHECK_THAT(note("[imapd]\naccept = 993\n"), ContainsSubstring("there is no connect"));
   CHECK_THAT(note("[imapd]\nconnect = 993\n"), ContainsSubstring("there is no accept"));
   CHECK_THAT(note("[imapd]\naccept = 1:2:3\nconnect = 143\n"),
-             ContainsSubstring("'1:2:3' is no address"));
+             ContainsSubstring("'1:2:3' is not an address"));
   CHECK(note("exec = /usr/sbin/imapd\n") == "there is no [service]: inetd mode has no counterpart");
+  CHECK(notes("include = /etc/stunnel/conf.d\n") ==
+        Lines{"there is no [service] in this file itself",
+              "line 1: include: is not followed: convert each of its files too"});
   CHECK_THAT(note("[imapd]\naccept = 127.0.0.1:143\nconnect = 143\ncert = a.pem\n"),
              ContainsSubstring("it would connect to itself"));
   CHECK_THAT(note(kImaps + "[more]\naccept = 993\nconnect = 1143\ncert = b.pem\n"),
@@ -272,7 +288,7 @@ TEST_CASE("convert: a service without mail is left out", "[convert]") {
 
 TEST_CASE("convert: every option of stunnel is known, and an unknown one is named", "[convert]") {
   CHECK(note(kVerifiedImap + "verifyChian = yes\n") ==
-        "line 7: [mail] verifyChian: is no option of stunnel 5 that is known here");
+        "line 7: [mail] verifyChian: is not a known option of stunnel 5");
   CHECK(note(kVerifiedImap + "what is this\n") == "line 7: not understood: 'what is this'");
   CHECK(
       notes("TimeOutBusy = 5\n" + kVerifiedImap) ==
@@ -307,7 +323,7 @@ TEST_CASE("convert: TLS versions are converted if they are safe", "[convert][sec
   CHECK(Converted(kVerifiedImap + "sslVersion = TLSv1.3\n").only().upstream.min_tls ==
         TlsVersion::tls1_3);
   CHECK_THAT(note(kVerifiedImap + "sslVersionMin = TLSv1\n"),
-             ContainsSubstring("with servers the lowest version is TLS 1.2"));
+             ContainsSubstring("towards servers the lowest version is TLS 1.2"));
   CHECK_THAT(note(kImaps + "sslVersionMax = TLSv1.2\n"),
              ContainsSubstring("there is no highest version"));
   CHECK_THAT(note(kImaps + "options = ALL\n"),
@@ -317,12 +333,12 @@ TEST_CASE("convert: TLS versions are converted if they are safe", "[convert][sec
 TEST_CASE("convert: log, time-outs, server name and client certificate are converted",
           "[convert]") {
   const Converted converted(
-      "debug = daemon.warning\noutput = /var/log/mail.log\nTIMEOUTidle = 7200\n" + kVerifiedImap +
+      "debug = daemon.warning\noutput = /dev/stderr\nTIMEOUTidle = 7200\n" + kVerifiedImap +
       "TIMEOUTconnect = 5\ncert = a.pem\nkey = a.key\nconnect = imap2.example.com:imaps\n"
       "socket = l:TCP_NODELAY=1\nTIMEOUTclose = 0\n");
   const auto& service = converted.only();
   CHECK(converted.config.log.level == log::Level::warn);
-  CHECK(converted.config.log.file == "/var/log/mail.log");
+  CHECK(converted.config.log.file.empty());
   CHECK(service.timeouts.idle == std::chrono::hours{2});
   CHECK(service.timeouts.connect == std::chrono::seconds{5});
   CHECK(service.upstream.certificate.key.ends_with("/a.key"));
@@ -331,6 +347,15 @@ TEST_CASE("convert: log, time-outs, server name and client certificate are conve
   CHECK(converted.conversion.notes == Lines{});
 
   CHECK_THAT(note(kVerifiedImap + "TIMEOUTidle = 0\n"), ContainsSubstring("keeps its default"));
+  // stunnel's own log stays its own.
+  for (const std::string file : {"/var/log/stunnel4/stunnel.log", "/dev/stdout"}) {
+    const Converted logging("output = " + file + "\n" + kVerifiedImap);
+    CHECK(logging.only().name == "mail");
+    CHECK(logging.config.log.file.empty());
+    CHECK(logging.conversion.notes ==
+          Lines{"line 1: output: the log goes to standard error (journald reads it); for a file of "
+                "its own, set log.file"});
+  }
   const Converted smtp(
       "[x]\nclient = yes\naccept = 127.0.0.1:25\nconnect = a.test:587\nprotocol = smtp\n"
       "protocolHost = me.example.com\nverifyChain = yes\ncheckHost = a.test\n");
@@ -352,8 +377,9 @@ TEST_CASE("convert: names that share a service become its certificates", "[conve
   const auto other = convert_stunnel(kImaps + second + "connect = 10143\n");
   CHECK(other.services == 1);
   CHECK(other.toml.find("b.pem") == std::string::npos);
-  CHECK_THAT(other.notes.front(),
-             ContainsSubstring("line 7: [other] sni: the certificate is chosen by"));
+  CHECK_THAT(
+      other.notes.front(),
+      ContainsSubstring("line 7: [other] sni: a name chooses the certificate here, and not"));
   CHECK_THAT(note("[x]\nsni = nobody:a.test\nconnect = 143\ncert = a.pem\n"),
              ContainsSubstring("no service of that name"));
 }
@@ -371,10 +397,10 @@ TEST_CASE("convert: S7: a demand for certificates is kept if services are merged
     CHECK(converted.only().downstream.certificates.size() == 1);
     CHECK(converted.only().downstream.client_ca.empty());
     REQUIRE(converted.conversion.notes.size() == 1);
-    CHECK(
-        converted.conversion.notes[0] ==
-        "line 7: [other] sni: its clients had to show a certificate that [imaps] does not demand, "
-        "and one service has one rule for all its names; the service is left out");
+    CHECK(converted.conversion.notes[0] ==
+          "line 7: [other] sni: its clients had to show a certificate, which [imaps] does not "
+          "demand; "
+          "one service has one rule for all its names; the service is left out");
   }
   // With another authority the section is left out.
   CHECK(Converted(kImaps + demand + second + "verifyChain = yes\nCAfile = b.pem\n")
@@ -395,7 +421,81 @@ TEST_CASE("convert: S7: a demand for certificates is kept if services are merged
   // A note also reports any other rule that a name had of its own.
   CHECK_THAT(note(kImaps + second + "sslVersionMin = TLSv1.3\n"),
              ContainsSubstring("line 10: [other] sslVersionMin: is the same for all names here: "
-                               "what [imaps] has"));
+                               "the value of [imaps]"));
+}
+
+TEST_CASE("convert: the server goes on to learn the client's address", "[convert]") {
+  const std::string imap = "[imap]\naccept = 192.0.2.1:993\nconnect = 143\ncert = a.pem\n";
+  const Converted header(imap + "protocol = proxy\n");
+  CHECK(header.only().upstream.send_proxy == config::SendProxy::v1);
+  CHECK(header.only().downstream.tls == TlsMode::implicit);
+  CHECK(header.conversion.notes == Lines{});
+  // stunnel has this in server mode only.
+  CHECK_THAT(note(kVerifiedImap + "protocol = proxy\n"),
+             ContainsSubstring("protocol: no PROXY header is sent to the server"));
+
+  for (const std::string value : {"source", "yes", "both"}) {
+    const Converted transparent(imap + "transparent = " + value + "\n");
+    CHECK(transparent.only().upstream.from_client);
+    const auto& said = transparent.conversion.notes;
+    REQUIRE(said.size() == (value == "both" ? 2 : 1));
+    CHECK_THAT(said.back(), ContainsSubstring("CAP_NET_ADMIN"));
+  }
+  const Converted destination(imap + "transparent = destination\n");
+  CHECK_FALSE(destination.only().upstream.from_client);
+  CHECK_THAT(destination.conversion.notes.front(), ContainsSubstring("original-destination"));
+
+  const Converted local(
+      "[imap]\naccept = /run/x.sock\nconnect = 143\ncert = a.pem\n"
+      "transparent = source\n");
+  CHECK_FALSE(local.only().upstream.from_client);
+  CHECK_THAT(local.conversion.notes.front(), ContainsSubstring("have no address"));
+}
+
+TEST_CASE("convert: a service with pre-shared keys is left out for that reason", "[convert]") {
+  CHECK(note("[imaps]\naccept = 993\nconnect = 143\nPSKsecrets = secrets\n") ==
+        "line 4: [imaps] PSKsecrets: pre-shared keys are not supported; the service is left out");
+  CHECK_THAT(
+      note(kVerifiedImap + "PSKsecrets = secrets\n"),
+      ContainsSubstring("pre-shared keys are not supported: the server needs a certificate"));
+}
+
+TEST_CASE("convert: each note is a comment at its service", "[convert]") {
+  const Converted converted("ident = me\n[https]\naccept = 443\nconnect = 80\n" + kVerifiedImap +
+                            "OCSPaia = yes\n" + kImaps + "CRLfile = x\n" +
+                            "[other]\nsni = imaps:a.test\ncert = b.pem\nredirect = 80\n");
+  REQUIRE(converted.problems == Lines{});
+  const auto& toml = converted.conversion.toml;
+  const auto& comments = converted.conversion.notes;
+  CHECK(converted.conversion.sections == 4);
+  CHECK(converted.conversion.services == 2);
+  CHECK(converted.conversion.left_out == 1);
+  REQUIRE(comments.size() == 5);
+  std::size_t last = 0;
+  for (const auto& each : comments) {
+    const auto at = toml.find("# " + each + "\n");
+    CAPTURE(each, toml);
+    REQUIRE(at != std::string::npos);
+    CHECK(at > last);
+    last = at;
+  }
+  CHECK(toml.find("\n# " + comments[2] + "\n[[service]]\nname             = \"mail\"\n") !=
+        std::string::npos);
+  CHECK(toml.find("\n# " + comments[3] + "\n[[service]]\nname                    = \"imaps\"\n") !=
+        std::string::npos);
+  CHECK(toml.ends_with("\n\n# " + comments[4] + "\n"));
+}
+
+TEST_CASE("convert: a certificate without its service is not lost silently", "[convert]") {
+  const std::string second = "[other]\nsni = imaps:mail.example.org\ncert = b.pem\n";
+  const auto left_out = convert_stunnel("[imaps]\naccept = 993\nconnect = 143\n" + second);
+  CHECK(left_out.services == 0);
+  CHECK(left_out.left_out == 2);
+  CHECK_THAT(left_out.notes.back(),
+             ContainsSubstring("line 5: [other] sni: its service [imaps] is not converted; the "
+                               "service is left out"));
+  CHECK_THAT(note(kImaps + "[other]\nsni = imaps:mail.example.org\n"),
+             ContainsSubstring("line 7: [other] sni: there is no certificate for this name"));
 }
 
 TEST_CASE("convert: names of services fit their labels and differ", "[convert]") {
@@ -410,16 +510,13 @@ TEST_CASE("convert: names of services fit their labels and differ", "[convert]")
   CHECK(converted.config.services[2].name == "service");
 }
 
-TEST_CASE("convert: a string that TOML would read differently is not written",
-          "[convert][security]") {
+TEST_CASE("convert: a value that TOML would read otherwise is not written", "[convert][security]") {
   CHECK(Converted(kImaps + "output = C:\\mail \"x\"\n").only().name == "imaps");
-  const Converted quoted("output = /tmp/a\"b\\c\n" + kImaps);
-  REQUIRE(quoted.problems == Lines{});
-  CHECK(quoted.config.log.file == "/tmp/a\"b\\c");
+  const Converted quoted("[imaps]\naccept = 993\nconnect = /run/a\"b\\c\ncert = a.pem\n");
+  CHECK(to_string(quoted.only().upstream.address.front()) == "unix:/run/a\"b\\c");
   for (const std::string value : {"/tmp/${HOME}", "/tmp/a\x01", "/tmp/\xff"}) {
-    const Converted refused("output = " + value + "\n" + kImaps);
-    CHECK(refused.problems == Lines{});
-    CHECK(refused.config.log.file.empty());
+    const Converted refused(kVerifiedImap + "CAfile = " + value + "\n");
+    CHECK(refused.only().upstream.ca_file.empty());
     CHECK_THAT(refused.conversion.notes.front(), ContainsSubstring("written by hand"));
   }
 }

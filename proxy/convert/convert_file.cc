@@ -1,0 +1,57 @@
+#include "proxy/convert/convert_file.h"
+
+#include <chrono>
+#include <cstdio>
+#include <string_view>
+
+#include "lib/base/ascii.h"
+#include "lib/base/utc.h"
+#include "lib/config/expand.h"
+#include "proxy/convert/converter.h"
+#include "proxy/exit_status.h"
+#include "proxy/output.h"
+
+namespace starttls {
+namespace {
+
+/// Returns "1 note" or "2 notes".
+std::string counted(std::size_t number, std::string_view what) {
+  return std::to_string(number) + " " + std::string(what) + (number == 1 ? "" : "s");
+}
+
+/// Returns the line that sums up a conversion.
+std::string summary(const Conversion& result) {
+  const auto merged = result.sections - result.services - result.left_out;
+  std::string text =
+      std::to_string(result.services) + " of " + counted(result.sections, "service") + " converted";
+  if (merged > 0) text += ", " + std::to_string(merged) + " merged into another";
+  return text + ", " + std::to_string(result.left_out) + " left out, " +
+         counted(result.notes.size(), "note");
+}
+
+}  // namespace
+
+int convert_file(const std::string& path) {
+  constexpr std::size_t kMaxPath = 4096;  // PATH_MAX
+  const auto text = config::read_file(path);
+  if (!text) {
+    std::fprintf(stderr, "starttls-proxy: %s: cannot be read: %s\n", path.c_str(),
+                 text.error().reason.c_str());
+    return kExitConfig;
+  }
+  const auto result = convert_stunnel(*text);
+  const auto today = utc(UnixTime::of(std::chrono::system_clock::now()), "%Y-%m-%d");
+  const std::string header =
+      result.toml.empty()
+          ? ""
+          : "# Converted from " + ascii::escape(path, kMaxPath) + " on " + today + ".\n";
+  const int printed = print_output(header + result.toml, 0);
+  for (const auto& note : result.notes) {
+    std::fprintf(stderr, "%s: %s\n", path.c_str(), note.c_str());
+  }
+  std::fprintf(stderr, "starttls-proxy: %s: %s\n", path.c_str(),
+               result.services == 0 ? "no service could be converted" : summary(result).c_str());
+  return result.services == 0 ? kExitConfig : printed;
+}
+
+}  // namespace starttls
