@@ -1,20 +1,22 @@
 #pragma once
 
-#include <chrono>
+#include <optional>
 #include <string>
+
+#include "lib/base/utc.h"
+#include "lib/tls/name_match.h"
 
 namespace starttls::tls {
 
-/// A certificate in words, as `probe` shows it. Texts are escaped.
+/// The facts about a certificate that `probe` shows. Subject and issuer are escaped.
 struct CertificateInfo {
   std::string subject;
   std::string issuer;
-  std::string names;
-  std::string not_before;  ///< "2026-01-31 12:00:00 UTC"
-  std::string not_after;
-  std::string key;                   ///< "RSA 2048", "ECDSA 256"
-  std::string pin;                   ///< "sha256:BASE64"
-  std::chrono::seconds valid_for{};  ///< negative: it ended that long ago
+  PresentedNames names;                ///< as the certificate has them, not escaped
+  std::optional<UnixTime> not_before;  ///< nothing: it cannot be read
+  std::optional<UnixTime> not_after;   ///< the last valid second; nothing: it cannot be read
+  std::string key;                     ///< "RSA 2048", "ECDSA 256"
+  std::string pin;                     ///< "sha256:BASE64"
 };
 
 }  // namespace starttls::tls

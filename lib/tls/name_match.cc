@@ -95,4 +95,11 @@ std::string describe(const PresentedNames& names) {
   return told == 0 ? "no name" : out;
 }
 
+std::vector<std::string> texts(const PresentedNames& names) {
+  std::vector<std::string> out;
+  for (const std::string& dns : names.dns) out.push_back(ascii::escape(dns, kMaxName));
+  for (const std::string& ip : names.ip) out.push_back(ip_text(ip));
+  return out;
+}
+
 }  // namespace starttls::tls

@@ -38,4 +38,8 @@ struct PresentedNames {
 /// none.
 [[nodiscard]] std::string describe(const PresentedNames& names);
 
+/// Returns each name as text, for programs: host names first, then addresses. Escaped, and none is
+/// left out.
+[[nodiscard]] std::vector<std::string> texts(const PresentedNames& names);
+
 }  // namespace starttls::tls

@@ -314,17 +314,9 @@ std::chrono::seconds shortest(const STACK_OF(X509) * path) {
   return out;
 }
 
-std::string time_text(const ASN1_TIME* time) {
-  const bssl::UniquePtr<ASN1_GENERALIZEDTIME> general(ASN1_TIME_to_generalizedtime(time, nullptr));
-  ERR_clear_error();
-  if (!general) return "an unreadable time";
-  const auto digits = view(general.get());  // YYYYMMDDHHMMSSZ
-  if (digits.size() < 14) return "an unreadable time";
-  const auto part = [digits](std::size_t at, std::size_t size) {
-    return std::string(digits.substr(at, size));
-  };
-  return part(0, 4) + '-' + part(4, 2) + '-' + part(6, 2) + ' ' + part(8, 2) + ':' + part(10, 2) +
-         ':' + part(12, 2) + " UTC";
+std::optional<UnixTime> readable_time(const ASN1_TIME* time) {
+  if (ASN1_TIME_check(time) != 1) return std::nullopt;
+  return time_of(time);
 }
 
 std::string key_text(X509* certificate) {
@@ -421,12 +413,11 @@ std::vector<CertificateInfo> describe_chain(const STACK_OF(CRYPTO_BUFFER) * chai
     const auto pin = pin_of(certificate);
     out.push_back({.subject = name_text(X509_get_subject_name(certificate)),
                    .issuer = name_text(X509_get_issuer_name(certificate)),
-                   .names = ascii::escape(describe(presented_names(certificate))),
-                   .not_before = time_text(X509_get0_notBefore(certificate)),
-                   .not_after = time_text(X509_get0_notAfter(certificate)),
+                   .names = presented_names(certificate),
+                   .not_before = readable_time(X509_get0_notBefore(certificate)),
+                   .not_after = readable_time(X509_get0_notAfter(certificate)),
                    .key = key_text(certificate),
-                   .pin = pin ? to_string(*pin) : "",
-                   .valid_for = valid_for(certificate)});
+                   .pin = pin ? to_string(*pin) : ""});
   }
   ERR_clear_error();
   return out;

@@ -88,6 +88,7 @@ class Probe final : session::OpenerEvents, session::LegEvents {
 ProbeReport Probe::run() {
   net::ignore_signals_of_writes();
   const auto& upstream = service_.config.upstream;
+  report_.time = UnixTime::of(std::chrono::system_clock::now());
   report_.protocol = service_.config.protocol;
   report_.address = to_string(address());
   report_.tls = name(mode());

@@ -8,12 +8,15 @@
 #include <vector>
 
 #include "lib/base/error.h"
+#include "lib/base/utc.h"
+#include "lib/config/exposure.h"
 #include "lib/tls/engine.h"
 
 namespace starttls {
 
 /// The result of a probe. Its texts from the server are escaped, without line ends.
 struct ProbeReport {
+  UnixTime time;  ///< the time of the probe
   std::string protocol;
   std::string address;  ///< as configured
   std::string tls;      ///< the policy's mode
@@ -28,19 +31,17 @@ struct ProbeReport {
   std::string fallback;        ///< why an opportunistic leg stays in the clear; else ""
   std::optional<Error> error;  ///< nothing: the policy accepts this server
   std::string state;           ///< with `error`: what the probe was waiting for or doing
+  config::Spelling spelling = config::Spelling::flags;  ///< of the settings, in the advice
 };
 
 /// Splits words of a server into lines for a report. They are escaped, and no more than a person
 /// reads.
 [[nodiscard]] std::vector<std::string> lines_of(std::string_view text);
 
-/// Returns the changes of the configuration, or at the server, that would change the verdict, one
-/// line each. Empty if there is nothing to suggest.
-[[nodiscard]] std::vector<std::string> advice(const ProbeReport& report);
-
 /// Returns the report for people: lines, each ended.
 [[nodiscard]] std::string to_text(const ProbeReport& report);
-/// Returns the report as one JSON object, ended by a newline.
+/// Returns the report as one JSON object, ended by a newline. It always has
+/// all fields.
 [[nodiscard]] std::string to_json(const ProbeReport& report);
 
 /// Returns 0 if the policy accepts the server, otherwise kExitUnavailable, kExitProtocol or

@@ -16,7 +16,8 @@ from support.fake_server import FakeServer, Smtp, obsolete_context, tls_context
 
 ACCEPTED, UNREACHABLE, PROTOCOL, TLS = 0, 69, 76, 77
 USAGE, CONFIG = 64, 78
-WORDS = {ACCEPTED: "accepted", UNREACHABLE: "unreachable", PROTOCOL: "protocol", TLS: "tls"}
+WORDS = {ACCEPTED: ("accepted", None), UNREACHABLE: ("unreachable", None),
+         PROTOCOL: ("refused", "protocol"), TLS: ("refused", "tls")}  # verdict, kind
 REFUSALS = {"smtp": b"502 no\r\n", "lmtp": b"502 no\r\n", "imap": b"%s BAD no\r\n",
             "pop3": b"-ERR no\r\n", "sieve": b'NO "no"\r\n', "nntp": b"502 no\r\n"}
 LOOK_AT_ITS_LOG = "^the server's operator should look at its log$"
@@ -52,11 +53,11 @@ def serve(protocol, *, implicit=False, offers=True, context=None):
     return script
 
 
-def probe(port, *more, protocol="smtp", tls="starttls", verified=True):
-    """Runs the probe; with `verified`, as mail.test by the test CA."""
+def probe(port, *more, protocol="smtp", tls="starttls", verified=True, server_name="mail.test"):
+    """Runs the probe; with `verified`, the test CA must have issued the certificate."""
     policy = ["--ca-file", pki().ca] if verified else []
     return run_to_end("probe", "--protocol", protocol, "--upstream", f"127.0.0.1:{port}",
-                      "--upstream-tls", tls, "--server-name", "mail.test",
+                      "--upstream-tls", tls, "--server-name", server_name,
                       "--hostname", "proxy.test", *policy, *more)
 
 
@@ -78,22 +79,27 @@ class Probe(unittest.TestCase):
         self.assertIsNone(CONTROL.search(text), text)
         self.assertIsNone(CONTROL.search(for_programs.stdout))
         facts = json.loads(for_programs.stdout)
-        self.assertEqual(facts["verdict"], WORDS[status])
+        self.assertEqual((facts["verdict"], facts["kind"]), WORDS[status])
         self.assertEqual(facts["accepted"], status == ACCEPTED)
-        for words in [facts.get("reason", ""), facts.get("tls_version", ""),
-                      facts.get("tls_cipher", ""), *facts["advice"], *facts["greeting"],
+        self.assertRegex(text, rf"\nverdict +{facts['verdict']}[:,] ")
+        for words in [facts["reason"] or "", facts["tls_version"] or "",
+                      facts["tls_cipher"] or "", *facts["advice"], *facts["greeting"],
                       *facts["capabilities"], *facts["capabilities_before_tls"]]:
             self.assertIn(words, text)
         for certificate in facts["chain"]:
-            for key in ("subject", "issuer", "names", "not_before", "not_after", "key", "pin"):
+            for key in ("subject", "issuer", "key", "pin"):
                 self.assertIn(certificate[key], text)
+            self.assertIn(", ".join(certificate["names"]) or "no name", text)
+            for key in ("not_before", "not_after"):
+                self.assertRegex(certificate[key], r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
+                self.assertIn(certificate[key].replace("T", " ").replace("Z", " UTC"), text)
         return text, facts
 
     def refused(self, script, status, reason, advice, *more, **options):
         """Asserts that the server is refused for this reason, and that this advice is given."""
         text, facts = self.check(script, status, *more, **options)
         self.assertRegex(facts["reason"], reason)
-        self.assertRegex(text, r"\nverdict +refused: ")  # it was reached
+        self.assertIsNotNone(facts["peer"])  # it was reached
         self.assertRegex("\n".join(facts["advice"]), advice)
         return facts
 
@@ -138,9 +144,9 @@ class Accepted(Probe):
             self.assertIn("accepted: encrypted, and verified as mail.test", text)
         else:
             self.assertEqual(facts["chain"], [])
-            self.assertNotIn("tls_version", facts)
-            self.assertIn("accepted, in the clear: everybody on the way can read", text)
-            self.assertEqual(facts["fallback"] != "", tls == "clear")
+            self.assertIsNone(facts["tls_version"])
+            self.assertIn("accepted, in the clear: every machine on the way can read", text)
+            self.assertEqual(facts["fallback"] is not None, tls == "clear")
 
     def test_every_protocol_in_every_mode(self):
         for protocol in PROTOCOLS:
@@ -154,7 +160,7 @@ class Accepted(Probe):
             pin = facts["chain"][0]["pin"]
             text, _ = self.check_port(server.port, ACCEPTED, "--verify", "none", "--pin", pin,
                                       verified=False)
-            self.assertIn("accepted: encrypted, and the key is a pinned one", text)
+            self.assertIn("accepted: encrypted, and the server's key is pinned", text)
 
     def test_a_verdict_without_verification_says_so(self):
         text, facts = self.check(serve("imap", context=tls_context("unknown-ca")), ACCEPTED,
@@ -180,8 +186,8 @@ class Faults(Probe):
                 facts = self.refused(serve(protocol, offers=False), PROTOCOL, f"^{reason}$",
                                      "offers no STARTTLS here", protocol=protocol)
                 self.assertEqual(facts["error"], error)
-                self.assertIn("upstream.tls = \"implicit\"", facts["advice"][1])
-                self.assertIn("upstream.tls = \"opportunistic\"", facts["advice"][2])
+                self.assertIn("--upstream-tls implicit", facts["advice"][1])
+                self.assertIn("--upstream-tls opportunistic", facts["advice"][2])
 
     def test_starttls_refused(self):
         facts = self.refused(Smtp(go_ahead=b"454 4.7.0 no TLS now\r\n"), PROTOCOL,
@@ -190,25 +196,46 @@ class Faults(Probe):
 
     def test_expired(self):
         facts = self.refused(serve("smtp", context=tls_context("expired")), TLS, "has expired",
-                             "renew its certificate, which ended on 2")
+                             "renew its certificate, which expired on 2")
         self.assertLess(facts["chain"][0]["valid_for_seconds"], 0)
+        self.assertEqual(facts["faults"], ["expired"])
+        self.assertNotIn('="', facts["evidence"] or "")
+
+    def test_all_faults_at_once(self):
+        expired = serve("smtp", context=tls_context("expired"))
+        facts = self.refused(expired, TLS, "has expired", "(?s)renew its certificate.*--server-name",
+                             server_name="other.test")
+        self.assertEqual(facts["faults"], ["expired", "wrong_name"])
+        text, facts = self.check(serve("smtp", context=tls_context("expired")), TLS,
+                                 server_name="other.test", verified=False)
+        self.assertEqual(facts["faults"], ["unknown_ca", "expired", "wrong_name"])
+        self.assertRegex(text, r"\n +also: the certificate expired on 2"
+                               r".*\n +also: the certificate does not name other\.test\n")
+
+    def test_faults_that_are_not_checked(self):
+        text, facts = self.check(serve("smtp", context=tls_context("expired")), ACCEPTED,
+                                 "--verify", "none", verified=False)
+        self.assertEqual((facts["faults"], facts["advice"]), (["expired"], []))
+        self.assertIn("not checked: the certificate expired on 2", text)
 
     def test_not_yet_valid(self):
         self.refused(serve("smtp", context=tls_context("not-yet-valid")), TLS, "not yet valid",
-                     "clocks: the certificate begins on 2")
+                     "clocks of both machines: the certificate is valid from 2")
 
     def test_wrong_name(self):
         self.refused(serve("smtp", context=tls_context("wrong-name")), TLS,
                      "name mismatch: wanted mail.test, got wrong.test",
-                     r"upstream.server_name = .*wrong\.test")
+                     r"--server-name .*wrong\.test")
 
     def test_unknown_ca_and_self_signed(self):
         for certificate, reason in (("unknown-ca", "unknown CA"), ("self-signed", "self-signed")):
             with self.subTest(certificate=certificate):
                 facts = self.refused(serve("smtp", context=tls_context(certificate)), TLS, reason,
-                                     "upstream.ca_file = ")
-                self.assertIn(facts["chain"][0]["pin"], facts["advice"][-1])
-                self.assertIn("upstream.verify = \"none\"", facts["advice"][-1])
+                                     "--ca-file ca.pem")
+                self.assertIn("--verify none --pin " + facts["chain"][0]["pin"],
+                              facts["advice"][-1])
+                self.assertEqual(facts["faults"][0], certificate.replace("-ca", "_ca")
+                                 .replace("self-", "self_"))
 
     def test_only_old_tls(self):
         self.refused(serve("smtp", context=obsolete_context()), TLS, "only speaks TLS 1.1 or older",
@@ -217,7 +244,7 @@ class Faults(Probe):
     def test_older_than_the_configured_minimum(self):
         context = tls_context(maximum_version=ssl.TLSVersion.TLSv1_2)
         self.refused(serve("smtp", context=context), TLS, "only speaks TLS 1.2 or older",
-                     "upstream.min_tls = \"1.2\"", "--min-tls", "1.3")
+                     "--min-tls 1.2", "--min-tls", "1.3")
 
     def test_pin_mismatch(self):
         facts = self.refused(serve("smtp"), TLS, "pin mismatch", "not the one that was pinned",
@@ -228,8 +255,8 @@ class Faults(Probe):
     def test_unreachable(self):
         text, facts = self.check_port(free_port(), UNREACHABLE)
         self.assertRegex(text, r"\nverdict +unreachable: ")
-        self.assertRegex(facts["advice"][0], "upstream.address.*firewall")
-        self.assertEqual((facts["peer"], facts["state"]), ("", "connecting"))
+        self.assertRegex(facts["advice"][0], "--upstream,.*firewall")
+        self.assertEqual((facts["peer"], facts["state"]), (None, "connecting"))
 
     def test_no_such_name(self):
         done = run_to_end("probe", "--protocol", "smtp", "--upstream", "nowhere.invalid:25",
@@ -239,12 +266,12 @@ class Faults(Probe):
     def test_implicit_tls_with_a_server_that_begins_in_the_clear(self):
         for protocol in PROTOCOLS:
             with self.subTest(protocol=protocol):
-                self.refused(serve(protocol), TLS, "not TLS", "upstream.tls = \"starttls\"",
+                self.refused(serve(protocol), TLS, "not TLS", "--upstream-tls starttls",
                              protocol=protocol, tls="implicit")
 
     def test_starttls_with_a_server_that_begins_with_tls(self):
         facts = self.refused(serve("smtp", implicit=True), UNREACHABLE, "did not answer in time",
-                             "upstream.tls = \"implicit\"", "--prelude-timeout", "300ms")
+                             "--upstream-tls implicit", "--prelude-timeout", "300ms")
         self.assertEqual(facts["state"], "greeting")
 
     def test_a_client_certificate_is_required(self):
@@ -256,7 +283,7 @@ class Faults(Probe):
                 for tls in ("starttls", "implicit"):
                     facts = self.refused(
                         serve("smtp", implicit=tls == "implicit", context=context), TLS, "alert",
-                        "wants a client certificate: upstream.certificate = ", tls=tls)
+                        "wants a client certificate: set --upstream-chain ", tls=tls)
                     self.assertEqual(len(facts["chain"]), 2)
 
     def test_a_server_that_stops_answering(self):
@@ -297,8 +324,20 @@ class Faults(Probe):
 
     def test_another_protocol(self):
         facts = self.refused(serve("imap"), PROTOCOL, "^server sent an invalid reply$",
-                             "speaks this protocol: protocol = \"pop3\"", protocol="pop3")
+                             "^this looks like IMAP: set --protocol imap$", protocol="pop3")
         self.assertEqual((facts["error"], facts["state"]), ("protocol", "greeting"))
+
+    def test_another_service(self):
+        for banner, name in ((b"SSH-2.0-OpenSSH_9.2p1\r\n", "SSH"),
+                             (b"HTTP/1.0 408 Request Time-out\r\n\r\n", "HTTP")):
+            with self.subTest(name=name):
+                def script(connection, banner=banner):
+                    connection.send(banner)
+                    connection.wait_for_end()
+
+                self.refused(script, PROTOCOL, "^server sent no reply$",
+                             f"^this looks like {name}, which is not a mail protocol: check the "
+                             "address of --upstream$")
 
 
 class Hostile(Probe):
@@ -328,7 +367,7 @@ class Hostile(Probe):
         for octets in (b"x" * 4096, b"250-x\r\n" * 500):
             with self.subTest(octets=octets[:10]):
                 self.refused(self.endless(octets), PROTOCOL, "^server sent a reply that is too long$",
-                             "speaks this protocol: protocol = \"smtp\"", tls="implicit")
+                             "speaks this protocol: --protocol smtp", tls="implicit")
 
     def test_an_endless_greeting_ends(self):
         def script(connection):
@@ -336,7 +375,7 @@ class Hostile(Probe):
                 connection.send(b"220-x\r\n" * 500)
 
         self.refused(script, PROTOCOL, "^server sent a reply that is too long$",
-                     "speaks this protocol: protocol = \"smtp\"")
+                     "speaks this protocol: --protocol smtp")
 
     def test_a_long_reply_is_cut_for_people(self):
         long_list = b"250-" + b"y" * 5000 + b"\r\n" + b"250-z\r\n" * 5000 + b"250 end\r\n"
@@ -362,7 +401,7 @@ class Hostile(Probe):
                 facts = self.refused(script, PROTOCOL, "^unencrypted bytes after STARTTLS$",
                                      "attacker", protocol=protocol)
                 self.assertEqual(facts["error"], "attack")
-                self.assertNotIn("tls_version", facts)
+                self.assertIsNone(facts["tls_version"])
 
     def test_a_server_that_resets(self):
         def script(connection):

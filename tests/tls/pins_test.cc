@@ -140,9 +140,14 @@ TEST_CASE("pins: probe shows the pin to configure", "[tls]") {
   CHECK(chain[1].pin == to_string(pin_of(test_pki().ca)));
   CHECK(chain[0].subject == "CN=mail.test");
   CHECK(chain[0].issuer == "CN=test CA");
-  CHECK(chain[0].names == "localhost, mail.test, 127.0.0.1, ::1");
+  CHECK(texts(chain[0].names) ==
+        std::vector<std::string>{"localhost", "mail.test", "127.0.0.1", "::1"});
   CHECK(chain[0].key == "ECDSA 256");
-  CHECK(chain[0].valid_for > std::chrono::hours{24 * 29});
+  const auto now = UnixTime::of(std::chrono::system_clock::now());
+  REQUIRE(chain[0].not_after.has_value());
+  CHECK(chain[0].not_after->since_1970 - now.since_1970 > std::chrono::hours{24 * 29});
+  REQUIRE(chain[0].not_before.has_value());
+  CHECK(*chain[0].not_before < now);
 }
 
 }  // namespace

@@ -147,6 +147,12 @@ TEST_CASE("verify: names are reported printable and bounded", "[tls]") {
         "a.test, b.test, 127.0.0.1");
   CHECK(tls::describe({{"1", "2", "3", "4", "5", "6", "7"}, {}}) == "1, 2, 3, 4, 5, ...");
   CHECK(tls::describe({{std::string(10000, 'x')}, {}}).size() == 64);
+
+  using Texts = std::vector<std::string>;
+  CHECK(tls::texts({}).empty());
+  CHECK(tls::texts({{"a.test", "b\r\n\x1b.test"}, {"\x7f\0\0\1"s}}) ==
+        Texts{"a.test", R"(b\r\n\x1b.test)", "127.0.0.1"});
+  CHECK(tls::texts({{"1", "2", "3", "4", "5", "6", "7"}, {}}).size() == 7);
 }
 
 TEST_CASE("verify: a good server is accepted under each of its names", "[tls]") {
