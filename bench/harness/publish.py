@@ -1,5 +1,5 @@
-"""Writes the results of a run into the README: a table between two marks, and one chart. No figure in
-them is typed by hand."""
+"""Writes the results of a run into docs/benchmarks.md: a table between two marks, and one chart. No
+figure in them is typed by hand."""
 
 import statistics
 
@@ -86,7 +86,7 @@ def table(run, measured):
     rivals = ", ".join(f"{name} {version}" for name, version in versions.items()
                        if name not in (OURS, "rivals' TLS library"))
     picture = [] if chart(run, measured) is None else [
-        "![CPU time and memory beside other proxies](bench/chart.svg)", ""]
+        "![CPU time and memory beside other proxies](../bench/chart.svg)", ""]
     lines = [
         BEGIN, *picture, f"Measured {run['date']} on {run['cpus']} x {run['cpu']}, {run['kernel']}: "
         f"{versions[OURS]} beside {rivals} ({versions.get('rivals' + chr(39) + ' TLS library', '?')}); "
@@ -101,10 +101,10 @@ def table(run, measured):
     return "\n".join([*lines, END])
 
 
-def publish(readme, run, measured):
-    """Returns the README with this run's table in place of the last one's. ValueError if the marks are
+def publish(page, run, measured):
+    """Returns the page with this run's table in place of the last one's. ValueError if the marks are
     missing."""
-    before, begin, rest = readme.partition(BEGIN)
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{BEGIN} and {END} are not both there")

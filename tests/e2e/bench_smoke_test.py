@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -204,10 +205,10 @@ def measured(ours, theirs):
 
 
 class Publish(unittest.TestCase):
-    README = f"# Title\n\n{publish.BEGIN}\nold\n{publish.END}\n\nThe rest.\n"
+    PAGE = f"# Title\n\n{publish.BEGIN}\nold\n{publish.END}\n\nThe rest.\n"
 
     def test_only_the_text_between_the_marks_is_replaced(self):
-        text = publish.publish(self.README, RUN_OF, measured([0.4, 0.5, 0.45], [0.9, 1.0, 0.8]))
+        text = publish.publish(self.PAGE, RUN_OF, measured([0.4, 0.5, 0.45], [0.9, 1.0, 0.8]))
         self.assertTrue(text.startswith(f"# Title\n\n{publish.BEGIN}\n"))
         self.assertTrue(text.endswith(f"{publish.END}\n\nThe rest.\n"))
         self.assertNotIn("old", text)
@@ -218,14 +219,16 @@ class Publish(unittest.TestCase):
         self.assertEqual(again, text)
 
     def test_without_marks_nothing_is_written(self):
-        for readme in ("# Title\n", publish.BEGIN, f"{publish.END} {publish.BEGIN}"):
+        for page in ("# Title\n", publish.BEGIN, f"{publish.END} {publish.BEGIN}"):
             with self.assertRaises(ValueError):
-                publish.publish(readme, RUN_OF, measured([1], [1]))
+                publish.publish(page, RUN_OF, measured([1], [1]))
 
-    def test_the_readme_has_the_marks(self):
-        readme = (ROOT / "README.md").read_text(encoding="utf-8")
-        self.assertEqual((readme.count(publish.BEGIN), readme.count(publish.END)), (1, 1))
-        publish.publish(readme, RUN_OF, measured([1], [1]))
+    def test_the_page_has_the_marks(self):
+        page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+        self.assertEqual((page.count(publish.BEGIN), page.count(publish.END)), (1, 1))
+        published = publish.publish(page, RUN_OF, measured([1], [1]))
+        [picture] = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", published)
+        self.assertEqual((ROOT / "docs" / picture).resolve(), ROOT / "bench" / "chart.svg")
 
     def test_the_chart_is_a_picture(self):
         svg = publish.chart(RUN_OF, measured([0.4, 0.5], [0.9, 1.0]))
