@@ -173,7 +173,7 @@ TEST_CASE("exposure: S1: --check prints the clients that an inherited socket acc
   service.listen.resize(1);
   service.listen[0].inherited = "x";
   service.downstream.tls = TlsMode::starttls;
-  const std::string local = "clients allowed   anyone on this machine (no start with";
+  const std::string local = "clients allowed   anyone on this machine (the start fails";
   CHECK_THAT(describe(config), ContainsSubstring(local));
   service.protocol = "imap";
   CHECK_THAT(describe(config), ContainsSubstring("clients allowed   anyone\n"));
