@@ -250,7 +250,7 @@ class Pages(unittest.TestCase):
         chain, key = pki().pair("client-expired")
         _, address = self.daemon(
             extra=f'\nupstream.certificate = {{ chain = "{chain}", key = "{key}" }}\n')
-        self.assertIn("client-expired.pem has expired", admin.get(address, "/readyz").text)
+        self.assertIn("client-expired.pem expired", admin.get(address, "/readyz").text)
         self.assertLess(admin.metrics(address)("starttls_certificate_expiry_timestamp_seconds",
                                                leg="upstream", name=chain), time.time())
 

@@ -658,7 +658,7 @@ class Clients(Certificates):
             self.terminate(f"{protocol}-{mode}-old", protocol, mode, port,
                            downstream__min_tls="1.0")
         daemon = self.start()
-        told = daemon.lines(lambda f: "TLS 1.0 is broken" in str(f), len(ALL))
+        told = daemon.lines(lambda f: "TLS 1.0 is insecure" in str(f), len(ALL))
         self.assertTrue(all(line["level"] == "warn" for line in told))
         self.assertEqual({line["service"] for line in told},
                          {name for name in self.ports if name.endswith("-old")})

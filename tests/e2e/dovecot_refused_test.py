@@ -8,9 +8,10 @@ from support import dovecot, main, peers
 from support.client import FIN, free_port
 from support.daemon import Daemon, configuration
 
-# Code of the first failure that each protocol has words for, before our name and the reason.
-CODES = {"imap": r"\* BYE \[UNAVAILABLE\] proxy\.test ", "pop3": r"-ERR \[SYS/TEMP\] proxy\.test ",
-         "sieve": r'BYE \(TRYLATER\) "proxy\.test '}
+# The code of a server's failure in each protocol, our name and the server's, before the reason.
+NAMES = r"proxy\.test mail server mail\.test: "
+CODES = {"imap": r"\* BYE \[UNAVAILABLE\] " + NAMES, "pop3": r"-ERR \[SYS/TEMP\] " + NAMES,
+         "sieve": r'BYE \(TRYLATER\) "' + NAMES}
 
 
 class Refused(unittest.TestCase):

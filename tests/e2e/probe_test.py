@@ -335,7 +335,7 @@ class Faults(Probe):
                     connection.send(banner)
                     connection.wait_for_end()
 
-                self.refused(script, PROTOCOL, "^server sent no reply$",
+                self.refused(script, PROTOCOL, "^server sent an invalid reply$",
                              f"^this looks like {name}, which is not a mail protocol: check the "
                              "address of --upstream$")
 

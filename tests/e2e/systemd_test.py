@@ -134,7 +134,7 @@ class Sockets(Supervised):
         daemon = self.start([("mail", self.tcp()), ("extra", self.tcp())], 1)
         [warning] = daemon.warnings(1)
         self.assertEqual(warning["name"], "extra")
-        self.assertIn("no service listens", warning["msg"])
+        self.assertIn("used by no service", warning["msg"])
 
     def test_names_that_were_not_passed(self):
         self.write(self.service("one", ["systemd:mail", "systemd:imap"]),

@@ -375,7 +375,7 @@ class Clients(Layer):
         def check(peer):
             peer.send(bytes((FATAL, 40)), ALERT)
             self.assertEqual(peer.rest()[2], FIN)
-            return lambda session: self.assertRegex(session["reason"], "alert of the peer: .*40")
+            return lambda session: self.assertRegex(session["reason"], "alert from the peer: .*40")
 
         self.each(check)
 

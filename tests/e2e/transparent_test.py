@@ -333,7 +333,7 @@ class Intercepted:
                                 (14190, rb'^BYE \(TRYLATER\) "'), (10119, rb"^400 ")):
                 with self.subTest(address=address, port=port):
                     self.assert_told(self.dial(address, port),
-                                     words + rb".*this is the proxy itself")
+                                     words + rb".*this address is the proxy's own")
 
 
 class OnTheClientsHost(Intercepted, Machines):

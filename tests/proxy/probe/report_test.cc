@@ -325,7 +325,7 @@ TEST_CASE("probe report: a protocol is recognised by its greeting", "[probe][adv
       {"\x15\x03\x03", "this looks like TLS from the first byte: set --upstream-tls implicit\n"},
       {"\x16\x03\x01", "this looks like TLS from the first byte: set --upstream-tls implicit\n"},
   };
-  auto report = refused(Errc::protocol, "server sent no reply");
+  auto report = refused(Errc::protocol, "server sent an invalid reply");
   report.protocol = "pop3";
   for (const auto& [greeting, expected] : kCases) {
     CAPTURE(greeting);
