@@ -20,6 +20,7 @@
 #include "lib/net/descriptor_limit.h"
 #include "lib/net/loop.h"
 #include "lib/tls/context.h"
+#include "lib/tls/record_cipher.h"
 #include "proxy/certificates.h"
 #include "proxy/check_report.h"
 #include "proxy/cli.h"
@@ -220,9 +221,11 @@ int main(int argc, char** argv) {
     case CommandLine::Action::help:
       return print_output(help_text(), 0);
     case CommandLine::Action::version:
-      return print_output(fmt::format("starttls-proxy {}\n{}\n{}\n", STARTTLS_VERSION,
-                                      net::library_version(), tls::library_version()),
-                          0);
+      return print_output(
+          fmt::format("starttls-proxy {}\n{}\n{}\nrecord cipher: {}\n", STARTTLS_VERSION,
+                      net::library_version(), tls::library_version(),
+                      tls::describe(tls::choose_record_cipher({}))),
+          0);
     case CommandLine::Action::convert:
       return convert_file(command->config_file);
     case CommandLine::Action::check:

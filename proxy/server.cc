@@ -18,6 +18,7 @@
 #include "lib/net/resolver.h"
 #include "lib/net/signals.h"
 #include "lib/net/timer.h"
+#include "lib/tls/record_cipher.h"
 #include "proxy/admin/endpoint.h"
 #include "proxy/admin/pages.h"
 #include "proxy/certificate_watch.h"
@@ -168,9 +169,12 @@ Result<int> Server::run() {
   watch_timer_.start(kWatchInterval);
   log_timer_.start(kLogInterval);
   for (const auto& worker : workers_) worker->start();
-  log_.info("ready", {{"workers", std::uint64_t{workers_.size()}},
-                      {"hostname", state_.services.front()->own_name->text()},
-                      {"max_sessions", std::uint64_t{shared_.max_sessions.load()}}});
+  log_.info("ready",
+            {{"workers", std::uint64_t{workers_.size()}},
+             {"hostname", state_.services.front()->own_name->text()},
+             {"max_sessions", std::uint64_t{shared_.max_sessions.load()}},
+             {"record_cipher",
+              tls::describe(tls::choose_record_cipher(state_.config.proxy.record_cipher))}});
   heartbeat_.begin();
   look_for_system_name();
   control_.run();

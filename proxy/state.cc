@@ -14,6 +14,7 @@
 #include "lib/proto/protocols.h"
 #include "lib/session/service_files.h"
 #include "lib/tls/context.h"
+#include "lib/tls/record_cipher.h"
 #include "proxy/log_file.h"
 #include "proxy/system_name.h"
 
@@ -35,12 +36,13 @@ unsigned usable_cpus() {
   return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
 }
 
-std::shared_ptr<metrics::Registry> new_registry(unsigned workers) {
+std::shared_ptr<metrics::Registry> new_registry(unsigned workers, RecordCipher cipher) {
   return std::make_shared<metrics::Registry>(
       workers == 0 ? usable_cpus() : workers,
       metrics::BuildInfo{.version = STARTTLS_VERSION,
                          .libuv = std::string(ascii::after_first_word(net::library_version())),
-                         .boringssl = tls::library_version()});
+                         .boringssl = tls::library_version(),
+                         .record_cipher = tls::describe(cipher)});
 }
 
 constexpr config::ValueName kUser{std::nullopt, "proxy.user"};
@@ -95,8 +97,9 @@ void check_service_files(const State& state, std::size_t i, bool loaded,
 /// Makes the services of a correct configuration. Adds a problem for each service that cannot be
 /// made.
 void make_services(const State* previous, State& state, config::Problems& problems) {
+  const auto cipher = tls::choose_record_cipher(state.config.proxy.record_cipher);
   state.metrics =
-      previous != nullptr ? previous->metrics : new_registry(state.config.proxy.workers);
+      previous != nullptr ? previous->metrics : new_registry(state.config.proxy.workers, cipher);
   const std::string& configured = state.config.proxy.hostname;
   state.system_name = previous != nullptr
                           ? previous->system_name
@@ -105,6 +108,7 @@ void make_services(const State* previous, State& state, config::Problems& proble
                                                ? state.system_name
                                                : std::make_shared<session::OwnName>(configured),
                                .record_codec = state.config.proxy.record_codec,
+                               .record_cipher = cipher,
                                .metrics = state.metrics.get()};
   for (std::size_t i = 0; i < state.config.services.size(); ++i) {
     const auto& service = state.config.services[i];

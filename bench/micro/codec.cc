@@ -14,6 +14,7 @@
 #include <benchmark/benchmark.h>
 
 #include "bench/micro/tls.h"
+#include "lib/tls/multi_buffer.h"
 #include "lib/tls/raw_codec13.h"
 
 namespace {
@@ -25,11 +26,15 @@ constexpr std::int64_t kRecords[] = {64, 1400, 4096, 16384};
 
 struct Suite {
   std::uint16_t number;
-  std::size_t secret_octets;
+  std::size_t secret_bytes;
+  RecordCipher cipher = RecordCipher::library;
 };
 constexpr Suite kAes128{0x1301, 32};
 constexpr Suite kAes256{0x1302, 48};
 constexpr Suite kChaCha{0x1303, 32};
+// Those of libipsec-mb, if this build and CPU have it.
+constexpr Suite kFastAes128{0x1301, 32, RecordCipher::multi_buffer};
+constexpr Suite kFastAes256{0x1302, 48, RecordCipher::multi_buffer};
 
 /// The two ends of a connection: each is a codec, or an engine with the library's codec.
 template <typename End>
@@ -41,9 +46,11 @@ struct Pair {
 Pair<tls::RecordCodec> raw_pair(const Suite& suite, BufferPool& pool) {
   std::array<std::uint8_t, 48> secret{};
   secret.fill(0x5a);
-  const tls::TrafficKeys keys{std::span<const std::uint8_t>{secret}.first(suite.secret_octets)};
-  Pair<tls::RecordCodec> pair{tls::make_raw_codec13(suite.number, keys, keys, {.pool = pool}),
-                              tls::make_raw_codec13(suite.number, keys, keys, {.pool = pool})};
+  const tls::TrafficKeys keys{std::span<const std::uint8_t>{secret}.first(suite.secret_bytes)};
+  const auto make = [&] {
+    return tls::make_raw_codec13(suite.number, keys, keys, {.pool = pool, .cipher = suite.cipher});
+  };
+  Pair<tls::RecordCodec> pair{make(), make()};
   if (pair.writer == nullptr || pair.reader == nullptr) throw std::runtime_error("no such suite");
   return pair;
 }
@@ -111,11 +118,19 @@ void open(benchmark::State& state, const Pair<End>& pair) {
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kBatch));
 }
 
+bool can_run(benchmark::State& state, const Suite& suite) {
+  if (suite.cipher == RecordCipher::library || tls::multi_buffer::is_available()) return true;
+  state.SkipWithError("no libipsec-mb, or no vector AES");
+  return false;
+}
+
 void raw_seal(benchmark::State& state, const Suite& suite) {
+  if (!can_run(state, suite)) return;
   BufferPool pool;
   seal(state, raw_pair(suite, pool));
 }
 void raw_open(benchmark::State& state, const Suite& suite) {
+  if (!can_run(state, suite)) return;
   BufferPool pool;
   open(state, raw_pair(suite, pool));
 }
@@ -137,9 +152,13 @@ void record_sizes(benchmark::internal::Benchmark* benchmark) {
 BENCHMARK_CAPTURE(raw_seal, aes128, kAes128)->Apply(record_sizes);
 BENCHMARK_CAPTURE(raw_seal, aes256, kAes256)->Apply(record_sizes);
 BENCHMARK_CAPTURE(raw_seal, chacha20, kChaCha)->Apply(record_sizes);
+BENCHMARK_CAPTURE(raw_seal, fast_aes128, kFastAes128)->Apply(record_sizes);
+BENCHMARK_CAPTURE(raw_seal, fast_aes256, kFastAes256)->Apply(record_sizes);
 BENCHMARK_CAPTURE(raw_open, aes128, kAes128)->Apply(record_sizes);
 BENCHMARK_CAPTURE(raw_open, aes256, kAes256)->Apply(record_sizes);
 BENCHMARK_CAPTURE(raw_open, chacha20, kChaCha)->Apply(record_sizes);
+BENCHMARK_CAPTURE(raw_open, fast_aes128, kFastAes128)->Apply(record_sizes);
+BENCHMARK_CAPTURE(raw_open, fast_aes256, kFastAes256)->Apply(record_sizes);
 BENCHMARK_CAPTURE(library_seal, tls13, TlsVersion::tls1_3)->Apply(record_sizes);
 BENCHMARK_CAPTURE(library_open, tls13, TlsVersion::tls1_3)->Apply(record_sizes);
 BENCHMARK_CAPTURE(library_seal, tls12, TlsVersion::tls1_2)->Apply(record_sizes);

@@ -19,6 +19,18 @@ enum class RecordCodecChoice : std::uint8_t {
   library,    ///< always the library's
 };
 
+/// The setting for the cipher that our own code seals and opens records with.
+enum class RecordCipherChoice : std::uint8_t {
+  automatic,  ///< the faster one
+  library,    ///< always the TLS library's
+};
+
+/// The implementation of AES-GCM for records.
+enum class RecordCipher : std::uint8_t {
+  library,       ///< the TLS library's
+  multi_buffer,  ///< libipsec-mb's
+};
+
 /// A certificate chain and its key. Both are paths of PEM files.
 struct ChainAndKey {
   std::string chain;  ///< leaf first

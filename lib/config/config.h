@@ -97,6 +97,7 @@ struct Proxy {
   std::chrono::milliseconds drain_timeout{std::chrono::seconds{30}};
   std::size_t max_sessions = 0;  ///< 0 = as many as RLIMIT_NOFILE allows
   RecordCodecChoice record_codec = RecordCodecChoice::automatic;
+  RecordCipherChoice record_cipher = RecordCipherChoice::automatic;
   bool sandbox = true;
 
   friend bool operator==(const Proxy&, const Proxy&) = default;

@@ -31,6 +31,8 @@ constexpr Choice<SendProxy> kSendProxyWords[] = {
     {"", SendProxy::no}, {"v1", SendProxy::v1}, {"v2", SendProxy::v2}};
 constexpr Choice<RecordCodecChoice> kRecordCodecs[] = {{"auto", RecordCodecChoice::automatic},
                                                        {"ssl", RecordCodecChoice::library}};
+constexpr Choice<RecordCipherChoice> kRecordCiphers[] = {{"auto", RecordCipherChoice::automatic},
+                                                         {"library", RecordCipherChoice::library}};
 constexpr Choice<TlsVersion> kUpstreamVersions[] = {{"1.2", TlsVersion::tls1_2},
                                                     {"1.3", TlsVersion::tls1_3}};
 constexpr Choice<TlsVersion> kDownstreamVersions[] = {{"1.0", TlsVersion::tls1_0},
@@ -167,6 +169,12 @@ constexpr Key kKeys[] = {
      .help = "auto, or ssl: records by the TLS library [auto]",
      .read = [](const Input& in,
                 Output& t) { read_choice(in, kRecordCodecs, t.config.proxy.record_codec); }},
+    {.path = "proxy.record_cipher",
+     .flag = "--record-cipher",
+     .operand = "WHICH",
+     .help = "auto: the fastest, or library [auto]",
+     .read = [](const Input& in,
+                Output& t) { read_choice(in, kRecordCiphers, t.config.proxy.record_cipher); }},
 
     {.path = "log.level",
      .flag = "--log-level",

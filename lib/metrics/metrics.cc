@@ -196,9 +196,11 @@ std::string Registry::text(const Snapshot& facts) const {
   }
   Page page(std::move(services));
   page.out().begin("starttls_build_info", Type::gauge, "Versions, as labels; always 1.");
-  page.out().sample(
-      {{"version", build_.version}, {"libuv", build_.libuv}, {"boringssl", build_.boringssl}},
-      std::uint64_t{1});
+  page.out().sample({{"version", build_.version},
+                     {"libuv", build_.libuv},
+                     {"boringssl", build_.boringssl},
+                     {"record_cipher", build_.record_cipher}},
+                    std::uint64_t{1});
   add_services(page);
   add_certificates(page, facts.certificates);
   page.add("starttls_buffer_bytes", Type::gauge, "Bytes of payload buffers in use.",

@@ -268,6 +268,7 @@ struct BuildInfo {
   std::string version;
   std::string libuv;
   std::string boringssl;
+  std::string record_cipher;  ///< the library that seals and opens records
 };
 
 /// The services that are counted. Thread-safe. The hot path calls none of its functions.

@@ -8,24 +8,25 @@
 namespace starttls::session {
 namespace {
 
-tls::ClientOptions client_options(const config::Upstream& upstream,
-                                  RecordCodecChoice record_codec) {
+tls::ClientOptions client_options(const config::Upstream& upstream, const Common& common) {
   tls::ClientOptions options{.verification = upstream.verify,
                              .ca_file = upstream.ca_file,
                              .pins = upstream.pins,
                              .min_version = upstream.min_tls,
-                             .record_codec = record_codec};
+                             .record_codec = common.record_codec,
+                             .record_cipher = common.record_cipher};
   if (!upstream.certificate.chain.empty()) options.certificate = upstream.certificate;
   return options;
 }
 
 tls::ServerOptions server_options(const config::Downstream& downstream,
-                                  const proto::Protocol& protocol, RecordCodecChoice record_codec) {
+                                  const proto::Protocol& protocol, const Common& common) {
   tls::ServerOptions options{.certificates = downstream.certificates,
                              .client_ca = downstream.client_ca,
                              .ticket_keys = downstream.ticket_keys,
                              .min_version = downstream.min_tls,
-                             .record_codec = record_codec};
+                             .record_codec = common.record_codec,
+                             .record_cipher = common.record_cipher};
   for (auto ids = protocol.alpn; !ids.empty();) {
     const auto id = ids.substr(0, ids.find(' '));
     options.alpn.emplace_back(id);
@@ -69,7 +70,7 @@ Result<std::vector<ServerPolicy>> make_destinations(const Service& service, cons
     } else if (alike != policies.end()) {
       policy.tls = alike->tls;
     } else {
-      auto context = tls::Context::client(client_options(policy.settings, common.record_codec));
+      auto context = tls::Context::client(client_options(policy.settings, common));
       if (!context) return fail(std::move(context.error()));
       policy.tls = std::move(*context);
       if (same_rows && previous->destinations[row].tls->same_policy(*policy.tls)) {
@@ -96,7 +97,7 @@ Result<std::shared_ptr<const Service>> make_service(const config::Service& confi
   service->metrics = common.metrics != nullptr ? common.metrics->service(config.name)
                                                : std::make_shared<metrics::Service>(1);
   if (uses_tls(config.upstream.tls)) {
-    auto context = tls::Context::client(client_options(config.upstream, common.record_codec));
+    auto context = tls::Context::client(client_options(config.upstream, common));
     if (!context) return failed(context.error().reason, context.error().evidence);
     service->upstream_tls = std::move(*context);
     if (previous != nullptr && may_share_sessions(config, previous->config) &&
@@ -108,8 +109,8 @@ Result<std::shared_ptr<const Service>> make_service(const config::Service& confi
   if (!destinations) return failed(destinations.error().reason, destinations.error().evidence);
   service->destinations = std::move(*destinations);
   if (uses_tls(config.downstream.tls)) {
-    auto context = tls::Context::server(
-        server_options(config.downstream, *service->protocol, common.record_codec));
+    auto context =
+        tls::Context::server(server_options(config.downstream, *service->protocol, common));
     if (!context) return failed(context.error().reason, context.error().evidence);
     service->downstream_tls = std::move(*context);
   }

@@ -42,6 +42,7 @@ struct Service {
 struct Common {
   std::shared_ptr<const OwnName> own_name;  ///< never null
   RecordCodecChoice record_codec = RecordCodecChoice::automatic;
+  RecordCipher record_cipher = RecordCipher::library;
   metrics::Registry* metrics = nullptr;  ///< null: the counters of the services are not published
 };
 

@@ -368,13 +368,15 @@ Result<std::shared_ptr<const Context>> Context::client(const ClientOptions& opti
   impl->role = Role::client;
   impl->min_version = options.min_version;
   impl->record_codec = options.record_codec;
+  impl->record_cipher = options.record_cipher;
   impl->verification = options.verification;
   impl->pins = options.pins;
   Fingerprint policy;
   policy.add(static_cast<std::uint64_t>(options.verification))
       .add(static_cast<std::uint64_t>(options.min_version))
       .add(static_cast<std::uint64_t>(options.max_version))
-      .add(static_cast<std::uint64_t>(options.record_codec));
+      .add(static_cast<std::uint64_t>(options.record_codec))
+      .add(static_cast<std::uint64_t>(options.record_cipher));
   for (const Pin& pin : options.pins) policy.add(pin.bytes);
   switch (options.verification) {
     case Verification::none:
@@ -421,6 +423,7 @@ Result<std::shared_ptr<const Context>> Context::server(const ServerOptions& opti
   impl->role = Role::server;
   impl->min_version = options.min_version;
   impl->record_codec = options.record_codec;
+  impl->record_cipher = options.record_cipher;
   Fingerprint policy;
   policy.add(static_cast<std::uint64_t>(options.min_version));
   for (const auto& id : options.alpn) {

@@ -30,6 +30,7 @@ struct ClientOptions {
   TlsVersion max_version =
       TlsVersion::tls1_3;  ///< benchmarks compare versions; nothing else lowers it
   RecordCodecChoice record_codec = RecordCodecChoice::automatic;
+  RecordCipher record_cipher = RecordCipher::library;
 };
 
 struct ServerOptions {
@@ -43,6 +44,7 @@ struct ServerOptions {
   std::vector<std::string> alpn = {};
   TlsVersion min_version = TlsVersion::tls1_2;
   RecordCodecChoice record_codec = RecordCodecChoice::automatic;
+  RecordCipher record_cipher = RecordCipher::library;
 };
 
 /// Part of the error about a key that does not belong to its chain: the key's file comes before it,

@@ -43,6 +43,7 @@ struct Context::Impl {
   Role role = Role::client;
   TlsVersion min_version = TlsVersion::tls1_2;
   RecordCodecChoice record_codec = RecordCodecChoice::automatic;
+  RecordCipher record_cipher = RecordCipher::library;
   Verification verification = Verification::full;
   std::vector<Pin> pins;
   std::unique_ptr<TrustStore> roots;            ///< client role with Verification::full; client_ca

@@ -98,7 +98,7 @@ void Engine::Impl::on_handshake_done() {
 
   // Tickets that did not fit wait in the library, and their sequence numbers are already used.
   if (settings.record_codec == RecordCodecChoice::automatic && !io.overflow()) {
-    RawCodec13Options options{.pool = pool};
+    RawCodec13Options options{.pool = pool, .cipher = settings.record_cipher};
     if (settings.role == Role::client) {
       options.on_ticket = [this](std::span<const std::byte> message) { return on_ticket(message); };
     }

@@ -11,11 +11,13 @@
 #include <utility>
 #include <vector>
 
+#include "lib/tls/expanded_key.h"
+
 namespace starttls::tls {
 namespace {
 
 constexpr std::size_t kHeader = 5;
-constexpr std::size_t kTag = 16;                               // of all three ciphers
+constexpr std::size_t kTag = 16;                               // of all three AEADs
 constexpr std::size_t kMaxInner = kMaxRecordPlain + 1;         // content and its type (§5.4)
 constexpr std::size_t kMaxCipherText = kMaxRecordPlain + 256;  // §5.2
 /// Longest message after the handshake, without its header; the library has the same limit. A
@@ -23,7 +25,6 @@ constexpr std::size_t kMaxCipherText = kMaxRecordPlain + 256;  // §5.2
 constexpr std::size_t kMaxMessage = 16UL * 1024;
 /// Records in a row that bring no payload; as many as the library allows.
 constexpr unsigned kMaxIdleRecords = 32;
-constexpr std::size_t kIvSize = 12;
 
 enum class ContentType : std::uint8_t {
   change_cipher_spec = 20,
@@ -71,18 +72,42 @@ const std::uint8_t* as_uint8(const std::byte* bytes) noexcept {
   return reinterpret_cast<const std::uint8_t*>(bytes);
 }
 
-/// One direction's keys.
+std::span<const std::uint8_t> as_uint8(std::span<const std::byte> bytes) noexcept {
+  return {as_uint8(bytes.data()), bytes.size()};
+}
+
+/// One direction's keys. Records are opened and sealed while a `Burst` of them lives.
 class Keys {
  public:
   Keys() = default;
   Keys(const Keys&) = delete;
   Keys& operator=(const Keys&) = delete;
-  ~Keys() { OPENSSL_cleanse(secret_.data(), secret_.size()); }
+  ~Keys() {
+    OPENSSL_cleanse(secret_.data(), secret_.size());
+    OPENSSL_cleanse(key_.data(), key_.size());
+  }
 
-  [[nodiscard]] bool init(const Suite& suite, std::span<const std::uint8_t> secret,
-                          std::uint64_t sequence) {
+  /// Expands the key for as long as this lives. They may be nested.
+  class Burst {
+   public:
+    explicit Burst(Keys& keys) noexcept : keys_(keys), outer_(keys.expanded_) {
+      if (outer_ == nullptr && keys.expand_into(expanded_)) keys.expanded_ = &expanded_;
+    }
+    Burst(const Burst&) = delete;
+    Burst& operator=(const Burst&) = delete;
+    ~Burst() { keys_.expanded_ = outer_; }
+
+   private:
+    Keys& keys_;
+    ExpandedKey* outer_;
+    ExpandedKey expanded_;
+  };
+
+  [[nodiscard]] bool init(const Suite& suite, RecordCipher cipher,
+                          std::span<const std::uint8_t> secret, std::uint64_t sequence) {
     if (secret.size() != EVP_MD_size(suite.digest) || secret.size() > secret_.size()) return false;
     suite_ = suite;
+    cipher_ = cipher;
     std::copy(secret.begin(), secret.end(), secret_.begin());
     secret_size_ = secret.size();
     if (!derive()) return false;
@@ -92,7 +117,7 @@ class Keys {
 
   /// Switches to the next generation of keys (§7.2).
   [[nodiscard]] bool update() {
-    std::array<std::uint8_t, EVP_MAX_MD_SIZE> next{};
+    std::array<std::uint8_t, kMaxSecret> next{};
     const bool done = expand("traffic upd", {next.data(), secret_size_});
     if (done) std::copy_n(next.begin(), secret_size_, secret_.begin());
     OPENSSL_cleanse(next.data(), next.size());
@@ -105,10 +130,9 @@ class Keys {
   /// Opens `record`, header included, into `out`. False if it is not authentic.
   [[nodiscard]] bool open(std::span<const std::byte> record, std::span<std::byte> out,
                           std::size_t& size) {
-    const auto nonce = next_nonce();
-    return EVP_AEAD_CTX_open(context_.get(), as_uint8(out.data()), &size, out.size(), nonce.data(),
-                             nonce.size(), as_uint8(record.data() + kHeader),
-                             record.size() - kHeader, as_uint8(record.data()), kHeader) == 1;
+    return expanded_ != nullptr && expanded_->open(next_nonce(), as_uint8(record.first(kHeader)),
+                                                   as_uint8(record.subspan(kHeader)),
+                                                   {as_uint8(out.data()), out.size()}, size);
   }
 
   /// Seals one record to `out`, which has room for it.
@@ -118,27 +142,20 @@ class Keys {
                                           3, 3, static_cast<std::uint8_t>(size >> 8U),
                                           static_cast<std::uint8_t>(size & 0xffU)};
     std::memcpy(out, header, kHeader);
-    std::byte* const body = out + kHeader;
-    const auto inner_type = static_cast<std::uint8_t>(type);
-    const auto nonce = next_nonce();
-    std::size_t tail = 0;  // the type, encrypted, and the tag
-    return EVP_AEAD_CTX_seal_scatter(context_.get(), as_uint8(body),
-                                     as_uint8(body + content.size()), &tail, 1 + kTag, nonce.data(),
-                                     nonce.size(), as_uint8(content.data()), content.size(),
-                                     &inner_type, 1, header, kHeader) == 1 &&
-           tail == 1 + kTag;
+    return expanded_ != nullptr &&
+           expanded_->seal(next_nonce(), header, as_uint8(content), static_cast<std::uint8_t>(type),
+                           as_uint8(out + kHeader));
   }
 
  private:
   [[nodiscard]] bool derive() {
-    std::array<std::uint8_t, EVP_AEAD_MAX_KEY_LENGTH> key{};
-    const std::size_t size = EVP_AEAD_key_length(suite_.aead);
-    context_.Reset();
-    const bool done =
-        expand("key", {key.data(), size}) && expand("iv", iv_) &&
-        EVP_AEAD_CTX_init(context_.get(), suite_.aead, key.data(), size, kTag, nullptr) == 1;
-    OPENSSL_cleanse(key.data(), key.size());
-    return done;
+    key_size_ = EVP_AEAD_key_length(suite_.aead);
+    return key_size_ <= key_.size() && expand("key", {key_.data(), key_size_}) &&
+           expand("iv", iv_) && (expanded_ == nullptr || expand_into(*expanded_));
+  }
+
+  [[nodiscard]] bool expand_into(ExpandedKey& expanded) const noexcept {
+    return expanded.init(cipher_, suite_.aead, {key_.data(), key_size_});
   }
 
   /// Computes HKDF-Expand-Label with no context (§7.1).
@@ -156,21 +173,27 @@ class Keys {
   }
 
   /// Returns the nonce of the next record (§5.3).
-  std::array<std::uint8_t, kIvSize> next_nonce() noexcept {
+  ExpandedKey::Nonce next_nonce() noexcept {
     auto nonce = iv_;
     for (std::size_t i = 0; i < 8; ++i) {
-      nonce[kIvSize - 1 - i] ^= static_cast<std::uint8_t>(sequence_ >> (8 * i) & 0xffU);
+      nonce[nonce.size() - 1 - i] ^= static_cast<std::uint8_t>(sequence_ >> (8 * i) & 0xffU);
     }
     ++sequence_;  // a KeyUpdate comes long before it overflows
     return nonce;
   }
 
+  static constexpr std::size_t kMaxSecret = 48;  // of SHA-384
+  static constexpr std::size_t kMaxKey = 32;
+
   Suite suite_{};
-  bssl::ScopedEVP_AEAD_CTX context_;
-  std::array<std::uint8_t, EVP_MAX_MD_SIZE> secret_{};
-  std::size_t secret_size_ = 0;
-  std::array<std::uint8_t, kIvSize> iv_{};
   std::uint64_t sequence_ = 0;
+  ExpandedKey* expanded_ = nullptr;  // a burst's; null: no burst lives
+  std::size_t secret_size_ = 0;
+  std::size_t key_size_ = 0;
+  std::array<std::uint8_t, kMaxSecret> secret_{};
+  std::array<std::uint8_t, kMaxKey> key_{};
+  ExpandedKey::Nonce iv_{};
+  RecordCipher cipher_ = RecordCipher::library;
 };
 
 class RawCodec13 final : public RecordCodec {
@@ -180,8 +203,8 @@ class RawCodec13 final : public RecordCodec {
   [[nodiscard]] bool init(std::uint16_t suite_id, const TrafficKeys& read,
                           const TrafficKeys& write) {
     const auto suite = suite_of(suite_id);
-    return suite && read_.init(*suite, read.secret, read.sequence) &&
-           write_.init(*suite, write.secret, write.sequence);
+    return suite && read_.init(*suite, options_.cipher, read.secret, read.sequence) &&
+           write_.init(*suite, options_.cipher, write.secret, write.sequence);
   }
 
   Result<> open(std::span<const std::byte> wire, std::span<std::byte> plain, WireOut& out,
@@ -288,6 +311,7 @@ Result<> RawCodec13::open(std::span<const std::byte> wire, std::span<std::byte> 
 /// Reads records, and cuts them off `wire`.
 Result<> RawCodec13::read_records(std::span<const std::byte>& wire, std::span<std::byte> plain,
                                   WireOut& out, OpenedRecords& opened) {
+  const Keys::Burst burst{read_};
   // Begin a record only if there is room for all of it.
   while (reading_ == Reading::open && plain.size() - opened.produced >= kMinPlainRoom) {
     const auto record = next_record(wire);
@@ -425,6 +449,7 @@ Result<> RawCodec13::count_idle_record(std::string_view kind, WireOut& out) {
 
 Result<> RawCodec13::seal(std::span<const std::byte> plain, WireOut& out) {
   if (write_ended_) return fail(Errc::tls, "TLS error: protocol is shutdown");
+  const Keys::Burst burst{write_};
   while (!plain.empty()) {
     const bool due = answers_key_update_ || write_.sequence() >= options_.max_records;
     if (due && !update_write_keys(out)) {
@@ -449,6 +474,7 @@ void RawCodec13::close(WireOut& out) noexcept {
 bool RawCodec13::write_record(ContentType type, std::span<const std::byte> content, WireOut& out) {
   const std::size_t size = kHeader + content.size() + 1 + kTag;
   if (out.free().size() < size) return false;
+  const Keys::Burst burst{write_};
   if (!write_.seal(type, content, out.free().data())) {
     ERR_clear_error();
     return false;

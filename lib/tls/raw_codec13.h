@@ -5,7 +5,9 @@
 // The library does the handshake. Then this codec takes over its traffic secrets and sequence
 // numbers. From there on records are opened from the slab that the kernel filled into the plain
 // slab, and sealed from there into the wire slab. The cipher's own pass is the only one over the
-// payload. Only a record that a read has cut in two is copied, once, into a block of the pool.
+// payload. Keys are expanded for a burst of records and wiped after it (expanded_key.h), because
+// an idle session should hold only what it needs. Only a record that a read has cut in two is
+// copied, once, into a block of the pool.
 //
 // With the keys come the duties: alerts and close_notify both ways, KeyUpdate both ways, and a
 // KeyUpdate of our own before the cipher's limit (§5.5). Tickets go to the library, which knows
@@ -19,6 +21,7 @@
 #include <span>
 
 #include "lib/base/buffer.h"
+#include "lib/base/tls_settings.h"
 #include "lib/tls/boringssl.h"
 #include "lib/tls/record_codec.h"
 
@@ -26,6 +29,7 @@ namespace starttls::tls {
 
 struct RawCodec13Options {
   BufferPool& pool;
+  RecordCipher cipher = RecordCipher::library;
   /// Client role: handles a NewSessionTicket, its header included; false = it is malformed. Server
   /// role: empty, and a ticket is an error.
   std::function<bool(std::span<const std::byte> message)> on_ticket = {};

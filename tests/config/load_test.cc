@@ -92,6 +92,7 @@ drain_timeout = "1m"
 max_sessions = 77
 sandbox = false
 record_codec = "ssl"
+record_cipher = "library"
 [log]
 level = "debug"
 format = "json"
@@ -140,6 +141,7 @@ upstream = { address = "10.0.0.1:25", tls = "implicit", warm = 12 }
   CHECK(config.proxy.max_sessions == 77);
   CHECK_FALSE(config.proxy.sandbox);
   CHECK(config.proxy.record_codec == RecordCodecChoice::library);
+  CHECK(config.proxy.record_cipher == RecordCipherChoice::library);
   CHECK(config.log.level == config::LogLevel::debug);
   CHECK(config.log.format == config::LogFormat::json);
   CHECK(config.log.file == folder.file("logs/x.log"));

@@ -18,6 +18,7 @@
 #include "lib/tls/raw_codec13.h"
 #include "tests/fuzz/holds.h"
 #include "tests/support/hand_keys.h"
+#include "tests/support/record_cipher.h"
 
 namespace {
 
@@ -152,10 +153,11 @@ struct Outcome {
 
 class Play {
  public:
-  explicit Play(const Plan& plan) : plan_(plan) {
+  Play(const Plan& plan, RecordCipher cipher) : plan_(plan) {
     const std::string read(test::secret_size(plan.suite), 'r');
     const std::string write(test::secret_size(plan.suite), 'w');
-    tls::RawCodec13Options options{.pool = pool_, .max_records = plan.max_records};
+    tls::RawCodec13Options options{
+        .pool = pool_, .cipher = cipher, .max_records = plan.max_records};
     if (plan.client) {
       options.on_ticket = [this](std::span<const std::byte> message) {
         HOLDS(message.size() >= 4 && message[0] == std::byte{4});
@@ -282,11 +284,12 @@ void judge_output(const Plan& plan, std::string_view wire) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* input, std::size_t size) {
   if (size < 3 || size > 100'000) return 0;
   const auto plan = read_plan({reinterpret_cast<const char*>(input), size});
-  const auto whole = Play(plan).run(SIZE_MAX / 2);
+  const auto whole = Play(plan, RecordCipher::library).run(SIZE_MAX / 2);
   HOLDS(plan.data.starts_with(whole.plain));
   HOLDS(whole.error.empty() || !whole.close_notify);
   judge_output(plan, whole.out);
-  const auto pieces = Play(plan).run(plan.piece);
+  // In pieces, and with the other cipher if there is one.
+  const auto pieces = Play(plan, test::record_cipher()).run(plan.piece);
   HOLDS(whole == pieces);
   return 0;
 }

@@ -121,7 +121,8 @@ class Completion(unittest.TestCase):
         command = [BINARY, "--check", "--protocol", "smtp", "--listen", "127.0.0.1:0",
                    "--upstream", "a.test:25"]
         for option in ("--upstream-tls", "--verify", "--min-tls", "--downstream-min-tls",
-                       "--log-level", "--log-format", "--record-codec", "--greeting-text"):
+                       "--log-level", "--log-format", "--record-codec", "--record-cipher",
+                       "--greeting-text"):
             for value in complete(option, ""):
                 result = subprocess.run([*command, option, value], capture_output=True, text=True)
                 self.assertEqual(result.returncode, 0, f"{option} {value}: {result.stderr}")

@@ -21,7 +21,7 @@ namespace {
 constexpr unsigned kWorkers = 2;
 
 metrics::BuildInfo build() {
-  return {.version = "0.1.0", .libuv = "1.44.2", .boringssl = "API 17"};
+  return {.version = "0.1.0", .libuv = "1.44.2", .boringssl = "API 17", .record_cipher = "API 17"};
 }
 
 /// Returns facts that do not change.
@@ -48,8 +48,10 @@ Page page(const Registry& registry) {
 TEST_CASE("metrics: a page without services is complete", "[base][metrics]") {
   const Registry registry{kWorkers, build()};
   const Page shown = page(registry);
-  CHECK(shown.value("starttls_build_info",
-                    {{"version", "0.1.0"}, {"libuv", "1.44.2"}, {"boringssl", "API 17"}}) == 1);
+  CHECK(shown.value("starttls_build_info", {{"version", "0.1.0"},
+                                            {"libuv", "1.44.2"},
+                                            {"boringssl", "API 17"},
+                                            {"record_cipher", "API 17"}}) == 1);
   CHECK(shown.value("starttls_buffer_bytes") == 65536);
   CHECK(shown.value("starttls_log_lines_lost_total") == 12);
   CHECK(shown.value("starttls_config_last_reload_successful") == 1);

@@ -17,6 +17,7 @@
 
 #include "tests/support/catch.h"
 #include "tests/support/payload.h"
+#include "tests/support/record_cipher.h"
 #include "tests/support/tls_pair.h"
 
 namespace starttls {
@@ -52,6 +53,7 @@ RecordCodecChoice record_codec() {
 std::shared_ptr<const Context> client_context(tls::ClientOptions options = {}) {
   const PkiFolder folder;
   options.record_codec = record_codec();
+  options.record_cipher = test::record_cipher();
   if (options.ca_file.empty()) {
     options.ca_file = folder.write("ca.pem", test_pki().root.certificate_pem());
   }
@@ -64,7 +66,8 @@ std::shared_ptr<const Context> server_context(const std::vector<pki::Identity>& 
                                               TlsVersion min_version = TlsVersion::tls1_2,
                                               RecordCodecChoice codec = record_codec()) {
   const PkiFolder folder;
-  tls::ServerOptions options{.min_version = min_version, .record_codec = codec};
+  tls::ServerOptions options{
+      .min_version = min_version, .record_codec = codec, .record_cipher = test::record_cipher()};
   for (const auto& identity : identities) {
     options.certificates.push_back(
         folder.write(std::to_string(options.certificates.size()), identity));

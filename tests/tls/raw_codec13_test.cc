@@ -20,6 +20,7 @@
 #include "tests/support/catch.h"
 #include "tests/support/hand_keys.h"
 #include "tests/support/payload.h"
+#include "tests/support/record_cipher.h"
 #include "tests/support/tls_pair.h"
 
 namespace starttls {
@@ -151,7 +152,8 @@ struct Bare {
                 std::uint64_t max_records = std::uint64_t{1} << 24U)
       : peer(suite, std::string(test::secret_size(suite), 'r')),
         ours(suite, std::string(test::secret_size(suite), 'w')) {
-    RawCodec13Options options{.pool = pool, .max_records = max_records};
+    RawCodec13Options options{
+        .pool = pool, .cipher = test::record_cipher(), .max_records = max_records};
     if (role == Role::client) {
       options.on_ticket = [this](std::span<const std::byte> ticket) {
         tickets.push_back(text(ticket));
@@ -215,10 +217,12 @@ TEST_CASE("records: the example connection of RFC 8448 is reproduced", "[tls]") 
   for (char c = 0; c < 50; ++c) said += c;
 
   BufferPool pool;
-  const auto client = tls::make_raw_codec13(0x1301, {octets(server_secret), 1},
-                                            {octets(client_secret)}, {.pool = pool});
-  const auto server = tls::make_raw_codec13(0x1301, {octets(client_secret)},
-                                            {octets(server_secret), 1}, {.pool = pool});
+  const auto client =
+      tls::make_raw_codec13(0x1301, {octets(server_secret), 1}, {octets(client_secret)},
+                            {.pool = pool, .cipher = test::record_cipher()});
+  const auto server =
+      tls::make_raw_codec13(0x1301, {octets(client_secret)}, {octets(server_secret), 1},
+                            {.pool = pool, .cipher = test::record_cipher()});
   REQUIRE(client);
   REQUIRE(server);
   CHECK(seal(*client, said) == from_client);
@@ -234,11 +238,16 @@ TEST_CASE("records: keys that do not fit the cipher suite are refused", "[tls]")
   BufferPool pool;
   const std::string secret(48, 's');
   const auto keys = [&](std::size_t size) { return tls::TrafficKeys{octets(secret).first(size)}; };
-  CHECK(tls::make_raw_codec13(0x1302, keys(48), keys(48), {.pool = pool}));
-  CHECK_FALSE(tls::make_raw_codec13(0x1302, keys(32), keys(48), {.pool = pool}));
-  CHECK_FALSE(tls::make_raw_codec13(0x1301, keys(32), keys(48), {.pool = pool}));
-  CHECK_FALSE(tls::make_raw_codec13(0x1301, keys(0), keys(32), {.pool = pool}));
-  CHECK_FALSE(tls::make_raw_codec13(0x1304, keys(32), keys(32), {.pool = pool}));
+  CHECK(tls::make_raw_codec13(0x1302, keys(48), keys(48),
+                              {.pool = pool, .cipher = test::record_cipher()}));
+  CHECK_FALSE(tls::make_raw_codec13(0x1302, keys(32), keys(48),
+                                    {.pool = pool, .cipher = test::record_cipher()}));
+  CHECK_FALSE(tls::make_raw_codec13(0x1301, keys(32), keys(48),
+                                    {.pool = pool, .cipher = test::record_cipher()}));
+  CHECK_FALSE(tls::make_raw_codec13(0x1301, keys(0), keys(32),
+                                    {.pool = pool, .cipher = test::record_cipher()}));
+  CHECK_FALSE(tls::make_raw_codec13(0x1304, keys(32), keys(32),
+                                    {.pool = pool, .cipher = test::record_cipher()}));
   CHECK(ERR_peek_error() == 0);
 }
 
@@ -751,7 +760,8 @@ struct Taken {
     LibraryEnd& ours = role == Role::client ? *client : *server;
     if (role == Role::server) CHECK_FALSE(client->receive(to_client).error);
     peer = role == Role::client ? server.get() : client.get();
-    RawCodec13Options options{.pool = pool, .max_records = max_records};
+    RawCodec13Options options{
+        .pool = pool, .cipher = test::record_cipher(), .max_records = max_records};
     if (role == Role::client) {
       options.on_ticket = [this, &ours](std::span<const std::byte> ticket) {
         sessions.emplace_back(SSL_process_tls13_new_session_ticket(
@@ -839,12 +849,14 @@ TEST_CASE("records: the library and the codec understand each other's alerts", "
 TEST_CASE("records: a connection is taken over only if nothing is pending", "[tls]") {
   BufferPool pool;
   const auto fresh = LibraryEnd::client({});
-  CHECK_FALSE(tls::make_raw_codec13(*fresh->ssl(), {.pool = pool}));
+  CHECK_FALSE(
+      tls::make_raw_codec13(*fresh->ssl(), {.pool = pool, .cipher = test::record_cipher()}));
 
   const auto client12 = LibraryEnd::client({.max_version = TLS1_2_VERSION});
   const auto server12 = LibraryEnd::server(test_pki().server, {});
   REQUIRE(test::shake_hands(*client12, *server12).done);
-  CHECK_FALSE(tls::make_raw_codec13(*client12->ssl(), {.pool = pool}));
+  CHECK_FALSE(
+      tls::make_raw_codec13(*client12->ssl(), {.pool = pool, .cipher = test::record_cipher()}));
 
   Taken taken(Role::server);
   CHECK(taken.codec);
@@ -852,10 +864,12 @@ TEST_CASE("records: a connection is taken over only if nothing is pending", "[tl
   BIO_write(SSL_get_rbio(taken.server->ssl()), wire.data(), static_cast<int>(wire.size()));
   char one = 0;
   REQUIRE(SSL_read(taken.server->ssl(), &one, 1) == 1);
-  CHECK_FALSE(tls::make_raw_codec13(*taken.server->ssl(), {.pool = pool}));
+  CHECK_FALSE(
+      tls::make_raw_codec13(*taken.server->ssl(), {.pool = pool, .cipher = test::record_cipher()}));
   char rest[9];
   REQUIRE(SSL_read(taken.server->ssl(), rest, sizeof(rest)) == 9);
-  CHECK(tls::make_raw_codec13(*taken.server->ssl(), {.pool = pool}));
+  CHECK(
+      tls::make_raw_codec13(*taken.server->ssl(), {.pool = pool, .cipher = test::record_cipher()}));
   CHECK(ERR_peek_error() == 0);
 }
 
@@ -866,15 +880,17 @@ std::shared_ptr<const Context> client_context(RecordCodecChoice codec) {
   const PkiFolder folder;
   auto context =
       Context::client({.ca_file = folder.write("ca.pem", test_pki().root.certificate_pem()),
-                       .record_codec = codec});
+                       .record_codec = codec,
+                       .record_cipher = test::record_cipher()});
   REQUIRE(context);
   return *context;
 }
 
 std::shared_ptr<const Context> server_context(RecordCodecChoice codec) {
   const PkiFolder folder;
-  auto context = Context::server(
-      {.certificates = {folder.write("server", test_pki().server)}, .record_codec = codec});
+  auto context = Context::server({.certificates = {folder.write("server", test_pki().server)},
+                                  .record_codec = codec,
+                                  .record_cipher = test::record_cipher()});
   REQUIRE(context);
   return *context;
 }
