@@ -23,6 +23,11 @@ install(FILES ${STARTTLS_CONF}/reference.toml DESTINATION ${STARTTLS_DOC_DIR}/ex
 foreach(folder nftables kubernetes prometheus grafana systemd/starttls-proxy.service.d)
   install(DIRECTORY ${STARTTLS_CONF}/${folder} DESTINATION ${STARTTLS_DOC_DIR})
 endforeach()
+# The pages link to each other from the same places as in the source. The one link into bench/ is a picture.
+install(FILES ${CMAKE_SOURCE_DIR}/README.md ${CMAKE_SOURCE_DIR}/CHANGELOG.md ${CMAKE_SOURCE_DIR}/SECURITY.md
+        ${CMAKE_SOURCE_DIR}/CONTRIBUTING.md DESTINATION ${STARTTLS_DOC_DIR})
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/docs DESTINATION ${STARTTLS_DOC_DIR})
+install(FILES ${CMAKE_SOURCE_DIR}/bench/chart.svg DESTINATION ${STARTTLS_DOC_DIR}/bench)
 install(FILES ${STARTTLS_CONF}/debian/copyright DESTINATION ${STARTTLS_DOC_DIR})
 install(FILES ${STARTTLS_CONF}/debian/changelog DESTINATION ${STARTTLS_DOC_DIR})
 install(FILES ${STARTTLS_CONF}/debian/lintian-overrides
@@ -53,8 +58,8 @@ connect to it, and it relays to the real server over verified TLS. The other
 way round it offers STARTTLS or implicit TLS in front of a server that has
 none.
 .
-Nothing crosses the network in the clear, and where TLS cannot be had the
-client is told why, in its own protocol.")
+By default no password and no mail leaves it in the clear. If TLS is not
+possible, the client gets the reason in its own protocol.")
 # Linked libraries, BoringSSL's too, though it has a folder of its own.
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 # The trust store, and what makes the user.

@@ -76,6 +76,10 @@ class Package(unittest.TestCase):
             files = list((ROOT / "conf" / folder).iterdir())
             self.assertTrue(files, folder)
             expected |= {str(documents / path.parent.name / path.name) for path in files}
+        pages = [ROOT / "bench/chart.svg", *(ROOT / "docs").rglob("*.md"),
+                 *(ROOT / "docs").rglob("*.svg"),
+                 *(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "SECURITY", "CONTRIBUTING"))]
+        expected |= {str(documents / path.relative_to(ROOT)) for path in pages}
         self.assertEqual({str(path.relative_to(self.root)) for path in self.root.rglob("*")
                           if path.is_file()}, expected)
         for path in self.root.rglob("*"):
