@@ -78,7 +78,7 @@ Result<Step> LineDownstream::from_client(std::string_view input, std::string& to
     if (!line) return fail(line.error());
     if (!line->has_value()) break;
     const auto [text, raw] = **line;
-    auto action = action_for(text);
+    auto action = action_for(text, true);
     if (action.kind == Action::Kind::commit) return commit(step);
     const auto done = perform(std::move(action), raw, to_server);
     if (!done) return fail(done.error());
@@ -97,11 +97,11 @@ Step LineDownstream::commit(Step step) noexcept {
   return step;
 }
 
-Action LineDownstream::action_for(std::string_view text) {
+Action LineDownstream::action_for(std::string_view text, bool is_whole) {
   auto arguments = text;
   const auto verb = take_verb(arguments);
   if (ascii::iequals(verb, starttls_.command)) return on_starttls(arguments);
-  const Command command{verb, arguments, text};
+  const Command command{verb, arguments, text, is_whole};
   return is_locked() ? on_command_before_tls(command) : on_command(command);
 }
 
@@ -114,7 +114,7 @@ bool LineDownstream::commits_early(std::string_view input) {
   auto rest = head;
   static_cast<void>(take_verb(rest));
   const bool is_whole_verb = !rest.empty();
-  return is_whole_verb && action_for(head).kind == Action::Kind::commit;
+  return is_whole_verb && action_for(head, false).kind == Action::Kind::commit;
 }
 
 Action LineDownstream::on_starttls(std::string_view arguments) const {

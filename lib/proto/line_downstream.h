@@ -34,6 +34,7 @@ struct Command {
   std::string_view verb;
   std::string_view arguments;  ///< all that follows the verb
   std::string_view text;       ///< the whole line without its end
+  bool is_whole = true;        ///< false: the line is too long, and this is its beginning
 };
 
 /// The handling of one command of the client.
@@ -148,7 +149,7 @@ class LineDownstream : public DownstreamRole {
   /// From `starttls` on, no state reads more of the client.
   enum class State : std::uint8_t { greeting, commands, starttls, tls, goodbye, committed, done };
 
-  [[nodiscard]] Action action_for(std::string_view text);
+  [[nodiscard]] Action action_for(std::string_view text, bool is_whole);
   [[nodiscard]] bool commits_early(std::string_view input);
   [[nodiscard]] Step commit(Step step) noexcept;
   [[nodiscard]] Action on_starttls(std::string_view arguments) const;

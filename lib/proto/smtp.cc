@@ -366,9 +366,10 @@ bool SmtpDownstream::must_say_hello(std::string_view verb) const noexcept {
 
 /// True for MAIL with REQUIRETLS as any word, also inside a quoted local part. No real address has
 /// such a word. If the proxy and the server looked for the path's end in different ways, the
-/// parameter could slip through.
+/// parameter could slip through. A line that is too long to be seen whole may have it.
 bool SmtpDownstream::asks_for_requiretls(const Command& command) const noexcept {
   if (!ascii::iequals(command.verb, "MAIL")) return false;
+  if (!command.is_whole) return true;
   auto rest = command.arguments;
   for (auto word = take_word(rest); !word.empty(); word = take_word(rest)) {
     if (ascii::iequals(word.substr(0, word.find('=')), "REQUIRETLS")) return true;

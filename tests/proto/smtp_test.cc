@@ -973,7 +973,6 @@ TEST_CASE("smtp downstream: D9: a longer AUTH commits by its verb, unless it is 
   CHECK(unfinished.unread_client() == longest);
   check_commits(kStarttls, "AUTH XOAUTH2 " + std::string(90'000, 'x') + "\r\n");
   check_commits(kStarttls, "X-EXPS NTLM " + std::string(12288, 'x') + "\r\n");
-  check_commits(kStarttls, "MAIL FROM:<" + std::string(kMaxLine, 'x') + ">\r\n");
 
   auto barred = kStarttls;
   barred.client_certificate = true;
@@ -985,6 +984,20 @@ TEST_CASE("smtp downstream: D9: a longer AUTH commits by its verb, unless it is 
   start_tls(no_hello);
   no_hello.client(longest).to_server("");
   CHECK(no_hello.error().code == Errc::client_protocol);
+}
+
+TEST_CASE("K4 smtp downstream: a MAIL line too long to be seen whole needs TLS on both legs",
+          "[proto][smtp][security]") {
+  const auto mail = "MAIL FROM:<" + std::string(kMaxLine, 'x') + "> REQUIRETLS\r\n";
+  DownstreamDialogue clear{"smtp", kStarttls};
+  clear.client(mail).to_server("");
+  CHECK(clear.error().code == Errc::client_protocol);
+
+  DownstreamDialogue secured{"smtp", terminating(TlsMode::opportunistic, TlsMode::implicit)};
+  start_tls(secured);
+  secured.client("EHLO a\r\n").server("250 mx\r\n").to_client("250 mx\r\n");
+  secured.client(mail).to_server("EHLO a\r\n");
+  CHECK(secured.client_verdict() == Verdict::relay);
 }
 
 TEST_CASE("smtp downstream: S6: unsolicited lines of the server wait until the client has TLS",
