@@ -97,7 +97,7 @@ def once(field, scenario, each, size, quick=False, cpus=None):
     if scenario.method == "held":
         return {s.IDLE: held(field, scenario, each, size)}, None
     arguments = list(scenario.arguments)
-    arguments += ["--octets" if scenario.command in ("send", "fetch") else "--count", size]
+    arguments += ["--bytes" if scenario.command in ("send", "fetch") else "--count", size]
     if scenario.record and scenario.command == "send":
         arguments += ["--record", scenario.record]
     if scenario.sessions:
@@ -129,9 +129,9 @@ def run(field, each, command, *arguments, cpus=None):
 def figures_of(scenario, result, cpu):
     values = {}
     if scenario.command in ("send", "fetch"):
-        values["GB/s"] = result["octets"] / result["seconds"] / 1e9
+        values["GB/s"] = result["bytes"] / result["seconds"] / 1e9
         if cpu is not None:
-            values[s.CPU_GB] = cpu / result["octets"] * 1e9
+            values[s.CPU_GB] = cpu / result["bytes"] * 1e9
         return values, None
     values[s.RATE] = result["done"] / result["seconds"]
     if scenario.command == "sessions":
@@ -178,7 +178,7 @@ def protocols(field, scenario, size, options):
                 each = speaking.start(stack, subject, scenario.direction)
                 if each is None:
                     continue
-                run(speaking, each, "fetch", "--octets", 100 * size * len(PROTOCOLS))
+                run(speaking, each, "fetch", "--bytes", 100 * size * len(PROTOCOLS))
                 run(speaking, each, "commands", "--count", size, "--sessions", 4)
                 result, cpu = run(speaking, each, scenario.command, "--count", size,
                                   "--sessions", 4, *scenario.arguments)

@@ -146,11 +146,11 @@ class Program:
         return self._rollup("Rss")
 
     def _rollup(self, key):
-        octets = 0
+        total = 0
         for pid in self._family():
             rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-            octets += 1024 * int(re.search(rf"^{key}: +(\d+) kB", rollup, re.M)[1])
-        return octets
+            total += 1024 * int(re.search(rf"^{key}: +(\d+) kB", rollup, re.M)[1])
+        return total
 
     def descriptors(self):
         """Returns the number of descriptors that the first process has open."""

@@ -145,12 +145,12 @@ def _scenarios():
     small = (CPU_OP, P50, P99, P999, RATE)
     for direction in ("upgrade", "terminate"):
         yield Scenario(f"messages-{direction}", f"4 KiB messages, {direction}", direction,
-                       "messages", 6000, 200, small, ("--octets", "4096"))
+                       "messages", 6000, 200, small, ("--bytes", "4096"))
         yield Scenario(f"commands-{direction}", f"Command round trips, {direction}", direction,
                        "commands", 12_000, 500, small)
     for direction in ("upgrade", "terminate"):
         yield Scenario(f"active-{direction}", f"4 KiB messages of 2000 sessions at once, {direction}",
-                       direction, "messages", 40_000, 200, small, ("--octets", "4096"),
+                       direction, "messages", 40_000, 200, small, ("--bytes", "4096"),
                        rounds=3, sessions=2000, few=20)
     for direction in ("upgrade", "terminate"):
         yield Scenario(f"held-{direction}", f"5000 idle sessions, {direction}", direction, "idle",
@@ -159,7 +159,7 @@ def _scenarios():
     for direction in ("upgrade", "terminate"):
         yield Scenario(f"protocols-{direction}", f"Every protocol, {direction}", direction,
                        "messages", 5000, 20, tuple(message_of(each) for each in PROTOCOLS),
-                       ("--octets", "4096"), kinds=("ours", "job"), method="protocols",
+                       ("--bytes", "4096"), kinds=("ours", "job"), method="protocols",
                        note="CPU-us of a 4 KiB message. Large transfers and commands are checked too.")
     for direction in ("upgrade", "terminate"):
         yield Scenario(f"workers-{direction}", f"Two workers, {direction}", direction, "sessions",

@@ -25,8 +25,8 @@ _COUNT = 4_000_000_000  # units of work; in effect no limit, because time is the
 SERVER = "localhost"
 _KINDS = {
     "sessions": ("sessions", "--concurrency", "4"),
-    "messages": ("messages", "--octets", "4096", "--sessions", "4"),
-    "bulk": ("messages", "--octets", "2000000", "--sessions", "1"),
+    "messages": ("messages", "--bytes", "4096", "--sessions", "4"),
+    "bulk": ("messages", "--bytes", "2000000", "--sessions", "1"),
 }
 
 
@@ -223,6 +223,6 @@ def write(folder, about, soak):
     words = [f"{key}: {first:.2f} -> {last:.2f}, {slope:+.2f} an hour: "
              f"{'flat' if flat else 'GROWS'}" for key, first, last, slope, flat in rows]
     done = sum(each["done"] for each in soak["results"].values())
-    octets = sum(each["octets"] for each in soak["results"].values())
+    total = sum(each["bytes"] for each in soak["results"].values())
     words += [f"{key}: {count}" for key, count in soak["turmoil"].items()]
-    return "\n".join([f"{done} units of work, {octets / 1e9:.2f} GB, no error", *words])
+    return "\n".join([f"{done} units of work, {total / 1e9:.2f} GB, no error", *words])

@@ -36,13 +36,13 @@ class Hello:
     retried: bool  # after a HelloRetryRequest, which costs one more round trip
 
 
-def _messages(octets):
+def _messages(data):
     """Yields (type, body) of the handshake messages in the clear records."""
     plain = b""
-    while len(octets) >= 5 and octets[0] == 22:
-        size = int.from_bytes(octets[3:5], "big")
-        plain += octets[5:5 + size]
-        octets = octets[5 + size:]
+    while len(data) >= 5 and data[0] == 22:
+        size = int.from_bytes(data[3:5], "big")
+        plain += data[5:5 + size]
+        data = data[5 + size:]
     while len(plain) >= 4:
         size = int.from_bytes(plain[1:4], "big")
         if len(plain) < 4 + size:
@@ -51,20 +51,20 @@ def _messages(octets):
         plain = plain[4 + size:]
 
 
-def _extensions(octets):
+def _extensions(data):
     found = {}
-    while len(octets) >= 4:
-        kind, size = int.from_bytes(octets[:2], "big"), int.from_bytes(octets[2:4], "big")
-        found[kind] = octets[4:4 + size]
-        octets = octets[4 + size:]
+    while len(data) >= 4:
+        kind, size = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:4], "big")
+        found[kind] = data[4:4 + size]
+        data = data[4 + size:]
     return found
 
 
-def read_hello(octets):
+def read_hello(data):
     """Returns the server's choices, read from its bytes so far; None if its hello is not among them."""
     retried = False
-    for found in _SERVER_HELLO.finditer(octets):
-        messages = list(_messages(octets[found.start():]))
+    for found in _SERVER_HELLO.finditer(data):
+        messages = list(_messages(data[found.start():]))
         if not messages:
             return None
         hello = messages[0][1]
@@ -118,10 +118,10 @@ class Tap:
     def _pass(self, source, sink, is_server):
         heard = b""
         try:
-            while octets := source.recv(65536):
+            while data := source.recv(65536):
                 if is_server and len(heard) < _ENOUGH:
-                    heard += octets
-                sink.sendall(octets)
+                    heard += data
+                sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # one side has left, so the tap leaves too

@@ -18,23 +18,22 @@ void Client::open() {
   greeting();
   if (target_.tls == TlsMode::starttls) {
     ask_for_tls();
-    if (!unread_.empty()) throw Failure("octets behind the go-ahead: " + unread_);
+    if (!unread_.empty()) throw Failure("bytes behind the go-ahead: " + unread_);
     connection_.start_tls();
   }
   introduce();
 }
 
-void Client::fetch(std::uint64_t octets) {
-  ask_for(octets);
+void Client::fetch(std::uint64_t bytes) {
+  ask_for(bytes);
   PatternCheck check;
   const auto take = [&](std::string_view piece) {
-    const auto mine =
-        piece.substr(0, std::min<std::uint64_t>(octets - check.octets(), piece.size()));
+    const auto mine = piece.substr(0, std::min<std::uint64_t>(bytes - check.bytes(), piece.size()));
     check.take(mine);
     return piece.substr(mine.size());
   };
   unread_ = std::string(take(unread_));
-  while (check.octets() < octets) {
+  while (check.bytes() < bytes) {
     const auto piece = connection_.receive();
     if (piece.empty()) throw Failure("the connection ended too early");
     unread_ = take(piece);
@@ -45,7 +44,7 @@ void Client::fetch(std::uint64_t octets) {
 void Client::quit() {
   say_goodbye();
   if (!unread_.empty() || !connection_.receive().empty()) {
-    throw Failure("octets behind the last reply");
+    throw Failure("bytes behind the last reply");
   }
 }
 
@@ -81,21 +80,21 @@ std::string Client::expect_last(std::string_view beginning) {
   return heard;
 }
 
-void Client::say_pattern(std::uint64_t octets, std::string_view end) {
-  if (octets <= kSmall) {
-    say(std::string(pattern_at(0, octets)).append(end));
+void Client::say_pattern(std::uint64_t bytes, std::string_view end) {
+  if (bytes <= kSmall) {
+    say(std::string(pattern_at(0, bytes)).append(end));
     return;
   }
-  for (std::uint64_t sent = 0; sent < octets;) {
-    const auto piece = pattern_at(sent, octets - sent);
+  for (std::uint64_t sent = 0; sent < bytes;) {
+    const auto piece = pattern_at(sent, bytes - sent);
     say(piece);
     sent += piece.size();
   }
   say(end);
 }
 
-void Client::check_arrived(std::string_view answer, std::uint64_t octets) {
-  if (answer.find(std::to_string(octets) + " octets") == std::string_view::npos ||
+void Client::check_arrived(std::string_view answer, std::uint64_t bytes) {
+  if (answer.find(std::to_string(bytes) + " bytes") == std::string_view::npos ||
       answer.find("pattern intact") == std::string_view::npos) {
     throw Failure("not what was sent has arrived: " + std::string(answer));
   }

@@ -26,12 +26,12 @@ class Client {
   void open();
   /// Sends login or envelope. From here on a proxy relays, and messages can be sent.
   virtual void commit() = 0;
-  /// Sends one message of `octets` bytes of the pattern, a multiple of kPatternLine. Its receiver
+  /// Sends one message of `bytes` bytes of the pattern, a multiple of kPatternLine. Its receiver
   /// must confirm that all of it arrived. Call it after `commit`.
-  virtual void send_message(std::uint64_t octets) = 0;
-  /// Lets the backend send `octets` bytes and compares them with the pattern. Call it after
+  virtual void send_message(std::uint64_t bytes) = 0;
+  /// Lets the backend send `bytes` bytes and compares them with the pattern. Call it after
   /// `commit`.
-  void fetch(std::uint64_t octets);
+  void fetch(std::uint64_t bytes);
   /// Sends a command that does nothing, and reads its reply.
   virtual void round_trip() = 0;
   /// Sends the last command, and waits for the end of the connection.
@@ -46,20 +46,20 @@ class Client {
   virtual void ask_for_tls() = 0;
   /// Does the first steps of a protocol once TLS is up, or at the start of a session without TLS.
   virtual void introduce() {}
-  virtual void ask_for(std::uint64_t octets) = 0;
+  virtual void ask_for(std::uint64_t bytes) = 0;
   virtual void say_goodbye() = 0;
 
-  void say(std::string_view octets) { connection_.send(octets); }
+  void say(std::string_view bytes) { connection_.send(bytes); }
   /// Returns the next line without its end.
   [[nodiscard]] std::string line();
   /// Returns the next line, which must begin this way.
   std::string expect(std::string_view beginning);
   /// Skips lines until one begins this way, and returns that one.
   std::string expect_last(std::string_view beginning);
-  /// Sends `octets` bytes of the pattern, then `end`.
-  void say_pattern(std::uint64_t octets, std::string_view end);
+  /// Sends `bytes` bytes of the pattern, then `end`.
+  void say_pattern(std::uint64_t bytes, std::string_view end);
   /// Throws unless the backend reports that this many bytes of the pattern arrived.
-  static void check_arrived(std::string_view answer, std::uint64_t octets);
+  static void check_arrived(std::string_view answer, std::uint64_t bytes);
 
  private:
   const Target& target_;

@@ -29,9 +29,9 @@ struct Scratch {
   std::vector<std::byte> plain = std::vector<std::byte>(kRead + 2 * tls::kMaxRecordWire);
   std::vector<std::byte> out;
 
-  /// Returns room for the engine's own output, besides `octets` bytes of records.
-  tls::WireOut make_out(std::size_t octets = 0) {
-    out.resize(std::max(out.size(), octets + tls::kHandshakeRoom));
+  /// Returns room for the engine's own output, besides `bytes` bytes of records.
+  tls::WireOut make_out(std::size_t bytes = 0) {
+    out.resize(std::max(out.size(), bytes + tls::kHandshakeRoom));
     return {out};
   }
 };
@@ -41,8 +41,8 @@ Scratch& scratch() {
   return memory;
 }
 
-std::string_view as_text(std::span<const std::byte> octets) {
-  return {reinterpret_cast<const char*>(octets.data()), octets.size()};
+std::string_view as_text(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 [[noreturn]] void throw_errno(const std::string& what) {
@@ -137,22 +137,22 @@ void Connection::start_tls() {
   }
 }
 
-void Connection::send(std::string_view octets) {
+void Connection::send(std::string_view bytes) {
   if (engine_ == nullptr) {
-    send_wire(octets);
+    send_wire(bytes);
     return;
   }
   Scratch& memory = scratch();
   const std::size_t record = target_.record == 0 ? tls::kMaxRecordPlain : target_.record;
   const std::size_t records = std::max<std::size_t>(kSealed / record, 1);
-  while (!octets.empty()) {
+  while (!bytes.empty()) {
     tls::WireOut out = memory.make_out(records * tls::sealed_size_bound(record));
-    for (std::size_t i = 0; i < records && !octets.empty(); ++i) {
-      const auto plain = octets.substr(0, record);
+    for (std::size_t i = 0; i < records && !bytes.empty(); ++i) {
+      const auto plain = bytes.substr(0, record);
       if (auto result = engine_->seal(std::as_bytes(std::span{plain}), out); !result) {
         throw Failure("TLS: " + result.error().reason);
       }
-      octets.remove_prefix(plain.size());
+      bytes.remove_prefix(plain.size());
     }
     send_wire(as_text(out.written()));
   }
@@ -196,11 +196,11 @@ std::size_t Connection::receive_wire() {
   }
 }
 
-void Connection::send_wire(std::string_view octets) {
-  while (!octets.empty()) {
-    const ssize_t n = ::send(fd_, octets.data(), octets.size(), MSG_NOSIGNAL);
+void Connection::send_wire(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (n >= 0) {
-      octets.remove_prefix(static_cast<std::size_t>(n));
+      bytes.remove_prefix(static_cast<std::size_t>(n));
     } else if (errno != EINTR) {
       throw_errno("send");
     }

@@ -45,7 +45,7 @@ class Connection {
 
   /// Performs the handshake. No data that was sent in the clear may be waiting.
   void start_tls();
-  void send(std::string_view octets);
+  void send(std::string_view bytes);
   /// Returns the next bytes; empty at the end of the connection. They are valid until the next call
   /// of any connection of this thread.
   [[nodiscard]] std::string_view receive();
@@ -55,7 +55,7 @@ class Connection {
 
  private:
   std::size_t receive_wire();
-  void send_wire(std::string_view octets);
+  void send_wire(std::string_view bytes);
 
   const Target& target_;
   int fd_ = -1;

@@ -46,7 +46,7 @@ struct Options {
   std::string tls = "none";
   std::string version = "1.3";
   std::string ca_file;
-  std::uint64_t octets = 0;
+  std::uint64_t bytes = 0;
   unsigned sessions = 1;
   unsigned count = 1000;
   unsigned concurrency = 8;
@@ -93,9 +93,9 @@ void on_threads(unsigned count, Tally& tally, const std::function<void(Times&)>&
   for (std::thread& thread : threads) thread.join();
 }
 
-std::uint64_t whole_lines(std::uint64_t octets) {
+std::uint64_t whole_lines(std::uint64_t bytes) {
   constexpr auto kLine = bench::kPatternLine;
-  return (octets + kLine - 1) / kLine * kLine;
+  return (bytes + kLine - 1) / kLine * kLine;
 }
 
 /// Hands out units of work until there were `--count`, or `--seconds` are over. Without a rate
@@ -160,12 +160,12 @@ void on_sessions(const Job& job, const std::function<void()>& begin,
 }
 
 void send(const Job& job) {
-  const std::uint64_t octets = whole_lines(job.options.octets);
+  const std::uint64_t bytes = whole_lines(job.options.bytes);
   on_sessions(
       job, [] {},
       [&](Client& client, Times&) {
-        client.send_message(octets);
-        job.tally.add_octets(octets);
+        client.send_message(bytes);
+        job.tally.add_bytes(bytes);
         job.tally.add_done();
       });
 }
@@ -174,8 +174,8 @@ void fetch(const Job& job) {
   on_sessions(
       job, [] {},
       [&](Client& client, Times&) {
-        client.fetch(job.options.octets);
-        job.tally.add_octets(job.options.octets);
+        client.fetch(job.options.bytes);
+        job.tally.add_bytes(job.options.bytes);
         job.tally.add_done();
       });
 }
@@ -196,14 +196,14 @@ void repeat(const Job& job, const std::function<void(Client&)>& unit) {
 
 void messages(const Job& job) {
   const bool sends = !job.options.fetch && bench::can_send(job.options.protocol);
-  const std::uint64_t octets = whole_lines(job.options.octets);
+  const std::uint64_t bytes = whole_lines(job.options.bytes);
   repeat(job, [&](Client& client) {
     if (sends) {
-      client.send_message(octets);
+      client.send_message(bytes);
     } else {
-      client.fetch(octets);
+      client.fetch(bytes);
     }
-    job.tally.add_octets(octets);
+    job.tally.add_bytes(bytes);
   });
 }
 
@@ -303,7 +303,7 @@ int run_command(int argc, char** argv) {
         ->check(CLI::IsMember({"1.2", "1.3"}));
     command->add_option("--ca-file", options.ca_file, "who is trusted; PEM");
     command->add_option("--server-name", target.server_name, "SNI, and the name verified");
-    command->add_option("--record", target.record, "plaintext octets of a TLS record sent")
+    command->add_option("--record", target.record, "plaintext bytes of a TLS record sent")
         ->check(CLI::Range(1, 16384));
     command->add_flag("--resume", target.resume, "resume earlier TLS sessions");
     return command;
@@ -312,8 +312,8 @@ int run_command(int argc, char** argv) {
     command->add_option("--sessions", options.sessions, "connections at once")
         ->check(CLI::Range(1, 1'000'000));
   };
-  const auto add_octets = [&](CLI::App* command, const char* description) {
-    command->add_option("--octets", options.octets, description)->required();
+  const auto add_bytes = [&](CLI::App* command, const char* description) {
+    command->add_option("--bytes", options.bytes, description)->required();
   };
   const auto add_count = [&](CLI::App* command, const char* description) {
     command->add_option("--count", options.count, description);
@@ -321,14 +321,14 @@ int run_command(int argc, char** argv) {
     command->add_option("--seconds", options.seconds, "begins none after that; 0: no limit");
   };
   auto* const send_command = add("send", send, "one large message a session");
-  add_octets(send_command, "of a session");
+  add_bytes(send_command, "of a session");
   add_sessions(send_command);
   auto* const fetch_command = add("fetch", fetch, "the same in the other direction");
-  add_octets(fetch_command, "of a session");
+  add_bytes(fetch_command, "of a session");
   add_sessions(fetch_command);
   auto* const messages_command =
       add("messages", messages, "many small messages; POP3 fetches them");
-  add_octets(messages_command, "of a message");
+  add_bytes(messages_command, "of a message");
   add_count(messages_command, "messages in all");
   add_sessions(messages_command);
   messages_command->add_flag("--fetch", options.fetch, "in the other direction");

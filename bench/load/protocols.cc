@@ -19,7 +19,7 @@ class SmtpClient : public Client {
   }
   /// Sends a message. The first one has the envelope of `commit`; the others bring their own,
   /// pipelined (RFC 2920).
-  void send_message(std::uint64_t octets) override {
+  void send_message(std::uint64_t bytes) override {
     if (has_envelope_) {
       say("DATA\r\n");
     } else {
@@ -29,8 +29,8 @@ class SmtpClient : public Client {
     }
     reply("354");
     has_envelope_ = false;
-    say_pattern(octets, ".\r\n");
-    check_arrived(reply("250"), octets);
+    say_pattern(bytes, ".\r\n");
+    check_arrived(reply("250"), bytes);
   }
   void round_trip() override { command("NOOP\r\n", "250"); }
 
@@ -44,8 +44,8 @@ class SmtpClient : public Client {
     command("STARTTLS\r\n", "220");
   }
   void introduce() override { command(hello_, "250"); }
-  void ask_for(std::uint64_t octets) override {
-    command("XSEND " + std::to_string(octets) + "\r\n", "250");
+  void ask_for(std::uint64_t bytes) override {
+    command("XSEND " + std::to_string(bytes) + "\r\n", "250");
   }
   void say_goodbye() override { command("QUIT\r\n", "221"); }
 
@@ -75,17 +75,17 @@ class ImapClient final : public Client {
   using Client::Client;
 
   void commit() override { command("LOGIN load secret"); }
-  void send_message(std::uint64_t octets) override {
-    say("a APPEND INBOX {" + std::to_string(octets) + "+}\r\n");
-    say_pattern(octets, "\r\n");
-    check_arrived(expect("a OK"), octets);
+  void send_message(std::uint64_t bytes) override {
+    say("a APPEND INBOX {" + std::to_string(bytes) + "+}\r\n");
+    say_pattern(bytes, "\r\n");
+    check_arrived(expect("a OK"), bytes);
   }
   void round_trip() override { command("NOOP"); }
 
  private:
   void greeting() override { expect("* OK"); }
   void ask_for_tls() override { command("STARTTLS"); }
-  void ask_for(std::uint64_t octets) override { command("XSEND " + std::to_string(octets)); }
+  void ask_for(std::uint64_t bytes) override { command("XSEND " + std::to_string(bytes)); }
   void say_goodbye() override { command("LOGOUT"); }
 
   void command(const std::string& words) {
@@ -109,7 +109,7 @@ class Pop3Client final : public Client {
  private:
   void greeting() override { expect("+OK"); }
   void ask_for_tls() override { command("STLS"); }
-  void ask_for(std::uint64_t octets) override { command("XSEND " + std::to_string(octets)); }
+  void ask_for(std::uint64_t bytes) override { command("XSEND " + std::to_string(bytes)); }
   void say_goodbye() override { command("QUIT"); }
 
   void command(const std::string& words) {
@@ -124,10 +124,10 @@ class SieveClient final : public Client {
   using Client::Client;
 
   void commit() override { command("AUTHENTICATE \"PLAIN\" \"AGxvYWQAc2VjcmV0\""); }
-  void send_message(std::uint64_t octets) override {
-    say("PUTSCRIPT \"load\" {" + std::to_string(octets) + "+}\r\n");
-    say_pattern(octets, "\r\n");
-    check_arrived(expect("OK"), octets);
+  void send_message(std::uint64_t bytes) override {
+    say("PUTSCRIPT \"load\" {" + std::to_string(bytes) + "+}\r\n");
+    say_pattern(bytes, "\r\n");
+    check_arrived(expect("OK"), bytes);
   }
   void round_trip() override { command("NOOP"); }
 
@@ -141,7 +141,7 @@ class SieveClient final : public Client {
   void introduce() override {
     if (list_follows_) expect_last("OK");
   }
-  void ask_for(std::uint64_t octets) override { command("XSEND " + std::to_string(octets)); }
+  void ask_for(std::uint64_t bytes) override { command("XSEND " + std::to_string(bytes)); }
   void say_goodbye() override { command("LOGOUT"); }
 
   void command(const std::string& words) {
@@ -161,17 +161,17 @@ class NntpClient final : public Client {
     command("AUTHINFO USER load", "381");
     command("AUTHINFO PASS secret", "281");
   }
-  void send_message(std::uint64_t octets) override {
+  void send_message(std::uint64_t bytes) override {
     command("POST", "340");
-    say_pattern(octets, ".\r\n");
-    check_arrived(expect("240"), octets);
+    say_pattern(bytes, ".\r\n");
+    check_arrived(expect("240"), bytes);
   }
   void round_trip() override { command("MODE READER", "20"); }
 
  private:
   void greeting() override { expect("20"); }
   void ask_for_tls() override { command("STARTTLS", "382"); }
-  void ask_for(std::uint64_t octets) override { command("XSEND " + std::to_string(octets), "290"); }
+  void ask_for(std::uint64_t bytes) override { command("XSEND " + std::to_string(bytes), "290"); }
   void say_goodbye() override { command("QUIT", "205"); }
 
   void command(const std::string& words, std::string_view code) {

@@ -58,7 +58,7 @@ void Tally::add_times(const Times& times) {
 
 void Tally::print() const {
   const std::chrono::duration<double> elapsed = Clock::now() - begin_;
-  const Json json{{"octets", octets_.load()},
+  const Json json{{"bytes", bytes_.load()},
                   {"done", done_.load()},
                   {"resumed", resumed_.load()},
                   {"seconds", elapsed.count()},

@@ -25,7 +25,7 @@ class Tally {
  public:
   /// Starts the clock anew. No other thread may use the tally meanwhile.
   void restart() noexcept { begin_ = Clock::now(); }
-  void add_octets(std::uint64_t octets) noexcept { octets_ += octets; }
+  void add_bytes(std::uint64_t bytes) noexcept { bytes_ += bytes; }
   void add_done() noexcept { ++done_; }
   /// Counts resumed sessions, and remembers the cipher.
   void add_session(const Client& client);
@@ -39,7 +39,7 @@ class Tally {
 
  private:
   Clock::time_point begin_ = Clock::now();
-  std::atomic<std::uint64_t> octets_ = 0;
+  std::atomic<std::uint64_t> bytes_ = 0;
   std::atomic<std::uint64_t> done_ = 0;
   std::atomic<std::uint64_t> resumed_ = 0;
   std::atomic<unsigned> errors_ = 0;

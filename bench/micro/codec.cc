@@ -146,7 +146,7 @@ void library_open(benchmark::State& state, TlsVersion version) {
 }
 
 void record_sizes(benchmark::internal::Benchmark* benchmark) {
-  for (const auto octets : kRecords) benchmark->Arg(octets);
+  for (const auto bytes : kRecords) benchmark->Arg(bytes);
 }
 
 BENCHMARK_CAPTURE(raw_seal, aes128, kAes128)->Apply(record_sizes);

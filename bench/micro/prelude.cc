@@ -22,7 +22,7 @@ enum class From : std::uint8_t { client, server, handshake };
 
 struct Event {
   From from;
-  std::string octets = {};
+  std::string bytes = {};
 };
 
 using Script = std::vector<Event>;
@@ -76,7 +76,7 @@ class Server {
 /// Plays `event`, and appends the role's output to `said`.
 Verdict tell(proto::UpstreamRole& role, const Event& event, std::string& said) {
   if (event.from == From::handshake) return must(role.secured(said));
-  std::string_view rest = event.octets;
+  std::string_view rest = event.bytes;
   for (;;) {
     const auto step = must(role.step(rest, said));
     rest.remove_prefix(step.consumed);
@@ -146,7 +146,7 @@ struct Heard {
 
 Verdict tell(proto::DownstreamRole& role, const Event& event, Heard& heard) {
   if (event.from == From::handshake) return must(role.secured(heard.to_client));
-  std::string_view rest = event.octets;
+  std::string_view rest = event.bytes;
   for (;;) {
     const auto step = event.from == From::client
                           ? must(role.from_client(rest, heard.to_client, heard.to_server))
@@ -166,8 +166,8 @@ void downstream(benchmark::State& state, const proto::Protocol& row, const Words
     const auto role = row.downstream(settings());
     Heard heard;
     static_cast<void>(must(role->begin(greeting, heard.to_client)));
-    const auto say = [&](std::string_view octets) {
-      script.push_back({From::client, std::string(octets)});
+    const auto say = [&](std::string_view bytes) {
+      script.push_back({From::client, std::string(bytes)});
       const Verdict verdict = tell(*role, script.back(), heard);
       if (verdict == Verdict::relay) return;  // the role does not see the answer any more
       const std::string reply = server.say(std::exchange(heard.to_server, {}));
@@ -227,7 +227,7 @@ void ehlo_list(benchmark::State& state) {
       heard.to_client.find("STARTTLS") != std::string::npos) {
     state.SkipWithError("not the list that was meant");
   }
-  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(list.octets.size()));
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(list.bytes.size()));
 }
 BENCHMARK(ehlo_list);
 

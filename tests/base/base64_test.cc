@@ -11,7 +11,7 @@ using namespace std::string_literals;
 
 namespace {
 
-std::span<const std::uint8_t> octets(std::string_view text) {
+std::span<const std::uint8_t> as_uint8(std::string_view text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
@@ -31,7 +31,7 @@ TEST_CASE("base64: the vectors of RFC 4648 section 10, both ways", "[base]") {
   for (const auto& [plain, encoded] :
        {Row{"", ""}, Row{"f", "Zg=="}, Row{"fo", "Zm8="}, Row{"foo", "Zm9v"},
         Row{"foob", "Zm9vYg=="}, Row{"fooba", "Zm9vYmE="}, Row{"foobar", "Zm9vYmFy"}}) {
-    CHECK(base64::encode(octets(plain)) == encoded);
+    CHECK(base64::encode(as_uint8(plain)) == encoded);
     CHECK(decoded(encoded) == plain);
   }
 }
@@ -39,10 +39,10 @@ TEST_CASE("base64: the vectors of RFC 4648 section 10, both ways", "[base]") {
 TEST_CASE("base64: every byte comes back, at every length", "[base]") {
   std::string all;
   for (int round = 0; round < 300; ++round) {
-    CHECK(decoded(base64::encode(octets(all))) == all);
+    CHECK(decoded(base64::encode(as_uint8(all))) == all);
     all += static_cast<char>(round * 7 & 0xff);
   }
-  CHECK(base64::encode(octets("\xfb\xff\xbf")) == "+/+/");
+  CHECK(base64::encode(as_uint8("\xfb\xff\xbf")) == "+/+/");
 }
 
 TEST_CASE("base64: missing, extra or misplaced padding is refused", "[base]") {
@@ -69,7 +69,7 @@ TEST_CASE("base64: no other alphabet, no white space, no NUL", "[base]") {
 }
 
 TEST_CASE("pin: a pin is written the way it is read", "[base]") {
-  const std::string text = "sha256:" + base64::encode(octets(std::string(32, '\x5a')));
+  const std::string text = "sha256:" + base64::encode(as_uint8(std::string(32, '\x5a')));
   const auto pin = parse_pin(text);
   REQUIRE(pin);
   CHECK(pin->bytes[0] == 0x5a);
@@ -81,7 +81,7 @@ TEST_CASE("pin: a pin is written the way it is read", "[base]") {
 
 TEST_CASE("pin: a text of another kind, size or spelling is refused", "[base]") {
   const auto of_size = [](std::size_t size) {
-    return base64::encode(octets(std::string(size, 'x')));
+    return base64::encode(as_uint8(std::string(size, 'x')));
   };
   REQUIRE(parse_pin("sha256:" + of_size(32)));
   for (const auto& text :

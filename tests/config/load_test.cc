@@ -407,7 +407,7 @@ TEST_CASE("load: listen accepts inherited sockets by their name", "[config]") {
   };
   // The loader cannot know if others can reach these sockets and if `allow` is needed. That is
   // checked when the sockets are there.
-  CHECK(listening("['systemd:smtp', 'systemd:a name of 23 octets.', '127.0.0.1:25']") == Lines{});
+  CHECK(listening("['systemd:smtp', 'systemd:a name of 23 bytes.', '127.0.0.1:25']") == Lines{});
   constexpr auto kWrong =
       ": write systemd:NAME, with the name that FileDescriptorName= gives the socket (ASCII, no "
       "':')";

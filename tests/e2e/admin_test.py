@@ -584,7 +584,7 @@ class Counters(unittest.TestCase):
                         client.sock.send(b"y" * 65536)
                 return admin.metrics(address)("starttls_buffer_bytes") > 0
 
-            wait.until(waits, "octets that the server does not take wait in a buffer")
+            wait.until(waits, "bytes that the server does not take wait in a buffer")
             reads.set()
             wait.until(lambda: admin.metrics(address)("starttls_buffer_bytes") == 0, "empty buffers")
         wait.until(lambda: admin.metrics(address)("starttls_warm_connections") == 2, "a new one")

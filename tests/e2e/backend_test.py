@@ -23,7 +23,7 @@ MESSAGE = (b"Subject: test\r\n\r\n.\r\n..\r\n.a\r\nSTARTTLS\r\n* OK\r\n)\r\n\0\x
 FETCHED = 1_000_000  # bytes of the pattern
 
 
-def pattern(octets):
+def pattern(size):
     """Returns the bench's pattern, computed anew: see tools/mail_server/pattern.cc."""
     alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     period = bytearray()
@@ -35,11 +35,11 @@ def pattern(octets):
             state ^= (state << 17) & 0xffffffffffffffff
             period.append(alphabet[state % 64])
         period += b"\r\n"
-    return bytes(period * (octets // len(period) + 1))[:octets]
+    return bytes(period * (size // len(period) + 1))[:size]
 
 
-def digest(octets):
-    return hashlib.sha256(octets).hexdigest()
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
 
 
 PATTERN_DIGEST = digest(pattern(FETCHED))
@@ -293,9 +293,9 @@ class BackendTest(unittest.TestCase):
                 talk = Talk(self, client)
                 talk.expect(b"* OK ")
                 talk.say(b"a LOGIN u p", b"a OK ")
-                octets = pattern(FETCHED)
-                client.send(b"b APPEND INBOX {%d+}\r\n%s\r\n" % (FETCHED, octets))
-                talk.expect(b"b OK %d octets discarded, pattern intact\r\n" % FETCHED)
+                data = pattern(FETCHED)
+                client.send(b"b APPEND INBOX {%d+}\r\n%s\r\n" % (FETCHED, data))
+                talk.expect(b"b OK %d bytes discarded, pattern intact\r\n" % FETCHED)
                 client.send(b"c SELECT INBOX\r\n")
                 self.assertIn(b"* 0 EXISTS\r\n", talk.until(b"c OK "))
                 client.sock.shutdown(socket.SHUT_WR)

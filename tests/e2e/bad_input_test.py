@@ -142,13 +142,13 @@ class Undisturbed(unittest.TestCase):
 
 
 class BadClient(Undisturbed):
-    def refused(self, octets, reason, greeted=True):
+    def refused(self, data, reason, greeted=True):
         """Asserts that the session ends with this reason, as the client's fault."""
         with self.daemon.connect() as client:
             if greeted:
                 client.reply()
             try:
-                client.send(octets)
+                client.send(data)
             except OSError:
                 pass  # the daemon need not read on
             if not greeted:
@@ -163,12 +163,12 @@ class BadClient(Undisturbed):
                 self.refused(b"A" * 65536, "client sent a line that is too long", greeted)
 
     def test_nul_and_stray_cr(self):
-        for octets, reason in ((b"EHLO a\0b\r\n", "a NUL"), (b"\0\r\n", "a NUL"),
+        for data, reason in ((b"EHLO a\0b\r\n", "a NUL"), (b"\0\r\n", "a NUL"),
                                (b"EHLO a\rb\r\n", "a CR without LF"),
                                (b"NO\rOP\r\n", "a CR without LF"),
                                (b"NOOP\r\r\n", "a CR without LF")):
-            with self.subTest(octets=octets):
-                self.refused(octets, f"client sent {reason}")
+            with self.subTest(data=data):
+                self.refused(data, f"client sent {reason}")
 
     def test_bytes_beyond_ascii_are_passed_to_the_server(self):
         with self.daemon.connect() as client:
@@ -248,10 +248,10 @@ class PeersThatLeave(Undisturbed):
     def test_a_client_before_its_greeting(self):
         for script in (Smtp(greeting=None), Smtp(clear_capabilities=None), Smtp(go_ahead=None)):
             self.script = script
-            for octets in self.STATES:
-                with self.subTest(octets=octets):
+            for data in self.STATES:
+                with self.subTest(data=data):
                     client = self.daemon.connect()
-                    client.send(octets)
+                    client.send(data)
                     self.server.connection(self.ended + 1)
                     client.reset()
                     self.assertEqual(self.next_session()["outcome"], "closed")
@@ -262,21 +262,21 @@ class PeersThatLeave(Undisturbed):
             self.assertEqual(self.next_session()["outcome"], "closed")
 
     def test_a_client_after_its_greeting(self):
-        for octets in self.STATES:
+        for data in self.STATES:
             for reset in (False, True):
-                with self.subTest(octets=octets, reset=reset):
+                with self.subTest(data=data, reset=reset):
                     client = self.daemon.connect()
                     client.reply()
-                    client.send(octets)
+                    client.send(data)
                     # Nothing is left unread: unread data would turn a FIN into a reset.
-                    for _ in range(octets.count(b"\r\n")):
+                    for _ in range(data.count(b"\r\n")):
                         client.reply()
-                    if octets.endswith(b"li"):
+                    if data.endswith(b"li"):
                         server = self.server.connections[-1]
                         wait.until(lambda server=server: server.secure.endswith(b"li"),
                                    "the server has the half line")
                     client.reset() if reset else client.close()
-                    cut = reset and octets.endswith(b"li")
+                    cut = reset and data.endswith(b"li")
                     self.assertEqual(self.next_session()["outcome"], "truncated" if cut else "ok")
         for connection in self.server.connections[1:]:
             self.assertTrue(connection.ended.wait(wait.DEADLINE), "a server leg was left open")
@@ -284,23 +284,23 @@ class PeersThatLeave(Undisturbed):
             self.assertEqual(connection.messages, [])
 
     def test_a_server_in_the_relay(self):
-        def leaver(reset, octets):
+        def leaver(reset, data):
             def relay(connection):
-                connection.send(octets)
+                connection.send(data)
                 if reset:
                     connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                                b"\1\0\0\0\0\0\0\0")
 
             return relay
 
-        for octets in (b"", b"250 ok\r\n", b"250 half a li"):
+        for data in (b"", b"250 ok\r\n", b"250 half a li"):
             for reset in (False, True):
-                with self.subTest(octets=octets, reset=reset):
-                    self.script = Smtp(relay=leaver(reset, octets))
-                    inside_line = octets.endswith(b"li")
+                with self.subTest(data=data, reset=reset):
+                    self.script = Smtp(relay=leaver(reset, data))
+                    inside_line = data.endswith(b"li")
                     with self.daemon.connect() as client:
                         commit(client)
-                        self.assertEqual(client.rest(), (octets, RESET if inside_line else FIN))
+                        self.assertEqual(client.rest(), (data, RESET if inside_line else FIN))
                     self.assertEqual(self.next_session()["outcome"],
                                      "truncated" if inside_line else "ok")
 

@@ -71,8 +71,8 @@ class Load(unittest.TestCase):
             for tls, version in (("none", ""), ("starttls", "1.3"), ("implicit", "1.2")):
                 port = backend(self, protocol, tls)
                 newest = ["--tls-version", version] if version else []
-                for arguments in (("messages", "--octets", "4096", "--count", "20"),
-                                  ("fetch", "--octets", "1000000"),
+                for arguments in (("messages", "--bytes", "4096", "--count", "20"),
+                                  ("fetch", "--bytes", "1000000"),
                                   ("commands", "--count", "20", "--sessions", "2"),
                                   ("sessions", "--count", "20", "--rate", "1000")):
                     with self.subTest(f"{protocol} {tls} {arguments[0]}"):
@@ -99,11 +99,11 @@ class Load(unittest.TestCase):
                 def pass_on(source, sink, spoiled):
                     seen = 0
                     with contextlib.suppress(OSError):  # load leaves when it has seen it
-                        while octets := bytearray(source.recv(65536)):
-                            if seen <= spoiled < seen + len(octets):
-                                octets[spoiled - seen] ^= 1
-                            seen += len(octets)
-                            sink.sendall(octets)
+                        while data := bytearray(source.recv(65536)):
+                            if seen <= spoiled < seen + len(data):
+                                data[spoiled - seen] ^= 1
+                            seen += len(data)
+                            sink.sendall(data)
                         sink.shutdown(socket.SHUT_WR)
 
                 up = threading.Thread(target=pass_on, args=(client, server, -1))
@@ -115,7 +115,7 @@ class Load(unittest.TestCase):
 
         relay = threading.Thread(target=spoil)
         relay.start()
-        status, result = load(listener.getsockname()[1], "smtp", "none", "fetch", "--octets",
+        status, result = load(listener.getsockname()[1], "smtp", "none", "fetch", "--bytes",
                               "1000000")
         relay.join(wait.DEADLINE)
         self.assertEqual((status, result["errors"]), (1, 1))

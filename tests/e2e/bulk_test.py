@@ -65,9 +65,9 @@ class Bulk(unittest.TestCase):
             for _ in range(size // MIB):
                 wanted = MIB
                 while wanted:
-                    octets = connection.sock.recv(min(wanted, 1 << 18))
-                    taken.update(octets)
-                    wanted -= len(octets)
+                    data = connection.sock.recv(min(wanted, 1 << 18))
+                    taken.update(data)
+                    wanted -= len(data)
                 connection.send(block)
                 given.update(block)
             digests["taken"], digests["given"] = taken.value, given.value

@@ -92,21 +92,21 @@ class Server:
             else:
                 connection.send(WORDS[self.protocol].nope.replace(b"%s", tag))
 
-    def say(self, connection, step, octets):
+    def say(self, connection, step, data):
         if self.leave == step:
             if self.reset:
                 connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                            struct.pack("ii", 1, 0))
             raise Gone
-        connection.send(octets)
+        connection.send(data)
 
 
 class Lazy(Server):
     """Accepts STARTTLS, then sends these bytes of a handshake, ten per second, and no more."""
 
-    def __init__(self, protocol, octets):
+    def __init__(self, protocol, data):
         super().__init__(protocol)
-        self.octets = octets
+        self.data = data
 
     def __call__(self, connection):
         connection.start_tls = lambda _: self.drip(connection)
@@ -115,8 +115,8 @@ class Lazy(Server):
     def drip(self, connection):
         connection.sock.recv(4096)  # the ClientHello; bytes before it would be an attack
         connection.sock.settimeout(0.1)
-        for octet in self.octets:
-            connection.send(octet)
+        for byte in self.data:
+            connection.send(byte)
             try:
                 while connection.sock.recv(4096):
                     pass
@@ -322,15 +322,15 @@ class Injection(Cases):
 
     def filler(self, size):
         """Returns commands of `size` bytes in total that are answered before TLS."""
-        octets = b""
+        data = b""
         while size:
             line = min(size, 8000) if size > 8100 or size <= 8000 else size // 2
             head = self.words.argument
             text = b"x" * (line - len(head) - 4)
-            octets += head + (b'"' + text + b'"' if b'"' in self.words.broken else text + b"xx")
-            octets += b"\r\n"
+            data += head + (b'"' + text + b'"' if b'"' in self.words.broken else text + b"xx")
+            data += b"\r\n"
             size -= line
-        return octets
+        return data
 
     def skip_to(self, client, protocol, word):
         """Reads the answers to the filler, and the go-ahead after them."""
@@ -495,12 +495,12 @@ class Robust(Cases):
         garbage = {"garbage": b"\xde\xad\xbe\xef" * 16,
                    "SSLv2": b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10" + bytes(37),
                    "HTTP": b"GET / HTTP/1.1\r\nHost: mail.test\r\n\r\n"}
-        for name, octets in (*garbage.items(), ("end", None)):
+        for name, data in (*garbage.items(), ("end", None)):
             with self.subTest(name):
                 client = self.greeted()
                 client.send(self.dialect.starttls + b"\r\n")
                 client.line()
-                client.finish() if octets is None else client.send(octets)
+                client.finish() if data is None else client.send(data)
                 told, _ = client.rest()
                 client.close()
                 # At most an alert: nothing more is sent in the clear.
@@ -542,7 +542,7 @@ class Robust(Cases):
             self.assertLess(self.gateway.daemon.resident_bytes() - before, 3 << 19)
 
     @each()
-    def test_p9_octets_beyond_ascii(self, _):
+    def test_p9_bytes_beyond_ascii(self, _):
         client = self.greeted()
         client.send(self.words.unknown + b" \xc3\xa9\xff\xfe\xc0\x80\x1b[31m\r\n")
         self.assertTrue(client.line())
@@ -556,15 +556,15 @@ class Robust(Cases):
     def test_p16_a_client_that_leaves_in_every_state(self, _):
         hello = client_hello()
 
-        def clear(octets):
+        def clear(data):
             def talk(client):
-                client.send(octets)
+                client.send(data)
             return talk
 
-        def tls(octets):
+        def tls(data):
             def talk(client):
                 self.secure(client)
-                client.send(octets)
+                client.send(data)
             return talk
 
         dialect = self.dialect
@@ -662,18 +662,18 @@ class Slow(Cases):
         """The server is silent, or sends its handshake byte by byte."""
         silence = ()
         hello = [b"\x16", b"\x03", b"\x03", b"\x10", b"\x00"] + [b"\x02"] * 100
-        for octets in (silence, hello):
+        for data in (silence, hello):
             clients = []
             for protocol in PROTOCOLS:
                 self.choose(protocol, "none", "starttls")
-                self.scripts[protocol] = Lazy(protocol, octets)
+                self.scripts[protocol] = Lazy(protocol, data)
                 heard = len(self.server.connections)
                 client = self.gateway.connect(self.service)
                 self.addCleanup(client.close)
                 client.send(self.dialect.commit + b" CANARY\r\n")
                 clients.append((protocol, client, self.server.connection(heard)))
             for protocol, client, connection in clients:
-                with self.subTest(protocol, drips=bool(octets)):
+                with self.subTest(protocol, drips=bool(data)):
                     self.choose(protocol, "none", "starttls")
                     self.refused(client, self.words.late, "timeout")
                     self.assertTrue(connection.ended.wait(wait.DEADLINE))
@@ -702,7 +702,7 @@ class ServersThatFail(Cases):
         """The certificate is good for the name that the server uses in all of its clear text."""
         def script(connection, server=self.script):
             clear, start = connection.send, connection.start_tls
-            connection.send = lambda octets: clear(octets.replace(b"mail.test", b"wrong.test"))
+            connection.send = lambda data: clear(data.replace(b"mail.test", b"wrong.test"))
             connection.start_tls = lambda _: start(tls_context("wrong-name"))
             server(connection)
 

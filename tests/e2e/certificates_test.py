@@ -701,22 +701,22 @@ class Clients(Certificates):
 
 
 def exactly(sock, size):
-    octets = b""
-    while len(octets) < size:
-        more = sock.recv(size - len(octets))
+    data = b""
+    while len(data) < size:
+        more = sock.recv(size - len(data))
         if not more:
-            raise AssertionError(f"ended after {octets!r}")
-        octets += more
-    return octets
+            raise AssertionError(f"ended after {data!r}")
+        data += more
+    return data
 
 
 def hello_of_tls_1_2(more_suites=b""):
     """Returns a ClientHello in one record, of a client that knows nothing newer than TLS 1.2."""
-    def sized(octets, width=2):
-        return len(octets).to_bytes(width, "big") + octets
+    def sized(data, width=2):
+        return len(data).to_bytes(width, "big") + data
 
-    def extension(number, octets):
-        return number.to_bytes(2, "big") + sized(octets)
+    def extension(number, data):
+        return number.to_bytes(2, "big") + sized(data)
 
     extensions = (extension(10, sized(b"\x00\x1d\x00\x17"))  # X25519, P-256
                   + extension(11, sized(b"\x00", 1))  # uncompressed

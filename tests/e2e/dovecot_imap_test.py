@@ -19,8 +19,8 @@ LINES = HEADERS + b"\xe9\xff\xfe\x80 \xc3\xa9\r\n.\r\na STARTTLS\r\n* BYE\r\n{5}
 
 def large():
     """Returns 1.5 MB of lines with every byte except NUL, CR and LF."""
-    octets = random.Random(4711).randbytes(1_500_000).translate(None, b"\0\r\n")
-    return HEADERS + b"".join(octets[at:at + 700] + b"\r\n" for at in range(0, len(octets), 700))
+    data = random.Random(4711).randbytes(1_500_000).translate(None, b"\0\r\n")
+    return HEADERS + b"".join(data[at:at + 700] + b"\r\n" for at in range(0, len(data), 700))
 
 
 class Raw(Client):
@@ -28,16 +28,16 @@ class Raw(Client):
 
     def answer(self, tag):
         """Reads up to and including the tagged line; literals are part of it."""
-        octets = b""
+        data = b""
         while True:
             line = self.line()
             if not line:
-                raise AssertionError(f"ended: {octets!r}")
-            octets += line
+                raise AssertionError(f"ended: {data!r}")
+            data += line
             if line.endswith(b"}\r\n"):
-                octets += self.exactly(int(line[line.rindex(b"{") + 1:-3]))
+                data += self.exactly(int(line[line.rindex(b"{") + 1:-3]))
             elif line.startswith(tag + b" "):
-                return octets
+                return data
 
     def ask(self, tag, line):
         self.send(tag + b" " + line + b"\r\n")

@@ -25,19 +25,19 @@ class Raw(Client):
 
     def answer(self):
         """Reads up to and including OK, NO or BYE; literals are part of it."""
-        octets = b""
+        data = b""
         ended = False
         while not ended:
             line = self.line()
             if not line:
-                raise AssertionError(f"ended: {octets!r}")
-            octets += line
+                raise AssertionError(f"ended: {data!r}")
+            data += line
             ended = line[:3].strip() in (b"OK", b"NO", b"BYE")
             while line.endswith(b"}\r\n"):
-                octets += self.exactly(int(line[line.rindex(b"{") + 1:-3]))
+                data += self.exactly(int(line[line.rindex(b"{") + 1:-3]))
                 line = self.line()
-                octets += line
-        return octets
+                data += line
+        return data
 
     def ask(self, line):
         self.send(line + b"\r\n")

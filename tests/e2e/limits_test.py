@@ -248,23 +248,23 @@ class Descriptors(unittest.TestCase):
             greeted(client)
 
 
-def slowly(octets):
+def slowly(data):
     """Returns a server that sends this byte by byte, for as long as its peer reads."""
     def script(connection):
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for octet in octets * 100:
-            connection.send(bytes([octet]))
+        for byte in data * 100:
+            connection.send(bytes([byte]))
             time.sleep(0.02)
     return script
 
 
-def after(prelude, octets):
+def after(prelude, data):
     """Returns the same server, which first sends these replies and reads a line after each."""
     def script(connection):
         for reply in prelude:
             connection.send(reply)
             connection.line()
-        slowly(octets)(connection)
+        slowly(data)(connection)
     return script
 
 
@@ -311,15 +311,15 @@ class Slow(unittest.TestCase):
         begun = time.monotonic()
         with Client(port) as client:
             say(client)
-            octets, end = client.rest()
-        self.assertEqual((octets[-len(heard):] if heard else octets, end), (heard, FIN))
+            data, end = client.rest()
+        self.assertEqual((data[-len(heard):] if heard else data, end), (heard, FIN))
         took = time.monotonic() - begun
         self.assertGreater(took, 0.9 * self.LIMIT)
         self.assertLess(took, self.ALL)
 
     def test_slow_clients(self):
         timeouts = {"handshake": "1s", "prelude": "20s", "command": "1s"}
-        octets = b"".join(hello.records(hello.message()))
+        data = b"".join(hello.records(hello.message()))
         late = {"none": b"421 4.4.1 proxy.test the client sent no command in time\r\n",
                 "starttls": b"421 4.4.1 proxy.test the client did not begin TLS in time\r\n"}
         with FakeServer(Smtp()) as server:
@@ -329,7 +329,7 @@ class Slow(unittest.TestCase):
                     text = with_certificate(text)
                 with Daemon(text) as daemon:
                     if tls == "implicit":
-                        self.measured(daemon.port, lambda client: client.dribble(octets, 0.3), b"")
+                        self.measured(daemon.port, lambda client: client.dribble(data, 0.3), b"")
                         continue
 
                     def slow_command(client):
@@ -341,7 +341,7 @@ class Slow(unittest.TestCase):
                         def slow_handshake(client):
                             greeted(client)
                             client.command(b"STARTTLS")
-                            client.dribble(octets, 0.3)
+                            client.dribble(data, 0.3)
 
                         self.measured(daemon.port, slow_handshake, b"")
 
@@ -440,7 +440,7 @@ class Crowd(unittest.TestCase):
             took = self.serve_one(daemon)
         finally:
             self.leave(socks)
-        print(f"{self.size} silent clients: {a_client:.0f} octets each, another served in "
+        print(f"{self.size} silent clients: {a_client:.0f} bytes each, another served in "
               f"{took * 1000:.0f} ms")
         self.assertLess(took, self.SOON)
         if not SANITIZED:
@@ -490,7 +490,7 @@ class Leaving(unittest.TestCase):
 
     def paths(self):
         """Returns the points at which a client leaves: (downstream mode, the steps before it leaves)."""
-        octets = b"".join(hello.records(hello.message()))
+        data = b"".join(hello.records(hello.message()))
         context = ssl.create_default_context(cafile=pki().ca)
         header = b"PROXY TCP4 192.0.2.7 198.51.100.1 40001 25\r\n"
 
@@ -519,12 +519,12 @@ class Leaving(unittest.TestCase):
             *(("none", steps(*mail[:count])) for count in range(1, 5)),
             ("none", lambda client: (steps(*mail)(client), client.send(b"Subject: half a li"))),
             ("implicit", lambda client: client.send(header)),
-            ("implicit", lambda client: client.send(header + octets[:40])),
-            ("implicit", lambda client: (client.send(header + octets), client.exactly(1))),
+            ("implicit", lambda client: client.send(header + data[:40])),
+            ("implicit", lambda client: (client.send(header + data), client.exactly(1))),
             ("starttls", steps(b"EHLO a.test")),
             ("starttls", steps(b"STARTTLS")),
-            ("starttls", lambda client: (steps(b"STARTTLS")(client), client.send(octets[:40]))),
-            ("starttls", lambda client: (steps(b"STARTTLS")(client), client.send(octets),
+            ("starttls", lambda client: (steps(b"STARTTLS")(client), client.send(data[:40]))),
+            ("starttls", lambda client: (steps(b"STARTTLS")(client), client.send(data),
                                          client.exactly(1))),
             ("starttls", secured),
             ("starttls", lambda client: (secured(client), client.command(b"EHLO a.test"))),

@@ -134,11 +134,11 @@ class Started:
 class Secrets(unittest.TestCase):
     """Each daemon's log is searched when it has stopped: see support.canary."""
 
-    def exchange(self, gateway, name, octets, prepare=None):
+    def exchange(self, gateway, name, data, prepare=None):
         with gateway.connect(name) as client:
             if prepare is not None:
                 prepare(client)
-            client.send(octets)
+            client.send(data)
             client.finish()
             client.rest()
             gateway.session(client)
@@ -160,8 +160,8 @@ class Secrets(unittest.TestCase):
                 with Gateway(services) as gateway:
                     for line in LOGINS[protocol] + ANYWHERE:
                         for mode in services:
-                            for octets in (line + b"\r\n", *damaged(line)):
-                                self.exchange(gateway, mode, octets)
+                            for data in (line + b"\r\n", *damaged(line)):
+                                self.exchange(gateway, mode, data)
 
     def test_of_clear_commands_after_starttls(self):
         for protocol, dialect in PROTOCOLS.items():

@@ -28,11 +28,11 @@ def serve(dialect, implicit):
     return script
 
 
-def echo(connection, octets):
-    while octets > 0:
+def echo(connection, data):
+    while data > 0:
         piece = connection.receive()
         connection.send(piece)
-        octets -= len(piece)
+        data -= len(piece)
 
 
 class Matrix(unittest.TestCase):

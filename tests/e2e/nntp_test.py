@@ -12,7 +12,7 @@ from support.nntp import NntpClient, NntpError
 _numbers = iter(range(1, 1000))
 
 BODY = b"\xe9\xff\xfe\x80 \xc3\xa9\r\n.\r\n..two dots\r\n.\x01\r\nSTARTTLS\r\n" + b"x" * 900 + b"\r\n" + (
-    b"a line of eighty octets or so, that comes again and again, to make it long\r\n" * 3000)
+    b"a line of eighty bytes or so, that comes again and again, to make it long\r\n" * 3000)
 
 
 def article():
@@ -60,8 +60,8 @@ class Nntp(unittest.TestCase):
         client.login(USER, PASSWORD)
         client.command("DATE")
         self.assertIn(GROUP, client.groups())
-        name, octets = article()
-        self.assertTrue(client.post(octets).startswith("240"))
+        name, data = article()
+        self.assertTrue(client.post(data).startswith("240"))
         client.command("GROUP", GROUP)
         proxied = client.lines("ARTICLE", name)
         client.quit()

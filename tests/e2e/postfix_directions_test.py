@@ -79,7 +79,7 @@ class Postfixes(unittest.TestCase):
             self.assertRegex(client.command(command), rb"^250")
 
 
-class Octets(Postfixes):
+class EveryByte(Postfixes):
     # M1, M2: only the last line is the end of data.
     MESSAGE = (HEADERS + b"\r\n\xe9\xff\xfe\x80 \xc3\xa9\r\nbefore\0after\r\none\ntwo\n\nthree\r\n"
                b"lone\rcr\r\r\n..\r\n.. \r\n..two\r\n. \r\n" + b"x" * 50_000 + b"\r\n"
@@ -115,8 +115,8 @@ class Octets(Postfixes):
     @in_pairs()
     def test_bdat_chunks_of_any_bytes_and_a_quit_after_the_last(self, pair):
         # M7. Commands and dots inside a chunk are content; bytes after the last chunk are commands.
-        octets = random.Random(7).randbytes(200_000).translate(None, b"\r\n")
-        body = b"".join(octets[at:at + 900] + b"\r\n" for at in range(0, len(octets), 900))
+        data = random.Random(7).randbytes(200_000).translate(None, b"\r\n")
+        body = b"".join(data[at:at + 900] + b"\r\n" for at in range(0, len(data), 900))
         chunks = (HEADERS + b"\r\n", body, b".\r\nQUIT\r\nMAIL\r\n")
         stored = []
         for kind in (self.direct, self.proxied):

@@ -26,7 +26,7 @@ FAILED = {"smtp": rb"421 4\.7\.%d ", "lmtp": rb"421 4\.7\.%d ",
 
 # Steps of a script. Bytes are sent; "%t" in them is the tag of the last line received.
 LINE = "a line is awaited"
-HELLO = "the first octet of the client is awaited, and left where it is"
+HELLO = "the first byte of the client is awaited, and not consumed"
 TLS = "the handshake"
 
 
@@ -62,13 +62,13 @@ def next_line(connection):
     line = b""
     while not line.endswith(b"\n"):
         try:
-            octet = connection.sock.recv(1)
+            byte = connection.sock.recv(1)
         except OSError:
-            octet = b""
-        if not octet:
+            byte = b""
+        if not byte:
             raise Gone
-        connection.clear += octet
-        line += octet
+        connection.clear += byte
+        line += byte
     return line
 
 
@@ -117,8 +117,8 @@ class Scripted(unittest.TestCase):
         """Returns all bytes to the client until its connection ends, which must be with FIN."""
         told = b""
         try:
-            while octets := client.sock.recv(65536):
-                told += octets
+            while data := client.sock.recv(65536):
+                told += data
         except OSError as error:
             self.fail(f"{error} instead of FIN, and the client was told {told!r}")
         return told

@@ -353,20 +353,20 @@ class Hostile(Probe):
                              "its words say why")
         self.assertEqual(facts["reason"], 'server says: 554 [2J]0;x"\\')
 
-    def endless(self, octets):
+    def endless(self, data):
         def script(connection):
             connection.start_tls(tls_context())
             connection.send(b"220 mail.test\r\n")
             connection.line()
             while True:
-                connection.send(octets)
+                connection.send(data)
 
         return script
 
     def test_endless_replies_end(self):
-        for octets in (b"x" * 4096, b"250-x\r\n" * 500):
-            with self.subTest(octets=octets[:10]):
-                self.refused(self.endless(octets), PROTOCOL, "^server sent a reply that is too long$",
+        for data in (b"x" * 4096, b"250-x\r\n" * 500):
+            with self.subTest(data=data[:10]):
+                self.refused(self.endless(data), PROTOCOL, "^server sent a reply that is too long$",
                              "speaks this protocol: --protocol smtp", tls="implicit")
 
     def test_an_endless_greeting_ends(self):

@@ -176,7 +176,7 @@ class Scraped(unittest.TestCase):
             def flows():
                 return load.errors or prometheus.value(
                     f'sum(rate(starttls_bytes_total{{direction="to_server"}}[{WINDOW}]))')
-            wait.until(flows, "octets a second")
+            wait.until(flows, "bytes a second")
             self.assertEqual(load.errors, [])
             with self.subTest("queries"):
                 wait.until(lambda: prometheus.value("up") == 1, "the proxy is up")

@@ -379,13 +379,13 @@ def take_header(connection):
     header = b""
 
     def read(size):
-        octets = b""
-        while len(octets) < size:
-            more = connection.sock.recv(size - len(octets))
+        data = b""
+        while len(data) < size:
+            more = connection.sock.recv(size - len(data))
             if not more:
                 raise Gone
-            octets += more
-        return octets
+            data += more
+        return data
 
     header = read(6)
     if header == b"PROXY ":
@@ -400,13 +400,13 @@ def take_header(connection):
     return header + block, vectors(block[sizes[header[13]]:])
 
 
-def vectors(octets):
+def vectors(data):
     """Returns type -> value of a block's type-length-value vectors."""
     found = {}
-    while octets:
-        kind, size = struct.unpack("!BH", octets[:3])
-        found[kind] = octets[3:3 + size]
-        octets = octets[3 + size:]
+    while data:
+        kind, size = struct.unpack("!BH", data[:3])
+        found[kind] = data[3:3 + size]
+        data = data[3 + size:]
     return found
 
 

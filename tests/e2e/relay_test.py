@@ -32,8 +32,8 @@ class HalfClose(Relay):
     def test_the_clients_end_reaches_the_server_and_the_answer_still_comes(self):
         def answer_after_the_end(connection):
             asked = b""
-            while octets := connection.sock.recv(65536):
-                asked += octets
+            while data := connection.sock.recv(65536):
+                asked += data
             connection.send(b"you said " + asked)
             connection.end_tls()
 
@@ -56,8 +56,8 @@ class HalfClose(Relay):
             # count the bytes of ciphertext instead.
             raw = socket.socket(fileno=socket.dup(connection.sock.fileno()))
             with raw:
-                while octets := raw.recv(65536):
-                    heard.append(len(octets))
+                while data := raw.recv(65536):
+                    heard.append(len(data))
             done.set()
 
         _, daemon, client = self.relayed(say_goodbye_and_listen)
@@ -80,9 +80,9 @@ class HalfClose(Relay):
 
 class Truncation(Relay):
     @staticmethod
-    def cut_after(octets):
+    def cut_after(data):
         def relay(connection):
-            connection.send(octets)
+            connection.send(data)
             # FIN without close_notify.
             socket.socket.shutdown(connection.sock, socket.SHUT_WR)
             connection.wait_for_end()
@@ -91,9 +91,9 @@ class Truncation(Relay):
 
     def test_inside_a_line_the_client_gets_what_was_authenticated_and_a_reset(self):
         _, daemon, client = self.relayed(self.cut_after(b"250 whole\r\n250 half a li"))
-        octets, end = client.rest()
+        data, end = client.rest()
         # A reset may discard bytes that the client has not read yet; no other bytes may appear.
-        self.assertTrue(b"250 whole\r\n250 half a li".startswith(octets), octets)
+        self.assertTrue(b"250 whole\r\n250 half a li".startswith(data), data)
         self.assertEqual(end, RESET)
         session = daemon.session()
         self.assertEqual(session["outcome"], "truncated")
@@ -125,8 +125,8 @@ class Truncation(Relay):
             connection.wait_for_end()
 
         _, daemon, client = self.relayed(forge)
-        octets, _ = client.rest()
-        self.assertTrue(b"250 real\r\n".startswith(octets), octets)
+        data, _ = client.rest()
+        self.assertTrue(b"250 real\r\n".startswith(data), data)
         session = daemon.session()
         self.assertEqual((session["outcome"], session["upstream_tls"]), ("tls", "TLSv1.3"))
 
@@ -199,9 +199,9 @@ class BackPressure(Relay):
                 connection.line()
                 digest, size = Digest(), WAITING
                 while size:
-                    octets = connection.receive()
-                    digest.update(octets)
-                    size -= len(octets)
+                    data = connection.receive()
+                    digest.update(data)
+                    size -= len(data)
                 digests.append(digest.value)
                 connection.send(b"250 all of it\r\n")
 
@@ -250,8 +250,8 @@ class BackPressure(Relay):
         time.sleep(3)
         for client, size in sizes.items():
             client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-            octets, end = client.rest()
-            self.assertEqual((len(octets), end), (size, FIN))
+            data, end = client.rest()
+            self.assertEqual((len(data), end), (size, FIN))
         self.assertEqual({line["outcome"] for line in daemon.sessions(len(sizes))}, {"ok"})
 
     def test_a_slow_client_gets_everything_from_a_server_that_was_cut(self):
@@ -266,9 +266,9 @@ class BackPressure(Relay):
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
         received = bytearray(client.buffered())
         while len(received) < size:
-            octets = client.sock.recv(size - len(received))
-            self.assertTrue(octets, "the end came early")
-            received += octets
+            data = client.sock.recv(size - len(received))
+            self.assertTrue(data, "the end came early")
+            received += data
             time.sleep(0.08)
         wait.until(lambda: sent, "the server has sent all")
         self.assertEqual([Digest(received).value], sent)

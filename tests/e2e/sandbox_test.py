@@ -378,8 +378,8 @@ class NewerLibuv(Sandbox):
 class OutOfMemory(Sandbox):
     """Exit status 70 and one line, at any time."""
 
-    def limited(self, octets, *arguments):
-        result = run_to_end(*arguments, wrapper=["prlimit", f"--as={octets}"])
+    def limited(self, size, *arguments):
+        result = run_to_end(*arguments, wrapper=["prlimit", f"--as={size}"])
         self.assertEqual(result.returncode, 70, result.stderr)
         return result.stderr.splitlines()
 

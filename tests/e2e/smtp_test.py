@@ -97,14 +97,14 @@ class Upgrade(unittest.TestCase):
     def test_byte_by_byte_from_both_sides(self):
         class Slow(Smtp):
             def say(self, connection, reply):
-                for octet in reply:
-                    connection.send(bytes([octet]))
+                for byte in reply:
+                    connection.send(bytes([byte]))
 
         with FakeServer(Slow()) as server, Daemon(configuration(server.port)) as daemon:
             with daemon.connect() as client:
                 client.reply()
-                for octet in b"EHLO legacy.test\r\nMAIL FROM:<a@legacy.test>\r\nQUIT\r\n":
-                    client.send(bytes([octet]))
+                for byte in b"EHLO legacy.test\r\nMAIL FROM:<a@legacy.test>\r\nQUIT\r\n":
+                    client.send(bytes([byte]))
                 replies, _ = client.rest()
             server.heard()
         self.assertEqual(replies, b"250-mail.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n"
@@ -222,9 +222,9 @@ class OtherModes(unittest.TestCase):
         with FakeServer(echo) as server:
             with Daemon(configuration(server.port, upstream={"tls": "none"})) as daemon:
                 with daemon.connect() as client:
-                    octets = b"STARTTLS\r\n\0\xff no protocol at all"
-                    client.send(octets)
-                    self.assertEqual(client.exactly(len(octets)), octets)
+                    data = b"STARTTLS\r\n\0\xff no protocol at all"
+                    client.send(data)
+                    self.assertEqual(client.exactly(len(data)), data)
 
     def test_one_service_without_a_file(self):
         with FakeServer(Smtp()) as server:

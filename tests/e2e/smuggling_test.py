@@ -115,8 +115,8 @@ class Mail(unittest.TestCase):
     def heard(self):
         """Returns the bytes that the server got after the client's hello, once its connection is over."""
         self.assertTrue(self.connection.ended.wait(wait.DEADLINE))
-        octets = bytes(self.connection.secure or self.connection.clear)
-        return octets.partition(b" client.test\r\n")[2]
+        chunk = bytes(self.connection.secure or self.connection.clear)
+        return chunk.partition(b" client.test\r\n")[2]
 
     def end(self):
         """Ends the client's direction, with close_notify on a leg with TLS. The server's direction
@@ -133,10 +133,10 @@ class Mail(unittest.TestCase):
         socket.socket.shutdown(sock, socket.SHUT_WR)
         # After its own close_notify Python returns no plaintext. A record with an alert has 24
         # bytes, one with a reply is longer.
-        octets = b""
+        chunk = b""
         while more := socket.socket.recv(sock, 65536):
-            octets += more
-        self.assertLessEqual(len(octets), 24, octets)
+            chunk += more
+        self.assertLessEqual(len(chunk), 24, chunk)
 
     def test_m1_m6_sequences_that_are_not_an_end_of_data(self):
         for name in self.directions():
@@ -155,15 +155,15 @@ class Mail(unittest.TestCase):
         for name in self.directions():
             with self.subTest(name):
                 self.data()
-                octets = b"".join(b"a" + lookalike + b"b" for lookalike in LOOKALIKES)
-                for octet in octets:
-                    self.client.send(bytes([octet]))
+                chunk = b"".join(b"a" + lookalike + b"b" for lookalike in LOOKALIKES)
+                for byte in chunk:
+                    self.client.send(bytes([byte]))
                 self.client.send(b"\r\n.\r\n")
                 self.assertEqual(self.client.reply(), b"250 2.0.0 kept\r\n")
                 self.client.command(b"QUIT")
                 self.client.close()
                 self.heard()
-                self.assertEqual(self.connection.messages, [octets + b"\r\n"])
+                self.assertEqual(self.connection.messages, [chunk + b"\r\n"])
 
     def test_m2_a_line_of_10_mib(self):
         line = bytes(random.Random(5).randbytes(10 * MIB)).replace(b"\n", b"\0")

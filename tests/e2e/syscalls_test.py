@@ -62,11 +62,11 @@ class Relay:
 
     def load(self, command):
         done = subprocess.run(
-            [LOAD, command, "--octets", str(SIZE), "--connect", f"127.0.0.1:{self.daemon.port}",
+            [LOAD, command, "--bytes", str(SIZE), "--connect", f"127.0.0.1:{self.daemon.port}",
              "--protocol", "smtp", "--tls", self._down, "--server-name", "mail.test", "--ca-file",
              pki().ca], check=False, capture_output=True, text=True, timeout=4 * wait.DEADLINE)
         result = json.loads(done.stdout.splitlines()[-1])
-        if done.returncode != 0 or result["octets"] < SIZE:
+        if done.returncode != 0 or result["bytes"] < SIZE:
             raise AssertionError(done.stdout + done.stderr)
 
 
@@ -137,27 +137,27 @@ class Copies(unittest.TestCase):
         """Returns the bytes copied so far, and the number of calls."""
         return struct.unpack("QQ", self._counts.read_bytes())
 
-    def copied_per_octet(self, direction, codec):
+    def copied_per_byte(self, direction, codec):
         """Returns {command: bytes copied per byte relayed}."""
         relay = Relay(self, direction, codec, self._environment)
         found = {}
         for command in ("send", "fetch"):
             before = self.copied()
             relay.load(command)
-            octets, calls = (after - b for after, b in zip(self.copied(), before))
-            found[command] = octets / SIZE
-            print(f"{direction}, {command}, record_codec={codec}: {found[command]:.3f} octets "
-                  f"copied per octet, {calls * MB / SIZE:.1f} copies/MB of 1 KiB or more")
+            data, calls = (after - b for after, b in zip(self.copied(), before))
+            found[command] = data / SIZE
+            print(f"{direction}, {command}, record_codec={codec}: {found[command]:.3f} bytes "
+                  f"copied per byte, {calls * MB / SIZE:.1f} copies/MB of 1 KiB or more")
         return found
 
     def test_payload_is_not_copied(self):
         for direction in DIRECTIONS:
-            for command, copied in self.copied_per_octet(direction, "auto").items():
+            for command, copied in self.copied_per_byte(direction, "auto").items():
                 with self.subTest(direction=direction, command=command):
                     self.assertLess(copied, MAX_COPIED)
 
     def test_the_counter_sees_real_copies(self):
-        for command, copied in self.copied_per_octet("upgrade", "ssl").items():
+        for command, copied in self.copied_per_byte("upgrade", "ssl").items():
             with self.subTest(command=command):
                 self.assertGreater(copied, LIBRARY_COPIES)
 

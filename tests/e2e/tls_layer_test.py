@@ -105,8 +105,8 @@ def serve(peer, relay=None, starttls=None):
 
 
 def echo(peer):
-    while octets := peer.receive():
-        peer.send(octets)
+    while chunk := peer.receive():
+        peer.send(chunk)
 
 
 def commit(peer, greeted=False):
@@ -199,9 +199,9 @@ class Clients(Layer):
         _, alerts, end = peer.rest()
         self.assertEqual((alerts, end), ([(FATAL, alert)], FIN))
 
-    def ping(self, peer, octets=b"ping\r\n"):
-        peer.send(octets)
-        self.assertEqual(peer.line(), octets)
+    def ping(self, peer, chunk=b"ping\r\n"):
+        peer.send(chunk)
+        self.assertEqual(peer.line(), chunk)
 
     # --- L1
 
@@ -349,7 +349,7 @@ class Clients(Layer):
             "change of cipher": (lambda peer: peer.seal(20, b"\1"), UNEXPECTED_MESSAGE),
             "a record in the clear": (lambda peer: b"\x15\3\3\0\2\1\0", None),
             "a wrong version": (lambda peer: b"\x17\2\0\0\x20" + bytes(32), None),
-            "an alert of one octet": (lambda peer: peer.seal(ALERT, b"\2"), DECODE_ERROR),
+            "an alert of one byte": (lambda peer: peer.seal(ALERT, b"\2"), DECODE_ERROR),
             "an unknown alert level": (lambda peer: peer.seal(ALERT, b"\7\0"), ILLEGAL_PARAMETER),
             "data behind a KeyUpdate": (
                 lambda peer: peer.seal(HANDSHAKE, b"\x18\0\0\1\0\x18"), None),
@@ -392,8 +392,8 @@ class Clients(Layer):
 
         def answer_after_the_end(peer):
             heard = b""
-            while octets := peer.sock.recv(4096):
-                heard += octets
+            while chunk := peer.sock.recv(4096):
+                heard += chunk
             if heard != b"QUIT\r\n":
                 raise AssertionError(heard)
             peer.send(b"221 bye\r\n")
@@ -416,10 +416,10 @@ class Clients(Layer):
             peer.line()
             peer.send(b"goodbye\r\n")
             peer.sock.shutdown(socket.SHUT_WR)
-            octets = bytearray()
+            chunk = bytearray()
             while more := peer.sock.recv(65536):
-                octets += more
-            heard.append(bytes(octets))
+                chunk += more
+            heard.append(bytes(chunk))
 
         def check(peer):
             self.assertEqual(peer.command(b"QUIT"), b"goodbye\r\n")
@@ -443,8 +443,8 @@ class Clients(Layer):
             def listen(peer, ends=ends):
                 heard = b""
                 try:
-                    while octets := peer.sock.recv(4096):
-                        heard += octets
+                    while chunk := peer.sock.recv(4096):
+                        heard += chunk
                     ends.append((heard, FIN))
                 except ConnectionResetError:
                     ends.append((heard, RESET))
@@ -707,19 +707,19 @@ class Handshakes(Layer):
             client.command(b"STARTTLS")
         return client
 
-    def answer(self, mode, octets):
+    def answer(self, mode, chunk):
         """Returns the answer to a raw first flight, until the end, and the session's line."""
         client = self.opened(mode)
-        client.send(octets)
+        client.send(chunk)
         told, end = client.rest()
         client.close()
         self.assertEqual(end, FIN)
         return told, self.session_of(client)
 
-    def greeted(self, mode, octets):
+    def greeted(self, mode, chunk):
         """Asserts that the proxy answers a ClientHello with a ServerHello."""
         client = self.opened(mode)
-        client.send(octets)
+        client.send(chunk)
         self.assertEqual(client.exactly(6)[::5], b"\x16\2")
         client.close()
 
@@ -770,10 +770,10 @@ class Handshakes(Layer):
         }
         connections = len(self.server.connections)
         for mode in MODES:
-            for name, octets in cases.items():
+            for name, chunk in cases.items():
                 with self.subTest(mode, name=name):
                     client = self.opened(mode)
-                    client.send(octets)
+                    client.send(chunk)
                     # Noise may look like the head of a large record: then the daemon waits for
                     # more.
                     client.finish()
@@ -973,7 +973,7 @@ class Handshakes(Layer):
     # --- L18
 
     def fragmented(self, mode, size, context, cut):
-        """Runs a session with a ClientHello in records of `size` bytes, cut by `cut(octets)`."""
+        """Runs a session with a ClientHello in records of `size` bytes, cut by `cut(chunk)`."""
         client = self.opened(mode)
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = context.wrap_bio(incoming, outgoing, server_hostname="mail.test")
@@ -999,12 +999,12 @@ class Handshakes(Layer):
                 incoming.write(client.sock.recv(65536))
 
     def test_a_hello_in_pieces(self):
-        octet_by_octet = lambda octets: (octets[at:at + 1] for at in range(len(octets)))
-        at_once = lambda octets: (octets,)
+        byte_by_byte = lambda chunk: (chunk[at:at + 1] for at in range(len(chunk)))
+        at_once = lambda chunk: (chunk,)
         for mode in MODES:
             for version in VERSIONS:
                 with self.subTest(mode, version=version):
-                    for size, cut in ((1, at_once), (7, octet_by_octet), (16384, octet_by_octet)):
+                    for size, cut in ((1, at_once), (7, byte_by_byte), (16384, byte_by_byte)):
                         self.fragmented(mode, size, client_context(version), cut)
                     large = client_context(version)
                     large.set_alpn_protocols(protocol_ids_that_fill(large))
@@ -1013,21 +1013,21 @@ class Handshakes(Layer):
 
     def test_a_hello_that_is_too_large(self):
         for mode in MODES:
-            for octets in (70000, 1 << 20):
-                with self.subTest(mode, octets=octets):
+            for chunk in (70000, 1 << 20):
+                with self.subTest(mode, chunk=chunk):
                     # The head announces the size, so the daemon need not wait for the rest.
                     told, session = self.answer(
-                        mode, hello.records(b"\1" + hello.vector(bytes(octets), 3))[0])
+                        mode, hello.records(b"\1" + hello.vector(bytes(chunk), 3))[0])
                     self.assertEqual(told[5:6], bytes((FATAL,)))
                     self.assertRegex(session["reason"], "excessive message size")
 
 
-def first_octets(hellos, connection):
+def first_bytes(hellos, connection):
     """Plays a server: keeps the ClientHello's record, and refuses (handshake_failure)."""
-    octets = b""
-    while len(octets) < 5 or len(octets) < 5 + int.from_bytes(octets[3:5], "big"):
-        octets += connection.receive()
-    hellos.append(octets)
+    chunk = b""
+    while len(chunk) < 5 or len(chunk) < 5 + int.from_bytes(chunk[3:5], "big"):
+        chunk += connection.receive()
+    hellos.append(chunk)
     connection.send(b"\x15\3\3\0\2\2\x28")
     connection.wait_for_end()
 
@@ -1040,11 +1040,11 @@ class OurHello(Layer):
         cls.hellos = []
 
         def implicit(connection):
-            first_octets(cls.hellos, connection)
+            first_bytes(cls.hellos, connection)
 
         def starttls(connection):
             def handshake(connection):
-                first_octets(cls.hellos, connection)
+                first_bytes(cls.hellos, connection)
                 return connection
 
             serve(connection, None, handshake)
@@ -1354,8 +1354,8 @@ class Reloads(unittest.TestCase):
                     target.rmdir()
                 shutil.copy(source, target)
 
-        def break_file(octets, path):
-            path.write_bytes(octets)
+        def break_file(chunk, path):
+            path.write_bytes(chunk)
 
         def make_folder(path):
             path.unlink()

@@ -70,12 +70,12 @@ class OpenSsl:
             return self._said.decode("utf-8", "replace")
 
     def _read(self):
-        while octets := self._process.stdout.read1(65536):
+        while data := self._process.stdout.read1(65536):
             with self._news:
-                self._said += octets
+                self._said += data
 
 
-def allow_early_data(session, octets):
+def allow_early_data(session, data):
     """Returns the s_client session, as if its server had allowed early data, which ours never does."""
     lines = session.splitlines()
     der = base64.b64decode("".join(lines[1:-1]))
@@ -92,7 +92,7 @@ def allow_early_data(session, octets):
     at = begin
     while at < end and element(at)[0] < 0xaf:  # [15] is max_early_data
         at = element(at)[2]
-    value = octets.to_bytes(octets.bit_length() // 8 + 1, "big")
+    value = data.to_bytes(data.bit_length() // 8 + 1, "big")
     field = bytes((0xaf, len(value) + 2, 2, len(value))) + value
     body = der[begin:at] + field + der[at:end]
     der = b"\x30\x82" + len(body).to_bytes(2, "big") + body

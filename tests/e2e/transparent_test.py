@@ -223,11 +223,11 @@ class Intercepted:
         """Asserts that everything on the wire is TLS, except for the words that start it."""
         streams = capture.streams()
         self.assertGreaterEqual(len(streams), 2)
-        for way, octets in streams.items():
-            self.assertNotIn(SECRET.encode(), octets)
-            clear, behind = without_tls(octets)
+        for way, data in streams.items():
+            self.assertNotIn(SECRET.encode(), data)
+            clear, behind = without_tls(data)
             self.assertEqual(behind, b"", way)
-            self.assertLess(len(clear), len(octets), way)
+            self.assertLess(len(clear), len(data), way)
             if way[3] in PORTS:
                 self.assertRegex(
                     clear, rb"^(EHLO proxy\.test\r\nSTARTTLS|\w+ STARTTLS|STLS|STARTTLS)\r\n$")

@@ -109,7 +109,7 @@ class SameAsCold(unittest.TestCase):
         self.assertEqual(heard["cold"], heard["warm"])
         used = wait.until(lambda: len(found := self.used(server, dialect)) == len(before) + 2
                           and found, "two sessions at the server")
-        one, other = ([re.sub(rb"[0-9a-f]{32}", b"TAG", octets) for octets in (c.clear, c.secure)]
+        one, other = ([re.sub(rb"[0-9a-f]{32}", b"TAG", data) for data in (c.clear, c.secure)]
                       for c in used if c not in before)
         self.assertEqual(one, other)
         self.assertEqual(len(daemon.lines(message("warm connection used"))), 1
@@ -296,9 +296,9 @@ class Warm(unittest.TestCase):
                 line = daemon.lines(message("no warm connection"))[0]
                 self.assertEqual((line["level"], line["error"]), ("warn", "certificate"))
                 with daemon.connect() as client:
-                    octets, how = client.rest()
+                    data, how = client.rest()
                     self.assertEqual(how, FIN)
-                    self.assertRegex(octets, b"^" + dialect.failure + b"$")
+                    self.assertRegex(data, b"^" + dialect.failure + b"$")
                 self.assertNotIn("warm connection ready", daemon.text())
 
     def test_a_drain_says_goodbye(self):

@@ -145,23 +145,23 @@ constexpr TlsMode kModes[] = {TlsMode::none, TlsMode::opportunistic, TlsMode::st
                               TlsMode::implicit};
 
 Plan read_plan(std::string_view input) {
-  const auto octet = [&](std::size_t i) { return static_cast<unsigned char>(input[i]); };
+  const auto byte_at = [&](std::size_t i) { return static_cast<unsigned char>(input[i]); };
   const auto rows = proto::protocols();
   Plan plan{
-      .protocol = rows[(octet(0) >> 3U) % rows.size()],
-      .upstream_role = (octet(0) & 1U) == 0,
-      .settings = {.downstream = kModes[octet(1) % 4U],
-                   .upstream = kModes[(octet(1) >> 2U) % 4U],
+      .protocol = rows[(byte_at(0) >> 3U) % rows.size()],
+      .upstream_role = (byte_at(0) & 1U) == 0,
+      .settings = {.downstream = kModes[byte_at(1) % 4U],
+                   .upstream = kModes[(byte_at(1) >> 2U) % 4U],
                    .hostname = "proxy.example",
-                   .greeting_text = (octet(0) & 2U) == 0,
-                   .client_certificate = (octet(0) & 4U) != 0,
+                   .greeting_text = (byte_at(0) & 2U) == 0,
+                   .client_certificate = (byte_at(0) & 4U) != 0,
                    .tag = "R4nd"},
-      .piece = octet(2) % 32U + 1U,
+      .piece = byte_at(2) % 32U + 1U,
       .greeting = "220 mx.example\r\n",
       .flights = {},
   };
   if (const auto* oracle = oracle_for(plan.protocol.name); oracle != nullptr) {
-    plan.greeting = oracle->greetings[(octet(2) >> 5U) % oracle->greetings.size()];
+    plan.greeting = oracle->greetings[(byte_at(2) >> 5U) % oracle->greetings.size()];
   }
   auto rest = input.substr(3);
   auto side = Peer::server;

@@ -96,15 +96,15 @@ void judge_connection(std::string_view input, std::size_t piece) {
     return;
   }
   HOLDS(signature == ProxySignature::yes);
-  const auto octets = input.substr(0, whole.consumed);
-  HOLDS(octets.size() <= (whole.header->version == 1 ? kMaxProxyLine : 16 + kMaxProxyBlock));
+  const auto data = input.substr(0, whole.consumed);
+  HOLDS(data.size() <= (whole.header->version == 1 ? kMaxProxyLine : 16 + kMaxProxyBlock));
   // Nothing is decided before the header's last byte. Bytes after it do not matter.
-  const auto cut = read(octets.substr(0, octets.size() - 1), SIZE_MAX / 2);
+  const auto cut = read(data.substr(0, data.size() - 1), SIZE_MAX / 2);
   HOLDS(!cut.header && cut.error.empty());
-  HOLDS(read(octets, SIZE_MAX / 2) == whole);
+  HOLDS(read(data, SIZE_MAX / 2) == whole);
   if (whole.header->version == 1) {
-    HOLDS(octets.find('\n') == octets.size() - 1);
-    HOLDS(octets.ends_with("\r\n"));
+    HOLDS(data.find('\n') == data.size() - 1);
+    HOLDS(data.ends_with("\r\n"));
   }
   judge_rewritten(*whole.header);
 }
@@ -138,24 +138,24 @@ std::string_view take(std::string_view& rest, std::size_t size) {
   return taken;
 }
 
-std::size_t take_octet(std::string_view& rest) {
+std::size_t take_byte(std::string_view& rest) {
   const auto taken = take(rest, 1);
   return taken.empty() ? 0 : static_cast<unsigned char>(taken[0]);
 }
 
 std::string take_text(std::string_view& rest) {
-  const auto size = take_octet(rest) * 2;
+  const auto size = take_byte(rest) * 2;
   return std::string(take(rest, size));
 }
 
 std::optional<IpEndpoint> take_endpoint(std::string_view& rest) {
-  const auto kind = take_octet(rest) % 3;
+  const auto kind = take_byte(rest) % 3;
   if (kind == 0) return std::nullopt;
   IpEndpoint out{.family = kind == 1 ? IpEndpoint::Family::v4 : IpEndpoint::Family::v6};
-  const auto high = take_octet(rest);
-  out.port = static_cast<std::uint16_t>(high << 8U | take_octet(rest));
-  const auto octets = take(rest, kind == 1 ? 4 : 16);
-  std::transform(octets.begin(), octets.end(), out.bytes.begin(),
+  const auto high = take_byte(rest);
+  out.port = static_cast<std::uint16_t>(high << 8U | take_byte(rest));
+  const auto data = take(rest, kind == 1 ? 4 : 16);
+  std::transform(data.begin(), data.end(), out.bytes.begin(),
                  [](char c) { return static_cast<std::uint8_t>(c); });
   return out;
 }
@@ -164,7 +164,7 @@ void judge_written(std::string_view rest, std::size_t piece) {
   ProxyFacts facts;
   facts.client = take_endpoint(rest);
   facts.destination = take_endpoint(rest);
-  const auto tls = take_octet(rest);
+  const auto tls = take_byte(rest);
   if (tls % 4 != 0) {
     facts.tls.emplace();
     facts.tls->certificate = static_cast<ProxyTls::ClientCertificate>(tls % 4 - 1);
@@ -200,8 +200,8 @@ void judge_written(std::string_view rest, std::size_t piece) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2 || size > 10'000) return 0;
   std::string_view rest{reinterpret_cast<const char*>(data), size};
-  const auto piece = take_octet(rest) + 1;
-  switch (take_octet(rest) % 4) {
+  const auto piece = take_byte(rest) + 1;
+  switch (take_byte(rest) % 4) {
     case 0:
       judge_connection(rest, piece);
       break;

@@ -29,8 +29,8 @@ namespace content = test::content;
 std::span<const std::byte> bytes(std::string_view text) {
   return std::as_bytes(std::span(text));
 }
-std::string text(std::span<const std::byte> octets) {
-  return {reinterpret_cast<const char*>(octets.data()), octets.size()};
+std::string text(std::span<const std::byte> data) {
+  return {reinterpret_cast<const char*>(data.data()), data.size()};
 }
 
 /// Takes the input apart. Missing bytes are 0.
@@ -39,15 +39,15 @@ class Input {
   explicit Input(std::string_view rest) : rest_(rest) {}
 
   [[nodiscard]] bool empty() const noexcept { return rest_.empty(); }
-  unsigned octet() {
-    const auto taken = octets(1);
+  unsigned byte() {
+    const auto taken = take(1);
     return taken.empty() ? 0 : static_cast<unsigned char>(taken[0]);
   }
   std::size_t number() {
-    const std::size_t high = octet();
-    return high << 8U | octet();
+    const std::size_t high = byte();
+    return high << 8U | byte();
   }
-  std::string_view octets(std::size_t count) {
+  std::string_view take(std::size_t count) {
     const auto taken = rest_.substr(0, count);
     rest_.remove_prefix(taken.size());
     return taken;
@@ -78,13 +78,13 @@ enum Step : unsigned { data, inner, raw, tampered, key_update, ticket, seal, clo
 
 Plan read_plan(std::string_view text) {
   Input in(text);
-  const unsigned switches = in.octet();
+  const unsigned switches = in.byte();
   constexpr std::uint16_t kSuites[] = {test::kAes128Gcm, test::kAes256Gcm, test::kChaCha20};
   Plan plan{.suite = kSuites[(switches & 3U) % 3U],
             .client = (switches & 4U) != 0,
             .good_tickets = (switches & 8U) == 0,
             .max_records = (switches & 16U) != 0 ? 2U : 1000U,
-            .piece = 1U + in.octet() * 37U,
+            .piece = 1U + in.byte() * 37U,
             .turns = {},
             .data = {}};
   HandKeys peer(plan.suite, std::string(test::secret_size(plan.suite), 'r'));
@@ -95,26 +95,26 @@ Plan read_plan(std::string_view text) {
     if (type == content::kData) plan.data += content;
   };
   while (!in.empty() && plan.turns.size() < 100) {
-    const unsigned step = in.octet();
+    const unsigned step = in.byte();
     const unsigned more = step >> 3U;
     switch (static_cast<Step>(step & 7U)) {
       case Step::data:  // long records need little input
-        send(more == 31 ? std::string(in.number() % 17000, 'x') : std::string(in.octets(more)),
+        send(more == 31 ? std::string(in.number() % 17000, 'x') : std::string(in.take(more)),
              content::kData, more == 30 ? in.number() % 17000 : more % 3);
         break;
       case Step::inner: {
-        const auto type = static_cast<std::uint8_t>(more < 8 ? 20 + more % 4 : in.octet());
+        const auto type = static_cast<std::uint8_t>(more < 8 ? 20 + more % 4 : in.byte());
         const std::size_t padding = more >= 30 ? in.number() % 17000 : 0;
-        send(std::string(in.octets(in.octet())), type, padding);
+        send(std::string(in.take(in.byte())), type, padding);
         break;
       }
       case Step::raw:
-        turn.wire += in.octets(1U + more);
+        turn.wire += in.take(1U + more);
         break;
       case Step::tampered: {
-        std::string record = peer.data(in.octets(more));
-        auto& octet = record[in.octet() % record.size()];
-        octet = static_cast<char>(static_cast<unsigned char>(octet) ^ (1U << (in.octet() % 8U)));
+        std::string record = peer.data(in.take(more));
+        auto& byte = record[in.byte() % record.size()];
+        byte = static_cast<char>(static_cast<unsigned char>(byte) ^ (1U << (in.byte() % 8U)));
         turn.wire += record;
         break;
       }

@@ -112,7 +112,7 @@ TEST_CASE("exposition: a label's value becomes valid UTF-8", "[base][security]")
       all += static_cast<char>(second);
     }
     Exposition out;
-    out.begin("a", Type::gauge, "All octets.");
+    out.begin("a", Type::gauge, "All bytes.");
     out.sample({{"name", all}}, std::uint64_t{1});
     CHECK_NOTHROW(Page{out.take()});
   }

@@ -52,7 +52,7 @@ Reading read(std::string_view input, std::size_t first, std::size_t others) {
       out.header = *step->header;
       return out;
     }
-    if (step->consumed != piece.size()) FAIL("left octets over and wants more");
+    if (step->consumed != piece.size()) FAIL("left bytes over and wants more");
     at += piece.size();
   }
   return out;
@@ -64,27 +64,27 @@ Reading read(std::string_view input) {
 
 /// Checks that the header is read the same at every split, byte by byte, and with anything after
 /// it. It must never be read before its last byte is there.
-ProxyHeader check_reads(const std::string& octets) {
-  CAPTURE(octets);
-  const auto whole = read(octets);
+ProxyHeader check_reads(const std::string& data) {
+  CAPTURE(data);
+  const auto whole = read(data);
   if (whole.error) FAIL(whole.error->reason);
   REQUIRE(whole.header);
   for (const auto& behind : kBehind) {
-    const auto input = octets + behind;
+    const auto input = data + behind;
     for (std::size_t at = 0; at <= input.size(); ++at) {
       const auto reading = read(input, at, input.size());
       if (reading.header != whole.header) FAIL("split at " << at << ": another header");
-      if (reading.consumed != octets.size()) FAIL("split at " << at << ": over-read");
+      if (reading.consumed != data.size()) FAIL("split at " << at << ": over-read");
     }
     const auto drops = read(input, 1, 1);
     CHECK(drops.header == whole.header);
-    CHECK(drops.consumed == octets.size());
+    CHECK(drops.consumed == data.size());
   }
-  for (std::size_t size = 0; size < octets.size(); ++size) {
-    const auto cut = read(std::string_view(octets).substr(0, size));
+  for (std::size_t size = 0; size < data.size(); ++size) {
+    const auto cut = read(std::string_view(data).substr(0, size));
     if (cut.error || cut.header) FAIL("cut after " << size << ": decided");
   }
-  CHECK(proxy_signature(octets) == ProxySignature::yes);
+  CHECK(proxy_signature(data) == ProxySignature::yes);
   return *whole.header;
 }
 
@@ -94,22 +94,22 @@ struct Refusal {
   std::string reason;
   std::size_t known_after;
 };
-Refusal check_refused(const std::string& octets) {
-  CAPTURE(octets);
-  const auto whole = read(octets);
+Refusal check_refused(const std::string& data) {
+  CAPTURE(data);
+  const auto whole = read(data);
   REQUIRE(whole.error);
   CHECK(whole.error->code == Errc::client_protocol);
-  for (std::size_t at = 0; at <= octets.size(); ++at) {
-    const auto reading = read(octets, at, 1);
+  for (std::size_t at = 0; at <= data.size(); ++at) {
+    const auto reading = read(data, at, 1);
     if (!reading.error) FAIL("split at " << at << ": accepted");
     if (reading.error->reason != whole.error->reason) FAIL("split at " << at << ": another reason");
   }
   std::size_t size = 0;
-  while (!read(std::string_view(octets).substr(0, size)).error) ++size;
+  while (!read(std::string_view(data).substr(0, size)).error) ++size;
   return {whole.error->reason, size};
 }
-std::string why(const std::string& octets) {
-  return check_refused(octets).reason;
+std::string why(const std::string& data) {
+  return check_refused(data).reason;
 }
 
 IpEndpoint v4(std::uint8_t a, std::uint8_t b, std::uint8_t c, std::uint8_t d, std::uint16_t port) {
@@ -236,8 +236,8 @@ TEST_CASE("proxy header: a malformed line is refused", "[proto][proxy][security]
   }
 
   // Wrong ends of line, and bytes that are not text. Each is refused at that byte.
-  const auto at = [](const std::string& octets, const std::string& reason) {
-    const auto refusal = check_refused("PROXY TCP4 1.2.3.4 5.6.7.8 1 2" + octets);
+  const auto at = [](const std::string& data, const std::string& reason) {
+    const auto refusal = check_refused("PROXY TCP4 1.2.3.4 5.6.7.8 1 2" + data);
     CHECK(refusal.reason == reason);
     return refusal.known_after - 30;
   };
@@ -270,10 +270,10 @@ TEST_CASE("proxy header: a line has at most 107 bytes", "[proto][proxy][security
 TEST_CASE("proxy header: a missing header is noticed at the first byte that does not fit",
           "[proto][proxy][security][G6]") {
   const std::string kMissing = "connection does not begin with a PROXY header";
-  const auto known_after = [&](const std::string& octets) {
-    const auto refusal = check_refused(octets);
+  const auto known_after = [&](const std::string& data) {
+    const auto refusal = check_refused(data);
     CHECK(refusal.reason == kMissing);
-    CHECK(proxy_signature(octets) == ProxySignature::no);
+    CHECK(proxy_signature(data) == ProxySignature::no);
     return refusal.known_after;
   };
   CHECK(known_after("EHLO a.example\r\n") == 1);
@@ -352,8 +352,8 @@ TEST_CASE("proxy header: a malformed block is refused", "[proto][proxy][security
   const std::string kCut = "PROXY header: a vector is incomplete";
   const std::string kSsl = "PROXY header: bad SSL vector";
   const std::string kSum = "PROXY header: bad checksum vector";
-  const auto vectors = [](const std::string& octets) {
-    const auto header = binary(0x21, 0x11, kInet + octets);
+  const auto vectors = [](const std::string& data) {
+    const auto header = binary(0x21, 0x11, kInet + data);
     const auto refusal = check_refused(header);
     CHECK(refusal.known_after == header.size());  // judged when it is complete
     return refusal.reason;
@@ -388,8 +388,8 @@ TEST_CASE("proxy header: a malformed block is refused", "[proto][proxy][security
 
 TEST_CASE("proxy header: a wrong fixed part is refused at the wrong byte",
           "[proto][proxy][security][G6]") {
-  const auto known_after = [](const std::string& octets, const std::string& reason) {
-    const auto refusal = check_refused(octets);
+  const auto known_after = [](const std::string& data, const std::string& reason) {
+    const auto refusal = check_refused(data);
     CHECK(refusal.reason == "PROXY header: " + reason);
     return refusal.known_after;
   };
@@ -435,25 +435,25 @@ TEST_CASE("proxy header: a block has a limit", "[proto][proxy][security][G6]") {
 
 TEST_CASE("proxy signature: a header is recognised by its first bytes, in any segmentation",
           "[proto][proxy][security][G5]") {
-  const auto told_after = [](const std::string& octets, ProxySignature expected) {
-    CAPTURE(octets);
-    CHECK(proxy_signature(octets) == expected);
+  const auto told_after = [](const std::string& data, ProxySignature expected) {
+    CAPTURE(data);
+    CHECK(proxy_signature(data) == expected);
     std::size_t size = 0;
-    while (proxy_signature(std::string_view(octets).substr(0, size)) == ProxySignature::maybe) {
+    while (proxy_signature(std::string_view(data).substr(0, size)) == ProxySignature::maybe) {
       ++size;
     }
-    for (std::size_t at = 0; at <= octets.size(); ++at) {
+    for (std::size_t at = 0; at <= data.size(); ++at) {
       ProxySignatureDetector detector;
-      auto said = detector.feed(std::string_view(octets).substr(0, at));
+      auto said = detector.feed(std::string_view(data).substr(0, at));
       if (said != (at < size ? ProxySignature::maybe : expected)) FAIL("split at " << at);
-      said = detector.feed(std::string_view(octets).substr(at));
+      said = detector.feed(std::string_view(data).substr(at));
       if (said != expected) FAIL("split at " << at);
       if (detector.feed("PROXY TCP4 ") != expected) FAIL("changed its mind");
     }
     ProxySignatureDetector drops;
-    for (std::size_t at = 0; at < octets.size(); ++at) {
-      const auto said = drops.feed(std::string_view(octets).substr(at, 1));
-      if (said != (at + 1 < size ? ProxySignature::maybe : expected)) FAIL("octet " << at);
+    for (std::size_t at = 0; at < data.size(); ++at) {
+      const auto said = drops.feed(std::string_view(data).substr(at, 1));
+      if (said != (at + 1 < size ? ProxySignature::maybe : expected)) FAIL("byte " << at);
     }
     return size;
   };
@@ -484,16 +484,16 @@ ProxyFacts between(const IpEndpoint& client, const IpEndpoint& destination) {
 }
 
 /// Returns the vectors of a header of version 2, which come after its addresses, as type and value.
-std::vector<std::pair<unsigned, std::string>> vectors_of(std::string_view octets) {
+std::vector<std::pair<unsigned, std::string>> vectors_of(std::string_view data) {
   std::vector<std::pair<unsigned, std::string>> out;
-  while (octets.size() >= 3) {
-    const auto type = static_cast<unsigned char>(octets[0]);
-    const auto size = static_cast<std::size_t>(static_cast<unsigned char>(octets[1])) << 8U |
-                      static_cast<unsigned char>(octets[2]);
-    out.emplace_back(type, octets.substr(3, size));
-    octets.remove_prefix(3 + size);
+  while (data.size() >= 3) {
+    const auto type = static_cast<unsigned char>(data[0]);
+    const auto size = static_cast<std::size_t>(static_cast<unsigned char>(data[1])) << 8U |
+                      static_cast<unsigned char>(data[2]);
+    out.emplace_back(type, data.substr(3, size));
+    data.remove_prefix(3 + size);
   }
-  CHECK(octets.empty());
+  CHECK(data.empty());
   return out;
 }
 

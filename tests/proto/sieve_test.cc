@@ -320,10 +320,10 @@ TEST_CASE("P12 sieve upstream: malformed strings end the session", "[proto][siev
 
 TEST_CASE("P8 P12 sieve upstream: a line is held to 8 KiB, literals included, and a reply to 64",
           "[proto][sieve][security]") {
-  const auto line = [](std::size_t octets) { return "\"X\" {" + std::to_string(octets) + "}\r\n"; };
-  for (const auto octets :
+  const auto line = [](std::size_t data) { return "\"X\" {" + std::to_string(data) + "}\r\n"; };
+  for (const auto data :
        {std::size_t{8192}, std::size_t{65536}, std::size_t{4294967296}, ~std::size_t{0}}) {
-    CHECK(greeted_with(line(octets)) == Errc::protocol);  // before these bytes come
+    CHECK(greeted_with(line(data)) == Errc::protocol);  // before these bytes come
   }
   const auto room = kMaxLine - line(8000).size() - 2;
   UpstreamDialogue longest{"sieve", upstream(TlsMode::starttls)};

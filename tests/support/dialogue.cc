@@ -71,7 +71,7 @@ std::unique_ptr<Player> play_up_to(const PlayerFactory& factory, const std::vect
 
 std::string mismatch(std::string_view how, std::size_t event, std::size_t at,
                      const Outcome& expected, const Outcome& got) {
-  return std::string(how) + ", event " + std::to_string(event) + " at octet " + std::to_string(at) +
+  return std::string(how) + ", event " + std::to_string(event) + " at byte " + std::to_string(at) +
          "\n  expected " + describe(expected) + "\n  got      " + describe(got);
 }
 

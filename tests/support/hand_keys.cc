@@ -6,10 +6,10 @@
 namespace starttls::test {
 namespace {
 
-const std::uint8_t* octets(std::string_view text) {
+const std::uint8_t* as_uint8(std::string_view text) {
   return reinterpret_cast<const std::uint8_t*>(text.data());
 }
-std::uint8_t* octets(std::string& text) {
+std::uint8_t* as_uint8(std::string& text) {
   return reinterpret_cast<std::uint8_t*>(text.data());
 }
 
@@ -49,7 +49,7 @@ HandKeys::HandKeys(std::uint16_t suite, std::string secret, std::uint64_t sequen
 void HandKeys::derive() {
   const std::string key = expand("key", EVP_AEAD_key_length(aead_of(suite_)));
   iv_ = expand("iv", 12);
-  aead_.reset(EVP_AEAD_CTX_new(aead_of(suite_), octets(key), key.size(), kTag));
+  aead_.reset(EVP_AEAD_CTX_new(aead_of(suite_), as_uint8(key), key.size(), kTag));
   must(aead_ != nullptr, "AEAD");
 }
 
@@ -61,8 +61,8 @@ std::string HandKeys::expand(std::string_view label, std::size_t size) const {
       big_endian(size, 2) + big_endian(name.size(), 1) + name + std::string("\0\1", 2);
   std::string out(EVP_MAX_MD_SIZE, '\0');
   unsigned count = 0;
-  must(HMAC(digest_of(suite_), secret_.data(), secret_.size(), octets(info), info.size(),
-            octets(out), &count) != nullptr,
+  must(HMAC(digest_of(suite_), secret_.data(), secret_.size(), as_uint8(info), info.size(),
+            as_uint8(out), &count) != nullptr,
        "HMAC");
   out.resize(size);
   return out;
@@ -83,8 +83,8 @@ std::string HandKeys::seal(std::string_view inner) {
   std::string body(inner.size() + kTag, '\0');
   std::size_t size = 0;
   const std::string number = nonce();
-  must(EVP_AEAD_CTX_seal(aead_.get(), octets(body), &size, body.size(), octets(number),
-                         number.size(), octets(inner), inner.size(), octets(header),
+  must(EVP_AEAD_CTX_seal(aead_.get(), as_uint8(body), &size, body.size(), as_uint8(number),
+                         number.size(), as_uint8(inner), inner.size(), as_uint8(header),
                          header.size()) == 1,
        "seal");
   return header + body;
@@ -110,8 +110,8 @@ std::optional<HandKeys::Inner> HandKeys::open(std::string_view& wire) {
   std::string inner(size, '\0');
   std::size_t count = 0;
   const std::string number = nonce();
-  if (EVP_AEAD_CTX_open(aead_.get(), octets(inner), &count, inner.size(), octets(number),
-                        number.size(), octets(body), body.size(), octets(header),
+  if (EVP_AEAD_CTX_open(aead_.get(), as_uint8(inner), &count, inner.size(), as_uint8(number),
+                        number.size(), as_uint8(body), body.size(), as_uint8(header),
                         header.size()) != 1) {
     ERR_clear_error();
     return std::nullopt;
@@ -135,10 +135,10 @@ std::string message(std::uint8_t type, std::string_view body) {
   return static_cast<char>(type) + big_endian(body.size(), 3) + std::string(body);
 }
 
-std::string new_session_ticket(std::size_t ticket_octets) {
+std::string new_session_ticket(std::size_t ticket_bytes) {
   const std::string nonce = "0";
   return message(4, big_endian(7200, 4) + big_endian(4711, 4) + big_endian(nonce.size(), 1) +
-                        nonce + big_endian(ticket_octets, 2) + std::string(ticket_octets, 't') +
+                        nonce + big_endian(ticket_bytes, 2) + std::string(ticket_bytes, 't') +
                         big_endian(0, 2));
 }
 

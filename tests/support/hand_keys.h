@@ -67,6 +67,6 @@ class HandKeys {
 /// Returns a handshake message: type, 24 bit length, body.
 std::string message(std::uint8_t type, std::string_view body);
 /// Returns a NewSessionTicket (RFC 8446 §4.6.1) with a ticket of that many bytes.
-std::string new_session_ticket(std::size_t ticket_octets = 32);
+std::string new_session_ticket(std::size_t ticket_bytes = 32);
 
 }  // namespace starttls::test

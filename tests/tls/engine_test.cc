@@ -839,11 +839,11 @@ TEST_CASE("engine: an idle session holds at most 4 KB", "[tls][memory]") {
     }
     return (mallinfo2().uordblks - before) / kSessions;
   };
-  const std::size_t client_octets = measure(true);
-  const std::size_t server_octets = measure(false);
-  INFO("client " << client_octets << ", server " << server_octets);
-  CHECK(client_octets <= 4096);
-  CHECK(server_octets <= 4096);
+  const std::size_t client_bytes = measure(true);
+  const std::size_t server_bytes = measure(false);
+  INFO("client " << client_bytes << ", server " << server_bytes);
+  CHECK(client_bytes <= 4096);
+  CHECK(server_bytes <= 4096);
 }
 #endif
 

@@ -34,9 +34,9 @@ Pin pin_of(const Identity& identity) {
   return out;
 }
 
-Pin nobodys(std::uint8_t octet) {
+Pin nobodys(std::uint8_t byte) {
   Pin out;
-  out.bytes.fill(octet);
+  out.bytes.fill(byte);
   return out;
 }
 

@@ -63,13 +63,13 @@ class Random {
   std::mt19937 engine_;
 };
 
-std::string text(std::span<const std::byte> octets) {
-  return {reinterpret_cast<const char*>(octets.data()), octets.size()};
+std::string text(std::span<const std::byte> data) {
+  return {reinterpret_cast<const char*>(data.data()), data.size()};
 }
 std::span<const std::byte> bytes(std::string_view text) {
   return std::as_bytes(std::span(text));
 }
-std::span<const std::uint8_t> octets(std::string_view text) {
+std::span<const std::uint8_t> as_uint8(std::string_view text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
@@ -162,7 +162,7 @@ struct Bare {
     }
     const std::string read(test::secret_size(suite), 'r');
     const std::string write(test::secret_size(suite), 'w');
-    codec = tls::make_raw_codec13(suite, {octets(read)}, {octets(write)}, std::move(options));
+    codec = tls::make_raw_codec13(suite, {as_uint8(read)}, {as_uint8(write)}, std::move(options));
     REQUIRE(codec != nullptr);
   }
 
@@ -218,10 +218,10 @@ TEST_CASE("records: the example connection of RFC 8448 is reproduced", "[tls]") 
 
   BufferPool pool;
   const auto client =
-      tls::make_raw_codec13(0x1301, {octets(server_secret), 1}, {octets(client_secret)},
+      tls::make_raw_codec13(0x1301, {as_uint8(server_secret), 1}, {as_uint8(client_secret)},
                             {.pool = pool, .cipher = test::record_cipher()});
   const auto server =
-      tls::make_raw_codec13(0x1301, {octets(client_secret)}, {octets(server_secret), 1},
+      tls::make_raw_codec13(0x1301, {as_uint8(client_secret)}, {as_uint8(server_secret), 1},
                             {.pool = pool, .cipher = test::record_cipher()});
   REQUIRE(client);
   REQUIRE(server);
@@ -237,7 +237,9 @@ TEST_CASE("records: the example connection of RFC 8448 is reproduced", "[tls]") 
 TEST_CASE("records: keys that do not fit the cipher suite are refused", "[tls]") {
   BufferPool pool;
   const std::string secret(48, 's');
-  const auto keys = [&](std::size_t size) { return tls::TrafficKeys{octets(secret).first(size)}; };
+  const auto keys = [&](std::size_t size) {
+    return tls::TrafficKeys{as_uint8(secret).first(size)};
+  };
   CHECK(tls::make_raw_codec13(0x1302, keys(48), keys(48),
                               {.pool = pool, .cipher = test::record_cipher()}));
   CHECK_FALSE(tls::make_raw_codec13(0x1302, keys(32), keys(48),
@@ -516,7 +518,7 @@ std::vector<Bad> bad_input() {
          const auto first = peer.data("1");
          return peer.data("2") + first;
        }},
-      {"the last octet cut off, and a record behind", kBadRecordMac,
+      {"the last byte cut off, and a record behind", kBadRecordMac,
        [](HandKeys& peer) {
          auto wire = peer.data("cut");
          // The next record begins with this byte, which would replace the one that is cut off.
@@ -535,7 +537,7 @@ std::vector<Bad> bad_input() {
       {"an empty handshake record", kUnexpectedMessage, inner("\x16")},
       {"a key update of another value", kIllegalParameter, handshake(message(24, "\2"))},
       {"a key update of no value", kDecodeError, handshake(message(24, ""))},
-      {"a key update of two octets", kDecodeError, handshake(message(24, std::string(2, '\0')))},
+      {"a key update of two bytes", kDecodeError, handshake(message(24, std::string(2, '\0')))},
       {"a key update with a message behind", kUnexpectedMessage, handshake(update + update)},
       {"a key update with a piece behind", kUnexpectedMessage, handshake(update + '\4')},
       {"a message above the limit", kIllegalParameter, handshake(std::string("\4\0\x40\1", 4))},
@@ -765,7 +767,7 @@ struct Taken {
     if (role == Role::client) {
       options.on_ticket = [this, &ours](std::span<const std::byte> ticket) {
         sessions.emplace_back(SSL_process_tls13_new_session_ticket(
-            ours.ssl(), octets(text(ticket)).data(), ticket.size()));
+            ours.ssl(), as_uint8(text(ticket)).data(), ticket.size()));
         return sessions.back() != nullptr;
       };
     }

@@ -318,8 +318,8 @@ TEST_CASE("resumption: a session outlives a renewal of the certificate, except i
 }
 
 /// Returns a line of a key file.
-std::string key_line(std::uint8_t octet) {
-  return base64::encode(std::vector<std::uint8_t>(48, octet)) + "\n";
+std::string key_line(std::uint8_t byte) {
+  return base64::encode(std::vector<std::uint8_t>(48, byte)) + "\n";
 }
 
 TEST_CASE("resumption: replicas that share a key file resume each other's sessions", "[tls][L5]") {
@@ -346,14 +346,14 @@ TEST_CASE("resumption: a tampered ticket is ignored", "[tls][security][L5]") {
   const auto context =
       server_context({test_pki().server}, {.ticket_keys = lasting_file(key_line(1))});
   // The same name with other secrets.
-  std::vector<std::uint8_t> octets(48, 1);
-  octets[20] ^= 1U;
+  std::vector<std::uint8_t> data(48, 1);
+  data[20] ^= 1U;
   const auto other_aes =
-      server_context({test_pki().server}, {.ticket_keys = lasting_file(base64::encode(octets))});
-  octets[20] ^= 1U;
-  octets[40] ^= 1U;
+      server_context({test_pki().server}, {.ticket_keys = lasting_file(base64::encode(data))});
+  data[20] ^= 1U;
+  data[40] ^= 1U;
   const auto other_hmac =
-      server_context({test_pki().server}, {.ticket_keys = lasting_file(base64::encode(octets))});
+      server_context({test_pki().server}, {.ticket_keys = lasting_file(base64::encode(data))});
   const auto version = GENERATE(std::uint16_t{TLS1_2_VERSION}, std::uint16_t{TLS1_3_VERSION});
   CHECK_FALSE(server_resumes(context, other_aes, only(version)));
   CHECK_FALSE(server_resumes(context, other_hmac, only(version)));

@@ -26,10 +26,10 @@ bool knows(TicketKeys& keys, const Name& name, TicketKeys::Clock::time_point now
 
 /// Returns a line of a key file: 16 bytes of each letter.
 std::string line(const std::string& letters) {
-  std::string octets;
-  for (const char letter : letters) octets += std::string(16, letter);
+  std::string bytes;
+  for (const char letter : letters) bytes += std::string(16, letter);
   return base64::encode(
-      std::span(reinterpret_cast<const std::uint8_t*>(octets.data()), octets.size()));
+      std::span(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()));
 }
 
 Name name_of(char letter) {

@@ -30,7 +30,7 @@ TEST_CASE("backend pop3: messages are listed, fetched with their dots, and remov
       "LIST\r\nRSET\r\nLIST 1\r\nDELE 2\r\nSTAT\r\nRETR 3\r\nRETR 0\r\nRETR x\r\n";
   const std::string wanted =
       "+OK and the password\r\n+OK welcome\r\n+OK 2 22\r\n+OK list\r\n1 16\r\n2 6\r\n.\r\n"
-      "+OK 2 2\r\n+OK 16 octets\r\nA: b\r\n\r\n..\r\n...c\r\n.\r\n+OK 6 octets\r\nno end\r\n.\r\n"
+      "+OK 2 2\r\n+OK 16 bytes\r\nA: b\r\n\r\n..\r\n...c\r\n.\r\n+OK 6 bytes\r\nno end\r\n.\r\n"
       "+OK deleted\r\n-ERR no such message\r\n+OK list\r\n2 6\r\n.\r\n+OK\r\n+OK 1 16\r\n"
       "+OK deleted\r\n+OK 1 16\r\n"
       "-ERR no such message\r\n-ERR no such message\r\n-ERR no such message\r\n";
@@ -82,7 +82,7 @@ TEST_CASE("backend nntp: an article is posted and fetched with its dots", "[benc
       "ARTICLE 1\r\nHEAD\r\nBODY <1@backend.test>\r\nSTAT\r\nARTICLE 2\r\nARTICLE <2@x>\r\n"
       "LIST\r\nQUIT\r\n";
   const std::string wanted =
-      "200 reading and posting\r\n340 go ahead\r\n240 22 octets stored as 000001.eml\r\n"
+      "200 reading and posting\r\n340 go ahead\r\n240 22 bytes stored as 000001.eml\r\n"
       "211 1 1 1 any.group\r\n"
       "220 1 <1@backend.test>\r\nSubject: a\r\n\r\n..\r\n...b\r\n.\r\n"
       "221 1 <1@backend.test>\r\nSubject: a\r\n.\r\n"

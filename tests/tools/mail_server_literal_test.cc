@@ -34,7 +34,7 @@ TEST_CASE("backend imap: a message is fetched as it was appended", "[bench]") {
       "a OK [CAPABILITY IMAP4rev1 LITERAL+ ID IDLE UNSELECT] welcome\r\n"
       "* 0 EXISTS\r\n* 0 RECENT\r\n* FLAGS ()\r\n* OK [PERMANENTFLAGS ()] none\r\n"
       "* OK [UIDVALIDITY 1] fixed\r\n* OK [UIDNEXT 1] next\r\nb OK [READ-ONLY] done\r\n"
-      "* 1 EXISTS\r\nc OK 9 octets stored as 000001.eml\r\n"
+      "* 1 EXISTS\r\nc OK 9 bytes stored as 000001.eml\r\n"
       "d OK done\r\n"
       "* 1 FETCH (UID 1 RFC822.SIZE 9 BODY[] {9}\r\na\r\n.\r\n\0)\r)\r\ne OK done\r\n"s
       // `2:*` includes the last message though its number is lower (RFC 3501 §6.4.8).
@@ -61,9 +61,9 @@ TEST_CASE("backend imap: a literal waits for the go-ahead, unless it is non-sync
   CHECK(talk.say("a LOGIN {1}\r\n") == "+ go ahead\r\n");
   CHECK(talk.say("\" {2+}\r\n\\\"\r\n").starts_with("a OK "));
   CHECK(talk.say("b APPEND INBOX {3}\r\n") == "+ go ahead\r\n");
-  CHECK(talk.say("abc\r\n") == "b OK 3 octets discarded\r\n");
+  CHECK(talk.say("abc\r\n") == "b OK 3 bytes discarded\r\n");
   CHECK(talk.say("c APPEND INBOX {0}\r\n") == "+ go ahead\r\n");
-  CHECK(talk.say("\r\n") == "c OK 0 octets discarded, pattern intact\r\n");
+  CHECK(talk.say("\r\n") == "c OK 0 bytes discarded, pattern intact\r\n");
   CHECK(talk.say("d APPEND Sent {3}\r\n").starts_with("d NO [TRYCREATE] "));
   CHECK(talk.say("e NOOP\r\n") == "e OK done\r\n");
   CHECK(talk.say("f APPEND INBOX {1+}\r\nxtail\r\n").starts_with("f BAD "));
@@ -136,8 +136,8 @@ TEST_CASE("backend sieve: a script is stored, listed, made active and fetched un
       "DELETESCRIPT \"two\"\r\nSETACTIVE \"\"\r\nDELETESCRIPT \"two\"\r\nLISTSCRIPTS\r\n"
       "GETSCRIPT \"two\"\r\nSETACTIVE \"two\"\r\nHAVESPACE \"two\" 99\r\nNOOP \"x\"\r\nLOGOUT\r\n";
   const std::string wanted =
-      "OK \"welcome\"\r\nOK \"7 octets stored\"\r\nOK \"0 octets stored\"\r\n"
-      "OK \"5 octets stored\"\r\nOK \"done\"\r\n"
+      "OK \"welcome\"\r\nOK \"7 bytes stored\"\r\nOK \"0 bytes stored\"\r\n"
+      "OK \"5 bytes stored\"\r\nOK \"done\"\r\n"
       "{3}\r\na b\r\n{3}\r\ntwo ACTIVE\r\nOK \"done\"\r\n"
       "{7}\r\nkeep;\r\n\r\nOK \"done\"\r\n{5}\r\nstop;\r\nOK \"done\"\r\n"
       "NO (ACTIVE) \"it is active\"\r\nOK \"none\"\r\nOK \"done\"\r\n"

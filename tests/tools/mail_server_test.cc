@@ -32,7 +32,7 @@ Read read_dots(const std::string& data, std::size_t first, std::size_t second) {
   for (const std::string& piece : pieces) {
     std::size_t taken = 0;
     if (!reader.finished()) {
-      taken = reader.take(piece, [&read](std::string_view octets) { read.content += octets; });
+      taken = reader.take(piece, [&read](std::string_view bytes) { read.content += bytes; });
     }
     read.rest += piece.substr(taken);
   }
@@ -81,10 +81,10 @@ TEST_CASE("dot reader: the content does not depend on where the input is cut", "
 TEST_CASE("pattern: a lost, doubled or swapped piece is noticed", "[bench]") {
   std::string all;
   while (all.size() < 1'000'000) all += pattern_at(all.size(), 1'000'000 - all.size());
-  const auto intact = [](std::string_view octets, std::size_t piece) {
+  const auto intact = [](std::string_view bytes, std::size_t piece) {
     PatternCheck check;
-    for (; !octets.empty(); octets.remove_prefix(std::min(piece, octets.size()))) {
-      check.take(octets.substr(0, piece));
+    for (; !bytes.empty(); bytes.remove_prefix(std::min(piece, bytes.size()))) {
+      check.take(bytes.substr(0, piece));
     }
     return check.intact();
   };
@@ -127,7 +127,7 @@ TEST_CASE("backend smtp: pipelined commands and data are answered one by one", "
   CHECK(
       talk.say("EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\na\r\n.\r\nQUIT\r\n") ==
       "250-backend.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 0\r\n250 2.1.0 sender ok\r\n"
-      "250 2.1.5 recipient ok\r\n354 go ahead\r\n250 2.0.0 ok: 3 octets discarded\r\n"
+      "250 2.1.5 recipient ok\r\n354 go ahead\r\n250 2.0.0 ok: 3 bytes discarded\r\n"
       "221 2.0.0 bye\r\n");
   CHECK(talk.step.want == Want::close);
 }
@@ -148,8 +148,8 @@ TEST_CASE("backend lmtp: data is answered for each recipient", "[bench]") {
   CHECK(talk.say("EHLO a\r\n").starts_with("500 "));
   talk.say("LHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n");
   CHECK(talk.say(".\r\n") ==
-        "250 2.0.0 ok: 0 octets discarded, pattern intact\r\n"
-        "250 2.0.0 ok: 0 octets discarded, pattern intact\r\n");
+        "250 2.0.0 ok: 0 bytes discarded, pattern intact\r\n"
+        "250 2.0.0 ok: 0 bytes discarded, pattern intact\r\n");
 }
 
 TEST_CASE("mailbox: messages are stored byte for byte, unfinished ones are not stored", "[bench]") {
@@ -161,8 +161,8 @@ TEST_CASE("mailbox: messages are stored byte for byte, unfinished ones are not s
     const auto first = mailbox.begin();
     first->write("a\r\n\0"s);
     first->write("b");
-    CHECK(first->commit().value() == "5 octets stored as 000001.eml");
-    CHECK(mailbox.begin()->commit().value() == "0 octets stored as 000002.eml");
+    CHECK(first->commit().value() == "5 bytes stored as 000001.eml");
+    CHECK(mailbox.begin()->commit().value() == "0 bytes stored as 000002.eml");
   }
   CHECK(file_text(folder.file("000001.eml")) == "a\r\n\0b"s);
   CHECK(std::distance(std::filesystem::directory_iterator(folder.path), {}) == 2);
@@ -184,7 +184,7 @@ TEST_CASE("mailbox: stored messages can be listed, read, replaced and removed", 
   const auto messages = mailbox.messages();
   REQUIRE(messages.size() == 2);
   CHECK(Mailbox::number(messages[1]) == 2);
-  CHECK(messages[1].octets == 6);
+  CHECK(messages[1].bytes == 6);
   CHECK(mailbox.read(messages[0].name).value() == "first");
   CHECK(mailbox.read("a script.sieve").value() == "second");
   CHECK(mailbox.list(".sieve").size() == 1);
@@ -280,7 +280,7 @@ TEST_CASE("backend: STARTTLS is offered and possible in exactly the modes that h
       CHECK(has(talk.spell(words.capability), words.keyword) == offers);
       CHECK(talk.spell(words.forbidden).starts_with(words.wanted) == (tls == Tls::required));
       if (tls == Tls::required) {
-        CHECK(talk.spell(words.xsend).find("7 octets") == std::string::npos);
+        CHECK(talk.spell(words.xsend).find("7 bytes") == std::string::npos);
       }
 
       Talk fresh{find_protocol(words.name)(tls, mailbox)};
@@ -323,9 +323,9 @@ TEST_CASE("backend: inside TLS STARTTLS is gone, and everything that needs TLS i
       CHECK_FALSE(has(pushed, words.keyword));
       CHECK_FALSE(has(talk.say(words.capability), words.keyword));
       CHECK(talk.say(words.starttls).starts_with(words.refusal));
-      CHECK(has(talk.say(words.xsend), "7 octets follow"));
+      CHECK(has(talk.say(words.xsend), "7 bytes follow"));
       CHECK(talk.step.want == Want::send_pattern);
-      CHECK(talk.step.octets == 7);
+      CHECK(talk.step.bytes == 7);
     }
   }
 }

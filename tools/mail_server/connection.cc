@@ -19,8 +19,8 @@ constexpr std::chrono::seconds kLinger{2};
 /// Pieces of the pattern that are written before other connections have a turn.
 constexpr int kPiecesPerTurn = 4;
 
-std::string_view as_text(std::span<const std::byte> octets) {
-  return {reinterpret_cast<const char*>(octets.data()), octets.size()};
+std::string_view as_text(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 Tls initial_tls(TlsMode mode) noexcept {
@@ -133,7 +133,7 @@ std::size_t Connection::run(std::string_view input) {
     const Step step = protocol_->step(input.substr(consumed), reply);
     consumed += step.consumed;
     want_ = step.want;
-    pattern_octets_ = step.octets;
+    pattern_bytes_ = step.bytes;
     if (want_ == Want::start_tls) break;
     reply_ += reply;
     if (want_ != Want::input || step.consumed == 0) break;
@@ -160,14 +160,14 @@ std::size_t Connection::run(std::string_view input) {
 void Connection::send_pattern() {
   if (want_ != Want::send_pattern) return;
   if (settings_.record != 0) set_cork(leg_.stream(), 1);
-  for (int i = 0; i < kPiecesPerTurn && pattern_octets_ > 0 && leg_.queued() == 0; ++i) {
-    const auto piece = pattern_at(pattern_offset_, pattern_octets_);
+  for (int i = 0; i < kPiecesPerTurn && pattern_bytes_ > 0 && leg_.queued() == 0; ++i) {
+    const auto piece = pattern_at(pattern_offset_, pattern_bytes_);
     pattern_offset_ += piece.size();
-    pattern_octets_ -= piece.size();
+    pattern_bytes_ -= piece.size();
     const std::size_t record = settings_.record == 0 ? piece.size() : settings_.record;
     for (std::size_t at = 0; at < piece.size(); at += record) leg_.write(piece.substr(at, record));
   }
-  if (pattern_octets_ == 0) {
+  if (pattern_bytes_ == 0) {
     if (settings_.record != 0) set_cork(leg_.stream(), 0);
     want_ = Want::input;
     run_waiting();

@@ -71,8 +71,8 @@ class Connection final : session::LegEvents {
   std::optional<net::Timer> linger_;
   std::string waiting_;  // input that arrived together with the command in work
   std::string reply_;
-  Want want_ = Want::input;           // the current work for the protocol
-  std::uint64_t pattern_octets_ = 0;  // still to be sent
+  Want want_ = Want::input;          // the current work for the protocol
+  std::uint64_t pattern_bytes_ = 0;  // still to be sent
   std::uint64_t pattern_offset_ = 0;
   bool ended_ = false;
 };

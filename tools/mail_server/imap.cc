@@ -162,7 +162,7 @@ class Imap final : public LiteralProtocol {
   Step append(const Arguments& arguments, std::string& reply) {
     const auto message = taken_message();
     if (!message || arguments.size() < 2 || !arguments.back().empty()) {
-      return bad(reply, "APPEND INBOX {octets}");
+      return bad(reply, "APPEND INBOX {bytes}");
     }
     const auto stored = message->commit();
     if (!stored) return no(reply, stored.error().reason);
@@ -218,7 +218,7 @@ class Imap final : public LiteralProtocol {
     std::string list;
     if ((items & kUid) != 0) list += fmt::format(" UID {}", Mailbox::number(message));
     if ((items & kFlags) != 0) list += " FLAGS ()";
-    if ((items & kSize) != 0) list += fmt::format(" RFC822.SIZE {}", message.octets);
+    if ((items & kSize) != 0) list += fmt::format(" RFC822.SIZE {}", message.bytes);
     for (const auto& [item, name] : {std::pair{kBody, "BODY[]"}, std::pair{kRfc822, "RFC822"}}) {
       if ((items & item) == 0) continue;
       const auto content = mailbox_.read(message.name);
@@ -272,10 +272,10 @@ class Imap final : public LiteralProtocol {
   }
 
   Step xsend(const Arguments& arguments, std::string& reply) {
-    const auto octets = arguments.size() == 1 ? ascii::parse_number(arguments[0]) : std::nullopt;
-    if (!octets) return bad(reply, "XSEND octets");
-    ok(reply, fmt::format("{} octets follow", *octets));
-    return {0, Want::send_pattern, *octets};
+    const auto bytes = arguments.size() == 1 ? ascii::parse_number(arguments[0]) : std::nullopt;
+    if (!bytes) return bad(reply, "XSEND bytes");
+    ok(reply, fmt::format("{} bytes follow", *bytes));
+    return {0, Want::send_pattern, *bytes};
   }
 
   [[nodiscard]] std::string capabilities() const {

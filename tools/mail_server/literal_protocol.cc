@@ -13,7 +13,7 @@ namespace {
 /// The announcement of a literal at the end of a line: its position and the size, `{12}`, `{12+}`.
 struct Announced {
   std::size_t position = 0;
-  std::uint64_t octets = 0;
+  std::uint64_t bytes = 0;
   bool waits = false;
 };
 
@@ -23,15 +23,15 @@ std::optional<Announced> find_literal(std::string_view line) {
   std::string_view digits = line.substr(open + 1, line.size() - open - 2);
   const bool waits = !digits.ends_with('+');
   if (!waits) digits.remove_suffix(1);
-  const auto octets = ascii::parse_number(digits);
-  if (!octets) return std::nullopt;
-  return Announced{open, *octets, waits};
+  const auto bytes = ascii::parse_number(digits);
+  if (!bytes) return std::nullopt;
+  return Announced{open, *bytes, waits};
 }
 
 }  // namespace
 
 Step LiteralProtocol::step(std::string_view input, std::string& reply) {
-  if (literal_octets_ > 0) return take_literal(input);
+  if (literal_bytes_ > 0) return take_literal(input);
   const std::size_t end = input.find("\r\n");
   if (command_.size() + std::min(end, input.size()) > kMaxCommand) {
     on_long_line(reply);
@@ -51,7 +51,7 @@ Step LiteralProtocol::step(std::string_view input, std::string& reply) {
   command_ += line.substr(0, literal->position);
   // No command has a second literal after the message.
   const bool had_message = has_message();
-  switch (on_literal(command_, {literal->octets, literal->waits}, reply)) {
+  switch (on_literal(command_, {literal->bytes, literal->waits}, reply)) {
     case Verdict::take:
       break;
     case Verdict::refuse:
@@ -61,27 +61,27 @@ Step LiteralProtocol::step(std::string_view input, std::string& reply) {
     case Verdict::close:
       return {input.size(), Want::close};
   }
-  if (had_message || (!has_message() && literal->octets > kMaxCommand - command_.size())) {
+  if (had_message || (!has_message() && literal->bytes > kMaxCommand - command_.size())) {
     on_long_line(reply);
     return {input.size(), Want::close};
   }
   if (literal->waits) reply += "+ go ahead\r\n";
-  literal_octets_ = literal->octets;
+  literal_bytes_ = literal->bytes;
   literal_.clear();
-  if (literal_octets_ == 0 || has_message()) append_quoted("", command_);
+  if (literal_bytes_ == 0 || has_message()) append_quoted("", command_);
   return {end + 2};
 }
 
 Step LiteralProtocol::take_literal(std::string_view input) {
   const auto taken =
-      static_cast<std::size_t>(std::min<std::uint64_t>(literal_octets_, input.size()));
-  literal_octets_ -= taken;
-  const std::string_view octets = input.substr(0, taken);
+      static_cast<std::size_t>(std::min<std::uint64_t>(literal_bytes_, input.size()));
+  literal_bytes_ -= taken;
+  const std::string_view bytes = input.substr(0, taken);
   if (has_message()) {
-    message_->write(octets);
+    message_->write(bytes);
   } else {
-    literal_ += octets;
-    if (literal_octets_ == 0) append_quoted(literal_, command_);
+    literal_ += bytes;
+    if (literal_bytes_ == 0) append_quoted(literal_, command_);
   }
   return {taken};
 }

@@ -20,7 +20,7 @@ class LiteralProtocol : public Protocol {
 
  protected:
   struct Literal {
-    std::uint64_t octets = 0;
+    std::uint64_t bytes = 0;
     bool waits = false;  ///< for our go-ahead: no `+` after the number (RFC 7888)
   };
   enum class Verdict : std::uint8_t {
@@ -48,7 +48,7 @@ class LiteralProtocol : public Protocol {
   std::string command_;  // the part received so far, if literals make it several lines
   std::string literal_;  // the part received so far of a literal that goes into the command
   std::unique_ptr<Message> message_;
-  std::uint64_t literal_octets_ = 0;  // still to come
+  std::uint64_t literal_bytes_ = 0;  // still to come
 };
 
 }  // namespace starttls::bench

@@ -23,7 +23,7 @@ class Discarded final : public Message {
  public:
   void write(std::string_view content) override { check_.take(content); }
   Result<std::string> commit() override {
-    return fmt::format("{} octets discarded{}", check_.octets(),
+    return fmt::format("{} bytes discarded{}", check_.bytes(),
                        check_.intact() ? ", pattern intact" : "");
   }
 
@@ -47,7 +47,7 @@ class Stored final : public Message {
   }
 
   void write(std::string_view content) override {
-    octets_ += content.size();
+    bytes_ += content.size();
     while (errno_ == 0 && !content.empty()) {
       const ssize_t written = ::write(fd_, content.data(), content.size());
       if (written >= 0) {
@@ -66,7 +66,7 @@ class Stored final : public Message {
       const std::string name = fmt::format("{:06}.eml", number);
       // Unlike a rename, a link never replaces a file that another thread has just stored.
       if (::link(path_.c_str(), (folder_ + "/" + name).c_str()) == 0) {
-        return fmt::format("{} octets stored as {}", octets_, name);
+        return fmt::format("{} bytes stored as {}", bytes_, name);
       }
       if (errno != EEXIST) errno_ = errno;
     }
@@ -79,7 +79,7 @@ class Stored final : public Message {
       errno_ = errno;
       return not_stored();
     }
-    return fmt::format("{} octets stored", octets_);
+    return fmt::format("{} bytes stored", bytes_);
   }
 
   [[nodiscard]] tl::unexpected<Error> not_stored() const {
@@ -91,7 +91,7 @@ class Stored final : public Message {
   std::string path_;
   int fd_ = -1;
   int errno_ = 0;  // errno of the first failure
-  std::uint64_t octets_ = 0;
+  std::uint64_t bytes_ = 0;
 };
 
 }  // namespace
@@ -119,9 +119,8 @@ std::vector<Mailbox::File> Mailbox::list(std::string_view suffix) const {
        !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
     std::string name = entry->path().filename();
     std::error_code gone;  // another session may have removed it
-    const auto octets = entry->file_size(gone);
-    if (!gone && is_name(name) && name.ends_with(suffix))
-      files.push_back({std::move(name), octets});
+    const auto bytes = entry->file_size(gone);
+    if (!gone && is_name(name) && name.ends_with(suffix)) files.push_back({std::move(name), bytes});
   }
   std::sort(files.begin(), files.end(),
             [](const File& a, const File& b) { return a.name < b.name; });

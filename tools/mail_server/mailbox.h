@@ -32,7 +32,7 @@ class Mailbox {
  public:
   struct File {
     std::string name;
-    std::uint64_t octets = 0;
+    std::uint64_t bytes = 0;
   };
 
   /// Stores below `folder`. "" discards messages, and reports for each if it was the bench's

@@ -152,7 +152,7 @@ int run(int argc, char** argv) {
   app.add_flag("--discard", discard, "drop messages, and say which were the bench's pattern")
       ->excludes(store);
   app.add_option("--record", options.record,
-                 "octets of XSEND's pattern in one write, and so in one TLS record")
+                 "bytes of XSEND's pattern in one write, and so in one TLS record")
       ->check(CLI::Range(1, 16384));
   app.add_option("--workers", options.workers, "loops, one thread each")->check(CLI::Range(1, 64));
   try {

@@ -218,10 +218,10 @@ class Nntp final : public LineProtocol {
   /// Sends the pattern. The reply code is 290: x9x is for extensions that are not standard
   /// (RFC 3977 §3.2).
   Step xsend(std::string_view argument, std::string& reply) {
-    const auto octets = ascii::parse_number(argument);
-    if (!octets) return answer(reply, "501 XSEND octets\r\n");
-    reply += fmt::format("290 {} octets follow\r\n", *octets);
-    return {0, Want::send_pattern, *octets};
+    const auto bytes = ascii::parse_number(argument);
+    if (!bytes) return answer(reply, "501 XSEND bytes\r\n");
+    reply += fmt::format("290 {} bytes follow\r\n", *bytes);
+    return {0, Want::send_pattern, *bytes};
   }
 
   // An empty group's last number is one below its first (RFC 3977 §6.1.1.2).

@@ -35,14 +35,14 @@ std::string_view pattern_at(std::uint64_t offset, std::uint64_t wanted) {
   return std::string_view{pattern}.substr(static_cast<std::size_t>(offset % kPatternPeriod), size);
 }
 
-void PatternCheck::take(std::string_view octets) {
-  while (intact_ && !octets.empty()) {
-    const auto expected = pattern_at(octets_, octets.size());
-    intact_ = octets.starts_with(expected);
-    octets_ += expected.size();
-    octets.remove_prefix(expected.size());
+void PatternCheck::take(std::string_view bytes) {
+  while (intact_ && !bytes.empty()) {
+    const auto expected = pattern_at(bytes_, bytes.size());
+    intact_ = bytes.starts_with(expected);
+    bytes_ += expected.size();
+    bytes.remove_prefix(expected.size());
   }
-  octets_ += octets.size();
+  bytes_ += bytes.size();
 }
 
 }  // namespace starttls::bench

@@ -24,13 +24,13 @@ inline constexpr std::size_t kPatternPiece = 256UL * 1024;
 /// Compares what arrives with the pattern, from its beginning.
 class PatternCheck {
  public:
-  void take(std::string_view octets);
+  void take(std::string_view bytes);
 
-  [[nodiscard]] std::uint64_t octets() const noexcept { return octets_; }
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] bool intact() const noexcept { return intact_; }
 
  private:
-  std::uint64_t octets_ = 0;
+  std::uint64_t bytes_ = 0;
   bool intact_ = true;
 };
 

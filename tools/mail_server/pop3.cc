@@ -88,19 +88,19 @@ class Pop3 final : public LineProtocol {
   }
 
   Step stat(std::string_view, std::string& reply) {
-    std::uint64_t octets = 0;
+    std::uint64_t bytes = 0;
     std::size_t count = 0;
     for (const Entry& entry : *entries_) {
       if (entry.deleted) continue;
-      octets += entry.file.octets;
+      bytes += entry.file.bytes;
       ++count;
     }
-    reply += fmt::format("+OK {} {}\r\n", count, octets);
+    reply += fmt::format("+OK {} {}\r\n", count, bytes);
     return {};
   }
   Step list(std::string_view argument, std::string& reply) {
-    const auto octets_of = [](const Mailbox::File& file) { return file.octets; };
-    return list_by(argument, octets_of, reply);
+    const auto bytes_of = [](const Mailbox::File& file) { return file.bytes; };
+    return list_by(argument, bytes_of, reply);
   }
   Step uidl(std::string_view argument, std::string& reply) {
     return list_by(argument, Mailbox::number, reply);
@@ -126,7 +126,7 @@ class Pop3 final : public LineProtocol {
     const auto content = entry != nullptr ? mailbox_.read(entry->file.name)
                                           : Result<std::string>{fail(Errc::system, "")};
     if (!content) return answer(reply, kNoSuchMessage);
-    reply += fmt::format("+OK {} octets\r\n", content->size());
+    reply += fmt::format("+OK {} bytes\r\n", content->size());
     append_dotted(*content, reply);
     return {};
   }
@@ -154,10 +154,10 @@ class Pop3 final : public LineProtocol {
   }
 
   Step xsend(std::string_view argument, std::string& reply) {
-    const auto octets = ascii::parse_number(argument);
-    if (!octets) return answer(reply, "-ERR XSEND octets\r\n");
-    reply += fmt::format("+OK {} octets follow\r\n", *octets);
-    return {0, Want::send_pattern, *octets};
+    const auto bytes = ascii::parse_number(argument);
+    if (!bytes) return answer(reply, "-ERR XSEND bytes\r\n");
+    reply += fmt::format("+OK {} bytes follow\r\n", *bytes);
+    return {0, Want::send_pattern, *bytes};
   }
 
   /// Finds a message by its number. Null if there is no such message, or if it was deleted.

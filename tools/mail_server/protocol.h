@@ -5,7 +5,7 @@
 // connection.
 //
 // Every login succeeds. One command is not part of the protocols; it is for benchmarks and the same
-// in all of them. `XSEND OCTETS` is answered with one line of success, directly followed by that
+// in all of them. `XSEND BYTES` is answered with one line of success, directly followed by that
 // many bytes of the bench's pattern and nothing else.
 
 #include <cstddef>
@@ -24,14 +24,14 @@ inline constexpr std::size_t kMaxCommand = 4096;
 enum class Want : std::uint8_t {
   input,         ///< go on
   start_tls,     ///< the reply is the go-ahead: TLS begins after it
-  send_pattern,  ///< `Step::octets` of the bench's pattern, after the reply
+  send_pattern,  ///< `Step::bytes` of the bench's pattern, after the reply
   close,         ///< the reply was the last
 };
 
 struct Step {
   std::size_t consumed = 0;  ///< 0 with Want::input: more is needed
   Want want = Want::input;
-  std::uint64_t octets = 0;
+  std::uint64_t bytes = 0;
 };
 
 /// The TLS of a connection as its protocol sees it.

@@ -118,7 +118,7 @@ class Sieve final : public LiteralProtocol {
   }
 
   Step havespace(const Arguments& arguments, std::string& reply) {
-    if (!ascii::parse_number(arguments[1])) return no(reply, "HAVESPACE name octets");
+    if (!ascii::parse_number(arguments[1])) return no(reply, "HAVESPACE name bytes");
     return ok(reply, "done");
   }
 
@@ -174,10 +174,10 @@ class Sieve final : public LiteralProtocol {
   }
 
   Step xsend(const Arguments& arguments, std::string& reply) {
-    const auto octets = ascii::parse_number(arguments[0]);
-    if (!octets) return no(reply, "XSEND octets");
-    ok(reply, fmt::format("{} octets follow", *octets));
-    return {0, Want::send_pattern, *octets};
+    const auto bytes = ascii::parse_number(arguments[0]);
+    if (!bytes) return no(reply, "XSEND bytes");
+    ok(reply, fmt::format("{} bytes follow", *bytes));
+    return {0, Want::send_pattern, *bytes};
   }
 
   static std::string file_name(std::string_view script) {

@@ -132,11 +132,11 @@ class Smtp final : public LineProtocol {
   }
 
   Step xsend(std::string_view arguments, std::string& reply) {
-    const auto octets = ascii::parse_number(arguments);
+    const auto bytes = ascii::parse_number(arguments);
     if (!greeted_) return answer(reply, "503 5.5.1 EHLO first\r\n");
-    if (!octets) return answer(reply, "501 5.5.4 XSEND octets\r\n");
-    reply += fmt::format("250 2.0.0 {} octets follow\r\n", *octets);
-    return {0, Want::send_pattern, *octets};
+    if (!bytes) return answer(reply, "501 5.5.4 XSEND bytes\r\n");
+    reply += fmt::format("250 2.0.0 {} bytes follow\r\n", *bytes);
+    return {0, Want::send_pattern, *bytes};
   }
 
   static Step answer(std::string& reply, std::string_view line) {

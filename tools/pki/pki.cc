@@ -43,8 +43,8 @@ T* checked(T* pointer, const char* what) {
   return pointer;
 }
 
-void set_octets(ASN1_STRING* string, std::string_view octets) {
-  check(ASN1_STRING_set(string, octets.data(), static_cast<int>(octets.size())) == 1, "string");
+void set_bytes(ASN1_STRING* string, std::string_view bytes) {
+  check(ASN1_STRING_set(string, bytes.data(), static_cast<int>(bytes.size())) == 1, "string");
 }
 
 bssl::UniquePtr<EVP_PKEY> make_rsa_key(int bits) {
@@ -104,21 +104,21 @@ void add_extension(X509* certificate, int nid, void* value, bool critical) {
 
 bssl::UniquePtr<GENERAL_NAME> make_dns_name(std::string_view name) {
   bssl::UniquePtr<ASN1_IA5STRING> string(checked(ASN1_IA5STRING_new(), "name"));
-  set_octets(string.get(), name);
+  set_bytes(string.get(), name);
   bssl::UniquePtr<GENERAL_NAME> out(checked(GENERAL_NAME_new(), "name"));
   GENERAL_NAME_set0_value(out.get(), GEN_DNS, string.release());
   return out;
 }
 
 bssl::UniquePtr<GENERAL_NAME> make_ip_name(const std::string& literal) {
-  unsigned char octets[16];
+  unsigned char bytes[16];
   std::size_t size = 4;
-  if (inet_pton(AF_INET, literal.c_str(), octets) != 1) {
+  if (inet_pton(AF_INET, literal.c_str(), bytes) != 1) {
     size = 16;
-    check(inet_pton(AF_INET6, literal.c_str(), octets) == 1, "IP address");
+    check(inet_pton(AF_INET6, literal.c_str(), bytes) == 1, "IP address");
   }
   bssl::UniquePtr<ASN1_OCTET_STRING> string(checked(ASN1_OCTET_STRING_new(), "name"));
-  set_octets(string.get(), {reinterpret_cast<const char*>(octets), size});
+  set_bytes(string.get(), {reinterpret_cast<const char*>(bytes), size});
   bssl::UniquePtr<GENERAL_NAME> out(checked(GENERAL_NAME_new(), "name"));
   GENERAL_NAME_set0_value(out.get(), GEN_IPADD, string.release());
   return out;
@@ -201,11 +201,11 @@ std::string key_identifier(EVP_PKEY* key) {
 
 void add_key_identifiers(X509* certificate, EVP_PKEY* subject, EVP_PKEY* issuer) {
   const bssl::UniquePtr<ASN1_OCTET_STRING> own(checked(ASN1_OCTET_STRING_new(), "identifier"));
-  set_octets(own.get(), key_identifier(subject));
+  set_bytes(own.get(), key_identifier(subject));
   add_extension(certificate, NID_subject_key_identifier, own.get(), false);
   const bssl::UniquePtr<AUTHORITY_KEYID> authority(checked(AUTHORITY_KEYID_new(), "identifier"));
   authority->keyid = checked(ASN1_OCTET_STRING_new(), "identifier");
-  set_octets(authority->keyid, key_identifier(issuer));
+  set_bytes(authority->keyid, key_identifier(issuer));
   add_extension(certificate, NID_authority_key_identifier, authority.get(), false);
 }
 
@@ -219,11 +219,10 @@ void set_subject(X509* certificate, const std::string& common_name) {
 }
 
 void set_serial_number(X509* certificate) {
-  unsigned char octets[8];
-  RAND_bytes(octets, sizeof(octets));
-  octets[0] = static_cast<unsigned char>((octets[0] & 0x7fU) | 0x40U);  // positive, no leading zero
-  const bssl::UniquePtr<BIGNUM> number(
-      checked(BN_bin2bn(octets, sizeof(octets), nullptr), "serial"));
+  unsigned char bytes[8];
+  RAND_bytes(bytes, sizeof(bytes));
+  bytes[0] = static_cast<unsigned char>((bytes[0] & 0x7fU) | 0x40U);  // positive, no leading zero
+  const bssl::UniquePtr<BIGNUM> number(checked(BN_bin2bn(bytes, sizeof(bytes), nullptr), "serial"));
   const bssl::UniquePtr<ASN1_INTEGER> serial(
       checked(BN_to_ASN1_INTEGER(number.get(), nullptr), "serial"));
   check(X509_set_serialNumber(certificate, serial.get()) == 1, "serial number");

@@ -38,17 +38,17 @@ def connect(where, deadline=wait.DEADLINE):
 
 def receive(sock):
     """Returns all bytes until the peer's FIN."""
-    octets = b""
+    data = b""
     while more := sock.recv(65536):
-        octets += more
-    return octets
+        data += more
+    return data
 
 
 class Response:
-    def __init__(self, octets):
-        head, blank, self.body = octets.partition(b"\r\n\r\n")
+    def __init__(self, data):
+        head, blank, self.body = data.partition(b"\r\n\r\n")
         if not blank:
-            raise AssertionError(f"no HTTP response: {octets!r}")
+            raise AssertionError(f"no HTTP response: {data!r}")
         status, *fields = head.decode("ascii").split("\r\n")
         self.status = int(status.split(" ")[1])
         self.fields = {name.lower(): value for name, _, value in

@@ -29,17 +29,17 @@ class Client:
     def __exit__(self, *_):
         self.close()
 
-    def send(self, octets):
-        self.sock.sendall(octets)
+    def send(self, data):
+        self.sock.sendall(data)
 
-    def dribble(self, octets, pause=0.05):
+    def dribble(self, data, pause=0.05):
         """Sends byte by byte, with pauses, until the peer answers or ends."""
         deadline = self.sock.gettimeout()
         self.sock.settimeout(pause)
         try:
-            for octet in octets:
+            for byte in data:
                 try:
-                    self.sock.send(bytes([octet]))
+                    self.sock.send(bytes([byte]))
                     self.sock.recv(1, socket.MSG_PEEK)
                     return
                 except TimeoutError:
@@ -52,11 +52,11 @@ class Client:
     def line(self):
         """Returns the next line with its CRLF, or the bytes so far if the connection ends before."""
         while b"\n" not in self._waiting:
-            octets = self.sock.recv(65536)
-            if not octets:
+            data = self.sock.recv(65536)
+            if not data:
                 line, self._waiting = self._waiting, b""
                 return line
-            self._waiting += octets
+            self._waiting += data
         line, _, self._waiting = self._waiting.partition(b"\n")
         return line + b"\n"
 
@@ -76,31 +76,31 @@ class Client:
 
     def exactly(self, size):
         """Returns the next `size` bytes."""
-        octets = bytearray(self._waiting[:size])
+        data = bytearray(self._waiting[:size])
         self._waiting = self._waiting[size:]
-        while len(octets) < size:
-            more = self.sock.recv(size - len(octets))
+        while len(data) < size:
+            more = self.sock.recv(size - len(data))
             if not more:
-                raise AssertionError(f"ended after {len(octets)} of {size} octets")
-            octets += more
-        return bytes(octets)
+                raise AssertionError(f"ended after {len(data)} of {size} bytes")
+            data += more
+        return bytes(data)
 
     def buffered(self):
         """Returns the bytes that were read after the last line asked for, and empties the buffer."""
-        octets, self._waiting = self._waiting, b""
-        return octets
+        data, self._waiting = self._waiting, b""
+        return data
 
     def rest(self):
         """Returns all bytes until the connection ends, and how it ended: FIN or RESET."""
-        octets = bytearray(self.buffered())
+        data = bytearray(self.buffered())
         while True:
             try:
                 more = self.sock.recv(65536)
             except (ConnectionResetError, BrokenPipeError):
-                return bytes(octets), RESET
+                return bytes(data), RESET
             if not more:
-                return bytes(octets), FIN
-            octets += more
+                return bytes(data), FIN
+            data += more
 
     def finish(self):
         """Ends our direction; the other one goes on."""

@@ -17,7 +17,7 @@ namespace {
 constexpr std::size_t kWorthCounting = 1024;
 
 struct Counts {
-  std::atomic<std::uint64_t> octets;
+  std::atomic<std::uint64_t> bytes;
   std::atomic<std::uint64_t> calls;
 };
 
@@ -39,7 +39,7 @@ __attribute__((constructor)) void share() {
 void* copy(void* to, const void* from, std::size_t size) {
   if (size >= kWorthCounting) {
     Counts& sum = *counts.load(std::memory_order_relaxed);
-    sum.octets.fetch_add(size, std::memory_order_relaxed);
+    sum.bytes.fetch_add(size, std::memory_order_relaxed);
     sum.calls.fetch_add(1, std::memory_order_relaxed);
   }
   // Byte by byte, since a faster way may itself use memcpy. The pointers are volatile, or the

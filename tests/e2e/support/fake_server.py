@@ -47,45 +47,45 @@ class Connection:
         self.ended = threading.Event()  # the script is over and the socket closed
         self._waiting = b""
 
-    def send(self, octets):
+    def send(self, chunk):
         try:
-            self.sock.sendall(octets)
+            self.sock.sendall(chunk)
         except OSError as error:
             raise Gone from error
 
     def receive(self):
         """Returns more bytes as they come; raises Gone at the end."""
         if self._waiting:
-            octets, self._waiting = self._waiting, b""
-            return octets
-        octets = self._read()
-        if not octets:
+            chunk, self._waiting = self._waiting, b""
+            return chunk
+        chunk = self._read()
+        if not chunk:
             raise Gone
-        return octets
+        return chunk
 
     def line(self):
         """Returns the next line with its line feed."""
         while b"\n" not in self._waiting:
-            octets = self._read()
-            if not octets:
+            chunk = self._read()
+            if not chunk:
                 raise Gone
-            self._waiting += octets
+            self._waiting += chunk
         line, _, self._waiting = self._waiting.partition(b"\n")
         return line + b"\n"
 
     def data(self):
         """Returns a message without the final dot line, exactly as it was sent."""
-        octets = bytearray(b"\r\n" + self._waiting)
+        chunk = bytearray(b"\r\n" + self._waiting)
         self._waiting = b""
         searched = 0
-        while (end := octets.find(b"\r\n.\r\n", searched)) < 0:
-            searched = max(0, len(octets) - 4)
+        while (end := chunk.find(b"\r\n.\r\n", searched)) < 0:
+            searched = max(0, len(chunk) - 4)
             more = self._read()
             if not more:
                 raise Gone
-            octets += more
-        self._waiting = bytes(octets[end + 5:])
-        return bytes(octets[2:end + 2])
+            chunk += more
+        self._waiting = bytes(chunk[end + 5:])
+        return bytes(chunk[2:end + 2])
 
     def start_tls(self, context):
         """Does the server's side of the handshake. Raises Gone if it fails; `tls_error` has the reason."""
@@ -115,11 +115,11 @@ class Connection:
 
     def _read(self):
         try:
-            octets = self.sock.recv(1 << 18)
+            chunk = self.sock.recv(1 << 18)
         except (OSError, ssl.SSLError):
             return b""
-        (self.secure if self.tls else self.clear).extend(octets)
-        return octets
+        (self.secure if self.tls else self.clear).extend(chunk)
+        return chunk
 
 
 def taker(connection):

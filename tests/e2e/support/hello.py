@@ -11,9 +11,9 @@ ECDHE_RSA_AES128_GCM, ECDHE_ECDSA_AES128_GCM = 0xc02f, 0xc02b
 X25519, P256, P384, P521 = 29, 23, 24, 25
 
 
-def vector(octets, width=2):
+def vector(data, width=2):
     """Returns the bytes after their length, a number of `width` bytes."""
-    return len(octets).to_bytes(width, "big") + octets
+    return len(data).to_bytes(width, "big") + data
 
 
 def numbers(*values):
@@ -36,10 +36,10 @@ def message(*, version=TLS_1_2, suites=(ECDHE_ECDSA_AES128_GCM, ECDHE_RSA_AES128
     return b"\1" + vector(body, 3)
 
 
-def records(octets, size=16384, kind=22):
+def records(data, size=16384, kind=22):
     """Returns a handshake message in records of at most `size` bytes each."""
-    return [struct.pack(">BH", kind, 0x301) + vector(octets[at:at + size])
-            for at in range(0, len(octets), size)]
+    return [struct.pack(">BH", kind, 0x301) + vector(data[at:at + size])
+            for at in range(0, len(data), size)]
 
 
 @dataclasses.dataclass
@@ -52,26 +52,26 @@ class Hello:
 
     def numbers(self, extension, width=2):
         """Returns the list of 16-bit numbers that the extension holds."""
-        octets = self.extensions[extension][width:]
-        return list(struct.unpack(f">{len(octets) // 2}H", octets))
+        data = self.extensions[extension][width:]
+        return list(struct.unpack(f">{len(data) // 2}H", data))
 
     @property
     def name(self):
         """Returns the SNI, or None if there is none."""
-        octets = self.extensions.get(SERVER_NAME)
-        return None if octets is None else octets[5:]
+        data = self.extensions.get(SERVER_NAME)
+        return None if data is None else data[5:]
 
 
-def parse(octets):
+def parse(data):
     """Parses a ClientHello that came in one record, including the header."""
-    if octets[0] != 22 or octets[5] != 1:
-        raise AssertionError(f"not a ClientHello: {octets[:16].hex()}")
+    if data[0] != 22 or data[5] != 1:
+        raise AssertionError(f"not a ClientHello: {data[:16].hex()}")
     at = 9
 
     def take(size):
         nonlocal at
         at += size
-        return octets[at - size:at]
+        return data[at - size:at]
 
     def take_vector(width):
         return take(int.from_bytes(take(width), "big"))

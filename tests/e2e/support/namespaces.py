@@ -144,14 +144,14 @@ class Capture:
         self._stop()
         streams = {}
         for key, begin in self._begun.items():
-            octets = bytearray()
+            data = bytearray()
             segments = ((at - begin & 0xffffffff, payload)
                         for at, payload in self._segments.get(key, {}).items())
             for at, payload in sorted(segments, key=lambda item: item[0]):
-                if at > len(octets):
+                if at > len(data):
                     raise AssertionError(f"a segment of {key} was not captured")
-                octets[at:at + len(payload)] = payload
-            streams[key] = bytes(octets)
+                data[at:at + len(payload)] = payload
+            streams[key] = bytes(data)
         return streams
 
     def begun(self):
@@ -197,15 +197,15 @@ class Capture:
                 segments[sequence] = payload
 
 
-def without_tls(octets):
+def without_tls(data):
     """Returns the clear bytes before the first TLS record of a direction, and those after the last."""
     at = 0
-    while at < len(octets) and not (octets[at] == 0x16 and octets[at + 1:at + 2] == b"\3"):
-        at = octets.find(b"\n", at) + 1 or len(octets)
-    clear = octets[:at]
-    while at + 5 <= len(octets):
-        kind, major, size = octets[at], octets[at + 1], int.from_bytes(octets[at + 3:at + 5])
+    while at < len(data) and not (data[at] == 0x16 and data[at + 1:at + 2] == b"\3"):
+        at = data.find(b"\n", at) + 1 or len(data)
+    clear = data[:at]
+    while at + 5 <= len(data):
+        kind, major, size = data[at], data[at + 1], int.from_bytes(data[at + 3:at + 5])
         if not 20 <= kind <= 23 or major != 3:
             break
         at += 5 + size
-    return clear, octets[at:]
+    return clear, data[at:]

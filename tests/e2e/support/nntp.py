@@ -62,11 +62,11 @@ class NntpClient(contextlib.AbstractContextManager):
         """Returns the names of all groups."""
         return [line.decode().split()[0] for line in self.lines("LIST")]
 
-    def post(self, octets):
+    def post(self, data):
         """Posts an article with lines that end in CRLF, and returns the server's reply."""
         self.command("POST")
         stuffed = b"".join(b"." * line.startswith(b".") + line
-                           for line in octets.splitlines(keepends=True))
+                           for line in data.splitlines(keepends=True))
         self.sock.sendall(stuffed + b".\r\n")
         return self._reply()
 

@@ -122,11 +122,11 @@ class _Direction:
         return inner[-1], inner[:-1]
 
 
-def _messages(octets):
-    while octets:
-        size = 4 + int.from_bytes(octets[1:4], "big")
-        yield octets[:size]
-        octets = octets[size:]
+def _messages(chunk):
+    while chunk:
+        size = 4 + int.from_bytes(chunk[1:4], "big")
+        yield chunk[:size]
+        chunk = chunk[size:]
 
 
 class Records:
@@ -168,9 +168,9 @@ class Records:
                 done = True
             except ssl.SSLWantReadError:
                 done = False
-            octets = outgoing.read()
-            mine += octets
-            self.sock.sendall(octets)
+            chunk = outgoing.read()
+            mine += chunk
+            self.sock.sendall(chunk)
             if done:
                 break
             # Record by record, so that all bytes after the peer's last record stay in the socket.
@@ -189,15 +189,15 @@ class Records:
                 yield words[0], bytes.fromhex(words[2])
 
     def _exactly(self, size):
-        octets = b""
-        while len(octets) < size:
-            more = self.sock.recv(size - len(octets))
+        chunk = b""
+        while len(chunk) < size:
+            more = self.sock.recv(size - len(chunk))
             if not more:
-                if octets:
+                if chunk:
                     raise AssertionError("a record was cut")
                 return None
-            octets += more
-        return octets
+            chunk += more
+        return chunk
 
     def _raw_record(self):
         header = self._exactly(5)

@@ -9,11 +9,11 @@ _BLOCK = random.Random(4711).randbytes((8 << 20) + 1)
 class Digest:
     """A CRC-32. It notices lost, changed and misplaced bytes, and costs a sixth of a SHA-256."""
 
-    def __init__(self, octets=b""):
-        self._crc = zlib.crc32(octets)
+    def __init__(self, data=b""):
+        self._crc = zlib.crc32(data)
 
-    def update(self, octets):
-        self._crc = zlib.crc32(octets, self._crc)
+    def update(self, data):
+        self._crc = zlib.crc32(data, self._crc)
 
     @property
     def value(self):
@@ -59,7 +59,7 @@ def receive_digest(sock, size, buffered=b""):
     while size:
         count = sock.recv_into(buffer[:min(size, len(buffer))])
         if not count:
-            raise AssertionError(f"{size} octets are missing")
+            raise AssertionError(f"{size} bytes are missing")
         digest.update(buffer[:count])
         size -= count
     return digest.value

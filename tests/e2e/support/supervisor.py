@@ -67,8 +67,8 @@ class Notified:
             return found()
 
     def _read(self):
-        while octets := self._sock.recv(4096):
-            message = dict(line.split("=", 1) for line in octets.decode().splitlines())
+        while data := self._sock.recv(4096):
+            message = dict(line.split("=", 1) for line in data.decode().splitlines())
             with self._news:
                 self._messages.append(message)
                 self._news.notify_all()

@@ -39,8 +39,8 @@ std::optional<Answer> ask(std::string_view text, AdminHosts hosts = AdminHosts::
   }
   AdminRequest slow{hosts};
   bool decided = false;
-  for (const char octet : text) decided = slow.feed({&octet, 1});
-  if (answer(slow, decided) != expected) FAIL("octet by octet: another answer to " << text);
+  for (const char byte : text) decided = slow.feed({&byte, 1});
+  if (answer(slow, decided) != expected) FAIL("byte by byte: another answer to " << text);
   return expected;
 }
 
@@ -162,14 +162,14 @@ TEST_CASE("admin http: a byte that is not text is refused at once", "[admin][htt
   CHECK(refused("\x16\x03\x01\x02") == HttpStatus::bad_request);  // TLS
   CHECK(refused("GET /metrics\x80") == HttpStatus::bad_request);
   CHECK(refused("GET\t") == HttpStatus::bad_request);
-  for (unsigned octet = 0; octet < 256; ++octet) {
-    const auto c = static_cast<char>(octet);
-    const bool control = octet < 0x20 || octet == 0x7F;
+  for (unsigned byte = 0; byte < 256; ++byte) {
+    const auto c = static_cast<char>(byte);
+    const bool control = byte < 0x20 || byte == 0x7F;
     const std::string in_line = std::string{"GET /x"} + c;
     const std::string in_value = std::string{"GET /x HTTP/1.1\r\nHost: a"} + c;
-    INFO(octet);
+    INFO(byte);
     CHECK((refused(in_line) == HttpStatus::bad_request) ==
-          ((control && c != '\r') || octet >= 0x80));
+          ((control && c != '\r') || byte >= 0x80));
     CHECK((refused(in_value) == HttpStatus::bad_request) ==
           (control && c != '\r' && c != '\n' && c != '\t'));
   }
