@@ -570,6 +570,10 @@ class User(Sandbox):
                 with socket.socket(socket.AF_UNIX) as client:
                     client.connect(str(path))
 
+        def listens(path):
+            with socket.socket(socket.AF_UNIX) as client:
+                return client.connect_ex(str(path)) == 0
+
         def write_all():
             write(f"unix:{paths[0]}", admin=f"unix:{paths[1]}")
 
@@ -578,6 +582,8 @@ class User(Sandbox):
         look()
         write(admin="")
         self.assertEqual(self.hang_up(daemon, 1)["closed"], "1")
+        # The workers close their sockets after the reload. Until then, a process listens there.
+        wait.until(lambda: not any(listens(path) for path in paths), "the sockets are closed")
         write_all()
         self.assertEqual(self.hang_up(daemon, 2)["opened"], "1")
         look()
