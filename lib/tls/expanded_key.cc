@@ -1,11 +1,6 @@
 #include "lib/tls/expanded_key.h"
 
 namespace starttls::tls {
-namespace {
-
-constexpr std::size_t kTag = multi_buffer::kTag;
-
-}  // namespace
 
 bool ExpandedKey::init(RecordCipher cipher, const EVP_AEAD* aead,
                        std::span<const std::uint8_t> key) noexcept {
@@ -17,7 +12,8 @@ bool ExpandedKey::init(RecordCipher cipher, const EVP_AEAD* aead,
     kind_ = aead == EVP_aead_aes_256_gcm() ? Kind::aes_256 : Kind::aes_128;
     return true;
   }
-  if (EVP_AEAD_CTX_init(library_.get(), aead, key.data(), key.size(), kTag, nullptr) != 1) {
+  if (EVP_AEAD_CTX_init(library_.get(), aead, key.data(), key.size(), multi_buffer::kTag,
+                        nullptr) != 1) {
     ERR_clear_error();
     return false;
   }
@@ -67,8 +63,9 @@ bool ExpandedKey::open(const Nonce& nonce, std::span<const std::uint8_t> additio
     case Kind::aes_256:
       break;
   }
-  if (sealed.size() < kTag || out.size() < sealed.size() - kTag) return false;
-  size = sealed.size() - kTag;
+  if (sealed.size() < multi_buffer::kTag || out.size() < sealed.size() - multi_buffer::kTag)
+    return false;
+  size = sealed.size() - multi_buffer::kTag;
   return multi_buffer::open(record(nonce, additional), sealed, out.data());
 }
 
@@ -80,10 +77,11 @@ bool ExpandedKey::seal(const Nonce& nonce, std::span<const std::uint8_t> additio
       return false;
     case Kind::library: {
       std::size_t tail = 0;  // `last`, encrypted, and the tag
-      if (EVP_AEAD_CTX_seal_scatter(library_.get(), out, out + content.size(), &tail, 1 + kTag,
-                                    nonce.data(), nonce.size(), content.data(), content.size(),
-                                    &last, 1, additional.data(), additional.size()) == 1) {
-        return tail == 1 + kTag;
+      if (EVP_AEAD_CTX_seal_scatter(library_.get(), out, out + content.size(), &tail,
+                                    1 + multi_buffer::kTag, nonce.data(), nonce.size(),
+                                    content.data(), content.size(), &last, 1, additional.data(),
+                                    additional.size()) == 1) {
+        return tail == 1 + multi_buffer::kTag;
       }
       ERR_clear_error();
       return false;

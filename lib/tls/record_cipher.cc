@@ -13,7 +13,6 @@
 namespace starttls::tls {
 namespace {
 
-constexpr std::size_t kTag = multi_buffer::kTag;
 using Bytes = std::vector<std::uint8_t>;
 using Nonce = ExpandedKey::Nonce;
 
@@ -37,7 +36,7 @@ constexpr Vector kRfc8448 = {
 
 Bytes sealed_by(const ExpandedKey& key, const Nonce& nonce, std::span<const std::uint8_t> header,
                 std::span<const std::uint8_t> content, std::uint8_t last) {
-  Bytes out(content.size() + 1 + kTag);
+  Bytes out(content.size() + 1 + multi_buffer::kTag);
   if (!key.seal(nonce, header, content, last, out.data())) out.clear();
   return out;
 }
@@ -109,7 +108,7 @@ std::chrono::nanoseconds time_of(RecordCipher cipher) {
   constexpr std::size_t kSize = 16384;
   const Bytes bytes = random_bytes(16);
   const Bytes content(kSize);
-  Bytes out(kSize + 1 + kTag);
+  Bytes out(kSize + 1 + multi_buffer::kTag);
   const Nonce nonce{};
   const auto from = std::chrono::steady_clock::now();
   ExpandedKey key;
