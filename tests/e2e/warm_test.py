@@ -251,9 +251,16 @@ class Warm(unittest.TestCase):
         with FakeServer(script) as server:
             daemon = self.start(server.port)
             self.ready(daemon)
+            tasks = pathlib.Path(f"/proc/{daemon.process.pid}/task")
+
+            def all_are(state):
+                return all(each.read_text().rpartition(") ")[2][0] == state
+                           for each in tasks.glob("*/stat"))
+
+            # Until its loop waits again, epoll(7) lists the warm connection before new events.
+            wait.until(lambda: all_are("S"), "the loop waits again")
             daemon.process.send_signal(signal.SIGSTOP)
-            state = pathlib.Path(f"/proc/{daemon.process.pid}/stat")
-            wait.until(lambda: state.read_text().rpartition(") ")[2][0] == "T", "it stands still")
+            wait.until(lambda: all_are("T"), "it is stopped")
             with daemon.connect() as client:  # the daemon sees this client first, then the end
                 dying.set()
                 self.assertTrue(server.connection().ended.wait(wait.DEADLINE))
