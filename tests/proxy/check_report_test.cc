@@ -15,7 +15,7 @@ using Json = nlohmann::json;
 
 namespace {
 
-constexpr UnixTime kNow{1'700'000'000s};  // 2023-11-14 22:13:20
+constexpr UnixTime kCheckedAt{1'700'000'000s};  // 2023-11-14 22:13:20
 constexpr std::string_view kProtocols[] = {"smtp", "imap"};
 constexpr std::string_view kConfig = R"([proxy]
 user = "mail"
@@ -43,12 +43,12 @@ config::Config loaded(std::string_view text = kConfig) {
   return config;
 }
 
-CertificateInUse certificate(std::chrono::seconds left) {
+CertificateInUse ending_in(std::chrono::seconds left) {
   return {.service = "office",
           .side = Side::upstream,
           .file = "/etc/a.pem",
-          .not_before = {kNow.since_1970 - 24h},
-          .not_after = {kNow.since_1970 + left},
+          .not_before = {kCheckedAt.since_1970 - 24h},
+          .not_after = {kCheckedAt.since_1970 + left},
           .names = "a.example, b.example, ...",
           .issuer = "CN=some CA"};
 }
@@ -77,9 +77,10 @@ TEST_CASE("check: ends with a count", "[proxy][check]") {
 
 TEST_CASE("check: counts the warnings of process, services and certificates", "[proxy][check]") {
   const auto config = loaded();
-  const std::vector<CertificateInUse> certificates = {certificate(24h), certificate(-1s),
-                                                      certificate(24h * 400)};
-  const auto found = texts(check_warnings(config, config::StartedBy::user, certificates, kNow));
+  const std::vector<CertificateInUse> certificates = {ending_in(24h), ending_in(-1s),
+                                                      ending_in(24h * 400)};
+  const auto found =
+      texts(check_warnings(config, config::StartedBy::user, certificates, kCheckedAt));
   REQUIRE(found.size() == 3);
   CHECK(found[0].starts_with("|"));
   CHECK(found[0].find("proxy.sandbox") != std::string::npos);
@@ -93,7 +94,7 @@ TEST_CASE("check --json: services have the keys of the file and the values in fo
           "[proxy][check]") {
   const auto config = loaded();
   const CheckReport report{.config_file = "/etc/a.toml", .config = &config};
-  const auto json = Json::parse(to_json(report, kNow));
+  const auto json = Json::parse(to_json(report, kCheckedAt));
   CHECK(json["ok"] == true);
   CHECK(json["errors"].empty());
   CHECK(json["warnings"].empty());
@@ -132,7 +133,7 @@ TEST_CASE("check --json: errors have their place, or their option", "[proxy][che
                    {"/etc/a:1.toml:9:1", "unknown key 'x': did you mean 'y'?"},
                    {"/etc/a:1.toml:9:2", "service.upstream: must be a table"},
                    {"/etc/a:1.toml:9:3", "service.timeouts.idle: is \xff"}};
-  const auto json = Json::parse(to_json(report, kNow));
+  const auto json = Json::parse(to_json(report, kCheckedAt));
   CHECK(json["ok"] == false);
   CHECK(json["services"].empty());
   CHECK(json["admin"]["listen"].is_null());
@@ -155,7 +156,7 @@ TEST_CASE("check --json: errors have their place, or their option", "[proxy][che
   CHECK(json["errors"][4]["key"] == "service.timeouts.idle");
 
   const CheckReport of_flags{.errors = {{"--upstream", "the port is missing: 25"}}};
-  CHECK(Json::parse(to_json(of_flags, kNow))["errors"][0] ==
+  CHECK(Json::parse(to_json(of_flags, kCheckedAt))["errors"][0] ==
         Json{{"file", nullptr},
              {"line", nullptr},
              {"column", nullptr},
@@ -167,9 +168,9 @@ TEST_CASE("check --json: warnings and certificates", "[proxy][check]") {
   const auto config = loaded();
   CheckReport report{.config_file = "/etc/a.toml", .config = &config};
   report.warnings = {{"", "the process"}, {"office", "the service"}};
-  report.certificates = {certificate(24h * 30 + 1s), certificate(-1s)};
+  report.certificates = {ending_in(24h * 30 + 1s), ending_in(-1s)};
   report.certificates[1].names = "no name";
-  const auto json = Json::parse(to_json(report, kNow));
+  const auto json = Json::parse(to_json(report, kCheckedAt));
   CHECK(json["warnings"][0] == Json{{"service", nullptr}, {"message", "the process"}});
   CHECK(json["warnings"][1] == Json{{"service", "office"}, {"message", "the service"}});
   REQUIRE(json["certificates"].size() == 2);
