@@ -15,7 +15,7 @@ inline constexpr std::size_t kTag = 16;
 
 /// A key in the form that the library works with. The caller wipes it.
 struct alignas(64) Key {
-  std::byte bytes[1024];
+  std::byte bytes[1536];  // version 1.3 needs 1008, version 2.0 needs 1264
 };
 
 /// One record: its key, nonce and additional data. All of it outlives the call.
