@@ -38,7 +38,7 @@ struct SessionStatus {
 struct LegFacts {
   std::optional<tls::Facts> downstream = {};
   std::optional<tls::Facts> upstream = {};
-  // Of the client's leg, which outlives them.
+  // Both views point into the client's leg, which outlives this struct.
   std::string_view sni = {};                 ///< the name that the client asks for
   std::string_view client_certificate = {};  ///< the subject of the one that was verified
 };

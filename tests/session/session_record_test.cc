@@ -101,8 +101,7 @@ TEST_CASE("session record: a line of JSON has every field, each of one type", "[
   }
 }
 
-TEST_CASE("session record: the client's name for the server and its certificate are told",
-          "[session][log]") {
+TEST_CASE("session record: the line has the client's SNI and certificate", "[session][log]") {
   const auto format = GENERATE(log::Format::text, log::Format::json);
   Recorded it(log::Level::info, format);
   it.record.log_end({}, {.sni = "mail.test", .client_certificate = "CN=a \"b\"\r\noutcome=x"}, 3s);

@@ -60,7 +60,7 @@ class ServerLink final : OpenerEvents {
   /// Returns the address in use, or the one that is tried.
   [[nodiscard]] const Address& address() const noexcept;
   /// Returns the name by which the configuration knows the server in use: `server_name`, the host
-  /// of its address, or an address that has no name.
+  /// of its address, or the address itself if it has no host name.
   [[nodiscard]] std::string server_name() const;
   /// Returns the opening's state, for logs: see Opening. "" if no opening is under way.
   [[nodiscard]] std::string_view state() const noexcept {
