@@ -150,7 +150,7 @@ Verdict tell(proto::DownstreamRole& role, const Event& event, Heard& heard) {
   for (;;) {
     const auto step = event.from == From::client
                           ? must(role.from_client(rest, heard.to_client, heard.to_server))
-                          : must(role.from_server(rest, heard.to_client));
+                          : must(role.from_server(rest, heard.to_client, heard.to_server));
     rest.remove_prefix(step.consumed);
     if (step.verdict != Verdict::need_more || step.consumed == 0 || rest.empty()) {
       return step.verdict;

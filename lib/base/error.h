@@ -29,6 +29,8 @@ enum class Errc : std::uint8_t {
   handshake,          ///< the TLS handshake failed
   certificate,        ///< the peer's certificate is not acceptable
   tls,                ///< a TLS error after the handshake
+  client_login,       ///< the client's name or password is wrong
+  login,              ///< the proxy cannot log in: no secret, or the server refuses it
   limit,              ///< a configured limit is reached
   not_allowed,        ///< the client's address may not connect
   draining,           ///< the proxy is stopping
@@ -70,6 +72,10 @@ constexpr std::string_view name(Errc code) noexcept {
       return "certificate";
     case Errc::tls:
       return "tls";
+    case Errc::client_login:
+      return "client_login";
+    case Errc::login:
+      return "login";
     case Errc::limit:
       return "limit";
     case Errc::not_allowed:

@@ -13,7 +13,9 @@
 
 #include "lib/base/address.h"
 #include "lib/base/log.h"
+#include "lib/base/login_settings.h"
 #include "lib/base/pin.h"
+#include "lib/base/secret.h"
 #include "lib/base/tls_mode.h"
 #include "lib/base/tls_settings.h"
 #include "lib/base/tls_version.h"
@@ -78,6 +80,39 @@ struct Destination {
   friend bool operator==(const Destination&, const Destination&) = default;
 };
 
+/// The source of the secret by which the proxy logs in to the server. At most one is set.
+struct SecretSource {
+  std::optional<Secret> text;  ///< from the configuration itself
+  std::string file;            ///< read at each login: its first line; absolute
+  bool token = false;          ///< the secret is an OAuth access token
+
+  [[nodiscard]] bool is_set() const noexcept { return text.has_value() || !file.empty(); }
+  friend bool operator==(const SecretSource&, const SecretSource&) = default;
+};
+
+/// The proxy's login at the server.
+struct Login {
+  LoginWhen when = LoginWhen::client;
+  Mechanism mechanism = Mechanism::automatic;
+  std::string user;  ///< at the server; "" = the name that the client logged in with
+  SecretSource source;
+  std::chrono::milliseconds timeout{std::chrono::seconds{10}};  ///< of the source
+
+  friend bool operator==(const Login&, const Login&) = default;
+};
+
+/// A name by which clients may log in to the proxy.
+struct Account {
+  std::string name;  ///< "*" = any name that no other row has
+  /// The client's password: text, or a crypt(3) hash that begins with "$". Empty: anything will
+  /// do. Nothing: the client's own password is passed on to the server.
+  std::optional<Secret> password;
+  std::string user;     ///< "" = the service's
+  SecretSource source;  ///< not set = the service's
+
+  friend bool operator==(const Account&, const Account&) = default;
+};
+
 struct Service {
   std::string name;
   std::string protocol;
@@ -85,6 +120,8 @@ struct Service {
   Downstream downstream;
   Upstream upstream;
   std::vector<Destination> destinations;
+  std::optional<Login> login;     ///< nothing: logins pass unseen
+  std::vector<Account> accounts;  ///< only with a login
   Timeouts timeouts;
 
   friend bool operator==(const Service&, const Service&) = default;

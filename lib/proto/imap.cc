@@ -49,7 +49,8 @@ class ImapDownstream final : public DownstreamRole {
   [[nodiscard]] Result<Verdict> begin(std::string_view greeting, std::string& to_client) override;
   [[nodiscard]] Result<Step> from_client(std::string_view input, std::string& to_client,
                                          std::string& to_server) override;
-  [[nodiscard]] Result<Step> from_server(std::string_view input, std::string& to_client) override;
+  [[nodiscard]] Result<Step> from_server(std::string_view input, std::string& to_client,
+                                         std::string& to_server) override;
 
   [[nodiscard]] Result<Verdict> secured(std::string&) override {
     assert(state_ == State::starttls);
@@ -404,7 +405,8 @@ Step ImapDownstream::relay_server(Step step) {
   return step;
 }
 
-Result<Step> ImapDownstream::from_server(std::string_view input, std::string& to_client) {
+Result<Step> ImapDownstream::from_server(std::string_view input, std::string& to_client,
+                                         std::string&) {
   Step step;
   if (state_ == State::clear) return step;  // the input waits until the client's TLS is up
   while (true) {

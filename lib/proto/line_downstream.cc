@@ -149,7 +149,8 @@ Result<> LineDownstream::perform(Action action, std::string_view raw, std::strin
 
 // ---------------------------------------------------------------- the server's replies
 
-Result<Step> LineDownstream::from_server(std::string_view input, std::string& to_client) {
+Result<Step> LineDownstream::from_server(std::string_view input, std::string& to_client,
+                                         std::string&) {
   Step step;
   // If the client's TLS is required, the server's words wait until it is up (S6).
   while (!is_locked() && state_ != State::tls) {

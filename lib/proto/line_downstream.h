@@ -69,7 +69,8 @@ class LineDownstream : public DownstreamRole {
   [[nodiscard]] Result<Verdict> begin(std::string_view greeting, std::string& to_client) final;
   [[nodiscard]] Result<Step> from_client(std::string_view input, std::string& to_client,
                                          std::string& to_server) final;
-  [[nodiscard]] Result<Step> from_server(std::string_view input, std::string& to_client) final;
+  [[nodiscard]] Result<Step> from_server(std::string_view input, std::string& to_client,
+                                         std::string& to_server) final;
   [[nodiscard]] Result<Verdict> secured(std::string& to_client) final;
   [[nodiscard]] std::string go_ahead() const final { return std::string(starttls_.go_ahead); }
   [[nodiscard]] std::string injection_reply() const final {

@@ -30,6 +30,8 @@ std::string_view words_for(const Parts::Words& words, Errc code) noexcept {
     case Errc::attack:
     case Errc::protocol:
     case Errc::too_many_errors:
+    case Errc::client_login:
+    case Errc::login:
       return words.policy;
     case Errc::handshake:
     case Errc::certificate:

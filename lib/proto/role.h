@@ -10,13 +10,17 @@
 // sends what the role appended for the client, and then the words of failure. It does not send what
 // the role appended for the server.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "lib/base/error.h"
+#include "lib/base/login_settings.h"
+#include "lib/base/secret.h"
 #include "lib/base/tls_mode.h"
 
 namespace starttls::proto {
@@ -29,6 +33,45 @@ enum class Verdict : std::uint8_t {
   relay,    ///< this direction is opaque from here on, unconsumed input included
   finish,  ///< downstream role: the client said goodbye and was answered. Send the output, then end
            ///< the session as a success. Input that is left is dropped
+  log_in,  ///< the role needs credentials for the server: see `login_request`. It reads no input
+           ///< until it gets them
+  pause,   ///< downstream role: a login is refused. Send the output, wait for `kRefusalDelay`, then
+           ///< call `after_pause`. The role reads no input until then
+  reconnect,  ///< downstream role: the server hung up during the login. Get a fresh connection,
+              ///< then call `reconnected`. The role reads no input of the client until then
+};
+
+/// A refused login is answered after this time, so that guesses of passwords take long.
+inline constexpr std::chrono::milliseconds kRefusalDelay{200};
+
+/// A login that the owner of the accounts decides on.
+struct LoginRequest {
+  std::string name;  ///< the name that the client logged in with; "" if no client has
+  Secret password;   ///< the client's; empty if no client has logged in
+  Mechanism mechanism = Mechanism::automatic;  ///< by which the client logged in
+  /// The server has refused the credentials that were given last. Get others, from their source.
+  bool refused = false;
+};
+
+/// The name and the secret by which the proxy logs in to the server.
+struct Credentials {
+  std::string user;
+  Secret secret;
+  bool token = false;      ///< the secret is an OAuth access token, not a password
+  bool passed_on = false;  ///< it is the client's own password
+  Mechanism mechanism = Mechanism::automatic;
+  // For OAUTHBEARER (RFC 7628 §3.1): the server's name and port.
+  std::string host = {};
+  std::uint16_t port = 0;
+};
+
+/// The result of the last login, for the log and the metrics.
+struct LoginReport {
+  std::string name;                         ///< of the client; "" if no client has logged in
+  std::string user;                         ///< at the server; "" if no credentials came
+  Mechanism client = Mechanism::automatic;  ///< `automatic`: no client has logged in
+  Mechanism server = Mechanism::automatic;  ///< `automatic`: the server was not asked
+  std::optional<Error> failure = {};        ///< client_login or login; nothing: it was a success
 };
 
 struct Step {
@@ -48,6 +91,8 @@ struct RoleSettings {
   /// IMAP, upstream role: the tag of our commands. An atom of at least 64 random bits, new for
   /// every connection. An attacker that knows it could answer before we ask (CVE-2026-42246).
   std::string tag = {};
+  /// With `client`, only a downstream role logs in; with `connect`, the upstream role.
+  LoginWhen login = LoginWhen::never;
 };
 
 /// Speaks to the server, from its greeting until the client may be greeted.
@@ -69,6 +114,13 @@ class UpstreamRole {
   /// Asks for the words that the server should have sent unasked. Called at most once, if `secured`
   /// returned `need_more` and the server sends nothing for 2 s.
   [[nodiscard]] virtual Result<Verdict> on_quiet(std::string&) { return Verdict::need_more; }
+  /// Returns the login that `log_in` is about.
+  [[nodiscard]] virtual LoginRequest login_request() const { return {}; }
+  /// Continues after `log_in`. The error says why there are no credentials (login).
+  [[nodiscard]] virtual Result<Verdict> on_credentials(Result<Credentials> credentials,
+                                                       std::string& to_server);
+  /// Returns the result of the login; nothing if there was none.
+  [[nodiscard]] virtual const LoginReport* login_report() const noexcept { return nullptr; }
   /// Returns the name of the event that the role waits for, for logs and time-outs.
   [[nodiscard]] virtual std::string_view state() const noexcept = 0;
 
@@ -109,9 +161,11 @@ class DownstreamRole {
   /// Handles bytes of the server. `relay` (only after the client has committed): the replies to all
   /// earlier commands have passed. `start_tls`: the same as above, if the STARTTLS line had to wait
   /// for the server's replies to earlier commands. Called with empty input when the client commits.
-  /// Errors: protocol, too_many_errors.
-  [[nodiscard]] virtual Result<Step> from_server(std::string_view input,
-                                                 std::string& to_client) = 0;
+  /// During a login of ours, what the server must hear next is appended to `to_server`; `relay`
+  /// then means that the login is done, and both directions are opaque. Errors: protocol,
+  /// too_many_errors.
+  [[nodiscard]] virtual Result<Step> from_server(std::string_view input, std::string& to_client,
+                                                 std::string& to_server) = 0;
   /// Continues after the client's handshake. The role forgets what the client said in the clear.
   /// Neither side was heard since `start_tls`: the server's bytes wait and are offered after this.
   [[nodiscard]] virtual Result<Verdict> secured(std::string& to_client) = 0;
@@ -121,6 +175,27 @@ class DownstreamRole {
   [[nodiscard]] virtual std::string go_ahead() const { return {}; }
   /// Returns the refusal instead of `go_ahead`, if such bytes wait. Then the leg is closed.
   [[nodiscard]] virtual std::string injection_reply() const { return {}; }
+
+  // The login, if the settings say `LoginWhen::client`.
+
+  /// Returns the login that `log_in` is about. Both `from_client` and `from_server` may ask for it.
+  [[nodiscard]] virtual LoginRequest login_request() const { return {}; }
+  /// Continues after `log_in`. The error says why there are no credentials: client_login (the
+  /// client's name or password is wrong) or login.
+  [[nodiscard]] virtual Result<Verdict> on_credentials(Result<Credentials> credentials,
+                                                       std::string& to_client,
+                                                       std::string& to_server);
+  /// Continues after `pause`: answers the client. Errors: client_login, with the third refusal; the
+  /// answer is in `to_client` then.
+  [[nodiscard]] virtual Result<Verdict> after_pause(std::string& to_client);
+  /// Decides what follows when the server hangs up, or is silent for too long, during our login.
+  /// `need_more`: there is no login under way, and the end is the session's.
+  [[nodiscard]] virtual Result<Verdict> on_server_lost(std::string_view how,
+                                                       std::string& to_client);
+  /// Continues after `reconnect`, on a connection that has heard nothing of this client.
+  [[nodiscard]] virtual Result<Verdict> reconnected(std::string& to_server);
+  /// Returns the result of the last login; nothing if there was none.
+  [[nodiscard]] virtual const LoginReport* login_report() const noexcept { return nullptr; }
   [[nodiscard]] virtual std::string_view state() const noexcept = 0;
 };
 

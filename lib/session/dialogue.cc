@@ -33,6 +33,10 @@ Next next_step(proto::Verdict verdict, Next relay) noexcept {
       return relay;
     case proto::Verdict::finish:
       return Next::finish;
+    case proto::Verdict::log_in:
+    case proto::Verdict::pause:
+    case proto::Verdict::reconnect:
+      break;
   }
   return Next::go_on;
 }
@@ -68,9 +72,11 @@ Result<Next> Dialogue::on_client_input() {
 
 Result<Next> Dialogue::on_server_input() {
   std::string to_client;
-  const auto step = role_->from_server(server_->input(), to_client);
+  std::string to_server;
+  const auto step = role_->from_server(server_->input(), to_client, to_server);
   send_to_client(to_client);
   if (!step) return fail(without_echo(step.error()));
+  send_to_server(to_server);
   server_->consume(step->consumed);
   awaits_tls_ = step->verdict == proto::Verdict::start_tls;
   return next_step(step->verdict, Next::relay);

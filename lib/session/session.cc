@@ -293,6 +293,7 @@ bool Session::concerns_server(Errc code) const noexcept {
     case Errc::tls_not_offered:
     case Errc::tls_refused:
     case Errc::protocol:
+    case Errc::login:
       return true;
     case Errc::timeout:
     case Errc::closed:
@@ -306,6 +307,7 @@ bool Session::concerns_server(Errc code) const noexcept {
     case Errc::client_protocol:
     case Errc::too_many_errors:
     case Errc::tls_on_clear_port:
+    case Errc::client_login:
     case Errc::limit:
     case Errc::not_allowed:
     case Errc::draining:

@@ -254,6 +254,7 @@ bool is_about_words(Errc code) noexcept {
     case Errc::tls_not_offered:
     case Errc::tls_refused:
     case Errc::protocol:
+    case Errc::login:
       return true;
     case Errc::config:
     case Errc::system:
@@ -265,6 +266,7 @@ bool is_about_words(Errc code) noexcept {
     case Errc::handshake:
     case Errc::certificate:
     case Errc::tls:
+    case Errc::client_login:
     case Errc::limit:
     case Errc::not_allowed:
     case Errc::draining:
@@ -307,6 +309,8 @@ Lines error_advice(const ProbeReport& report) {
     case Errc::client_protocol:
     case Errc::too_many_errors:
     case Errc::tls_on_clear_port:
+    case Errc::client_login:
+    case Errc::login:
     case Errc::limit:
     case Errc::not_allowed:
     case Errc::draining:

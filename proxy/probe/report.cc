@@ -67,6 +67,8 @@ Verdict verdict_of(const ProbeReport& report) noexcept {
     case Errc::client_protocol:
     case Errc::too_many_errors:
     case Errc::tls_on_clear_port:
+    case Errc::client_login:
+    case Errc::login:
     case Errc::limit:
     case Errc::not_allowed:
     case Errc::draining:

@@ -35,7 +35,7 @@ class ScriptedRole final : public proto::DownstreamRole {
     to_server = plan_.to_server;
     return plan_.step;
   }
-  Result<proto::Step> from_server(std::string_view, std::string& to_client) override {
+  Result<proto::Step> from_server(std::string_view, std::string& to_client, std::string&) override {
     to_client = plan_.to_client;
     return plan_.step;
   }

@@ -156,8 +156,9 @@ class DownstreamPlayer final : public Player {
            outcome_.verdict_of(Peer::server) == verdict;
   }
   void from_server(std::string_view bytes) {
-    run(Peer::server, bytes,
-        [this](std::string_view input) { return role_->from_server(input, outcome_.to_client); });
+    run(Peer::server, bytes, [this](std::string_view input) {
+      return role_->from_server(input, outcome_.to_client, outcome_.to_server);
+    });
   }
 
   std::unique_ptr<proto::DownstreamRole> role_;

@@ -63,6 +63,10 @@ Opening::Step Opening::on_verdict(const Result<proto::Verdict>& verdict, Step st
         step.to_server += std::string{policy_.goodbye} + "\r\n";
       }
       break;
+    case proto::Verdict::log_in:
+    case proto::Verdict::pause:
+    case proto::Verdict::reconnect:
+      break;
     case proto::Verdict::finish:
       step.what = Do::give_up;
       step.error = Error{Errc::closed, "the server ended the dialogue"};

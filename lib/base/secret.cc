@@ -1,0 +1,49 @@
+#include "lib/base/secret.h"
+
+#include <cstddef>
+#include <cstring>
+
+namespace starttls {
+
+void wipe(std::span<char> memory) noexcept {
+  ::explicit_bzero(memory.data(), memory.size());
+}
+
+void wipe(std::string& text) noexcept {
+  text.resize(text.capacity());  // does not allocate, and reaches bytes of earlier contents
+  wipe(std::span<char>{text});
+  text.clear();
+}
+
+Secret::Secret(Secret&& other) noexcept : text_(other.text_) {
+  // A copy: a moved std::string may leave its short text where it was.
+  wipe(other.text_);
+}
+
+Secret& Secret::operator=(const Secret& other) {
+  if (this != &other) {
+    wipe(text_);
+    text_ = other.text_;
+  }
+  return *this;
+}
+
+Secret& Secret::operator=(Secret&& other) noexcept {
+  if (this != &other) {
+    wipe(text_);
+    text_.swap(other.text_);
+    wipe(other.text_);
+  }
+  return *this;
+}
+
+bool operator==(const Secret& a, const Secret& b) noexcept {
+  if (a.text_.size() != b.text_.size()) return false;
+  unsigned different = 0;
+  for (std::size_t i = 0; i < a.text_.size(); ++i) {
+    different |= static_cast<unsigned char>(a.text_[i]) ^ static_cast<unsigned char>(b.text_[i]);
+  }
+  return different == 0;
+}
+
+}  // namespace starttls
