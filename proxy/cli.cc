@@ -9,6 +9,7 @@
 
 #include "lib/base/ascii.h"
 #include "lib/config/schema.h"
+#include "lib/config/unknown.h"
 
 namespace starttls {
 namespace {

@@ -5,6 +5,7 @@
 
 #include "lib/base/ascii.h"
 #include "lib/config/expand.h"
+#include "lib/config/unknown.h"
 
 namespace starttls::config {
 namespace {

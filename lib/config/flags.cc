@@ -3,6 +3,7 @@
 
 #include "lib/config/build.h"
 #include "lib/config/load.h"
+#include "lib/config/unknown.h"
 
 namespace starttls::config {
 namespace {

@@ -61,10 +61,4 @@ struct Key {
 /// True if keys begin with `path` and a dot.
 [[nodiscard]] bool is_section(std::string_view path) noexcept;
 
-/// Returns the text for a key that does not exist, with a similar one that does, if there is one.
-[[nodiscard]] std::string unknown_key(std::string_view path);
-/// Returns the same for a flag. `others` are flags that exist besides those of the keys.
-[[nodiscard]] std::string unknown_flag(std::string_view flag,
-                                       std::span<const std::string_view> others = {});
-
 }  // namespace starttls::config

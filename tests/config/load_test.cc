@@ -12,6 +12,7 @@
 #include "lib/base/ascii.h"
 #include "lib/config/describe.h"
 #include "lib/config/schema.h"
+#include "lib/config/unknown.h"
 #include "tests/support/catch.h"
 #include "tests/support/loading.h"
 #include "tests/support/temporary_folder.h"
