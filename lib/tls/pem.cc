@@ -15,6 +15,7 @@
 
 #include "lib/base/ascii.h"
 #include "lib/base/descriptor.h"
+#include "lib/base/kept_secret.h"
 #include "lib/tls/context_impl.h"
 #include "lib/tls/pem_blocks.h"
 
@@ -42,41 +43,16 @@ tl::unexpected<Error> system_failure(const std::string& path) {
   return fail(Errc::config, path + ": " + std::generic_category().message(errno));
 }
 
-std::string octal(mode_t mode) {
-  std::string out = "0";
-  for (unsigned shift = 9; shift > 0; shift -= 3) {
-    out += static_cast<char>('0' + ((mode >> (shift - 3)) & 7U));
-  }
-  return out;
-}
-
-std::vector<gid_t> own_groups() {
-  std::vector<gid_t> groups{::getegid()};
-  const int count = ::getgroups(0, nullptr);
-  if (count <= 0) return groups;
-  groups.resize(1 + static_cast<std::size_t>(count));
-  const int got = ::getgroups(count, groups.data() + 1);
-  groups.resize(1 + static_cast<std::size_t>(std::max(got, 0)));
-  return groups;
-}
-
-/// True for root's group and for a group of this process. A secret that another group may read is
-/// refused.
-bool is_own_group(gid_t group, const std::vector<gid_t>& own_groups) noexcept {
-  return group == 0 || std::find(own_groups.begin(), own_groups.end(), group) != own_groups.end();
-}
-
 Result<std::string> read_file(const std::string& path, Access access) {
   const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   struct stat status = {};
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0) return system_failure(path);
   if (!S_ISREG(status.st_mode)) return fail(Errc::config, path + ": not a regular file");
   // Checks the open file, not the name: the file that was checked is the file that is read.
-  if (access == Access::owner_only &&
-      !is_kept_secret(status.st_mode, status.st_uid, status.st_gid, own_groups())) {
-    return fail(Errc::config,
-                path + ": this secret is open to group or others (mode " + octal(status.st_mode) +
-                    "): set 0600, or 0640 with owner root and a group of this process");
+  if (access == Access::owner_only) {
+    if (auto kept = check_kept_secret(status); !kept) {
+      return fail(Errc::config, path + ": " + kept.error().reason);
+    }
   }
   std::string text;
   char chunk[16384];
@@ -266,14 +242,6 @@ Result<std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>> read_certificates(const std:
                                             CRYPTO_BUFFER_new_from_CBS(&alone, buffer_pool())));
   }
   return out;
-}
-
-bool is_kept_secret(mode_t mode, uid_t owner, gid_t group,
-                    const std::vector<gid_t>& own_groups) noexcept {
-  if ((mode & 077U) == 0) return true;
-  constexpr mode_t kReadByOneGroup = 0640;
-  if ((mode & 0777U & ~kReadByOneGroup) != 0 || owner != 0) return false;
-  return is_own_group(group, own_groups);
 }
 
 Result<bssl::UniquePtr<EVP_PKEY>> read_private_key(const std::string& path) {

@@ -179,29 +179,6 @@ TEST_CASE("context: a key that others may read is refused", "[tls][security][L20
   CHECK(has(server_failure({files.chain, folder.file("link.key")}), "open to group"));
 }
 
-TEST_CASE("context: a secret that root owns may be readable by one group", "[tls][security][T7]") {
-  constexpr uid_t kRoot = 0;
-  constexpr uid_t kUser = 1000;
-  const std::vector<gid_t> own = {1000, 2000};
-  // Kubernetes: fsGroup. systemd: root's group, and an access control list. Debian and certbot's
-  // manual: 0640 root:ssl-cert.
-  for (const mode_t mode : {0100440U, 0100640U, 0100040U}) {
-    INFO(mode);
-    CHECK(tls::is_kept_secret(mode, kRoot, 2000, own));
-    CHECK(tls::is_kept_secret(mode, kRoot, 0, own));
-    CHECK_FALSE(tls::is_kept_secret(mode, kRoot, 3000, own));
-    CHECK_FALSE(tls::is_kept_secret(mode, kUser, 1000, own));
-    CHECK_FALSE(tls::is_kept_secret(mode, kUser, 0, own));
-  }
-  for (const mode_t mode : {0660U, 0650U, 0740U, 0460U, 0450U, 0444U, 0644U, 0441U, 0442U, 0604U}) {
-    INFO(mode);
-    CHECK_FALSE(tls::is_kept_secret(mode, kRoot, 0, own));
-    CHECK_FALSE(tls::is_kept_secret(mode, kRoot, 1000, own));
-  }
-  for (const mode_t mode : {0600U, 0400U, 0700U})
-    CHECK(tls::is_kept_secret(mode, kUser, 3000, own));
-}
-
 TEST_CASE("context: missing, empty, encrypted and garbage files are named", "[tls]") {
   const PkiFolder folder;
   const auto files = folder.write("server", test_pki().server);
