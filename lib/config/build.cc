@@ -54,6 +54,7 @@ void assign_table(const Value& table, const std::string& prefix, Section& sectio
     } else if (member.kind != Kind::table) {
       findings.add(member.place, wrong_kind(path, "a table", member));
     } else {
+      section.tables.push_back(path);
       assign_table(member, path, section, settings, findings);
     }
   }
@@ -66,7 +67,8 @@ void expand_all(Value& value, const std::string& path, const Source& source, Fin
   if (value.kind == Kind::text) {
     if (auto text = expand(value.text, source.folder, files)) {
       if (value.text.find("${") != std::string::npos) value.written = value.text;
-      value.text = std::move(*text);
+      value.text.swap(*text);
+      wipe(*text);
     } else {
       findings.add(value.place, path + ": " + text.error().reason);
     }
@@ -86,6 +88,22 @@ void read(Section& section, const Source& source, Findings& findings, Output tar
       setting.key->read({setting.path, setting.value, source, findings}, target);
     }
     setting.bad = findings.size() > before;
+  }
+}
+
+/// Completes what the keys of a login leave open. An empty [service.login] is a login, too. A row
+/// with a file of its own has the service's `token`, unless it says otherwise.
+void complete_login(const Section& section, Service& service) {
+  const auto& tables = section.tables;
+  if (!service.login && std::find(tables.begin(), tables.end(), "service.login") != tables.end()) {
+    service.login.emplace();
+  }
+  const auto* const rows = section.find("service.account");
+  if (!service.login || rows == nullptr || rows->bad) return;
+  for (std::size_t i = 0; i < service.accounts.size(); ++i) {
+    auto& source = service.accounts[i].source;
+    if (source.file.empty() || rows->value.elements[i].member("token") != nullptr) continue;
+    source.token = service.login->source.token;
   }
 }
 
@@ -120,6 +138,7 @@ void build(Settings settings, const Source& source, Findings& findings, Config& 
   for (auto& section : settings.services) {
     Service service = model;
     read(section, source, findings, {config, service});
+    complete_login(section, service);
     config.services.push_back(std::move(service));
   }
   validate(config, settings, source, findings);

@@ -26,6 +26,7 @@ struct Setting {
 /// The settings of one `[[service]]`, or those outside of all services.
 struct Section {
   Place place;
+  std::vector<std::string> tables;  ///< those that are written, even if empty: "service.login"
   std::vector<Setting> settings;
 
   /// Returns nullptr if the key is not given.

@@ -26,6 +26,23 @@ std::optional<std::size_t> most_specific(std::span<const Destination> destinatio
   return best;
 }
 
+const SecretSource& source_of(const Login& login, const Account& account) noexcept {
+  return account.source.is_set() ? account.source : login.source;
+}
+
+const std::string& user_of(const Login& login, const Account& account) noexcept {
+  return account.user.empty() ? login.user : account.user;
+}
+
+bool uses_proxy_secret(const Login& login, const Account& account) noexcept {
+  return account.password.has_value() && source_of(login, account).is_set();
+}
+
+bool proves_server(const Upstream& upstream) noexcept {
+  const bool always_tls = upstream.tls == TlsMode::starttls || upstream.tls == TlsMode::implicit;
+  return always_tls && (upstream.verify == Verification::full || !upstream.pins.empty());
+}
+
 bool lacks_name(const Upstream& upstream) noexcept {
   return upstream.tls != TlsMode::none && upstream.verify == Verification::full &&
          upstream.server_name.empty();

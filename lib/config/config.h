@@ -178,6 +178,18 @@ struct Config {
 [[nodiscard]] std::optional<std::size_t> most_specific(
     std::span<const Destination> destinations, std::span<const std::uint8_t, 16> address) noexcept;
 
+/// Returns the source of the secret for an account: its own, otherwise that of the service.
+[[nodiscard]] const SecretSource& source_of(const Login& login, const Account& account) noexcept;
+/// Returns the account's name at the server; "" = the name that the client logged in with.
+[[nodiscard]] const std::string& user_of(const Login& login, const Account& account) noexcept;
+/// True if clients that log in by this name use a secret of the proxy. Without a password of its
+/// own, the row passes on the client's.
+[[nodiscard]] bool uses_proxy_secret(const Login& login, const Account& account) noexcept;
+
+/// True if a server must prove who it is before it hears anything secret: by its certificate's
+/// chain and name, or by its key.
+[[nodiscard]] bool proves_server(const Upstream& upstream) noexcept;
+
 /// True if these settings require a name to verify and have none of their own. An address does not
 /// count as a name. An attacker on the path may have a certificate for it, or for any other.
 [[nodiscard]] bool lacks_name(const Upstream& upstream) noexcept;

@@ -154,6 +154,51 @@ std::string server(const Upstream& upstream) {
                                        : joined(upstream.address, ", then ");
 }
 
+std::string mechanism_words(Mechanism mechanism) {
+  if (mechanism == Mechanism::automatic) return "by the best mechanism that the server lists";
+  std::string words = "by ";
+  for (const char c : name(mechanism)) words += ascii::to_upper(c);
+  return words;
+}
+
+std::string secret_words(const SecretSource& source) {
+  if (source.file.empty()) return "the password in the configuration";
+  return std::string(source.token ? "the token in " : "the password in ") + source.file;
+}
+
+/// Returns which client uses which account at the server, without a secret.
+std::string account_words(const Login& login, const Account& account, std::string_view any_name) {
+  std::string text = account.name == "*" ? std::string(any_name) : account.name;
+  if (account.password) {
+    text += account.password->empty() ? ", with any password," : ", with its password,";
+  }
+  const auto& user = user_of(login, account);
+  text += " is " + (user.empty() ? "the same" : user) + " at the server, with ";
+  return text + (uses_proxy_secret(login, account) ? secret_words(source_of(login, account))
+                                                   : "the client's own password");
+}
+
+void describe_login(const Service& service, std::string& out) {
+  if (!service.login) return;
+  const auto& login = *service.login;
+  const auto how = mechanism_words(login.mechanism);
+  if (login.when == LoginWhen::connect) {
+    line(out, "login", "the proxy logs in before the client is greeted, " + how);
+    line(out, "account",
+         "each client is " + login.user + " at the server, with " + secret_words(login.source));
+    return;
+  }
+  line(out, "login", "a client logs in to the proxy, then the proxy to the server, " + how);
+  constexpr std::string_view kAnyName = "any name";
+  for (const auto& account : service.accounts) {
+    line(out, "account",
+         account_words(login, account, service.accounts.size() == 1 ? kAnyName : "any other name"));
+  }
+  if (service.accounts.empty()) {
+    line(out, "account", account_words(login, {"*", {}, {}, {}}, kAnyName));
+  }
+}
+
 void describe(const Service& service, const DescribeChain& describe_chain, std::string& out) {
   const auto& up = service.upstream;
   out += "service " + service.name + " (" + service.protocol + ")\n";
@@ -186,6 +231,7 @@ void describe(const Service& service, const DescribeChain& describe_chain, std::
          std::string("the client's address, in a header of version ") +
              (up.send_proxy == SendProxy::v1 ? "1" : "2"));
   }
+  describe_login(service, out);
   line(out, "greeting", up.greeting_text ? "with the server's text" : "in our own words");
   if (up.warm > 0) {
     line(out, "kept ready",
@@ -256,6 +302,12 @@ std::vector<std::string> warnings(const Service& service) {
     std::vector<std::string> here;
     warn(upstream_at(up, row), clear, here);
     for (const auto& one : here) found.push_back("in " + joined(row.networks, ", ") + ": " + one);
+  }
+  // Other listeners would be an error, here or at the start.
+  if (lends_secret(service) && !says_who_uses_secret(service)) {
+    found.emplace_back(
+        "every user of this machine can use the proxy's secret at the server, without a password "
+        "(service.login)");
   }
   for (auto& mistake : likely_mistakes(service)) found.push_back(std::move(mistake));
   return found;

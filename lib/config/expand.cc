@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "lib/base/ascii.h"
+#include "lib/base/secret.h"
 
 namespace starttls::config {
 namespace {
@@ -45,6 +46,7 @@ Result<std::string> replace_all(std::string_view text, ValueOf value_of) {
     auto value = value_of(text.substr(0, close));
     if (!value) return value;
     out += *value;
+    wipe(*value);
     text.remove_prefix(close + 1);
   }
 }
@@ -95,6 +97,7 @@ Result<std::string> read_file(const std::filesystem::path& path) {
     content.append(block.data(), size);
     if (content.size() > kMaxFile) return fail(Errc::config, "larger than 1 MiB");
   }
+  wipe(block);
   if (std::ferror(file.get()) != 0) return system_error();
   return content;
 }

@@ -12,6 +12,7 @@
 #include <toml++/toml.h>
 
 #include "lib/base/ascii.h"
+#include "lib/base/secret.h"
 #include "lib/config/build.h"
 #include "lib/config/expand.h"
 
@@ -26,13 +27,15 @@ Place place_of(const toml::source_region& region, const std::string& path) {
   return {path + ":" + std::to_string(line) + ":" + std::to_string(column), line << 32U | column};
 }
 
-Value convert(const toml::node& node, const std::string& path) {
+/// Makes a value of a node, and wipes the text in the node: it may be a secret.
+Value convert(toml::node& node, const std::string& path) {
   Value value;
   value.place = place_of(node.source(), path);
   switch (node.type()) {
     case toml::node_type::string:
       value.kind = Value::Kind::text;
       value.text = node.as_string()->get();
+      wipe(node.as_string()->get());
       break;
     case toml::node_type::integer:
       value.kind = Value::Kind::number;
@@ -44,11 +47,11 @@ Value convert(const toml::node& node, const std::string& path) {
       break;
     case toml::node_type::array:
       value.kind = Value::Kind::list;
-      for (const auto& element : *node.as_array()) value.elements.push_back(convert(element, path));
+      for (auto& element : *node.as_array()) value.elements.push_back(convert(element, path));
       break;
     case toml::node_type::table:
       value.kind = Value::Kind::table;
-      for (const auto& [key, member] : *node.as_table()) {
+      for (auto&& [key, member] : *node.as_table()) {
         auto& last = value.elements.emplace_back(convert(member, path));
         last.key = key.str();
         last.key_place = place_of(key.source(), path);
@@ -84,7 +87,8 @@ std::string with_hint(std::string_view description) {
 /// Parses a text. It finds at most one error, because the parser stops at the first.
 std::optional<Value> parse(std::string_view toml, const std::string& path, Findings& findings) {
   try {
-    return convert(toml::parse(toml, std::string_view{path}), path);
+    auto root = toml::parse(toml, std::string_view{path});
+    return convert(root, path);
   } catch (const toml::parse_error& error) {
     findings.add(place_of(error.source(), path), with_hint(error.description()));
     return std::nullopt;
@@ -95,9 +99,11 @@ std::optional<Value> parse(std::string_view toml, const std::string& path, Findi
 
 Problems load_file(const std::string& path, std::span<const std::string_view> protocols,
                    Config& config, Places* places) {
-  const auto text = read_file(path);
+  auto text = read_file(path);
   if (!text) return {{path, "cannot be read: " + text.error().reason}};
-  return load_text(*text, path, protocols, config, places);
+  auto problems = load_text(*text, path, protocols, config, places);
+  wipe(*text);
+  return problems;
 }
 
 Problems load_text(std::string_view toml, const std::string& path,

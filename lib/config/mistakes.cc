@@ -8,10 +8,6 @@ namespace {
 constexpr std::uint16_t kImplicitPorts[] = {465, 563, 993, 995};  // RFC 8314, RFC 8143
 constexpr std::uint16_t kStarttlsPorts[] = {25, 110, 119, 143, 587};
 
-bool is_v4(const Network& network) {
-  return network.prefix >= kMappedBits && to_string(network).find(':') == std::string::npos;
-}
-
 /// Returns 127.0.0.0/8 or ::1.
 const Network& loopback(bool v4) {
   static const Network kV4 = *parse_network("127.0.0.0/8");

@@ -251,8 +251,12 @@ Result<Network> parse_network(std::string_view text) {
   return network;
 }
 
+bool is_v4(const Network& network) noexcept {
+  return network.prefix >= kMappedBits && is_mapped(network.bytes);
+}
+
 std::string to_string(const Network& network) {
-  const bool v4 = network.prefix >= kMappedBits && is_mapped(network.bytes);
+  const bool v4 = is_v4(network);
   std::string address = ip_to_string(network.bytes, v4);
   if (network.prefix == 128) return address;
   return address + "/" + std::to_string(network.prefix - (v4 ? kMappedBits : 0));

@@ -48,6 +48,8 @@ struct Network {
   friend bool operator==(const Network&, const Network&) = default;
 };
 
+[[nodiscard]] bool is_v4(const Network& network) noexcept;
+
 /// Reads "10.0.0.0/8", "2001:db8::/32" or a single address. Errors: config, as parse_address. Bits
 /// after the prefix are an error too: the user meant something else.
 [[nodiscard]] Result<Network> parse_network(std::string_view text);

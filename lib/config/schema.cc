@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lib/config/read.h"
+#include "lib/config/read_login.h"
 #include "lib/config/unknown.h"
 
 namespace starttls::config {
@@ -28,6 +29,13 @@ constexpr Choice<Verification> kVerifyWords[] = {{"full", Verification::full},
                                                  {"none", Verification::none}};
 constexpr Choice<SendProxy> kSendProxyWords[] = {
     {"", SendProxy::no}, {"v1", SendProxy::v1}, {"v2", SendProxy::v2}};
+constexpr Choice<LoginWhen> kLoginTimes[] = {{"client", LoginWhen::client},
+                                             {"connect", LoginWhen::connect}};
+constexpr Choice<Mechanism> kMechanisms[] = {{"auto", Mechanism::automatic},
+                                             {"plain", Mechanism::plain},
+                                             {"login", Mechanism::login},
+                                             {"xoauth2", Mechanism::xoauth2},
+                                             {"oauthbearer", Mechanism::oauthbearer}};
 constexpr Choice<RecordCodecChoice> kRecordCodecs[] = {{"auto", RecordCodecChoice::automatic},
                                                        {"ssl", RecordCodecChoice::library}};
 constexpr Choice<RecordCipherChoice> kRecordCiphers[] = {{"auto", RecordCipherChoice::automatic},
@@ -45,6 +53,11 @@ ChainAndKey& current_certificate(Output& target) {
   auto& all = target.service.downstream.certificates;
   if (all.empty()) all.emplace_back();
   return all.back();
+}
+
+Login& current_login(Output& target) {
+  auto& login = target.service.login;
+  return login ? *login : login.emplace();
 }
 
 /// Reads a table with members that are keys of their own. The required ones are in `missing`.
@@ -111,10 +124,13 @@ void read_client_certificate(const Input& input, Output& target) {
   }
 }
 
-void read_destinations(const Input& input, Output& target) {
-  constexpr std::string_view kWanted = "an array of tables: write [[service.destination]]";
+/// Reads an array of tables. `rows` gets one more for each, with members that are keys of their
+/// own. `required` is the member that no row may lack.
+template <class Row>
+void read_rows(const Input& input, Output& target, std::vector<Row>& rows,
+               std::string_view required) {
   if (input.value.kind != Value::Kind::list) {
-    reject_kind(input, kWanted);
+    reject_kind(input, "an array of tables: write [[" + std::string(input.path) + "]]");
     return;
   }
   for (const auto& element : input.value.elements) {
@@ -123,9 +139,17 @@ void read_destinations(const Input& input, Output& target) {
       reject_kind(one, "a table");
       continue;
     }
-    target.service.destinations.emplace_back();
-    read_members(one, target, {"networks"});
+    rows.emplace_back();
+    read_members(one, target, {required});
   }
+}
+
+void read_destinations(const Input& input, Output& target) {
+  read_rows(input, target, target.service.destinations, "networks");
+}
+
+void read_accounts(const Input& input, Output& target) {
+  read_rows(input, target, target.service.accounts, "name");
 }
 
 constexpr Key kKeys[] = {
@@ -426,6 +450,86 @@ constexpr Key kKeys[] = {
          [](const Input& in, Output& t) {
            read_choice(in, kTlsModes, t.service.destinations.back().tls.emplace());
          }},
+
+    {.path = "service.login.when",
+     .flag = "",  // like all of the login: its secrets must not be on a command line
+     .operand = "",
+     .help = "client, or connect: before the client is greeted",
+     .read = [](const Input& in,
+                Output& t) { read_choice(in, kLoginTimes, current_login(t).when); }},
+    {.path = "service.login.mechanism",
+     .flag = "",
+     .operand = "",
+     .help = "auto, plain, login, xoauth2 or oauthbearer",
+     .read = [](const Input& in,
+                Output& t) { read_choice(in, kMechanisms, current_login(t).mechanism); }},
+    {.path = "service.login.user",
+     .flag = "",
+     .operand = "",
+     .help = "the account at the server",
+     .read = [](const Input& in, Output& t) { read_login_name(in, current_login(t).user); }},
+    {.path = "service.login.secret",
+     .flag = "",
+     .operand = "",
+     .help = "the password for the server",
+     .read = [](const Input& in, Output& t) { read_secret(in, current_login(t).source.text); }},
+    {.path = "service.login.file",
+     .flag = "",
+     .operand = "",
+     .help = "its first line is the secret, read at each login",
+     .read = [](const Input& in, Output& t) { read_path(in, current_login(t).source.file); }},
+    {.path = "service.login.token",
+     .flag = "",
+     .operand = "",
+     .help = "the secret is an OAuth access token",
+     .read = [](const Input& in, Output& t) { read_boolean(in, current_login(t).source.token); }},
+    {.path = "service.login.timeout",
+     .flag = "",
+     .operand = "",
+     .help = "how long the secret may take to come",
+     .read = [](const Input& in, Output& t) { read_duration(in, current_login(t).timeout); }},
+
+    {.path = "service.account",
+     .flag = "",  // a table with rows
+     .operand = "",
+     .help = "names by which clients may log in to the proxy",
+     .read = read_accounts},
+    {.path = "service.account.name",
+     .flag = "",
+     .operand = "",
+     .help = "the client's login name; * = any other",
+     .read = [](const Input& in,
+                Output& t) { read_account_name(in, t.service.accounts.back().name); }},
+    {.path = "service.account.password",
+     .flag = "",
+     .operand = "",
+     .help = "what the client must say, or its hash",
+     .read = [](const Input& in,
+                Output& t) { read_password(in, t.service.accounts.back().password); }},
+    {.path = "service.account.user",
+     .flag = "",
+     .operand = "",
+     .help = "the account at the server, for this name",
+     .read = [](const Input& in,
+                Output& t) { read_login_name(in, t.service.accounts.back().user); }},
+    {.path = "service.account.secret",
+     .flag = "",
+     .operand = "",
+     .help = "the password for the server, for this name",
+     .read = [](const Input& in,
+                Output& t) { read_secret(in, t.service.accounts.back().source.text); }},
+    {.path = "service.account.file",
+     .flag = "",
+     .operand = "",
+     .help = "the file of the secret, for this name",
+     .read = [](const Input& in,
+                Output& t) { read_path(in, t.service.accounts.back().source.file); }},
+    {.path = "service.account.token",
+     .flag = "",
+     .operand = "",
+     .help = "the secret in this file is an OAuth access token",
+     .read = [](const Input& in,
+                Output& t) { read_boolean(in, t.service.accounts.back().source.token); }},
 };
 
 constexpr std::string_view kServicePrefix = "service.";

@@ -4,6 +4,7 @@
 #include "lib/base/ascii.h"
 #include "lib/config/build.h"
 #include "lib/config/exposure.h"
+#include "lib/config/login_rules.h"
 
 namespace starttls::config {
 namespace {
@@ -79,6 +80,7 @@ class Validator {
       clients_with_addresses(i);
       no_idle_client_rules(i);
       destinations(i);
+      check_login(service(i), section(i), findings_);
     }
   }
 
@@ -233,12 +235,25 @@ class Validator {
     for (const auto key : {kAllow, kDownstreamTls, kClientCa, kSendProxy, kSource}) {
       if (section(i).is_bad(key)) return;
     }
+    if (has_bad_login(section(i))) return;
 
     const auto& listen = service(i).listen;
-    const auto open = std::find_if(listen.begin(), listen.end(), [](const Address& each) {
-      return !is_local(each) && !each.is_inherited();
+    const auto open = std::find_if(listen.begin(), listen.end(), [&](const Address& each) {
+      return !each.is_inherited() && is_exposed_at(each, service(i), risk);
     });
     if (open == listen.end()) return;
+    const auto* const wide = wide_network(service(i).downstream);
+    if (risk == Exposure::secret && wide != nullptr) {
+      const auto& allow = service(i).downstream.allow;
+      const auto index = static_cast<std::size_t>(wide - allow.data());
+      add(i, kAllow,
+          shown(section(i).find(kAllow)->value, index, allow.size(), to_string(*wide)) +
+              " is too wide: its clients could use the proxy's secret at the server "
+              "([service.login]). Name networks no wider than /16 (IPv6 /48), give each "
+              "[[service.account]] a password, or set " +
+              written(kClientCa));
+      return;
+    }
     add(i, kListen,
         exposure_error(risk, shown_listen(i, *open),
                        from_file() ? Spelling::keys : Spelling::flags));

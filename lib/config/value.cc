@@ -7,6 +7,12 @@
 
 namespace starttls::config {
 
+const Value* Value::member(std::string_view name) const noexcept {
+  const auto found = std::find_if(elements.begin(), elements.end(),
+                                  [name](const Value& each) { return each.key == name; });
+  return found == elements.end() ? nullptr : &*found;
+}
+
 std::string_view kind_name(const Value& value) noexcept {
   switch (value.kind) {
     case Value::Kind::text:

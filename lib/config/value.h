@@ -1,7 +1,8 @@
 #pragma once
 
 // The values of a configuration and their places, without their meaning. load.cc makes them from
-// TOML, flags.cc from a command line. The schema gives them their meaning.
+// TOML, flags.cc from a command line. The schema gives them their meaning. Some of them are
+// secrets, so each wipes its text when it goes.
 
 #include <cstddef>
 #include <cstdint>
@@ -11,11 +12,19 @@
 #include <utility>
 #include <vector>
 
+#include "lib/base/secret.h"
 #include "lib/config/problem.h"
 
 namespace starttls::config {
 
 struct Value {
+  Value() = default;
+  Value(const Value&) = default;
+  Value(Value&&) = default;
+  Value& operator=(const Value&) = default;
+  Value& operator=(Value&&) = default;
+  ~Value() { wipe(text); }
+
   enum class Kind : std::uint8_t {
     text,
     number,
@@ -35,6 +44,9 @@ struct Value {
   std::int64_t number = 0;
   bool boolean = false;
   std::vector<Value> elements;  ///< of a list, or the members of a table
+
+  /// Returns the member of a table with this name, or nullptr.
+  [[nodiscard]] const Value* member(std::string_view name) const noexcept;
 
   /// For a member of a table: its name, and the place of the name.
   std::string key;

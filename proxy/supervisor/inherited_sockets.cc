@@ -95,7 +95,7 @@ void InheritedSockets::check(const config::Config& config, const config::Service
   const std::string where = to_string(passed.address) + " (" + name + ")";
   const auto& upstream = service.upstream;
   const auto risk = config::exposure(service);
-  if (risk != config::Exposure::none && !config::is_local(passed.address)) {
+  if (config::is_exposed_at(passed.address, service, risk)) {
     add(config::exposure_error(risk, where, config::Spelling::keys));
   }
   if (std::find(upstream.address.begin(), upstream.address.end(), passed.address) !=

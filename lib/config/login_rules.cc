@@ -1,0 +1,236 @@
+#include "lib/config/login_rules.h"
+
+#include <algorithm>
+
+#include "lib/config/exposure.h"
+
+namespace starttls::config {
+namespace {
+
+constexpr std::string_view kLogin = "service.login";
+constexpr std::string_view kLoginKeys = "service.login.";
+constexpr std::string_view kAccount = "service.account";
+constexpr std::string_view kWhen = "service.login.when";
+constexpr std::string_view kMechanism = "service.login.mechanism";
+constexpr std::string_view kUser = "service.login.user";
+constexpr std::string_view kSecret = "service.login.secret";
+constexpr std::string_view kFile = "service.login.file";
+constexpr std::string_view kToken = "service.login.token";
+
+bool sends_tokens(Mechanism mechanism) noexcept {
+  return mechanism == Mechanism::xoauth2 || mechanism == Mechanism::oauthbearer;
+}
+
+/// The rules for one service.
+class LoginRules {
+ public:
+  LoginRules(const Service& service, const Section& section, Findings& findings)
+      : service_(service), login_(*service.login), section_(section), findings_(findings) {}
+
+  void run() {
+    one_source();
+    if (login_.when == LoginWhen::connect) {
+      connect();
+    } else {
+      secret_of_some_account();
+      for (std::size_t row = 0; row < service_.accounts.size(); ++row) account(row);
+      no_warm_connections();
+    }
+    mechanism_for_secrets();
+    only_to_proved_servers();
+  }
+
+ private:
+  void add(std::string_view path, const std::string& text) {
+    const auto* const setting = section_.find(path);
+    findings_.add(setting == nullptr ? section_.place : setting->value.place,
+                  std::string(path) + ": " + text);
+  }
+
+  [[nodiscard]] const Value& written_row(std::size_t row) const {
+    return section_.find(kAccount)->value.elements[row];
+  }
+  /// Adds a finding about a member of a row, or about the row if it does not have the member.
+  void add(std::size_t row, std::string_view name, const std::string& text) {
+    const auto& written = written_row(row);
+    const auto* const member = written.member(name);
+    findings_.add(member == nullptr ? written.place : member->place,
+                  std::string(kAccount) + "." + std::string(name) + ": " + text);
+  }
+  [[nodiscard]] std::string shown_name(std::size_t row) const {
+    return shown(*written_row(row).member("name"), "'" + service_.accounts[row].name + "'");
+  }
+
+  void one_source() {
+    constexpr auto kText = "cannot be used with secret: a secret has one source";
+    constexpr auto kNoFile =
+        "has no effect without file: a secret that is written here is a password";
+    if (login_.source.text && !login_.source.file.empty()) add(kFile, kText);
+    if (login_.source.token && login_.source.file.empty()) add(kToken, kNoFile);
+    for (std::size_t row = 0; row < service_.accounts.size(); ++row) {
+      const auto& source = service_.accounts[row].source;
+      if (source.text && !source.file.empty()) add(row, "file", kText);
+      if (source.token && source.file.empty()) add(row, "token", kNoFile);
+    }
+  }
+
+  void connect() {
+    if (!service_.protocol.empty() && service_.protocol != "smtp" && service_.protocol != "lmtp") {
+      add(kWhen, "'connect' is for smtp and lmtp only: with " + service_.protocol +
+                     ", a client cannot do without a login");
+    }
+    if (login_.user.empty()) {
+      add(kUser, "is required if when is 'connect': no client names an account");
+    }
+    if (!login_.source.is_set()) {
+      add(kSecret, "or file is required if when is 'connect': no client gives a password");
+    }
+    if (!service_.accounts.empty()) {
+      add(kAccount, "has no effect if service.login.when is 'connect': no client logs in");
+    }
+  }
+
+  /// Refuses a secret that no client can use. The user expects that some clients do.
+  void secret_of_some_account() {
+    if (!login_.source.is_set()) return;
+    const auto& rows = service_.accounts;
+    const bool used = std::any_of(rows.begin(), rows.end(), [](const Account& row) {
+      return row.password && !row.source.is_set();
+    });
+    if (used) return;
+    add(login_.source.text ? kSecret : kFile,
+        rows.empty() ? "needs rows of [[service.account]]: they say which clients may use it"
+                     : "is used by no [[service.account]]: rows with a password and without a "
+                       "source of their own use it");
+  }
+
+  void account(std::size_t row) {
+    const auto& one = service_.accounts[row];
+    for (std::size_t earlier = 0; earlier < row; ++earlier) {
+      if (service_.accounts[earlier].name != one.name) continue;
+      add(row, "name", shown_name(row) + " is already the name of an earlier row");
+      break;
+    }
+    if (one.source.is_set() && !one.password) {
+      add(row, one.source.text ? "secret" : "file",
+          "needs a password in this row: without one, the client's own is passed on to the server");
+    }
+    if (one.password && !source_of(login_, one).is_set()) {
+      add(row, "password",
+          "needs a secret or a file, here or in [service.login]: the proxy cannot log in without");
+    }
+  }
+
+  /// Refuses warm connections, since each client's login comes before all else on a connection.
+  void no_warm_connections() {
+    if (service_.upstream.warm == 0) return;
+    add("service.upstream.warm",
+        "cannot be used if service.login.when is 'client': each client needs a login of its own");
+  }
+
+  /// Compares the mechanism with all secrets that it would send.
+  void mechanism_for_secrets() {
+    if (login_.mechanism == Mechanism::automatic) return;
+    const bool tokens = sends_tokens(login_.mechanism);
+    const std::string start = "'" + std::string(name(login_.mechanism)) + "' sends " +
+                              (tokens ? "tokens" : "passwords") + " only, but ";
+    const auto compare = [&](const SecretSource& source, const std::string& what) {
+      if (source.token == tokens) return true;
+      add(kMechanism, start + what +
+                          (tokens ? ": set token = true and file"
+                                  : R"(: leave mechanism out, or set token = false)"));
+      return false;
+    };
+    if (login_.source.is_set() && !compare(login_.source, std::string("the secret is a ") +
+                                                              (tokens ? "password" : "token"))) {
+      return;
+    }
+    if (login_.when == LoginWhen::connect) return;
+    bool passes_on = service_.accounts.empty();
+    for (std::size_t row = 0; row < service_.accounts.size(); ++row) {
+      const auto& one = service_.accounts[row];
+      passes_on |= !one.password;
+      if (one.source.is_set() &&
+          !compare(one.source, "that of the account " + shown_name(row) + " is a " +
+                                   (tokens ? "password" : "token"))) {
+        return;
+      }
+    }
+    if (tokens && passes_on) {
+      add(kMechanism, start + "a client's own password is passed on: leave mechanism out");
+    }
+  }
+
+  /// Refuses to send a secret to a server that may be another one.
+  void only_to_proved_servers() {
+    const auto& rows = service_.accounts;
+    const bool sends =
+        login_.source.is_set() || std::any_of(rows.begin(), rows.end(), [](const Account& row) {
+          return row.source.is_set() || row.password.has_value();
+        });
+    if (!sends) return;
+    for (const auto* const key :
+         {"service.upstream.tls", "service.upstream.verify", "service.upstream.pins"}) {
+      if (section_.is_bad(key)) return;
+    }
+    const auto& up = service_.upstream;
+    if (!proves_server(up)) {
+      const auto [member, text] = why_not_proved(up);
+      add("service.upstream." + std::string(member), text);
+    }
+    if (!up.original_destination || section_.is_bad("service.destination")) return;
+    for (std::size_t row = 0; row < service_.destinations.size(); ++row) {
+      const auto here = upstream_at(up, service_.destinations[row]);
+      // What a row does not change is reported for the service.
+      if (proves_server(here) || (!proves_server(up) && same_proof(here, up))) continue;
+      const auto [member, text] = why_not_proved(here);
+      const auto& written = section_.find("service.destination")->value.elements[row];
+      const auto* const value = written.member(member);
+      findings_.add(value == nullptr ? written.place : value->place,
+                    "service.destination." + std::string(member) + ": " + text);
+    }
+  }
+
+  [[nodiscard]] static bool same_proof(const Upstream& one, const Upstream& other) {
+    return one.tls == other.tls && one.verify == other.verify && one.pins == other.pins;
+  }
+
+  struct NotProved {
+    std::string_view member;
+    std::string text;
+  };
+  [[nodiscard]] static NotProved why_not_proved(const Upstream& upstream) {
+    constexpr auto kRule =
+        "' cannot be used with the secrets of a login, which only a verified server may see: set ";
+    if (upstream.tls == TlsMode::none || upstream.tls == TlsMode::opportunistic) {
+      return {"tls", "'" + std::string(name(upstream.tls)) + kRule + "'starttls' or 'implicit'"};
+    }
+    return {"verify", std::string("'none") + kRule + "'full', or pins to the server's key"};
+  }
+
+  const Service& service_;
+  const Login& login_;
+  const Section& section_;
+  Findings& findings_;
+};
+
+}  // namespace
+
+bool has_bad_login(const Section& section) noexcept {
+  return std::any_of(section.settings.begin(), section.settings.end(), [](const Setting& each) {
+    return each.bad && (each.path.starts_with(kLoginKeys) || each.path == kAccount);
+  });
+}
+
+void check_login(const Service& service, const Section& section, Findings& findings) {
+  if (has_bad_login(section)) return;
+  if (service.login) {
+    LoginRules(service, section, findings).run();
+  } else if (!service.accounts.empty()) {
+    findings.add(section.find(kAccount)->value.place,
+                 std::string(kAccount) + ": has no effect without [" + std::string(kLogin) +
+                     "]: write that section, too; it may be empty");
+  }
+}
+
+}  // namespace starttls::config

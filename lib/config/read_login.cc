@@ -1,0 +1,90 @@
+#include "lib/config/read_login.h"
+
+#include "lib/base/login_settings.h"
+#include "lib/config/password_hash.h"
+#include "lib/config/read.h"
+
+namespace starttls::config {
+namespace {
+
+using Kind = Value::Kind;
+
+/// Adds a finding about a secret. It names the reference if the value has one, never the value.
+void reject_secret(const Input& input, const std::string& text) {
+  reject(input, (input.value.written ? quoted(input.value) + ": " : "") + text);
+}
+
+/// True for a text that can be a secret. Every protocol can send it as it is, and no server takes
+/// it for more than one line.
+bool is_usable_secret(const Input& input) {
+  const auto& value = input.value;
+  if (value.kind != Kind::text && value.kind != Kind::word) {
+    reject_kind(input, "a string");
+    return false;
+  }
+  if (value.text.size() > kMaxSecret) {
+    reject_secret(input, "is longer than " + std::to_string(kMaxSecret) + " bytes");
+    return false;
+  }
+  if (value.text.find_first_of(std::string_view("\0\r\n", 3)) != std::string::npos) {
+    reject_secret(input, "contains a line break or NUL: a secret is one line");
+    return false;
+  }
+  return true;
+}
+
+/// True for an empty text from outside. An empty file is more likely a mistake than a wish for the
+/// meaning of "".
+bool is_empty_reference(const Input& input) {
+  return input.value.text.empty() && input.value.written.has_value();
+}
+
+}  // namespace
+
+void read_secret(const Input& input, std::optional<Secret>& out) {
+  if (!is_usable_secret(input)) return;
+  if (is_empty_reference(input)) {
+    reject_secret(input, "is empty");
+    return;
+  }
+  out.reset();
+  if (!input.value.text.empty()) out.emplace(input.value.text);
+}
+
+void read_password(const Input& input, std::optional<Secret>& out) {
+  if (!is_usable_secret(input)) return;
+  const auto& text = input.value.text;
+  if (is_empty_reference(input)) {
+    reject_secret(input, R"(is empty: if any password will do, write password = "")");
+  } else if (text.starts_with('$') && !is_password_hash(text)) {
+    reject_secret(input,
+                  "begins with '$', but is not a whole hash of a kind that is known ($1$, $2a$, "
+                  "$2b$, $2y$, $5$, $6$, $7$, $y$, $gy$): `openssl passwd -6` prints one");
+  } else {
+    out.emplace(text);
+  }
+}
+
+void read_login_name(const Input& input, std::string& out) {
+  std::string text;
+  if (!read_text(input, text)) return;
+  if (text.size() > kMaxLoginName) {
+    reject(input, "is longer than " + std::to_string(kMaxLoginName) + " bytes");
+    return;
+  }
+  out = std::move(text);
+}
+
+void read_account_name(const Input& input, std::string& out) {
+  std::string name;
+  const auto before = input.findings.size();
+  read_login_name(input, name);
+  if (input.findings.size() > before) return;
+  if (name.empty()) {
+    reject(input, R"(must not be empty; "*" is any name that has no row of its own)");
+    return;
+  }
+  out = std::move(name);
+}
+
+}  // namespace starttls::config

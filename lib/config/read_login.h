@@ -1,0 +1,22 @@
+#pragma once
+
+// Reads the values of a login. Secrets are among them, so no message shows a value.
+
+#include <optional>
+#include <string>
+
+#include "lib/base/secret.h"
+#include "lib/config/schema.h"
+
+namespace starttls::config {
+
+/// Reads a secret that the proxy sends to a server; "" = none.
+void read_secret(const Input& input, std::optional<Secret>& out);
+/// Reads the password that a client must give, or its hash; "" = any password will do.
+void read_password(const Input& input, std::optional<Secret>& out);
+/// Reads the name of an account; "" = none.
+void read_login_name(const Input& input, std::string& out);
+/// Reads the same, and refuses "".
+void read_account_name(const Input& input, std::string& out);
+
+}  // namespace starttls::config
