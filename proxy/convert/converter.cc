@@ -11,9 +11,9 @@
 #include "lib/config/config.h"
 #include "lib/config/exposure.h"
 #include "lib/config/mistakes.h"
-#include "lib/proto/protocols.h"
 #include "proxy/convert/annotated_file.h"
 #include "proxy/convert/stunnel_conf.h"
+#include "proxy/convert/stunnel_service.h"
 #include "proxy/convert/stunnel_versions.h"
 #include "proxy/convert/toml_table.h"
 
@@ -24,17 +24,7 @@ using stunnel::AnnotatedFile;
 using stunnel::is_yes;
 using stunnel::Option;
 using stunnel::Section;
-
-/// Returns the mail protocol that is usual on the port of `address`, or "".
-std::string_view protocol_of_port(const std::string& address) {
-  const auto parsed = config::parse_address(address);
-  if (!parsed || parsed->is_unix()) return "";
-  if (parsed->port == 587 || parsed->port == 2525) return "smtp";
-  for (const auto& protocol : proto::protocols()) {
-    if (parsed->port == protocol.port || parsed->port == protocol.tls_port) return protocol.name;
-  }
-  return "";
-}
+using stunnel::Service;
 
 class Converter {
  public:
@@ -43,25 +33,9 @@ class Converter {
   Conversion run();
 
  private:
-  /// The parts of a service, as they are found.
-  struct Service {
-    const Section& section;
-    bool client = false;      ///< stunnel's client mode: the server has TLS, the client has none
-    std::string negotiation;  ///< stunnel's protocol; "" = TLS from the first byte
-    std::string protocol;     ///< ours
-    std::vector<std::string> listen;
-    std::vector<std::string> connect;
-    bool sends_proxy = false;  ///< a PROXY header has the client's address
-    bool from_client = false;  ///< the server sees the client's address
-  };
-
   void convert_log();
   void collect_certificates_by_name();
   [[nodiscard]] std::optional<std::string> convert(const Section& section);
-  [[nodiscard]] bool read_addresses(Service& service);
-  [[nodiscard]] bool read_accept(Service& service);
-  void read_transparent(Service& service);
-  [[nodiscard]] bool read_protocol(Service& service);
   void doubt_port(const Service& service, const Option* option, const std::string& written);
   [[nodiscard]] bool downstream(const Service& service, TomlTable& out);
   void fence(const Service& service, const config::Downstream& downstream, TomlTable& out);
@@ -147,134 +121,6 @@ void Converter::collect_certificates_by_name() {
       file_.leave_out(section, sni, "there is no certificate for this name");
     }
   }
-}
-
-bool Converter::read_addresses(Service& service) {
-  const auto& section = service.section;
-  for (const auto* const option : file_.all(section, "connect")) {
-    auto address = stunnel::address(option->value, "127.0.0.1");
-    if (!address) {
-      file_.note(section, option, "'" + option->value + "' is not an address");
-    } else if (std::find(service.connect.begin(), service.connect.end(), *address) ==
-               service.connect.end()) {
-      service.connect.push_back(std::move(*address));
-    }
-  }
-  if (service.connect.empty()) {
-    const auto* const exec = file_.last(section, "exec");
-    file_.leave_out(
-        section, exec,
-        exec != nullptr ? "a server is reached by its address only" : "there is no connect");
-    return false;
-  }
-  return read_accept(service);
-}
-
-/// Reads the address to listen on. ":::PORT" means both families in stunnel. Here each family has
-/// an address of its own.
-bool Converter::read_accept(Service& service) {
-  const auto& section = service.section;
-  const auto* const accept = file_.last(section, "accept");
-  if (accept == nullptr) {
-    file_.leave_out(section, nullptr, "there is no accept");
-    return false;
-  }
-  const auto address = stunnel::address(accept->value, "0.0.0.0");
-  if (!address) {
-    file_.leave_out(section, accept, "'" + accept->value + "' is not an address");
-    return false;
-  }
-  auto parsed = *config::parse_address(*address);  // `address` has parsed it before
-  if (!parsed.is_unix() && !config::is_ip_literal(std::string(without_interface(parsed.host)))) {
-    const auto name = std::exchange(parsed.host, "127.0.0.1");
-    if (ascii::iequals(name, "ip6-localhost")) {
-      parsed.host = "::1";
-    } else if (!ascii::iequals(name, "localhost")) {
-      file_.note(
-          section, accept,
-          "listens on an address, not on a name: replace 127.0.0.1 by the address of " + name);
-    }
-  }
-  std::vector<Address> listen = {parsed};
-  if (parsed.host == "::") {
-    parsed.host = "0.0.0.0";
-    listen.insert(listen.begin(), parsed);
-  }
-  for (const auto& each : listen) {
-    const auto text = to_string(each);
-    if (std::find(service.connect.begin(), service.connect.end(), text) != service.connect.end()) {
-      file_.leave_out(section, accept, "it would connect to itself");
-      return false;
-    }
-    if (std::any_of(listening_.begin(), listening_.end(),
-                    [&each](const Address& other) { return config::overlap(each, other); })) {
-      file_.leave_out(section, accept, text + " belongs to another service");
-      return false;
-    }
-    service.listen.push_back(text);
-  }
-  return true;
-}
-
-/// Reads the option that makes the server see the client's address. stunnel can also take the
-/// server's address from the connection.
-void Converter::read_transparent(Service& service) {
-  const auto& section = service.section;
-  const auto* const option = file_.last(section, "transparent");
-  if (option == nullptr || ascii::iequals(option->value, "no") ||
-      ascii::iequals(option->value, "none")) {
-    return;
-  }
-  const auto is = [option](std::string_view value) { return ascii::iequals(option->value, value); };
-  if (is("destination") || is("both")) {
-    file_.note(section, option,
-               "the server is the one of connect; for the server that each client meant to reach, "
-               "set upstream.address = \"original-destination\"");
-  }
-  if (!is("source") && !is("both") && !is("yes")) return;
-  if (service.listen.front().starts_with("unix:")) {
-    file_.note(section, option, "clients of a unix socket have no address to connect from");
-    return;
-  }
-  service.from_client = true;
-  file_.note(section, option,
-             "is upstream.source = \"client\" here: it needs CAP_NET_ADMIN, and routes that bring "
-             "the server's answers back (see conf/nftables)");
-}
-
-/// Finds out the protocol that both sides speak. stunnel names it only if it negotiates TLS.
-bool Converter::read_protocol(Service& service) {
-  const auto& section = service.section;
-  if (const auto* const protocol = file_.last(section, "protocol")) {
-    if (ascii::iequals(protocol->value, "proxy")) {
-      // stunnel knows it in server mode only.
-      service.sends_proxy = !service.client;
-      if (service.client) file_.note(section, protocol, "no PROXY header is sent to the server");
-    } else {
-      for (const char c : protocol->value) service.negotiation += ascii::to_lower(c);
-      if (proto::find_protocol(service.negotiation) == nullptr) {
-        file_.leave_out(section, protocol, "'" + protocol->value + "' is not a mail protocol");
-        return false;
-      }
-      service.protocol = service.negotiation;
-      return true;
-    }
-  }
-  auto addresses = service.connect;
-  addresses.push_back(service.listen.front());
-  for (const auto& address : addresses) {
-    service.protocol = protocol_of_port(address);
-    if (!service.protocol.empty()) return true;
-  }
-  for (const auto& protocol : proto::protocols()) {
-    for (std::size_t at = 0; at < section.name.size(); ++at) {
-      if (!ascii::istarts_with(std::string_view(section.name).substr(at), protocol.name)) continue;
-      service.protocol = protocol.name;
-      return true;
-    }
-  }
-  file_.leave_out(section, nullptr, "neither its ports nor its name show a mail protocol");
-  return false;
 }
 
 /// Returns cert and key as a table; nothing if there are none, or none that can be used.
@@ -550,16 +396,16 @@ std::string Converter::label(const std::string& name) {
 }
 
 std::optional<std::string> Converter::convert(const Section& section) {
-  Service service{section, file_.yes(section, "client"), {}, {}, {}, {}, false, false};
-  if (!service.client && file_.last(section, "sni") != nullptr) {
+  if (!file_.yes(section, "client") && file_.last(section, "sni") != nullptr) {
     const auto* const sni = file_.last(section, "sni");
     if (!by_name_.contains(sni->value.substr(0, sni->value.find(':')))) {
       file_.leave_out(section, sni, "there is no service of that name");
     }
     return std::nullopt;  // a certificate of another service, see collect_certificates_by_name
   }
-  if (!read_addresses(service) || !read_protocol(service)) return std::nullopt;
-  read_transparent(service);
+  const auto found = stunnel::read_service(section, listening_, file_);
+  if (!found) return std::nullopt;
+  const Service& service = *found;
 
   TomlTable table;
   table.set("name", toml(label(section.name)));
