@@ -9,8 +9,9 @@ which makes certificates). Only lib/config/load.cc includes toml++.
 import pathlib
 import re
 import sys
-import tempfile
 import unittest
+
+import breaches
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -69,7 +70,7 @@ class Layering(unittest.TestCase):
         self.assertTrue((ROOT / "lib/base").is_dir())
 
     def test_a_violation_is_found(self):
-        breaches = {
+        files = {
             "lib/base/a.h": '#include "lib/proto/role.h"',
             "lib/proto/a.cc": '#include "lib/tls/engine.h"',
             "lib/session/a.cc": "#include <uv.h>",
@@ -80,13 +81,9 @@ class Layering(unittest.TestCase):
             "lib/elsewhere/a.cc": "",
             "tools/mail_server/a.cc": "#include <openssl/ssl.h>",
         }
-        with tempfile.TemporaryDirectory() as folder:
-            root = pathlib.Path(folder)
-            for name, text in breaches.items():
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                (root / name).write_text(text + "\n", encoding="utf-8")
+        with breaches.tree_of(files) as root:
             found = violations(root)
-        self.assertEqual({line.partition(":")[0] for line in found}, set(breaches))
+        self.assertEqual({line.partition(":")[0] for line in found}, set(files))
 
 
 if __name__ == "__main__":

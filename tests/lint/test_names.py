@@ -9,9 +9,10 @@ import collections
 import pathlib
 import re
 import sys
-import tempfile
 import tomllib
 import unittest
+
+import breaches
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -79,11 +80,7 @@ class TestNames(unittest.TestCase):
             "tests/mutants/rules.toml": '[x]\nkillers = ["a_test.A.test_one", "a_test.B.test_one"]\n',
             "tests/mutants/y.patch": "Rule: None.\nKillers: a_test.A.test_two, b_test.A.test_two\n\n--- a/x\n",
         }
-        with tempfile.TemporaryDirectory() as folder:
-            root = pathlib.Path(folder)
-            for name, text in files.items():
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                (root / name).write_text(text, encoding="utf-8")
+        with breaches.tree_of(files) as root:
             self.assertEqual(list(hidden(root)), ["tests/e2e/a_test.py: A.test_two is there 2 times"])
             self.assertEqual(list(missing(root)), ["rules.toml: x: there is no test a_test.B.test_one",
                                                    "y.patch: there is no test b_test.A.test_two"])
