@@ -11,6 +11,8 @@
 #include "lib/proto/last_reply.h"
 #include "lib/proto/line_downstream.h"
 #include "lib/proto/line_upstream.h"
+#include "lib/proto/login/login_dialect.h"
+#include "lib/proto/login/login_upstream.h"
 #include "lib/proto/parts.h"
 #include "lib/proto/smtp_replies.h"
 #include "lib/proto/words.h"
@@ -28,9 +30,10 @@ using smtp::ReplyWords;
 struct Dialect {
   std::string_view hello;    ///< RFC 2033 §4.1
   std::string_view service;  ///< names the protocol in a greeting of our own
+  const LoginDialect& login;
 };
-constexpr Dialect kSmtp{"EHLO", "ESMTP"};
-constexpr Dialect kLmtp{"LHLO", "LMTP"};
+constexpr Dialect kSmtp{"EHLO", "ESMTP", login::kSmtp};
+constexpr Dialect kLmtp{"LHLO", "LMTP", login::kLmtp};
 
 /// A line with AUTH may carry a whole credential (RFC 4954 §4).
 constexpr std::size_t kMaxAuthLine = 12288;
@@ -382,7 +385,9 @@ Parts parts_of() {
                            .complete = is_whole_smtp_reply},
           .last_reply = last_smtp_reply,
           .upstream = [](const RoleSettings& settings) -> std::unique_ptr<UpstreamRole> {
-            return std::make_unique<SmtpUpstream>(settings, kDialect);
+            auto role = std::make_unique<SmtpUpstream>(settings, kDialect);
+            if (settings.login != LoginWhen::connect) return role;
+            return std::make_unique<LoginUpstream>(std::move(role), settings, kDialect.login);
           },
           .downstream = make_role<DownstreamRole, SmtpDownstream>};
 }

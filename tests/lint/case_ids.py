@@ -20,7 +20,7 @@ ATTACK_MODULES = ("cases_downstream_test", "prelude_attacks_test", "smuggling_te
 BOTH = "PST"
 FAULTS_ONLY = "DR"
 
-_ID = rf"[{LETTERS}]\d{{1,2}}"
+_ID = rf"(?:LP|[{LETTERS}])\d{{1,2}}"
 _IDS = re.compile(rf"(?<![\w+.-])({_ID})(?:(?:-| to )({_ID}))?(?![\w+])")
 _ROW = re.compile(rf"^\| ({_ID}) \|", re.M)
 
@@ -30,7 +30,7 @@ _IN_FRONT = re.compile(rf"(?:{_ID}(?:-{_ID})?\s+)+")
 _AFTER_SUBJECT = re.compile(rf"[^:]*: ((?:{_ID} )*{_ID}): ")
 _METHOD = re.compile(r"^ +def (test_\w+)", re.M)
 _KILLER = re.compile(r"\b(\w+_test)\.\w+\.(test_\w+)")
-_TOKENS = re.compile(rf"test((?:(?:_and|_to)?_[{LETTERS.lower()}]\d{{1,2}})+)(?:_|$)")
+_TOKENS = re.compile(rf"test((?:(?:_and|_to)?_{_ID.replace('LP', 'lp').replace(LETTERS, LETTERS.lower())})+)(?:_|$)")
 _CPP_COMMENT = re.compile(r"//[^\n]*")
 _PYTHON_COMMENT = re.compile(r'#[^\n]*|"""(?:.*?)"""', re.S)
 _RULE = re.compile(r"^[Rr]ule\b[^\n]*", re.M)
@@ -40,8 +40,9 @@ def ids_between(first, last):
     """Returns the ids of a range, or the only id."""
     if not last:
         return {first}
-    assert first[0] == last[0], (first, last)
-    return {f"{first[0]}{number}" for number in range(int(first[1:]), int(last[1:]) + 1)}
+    (letters, begin), (same, end) = (re.fullmatch(r"([A-Z]+)(\d+)", id).groups() for id in (first, last))
+    assert letters == same, (first, last)
+    return {f"{letters}{number}" for number in range(int(begin), int(end) + 1)}
 
 
 def ids_of_text(text):
@@ -147,7 +148,9 @@ class CaseIds(unittest.TestCase):
         for name, ids in (("test_n12_b12_replies", {"N12", "B12"}),
                           ("test_x1_to_x4_of", {"X1", "X2", "X3", "X4"}),
                           ("test_s1_and_s2_are", {"S1", "S2"}), ("test_p1_to_the_end", {"P1"}),
-                          ("test_t10", {"T10"}), ("test_tls_1_2", set()), ("test_p256_keys", set()),
+                          ("test_t10", {"T10"}),
+                          ("test_lp3_and_l5_to_l6", {"LP3", "L5", "L6"}), ("test_lp9_to_lp11", {"LP9", "LP10", "LP11"}),
+                          ("test_tls_1_2", set()), ("test_p256_keys", set()),
                           ("test_sha_1", set()), ("test_utf8", set()), ("test_v1_header", set()),
                           ("test_a_p1", set()), ("test_m10x_b1", set())):
             self.assertEqual(ids_of_method(name), ids, name)
