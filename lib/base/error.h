@@ -86,6 +86,45 @@ constexpr std::string_view name(Errc code) noexcept {
   return "unknown";
 }
 
+/// The party that an error is about.
+enum class Party : std::uint8_t {
+  proxy,        ///< the proxy itself, or its machine
+  client,       ///< the client, or a rule by which it is not served
+  server,       ///< the server, even if a client causes the error
+  either_peer,  ///< the peer on the connection that had the error
+};
+
+constexpr Party concerns(Errc code) noexcept {
+  switch (code) {
+    case Errc::config:
+    case Errc::system:
+      return Party::proxy;
+    case Errc::client_protocol:
+    case Errc::too_many_errors:
+    case Errc::tls_on_clear_port:
+    case Errc::client_login:
+    case Errc::limit:
+    case Errc::not_allowed:
+    case Errc::draining:
+      return Party::client;
+    case Errc::unreachable:
+    case Errc::greeting_refused:
+    case Errc::tls_not_offered:
+    case Errc::tls_refused:
+    case Errc::protocol:
+    case Errc::login:
+      return Party::server;
+    case Errc::timeout:
+    case Errc::closed:
+    case Errc::attack:
+    case Errc::handshake:
+    case Errc::certificate:
+    case Errc::tls:
+      return Party::either_peer;
+  }
+  return Party::proxy;
+}
+
 /// The kind of an `Errc::attack`, for the metrics that count them.
 enum class Attack : std::uint8_t {
   injection,    ///< bytes in the clear after the line that starts TLS (CVE-2011-0411)

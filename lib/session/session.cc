@@ -7,11 +7,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// True for trouble of the proxy itself.
-bool is_our_own(Errc code) noexcept {
-  return code == Errc::config || code == Errc::system;
-}
-
 }  // namespace
 
 Session::Session(const SessionContext& context, std::shared_ptr<const Service> service,
@@ -287,33 +282,8 @@ bool Session::is_mute() const noexcept {
 /// True if an error that ends the session is about the server. An error of the client's leg or of
 /// the proxy is not, even if it comes while a server connection is open.
 bool Session::concerns_server(Errc code) const noexcept {
-  switch (code) {
-    case Errc::unreachable:
-    case Errc::greeting_refused:
-    case Errc::tls_not_offered:
-    case Errc::tls_refused:
-    case Errc::protocol:
-    case Errc::login:
-      return true;
-    case Errc::timeout:
-    case Errc::closed:
-    case Errc::attack:
-    case Errc::handshake:
-    case Errc::certificate:
-    case Errc::tls:
-      return is_opening();
-    case Errc::config:
-    case Errc::system:
-    case Errc::client_protocol:
-    case Errc::too_many_errors:
-    case Errc::tls_on_clear_port:
-    case Errc::client_login:
-    case Errc::limit:
-    case Errc::not_allowed:
-    case Errc::draining:
-      break;
-  }
-  return false;
+  const Party party = concerns(code);
+  return party == Party::server || (party == Party::either_peer && is_opening());
 }
 
 void Session::say_failure(const Error& error, Side side) {
@@ -331,7 +301,7 @@ void Session::say_failure(const Error& error, Side side) {
 void Session::fail(const Error& error) {
   if (is_over()) return;
   const bool is_servers = concerns_server(error.code);
-  const bool on_server_leg = is_servers || (is_opening() && is_our_own(error.code));
+  const bool on_server_leg = is_servers || (is_opening() && concerns(error.code) == Party::proxy);
   const bool unserved = phase_ <= Phase::proxy_header;
   log_event("session failed", error, on_server_leg ? Side::upstream : Side::downstream,
             SessionRecord::Repetition::counted);

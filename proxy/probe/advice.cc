@@ -247,32 +247,8 @@ Lines other_protocol_advice(const ProbeReport& report) {
 
 /// True if the error came while the server spoke its protocol, or should have.
 bool is_about_words(Errc code) noexcept {
-  switch (code) {
-    case Errc::timeout:
-    case Errc::closed:
-    case Errc::greeting_refused:
-    case Errc::tls_not_offered:
-    case Errc::tls_refused:
-    case Errc::protocol:
-    case Errc::login:
-      return true;
-    case Errc::config:
-    case Errc::system:
-    case Errc::unreachable:
-    case Errc::attack:
-    case Errc::client_protocol:
-    case Errc::too_many_errors:
-    case Errc::tls_on_clear_port:
-    case Errc::handshake:
-    case Errc::certificate:
-    case Errc::tls:
-    case Errc::client_login:
-    case Errc::limit:
-    case Errc::not_allowed:
-    case Errc::draining:
-      return false;
-  }
-  return false;
+  if (code == Errc::timeout || code == Errc::closed) return true;
+  return concerns(code) == Party::server && code != Errc::unreachable;
 }
 
 /// Returns the advice for an error of this protocol.

@@ -50,40 +50,19 @@ bool is_implicit(const ProbeReport& report) {
 
 enum class Verdict : std::uint8_t { accepted, unreachable, protocol, tls };
 
-Verdict verdict_of(const ProbeReport& report) noexcept {
-  if (!report.error) return Verdict::accepted;
-  switch (report.error->code) {
-    case Errc::config:
-    case Errc::system:
-    case Errc::unreachable:
-    case Errc::timeout:
-    case Errc::closed:
-      return Verdict::unreachable;
-    case Errc::greeting_refused:
-    case Errc::tls_not_offered:
-    case Errc::tls_refused:
-    case Errc::attack:
-    case Errc::protocol:
-    case Errc::client_protocol:
-    case Errc::too_many_errors:
-    case Errc::tls_on_clear_port:
-    case Errc::client_login:
-    case Errc::login:
-    case Errc::limit:
-    case Errc::not_allowed:
-    case Errc::draining:
-      return Verdict::protocol;
-    case Errc::handshake:
-    case Errc::certificate:
-    case Errc::tls:
-      return Verdict::tls;
-  }
-  return Verdict::unreachable;
-}
-
 /// True if a time-out or a close ended the wait. The state then says more than the reason does.
 bool ended_waiting(Errc code) noexcept {
   return code == Errc::timeout || code == Errc::closed;
+}
+
+Verdict verdict_of(const ProbeReport& report) noexcept {
+  if (!report.error) return Verdict::accepted;
+  const Errc code = report.error->code;
+  if (code == Errc::handshake || code == Errc::certificate || code == Errc::tls) {
+    return Verdict::tls;
+  }
+  const bool reached = code != Errc::unreachable && !ended_waiting(code);
+  return reached && concerns(code) != Party::proxy ? Verdict::protocol : Verdict::unreachable;
 }
 
 std::string_view word(Verdict verdict) noexcept {
