@@ -132,6 +132,12 @@ void add_services(Page& page) {
   page.add("starttls_warm_connections",
            "Connections to servers that are ready and wait for a client.",
            &Tables::warm_connections);
+  page.add("starttls_logins_total",
+           "Logins that have ended: of clients at the proxy, and of the proxy at servers.",
+           &Tables::logins);
+  page.add("starttls_secret_failures_total",
+           "Requests for the secret of a login to which its source gave none.",
+           &Tables::secret_failures);
 }
 
 void add_certificates(Page& page, const std::vector<CertificateExpiry>& certificates) {

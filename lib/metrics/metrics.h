@@ -32,6 +32,7 @@
 
 #include "lib/base/counter.h"
 #include "lib/base/error.h"
+#include "lib/base/login_settings.h"
 #include "lib/base/side.h"
 #include "lib/base/tls_version.h"
 #include "lib/base/utc.h"
@@ -42,6 +43,18 @@ namespace starttls::metrics {
 
 enum class Direction : std::uint8_t { to_server, to_client };
 enum class Resumed : std::uint8_t { no, yes };
+
+/// The two halves of a login: the client's at the proxy, and the proxy's at the server.
+enum class LoginSide : std::uint8_t { client, server };
+enum class LoginOutcome : std::uint8_t { ok, client_login, login };
+/// Why a source gave no secret.
+enum class SecretFailure : std::uint8_t {
+  unreadable,  ///< the file cannot be read
+  empty,       ///< its first line is empty
+  malformed,   ///< it is too long, or has bytes that no secret may have
+  timeout,     ///< it did not come in time
+  busy,        ///< too many requests wait
+};
 
 /// A label for some errors. Any other error counts as "other".
 template <Errc... codes>
@@ -116,6 +129,45 @@ struct LabelOf<Reason<codes...>> {
   static constexpr std::size_t index(Reason<codes...> reason) noexcept { return reason.index(); }
 };
 
+template <>
+struct LabelOf<LoginSide> {
+  static constexpr std::string_view kKey = "side";
+  static constexpr std::array<std::string_view, 2> kNames{"client", "server"};
+  static constexpr std::size_t index(LoginSide side) noexcept {
+    return static_cast<std::size_t>(side);
+  }
+};
+template <>
+struct LabelOf<Mechanism> {
+  static constexpr std::string_view kKey = "mechanism";
+  // All but `automatic`, which no login uses.
+  static constexpr auto kNames = [] {
+    std::array<std::string_view, kMechanismCount - 1> names{};
+    for (std::size_t i = 0; i < names.size(); ++i) names[i] = name(static_cast<Mechanism>(i + 1));
+    return names;
+  }();
+  static constexpr std::size_t index(Mechanism mechanism) noexcept {
+    return static_cast<std::size_t>(mechanism) - 1;
+  }
+};
+template <>
+struct LabelOf<LoginOutcome> {
+  static constexpr std::string_view kKey = "outcome";
+  static constexpr std::array<std::string_view, 3> kNames{"ok", "client_login", "login"};
+  static constexpr std::size_t index(LoginOutcome outcome) noexcept {
+    return static_cast<std::size_t>(outcome);
+  }
+};
+template <>
+struct LabelOf<SecretFailure> {
+  static constexpr std::string_view kKey = "reason";
+  static constexpr std::array<std::string_view, 5> kNames{"unreadable", "empty", "malformed",
+                                                          "timeout", "busy"};
+  static constexpr std::size_t index(SecretFailure reason) noexcept {
+    return static_cast<std::size_t>(reason);
+  }
+};
+
 /// One cell for each combination of the labels' values.
 template <class Cell, class... Labels>
 class Table {
@@ -173,6 +225,8 @@ struct Tables {
   Table<Counter, Side, Attack> attacks;
   Table<Counter, Side> truncations;
   Table<Gauge> warm_connections;
+  Table<Counter, LoginSide, Mechanism, LoginOutcome> logins;
+  Table<Counter, SecretFailure> secret_failures;
 };
 
 /// A completed handshake.
@@ -224,6 +278,13 @@ class alignas(64) Tally {
   void truncated(Side side) noexcept { tables_.truncations.at(side).add(); }
   /// Adds `change` to the number of ready connections. It is negative if there are fewer now.
   void warm_connections(int change) noexcept { tables_.warm_connections.at().add(change); }
+  /// Counts a login that has ended, once for each side that took part. `mechanism` is not
+  /// `automatic`.
+  void logged_in(LoginSide side, Mechanism mechanism, LoginOutcome outcome) noexcept {
+    tables_.logins.at(side, mechanism, outcome).add();
+  }
+  /// Counts a request for a secret that gave none.
+  void secret_failed(SecretFailure reason) noexcept { tables_.secret_failures.at(reason).add(); }
 
   [[nodiscard]] const Tables& tables() const noexcept { return tables_; }
 

@@ -12,7 +12,10 @@
 using namespace std::chrono_literals;
 using namespace starttls;
 using metrics::Direction;
+using metrics::LoginOutcome;
+using metrics::LoginSide;
 using metrics::Registry;
+using metrics::SecretFailure;
 using metrics::Tally;
 using test::Page;
 
@@ -90,7 +93,9 @@ TEST_CASE("metrics: all series of a service start at zero", "[base][metrics]") {
       {"starttls_plaintext_fallbacks_total", 2},
       {"starttls_attacks_total", 2 * 3},
       {"starttls_truncations_total", 2},
-      {"starttls_warm_connections", 1}};
+      {"starttls_warm_connections", 1},
+      {"starttls_logins_total", 2 * 5 * 3},
+      {"starttls_secret_failures_total", 5}};
   for (const auto& [name, series] : families) {
     INFO(name);
     const auto& family = shown.family(name);
@@ -122,6 +127,9 @@ TEST_CASE("metrics: each step of a session counts in its series", "[base][metric
   metrics_.truncated(Side::upstream);
   metrics_.warm_connections(3);
   metrics_.warm_connections(-1);
+  metrics_.logged_in(LoginSide::client, Mechanism::plain, LoginOutcome::ok);
+  metrics_.logged_in(LoginSide::server, Mechanism::xoauth2, LoginOutcome::login);
+  metrics_.secret_failed(SecretFailure::timeout);
 
   const auto with = [](std::map<std::string, std::string> labels) {
     labels.emplace("service", "office");
@@ -155,6 +163,12 @@ TEST_CASE("metrics: each step of a session counts in its series", "[base][metric
     CHECK(shown.value("starttls_bytes_total", with({{"direction", "to_client"}})) == 7);
     CHECK(shown.value("starttls_truncations_total", with({{"leg", "upstream"}})) == 1);
     CHECK(shown.value("starttls_warm_connections", with({})) == 2);
+    CHECK(shown.value("starttls_logins_total",
+                      with({{"side", "client"}, {"mechanism", "plain"}, {"outcome", "ok"}})) == 1);
+    CHECK(shown.value("starttls_logins_total",
+                      with({{"side", "server"}, {"mechanism", "xoauth2"}, {"outcome", "login"}})) ==
+          1);
+    CHECK(shown.value("starttls_secret_failures_total", with({{"reason", "timeout"}})) == 1);
   }
   metrics_.session_ended(Outcome::truncated(), 90s);
   const Page shown = page(registry);
