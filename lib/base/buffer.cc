@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "lib/base/secret.h"
+
 namespace starttls {
 
 BufferPool::~BufferPool() {
@@ -35,6 +37,14 @@ void BufferPool::give_back(std::byte* block) noexcept {
 
 void PooledText::append(std::string_view bytes) {
   const auto before = static_cast<std::ptrdiff_t>(text_.capacity());
+  const std::size_t size = text_.size() + bytes.size();
+  if (size > text_.capacity()) {
+    std::string larger;
+    larger.reserve(std::max(size, 2 * text_.capacity()));
+    larger = std::string_view{text_};
+    text_.swap(larger);
+    wipe(larger);
+  }
   text_ += bytes;
   pool_.charge(static_cast<std::ptrdiff_t>(text_.capacity()) - before);
 }
@@ -43,12 +53,16 @@ void PooledText::consume(std::size_t count) {
   assert(count <= text_.size());
   if (count == text_.size()) {
     clear();
-  } else {
-    text_.erase(0, count);
+    return;
   }
+  const std::size_t left = text_.size() - count;
+  std::memmove(text_.data(), text_.data() + count, left);
+  wipe(std::span{text_}.subspan(left));
+  text_.resize(left);
 }
 
 void PooledText::clear() noexcept {
+  wipe(text_);  // in place: a short text would leave a copy behind when it moves
   static_cast<void>(take());
 }
 

@@ -51,7 +51,8 @@ class BufferPool {
 };
 
 /// Bytes of a peer that wait to be parsed. They are in one piece, unlike blocks. Their memory
-/// counts as the pool's, and is given back when nothing waits.
+/// counts as the pool's, and is given back when nothing waits. Passwords are among these bytes, so
+/// each copy is wiped when it goes.
 class PooledText {
  public:
   explicit PooledText(BufferPool& pool) noexcept : pool_(pool) {}
