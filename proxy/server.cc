@@ -129,6 +129,7 @@ class Server {
   void look_for_system_name();
   void on_system_name(const std::string& name);
   void apply_limits();
+  void start_work(const config::Config& config);
 
   State state_;
   const LoadState& load_;
@@ -206,6 +207,7 @@ Result<> Server::start_workers() {
     if (!may) return may;
   }
   if (auto confined = confine_(); !confined) return confined;
+  start_work(state_.config);
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     if (auto result = workers_[i]->listen(std::move(plan->services.changes[i])); !result) {
       return result;
@@ -377,6 +379,7 @@ bool Server::replace_state(std::vector<std::string>& problems) {
   if (fresh->config.proxy.sandbox != state_.config.proxy.sandbox) {
     log_.warn("proxy.sandbox has changed: restart the proxy to apply it", {});
   }
+  start_work(fresh->config);
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     workers_[i]->change_listeners(std::move(plan->services.changes[i]));
   }
@@ -478,6 +481,16 @@ void Server::look_for_system_name() {
 
 void Server::on_system_name(const std::string& name) {
   log_.info("hostname known", {{"hostname", name}});
+}
+
+/// Starts the threads for logins, if a service has one. They are this thread's children, inside the
+/// sandbox, and may read files. A worker's may not.
+void Server::start_work(const config::Config& config) {
+  const auto& all = config.services;
+  if (std::any_of(all.begin(), all.end(),
+                  [](const auto& each) { return each.login.has_value(); })) {
+    shared_.work.start();
+  }
 }
 
 /// Sets the limit of sessions. It counts everything that may be open at once, so that no session

@@ -24,8 +24,8 @@ Worker::Worker(Shared& shared, net::Loop& loop, unsigned index, std::function<vo
       index_(index),
       on_drained_(std::move(on_drained)),
       loop_(loop),
-      context_{loop, shared.resolver, shared.log, *this, shared.loop_guard, shared.clients, index} {
-}
+      context_{loop,  shared.resolver,   shared.work,    shared.log,
+               *this, shared.loop_guard, shared.clients, index} {}
 
 Worker::~Worker() {
   if (thread_.joinable()) thread_.join();
@@ -102,7 +102,8 @@ void Worker::keep_warm() {
     });
     if (old == before.end()) {
       pool = std::make_unique<session::WarmPool>(
-          session::WorkerContext{loop_, shared_.resolver, service->metrics->of_worker(index_)},
+          session::WorkerContext{loop_, shared_.resolver, shared_.work,
+                                 service->metrics->of_worker(index_)},
           shared_.log, service);
     } else {
       pool = std::move(old->second);

@@ -19,6 +19,7 @@
 #include "lib/net/loop.h"
 #include "lib/net/resolver.h"
 #include "lib/net/timer.h"
+#include "lib/net/work_pool.h"
 #include "lib/session/service.h"
 #include "lib/session/session.h"
 #include "lib/session/upstream/warm_pool.h"
@@ -38,6 +39,7 @@ struct Shared {
   std::uint32_t run_id = 0;               ///< distinguishes the session ids of two runs
   std::atomic<std::size_t> sessions{0};   ///< without refused ones
   std::atomic<std::size_t> lingering{0};  ///< refused ones, until the client has left
+  net::WorkPool work{};                   ///< has threads only if a service has a login
   session::LoopGuard loop_guard{};
   session::ClientTable clients{};
 };

@@ -5,6 +5,7 @@
 #include "lib/base/log.h"
 #include "lib/net/loop.h"
 #include "lib/net/resolver.h"
+#include "lib/net/work_pool.h"
 #include "lib/session/client/table.h"
 #include "lib/session/service.h"
 #include "lib/session/upstream/loop_guard.h"
@@ -37,6 +38,7 @@ class SessionOwner {
 struct SessionContext {
   net::Loop& loop;
   net::Resolver& resolver;
+  net::WorkPool& work;
   log::Logger& log;
   SessionOwner& owner;
   LoopGuard& loop_guard;

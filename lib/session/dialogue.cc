@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "lib/base/secret.h"
+
 namespace starttls::session {
 namespace {
 
@@ -34,9 +36,11 @@ Next next_step(proto::Verdict verdict, Next relay) noexcept {
     case proto::Verdict::finish:
       return Next::finish;
     case proto::Verdict::log_in:
+      return Next::log_in;
     case proto::Verdict::pause:
+      return Next::pause;
     case proto::Verdict::reconnect:
-      break;
+      return Next::reconnect;
   }
   return Next::go_on;
 }
@@ -62,12 +66,12 @@ Result<Next> Dialogue::on_client_input() {
   std::string to_server;
   const auto step = role_->from_client(client_.input(), to_client, to_server);
   send_to_client(to_client);
+  if (!step) wipe(to_server);
   if (!step) return fail(step.error());
   send_to_server(to_server);
   client_.consume(step->consumed);
   if (step->consumed > 0) ++commands_;
-  awaits_tls_ = step->verdict == proto::Verdict::start_tls;
-  return next_step(step->verdict, Next::commit);
+  return act_on(step->verdict, Next::commit);
 }
 
 Result<Next> Dialogue::on_server_input() {
@@ -75,20 +79,56 @@ Result<Next> Dialogue::on_server_input() {
   std::string to_server;
   const auto step = role_->from_server(server_->input(), to_client, to_server);
   send_to_client(to_client);
+  if (!step) wipe(to_server);
   if (!step) return fail(without_echo(step.error()));
   send_to_server(to_server);
   server_->consume(step->consumed);
-  awaits_tls_ = step->verdict == proto::Verdict::start_tls;
-  return next_step(step->verdict, Next::relay);
+  return act_on(step->verdict, Next::relay);
 }
 
-Result<> Dialogue::resume() {
-  if (!std::exchange(awaits_tls_, false)) return {};
+Result<Next> Dialogue::on_credentials(Result<proto::Credentials> credentials) {
   std::string to_client;
-  const auto verdict = role_->secured(to_client);
+  std::string to_server;
+  const auto verdict = role_->on_credentials(std::move(credentials), to_client, to_server);
   send_to_client(to_client);
+  if (verdict) {
+    send_to_server(to_server);
+  } else {
+    wipe(to_server);
+  }
+  return act_on(verdict, Next::relay);
+}
+
+Result<Next> Dialogue::after_pause() {
+  std::string to_client;
+  const auto verdict = role_->after_pause(to_client);
+  send_to_client(to_client);
+  return act_on(verdict, Next::relay);
+}
+
+Result<Next> Dialogue::on_server_lost(std::string_view how) {
+  std::string to_client;
+  const auto verdict = role_->on_server_lost(how, to_client);
+  send_to_client(to_client);
+  return act_on(verdict, Next::relay);
+}
+
+Result<Next> Dialogue::act_on(const Result<proto::Verdict>& verdict, Next relay) {
   if (!verdict) return fail(verdict.error());
-  return {};
+  awaits_tls_ = *verdict == proto::Verdict::start_tls;
+  awaits_server_ = *verdict == proto::Verdict::reconnect;
+  return next_step(*verdict, relay);
+}
+
+Result<Next> Dialogue::resume() {
+  std::string to_client;
+  std::string to_server;
+  Result<proto::Verdict> verdict = proto::Verdict::need_more;
+  if (std::exchange(awaits_tls_, false)) verdict = role_->secured(to_client);
+  if (std::exchange(awaits_server_, false)) verdict = role_->reconnected(to_server);
+  send_to_client(to_client);
+  if (verdict) send_to_server(to_server);
+  return act_on(verdict, Next::relay);
 }
 
 Result<> Dialogue::replace_server(DialogueEndpoint& server) {
@@ -122,11 +162,13 @@ void Dialogue::balance() {
   }
 }
 
-void Dialogue::send_to_server(std::string_view text) {
+/// Sends the text, and wipes it: it may be a login.
+void Dialogue::send_to_server(std::string& text) {
   if (text.empty()) return;
   server_has_heard_ = true;
   traffic_.passed(metrics::Direction::to_server, text.size());
   server_->write(std::as_bytes(std::span{text}));
+  wipe(text);
 }
 
 }  // namespace starttls::session

@@ -30,6 +30,9 @@ class Dialogue {
     commit,     ///< the client's bytes are opaque from here on, those in its input included
     relay,      ///< the server's bytes are opaque too
     finish,     ///< end the session as a success
+    log_in,     ///< get credentials for `login_request`, then call `on_credentials`
+    pause,      ///< wait for `kRefusalDelay`, then call `after_pause`
+    reconnect,  ///< get a fresh connection to the server, then `replace_server` and `resume`
   };
 
   /// The legs and `traffic` outlive us.
@@ -52,7 +55,22 @@ class Dialogue {
   /// Offers the server's input.
   [[nodiscard]] Result<Next> on_server_input();
   /// Goes on after the client's handshake, or with a fresh connection to the server.
-  [[nodiscard]] Result<> resume();
+  [[nodiscard]] Result<Next> resume();
+
+  // The login. Neither side's input is offered between `log_in` and `on_credentials`, nor between
+  // `pause` and `after_pause`.
+
+  [[nodiscard]] proto::LoginRequest login_request() const { return role_->login_request(); }
+  [[nodiscard]] Result<Next> on_credentials(Result<proto::Credentials> credentials);
+  [[nodiscard]] Result<Next> after_pause();
+  /// Decides what follows when the server hangs up, or is too slow, during a login. `go_on`: the
+  /// role has no login under way, so the end is the session's.
+  [[nodiscard]] Result<Next> on_server_lost(std::string_view how);
+  /// Returns the result of the last login; nothing if there was none.
+  [[nodiscard]] const proto::LoginReport* login_report() const noexcept {
+    return role_->login_report();
+  }
+
   /// Makes `server` the server's leg. The old one is not touched any more. Errors: tls_not_offered,
   /// if the old one had TLS and the new one has not.
   [[nodiscard]] Result<> replace_server(DialogueEndpoint& server);
@@ -76,8 +94,9 @@ class Dialogue {
   [[nodiscard]] std::string_view state() const noexcept { return role_->state(); }
 
  private:
+  [[nodiscard]] Result<Next> act_on(const Result<proto::Verdict>& verdict, Next relay);
   void send_to_client(std::string_view text) { say(client_, text, traffic_); }
-  void send_to_server(std::string_view text);
+  void send_to_server(std::string& text);
 
   std::unique_ptr<proto::DownstreamRole> role_;
   DialogueEndpoint& client_;
@@ -86,7 +105,8 @@ class Dialogue {
   std::size_t commands_ = 0;
   bool server_was_secured_;
   bool server_has_heard_ = false;
-  bool awaits_tls_ = false;  // the client's
+  bool awaits_tls_ = false;     // the client's
+  bool awaits_server_ = false;  // a fresh connection
 };
 
 }  // namespace starttls::session

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/base/secret.h"
+
 namespace starttls::session {
 
 Leg::Leg(net::Stream::Ptr stream, LegEvents& events) noexcept
@@ -184,13 +186,15 @@ void Leg::open(std::span<const std::byte> wire) {
   }
 }
 
-void Leg::deliver(std::span<const std::byte> plaintext) {
+void Leg::deliver(std::span<std::byte> plaintext) {
   if (delivery_ == Delivery::relay) {
     events_->on_leg_data(*this, plaintext);
     return;
   }
   input_.append(as_text(plaintext));
   news_size_ = plaintext.size();
+  // The slab outlives the session, and a password may be in it.
+  wipe({reinterpret_cast<char*>(plaintext.data()), plaintext.size()});
   if (input_.size() >= input_limit_) {
     read_as_limited();
   } else {

@@ -179,7 +179,7 @@ class Leg final : public DialogueEndpoint, net::StreamEvents {
   [[nodiscard]] bool is_client_gone() const noexcept;
   void advance_handshake(std::span<const std::byte> wire);
   void open(std::span<const std::byte> wire);
-  void deliver(std::span<const std::byte> plaintext);
+  void deliver(std::span<std::byte> plaintext);
   void fail_tls(Error error);
   void send_close_notify();
   void report_if_finished();

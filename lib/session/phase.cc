@@ -33,6 +33,8 @@ std::string_view name(Phase phase) noexcept {
       return "dialogue";
     case Phase::downstream_starttls:
       return "downstream_starttls";
+    case Phase::login:
+      return "login";
     case Phase::relay:
       return "relay";
     case Phase::finishing:
@@ -63,6 +65,9 @@ Deadline deadline_of(Phase phase, const config::Timeouts& timeouts,
       // has as long as for one command, counted from the greeting.
       return {left(timeouts.command, facts.greeted_at, facts.now), Expiry::fail,
               "the client did not begin TLS in time"};
+    case Phase::login:
+      return {left(timeouts.prelude, facts.login_at, facts.now), Expiry::server_lost,
+              "the login at the server took too long"};
     case Phase::relay:
       return {timeouts.idle, Expiry::ask_close_policy};
     case Phase::finishing:

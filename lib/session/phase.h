@@ -21,6 +21,7 @@ enum class Phase : std::uint8_t {
   upstream_prelude,
   dialogue,
   downstream_starttls,
+  login,
   relay,
   finishing,
   ended,
@@ -33,6 +34,7 @@ struct PhaseFacts {
   std::chrono::milliseconds now{};
   std::chrono::milliseconds accepted_at{};
   std::chrono::milliseconds greeted_at{};  ///< from the greeting on
+  std::chrono::milliseconds login_at{};    ///< the client's login, during it
   bool awaits_header = false;              ///< a PROXY header
   bool awaits_client_tls = false;          ///< downstream mode starttls, and TLS is not up
   bool resets = false;                     ///< a leg will be reset once its bytes are delivered
@@ -42,6 +44,7 @@ struct PhaseFacts {
 enum class Expiry : std::uint8_t {
   nothing,           ///< there is no deadline, or another part has it
   fail,              ///< the session fails by a time-out, with `Deadline::reason`
+  server_lost,       ///< the server is too slow at a login, with `Deadline::reason`
   handshake_failed,  ///< the client's handshake fails, with `Deadline::reason`
   ask_close_policy,
 };

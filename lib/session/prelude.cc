@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "lib/proto/clear_port.h"
+#include "lib/session/credentials/login_facts.h"
 #include "lib/session/policy.h"
 
 namespace starttls::session {
@@ -107,7 +108,9 @@ void Prelude::on_linked(UpstreamConnection connection) {
                     Error{Errc::tls_not_offered, connection.fallback_reason}, Side::upstream,
                     SessionRecord::Repetition::written);
   }
-  if (relays_from_first_byte(settings().downstream.tls, link_.target().upstream().tls)) {
+  server_lost_ = false;
+  if (!settings().login &&
+      relays_from_first_byte(settings().downstream.tls, link_.target().upstream().tls)) {
     record_.on_greeted(connection.connected_at);
     start_plain_relay();
   } else if (dialogue_ == nullptr) {
@@ -156,11 +159,7 @@ void Prelude::start_plain_relay() {
 /// Goes on after the client's handshake, or with a fresh connection to the server.
 void Prelude::resume_dialogue() {
   host_.enter(Phase::dialogue);
-  if (const auto resumed = dialogue_->resume(); !resumed) {
-    host_.fail(resumed.error());
-  } else {
-    hear_both();
-  }
+  if (goes_on(dialogue_->resume(), Side::downstream)) hear_both();
 }
 
 void Prelude::hear_both() {
@@ -188,37 +187,151 @@ void Prelude::on_server_input() {
   if (dialogue_ == nullptr || is_over()) return;
   if (host_.phase() == Phase::downstream_starttls)
     return;  // its bytes wait until the client can receive them
+  if (login_ != nullptr && login_->is_waiting()) return;
   const auto next = dialogue_->on_server_input();
   if (!goes_on(next, Side::upstream)) return;
-  if (*next != Dialogue::Next::relay) {
-    dialogue_->balance();
+  if (*next == Dialogue::Next::relay) {
+    relay_server();
     return;
   }
-  dialogue_.reset();
-  host_.start_server_relay();
+  dialogue_->balance();
+  if (host_.phase() == Phase::login && login_->is_over()) {
+    host_.enter(Phase::dialogue);
+    on_client_input();
+  }
 }
 
-/// Returns false if the dialogue is over, or interrupted by a handshake.
+/// Returns false if the dialogue is over, or interrupted by a handshake or a login.
 bool Prelude::goes_on(const Result<Dialogue::Next>& next, Side side) {
+  using Next = Dialogue::Next;
   if (is_over()) return false;  // a write has failed
+  if (next && (*next == Next::log_in || *next == Next::pause)) begin_login();
+  note_login();
   if (!next) {
     if (next.error().code == Errc::attack) record_.tally().attacked(side, next.error().attack);
     host_.fail(next.error());
     return false;
   }
-  if (*next == Dialogue::Next::start_tls) start_client_tls();
-  if (*next == Dialogue::Next::finish) host_.finish(Outcome::ok(), "");
-  return *next != Dialogue::Next::start_tls && *next != Dialogue::Next::finish;
+  switch (*next) {
+    case Next::go_on:
+    case Next::commit:
+    case Next::relay:
+      return true;
+    case Next::start_tls:
+      start_client_tls();
+      break;
+    case Next::finish:
+      host_.finish(Outcome::ok(), "");
+      break;
+    case Next::log_in:
+    case Next::pause:
+    case Next::reconnect:
+      step_login(*next);
+      break;
+  }
+  return false;
 }
 
 void Prelude::commit() {
+  relay_client();
+  on_server_input();
+}
+
+void Prelude::relay_client() {
   if (settings().downstream.tls == TlsMode::opportunistic && !client_.secured()) {
     record_.tally().plaintext_fallback(Side::downstream);
   }
   host_.enter(Phase::relay);
   client_.start_relay();
-  on_server_input();
 }
+
+/// Lets the server's bytes pass unseen. After a login the client's do so from here on, too.
+void Prelude::relay_server() {
+  const bool after_login = host_.phase() == Phase::login;
+  if (after_login) relay_client();
+  if (is_over()) return;
+  dialogue_.reset();
+  login_.reset();
+  host_.start_server_relay();
+  if (after_login && client_ended_ && !is_over()) host_.end_to_server();
+}
+
+// --- The client's login --------------------------------------------------------------------------
+
+void Prelude::begin_login() {
+  if (host_.phase() == Phase::login) return;
+  if (login_ == nullptr) {
+    login_ = std::make_unique<ClientLogin>(
+        WorkerContext{env_.loop, env_.resolver, env_.work, record_.tally()}, *service_.accounts);
+  }
+  login_->begin(env_.loop.now());
+  host_.enter(Phase::login);
+}
+
+/// Notes and counts the result of a login, once.
+void Prelude::note_login() {
+  if (login_ == nullptr) return;
+  const auto* const report = login_->take_result(dialogue_->login_report());
+  if (report == nullptr) return;
+  record_.on_login(*report);
+  count_login(record_.tally(), *report);
+}
+
+/// Does what the role's login needs next.
+void Prelude::step_login(Dialogue::Next next) {
+  if (next == Dialogue::Next::pause) {
+    login_->pause([this] { go_on_with_login(dialogue_->after_pause()); });
+  } else if (next == Dialogue::Next::log_in) {
+    login_->ask(dialogue_->login_request(), [this](Result<proto::Credentials> credentials) {
+      if (credentials) name_server(*credentials, link_.target().upstream(), link_.address());
+      go_on_with_login(dialogue_->on_credentials(std::move(credentials)));
+    });
+  } else {
+    server_ = nullptr;
+    link_.replace(host_.release_server(), give_up_at());
+  }
+}
+
+/// Goes on after a wait. Bytes that came meanwhile are heard now.
+void Prelude::go_on_with_login(const Result<Dialogue::Next>& next) {
+  if (!goes_on(next, Side::downstream)) return;
+  if (server_lost_) {
+    host_.finish(Outcome::ok(), "");
+    return;
+  }
+  if (login_->is_over()) {
+    host_.enter(Phase::dialogue);
+  } else {
+    host_.arm_deadline();
+  }
+  hear_both();
+}
+
+bool Prelude::goes_on_without_server(std::string_view how) {
+  login_->drop_request();
+  const auto next = dialogue_->on_server_lost(how);
+  if (next && *next == Dialogue::Next::go_on) return false;
+  server_lost_ = true;
+  static_cast<void>(goes_on(next, Side::upstream));
+  return true;
+}
+
+void Prelude::on_login_expired(std::string_view reason) {
+  if (login_->is_pausing()) return;  // the client is answered soon
+  if (login_->is_asking()) {
+    login_->drop_request();
+    go_on_with_login(dialogue_->on_credentials(fail(Errc::login, std::string{reason})));
+  } else if (!goes_on_without_server(reason)) {
+    host_.fail(Error{Errc::timeout, std::string{reason}});
+  }
+}
+
+std::optional<UpstreamConnection> Prelude::abandon() {
+  if (login_ != nullptr) login_->stop();
+  return link_.abandon();
+}
+
+// --- The client's TLS, and fresh connections -----------------------------------------------------
 
 void Prelude::start_client_tls() {
   auto engine = client_handshake_.begin(env_.loop);

@@ -15,6 +15,7 @@
 #include "lib/session/client/admission.h"
 #include "lib/session/client/handshake.h"
 #include "lib/session/context.h"
+#include "lib/session/credentials/client_login.h"
 #include "lib/session/dialogue.h"
 #include "lib/session/leg.h"
 #include "lib/session/phase.h"
@@ -82,14 +83,26 @@ class Prelude final : LinkEvents {
   /// Decides what follows when the server has ended its direction. True if another connection
   /// replaces it (D1).
   [[nodiscard]] bool replace_server_that_refused_tls();
+  /// Notes that the client has ended its direction during a login. That is passed on after it.
+  void on_client_end_in_login() noexcept { client_ended_ = true; }
+  /// Decides what follows when the server has ended, during a login. Returns false if the session
+  /// ends, too.
+  [[nodiscard]] bool goes_on_without_server(std::string_view how);
+  /// Ends a login that has taken too long.
+  void on_login_expired(std::string_view reason);
   /// Notes that the peer of a leg has taken all that waited for it.
   void on_drained();
 
-  /// Ends an opening that is under way or has failed, and returns its connection, if there is one.
-  [[nodiscard]] std::optional<UpstreamConnection> abandon() { return link_.abandon(); }
+  /// Ends a login, and an opening that is under way or has failed. Returns its connection, if there
+  /// is one.
+  [[nodiscard]] std::optional<UpstreamConnection> abandon();
 
   [[nodiscard]] bool awaits_header() const noexcept { return admission_.awaits_header(); }
   [[nodiscard]] bool has_greeted() const noexcept { return dialogue_ != nullptr; }
+  /// Returns the time of the client's login; only during one.
+  [[nodiscard]] std::chrono::milliseconds login_at() const noexcept {
+    return login_ == nullptr ? std::chrono::milliseconds{} : login_->began_at();
+  }
   [[nodiscard]] const ServerLink& link() const noexcept { return link_; }
   /// Returns the event that is waited for, for logs; "" if only the phase knows.
   [[nodiscard]] std::string_view state() const noexcept;
@@ -109,9 +122,15 @@ class Prelude final : LinkEvents {
   void hear_both();
   [[nodiscard]] bool goes_on(const Result<Dialogue::Next>& next, Side side);
   void commit();
+  void relay_client();
+  void relay_server();
   void start_client_tls();
   [[nodiscard]] bool has_refused_tls() const noexcept;
   void try_again_in_the_clear();
+  void begin_login();
+  void note_login();
+  void step_login(Dialogue::Next next);
+  void go_on_with_login(const Result<Dialogue::Next>& next);
 
   [[nodiscard]] bool is_over() const noexcept { return host_.phase() >= Phase::finishing; }
   [[nodiscard]] const config::Service& settings() const noexcept { return service_.config; }
@@ -127,7 +146,9 @@ class Prelude final : LinkEvents {
   ClientHandshake client_handshake_;
   ServerLink link_;
   std::unique_ptr<Dialogue> dialogue_;  // from the greeting until both directions are opaque
+  std::unique_ptr<ClientLogin> login_;  // from the first login on
   bool fell_back_ = false;     // the server's leg stayed in the clear, though it might have TLS
+  bool server_lost_ = false;   // during a login; the role answers that after its pause
   bool client_ended_ = false;  // its direction is over; that is passed on after its bytes
 };
 

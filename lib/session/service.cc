@@ -105,6 +105,7 @@ Result<std::shared_ptr<const Service>> make_service(const config::Service& confi
       service->upstream_tls = previous->upstream_tls;
     }
   }
+  if (config.login) service->accounts = std::make_shared<const Accounts>(config);
   auto destinations = make_destinations(*service, common, previous);
   if (!destinations) return failed(destinations.error().reason, destinations.error().evidence);
   service->destinations = std::move(*destinations);

@@ -10,6 +10,7 @@
 #include "lib/metrics/metrics.h"
 #include "lib/net/turn_budget.h"
 #include "lib/proto/protocols.h"
+#include "lib/session/credentials/accounts.h"
 #include "lib/session/own_name.h"
 #include "lib/tls/context.h"
 
@@ -29,6 +30,7 @@ struct Service {
   std::shared_ptr<const OwnName> own_name;             ///< never null
   std::shared_ptr<const tls::Context> upstream_tls;    ///< nullptr if the mode is none
   std::shared_ptr<const tls::Context> downstream_tls;  ///< the same
+  std::shared_ptr<const Accounts> accounts;            ///< nullptr if logins pass unseen
   std::vector<ServerPolicy> destinations;  ///< one for each of config.destinations, in their order
   std::shared_ptr<metrics::Service> metrics;  ///< never null; each worker has its own tally
 

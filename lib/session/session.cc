@@ -64,6 +64,7 @@ Deadline Session::deadline() const {
       {.now = env_.loop.now(),
        .accepted_at = accepted_at_,
        .greeted_at = env_.loop.now() - std::chrono::duration_cast<milliseconds>(since_greeting),
+       .login_at = prelude_.login_at(),
        .awaits_header = prelude_.awaits_header(),
        .awaits_client_tls = settings().downstream.tls == TlsMode::starttls && !client_.secured(),
        .resets = to_reset_ != nullptr});
@@ -85,6 +86,9 @@ void Session::on_deadline() {
       return;
     case Expiry::fail:
       fail(error);
+      return;
+    case Expiry::server_lost:
+      prelude_.on_login_expired(expired.reason);
       return;
     case Expiry::handshake_failed:
       prelude_.on_client_handshake_failed(error);
@@ -129,6 +133,7 @@ void Session::adopt(UpstreamConnection& connection) {
   server_ = std::move(connection.leg);
   record_.on_connected(std::move(connection.server), connection.connected_at, connection.warm);
   record_.on_reply(connection.last_reply);
+  if (connection.login) record_.on_login(*connection.login);
 }
 
 std::unique_ptr<Leg> Session::release_server() {
@@ -200,8 +205,10 @@ void Session::on_leg_drained(Leg& leg) {
 void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
   if (is_over()) return;
   const Side side = side_of(leg);
+  if (end == LegEnd::cut) record_.tally().truncated(side);
+  const bool of_server = side == Side::upstream;
+  if (phase_ == Phase::login && of_server && prelude_.goes_on_without_server(how)) return;
   if (end == LegEnd::cut) {
-    record_.tally().truncated(side);
     on_cut(leg, Outcome::ok(), how);
     return;
   }
@@ -209,10 +216,14 @@ void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
     if (!prelude_.wait_for_server()) on_cut(leg, Outcome::ok(), "");
     return;
   }
-  if (side == Side::upstream && prelude_.replace_server_that_refused_tls()) return;
+  if (of_server && prelude_.replace_server_that_refused_tls()) return;
+  if (phase_ == Phase::login && !of_server) {
+    prelude_.on_client_end_in_login();
+    return;
+  }
   relay_->from(side).on_end();
   // If the server leaves in the middle of a dialogue, the dialogue cannot go on.
-  if (side == Side::upstream && phase_ < Phase::relay) finish(Outcome::ok(), "");
+  if (of_server && phase_ < Phase::relay) finish(Outcome::ok(), "");
   finish_if_both_ended();
   if (phase_ == Phase::relay && relay_->server_has_ended()) ask_close_policy();
 }
@@ -231,7 +242,7 @@ void Session::on_leg_failed(Leg& leg, Error error) {
     return;
   }
   log_event("TLS failed", error, side, SessionRecord::Repetition::counted);
-  if (side == Side::upstream && phase_ == Phase::dialogue) {
+  if (side == Side::upstream && (phase_ == Phase::dialogue || phase_ == Phase::login)) {
     // With TLS 1.3 a server that wants a certificate of us says so only now (RFC 8446 §4.4.2.4).
     say_failure(error, Side::upstream);
     finish(error.code, error.reason);

@@ -23,6 +23,8 @@
 //   upstream_prelude      greeting and STARTTLS, conducted by the protocol's upstream role
 //   dialogue              the client is greeted; the downstream role works between the legs
 //   downstream_starttls   the client has sent STARTTLS: its handshake; then dialogue again
+//   login                 the client has logged in to the proxy, which now logs in to the server;
+//                         then the relay, or dialogue again
 //   relay                 the client has committed: bytes pass unseen
 //   finishing             last words, FIN, and at most two seconds for the peers' FIN
 //   ended                 reported once, erased by the owner

@@ -72,6 +72,12 @@ void SessionRecord::on_greeted(Time at) {
   tally().prelude_ended(at - born_at_);
 }
 
+void SessionRecord::on_login(const proto::LoginReport& report) {
+  login_ = report.name + "->" + report.user;
+  login_mechanism_ = report.server == Mechanism::automatic ? "" : name(report.server);
+  login_failure_ = report.failure;
+}
+
 void SessionRecord::set_outcome(Outcome outcome, std::string words) {
   outcome_ = outcome;
   words_ = std::move(words);
@@ -99,6 +105,9 @@ void SessionRecord::log_phase(std::string_view from, std::string_view to) {
 }
 
 void SessionRecord::log_end(const config::Upstream& upstream, const LegFacts& facts, Time now) {
+  if (outcome_ == Outcome::ok() && login_failure_) {
+    set_outcome(login_failure_->code, login_failure_->reason);
+  }
   tally().session_ended(outcome_, now - born_at_);
   const bool secured = facts.upstream.has_value();
   const auto& up = facts_or_clear(facts.upstream);
@@ -126,6 +135,8 @@ void SessionRecord::log_end(const config::Upstream& upstream, const LegFacts& fa
                          {"connect_ms", since_birth(connected_at_)},
                          {"prelude_ms", since_birth(greeted_at_)},
                          {"total_ms", since_birth(now)},
+                         {"login", login_},
+                         {"login_mechanism", login_mechanism_},
                          {"last_reply", reply},
                          {"outcome", name(outcome_)},
                          // Only a failure has a reason. A note says how a good session ended.

@@ -13,6 +13,7 @@
 #include "lib/base/log.h"
 #include "lib/base/side.h"
 #include "lib/metrics/outcome.h"
+#include "lib/proto/role.h"
 #include "lib/session/service.h"
 #include "lib/session/traffic.h"
 #include "lib/tls/engine.h"
@@ -66,6 +67,9 @@ class SessionRecord {
     if (code != 0) last_reply_ = code;
   }
   [[nodiscard]] std::uint16_t last_reply() const noexcept { return last_reply_; }
+  /// Notes the result of a login. If the last one has failed, so has a session that ends well
+  /// otherwise.
+  void on_login(const proto::LoginReport& report);
   /// Notes that the client is greeted, or that the plain relay begins. Later calls change nothing.
   void on_greeted(Time at);
   [[nodiscard]] Time greeted_at() const noexcept { return greeted_at_; }
@@ -107,6 +111,9 @@ class SessionRecord {
   Outcome outcome_ = Outcome::ok();
   std::uint16_t last_reply_ = 0;
   std::string words_;
+  std::string login_;  // "NAME->USER" of the last login
+  std::string_view login_mechanism_;
+  std::optional<Error> login_failure_;
 };
 
 }  // namespace starttls::session

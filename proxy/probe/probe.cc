@@ -76,6 +76,7 @@ class Probe final : session::OpenerEvents, session::LegEvents {
   Heard heard_;
   net::Loop& loop_;
   net::Resolver resolver_{loop_};
+  net::WorkPool work_;  // without threads: a probe needs no work
   session::Target target_;
   net::Timer deadline_;
   session::Observation observation_;
@@ -103,7 +104,7 @@ ProbeReport Probe::run() {
   };
   observation_.preface = [this](net::Stream& stream) { return proxy_header(stream); };
   opener_ = std::make_unique<session::UpstreamOpener>(
-      session::WorkerContext{loop_, resolver_, service_.metrics->of_worker(0)}, target_,
+      session::WorkerContext{loop_, resolver_, work_, service_.metrics->of_worker(0)}, target_,
       loop_.now() + service_.config.timeouts.prelude, static_cast<OpenerEvents&>(*this),
       &observation_);
   opener_->start();

@@ -24,7 +24,7 @@ from support.gateway import Gateway
 SESSION_KEYS = set("""
     session service client server downstream_tls downstream_cipher downstream_resumed sni
     client_certificate upstream_tls upstream_cipher upstream_resumed upstream_verify bytes_to_server
-    bytes_to_client connect_ms prelude_ms total_ms last_reply outcome reason note""".split())
+    bytes_to_client connect_ms prelude_ms total_ms login login_mechanism last_reply outcome reason note""".split())
 
 WORD = canary.PASSWORD.encode()
 PLAIN = canary.plain("user")

@@ -123,7 +123,10 @@ TEST_CASE("dialogue: each verdict is a step of the session", "[session][dialogue
        {Case{Verdict::need_more, Next::go_on, Next::go_on},
         Case{Verdict::start_tls, Next::start_tls, Next::start_tls},
         Case{Verdict::relay, Next::commit, Next::relay},
-        Case{Verdict::finish, Next::finish, Next::finish}}) {
+        Case{Verdict::finish, Next::finish, Next::finish},
+        Case{Verdict::log_in, Next::log_in, Next::log_in},
+        Case{Verdict::pause, Next::pause, Next::pause},
+        Case{Verdict::reconnect, Next::reconnect, Next::reconnect}}) {
     PlayedDialogue it({"", "", proto::Step{0, verdict}});
     CHECK(it.client_says("x").value() == client);
     CHECK(it.server_says("x").value() == server);

@@ -50,6 +50,13 @@ TEST_CASE("phase: a client that must begin TLS has the time of one command for i
   check_deadline(Phase::downstream_starttls, facts, 10'000ms, Expiry::handshake_failed);
 }
 
+TEST_CASE("phase: a login has the time of a prelude, from the client's login on",
+          "[session][phase][login]") {
+  check_deadline(Phase::login, {.now = 100'000ms, .login_at = 95'000ms}, 25'000ms,
+                 Expiry::server_lost);
+  check_deadline(Phase::login, {.now = 200'000ms, .login_at = 95'000ms}, 0ms, Expiry::server_lost);
+}
+
 TEST_CASE("phase: the close policy decides about relays and ends", "[session][phase]") {
   check_deadline(Phase::relay, {}, 600'000ms, Expiry::ask_close_policy);
   check_deadline(Phase::finishing, {}, ClosePolicy::kLinger, Expiry::ask_close_policy);

@@ -202,3 +202,58 @@ TEST_CASE("session record: its status is a row of the admin page", "[session][ad
   CHECK(status.age == 3s);
   CHECK(status.bytes_to_server == 7);
 }
+
+TEST_CASE("session record: the line has the last login, escaped", "[session][log][login]") {
+  Recorded it;
+  proto::LoginReport report;
+  report.name = "scan\r\noutcome=x";
+  report.user = "scan@example.com";
+  report.server = Mechanism::xoauth2;
+  it.record.on_login(report);
+  it.record.log_end({}, {}, 3s);
+  const auto lines = it.lines();
+  CHECK(has_words(lines, R"( login="scan\r\noutcome=x->scan@example.com" )"));
+  CHECK(has_words(lines, " login_mechanism=xoauth2 "));
+  CHECK(has_words(lines, " outcome=ok"));
+}
+
+TEST_CASE("session record: a login before the greeting has no client's name",
+          "[session][log][login]") {
+  Recorded it;
+  proto::LoginReport report;
+  report.user = "USER";
+  report.server = Mechanism::plain;
+  it.record.on_login(report);
+  it.record.log_end({}, {}, 3s);
+  CHECK(has_words(it.lines(), " login=->USER login_mechanism=plain "));
+}
+
+TEST_CASE("session record: a session that ends well has the outcome of its last login",
+          "[session][log][login]") {
+  proto::LoginReport failed;
+  failed.failure = Error{Errc::client_login, "wrong name or password"};
+  const proto::LoginReport succeeded;
+  {
+    Recorded it;
+    it.record.on_login(failed);
+    it.record.log_end({}, {}, 3s);
+    CHECK(has_words(it.lines(), "outcome=client_login reason=\"wrong name or password\""));
+    CHECK(
+        it.tally.tables().sessions.cells()[starttls::Outcome{Errc::client_login}.index()].value() ==
+        1);
+  }
+  {
+    Recorded it;
+    it.record.on_login(failed);
+    it.record.on_login(succeeded);
+    it.record.log_end({}, {}, 3s);
+    CHECK(has_words(it.lines(), "outcome=ok"));
+  }
+  {
+    Recorded it;
+    it.record.on_login(failed);
+    it.record.set_outcome(Errc::timeout, "idle");
+    it.record.log_end({}, {}, 3s);
+    CHECK(has_words(it.lines(), "outcome=timeout reason=idle"));
+  }
+}

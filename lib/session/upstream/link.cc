@@ -32,7 +32,11 @@ void ServerLink::replace(std::unique_ptr<Leg> old, std::chrono::milliseconds giv
   old->write(target_.service().protocol->capabilities.goodbye);
   old->write("\r\n");
   old->end_write();
-  if (use_warm()) return;
+  if (use_warm()) {
+    // We may be inside a call of the old leg.
+    env_.loop.defer([kept = std::shared_ptr<Leg>(std::move(old))] {});
+    return;
+  }
   make_opener(give_up_at);
   opener_->keep_until_it_ends(std::move(old));
   opener_->start();
@@ -59,8 +63,8 @@ bool ServerLink::use_warm() {
 void ServerLink::make_opener(std::chrono::milliseconds give_up_at) {
   auto& tally = target_.service().metrics->of_worker(env_.worker);
   opener_ =
-      std::make_unique<UpstreamOpener>(WorkerContext{env_.loop, env_.resolver, tally}, target_,
-                                       give_up_at, static_cast<OpenerEvents&>(*this));
+      std::make_unique<UpstreamOpener>(WorkerContext{env_.loop, env_.resolver, env_.work, tally},
+                                       target_, give_up_at, static_cast<OpenerEvents&>(*this));
   if (target_.upstream().send_proxy != config::SendProxy::no) {
     opener_->begin_with(proxy_header(target_, identity_, client_));
   }

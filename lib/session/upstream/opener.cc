@@ -4,12 +4,18 @@
 #include <utility>
 
 #include "lib/base/random.h"
+#include "lib/base/secret.h"
+#include "lib/session/credentials/login_facts.h"
 #include "lib/session/policy.h"
 
 namespace starttls::session {
 namespace {
 
 using std::chrono::milliseconds;
+
+LoginWhen login_time(const config::Service& service) noexcept {
+  return service.login ? service.login->when : LoginWhen::never;
+}
 
 }  // namespace
 
@@ -20,7 +26,8 @@ proto::RoleSettings role_settings(const Target& target, TlsMode upstream) {
           .hostname = target.service().own_name->text(),
           .greeting_text = settings.greeting_text,
           .client_certificate = !settings.certificate.chain.empty() && uses_tls(settings.tls),
-          .tag = random_token()};
+          .tag = random_token(),
+          .login = login_time(target.service().config)};
 }
 
 UpstreamOpener::UpstreamOpener(WorkerContext context, Target& target, milliseconds give_up_at,
@@ -31,7 +38,7 @@ UpstreamOpener::UpstreamOpener(WorkerContext context, Target& target, millisecon
       give_up_at_(give_up_at),
       events_(events),
       observation_(observation),
-      resolver_(context.resolver),
+      context_(context),
       opening_(policy()),
       deadline_(loop_, [this] { on_deadline(); }) {}
 
@@ -42,15 +49,18 @@ Opening::Policy UpstreamOpener::policy() {
           .addresses = target_.addresses().size(),
           .has_hello = protocol.capabilities.says_hostname,
           .goodbye = protocol.capabilities.goodbye,
-          .always_conducts = observation_ != nullptr,
+          .always_conducts =
+              observation_ != nullptr || login_time(target_.service().config) != LoginWhen::never,
           .make_role = [this](TlsMode mode) { return make_role(mode); },
           .has_time = [this] { return time_left() > milliseconds{0}; },
           .has_hung_up = [this] { return leg_->stream().is_over(); }};
 }
 
 std::unique_ptr<proto::UpstreamRole> UpstreamOpener::make_role(TlsMode mode) const {
-  auto role = target_.service().protocol->upstream(role_settings(target_, mode));
-  return observation_ == nullptr ? std::move(role) : observation_->wrap_role(std::move(role));
+  auto settings = role_settings(target_, mode);
+  if (observation_ == nullptr) return target_.service().protocol->upstream(settings);
+  settings.login = LoginWhen::never;  // a probe looks at the server, and is no client
+  return observation_->wrap_role(target_.service().protocol->upstream(settings));
 }
 
 void UpstreamOpener::keep_until_it_ends(std::unique_ptr<Leg> leg) {
@@ -66,6 +76,7 @@ void UpstreamOpener::start() {
 UpstreamConnection UpstreamOpener::take(LegEvents& events) {
   over_ = true;
   connector_.reset();
+  desk_.reset();
   deadline_.stop();
   UpstreamConnection opened{.leg = std::move(leg_),
                             .server = server_,
@@ -73,7 +84,8 @@ UpstreamConnection UpstreamOpener::take(LegEvents& events) {
                             .greeting = opening_.greeting(),
                             .fallback_reason = opening_.fallback_reason(),
                             .connected_at = connected_at_,
-                            .last_reply = last_reply_};
+                            .last_reply = last_reply_,
+                            .login = login_};
   if (opened.leg != nullptr) opened.leg->set_events(events);
   return opened;
 }
@@ -113,14 +125,17 @@ void UpstreamOpener::on_deadline() {
 // --- One attempt ---------------------------------------------------------------------------------
 
 void UpstreamOpener::connect() {
+  desk_.reset();
+  login_.reset();
   report_stage();
   const auto patience = target_.service().config.timeouts.connect;
   const auto done = [this](Result<net::Stream::Ptr> stream) { on_connected(std::move(stream)); };
   if (const auto* source = target_.source()) {
-    connector_ =
-        std::make_unique<net::Connector>(loop_, resolver_, address(), patience, *source, done);
+    connector_ = std::make_unique<net::Connector>(loop_, context_.resolver, address(), patience,
+                                                  *source, done);
   } else {
-    connector_ = std::make_unique<net::Connector>(loop_, resolver_, address(), patience, done);
+    connector_ =
+        std::make_unique<net::Connector>(loop_, context_.resolver, address(), patience, done);
   }
   connector_->start();
 }
@@ -169,6 +184,8 @@ void UpstreamOpener::perform(Opening::Step step) {
   Leg* const leg = leg_.get();
   if (step.consumed > 0) leg->consume(step.consumed);
   if (!step.to_server.empty()) leg->write(step.to_server);
+  wipe(step.to_server);  // it may be a login
+  note_login();
   if (over_ || leg_.get() != leg) return;  // the write has failed
   if (step.error && step.error->code == Errc::attack) {
     metrics_.attacked(Side::upstream, step.error->attack);
@@ -179,6 +196,9 @@ void UpstreamOpener::perform(Opening::Step step) {
       return;
     case Do::start_tls:
       start_tls();
+      return;
+    case Do::log_in:
+      log_in();
       return;
     case Do::connect:
       if (step.error) events_.on_attempt_failed(*step.error);
@@ -198,6 +218,31 @@ void UpstreamOpener::perform(Opening::Step step) {
   }
 }
 
+/// Gets the credentials that the role has asked for.
+void UpstreamOpener::log_in() {
+  if (desk_ == nullptr) {
+    desk_ = std::make_unique<CredentialsDesk>(context_, *target_.service().accounts);
+  }
+  desk_->ask(opening_.login_request(), [this](Result<proto::Credentials> credentials) {
+    if (credentials) name_server(*credentials, target_.upstream(), address());
+    perform(opening_.on_credentials(std::move(credentials)));
+    hear_again();
+  });
+}
+
+/// Offers input that came while the role waited for credentials.
+void UpstreamOpener::hear_again() {
+  if (!over_ && leg_ != nullptr && !leg_->input().empty()) on_leg_input(*leg_);
+}
+
+/// Notes and counts the result of our login, once per login.
+void UpstreamOpener::note_login() {
+  const auto* const report = opening_.login_report();
+  if (report == nullptr || login_) return;
+  login_ = *report;
+  count_login(metrics_, *report);
+}
+
 void UpstreamOpener::attempt_failed(const Error& error) {
   if (over_) return;
   if (opening_.stage() == OpeningStage::handshake && error.code != Errc::attack) {
@@ -208,12 +253,14 @@ void UpstreamOpener::attempt_failed(const Error& error) {
 
 void UpstreamOpener::report_opened() {
   over_ = true;
+  desk_.reset();
   deadline_.stop();
   events_.on_opened();
 }
 
 void UpstreamOpener::give_up(const Error& error) {
   over_ = true;
+  desk_.reset();
   deadline_.stop();
   events_.on_not_opened(error);
 }
@@ -222,6 +269,7 @@ void UpstreamOpener::give_up(const Error& error) {
 
 void UpstreamOpener::on_leg_input(Leg& leg) {
   if (!is_current(leg) || opening_.stage() != OpeningStage::prelude) return;
+  if (opening_.awaits_credentials()) return;
   if (const auto find_code = target_.service().protocol->last_reply) {
     last_reply_ = find_code(last_reply_, leg.input(), true);
   }

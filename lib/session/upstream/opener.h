@@ -10,15 +10,18 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "lib/metrics/metrics.h"
 #include "lib/net/connector.h"
 #include "lib/net/timer.h"
+#include "lib/session/credentials/desk.h"
 #include "lib/session/leg.h"
 #include "lib/session/upstream/opening.h"
 #include "lib/session/upstream/target.h"
+#include "lib/session/worker_context.h"
 
 namespace starttls::session {
 
@@ -36,6 +39,7 @@ struct UpstreamConnection {
   std::chrono::nanoseconds connected_at{};  ///< Loop::precise_now; 0 = never
   std::uint16_t last_reply = 0;             ///< see SessionRecord::on_reply
   bool warm = false;                        ///< it was ready before a session needed it
+  std::optional<proto::LoginReport> login = {};  ///< the result of ours; nothing: there was none
 };
 
 /// Events of an opener. The opener lives until its owner drops it, which must not happen inside
@@ -61,13 +65,6 @@ struct Observation {
       wrap_role;
   /// Returns the bytes that a connection begins with, before TLS.
   std::function<std::string(net::Stream&)> preface;
-};
-
-/// The parts of a worker that an opener uses. `metrics` counts what it does.
-struct WorkerContext {
-  net::Loop& loop;
-  net::Resolver& resolver;
-  metrics::Tally& metrics;
 };
 
 /// Lives on its worker's thread.
@@ -126,6 +123,9 @@ class UpstreamOpener final : LegEvents {
   void on_connected(Result<net::Stream::Ptr> stream);
   void start_tls();
   void perform(Opening::Step step);
+  void log_in();
+  void hear_again();
+  void note_login();
   void report_stage();
   void attempt_failed(const Error& error);
   void report_opened();
@@ -141,14 +141,16 @@ class UpstreamOpener final : LegEvents {
   std::chrono::milliseconds give_up_at_;
   OpenerEvents& events_;
   const Observation* observation_;  // null: a session opens the leg
-  net::Resolver& resolver_;
+  WorkerContext context_;
   Opening opening_;
   net::Timer deadline_;
   std::unique_ptr<net::Connector> connector_;
   std::unique_ptr<Leg> leg_;
-  std::unique_ptr<Leg> retired_;  // of an earlier attempt, saying goodbye
+  std::unique_ptr<Leg> retired_;           // of an earlier attempt, saying goodbye
+  std::unique_ptr<CredentialsDesk> desk_;  // null: the role has asked for no login yet
   std::string preface_;
   std::string server_;
+  std::optional<proto::LoginReport> login_;  // on the connected server
   std::chrono::nanoseconds connected_at_{};
   std::chrono::nanoseconds handshake_at_{};
   std::uint16_t last_reply_ = 0;  // of the connected server

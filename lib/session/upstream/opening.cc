@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "lib/base/secret.h"
 #include "lib/session/policy.h"
 
 namespace starttls::session {
@@ -36,14 +37,24 @@ Opening::Step Opening::on_input(std::string_view input) {
   awaits_push_ = false;
   Step step;
   const auto taken = role_->step(input, step.to_server);
-  if (!taken) return on_verdict(fail(taken.error()), {});
+  if (!taken) return on_verdict(fail(taken.error()), std::move(step));
   step.consumed = taken->consumed;
   return on_verdict(taken->verdict, std::move(step));
 }
 
+Opening::Step Opening::on_credentials(Result<proto::Credentials> credentials) {
+  awaits_credentials_ = false;
+  Step step;
+  const auto verdict = role_->on_credentials(std::move(credentials), step.to_server);
+  return on_verdict(verdict, std::move(step));
+}
+
 Opening::Step Opening::on_verdict(const Result<proto::Verdict>& verdict, Step step) {
   // Bytes that a failed role wrote are not sent (see role.h).
-  if (!verdict) return on_failed(verdict.error());
+  if (!verdict) {
+    wipe(step.to_server);
+    return on_failed(verdict.error());
+  }
   switch (*verdict) {
     case proto::Verdict::need_more:
       break;
@@ -64,9 +75,12 @@ Opening::Step Opening::on_verdict(const Result<proto::Verdict>& verdict, Step st
       }
       break;
     case proto::Verdict::log_in:
+      awaits_credentials_ = true;
+      step.what = Do::log_in;
+      break;
     case proto::Verdict::pause:
     case proto::Verdict::reconnect:
-      break;
+      break;  // only of a downstream role
     case proto::Verdict::finish:
       step.what = Do::give_up;
       step.error = Error{Errc::closed, "the server ended the dialogue"};
@@ -92,6 +106,10 @@ Opening::Step Opening::on_expired() {
     case OpeningStage::prelude:
       break;
   }
+  if (awaits_credentials_) {
+    return {.what = Do::give_up,
+            .error = Error{Errc::timeout, "the secret for the login did not come in time"}};
+  }
   if (!std::exchange(awaits_push_, false) || !policy_.has_time()) {
     return {.what = Do::give_up,
             .error = Error{Errc::timeout, "the server did not answer in time"}};
@@ -102,7 +120,9 @@ Opening::Step Opening::on_expired() {
 }
 
 Opening::Step Opening::on_failed(const Error& error) {
-  if (address_index_ + 1 >= policy_.addresses || !policy_.has_time()) {
+  // Another address would refuse the same login, and an account may be locked after a few.
+  const bool is_about_login = error.code == Errc::login || error.code == Errc::client_login;
+  if (is_about_login || address_index_ + 1 >= policy_.addresses || !policy_.has_time()) {
     return {.what = Do::give_up, .error = error};
   }
   ++address_index_;
@@ -110,6 +130,7 @@ Opening::Step Opening::on_failed(const Error& error) {
   fallback_reason_.clear();
   in_the_clear_ = false;
   awaits_push_ = false;
+  awaits_credentials_ = false;
   stage_ = OpeningStage::connecting;
   return {.what = Do::connect, .error = error};
 }

@@ -48,6 +48,7 @@ class Opening {
     enum class Do : std::uint8_t {
       wait,       ///< for the server, or for the end of the stage's time
       start_tls,  ///< begin the handshake
+      log_in,     ///< get credentials for `login_request`, then call `on_credentials`
       connect,    ///< drop the connection, if there is one, and connect to `address_index()`
       opened,     ///< the leg is ready
       give_up,    ///< no address is left, or no time; see `error`
@@ -72,6 +73,8 @@ class Opening {
   [[nodiscard]] Step on_secured();
   /// Takes input of the server. `input` is all that was not consumed yet.
   [[nodiscard]] Step on_input(std::string_view input);
+  /// Goes on after `log_in`. Until then no input is offered.
+  [[nodiscard]] Step on_credentials(Result<proto::Credentials> credentials);
   /// Decides what follows when the stage's time is over.
   [[nodiscard]] Step on_expired();
   /// Decides what follows when the connection or its TLS has failed.
@@ -82,6 +85,13 @@ class Opening {
   /// True if the server has only `UpstreamOpener::kPushWait`, because it may send something
   /// unasked.
   [[nodiscard]] bool awaits_push() const noexcept { return awaits_push_; }
+  [[nodiscard]] bool awaits_credentials() const noexcept { return awaits_credentials_; }
+  /// Returns the login that `log_in` is about.
+  [[nodiscard]] proto::LoginRequest login_request() const { return role_->login_request(); }
+  /// Returns the result of the role's login; nothing if there was none.
+  [[nodiscard]] const proto::LoginReport* login_report() const noexcept {
+    return role_ == nullptr ? nullptr : role_->login_report();
+  }
   /// Returns the event that the role waits for, for logs; "" if there is no role.
   [[nodiscard]] std::string_view state() const noexcept {
     return role_ == nullptr ? std::string_view{} : role_->state();
@@ -106,6 +116,7 @@ class Opening {
   std::size_t address_index_ = 0;
   OpeningStage stage_ = OpeningStage::connecting;
   bool awaits_push_ = false;  // after TLS the server has not sent a byte yet
+  bool awaits_credentials_ = false;
   bool in_the_clear_ = false;
 };
 

@@ -21,9 +21,8 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
 
   explicit Entry(WarmPool& pool) : pool_(pool), target_(pool.service_) {
     const auto give_up_at = pool.loop_.now() + pool.service_->config.timeouts.prelude;
-    opener_ =
-        std::make_unique<UpstreamOpener>(WorkerContext{pool.loop_, pool.resolver_, pool.metrics_},
-                                         target_, give_up_at, static_cast<OpenerEvents&>(*this));
+    opener_ = std::make_unique<UpstreamOpener>(pool.context_, target_, give_up_at,
+                                               static_cast<OpenerEvents&>(*this));
   }
 
   Entry(const Entry&) = delete;
@@ -140,8 +139,8 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
 };
 
 WarmPool::WarmPool(WorkerContext context, log::Logger& log, std::shared_ptr<const Service> service)
-    : loop_(context.loop),
-      resolver_(context.resolver),
+    : context_(context),
+      loop_(context.loop),
       metrics_(context.metrics),
       log_(log),
       service_(std::move(service)),

@@ -64,8 +64,8 @@ class WarmPool {
   void on_failed(const Error& error, const Address& address);
   void on_lost(std::chrono::milliseconds age, std::string_view server, std::string_view reason);
 
+  WorkerContext context_;
   net::Loop& loop_;
-  net::Resolver& resolver_;
   metrics::Tally& metrics_;  // of the service
   log::Logger& log_;
   std::shared_ptr<const Service> service_;

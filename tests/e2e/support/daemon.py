@@ -21,7 +21,7 @@ SANDBOX = os.geteuid() == 0
 _FIELD = re.compile(r'([A-Za-z_]+)=("(?:[^"\\]|\\.)*"|\S*)')
 # A text log leaves these out of a session's line if they are empty.
 MAY_BE_EMPTY = ("server", "downstream_cipher", "sni", "client_certificate", "upstream_cipher",
-                "upstream_verify", "last_reply", "reason", "note")
+                "upstream_verify", "login", "login_mechanism", "last_reply", "reason", "note")
 _SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:")
 
 

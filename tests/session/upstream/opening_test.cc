@@ -293,3 +293,90 @@ TEST_CASE("opening: a failure at every step of the scripts of all protocols",
     }
   }
 }
+
+// The login before the greeting.
+
+namespace {
+
+/// A role that logs in as soon as it is asked, and takes "ok" or "no" for an answer.
+class OpeningLogin final : public proto::UpstreamRole {
+ public:
+  Result<proto::Verdict> begin(std::string&) override { return proto::Verdict::log_in; }
+  Result<proto::Step> step(std::string_view input, std::string&) override {
+    report_.emplace();
+    if (input == "ok") return proto::Step{input.size(), proto::Verdict::greeted};
+    report_->failure = Error{Errc::login, "the server refuses the login"};
+    return fail(*report_->failure);
+  }
+  Result<proto::Verdict> secured(std::string&) override { return proto::Verdict::need_more; }
+  Result<proto::Verdict> on_credentials(Result<proto::Credentials> credentials,
+                                        std::string& to_server) override {
+    to_server = "login";
+    if (!credentials) return fail(credentials.error());
+    return proto::Verdict::need_more;
+  }
+  [[nodiscard]] const proto::LoginReport* login_report() const noexcept override {
+    return report_ ? &*report_ : nullptr;
+  }
+  [[nodiscard]] std::string_view state() const noexcept override { return "login"; }
+
+ private:
+  std::optional<proto::LoginReport> report_;
+};
+
+/// An opening with a login, and another address for it.
+struct LoginOpening : PlayedOpening {
+  LoginOpening() : PlayedOpening("smtp", TlsMode::none, 2) {
+    auto with_login = policy(TlsMode::none, 2);
+    with_login.always_conducts = true;
+    with_login.make_role = [](TlsMode) { return std::make_unique<OpeningLogin>(); };
+    opening = Opening{with_login};
+  }
+};
+
+}  // namespace
+
+TEST_CASE("opening: a login comes before the leg is ready", "[session][opening][login]") {
+  LoginOpening it;
+  REQUIRE(it.connect() == Do::log_in);
+  CHECK(it.opening.awaits_credentials());
+  REQUIRE(it.perform(it.opening.on_credentials(proto::Credentials{})) == Do::wait);
+  CHECK(it.told == "login");
+  CHECK_FALSE(it.opening.awaits_credentials());
+  CHECK(it.opening.login_report() == nullptr);
+  CHECK(it.says("ok") == Do::opened);
+  CHECK_FALSE(it.opening.login_report()->failure);
+}
+
+TEST_CASE("opening: a login that fails is not tried at the next address",
+          "[session][opening][login][security]") {
+  for (const auto code : {Errc::login, Errc::client_login}) {
+    LoginOpening it;
+    REQUIRE(it.connect() == Do::log_in);
+    CHECK(it.perform(it.opening.on_credentials(fail(code, "no secret"))) == Do::give_up);
+    CHECK(it.error->code == code);
+    CHECK(it.told.empty());
+  }
+  LoginOpening it;
+  REQUIRE(it.connect() == Do::log_in);
+  REQUIRE(it.perform(it.opening.on_credentials(proto::Credentials{})) == Do::wait);
+  CHECK(it.says("no") == Do::give_up);
+  CHECK(it.opening.login_report()->failure);
+}
+
+TEST_CASE("opening: a server that is lost in a login is followed by the next address",
+          "[session][opening][login]") {
+  LoginOpening it;
+  REQUIRE(it.connect() == Do::log_in);
+  CHECK(it.perform(it.opening.on_failed(Error{Errc::closed, "closed"})) == Do::connect);
+  CHECK_FALSE(it.opening.awaits_credentials());
+  CHECK(it.connect() == Do::log_in);
+}
+
+TEST_CASE("opening: a login has the time of the prelude", "[session][opening][login]") {
+  LoginOpening it;
+  REQUIRE(it.connect() == Do::log_in);
+  CHECK(it.perform(it.opening.on_expired()) == Do::give_up);
+  CHECK(it.error->code == Errc::timeout);
+  CHECK(it.error->reason == "the secret for the login did not come in time");
+}

@@ -1,0 +1,18 @@
+#pragma once
+
+#include "lib/metrics/metrics.h"
+#include "lib/net/loop.h"
+#include "lib/net/resolver.h"
+#include "lib/net/work_pool.h"
+
+namespace starttls::session {
+
+/// The parts of a worker that serve one service. `metrics` counts for both.
+struct WorkerContext {
+  net::Loop& loop;
+  net::Resolver& resolver;
+  net::WorkPool& work;
+  metrics::Tally& metrics;
+};
+
+}  // namespace starttls::session

@@ -1,0 +1,95 @@
+#include "lib/session/credentials/secret_file.h"
+
+#include <string>
+
+#include <sys/stat.h>
+
+#include "lib/base/login_settings.h"
+#include "tests/support/catch.h"
+#include "tests/support/temporary_folder.h"
+
+using namespace starttls;
+using namespace starttls::session;
+using metrics::SecretFailure;
+
+namespace {
+
+std::string secret_text(const SecretAnswer& answer) {
+  const auto* const secret = std::get_if<Secret>(&answer);
+  REQUIRE(secret != nullptr);
+  return std::string{secret->reveal()};
+}
+
+SecretFailure failure_of(const SecretAnswer& answer) {
+  const auto* const failure = std::get_if<NoSecret>(&answer);
+  REQUIRE(failure != nullptr);
+  CHECK(failure->error.code == Errc::login);
+  return failure->failure;
+}
+
+}  // namespace
+
+TEST_CASE("secret file: the secret is the first line", "[session][login]") {
+  for (const auto* const text : {"pass word", "pass word\n", "pass word\r\n", "pass word\nnext",
+                                 "\xEF\xBB\xBFpass word\n"}) {
+    INFO(text);
+    CHECK(secret_text(secret_in(text, true, false)) == "pass word");
+  }
+  CHECK(secret_text(secret_in(" a \n", true, false)) == " a ");  // blanks stay
+  CHECK(secret_text(secret_in("a\nb", false, false)) == "a");
+}
+
+TEST_CASE("secret file: an empty first line is no secret", "[session][login]") {
+  for (const auto* const text :
+       {"", "\n", "\r\n", "\nsecret\n", "\xEF\xBB\xBF", "\xEF\xBB\xBF\n"}) {
+    CHECK(failure_of(secret_in(text, true, false)) == SecretFailure::empty);
+  }
+}
+
+TEST_CASE("secret file: a secret that could be a command is refused",
+          "[session][login][security]") {
+  CHECK(failure_of(secret_in("a\rb\n", true, false)) == SecretFailure::malformed);
+  CHECK(failure_of(secret_in(std::string_view("a\0b\n", 4), true, false)) ==
+        SecretFailure::malformed);
+  CHECK(failure_of(secret_in("a\x01"
+                             "b\n",
+                             true, true)) == SecretFailure::malformed);
+  CHECK(secret_text(secret_in("a\x01"
+                              "b\n",
+                              true, false)) ==
+        "a\x01"
+        "b");
+}
+
+TEST_CASE("secret file: a secret has a largest size", "[session][login][security]") {
+  const TemporaryFolder folder;
+  const std::string longest(kMaxSecret, 'a');
+  for (const auto* const end : {"", "\n", "\r\n"}) {
+    CHECK(secret_text(read_secret(folder.write("fits", longest + end), true)) == longest);
+    CHECK(secret_text(read_secret(folder.write("fits", "\xEF\xBB\xBF" + longest + end), true)) ==
+          longest);
+    const auto path = folder.write("long", longest + "a" + end);
+    CHECK(failure_of(read_secret(path, true)) == SecretFailure::malformed);
+  }
+  const auto huge = folder.write("huge", std::string(100'000, 'a'));
+  CHECK(failure_of(read_secret(huge, true)) == SecretFailure::malformed);
+  const auto tail = folder.write("tail", "a\n" + std::string(100'000, 'b'));
+  CHECK(secret_text(read_secret(tail, true)) == "a");
+}
+
+TEST_CASE("secret file: a file that cannot be read is named in the evidence", "[session][login]") {
+  const TemporaryFolder folder;
+  const auto answer = read_secret(folder.file("missing"), false);
+  CHECK(failure_of(answer) == SecretFailure::unreadable);
+  CHECK(std::get<NoSecret>(answer).error.evidence ==
+        folder.file("missing") + ": No such file or directory");
+}
+
+TEST_CASE("secret file: a pipe, a folder and a device are not read", "[session][login]") {
+  const TemporaryFolder folder;
+  const auto pipe = folder.file("pipe");
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  for (const auto& path : {pipe, folder.path, std::string{"/dev/zero"}}) {
+    CHECK(failure_of(read_secret(path, false)) == SecretFailure::unreadable);
+  }
+}
