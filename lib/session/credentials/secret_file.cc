@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "lib/base/descriptor.h"
+#include "lib/base/kept_secret.h"
 #include "lib/base/login_settings.h"
 
 namespace starttls::session {
@@ -69,7 +70,9 @@ SecretAnswer read_secret(const std::string& path, bool token) {
   if (file.get() < 0) return unreadable(path, errno_text());
   struct stat status = {};
   if (::fstat(file.get(), &status) != 0) return unreadable(path, errno_text());
-  if (!S_ISREG(status.st_mode)) return unreadable(path, "not a regular file");
+  if (const auto kept = check_kept_secret(status); !kept) {
+    return unreadable(path, kept.error().reason);
+  }
 
   std::array<char, kMaxRead> content{};
   std::size_t size = 0;

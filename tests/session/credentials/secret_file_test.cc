@@ -85,6 +85,13 @@ TEST_CASE("secret file: a file that cannot be read is named in the evidence", "[
         folder.file("missing") + ": No such file or directory");
 }
 
+TEST_CASE("secret file: a file that is open to others is not read", "[session][login][security]") {
+  const TemporaryFolder folder;
+  CHECK(failure_of(read_secret(folder.write("open", "hunter2\n", 0644), false)) ==
+        SecretFailure::unreadable);
+  CHECK(secret_text(read_secret(folder.write("kept", "hunter2\n", 0400), false)) == "hunter2");
+}
+
 TEST_CASE("secret file: a pipe, a folder and a device are not read", "[session][login]") {
   const TemporaryFolder folder;
   const auto pipe = folder.file("pipe");
