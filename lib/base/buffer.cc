@@ -62,7 +62,7 @@ void PooledText::consume(std::size_t count) {
 }
 
 void PooledText::clear() noexcept {
-  wipe(text_);  // in place: a short text would leave a copy behind when it moves
+  wipe(text_);  // in place: a short text would leave a copy where it was
   static_cast<void>(take());
 }
 

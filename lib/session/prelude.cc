@@ -287,6 +287,7 @@ void Prelude::step_login(Dialogue::Next next) {
       go_on_with_login(dialogue_->on_credentials(std::move(credentials)));
     });
   } else {
+    login_->stop();
     server_ = nullptr;
     link_.replace(host_.release_server(), give_up_at());
   }

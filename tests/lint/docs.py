@@ -45,8 +45,10 @@ PASSED_ON = {
     ("lib/session/client/identity.cc", "step.error().reason"),
     ("lib/session/prelude.cc", "connection.fallback_reason"),
     ("lib/session/prelude.cc", "error.reason"),
+    ("lib/session/prelude.cc", "std::string{reason}"),  # from deadline_of
     ("lib/session/session.cc", "std::string{expired.reason}"),  # from deadline_of
     ("lib/session/session.cc", "error.reason"),
+    ("lib/session/session_record.cc", "login_failure_->reason"),  # of a role
     ("lib/tls/pem.cc", "path+: +std::generic_category().message(errno)"),
     ("lib/tls/pem.cc", "path+: +library_text()"),
     ("proxy/log_file.cc", "std::generic_category().message(number)"),

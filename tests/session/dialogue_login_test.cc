@@ -13,8 +13,8 @@ using Next = Dialogue::Next;
 
 namespace {
 
-/// A role whose clients log in by a line "NAME", and that logs in to the server by "USER SECRET".
-/// The server answers by "ok" or another word.
+/// A role with a simple login: a client sends "NAME", the server gets "USER SECRET" and answers
+/// "ok" or another word.
 class LoginRole final : public proto::DownstreamRole {
  public:
   Result<Verdict> begin(std::string_view, std::string&) override { return Verdict::need_more; }

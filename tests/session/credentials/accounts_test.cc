@@ -25,7 +25,7 @@ config::SecretSource text_source(std::string_view text) {
   return source;
 }
 
-/// A service whose clients log in, with a secret of the service.
+/// A service with a secret and accounts.
 config::Service service_with(std::vector<config::Account> rows) {
   config::Service service;
   service.login.emplace();

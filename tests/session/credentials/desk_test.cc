@@ -21,7 +21,7 @@ constexpr std::uint8_t kReading = 1;
 constexpr std::string_view kSesame =
     "$5$rounds=1000$saltsalt$nKsyTQBmKz4GdCft0Sv/FbzLiu0y3wFdEXOzudLQLJ5";
 
-/// A service with one account, whose secret is in a file.
+/// A service with one account. Its secret is in a file.
 struct DeskPlayer {
   explicit DeskPlayer(std::string_view password = "pw") {
     service.login.emplace();
