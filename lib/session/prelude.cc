@@ -283,8 +283,9 @@ void Prelude::step_login(Dialogue::Next next) {
     login_->pause([this] { go_on_with_login(dialogue_->after_pause()); });
   } else if (next == Dialogue::Next::log_in) {
     login_->ask(dialogue_->login_request(), [this](Result<proto::Credentials> credentials) {
-      if (credentials) name_server(*credentials, link_.target().upstream(), link_.address());
-      go_on_with_login(dialogue_->on_credentials(std::move(credentials)));
+      go_on_with_login(dialogue_->on_credentials(
+          for_server(std::move(credentials),
+                     {link_.target().upstream(), link_.address(), server_->secured()})));
     });
   } else {
     login_->stop();

@@ -1,5 +1,7 @@
 #include "lib/session/credentials/login_facts.h"
 
+#include <utility>
+
 namespace starttls::session {
 namespace {
 
@@ -9,12 +11,23 @@ metrics::LoginOutcome outcome_of(const proto::LoginReport& report) noexcept {
                                                     : metrics::LoginOutcome::login;
 }
 
+/// True if the server may have the secret. A client's own one goes where the client meant it to go.
+bool may_have(const LoginServer& server, const proto::Credentials& credentials) noexcept {
+  return credentials.passed_on || server.secured;
+}
+
 }  // namespace
 
-void name_server(proto::Credentials& credentials, const config::Upstream& upstream,
-                 const Address& address) {
-  credentials.host = config::peer_name(upstream, address);
-  credentials.port = address.port;
+Result<proto::Credentials> for_server(Result<proto::Credentials> credentials,
+                                      const LoginServer& server) {
+  if (!credentials) return credentials;
+  // The configuration demands TLS for such a login. This holds for whatever the leg became.
+  if (!may_have(server, *credentials)) {
+    return fail(Errc::login, "the secret is not sent to a server without TLS");
+  }
+  credentials->host = config::peer_name(server.upstream, server.address);
+  credentials->port = server.address.port;
+  return credentials;
 }
 
 void count_login(metrics::Tally& tally, const proto::LoginReport& report) noexcept {

@@ -7,9 +7,17 @@
 
 namespace starttls::session {
 
-/// Sets the name and port of the server. The name is never one that the server or DNS gave.
-void name_server(proto::Credentials& credentials, const config::Upstream& upstream,
-                 const Address& address);
+/// The server that credentials are for.
+struct LoginServer {
+  const config::Upstream& upstream;
+  const Address& address;
+  bool secured;  ///< its leg has TLS
+};
+
+/// Adds the server's name and port, unless this server may not have them. The name is never one
+/// that the server or DNS gave. Errors: login, if a secret of the proxy would go out in the clear.
+[[nodiscard]] Result<proto::Credentials> for_server(Result<proto::Credentials> credentials,
+                                                    const LoginServer& server);
 
 /// Counts a login that has ended, for each side that took part.
 void count_login(metrics::Tally& tally, const proto::LoginReport& report) noexcept;

@@ -224,8 +224,8 @@ void UpstreamOpener::log_in() {
     desk_ = std::make_unique<CredentialsDesk>(context_, *target_.service().accounts);
   }
   desk_->ask(opening_.login_request(), [this](Result<proto::Credentials> credentials) {
-    if (credentials) name_server(*credentials, target_.upstream(), address());
-    perform(opening_.on_credentials(std::move(credentials)));
+    perform(opening_.on_credentials(
+        for_server(std::move(credentials), {target_.upstream(), address(), leg_->secured()})));
     hear_again();
   });
 }

@@ -39,15 +39,28 @@ Address server_at(std::string host, std::uint16_t port) {
 }  // namespace
 
 TEST_CASE("login facts: the server's name is the configured one", "[session][login]") {
-  proto::Credentials credentials;
   config::Upstream upstream;
-  name_server(credentials, upstream, server_at("mail.example.com.", 587));
-  CHECK(credentials.host == "mail.example.com");
-  CHECK(credentials.port == 587);
+  const auto dotted = server_at("mail.example.com.", 587);
+  const auto first = for_server(proto::Credentials{}, {upstream, dotted, true}).value();
+  CHECK(first.host == "mail.example.com");
+  CHECK(first.port == 587);
   upstream.server_name = "other.example.com";
-  name_server(credentials, upstream, server_at("192.0.2.1", 465));
-  CHECK(credentials.host == "other.example.com");
-  CHECK(credentials.port == 465);
+  const auto numeric = server_at("192.0.2.1", 465);
+  const auto second = for_server(proto::Credentials{}, {upstream, numeric, true}).value();
+  CHECK(second.host == "other.example.com");
+  CHECK(second.port == 465);
+}
+
+TEST_CASE("login facts: a secret of the proxy goes to no server in the clear",
+          "[session][login][security]") {
+  const config::Upstream upstream;
+  const auto address = server_at("mail.example.com", 25);
+  CHECK(for_server(proto::Credentials{}, {upstream, address, false}).error().code == Errc::login);
+  proto::Credentials clients_own;
+  clients_own.passed_on = true;
+  CHECK(for_server(clients_own, {upstream, address, false}));
+  const auto failed = for_server(fail(Errc::client_login, "no"), {upstream, address, true});
+  CHECK(failed.error().code == Errc::client_login);
 }
 
 TEST_CASE("login facts: a login counts for each side that took part", "[session][login]") {
