@@ -40,7 +40,8 @@ struct LoginPiece {
   std::string_view raw;             ///< as it came
   std::string_view list_line = {};  ///< of a part: a line for `read_offer`; "" if it is none
   bool passes = false;              ///< of a part: the client may see it after a success
-  /// Of a challenge: its base64. Of the end of a reply: its text in one line, without code and tag.
+  /// The base64 of a challenge, or the text of the end of a reply in one line, without code and
+  /// tag.
   std::string text = {};
   std::string code = {};  ///< of the end of a reply
 };

@@ -62,12 +62,13 @@ Result<Step> LoginUpstream::on_role_input(std::string_view input, std::string& t
   return Step{step->consumed, Verdict::log_in};
 }
 
-/// Refuses the server's words before our hello. They could pass for its answer. Only a goodbye may
-/// come unasked (RFC 5321 §3.8).
+/// Refuses the server's words before our next command. They could pass for its answer. Only a
+/// goodbye may come unasked (RFC 5321 §3.8), and it often follows a refusal.
 Result<Step> LoginUpstream::on_early_input(std::string_view input) {
   constexpr std::string_view kGoodbye = "421";
   if (kGoodbye.starts_with(input)) return Step{0, Verdict::log_in};  // none, or not enough of it
   if (!input.starts_with(kGoodbye)) return unasked(input);
+  if (refusal_) return give_up(*refusal_);
   return give_up({Errc::login, "server ended the login: 421", peer_words(input)});
 }
 
@@ -102,14 +103,16 @@ Result<Step> LoginUpstream::on_login_input(std::string_view input, std::string& 
   const auto verdict = on_status(progress->status);
   if (!verdict) return fail(verdict.error());
   const auto early = input.substr(progress->consumed);
-  if (*verdict != Verdict::need_more && !early.empty()) {
-    return unasked(early);  // the reply has ended, and the client has said nothing yet
+  // The reply has ended, and the client has said nothing yet.
+  if (*verdict == Verdict::greeted && !early.empty()) return unasked(early);
+  if (*verdict == Verdict::log_in) {
+    if (const auto none = on_early_input(early); !none) return fail(none.error());
   }
   return Step{progress->consumed, *verdict};
 }
 
 /// True if another secret may help. Only a refusal counts, and only the first one: a server that
-/// refuses them all must not be asked for ever.
+/// refuses them all must not be asked for ever (LP18).
 bool LoginUpstream::may_try_again(ServerLogin::Status status) const noexcept {
   return status == ServerLogin::Status::refused && !refusal_;
 }

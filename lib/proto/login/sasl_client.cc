@@ -54,6 +54,13 @@ Secret oauthbearer_message(const Credentials& credentials) {
                credentials.secret.reveal(), kSeparator, kSeparator});
 }
 
+/// Returns the answer to the server's error, in base64. Without it both sides wait for ever (LP3,
+/// LP4, RFC 7628 §3.2.3).
+std::optional<Secret> error_answer(Mechanism mechanism) {
+  if (mechanism == Mechanism::xoauth2) return Secret();
+  return in_base64(kSeparator);
+}
+
 }  // namespace
 
 Secret join(std::initializer_list<std::string_view> parts) {
@@ -97,11 +104,11 @@ std::optional<Secret> SaslClient::next() {
       break;
     case Mechanism::xoauth2:
       if (number == 0) return in_base64(xoauth2_message(credentials_).reveal());
-      if (number == 1) return Secret();
+      if (number == 1) return error_answer(mechanism_);
       break;
     case Mechanism::oauthbearer:
       if (number == 0) return in_base64(oauthbearer_message(credentials_).reveal());
-      if (number == 1) return in_base64(kSeparator);
+      if (number == 1) return error_answer(mechanism_);
       break;
     case Mechanism::automatic:
     case Mechanism::native:
@@ -109,6 +116,10 @@ std::optional<Secret> SaslClient::next() {
       break;
   }
   return std::nullopt;
+}
+
+bool SaslClient::has_given_secret() const noexcept {
+  return messages_ > (mechanism_ == Mechanism::login ? 1 : 0);
 }
 
 bool SaslClient::has_answered_error() const noexcept {

@@ -26,6 +26,8 @@ class SaslClient {
   /// Returns the next message in base64, or nothing if none is due. The last message of a token's
   /// mechanism answers the server's error: an empty one, or 0x01 (RFC 7628 §3.2.3).
   [[nodiscard]] std::optional<Secret> next();
+  /// True if a message with the secret was returned. A server cannot accept a login before that.
+  [[nodiscard]] bool has_given_secret() const noexcept;
   /// True if the last message has answered the server's error.
   [[nodiscard]] bool has_answered_error() const noexcept;
 

@@ -13,7 +13,8 @@ namespace {
 /// Bytes by which a secret is known again. Short enough to be found in a line that was cut.
 constexpr std::size_t kHead = 16;
 
-/// True if `text` has a byte that would end a line or, in a token's message, a field of it.
+/// True if `text` has a byte that would end a line or, in a token's message, a field of it. The
+/// rest would be a command or a field of its own (LP17).
 bool breaks_message(std::string_view text, bool token) noexcept {
   constexpr std::string_view kForbidden{"\0\r\n\x01", 4};
   return text.find_first_of(kForbidden.substr(0, token ? 4 : 3)) != std::string_view::npos;
@@ -123,7 +124,6 @@ ServerLogin::ServerLogin(const LoginDialect& dialect, Credentials credentials, L
       credentials_(std::move(credentials)),
       offer_(std::move(offer)),
       tag_(std::move(tag)),
-      rules_(rules),
       replies_(dialect.replies(rules)),
       secret_head_(credentials_.secret.reveal().substr(0, kHead)) {}
 
@@ -228,7 +228,7 @@ Result<ServerLogin::Status> ServerLogin::on_piece(const LoginPiece& piece, std::
   if (asks_for_list_ && piece.kind != Kind::goodbye) return on_list(piece, to_server);
   reply_.code = piece.code;
   reply_.text = ascii::printable(piece.text, kMaxLine);
-  if (piece.kind == Kind::success) return finish(Status::succeeded);
+  if (piece.kind == Kind::success) return on_success();
   if (without_secret(reply_.text) != reply_.text) reply_.text.clear();
   return finish(piece.kind == Kind::goodbye ? Status::gone : Status::refused);
 }
@@ -239,6 +239,13 @@ Result<ServerLogin::Status> ServerLogin::on_list(const LoginPiece& piece, std::s
   offer_.known = true;
   asks_for_list_ = false;
   return log_in(to_server);
+}
+
+/// Ends a login well. A mechanism's success before its secret is a reply to something else.
+Result<ServerLogin::Status> ServerLogin::on_success() {
+  const bool early = sasl_ && (first_ || !sasl_->has_given_secret());
+  if (early) return fail(Errc::protocol, "server accepted a login before it had the secret");
+  return finish(Status::succeeded);
 }
 
 /// Answers a challenge. Its text does not matter. After our response it is the server's error,
@@ -293,11 +300,11 @@ Error login_failure(const ServerLogin& login, ServerLogin::Status status) {
     return {Errc::login, "server ended the login: " + code_of(reply), std::move(evidence)};
   }
   const auto code = login.credentials_.passed_on ? Errc::client_login : Errc::login;
+  constexpr std::string_view kRemedy =
+      ": SMTP AUTH is switched off for the tenant or the mailbox: switch it on there";
   std::string reason = "server refused the login: " + code_of(reply);
-  if (is_switched_off(reply)) {
-    reason += ": SMTP AUTH is switched off for the tenant or the mailbox: switch it on there";
-  }
-  return {code, std::move(reason), std::move(evidence)};
+  if (is_switched_off(reply)) reason += kRemedy;
+  return Error{code, std::move(reason), std::move(evidence)};
 }
 
 }  // namespace starttls::proto

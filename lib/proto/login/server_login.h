@@ -99,6 +99,7 @@ class ServerLogin {
   [[nodiscard]] Result<Status> on_piece(const LoginPiece& piece, std::string& to_server);
   [[nodiscard]] Result<Status> on_list(const LoginPiece& piece, std::string& to_server);
   [[nodiscard]] Result<Status> on_challenge(const LoginPiece& piece, std::string& to_server);
+  [[nodiscard]] Result<Status> on_success();
   Status finish(Status status);
   [[nodiscard]] Error without_secret(Error error) const;
   [[nodiscard]] std::string without_secret(std::string text) const;
@@ -107,7 +108,6 @@ class ServerLogin {
   Credentials credentials_;
   LoginOffer offer_;
   std::string tag_;
-  LineRules rules_;
   std::unique_ptr<LoginReplies> replies_;
   ReplyMeter meter_;
   Mechanism mechanism_ = Mechanism::automatic;

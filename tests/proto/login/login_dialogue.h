@@ -81,9 +81,10 @@ class LoginPlayer final : public Player {
   }
   void note(Status status) {
     on_verdict(Peer::server, verdict_after(status));
+    if (status == Status::going_on) return;
     const auto& reply = login_.reply();
     outcome_.greeting = reply.code + '|' + reply.text + '|' + reply.lines;
-    if (status == Status::going_on || status == Status::succeeded) return;
+    if (status == Status::succeeded) return;
     const auto error = login_failure(login_, status);
     outcome_.fallback_reason =
         std::string(name(error.code)) + ": " + error.reason + '|' + error.evidence;

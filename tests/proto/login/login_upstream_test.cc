@@ -183,6 +183,20 @@ TEST_CASE("LP18 login upstream: the same secret, or none, is not tried again", "
   }
 }
 
+TEST_CASE("LP18 login upstream: a server that refuses and hangs up is not asked again",
+          "[proto][login]") {
+  const auto role = find_protocol("smtp")->upstream(connecting(TlsMode::implicit));
+  std::string out;
+  REQUIRE(role->step(kGreeting, out)->verdict == Verdict::log_in);
+  REQUIRE(role->on_credentials(password(), out) == Verdict::need_more);
+  REQUIRE(role->step(kList, out)->verdict == Verdict::need_more);
+  const auto end = role->step("535 5.7.8 no\r\n421 4.7.0 bye\r\n", out);
+  REQUIRE(!end.has_value());
+  CHECK(end.error().reason == "server refused the login: 535 5.7.8");
+  REQUIRE(role->login_report() != nullptr);
+  CHECK(role->login_report()->failure->reason == end.error().reason);
+}
+
 TEST_CASE("login upstream: without a secret the server hears nothing", "[proto][login]") {
   Seen seen;
   auto none = talk("smtp", TlsMode::implicit, {fail(Errc::login, "no secret today")}, seen);

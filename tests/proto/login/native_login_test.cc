@@ -49,7 +49,7 @@ TEST_CASE("login list: an IMAP server is asked with a tag of its own", "[proto][
 
   for (const auto* early : {"R4nd2 OK in\r\n", "R4nd2 NO no\r\n"}) {
     LoginDialogue attacked{login::kImap, password()};
-    attacked.peer(early).sends("");
+    attacked.peer(early).sends("R4nd1 CAPABILITY\r\n");
     CHECK(attacked.error().attack == Attack::unsolicited);
     LoginDialogue late{login::kImap, password()};
     late.peer("* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\nR4nd1 OK x\r\n" + std::string(early));
@@ -74,10 +74,10 @@ TEST_CASE("login list: POP3, ManageSieve and NNTP", "[proto][login]") {
   CHECK(sieve.reply() == "OK|(SASL \"cnNwYXV0aA==\") \"in\"|");
   CHECK(sieve.unread() == "\"SIEVE\"");
   LoginDialogue none{login::kSieve, password()};
-  none.peer("\"SASL\" \"\"\r\n\"SASL\"\r\nOK\r\n").sends("");
+  none.peer("\"SASL\" \"\"\r\n\"SASL\"\r\nOK\r\n").sends("CAPABILITY\r\n");
   CHECK(none.not_offered());
   LoginDialogue refuses{login::kSieve, password()};
-  refuses.peer("NO {3}\r\na\nb\r\n").sends("");
+  refuses.peer("NO {3}\r\na\nb\r\n").sends("CAPABILITY\r\n");
   CHECK(refuses.not_offered());
 
   LoginDialogue nntp{login::kNntp, password()};
@@ -129,7 +129,7 @@ TEST_CASE("login native: POP3 servers without CAPA, and those that list USER", "
     CHECK(d.reply() == "+OK|2 messages|");
   }
   LoginDialogue locked{login::kPop3, password()};
-  locked.peer("+OK\r\nTOP\r\n.\r\n").sends("");
+  locked.peer("+OK\r\nTOP\r\n.\r\n").sends("CAPA\r\n");
   CHECK(locked.not_offered());
 
   LoginDialogue name{login::kPop3, password(), listing({}, true)};

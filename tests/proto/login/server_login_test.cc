@@ -176,31 +176,55 @@ TEST_CASE("LP3 login: a challenge that a password's mechanism does not have is a
 }
 
 TEST_CASE("N2 login: only the protocol's own success is one", "[proto][login][security]") {
-  const auto answered = [](const LoginDialect& dialect, std::string_view line) {
-    LoginDialogue d{dialect, password(), listing({"LOGIN"})};
-    d.peer(std::string(line) + "\r\n");
-    return d.failed() ? std::string(name(d.error().code)) : d.succeeded() ? "success" : "other";
+  const auto answered = [](std::string_view protocol, std::string_view line) {
+    for (const auto& wire : kWires) {
+      if (wire.name != protocol) continue;
+      LoginDialogue d{wire.dialect, password(), listing({"PLAIN"})};
+      begin(d, wire, "PLAIN", kPlain);
+      d.peer(std::string(line) + "\r\n").sends("");
+      if (d.failed()) return std::string(name(d.error().code));
+      return std::string(d.succeeded() ? "success" : "other");
+    }
+    return std::string("no such protocol");
   };
   for (const auto* line : {"250 ok", "220 ok", "234 ok", "236 ok", "200 ok", "2350 ok", "235ok",
                            "354 go", "", "ok", "+OK"}) {
-    CHECK(answered(login::kSmtp, line) == "protocol");
+    CHECK(answered("smtp", line) == "protocol");
   }
   for (const auto* line : {"R4nd1 PREAUTH x", "R4nd1 OKAY x", "R4nd1", "R4nd1  OK x"}) {
-    CHECK(answered(login::kImap, line) == "protocol");
+    CHECK(answered("imap", line) == "protocol");
   }
   for (const auto* line : {"R4nd OK x", "R4nd2 OK x", "r4nd1 OK x", "A1 OK x"}) {
-    CHECK(answered(login::kImap, line) == "attack");
+    CHECK(answered("imap", line) == "attack");
   }
   for (const auto* line : {"+ok x", "+OKAY x", "OK x", "", " +OK", "++ x"}) {
-    CHECK(answered(login::kPop3, line) == "protocol");
+    CHECK(answered("pop3", line) == "protocol");
   }
   for (const auto* line : {"OKAY", "ok?", "YES", "", " OK", "{5"}) {
-    CHECK(answered(login::kSieve, line) == "protocol");
+    CHECK(answered("sieve", line) == "protocol");
   }
   for (const auto* line : {"280 x", "282 x", "200 x", "381 x", "2810 x", "281x", "101 x", ""}) {
-    CHECK(answered(login::kNntp, line) == "protocol");
+    CHECK(answered("nntp", line) == "protocol");
   }
-  CHECK(answered(login::kNntp, "283 =") == "success");
+  CHECK(answered("nntp", "283 =") == "success");
+  CHECK(answered("nntp", "281") == "success");
+  CHECK(answered("sieve", "ok") == "success");
+  CHECK(answered("smtp", "235") == "success");
+}
+
+TEST_CASE("login: a success before the secret is no success", "[proto][login][security]") {
+  for (const auto& wire : kWires) {
+    INFO(wire.name);
+    for (const auto& [mechanism, credentials] :
+         {std::pair{"LOGIN", password()}, std::pair{"XOAUTH2", token(std::string(600, 't'))}}) {
+      LoginDialogue d{wire.dialect, credentials, listing({mechanism})};
+      d.sends(command(wire, mechanism)).peer(wire.success).sends("");
+      CHECK(d.error().code == Errc::protocol);
+    }
+    LoginDialogue half{wire.dialect, password(), listing({"LOGIN"})};
+    half.peer(wire.challenge).peer(wire.success);
+    CHECK(half.error().code == Errc::protocol);
+  }
 }
 
 // ---------------------------------------------------------------- the choice
@@ -449,7 +473,7 @@ TEST_CASE("login smtp: replies may have several lines", "[proto][login]") {
   LoginDialogue good{login::kSmtp, password(), listing({"PLAIN"})};
   good.peer("235-2.7.0 Hello\r\n235-ann\r\n235 2.7.0 Welcome\r\n250 early");
   CHECK(good.succeeded());
-  CHECK(good.reply() == "235|2.7.0 Hello ann Welcome|");
+  CHECK(good.reply() == "235|2.7.0 Hello ann 2.7.0 Welcome|");
   CHECK(good.unread() == "250 early");
 
   LoginDialogue bad{login::kSmtp, password(), listing({"PLAIN"})};
