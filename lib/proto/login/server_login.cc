@@ -72,7 +72,7 @@ std::string listed(const LoginOffer& offer) {
   constexpr std::size_t kMaxListed = 200;
   std::string names;
   for (const auto& name : offer.mechanisms) {
-    if (!names.empty()) names += ", ";
+    if (!names.empty()) names += ' ';
     names += name;
   }
   return ascii::printable(names, kMaxListed);
