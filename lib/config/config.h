@@ -186,8 +186,8 @@ struct Config {
 /// own, the row passes on the client's.
 [[nodiscard]] bool uses_proxy_secret(const Login& login, const Account& account) noexcept;
 
-/// True if a server must prove who it is before it hears anything secret: by its certificate's
-/// chain and name, or by its key.
+/// True if a server must prove its identity before it hears anything: by its certificate's chain
+/// and name, or by its key.
 [[nodiscard]] bool proves_server(const Upstream& upstream) noexcept;
 
 /// True if these settings require a name to verify and have none of their own. An address does not

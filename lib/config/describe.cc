@@ -304,7 +304,7 @@ std::vector<std::string> warnings(const Service& service) {
     for (const auto& one : here) found.push_back("in " + joined(row.networks, ", ") + ": " + one);
   }
   // Other listeners would be an error, here or at the start.
-  if (lends_secret(service) && !says_who_uses_secret(service)) {
+  if (lends_secret(service) && !is_secret_fenced(service)) {
     found.emplace_back(
         "every user of this machine can use the proxy's secret at the server, without a password "
         "(service.login)");

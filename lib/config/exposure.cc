@@ -41,7 +41,7 @@ bool lends_secret(const Service& service) noexcept {
                      [&login](const Account& each) { return uses_proxy_secret(login, each); });
 }
 
-bool says_who_uses_secret(const Service& service) noexcept {
+bool is_secret_fenced(const Service& service) noexcept {
   const auto& down = service.downstream;
   return passwords_protect_secret(service) || !down.client_ca.empty() ||
          (!down.allow.empty() && wide_network(down) == nullptr);
@@ -56,7 +56,7 @@ const Network* wide_network(const Downstream& downstream) noexcept {
 Exposure exposure(const Service& service) noexcept {
   const auto& down = service.downstream;
   const auto& up = service.upstream;
-  if (lends_secret(service) && !says_who_uses_secret(service)) return Exposure::secret;
+  if (lends_secret(service) && !is_secret_fenced(service)) return Exposure::secret;
   if (!down.allow.empty()) return Exposure::none;
   if (down.tls == TlsMode::none || down.tls == TlsMode::opportunistic) return Exposure::clear_text;
   if (!down.client_ca.empty()) return Exposure::none;

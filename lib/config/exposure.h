@@ -25,7 +25,7 @@ enum class Exposure : std::uint8_t {
 [[nodiscard]] bool lends_secret(const Service& service) noexcept;
 /// True if the service says which clients may use the proxy's secret: each account that uses one
 /// has a password, or clients need a certificate, or `allow` has narrow networks only.
-[[nodiscard]] bool says_who_uses_secret(const Service& service) noexcept;
+[[nodiscard]] bool is_secret_fenced(const Service& service) noexcept;
 /// Returns the first network of `allow` that is too wide for clients that use the proxy's secret;
 /// nullptr if all are narrow.
 [[nodiscard]] const Network* wide_network(const Downstream& downstream) noexcept;

@@ -181,7 +181,7 @@ class LoginRules {
     if (!up.original_destination || section_.is_bad("service.destination")) return;
     for (std::size_t row = 0; row < service_.destinations.size(); ++row) {
       const auto here = upstream_at(up, service_.destinations[row]);
-      // What a row does not change is reported for the service.
+      // Settings that a row does not change are reported for the service.
       if (proves_server(here) || (!proves_server(up) && same_proof(here, up))) continue;
       const auto [member, text] = why_not_proved(here);
       const auto& written = section_.find("service.destination")->value.elements[row];

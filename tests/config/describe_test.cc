@@ -214,3 +214,49 @@ TEST_CASE("warnings and --check: each row of an intercepting service is named",
   CHECK_THAT(warnings(service)[0],
              Catch::Matchers::ContainsSubstring("to the servers that clients meant to reach in"));
 }
+
+TEST_CASE("describe: prints which client uses which account, without a secret",
+          "[config][login][security]") {
+  config::Config config;
+  auto& service = config.services.emplace_back(office());
+  const auto lines_about_login = [&config] {
+    std::vector<std::string> found;
+    const auto text = describe(config);
+    CHECK(text.find("hunter") == std::string::npos);
+    for (std::size_t start = 0; start < text.size(); start = text.find('\n', start) + 1) {
+      const auto line = text.substr(start, text.find('\n', start) - start);
+      if (line.starts_with("  login ") || line.starts_with("  account ")) {
+        found.push_back(line.substr(20));
+      }
+    }
+    return found;
+  };
+  using Texts = std::vector<std::string>;
+  CHECK(lines_about_login() == Texts{});
+
+  const std::string client = "a client logs in to the proxy, then the proxy to the server, by ";
+  auto& login = service.login.emplace();
+  CHECK(lines_about_login() == Texts{client + "the best mechanism that the server lists",
+                                     "any name is the same at the server, with the client's own "
+                                     "password"});
+  login.mechanism = Mechanism::login;
+  login.user = "all@example.com";
+  login.source.text = Secret("hunter2");
+  service.accounts.push_back({"scanner", Secret("hunter3"), "scan@example.com", {}});
+  service.accounts.push_back({"erp", Secret(""), "", {std::nullopt, "/run/erp.token", true}});
+  service.accounts.push_back({"*", std::nullopt, "", {}});
+  CHECK(lines_about_login() ==
+        Texts{client + "LOGIN",
+              "scanner, with its password, is scan@example.com at the server, with the password in "
+              "the configuration",
+              "erp, with any password, is all@example.com at the server, with the token in "
+              "/run/erp.token",
+              "any other name is all@example.com at the server, with the client's own password"});
+
+  service.accounts.clear();
+  login.when = LoginWhen::connect;
+  login.source = {std::nullopt, "/etc/pw", false};
+  CHECK(lines_about_login() ==
+        Texts{"the proxy logs in before the client is greeted, by LOGIN",
+              "each client is all@example.com at the server, with the password in /etc/pw"});
+}

@@ -180,8 +180,7 @@ TEST_CASE("login: warm connections need a login that no client takes part in", "
               "client needs a login of its own"});
 }
 
-TEST_CASE("login: a secret goes only to a server that has proved who it is",
-          "[config][login][security]") {
+TEST_CASE("login: a secret goes only to a server that is verified", "[config][login][security]") {
   LoginFile file;
   const std::string rule =
       "cannot be used with the secrets of a login, which only a verified server may see: set ";
