@@ -10,10 +10,12 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/base/ascii.h"
+#include "lib/base/login_settings.h"
 #include "lib/base/side.h"
 #include "lib/base/tls_mode.h"
 #include "lib/base/tls_version.h"
 #include "lib/config/schema.h"
+#include "proxy/login_files.h"
 
 namespace starttls {
 namespace {
@@ -116,6 +118,39 @@ Json destination(const config::Upstream& service, const config::Destination& row
   return json;
 }
 
+/// Returns the word for a secret that is set: programs see that there is one, and no more.
+Json hidden(bool is_set) {
+  return is_set ? Json("hidden") : Json(nullptr);
+}
+
+Json login(const std::optional<config::Login>& login) {
+  if (!login) return nullptr;
+  Json json;
+  json["when"] = login->when == LoginWhen::connect ? "connect" : "client";
+  json["mechanism"] = name(login->mechanism);
+  json["user"] = text_or_null(login->user);
+  json["secret"] = hidden(login->source.text.has_value());
+  json["file"] = text_or_null(login->source.file);
+  json["token"] = login->source.token;
+  json["timeout"] = config::to_string(login->timeout);
+  return json;
+}
+
+Json account(const config::Login& login, const config::Account& account) {
+  const auto& source = config::uses_proxy_secret(login, account) ? config::source_of(login, account)
+                                                                 : config::SecretSource{};
+  Json json;
+  json["name"] = account.name;
+  json["password"] = account.password && account.password->empty()
+                         ? Json("")
+                         : hidden(account.password.has_value());
+  json["user"] = text_or_null(config::user_of(login, account));
+  json["secret"] = hidden(source.text.has_value());
+  json["file"] = text_or_null(source.file);
+  json["token"] = source.token;
+  return json;
+}
+
 Json timeouts(const config::Timeouts& timeouts) {
   Json json;
   json["connect"] = config::to_string(timeouts.connect);
@@ -136,6 +171,11 @@ Json service(const config::Service& service) {
   json["destination"] = Json::array();
   for (const auto& row : service.destinations) {
     json["destination"].push_back(destination(service.upstream, row));
+  }
+  json["login"] = login(service.login);
+  json["account"] = Json::array();
+  for (const auto& each : service.accounts) {
+    json["account"].push_back(account(*service.login, each));
   }
   json["timeouts"] = timeouts(service.timeouts);
   return json;
@@ -233,6 +273,7 @@ std::vector<CheckWarning> check_warnings(const config::Config& config, config::S
       }
     }
     add(service.name, config::warnings(service));
+    add(service.name, login_file_warnings(service));
   }
   return found;
 }

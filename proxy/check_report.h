@@ -10,6 +10,10 @@
 //                 is not set is null. A list is always a list. `upstream.address` is
 //                 ["original-destination"] if the client chooses the server. `destination` holds
 //                 the rows of [[service.destination]] with all of the settings for their servers.
+//                 `login` is null without [service.login]. `account` holds the rows of
+//                 [[service.account]], with the values of [service.login] for what they leave out.
+//                 A secret or a password that is set is "hidden"; an account's password is "" if
+//                 any will do, and null if the client's own is passed on.
 //                 One member has no key in the file: `upstream.verified_names`, the names that a
 //                 server's certificate is verified for. Empty if the configuration is not usable.
 //   admin         {"listen"}: the address, or null

@@ -26,6 +26,7 @@
 #include "proxy/confinement/user.h"
 #include "proxy/file_watch.h"
 #include "proxy/listeners.h"
+#include "proxy/login_files.h"
 #include "proxy/reload_changes.h"
 #include "proxy/reload_problems.h"
 #include "proxy/supervisor/heartbeat.h"
@@ -451,6 +452,9 @@ void Server::warn_of_policies(const State* previous) {
       if (std::find(old.begin(), old.end(), service) != old.end()) continue;
     }
     for (const std::string& warning : config::warnings(service)) {
+      log_.warn("policy", {{"service", service.name}, {"warning", warning}});
+    }
+    for (const std::string& warning : login_file_warnings(service)) {
       log_.warn("policy", {{"service", service.name}, {"warning", warning}});
     }
   }

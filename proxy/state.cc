@@ -16,6 +16,7 @@
 #include "lib/tls/context.h"
 #include "lib/tls/record_cipher.h"
 #include "proxy/log_file.h"
+#include "proxy/login_files.h"
 #include "proxy/system_name.h"
 
 namespace starttls {
@@ -84,6 +85,22 @@ void check_process(const CommandLine& command, const State* previous, State& sta
   }
 }
 
+/// Checks the files of secrets as the user that will read them. That user reads them at each login,
+/// long after the process has given up the rights of root.
+void check_secrets(const State& state, config::Problems& problems) {
+  const auto& services = state.config.services;
+  if (std::all_of(services.begin(), services.end(),
+                  [](const auto& service) { return login_files(service).empty(); })) {
+    return;
+  }
+  const auto check = [&]() -> Result<> {
+    check_login_files(state.config, state.places, problems);
+    return {};
+  };
+  const auto checked = state.user ? act_as(*state.user, check) : check();
+  if (!checked) problems.push_back(state.places.problem(kUser, checked.error().reason));
+}
+
 void check_service_files(const State& state, std::size_t i, bool loaded,
                          config::Problems& problems) {
   const auto& service = state.config.services[i];
@@ -138,6 +155,7 @@ std::optional<State> load_state(const CommandLine& command, const State* previou
                    : config::load_file(command.config_file, protocols, state.config, &state.places);
   const bool loaded = found.empty();
   check_process(command, previous, state, found);
+  check_secrets(state, found);
   if (loaded) {
     make_services(previous, state, found);
   } else {

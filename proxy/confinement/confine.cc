@@ -1,5 +1,6 @@
 #include "proxy/confinement/confine.h"
 
+#include <cerrno>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "proxy/config_files.h"
 #include "proxy/confinement/rules.h"
 #include "proxy/confinement/sandbox.h"
+#include "proxy/login_files.h"
 
 namespace starttls {
 namespace {
@@ -18,6 +20,11 @@ namespace {
 FilesInUse files_in_use(const std::string& config_file, const config::Config& config) {
   FilesInUse files;
   files.read = files_to_read(config_file, config);
+  // By folder, like all of them: a new token replaces the file.
+  for (const auto& service : config.services) {
+    const auto secrets = login_files(service);
+    files.read.insert(files.read.end(), secrets.begin(), secrets.end());
+  }
   // A reload may add a service that uses it.
   if (const auto store = tls::system_trust_store(); !store.empty()) files.read.push_back(store);
   std::error_code ignored;
@@ -56,6 +63,13 @@ Result<> confine(const std::string& config_file, const config::Config& config,
     if (::access(file.c_str(), R_OK) == 0) continue;
     log.warn("a reload will fail: this user cannot read the file",
              {{"user", user ? user->name : std::to_string(::geteuid())}, {"file", file}});
+  }
+  for (const auto& service : config.services) {
+    for (const auto& file : login_files(service)) {
+      if (::access(file.c_str(), R_OK) == 0 || errno != EACCES) continue;
+      log.warn("logins will fail: this user cannot read the file",
+               {{"user", user ? user->name : std::to_string(::geteuid())}, {"file", file}});
+    }
   }
   if (!config.proxy.sandbox) return forbid_core_files();
   auto lacking = enter_sandbox(file_rules(files_in_use(config_file, config), read_link));

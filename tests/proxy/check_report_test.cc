@@ -75,6 +75,50 @@ TEST_CASE("check: ends with a count", "[proxy][check]") {
   CHECK(summary(report) == "1 error");
 }
 
+TEST_CASE("check: a login is shown without its secrets", "[proxy][check][login][security]") {
+  const auto config = loaded(R"([[service]]
+name = "office"
+protocol = "smtp"
+listen = "127.0.0.1:2525"
+upstream.address = "smtp.example.com:587"
+[service.login]
+mechanism = "plain"
+user = "all@example.com"
+secret = "hunter2"
+[[service.account]]
+name = "scanner"
+password = "hunter3"
+user = "scan@example.com"
+[[service.account]]
+name = "erp"
+password = ""
+file = "erp.pw"
+[[service.account]]
+name = "*"
+[[service]]
+name = "plain"
+protocol = "smtp"
+listen = "127.0.0.1:2526"
+upstream.address = "smtp.example.com:587"
+)");
+  CheckReport report{.config_file = "/etc/a.toml", .config = &config};
+  const auto text = to_json(report, kCheckedAt);
+  CHECK(text.find("hunter") == std::string::npos);
+  const auto json = Json::parse(text);
+  CHECK(json["services"][0]["login"] == Json::parse(R"({"when": "client", "mechanism": "plain",
+      "user": "all@example.com", "secret": "hidden", "file": null, "token": false,
+      "timeout": "10s"})"));
+  CHECK(json["services"][0]["account"] == Json::parse(R"([
+      {"name": "scanner", "password": "hidden", "user": "scan@example.com", "secret": "hidden",
+       "file": null, "token": false},
+      {"name": "erp", "password": "", "user": "all@example.com", "secret": null,
+       "file": "/etc/erp.pw", "token": false},
+      {"name": "*", "password": null, "user": "all@example.com", "secret": null, "file": null,
+       "token": false}])"));
+  CHECK(json["services"][1]["login"] == nullptr);
+  CHECK(json["services"][1]["account"] == Json::array());
+}
+
 TEST_CASE("check: counts the warnings of process, services and certificates", "[proxy][check]") {
   const auto config = loaded();
   const std::vector<CertificateInUse> certificates = {ending_in(24h), ending_in(-1s),

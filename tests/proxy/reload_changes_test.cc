@@ -54,6 +54,29 @@ TEST_CASE("reload changes: services are added, removed, changed or kept", "[prox
   CHECK(none.kept == 3);
 }
 
+TEST_CASE("reload changes: another password, secret or account changes a service",
+          "[proxy][reload][login]") {
+  auto before = service("a");
+  before.login.emplace().source.text = Secret("hunter2");
+  before.accounts.push_back({"x", Secret("hunter3"), "", {}});
+  const auto changed = [&before](const config::Service& after) {
+    return service_changes(std::vector{before}, std::vector{after}).changed == Names{"a"};
+  };
+  auto after = before;
+  CHECK_FALSE(changed(after));
+  after.login->source.text = Secret("hunter4");
+  CHECK(changed(after));
+  after = before;
+  after.accounts[0].password = Secret("hunter5");
+  CHECK(changed(after));
+  after = before;
+  after.accounts.push_back({"y", Secret("hunter5"), "", {}});
+  CHECK(changed(after));
+  after = before;
+  after.login.reset();
+  CHECK(changed(after));
+}
+
 TEST_CASE("reload changes: a chain is reported once, and only if it is another one",
           "[proxy][reload]") {
   const auto a1 = certificate("a.pem", 1);
