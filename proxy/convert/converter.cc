@@ -42,6 +42,7 @@ class Converter {
   [[nodiscard]] bool client_certificates(const Service& service, TomlTable& out);
   [[nodiscard]] bool upstream(const Service& service, TomlTable& out);
   void verification(const Service& service, const std::string& name);
+  void login(const Service& service, const std::string& label, TomlTable& out);
   [[nodiscard]] std::optional<std::string> certificate(const Section& section);
   void timeout(const Section& section, std::string_view option, const std::string& key,
                TomlTable& out);
@@ -379,6 +380,38 @@ void Converter::rest(const Service& service) {
   }
 }
 
+/// Converts the login by which stunnel, before the client is heard, passes to an smtp server. The
+/// password is not copied, because what is printed here may be read by others.
+void Converter::login(const Service& service, const std::string& label, TomlTable& out) {
+  const auto& section = service.section;
+  const auto* const user = file_.last(section, "protocolUsername");
+  const auto* const password = file_.last(section, "protocolPassword");
+  const auto* const mechanism = file_.last(section, "protocolAuthentication");
+  const auto* const first = user != nullptr ? user : password != nullptr ? password : mechanism;
+  if (first == nullptr) return;
+  if (!service.client || service.negotiation != "smtp") {
+    file_.note(section, first,
+               "stunnel logs in only in client mode with protocol = smtp, so this service did not");
+    return;
+  }
+  if (user == nullptr || password == nullptr || user->value.empty()) {
+    file_.note(section, first,
+               "stunnel logs in only with protocolUsername and protocolPassword, so this service "
+               "did not");
+    return;
+  }
+  const bool by_login = mechanism != nullptr && ascii::iequals(mechanism->value, "login");
+  const std::string file = label + ".password";
+  out.set("login.when", toml("connect"));
+  out.set("login.mechanism", toml(by_login ? "login" : "plain"));
+  out.set("login.user", toml(user->value));
+  out.set("login.file", toml(file));
+  file_.note(section, password,
+             "is not copied: write the password into the file " + file +
+                 " beside this configuration, and let only the proxy's user read it (0600). Every "
+                 "client that may connect sends mail as this account");
+}
+
 /// Returns a name that is allowed here, and that no other service has.
 std::string Converter::label(const std::string& name) {
   std::string base;
@@ -408,12 +441,14 @@ std::optional<std::string> Converter::convert(const Section& section) {
   const Service& service = *found;
 
   TomlTable table;
-  table.set("name", toml(label(section.name)));
+  const auto name = label(section.name);
+  table.set("name", toml(name));
   table.set("protocol", toml(service.protocol));
   table.set("listen", toml(service.listen));
   if (!downstream(service, table) || !upstream(service, table)) return std::nullopt;
   if (service.sends_proxy) table.set("upstream.send_proxy", toml("v1"));
   if (service.from_client) table.set("upstream.source", toml("client"));
+  login(service, name, table);
   convert_versions(file_, section, service.client, table);
   timeout(section, "TIMEOUTconnect", "timeouts.connect", table);
   timeout(section, "TIMEOUTidle", "timeouts.idle", table);

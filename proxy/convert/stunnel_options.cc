@@ -15,8 +15,6 @@ constexpr std::string_view kTickets =
     "has another format: downstream.ticket_keys names a file of base64 lines (openssl rand -base64 "
     "48)";
 constexpr std::string_view kEngine = "keys must be in PEM files";
-constexpr std::string_view kSmtpLogin =
-    "the proxy does not log in to the server: each client must log in itself";
 constexpr std::string_view kUser =
     "set proxy.user, or start the process as that user (see conf/systemd)";
 constexpr std::string_view kExec = "a server is reached by its address only";
@@ -38,7 +36,10 @@ constexpr Known kKnown[] = {
     {"options"},
     {"output"},
     {"protocol"},
+    {"protocolAuthentication"},
     {"protocolHost"},
+    {"protocolPassword"},
+    {"protocolUsername"},
     {"PSKsecrets"},
     {"renegotiation"},
     {"requireCert"},
@@ -100,11 +101,8 @@ constexpr Known kKnown[] = {
     {"OCSPaia", Fate::lost, kRevocation},
     {"OCSPflag", Fate::lost, kRevocation},
     {"OCSPnonce", Fate::lost, kRevocation},
-    {"protocolAuthentication", Fate::lost, kSmtpLogin},
     {"protocolDomain", Fate::lost, "has no counterpart"},
     {"protocolHeader", Fate::lost, "has no counterpart"},
-    {"protocolPassword", Fate::lost, kSmtpLogin},
-    {"protocolUsername", Fate::lost, kSmtpLogin},
     {"PSKidentity", Fate::lost, "pre-shared keys are not supported"},
     {"pty", Fate::lost, kExec},
     {"redirect", Fate::lost, "a client without a good certificate is refused"},

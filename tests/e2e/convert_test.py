@@ -77,6 +77,34 @@ checkHost = mail.test
                 client.rest()
                 self.assertEqual(daemon.session()["upstream_verify"], "full")
 
+    def test_a_login_is_converted_without_its_password(self):
+        result = self.convert("""\
+[office]
+client = yes
+protocol = smtp
+accept = 127.0.0.1:2525
+connect = mail.test:587
+verifyChain = yes
+checkHost = mail.test
+protocolUsername = scan@mail.test
+protocolPassword = hunter2
+""")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertNotIn("hunter2", result.stdout + result.stderr)
+        self.assertRegex(result.stderr, r"line 9: \[office\] protocolPassword: is not copied: write the "
+                                        r"password into the file office\.password ")
+        path = self.folder / "proxy.toml"
+        path.write_text(result.stdout, encoding="utf-8")
+        checked = run_to_end("--config", path, "--check")
+        self.assertEqual(checked.returncode, 0, checked.stderr)
+        self.assertIn(f"each client is scan@mail.test at the server, with the password in "
+                      f"{self.folder}/office.password\n", checked.stdout)
+        self.assertIn("2 warnings", checked.stdout)  # every local user, and the file is not there yet
+        password = self.folder / "office.password"
+        password.write_text("hunter2\n", encoding="utf-8")
+        password.chmod(0o600)
+        self.assertIn("1 warning\n", run_to_end("--config", path, "--check").stdout)
+
     def test_nothing_to_convert_is_an_error(self):
         result = self.convert("[https]\naccept = 443\nconnect = 80\ncert = a.pem\n")
         self.assertEqual((result.returncode, result.stdout), (78, ""))

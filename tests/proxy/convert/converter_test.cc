@@ -302,12 +302,67 @@ TEST_CASE("convert: every option of stunnel is known, and an unknown one is name
 TEST_CASE("convert: a secret is never repeated", "[convert][security]") {
   const auto result = convert_stunnel(
       "[mail]\nclient = yes\naccept = 127.0.0.1:25\nconnect = smtp.example.com:587\n"
-      "protocol = smtp\nprotocolUsername = canary-user\nprotocolPassword = canary-s3cret\n"
+      "protocol = smtp\nprotocolUsername = user\nprotocolPassword = canary-s3cret\n"
       "ticketKeySecret = canary-key\nengineCtrl = PIN:canary-pin\n");
   CHECK(result.services == 1);
-  CHECK(result.notes.size() == 5);
+  CHECK(result.notes.size() == 4);
   CHECK(result.toml.find("canary") == std::string::npos);
   for (const auto& each : result.notes) CHECK(each.find("canary") == std::string::npos);
+}
+
+TEST_CASE("convert: a login before the client is heard is one here, too", "[convert][login]") {
+  const std::string smtp =
+      "[office mail]\nclient = yes\naccept = 127.0.0.1:2525\nconnect = smtp.example.com:587\n"
+      "protocol = smtp\nverifyChain = yes\ncheckHost = smtp.example.com\n";
+  const std::string user = "protocolUsername = scan@example.com\n";
+  const std::string password = "protocolPassword = hunter2\n";
+  const std::string note_about_password =
+      "line 9: [office mail] protocolPassword: is not copied: write the password into the file "
+      "office-mail.password beside this configuration, and let only the proxy's user read it "
+      "(0600). Every client that may connect sends mail as this account";
+  CHECK(notes(smtp + user + password) == Lines{note_about_password});
+  const Converted converted(smtp + user + password);
+  const auto& service = converted.only();
+  REQUIRE(service.login);
+  CHECK(service.login->when == LoginWhen::connect);
+  CHECK(service.login->mechanism == Mechanism::plain);
+  CHECK(service.login->user == "scan@example.com");
+  CHECK(fs::path(service.login->source.file).filename() == "office-mail.password");
+  CHECK_FALSE(service.login->source.text);
+  CHECK_FALSE(service.login->source.token);
+  const auto by = [&](const std::string& mechanism) {
+    const Converted other(smtp + user + password + "protocolAuthentication = " + mechanism + "\n");
+    return other.only().login->mechanism;
+  };
+  CHECK(by("LOGIN") == Mechanism::login);
+  CHECK(by("plain") == Mechanism::plain);
+  CHECK(by("ntlm") == Mechanism::plain);  // as stunnel does
+
+  // A listener that stunnel opened to everyone is for this machine only, also with a login.
+  const auto everywhere = [](std::string text) {
+    text.replace(text.find("127.0.0.1:2525"), 14, "2525");
+    return text;
+  };
+  const Converted open(everywhere(smtp + user + password));
+  CHECK(to_strings(open.only().downstream.allow) == Lines{"127.0.0.1", "::1"});
+}
+
+TEST_CASE("convert: services that stunnel did not log in for are noted", "[convert][login]") {
+  const std::string smtp =
+      "[mail]\nclient = yes\naccept = 127.0.0.1:25\nconnect = smtp.example.com:587\n"
+      "protocol = smtp\nverifyChain = yes\ncheckHost = smtp.example.com\n";
+  const std::string both = "protocolUsername = user\nprotocolPassword = hunter2\n";
+  const std::string half =
+      ": stunnel logs in only with protocolUsername and protocolPassword, so this service did not";
+  CHECK(note(smtp + "protocolUsername = user\n") == "line 8: [mail] protocolUsername" + half);
+  CHECK(note(smtp + "protocolPassword = hunter2\n") == "line 8: [mail] protocolPassword" + half);
+  CHECK_FALSE(Converted(smtp + "protocolPassword = hunter2\n").only().login);
+  const std::string elsewhere =
+      ": stunnel logs in only in client mode with protocol = smtp, so this service did not";
+  CHECK(note(kVerifiedImap + both) == "line 7: [mail] protocolUsername" + elsewhere);
+  CHECK_FALSE(Converted(kVerifiedImap + both).only().login);
+  CHECK_FALSE(Converted(kVerifiedImap + "protocol = imap\n" + both).only().login);
+  CHECK_FALSE(Converted(kImaps + both).only().login);
 }
 
 TEST_CASE("convert: TLS versions are converted if they are safe", "[convert][security]") {
