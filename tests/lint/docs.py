@@ -50,6 +50,7 @@ PASSED_ON = {
     ("lib/session/session.cc", "error.reason"),
     ("lib/session/session_record.cc", "login_failure_->reason"),  # of a role
     ("lib/tls/pem.cc", "path+: +std::generic_category().message(errno)"),
+    ("lib/tls/pem.cc", "path+: +kept.error().reason"),
     ("lib/tls/pem.cc", "path+: +library_text()"),
     ("proxy/log_file.cc", "std::generic_category().message(number)"),
 }
@@ -200,7 +201,8 @@ def completed(text):
     table = tomllib.loads(text)
     if "service" in table:
         return text
-    of_service = set(table) & {"name", "protocol", "listen", "downstream", "upstream", "destination"}
+    of_service = set(table) & {"name", "protocol", "listen", "downstream", "upstream", "destination", "login",
+                               "account"}
     given = {key for key in SERVICE if key in table
              or (key == "upstream.address" and "address" in table.get("upstream", {}))}
     rest = "".join(f'{key} = "{value}"\n' for key, value in SERVICE.items() if key not in given)
@@ -262,8 +264,8 @@ class Workshop:
                 self.place(value).parent.mkdir(parents=True, exist_ok=True)
         text = re.sub(r'(?<=")(/[^"]*)(?=")', lambda found: str(self.place(found[1])), text)
         text = re.sub(r'\$\{file:(/[^}]*)\}', lambda found: f"${{file:{self.place(found[1])}}}", text)
-        # Only root can become another user. The user must also exist.
-        return re.sub(r'^((?:proxy\.)?user\s*=\s*)"[^"]*"', r'\1""', text, flags=re.M)
+        # Only root can become another user. The user must also exist. Accounts of logins have an '@'.
+        return re.sub(r'^((?:proxy\.)?user\s*=\s*)"[^"@]*"', r'\1""', text, flags=re.M)
 
     def _value(self, path, value, name):
         if f"${{{name}}}/" in value:

@@ -27,6 +27,7 @@ HEADINGS = {
     "service.downstream": ".Ss The client's leg",
     "service.upstream": ".Ss The server's leg",
     "service.destination": ".Ss Destinations",
+    "service.login": ".Ss The login",
 }
 
 
@@ -34,6 +35,7 @@ def reference_keys():
     """Returns section -> keys, as in conf/reference.toml."""
     keys, section = {}, None
     for line in (ROOT / "conf" / "reference.toml").read_text(encoding="utf-8").splitlines():
+        line = re.sub(r"^#(?=\S)", "", line)  # a section that is not in force
         if found := re.match(r"\[+([a-z_.]+)\]+", line):
             section = found[1]
         elif found := re.match(r"([a-z_0-9]+) +=", line):

@@ -102,9 +102,11 @@ class Package(unittest.TestCase):
         folder = self.folder / "examples"
         shutil.copytree(self.root / EXAMPLES, folder)
         run(BUILD / "tools/pki/make-pki", self.folder / "pki")
-        for name in set(re.findall(r'"([a-z.-]+\.(?:pem|key))"', "".join(
-                path.read_text(encoding="utf-8") for path in folder.iterdir()
-                if path.name != "reference.toml"))):
+        texts = "".join(path.read_text(encoding="utf-8") for path in folder.iterdir()
+                        if path.name != "reference.toml")
+        for name in set(re.findall(r"\$\{file:([a-z.-]+)\}", texts)):
+            (folder / name).write_text("s3cret\n", encoding="utf-8")
+        for name in set(re.findall(r'"([a-z.-]+\.(?:pem|key))"', texts)):
             shutil.copy(self.folder / "pki" / f"server{pathlib.Path(name).suffix}", folder / name)
         for path in sorted(folder.glob("*.toml")):
             if path.name == "reference.toml":
