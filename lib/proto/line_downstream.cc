@@ -7,26 +7,6 @@
 #include "lib/proto/clear_port.h"
 
 namespace starttls::proto {
-namespace {
-
-bool is_ours(const Action& action) noexcept {
-  switch (action.kind) {
-    case Action::Kind::answer:
-    case Action::Kind::refuse:
-    case Action::Kind::finish:
-      return true;
-    case Action::Kind::pass:
-    case Action::Kind::list:
-    case Action::Kind::edit:
-    case Action::Kind::mechanisms:
-    case Action::Kind::start_tls:
-    case Action::Kind::commit:
-      break;
-  }
-  return false;
-}
-
-}  // namespace
 
 LineDownstream::LineDownstream(const RoleSettings& settings, const StarttlsWords& starttls)
     : settings_(settings),

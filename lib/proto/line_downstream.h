@@ -22,37 +22,13 @@
 #include <string_view>
 
 #include "lib/base/error.h"
+#include "lib/proto/action.h"
 #include "lib/proto/edits.h"
 #include "lib/proto/lines.h"
 #include "lib/proto/role.h"
 #include "lib/proto/words.h"
 
 namespace starttls::proto {
-
-/// A command line of the client, split into its parts.
-struct Command {
-  std::string_view verb;
-  std::string_view arguments;  ///< all that follows the verb
-  std::string_view text;       ///< the whole line without its end
-  bool is_whole = true;        ///< false: the line is too long, and this is its beginning
-};
-
-/// The handling of one command of the client.
-struct Action {
-  enum class Kind : std::uint8_t {
-    pass,        ///< the server answers
-    list,        ///< the server may answer with a list, which passes
-    edit,        ///< the server may answer with a list of capabilities, which is edited
-    mechanisms,  ///< the same with a list of SASL mechanisms, one per line
-    answer,      ///< the proxy answers
-    refuse,      ///< the proxy answers, and it counts as an error
-    start_tls,   ///< the client's handshake begins after all earlier replies
-    finish,      ///< the proxy answers, and the session ends after all earlier replies
-    commit,      ///< the relay begins
-  };
-  Kind kind;
-  std::string words = {};  ///< the proxy's answer, CRLF included
-};
 
 /// A protocol's command for TLS, and the proxy's replies to it, CRLF included.
 struct StarttlsWords {
