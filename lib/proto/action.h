@@ -26,12 +26,15 @@ struct Action {
     mechanisms,  ///< the same with a list of SASL mechanisms, one per line
     answer,      ///< the proxy answers
     refuse,      ///< the proxy answers, and it counts as an error
+    challenge,   ///< the proxy answers, and the client's next line is a response (SASL)
+    log_in,      ///< the client's login is complete. It begins after all earlier replies
     start_tls,   ///< the client's handshake begins after all earlier replies
     finish,      ///< the proxy answers, and the session ends after all earlier replies
     commit,      ///< the relay begins
   };
   Kind kind;
-  std::string words = {};  ///< the proxy's answer, CRLF included
+  std::string words = {};    ///< the proxy's answer, CRLF included
+  bool is_repeated = false;  ///< a fresh connection to the server must hear it first, too
 };
 
 /// True if the proxy answers the command.
@@ -39,12 +42,14 @@ struct Action {
   switch (action.kind) {
     case Action::Kind::answer:
     case Action::Kind::refuse:
+    case Action::Kind::challenge:
     case Action::Kind::finish:
       return true;
     case Action::Kind::pass:
     case Action::Kind::list:
     case Action::Kind::edit:
     case Action::Kind::mechanisms:
+    case Action::Kind::log_in:
     case Action::Kind::start_tls:
     case Action::Kind::commit:
       break;

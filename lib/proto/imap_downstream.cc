@@ -1,11 +1,13 @@
 #include "lib/proto/imap_downstream.h"
 
 #include <algorithm>
+#include <cassert>
 #include <utility>
 
 #include "lib/base/ascii.h"
 #include "lib/proto/clear_port.h"
 #include "lib/proto/imap_id.h"
+#include "lib/proto/imap_lists.h"
 #include "lib/proto/words.h"
 
 namespace starttls::proto {
@@ -35,10 +37,33 @@ std::optional<Literal> literal_to_skip(std::string_view text) noexcept {
 
 }  // namespace
 
+ImapDownstream::ImapDownstream(const RoleSettings& settings)
+    : settings_(settings), responses_(line_rules(settings.upstream, Errc::protocol), kMaxReply) {
+  if (settings.login == LoginWhen::client) {
+    login_.emplace(settings.tag, line_rules(settings.upstream, Errc::protocol));
+  }
+}
+
+std::string_view ImapDownstream::state() const noexcept {
+  static constexpr std::string_view kStateNames[] = {
+      "greeting", "clear", "commands", "starttls", "login", "committed", "done"};
+  if (state_ == State::login) return login_->gate().state();
+  return kStateNames[static_cast<std::size_t>(state_)];
+}
+
+/// True for PREAUTH if the client must log in: such a server would serve it without a login.
+bool ImapDownstream::rules_out_login(const Response& greeting) const noexcept {
+  return login_ && greeting.is("PREAUTH");
+}
+
 Result<Verdict> ImapDownstream::begin(std::string_view greeting, std::string& to_client) {
   const auto first = greeting.substr(0, greeting.find_first_of("\r\n"));
   const Response status(first);
   preauthenticated_ = status.is("PREAUTH");
+  if (rules_out_login(status)) {
+    return fail(Attack::preauth, "server greeted with PREAUTH, which rules out a login",
+                peer_words(first));
+  }
   if (settings_.downstream != TlsMode::starttls) {
     state_ = State::commands;
     while (!greeting.empty()) {
@@ -52,6 +77,7 @@ Result<Verdict> ImapDownstream::begin(std::string_view greeting, std::string& to
     return fail(Errc::protocol, "server greeted with PREAUTH, which rules out STARTTLS",
                 peer_words(first));
   }
+  if (const auto list = find_list(first); list && login_) login_->read_offer(*list);
   const auto text = status.is("OK") ? human_text(status.rest) : std::string{};
   const auto code = "* OK [CAPABILITY " + std::string(kClearCapabilities) + "] ";
   to_client += reduced_greeting(code, text, settings_, "IMAP4rev1");
@@ -59,11 +85,23 @@ Result<Verdict> ImapDownstream::begin(std::string_view greeting, std::string& to
   return Verdict::need_more;
 }
 
+Result<Verdict> ImapDownstream::secured(std::string&) {
+  assert(state_ == State::starttls);
+  secured_ = true;
+  refusals_ = {};
+  starttls_tag_.clear();
+  state_ = State::commands;
+  // The server's connection may be another one than before.
+  if (login_ && settings_.downstream == TlsMode::opportunistic) login_->gate().offer() = {};
+  return Verdict::need_more;
+}
+
 Result<Step> ImapDownstream::from_client(std::string_view input, std::string& to_client,
                                          std::string& to_server) {
   Step step;
-  // After STARTTLS nothing is read.
-  while (step.verdict == Verdict::need_more && state_ != State::starttls) {
+  // After STARTTLS and during a login nothing is read.
+  while (step.verdict == Verdict::need_more && state_ != State::starttls &&
+         state_ != State::login) {
     const auto rest = input.substr(step.consumed);
     heard_client_ |= step.consumed > 0;
     const bool clear = settings_.downstream != TlsMode::implicit && !secured_;
@@ -77,18 +115,29 @@ Result<Step> ImapDownstream::from_client(std::string_view input, std::string& to
       step.consumed += size;
       continue;
     }
-    const auto line = next_line(rest, kClientRules);
+    const auto line = next_line(rest, rules(rest));
     if (!line) {
       if (!is_long_login(rest)) return fail(line.error());
       step.verdict = commit(rest.substr(0, rest.find(' ')));
       break;
     }
     if (!line->has_value()) break;
-    if (const Command command(**line); is_filtered_id(command)) {
-      const auto size = on_id(rest, command, to_client, to_server);
+    if (awaits_response()) {
+      const auto next = login_->on_response((*line)->text);
+      const auto verdict = on_login_step(next, {}, to_client);
+      if (!verdict) return fail(verdict.error());
+      step.verdict = *verdict;
+      step.consumed += (*line)->raw.size();
+      continue;
+    }
+    const Command command(**line);
+    if (is_filtered_id(command) || is_login(command)) {
+      const auto size = is_login(command) ? on_login(rest, command, to_client)
+                                          : on_id(rest, command, to_client, to_server);
       if (!size) return fail(size.error());
       if (*size == 0) break;
       step.consumed += *size;
+      if (state_ == State::login) step.verdict = begin_login(to_client);
       continue;
     }
     const auto verdict = on_line(**line, to_client, to_server);
@@ -110,8 +159,9 @@ Result<Verdict> ImapDownstream::on_line(const Line& line, std::string& to_client
   if (!is_atom(command.verb)) {
     return refuse(line.text, tagged(command.tag, "BAD Invalid command"), to_client);
   }
-  return state_ == State::clear ? on_clear_command(command, to_client)
-                                : on_command(command, to_client, to_server);
+  if (state_ == State::clear) return on_clear_command(command, to_client);
+  return login_ ? on_command_before_login(command, to_client, to_server)
+                : on_command(command, to_client, to_server);
 }
 
 Result<Verdict> ImapDownstream::on_clear_command(const Command& command, std::string& to_client) {
@@ -182,14 +232,11 @@ Result<std::size_t> ImapDownstream::on_id(std::string_view input, const Command&
   auto rules = kClientRules;
   rules.limit -= head;
   const auto id = read_id(input.substr(head), rules);
-  continuations_due_ += id.continuations - std::exchange(continuations_seen_, id.continuations);
-  ask_for_literals(to_client);
+  count_literals(id.continuations, to_client);
   if (!id.state) return fail(id.state.error());
   if (*id.state == IdCommand::State::incomplete) return 0;
 
-  // A client that has not waited for its "+" gets it late.
-  for (; continuations_due_ > 0; --continuations_due_) reply(kContinuation, to_client);
-  continuations_seen_ = 0;
+  ask_late(to_client);
   const auto verdict =
       *id.state == IdCommand::State::malformed
           ? refuse(id.last_line, tagged(command.tag, "BAD Invalid ID"), to_client)
@@ -198,9 +245,23 @@ Result<std::size_t> ImapDownstream::on_id(std::string_view input, const Command&
   return head + id.size;
 }
 
+/// Notes that a command has had so many literals that wait for a "+".
+void ImapDownstream::count_literals(std::size_t continuations, std::string& to_client) {
+  continuations_due_ += continuations - std::exchange(continuations_seen_, continuations);
+  ask_for_literals(to_client);
+}
+
 void ImapDownstream::ask_for_literals(std::string& to_client) {
   if (!all_answered()) return;
   for (; continuations_due_ > 0; --continuations_due_) to_client += kContinuation;
+  to_client += std::exchange(challenges_, {});
+}
+
+/// Sends a client that has not waited for its "+" what it should have waited for.
+void ImapDownstream::ask_late(std::string& to_client) {
+  for (; continuations_due_ > 0; --continuations_due_) reply(kContinuation, to_client);
+  if (!challenges_.empty()) reply(std::exchange(challenges_, {}), to_client);
+  continuations_seen_ = 0;
 }
 
 Result<Verdict> ImapDownstream::on_starttls(const Command& command, std::string& to_client) {
@@ -255,6 +316,7 @@ bool ImapDownstream::commits(const Command& command) const noexcept {
 /// True if `input` begins with a line that is longer than the limit, and its verb commits. SASL
 /// initial responses of 10 to 90 kB are in use (D9).
 bool ImapDownstream::is_long_login(std::string_view input) const noexcept {
+  if (login_) return false;
   if (state_ != State::commands || refusal_ || !is_too_long(input, kClientRules)) return false;
   const auto head = input.substr(0, kMaxLine);
   const Command command({.text = head, .raw = head});
@@ -278,11 +340,22 @@ Step ImapDownstream::relay_server(Step step) {
 }
 
 Result<Step> ImapDownstream::from_server(std::string_view input, std::string& to_client,
-                                         std::string&) {
+                                         std::string& to_server) {
   Step step;
   if (state_ == State::clear) return step;  // the input waits until the client's TLS is up
   while (true) {
+    if (state_ == State::login && !login_->gate().is_waiting()) {
+      const auto login = login_from_server(input.substr(step.consumed), to_client, to_server);
+      if (!login) return fail(login.error());
+      step.consumed += login->consumed;
+      step.verdict = login->verdict;
+      if (state_ != State::commands || step.verdict != Verdict::need_more) return step;
+    }
     ask_for_literals(to_client);
+    if (all_answered() && state_ == State::login) {
+      step.verdict = begin_login(to_client);
+      return step;
+    }
     if (all_answered() && state_ == State::starttls) {
       step.verdict = Verdict::start_tls;
       return step;
@@ -346,38 +419,13 @@ Result<> ImapDownstream::on_response(const Response& response) {
 
 /// Returns a line of the server as the client may see it: capability lists are edited, everything
 /// else is unchanged.
-std::string ImapDownstream::edit(std::string_view raw) const {
-  auto text = raw;
-  while (text.ends_with('\n') || text.ends_with('\r')) text.remove_suffix(1);
-  const Response response(text);
-  std::optional<std::string_view> list;
-  if (response.untagged() && response.is("CAPABILITY")) {
-    list = response.rest;
-  } else if (is_any_of(response.word, {"OK", "PREAUTH"})) {
-    list = capability_code(response.rest);
+std::string ImapDownstream::edit(std::string_view raw) {
+  if (login_) {
+    if (const auto list = find_list(raw)) login_->read_offer(*list);
   }
-  if (!list || list->empty() || literal_at_end(text)) return std::string(raw);
-
-  std::string kept;
-  bool edited = offers_starttls();
-  auto rest = *list;
-  for (auto name = take_word(rest); !name.empty(); name = take_word(rest)) {
-    constexpr std::string_view kAuth = "AUTH=";
-    const bool barred =
-        is_any_of(name, {"STARTTLS", "XCLIENT", "XFORWARD"}) ||
-        (ascii::istarts_with(name, kAuth) &&
-         is_barred_mechanism(name.substr(kAuth.size()), settings_.client_certificate));
-    edited |= barred;
-    if (barred) continue;
-    if (!kept.empty()) kept += ' ';
-    kept += name;
-  }
-  if (!edited) return std::string(raw);
-  if (offers_starttls()) kept += kept.empty() ? "STARTTLS" : " STARTTLS";
-
-  const auto list_at = static_cast<std::size_t>(list->data() - raw.data());
-  std::string line(raw);
-  return line.replace(list_at, list->size(), kept);
+  return edit_list(raw, {.offers_starttls = offers_starttls(),
+                         .bars_external = settings_.client_certificate,
+                         .login = login_ ? ListEdit::Login::ours : ListEdit::Login::passes});
 }
 
 }  // namespace starttls::proto

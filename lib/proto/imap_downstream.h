@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -13,6 +12,7 @@
 #include "lib/proto/imap_responses.h"
 #include "lib/proto/imap_syntax.h"
 #include "lib/proto/lines.h"
+#include "lib/proto/login/imap_client_login.h"
 #include "lib/proto/role.h"
 
 namespace starttls::proto {
@@ -28,10 +28,13 @@ namespace starttls::proto {
 /// itself. Its "+" has no tag, so it waits for the replies to all earlier commands. Then the server
 /// gets the ID in one line without literals (imap_id.h). So no "+" of the server is ever about an
 /// ID.
+///
+/// If the client logs in to the proxy, nothing commits: the login's success starts the relay. LOGIN
+/// is read with its literals in the same way. A login waits for the replies to all earlier
+/// commands, and the server's words are for the login until it has ended (login_gate.h).
 class ImapDownstream final : public DownstreamRole {
  public:
-  explicit ImapDownstream(const RoleSettings& settings)
-      : settings_(settings), responses_(line_rules(settings.upstream, Errc::protocol), kMaxReply) {}
+  explicit ImapDownstream(const RoleSettings& settings);
 
   [[nodiscard]] Result<Verdict> begin(std::string_view greeting, std::string& to_client) override;
   [[nodiscard]] Result<Step> from_client(std::string_view input, std::string& to_client,
@@ -39,14 +42,7 @@ class ImapDownstream final : public DownstreamRole {
   [[nodiscard]] Result<Step> from_server(std::string_view input, std::string& to_client,
                                          std::string& to_server) override;
 
-  [[nodiscard]] Result<Verdict> secured(std::string&) override {
-    assert(state_ == State::starttls);
-    secured_ = true;
-    refusals_ = {};
-    starttls_tag_.clear();
-    state_ = State::commands;
-    return Verdict::need_more;
-  }
+  [[nodiscard]] Result<Verdict> secured(std::string& to_client) override;
 
   [[nodiscard]] std::string go_ahead() const override {
     return starttls_tag_ + " OK Begin TLS negotiation now\r\n";
@@ -54,14 +50,23 @@ class ImapDownstream final : public DownstreamRole {
   [[nodiscard]] std::string injection_reply() const override {
     return starttls_tag_ + " BAD STARTTLS must be the last command\r\n* BYE Closing\r\n";
   }
-  [[nodiscard]] std::string_view state() const noexcept override {
-    return kStateNames[static_cast<std::size_t>(state_)];
+
+  [[nodiscard]] LoginRequest login_request() const override { return login_->gate().request(); }
+  [[nodiscard]] Result<Verdict> on_credentials(Result<Credentials> credentials,
+                                               std::string& to_client,
+                                               std::string& to_server) override;
+  [[nodiscard]] Result<Verdict> after_pause(std::string& to_client) override;
+  [[nodiscard]] Result<Verdict> on_server_lost(std::string_view how,
+                                               std::string& to_client) override;
+  [[nodiscard]] Result<Verdict> reconnected(std::string& to_server) override;
+  [[nodiscard]] const LoginReport* login_report() const noexcept override {
+    return login_ ? login_->gate().report() : nullptr;
   }
+  [[nodiscard]] std::string_view state() const noexcept override;
 
  private:
-  enum class State : std::uint8_t { greeting, clear, commands, starttls, committed, done };
-  static constexpr std::string_view kStateNames[] = {"greeting", "clear",     "commands",
-                                                     "starttls", "committed", "done"};
+  /// `login` is one of the client's, which is complete.
+  enum class State : std::uint8_t { greeting, clear, commands, starttls, login, committed, done };
   /// Before TLS in mode `starttls`: only commands that we answer ourselves.
   static constexpr std::string_view kClearCapabilities = "IMAP4rev1 STARTTLS LOGINDISABLED";
 
@@ -84,6 +89,17 @@ class ImapDownstream final : public DownstreamRole {
   [[nodiscard]] Result<Verdict> on_clear_command(const Command& command, std::string& to_client);
   [[nodiscard]] Result<Verdict> on_command(const Command& command, std::string& to_client,
                                            std::string& to_server);
+  [[nodiscard]] Result<Verdict> on_command_before_login(const Command& command,
+                                                        std::string& to_client,
+                                                        std::string& to_server);
+  [[nodiscard]] Result<std::size_t> on_login(std::string_view input, const Command& command,
+                                             std::string& to_client);
+  [[nodiscard]] Result<Verdict> on_login_step(const imap::ClientLoginCommands::Next& next,
+                                              std::string_view text, std::string& to_client);
+  [[nodiscard]] Verdict begin_login(std::string& to_client);
+  [[nodiscard]] Result<Verdict> after_login_step(Result<Verdict> verdict);
+  [[nodiscard]] Result<Step> login_from_server(std::string_view input, std::string& to_client,
+                                               std::string& to_server);
   [[nodiscard]] Result<std::size_t> on_id(std::string_view input, const Command& command,
                                           std::string& to_client, std::string& to_server);
   [[nodiscard]] Result<Verdict> pass(std::string_view tag, std::string_view bytes,
@@ -102,6 +118,12 @@ class ImapDownstream final : public DownstreamRole {
   [[nodiscard]] bool offers_starttls() const noexcept {
     return upgrades(settings_.downstream) && !secured_ && !preauthenticated_;
   }
+  [[nodiscard]] bool awaits_response() const noexcept {
+    return login_ && login_->awaits_response();
+  }
+  [[nodiscard]] bool rules_out_login(const imap::Response& greeting) const noexcept;
+  [[nodiscard]] LineRules rules(std::string_view input) const noexcept;
+  [[nodiscard]] bool is_login(const Command& command) const noexcept;
   [[nodiscard]] bool is_filtered_id(const Command& command) const noexcept;
   [[nodiscard]] bool is_barred(const Command& command) const noexcept;
   [[nodiscard]] bool commits(const Command& command) const noexcept;
@@ -110,11 +132,13 @@ class ImapDownstream final : public DownstreamRole {
   [[nodiscard]] bool all_answered() const noexcept {
     return unanswered_.empty() && !responses_.inside_response();
   }
-  [[nodiscard]] std::string edit(std::string_view raw) const;
+  [[nodiscard]] std::string edit(std::string_view raw);
   void reply(std::string_view words, std::string& to_client) {
     (responses_.inside_response() ? own_replies_ : to_client) += words;
   }
+  void count_literals(std::size_t continuations, std::string& to_client);
   void ask_for_literals(std::string& to_client);
+  void ask_late(std::string& to_client);
 
   RoleSettings settings_;
   imap::ResponseReader responses_;
@@ -128,7 +152,10 @@ class ImapDownstream final : public DownstreamRole {
   std::string starttls_tag_;
   std::string commit_tag_;
 
-  // The state of an ID with literals that have not all come.
+  std::optional<imap::ClientLoginCommands> login_;  ///< the client logs in to the proxy
+  std::string challenges_;                          ///< of SASL, that are not sent yet
+
+  // The state of an ID or a LOGIN with literals that have not all come.
   std::size_t continuations_seen_ = 0;  ///< literals so far that wait for a "+"
   std::size_t continuations_due_ = 0;   ///< of them, those that have got none yet
 

@@ -8,15 +8,19 @@
 
 namespace starttls::proto {
 
-LineDownstream::LineDownstream(const RoleSettings& settings, const StarttlsWords& starttls)
+LineDownstream::LineDownstream(const RoleSettings& settings, const StarttlsWords& starttls,
+                               const LoginWords& login)
     : settings_(settings),
       starttls_(starttls),
       server_rules_(line_rules(settings.upstream, Errc::protocol)),
-      secure_(settings.downstream == TlsMode::implicit) {}
+      secure_(settings.downstream == TlsMode::implicit) {
+  if (settings.login == LoginWhen::client) login_.emplace(login, settings.hostname, server_rules_);
+}
 
 std::string_view LineDownstream::state() const noexcept {
-  static constexpr std::string_view kStateNames[] = {"greeting", "commands",  "starttls", "tls",
-                                                     "goodbye",  "committed", "done"};
+  static constexpr std::string_view kStateNames[] = {
+      "greeting", "commands", "starttls", "tls", "login", "hello", "goodbye", "committed", "done"};
+  if (state_ == State::login) return login_->gate().state();
   return kStateNames[static_cast<std::size_t>(state_)];
 }
 
@@ -40,6 +44,8 @@ Result<Verdict> LineDownstream::secured(std::string& to_client) {
   state_ = State::commands;
   secure_ = true;
   refusals_ = {};
+  hello_.reset();
+  if (login_) login_->forget();
   if (const auto begun = on_secured(to_client); !begun) return fail(begun.error());
   return Verdict::need_more;
 }
@@ -58,7 +64,7 @@ Result<Step> LineDownstream::from_client(std::string_view input, std::string& to
     if (!line) return fail(line.error());
     if (!line->has_value()) break;
     const auto [text, raw] = **line;
-    auto action = action_for(text, true);
+    auto action = login_ && login_->awaits_response() ? on_response(text) : action_for(text, true);
     if (action.kind == Action::Kind::commit) return commit(step);
     const auto done = perform(std::move(action), raw, to_server);
     if (!done) return fail(done.error());
@@ -82,12 +88,23 @@ Action LineDownstream::action_for(std::string_view text, bool is_whole) {
   const auto verb = take_verb(arguments);
   if (ascii::iequals(verb, starttls_.command)) return on_starttls(arguments);
   const Command command{verb, arguments, text, is_whole};
-  return is_locked() ? on_command_before_tls(command) : on_command(command);
+  if (is_locked()) return on_command_before_tls(command);
+  return login_ ? on_command_before_login(command) : on_command(command);
+}
+
+/// Returns the rules of a line that may hold a login, or those of the command.
+LineRules LineDownstream::rules(std::string_view input) const noexcept {
+  if (!login_ || is_locked()) return rules_for(input);
+  // Read only as far as other lines may go: the limit must not depend on how a line is cut.
+  auto rest = input.substr(0, kMaxLine);
+  if (login_->awaits_response()) return kResponseRules;
+  return logs_in(take_verb(rest)) ? kLoginRules : rules_for(input);
 }
 
 /// True if `input` begins with a line that is longer than the limit, and its verb commits. The rest
 /// of the line need not have come: SASL initial responses of 10 to 90 kB are in use (D9).
 bool LineDownstream::commits_early(std::string_view input) {
+  if (login_) return false;
   const auto rules = rules_for(input);
   if (!is_too_long(input, rules)) return false;
   const auto head = input.substr(0, rules.limit - 1);
@@ -111,8 +128,8 @@ Action LineDownstream::on_starttls(std::string_view arguments) const {
 
 /// Sends the command to the server, or queues our answer to it, or ends the dialogue.
 Result<> LineDownstream::perform(Action action, std::string_view raw, std::string& to_server) {
-  if (action.kind == Action::Kind::start_tls) {
-    state_ = State::starttls;
+  if (action.kind == Action::Kind::start_tls || action.kind == Action::Kind::log_in) {
+    state_ = action.kind == Action::Kind::log_in ? State::login : State::starttls;
     return {};
   }
   if (expected_.size() == kMaxUnanswered) {
@@ -123,6 +140,10 @@ Result<> LineDownstream::perform(Action action, std::string_view raw, std::strin
   }
   if (action.kind == Action::Kind::finish) state_ = State::goodbye;
   if (!is_ours(action)) to_server += raw;
+  if (action.is_repeated) {
+    hello_ = action.kind;
+    hello_line_ = raw;
+  }
   expected_.push_back(std::move(action));
   return {};
 }
@@ -130,13 +151,22 @@ Result<> LineDownstream::perform(Action action, std::string_view raw, std::strin
 // ---------------------------------------------------------------- the server's replies
 
 Result<Step> LineDownstream::from_server(std::string_view input, std::string& to_client,
-                                         std::string&) {
+                                         std::string& to_server) {
   Step step;
-  // If the client's TLS is required, the server's words wait until it is up (S6).
-  while (!is_locked() && state_ != State::tls) {
+  if (state_ == State::login && login_->gate().reads_server()) {
+    auto login = login_->gate().from_server(input, to_client, to_server);
+    if (!login) return fail(login.error());
+    step.consumed = login->consumed;
+    const auto verdict = after_login_step(login->verdict);
+    step.verdict = *verdict;
+    if (step.verdict != Verdict::need_more) return step;
+  }
+  while (reads_replies()) {
     step.verdict = end_of_dialogue();
     if (step.verdict != Verdict::need_more) break;
-    const auto taken = take_reply_line(input.substr(step.consumed), to_client);
+    std::string unseen;  // the client has heard this reply, from another connection
+    const auto taken =
+        take_reply_line(input.substr(step.consumed), state_ == State::hello ? unseen : to_client);
     if (!taken && state_ == State::committed) {
       // Answers of our own that wait for the reply's end are dropped: inside the reply they would
       // do more harm.
@@ -150,6 +180,13 @@ Result<Step> LineDownstream::from_server(std::string_view input, std::string& to
     step.consumed += **taken;
   }
   return step;
+}
+
+/// False while the server's words wait: until the client's TLS is up, if it is required (S6), and
+/// while a login waits for something else.
+bool LineDownstream::reads_replies() const noexcept {
+  if (is_locked() || state_ == State::tls) return false;
+  return state_ != State::login || login_->gate().is_waiting();
 }
 
 /// Returns how many bytes are finished: those of a line, or 0 if a reply ended without one. Returns
@@ -209,7 +246,7 @@ bool LineDownstream::is_settled() const noexcept {
 }
 
 /// Returns the verdict that ends the dialogue, once all replies have passed.
-Verdict LineDownstream::end_of_dialogue() noexcept {
+Verdict LineDownstream::end_of_dialogue() {
   if (!is_settled()) return Verdict::need_more;
   switch (state_) {
     case State::greeting:
@@ -220,6 +257,10 @@ Verdict LineDownstream::end_of_dialogue() noexcept {
     case State::starttls:
       state_ = State::tls;
       return Verdict::start_tls;
+    case State::login:
+      return login_->gate().is_waiting() ? login_->gate().begin() : Verdict::need_more;
+    case State::hello:
+      return end_of_hello();
     case State::goodbye:
       state_ = State::done;
       return Verdict::finish;
@@ -228,6 +269,48 @@ Verdict LineDownstream::end_of_dialogue() noexcept {
       return Verdict::relay;
   }
   return Verdict::need_more;
+}
+
+// ---------------------------------------------------------------- the client's login
+
+/// Lets the client go on if its login has ended without a success.
+Result<Verdict> LineDownstream::after_login_step(Result<Verdict> verdict) {
+  if (!login_->gate().is_under_way()) state_ = State::commands;
+  if (verdict && *verdict == Verdict::relay) state_ = State::done;
+  return verdict;
+}
+
+Result<Verdict> LineDownstream::on_credentials(Result<Credentials> credentials,
+                                               std::string& to_client, std::string& to_server) {
+  return after_login_step(
+      login_->gate().on_credentials(std::move(credentials), to_client, to_server));
+}
+
+Result<Verdict> LineDownstream::after_pause(std::string& to_client) {
+  return after_login_step(login_->gate().after_pause(to_client));
+}
+
+Result<Verdict> LineDownstream::on_server_lost(std::string_view how, std::string& to_client) {
+  if (!login_) return Verdict::need_more;
+  return login_->gate().on_server_lost(how, to_client);
+}
+
+/// Repeats the client's hello on a fresh connection. Its reply is for the proxy only.
+Result<Verdict> LineDownstream::reconnected(std::string& to_server) {
+  inside_reply_ = false;
+  meter_.reset();
+  const auto verdict = login_->gate().reconnected();
+  if (!hello_) return after_login_step(verdict);
+  to_server += hello_line_;
+  expected_.push_back({*hello_});
+  state_ = State::hello;
+  return Verdict::need_more;
+}
+
+Verdict LineDownstream::end_of_hello() noexcept {
+  const bool goes_on = login_->gate().is_under_way();
+  state_ = goes_on ? State::login : State::commands;
+  return goes_on ? Verdict::log_in : Verdict::need_more;
 }
 
 Result<> LineDownstream::pass_reply(std::string_view reply, std::string& to_client) {

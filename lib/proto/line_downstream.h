@@ -12,6 +12,10 @@
 // In mode `starttls` the proxy answers everything until the client's TLS is up. The server gets
 // nothing from the client, and its own words wait for the client's TLS.
 //
+// If the client logs in to the proxy, nothing commits: the login's success starts the relay. Until
+// then the server sees only commands that need no login. A login waits for the replies to all
+// earlier commands, and the server's words are for the login until it has ended (login_gate.h).
+//
 // After the commit no rule of the prelude ends the session (D4). If the server breaks one in its
 // reply to an earlier command, its direction becomes opaque there, and passes unchanged.
 
@@ -25,6 +29,7 @@
 #include "lib/proto/action.h"
 #include "lib/proto/edits.h"
 #include "lib/proto/lines.h"
+#include "lib/proto/login/line_login.h"
 #include "lib/proto/role.h"
 #include "lib/proto/words.h"
 
@@ -52,6 +57,16 @@ class LineDownstream : public DownstreamRole {
   [[nodiscard]] std::string injection_reply() const final {
     return std::string(starttls_.injected);
   }
+  [[nodiscard]] LoginRequest login_request() const final { return login_->gate().request(); }
+  [[nodiscard]] Result<Verdict> on_credentials(Result<Credentials> credentials,
+                                               std::string& to_client,
+                                               std::string& to_server) final;
+  [[nodiscard]] Result<Verdict> after_pause(std::string& to_client) final;
+  [[nodiscard]] Result<Verdict> on_server_lost(std::string_view how, std::string& to_client) final;
+  [[nodiscard]] Result<Verdict> reconnected(std::string& to_server) final;
+  [[nodiscard]] const LoginReport* login_report() const noexcept final {
+    return login_ ? login_->gate().report() : nullptr;
+  }
   [[nodiscard]] std::string_view state() const noexcept final;
 
  protected:
@@ -62,14 +77,17 @@ class LineDownstream : public DownstreamRole {
     refusal,  ///< it ends here, and reports an error of the client
   };
 
-  /// Makes the role; `starttls` must outlive it.
-  LineDownstream(const RoleSettings& settings, const StarttlsWords& starttls);
+  /// Makes the role; `starttls` and `login` must outlive it.
+  LineDownstream(const RoleSettings& settings, const StarttlsWords& starttls,
+                 const LoginWords& login);
 
   /// Decides on a command that the server may see, STARTTLS excepted.
   [[nodiscard]] virtual Action on_command(const Command& command) = 0;
   /// Decides on a command that the server must not see: the mode is `starttls`, and the client's
   /// TLS is not up.
   [[nodiscard]] virtual Action on_command_before_tls(const Command& command) = 0;
+  /// Decides on a command of a client that has not logged in to the proxy.
+  [[nodiscard]] virtual Action on_command_before_login(const Command& command) = 0;
   /// Reads a line of the server's reply to the command `asked()`, and appends the part that the
   /// client may see. Appends nothing if it fails. Errors: protocol.
   [[nodiscard]] virtual Result<ReplyPart> on_reply_line(const Line& line,
@@ -91,9 +109,16 @@ class LineDownstream : public DownstreamRole {
   [[nodiscard]] virtual LineRules rules_for(std::string_view) const noexcept {
     return kClientRules;
   }
-  /// Returns the first command of the client. It may have several lines (literals).
+  /// True if a line with this verb may hold a whole login, and so be longer than others.
+  [[nodiscard]] virtual bool logs_in(std::string_view) const noexcept { return false; }
+  /// Returns the first command of the client, or its response. It may have several lines
+  /// (literals).
   [[nodiscard]] virtual Result<std::optional<Line>> next_command(std::string_view input) const {
-    return next_line(input, rules_for(input));
+    return next_line(input, rules(input));
+  }
+  /// Decides on a response of SASL. By default the line is its base64.
+  [[nodiscard]] virtual Action on_response(std::string_view text) {
+    return login_->on_response(text);
   }
   /// Returns the first line of the server. It may hold raw bytes (literals).
   [[nodiscard]] virtual Result<std::optional<Line>> next_reply_line(std::string_view input,
@@ -109,6 +134,11 @@ class LineDownstream : public DownstreamRole {
   [[nodiscard]] Result<> pass_reply(std::string_view reply, std::string& to_client);
 
   [[nodiscard]] const RoleSettings& settings() const noexcept { return settings_; }
+  /// Returns the client's login; nullptr if its login passes.
+  [[nodiscard]] LineLogin* login() noexcept { return login_ ? &*login_ : nullptr; }
+  [[nodiscard]] const LineLogin* login() const noexcept { return login_ ? &*login_ : nullptr; }
+  /// Returns the rules of the line that `input` begins with.
+  [[nodiscard]] LineRules rules(std::string_view input) const noexcept;
   /// True if the client's TLS is up.
   [[nodiscard]] bool is_secure() const noexcept { return secure_; }
   /// True while commands go no further than the proxy, because the client's TLS is not up.
@@ -123,8 +153,19 @@ class LineDownstream : public DownstreamRole {
   [[nodiscard]] bool inside_reply() const noexcept { return inside_reply_; }
 
  private:
-  /// From `starttls` on, no state reads more of the client.
-  enum class State : std::uint8_t { greeting, commands, starttls, tls, goodbye, committed, done };
+  /// From `starttls` on, no state reads more of the client. `login` is one of the client's, which
+  /// is complete; `hello` the first command on a fresh connection to the server.
+  enum class State : std::uint8_t {
+    greeting,
+    commands,
+    starttls,
+    tls,
+    login,
+    hello,
+    goodbye,
+    committed,
+    done
+  };
 
   [[nodiscard]] Action action_for(std::string_view text, bool is_whole);
   [[nodiscard]] bool commits_early(std::string_view input);
@@ -136,7 +177,10 @@ class LineDownstream : public DownstreamRole {
   void begin_reply();
   void end_reply(std::string& to_client);
   void send_our_replies(std::string& to_client);
-  [[nodiscard]] Verdict end_of_dialogue() noexcept;
+  [[nodiscard]] Result<Verdict> after_login_step(Result<Verdict> verdict);
+  [[nodiscard]] bool reads_replies() const noexcept;
+  [[nodiscard]] Verdict end_of_hello() noexcept;
+  [[nodiscard]] Verdict end_of_dialogue();
   [[nodiscard]] bool is_settled() const noexcept;
 
   RoleSettings settings_;
@@ -147,6 +191,10 @@ class LineDownstream : public DownstreamRole {
   bool heard_client_ = false;    ///< a command has come
   std::deque<Action> expected_;  ///< replies that the client waits for, in their order
   RefusalMeter refusals_;
+
+  std::optional<LineLogin> login_;  ///< the client logs in to the proxy
+  std::optional<Action::Kind> hello_;
+  std::string hello_line_;  ///< of the client: the last command that a fresh connection must hear
 
   // The server's current reply.
   Action::Kind asked_ = Action::Kind::pass;

@@ -48,6 +48,17 @@ struct LineRules {
 inline constexpr LineRules kClientRules{.end = LineEnd::crlf_or_lf,
                                         .violation = Errc::client_protocol};
 
+/// Longest response of SASL, its line's end included (RFC 4954 §4).
+inline constexpr std::size_t kMaxResponse = 12288;
+inline constexpr LineRules kResponseRules{
+    .end = LineEnd::crlf_or_lf, .violation = Errc::client_protocol, .limit = kMaxResponse};
+
+/// Longest command that has a whole login, its literals included. Each byte of the name and the
+/// password may be escaped.
+inline constexpr std::size_t kMaxLoginLine = 20480;
+inline constexpr LineRules kLoginRules{
+    .end = LineEnd::crlf_or_lf, .violation = Errc::client_protocol, .limit = kMaxLoginLine};
+
 /// Returns the rules of a server's leg. A line that breaks them is the error `violation`.
 [[nodiscard]] constexpr LineRules line_rules(TlsMode mode, Errc violation) noexcept {
   return {.end = upgrades(mode) ? LineEnd::crlf : LineEnd::crlf_or_lf, .violation = violation};

@@ -3,6 +3,8 @@
 #include <string_view>
 
 #include "lib/base/ascii.h"
+#include "lib/proto/login/line_login.h"
+#include "lib/proto/login/login_dialect.h"
 #include "lib/proto/parts.h"
 #include "lib/proto/status_line.h"
 
@@ -41,6 +43,24 @@ constexpr StatusDialect kNntp{
     .tls_status = "382",
     .closing = kClosing,
     .lists = kLists,
+    // RFC 4643 §2.3, §2.4.
+    .login =
+        {
+            .dialect = login::kNntp,
+            .challenge = "383 ",
+            .challenge_end = "\r\n",
+            .empty_challenge = "383 =\r\n",
+            .success = "281 Authentication accepted\r\n",
+            .refusal = "481 Authentication failed\r\n",
+            .unavailable = "403 ",
+            .unavailable_end = "\r\n",
+            .cancelled = "481 Authentication cancelled\r\n",
+            .malformed = "501 Invalid authentication exchange\r\n",
+            .hidden = "503 Mechanism not available\r\n",
+            .required = "480 Authentication required\r\n",
+        },
+    .login_capability = "AUTHINFO",
+    .login_lines = "AUTHINFO USER SASL\r\nSASL PLAIN\r\n",
 };
 
 bool is_mode_reader(const Command& command) noexcept {
@@ -59,6 +79,40 @@ class NntpDownstream final : public StatusDownstream {
     may_post_ = greeting.starts_with(kMayPost);
     return StatusDownstream::greet(greeting, to_client);
   }
+  [[nodiscard]] bool logs_in(std::string_view verb) const noexcept override {
+    return ascii::iequals(verb, "AUTHINFO");
+  }
+
+  [[nodiscard]] Action on_command_before_login(const Command& command) override {
+    if (ascii::iequals(command.verb, "CAPABILITIES")) return {Kind::edit};
+    if (ascii::iequals(command.verb, "HELP")) return {Kind::list};
+    if (is_any_of(command.verb, {"DATE", "QUIT"})) return {Kind::pass};
+    if (is_mode_reader(command)) return {.kind = Kind::pass, .is_repeated = true};
+    if (ascii::iequals(command.verb, "AUTHINFO")) return on_authinfo(command.arguments);
+    return login()->refuse(login()->words().required);
+  }
+
+  [[nodiscard]] Action on_authinfo(std::string_view arguments) {
+    const auto kind = take_word(arguments);
+    if (ascii::iequals(kind, "USER")) {
+      return login()->take_name(arguments, "381 Password required\r\n");
+    }
+    if (ascii::iequals(kind, "PASS")) {
+      return login()->take_password(arguments, "482 Send AUTHINFO USER first\r\n");
+    }
+    if (!kind.empty() && !ascii::iequals(kind, "SASL")) {
+      return login()->refuse(login()->words().required);
+    }
+    const auto mechanism = take_word(arguments);
+    const auto response = take_word(arguments);
+    if (mechanism.empty() || !take_word(arguments).empty()) {
+      return login()->refuse(login()->words().malformed);
+    }
+    if (!ascii::iequals(mechanism, "PLAIN")) return login()->refuse(login()->words().hidden);
+    return login()->start_sasl(mechanism,
+                               response.empty() ? std::nullopt : std::optional{response});
+  }
+
   [[nodiscard]] Action on_command(const Command& command) override {
     auto rest = command.arguments;
     if (ascii::iequals(command.verb, "CAPABILITIES")) return {Kind::edit};

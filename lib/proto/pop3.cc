@@ -1,7 +1,11 @@
+#include <algorithm>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "lib/base/ascii.h"
+#include "lib/proto/login/line_login.h"
+#include "lib/proto/login/login_dialect.h"
 #include "lib/proto/parts.h"
 #include "lib/proto/status_line.h"
 
@@ -38,7 +42,38 @@ constexpr StatusDialect kPop3{
     .tls_status = "+OK",
     .closing = {},  // a server that closes sends the same -ERR as one that stays
     .lists = kPositive,
+    .login =
+        {
+            .dialect = login::kPop3,
+            .challenge = "+ ",
+            .challenge_end = "\r\n",
+            .empty_challenge = "+ \r\n",
+            .success = "+OK Logged in\r\n",
+            .refusal = "-ERR [AUTH] Authentication failed\r\n",
+            .unavailable = "-ERR [SYS/TEMP] ",
+            .unavailable_end = "\r\n",
+            .cancelled = "-ERR Authentication cancelled\r\n",
+            .malformed = "-ERR Invalid authentication exchange\r\n",
+            .hidden = "-ERR Mechanism not available\r\n",
+            .required = "-ERR Log in first\r\n",
+        },
+    .login_capability = "USER",
+    .login_lines = "USER\r\nSASL PLAIN LOGIN\r\n",
 };
+
+/// Returns a greeting without its APOP stamp, "<...>" (RFC 1939 §7). A client that sees one sends
+/// a digest of its password, with which no other login is possible.
+std::string without_stamp(std::string_view greeting) {
+  std::string kept;
+  while (true) {
+    const auto begin = greeting.find('<');
+    const auto end = greeting.find('>', std::min(begin, greeting.size()));
+    if (end == std::string_view::npos) break;
+    kept += greeting.substr(0, begin);
+    greeting.remove_prefix(end + 1);
+  }
+  return kept += greeting;
+}
 
 class Pop3Downstream final : public StatusDownstream {
   using Kind = Action::Kind;
@@ -47,6 +82,39 @@ class Pop3Downstream final : public StatusDownstream {
   explicit Pop3Downstream(const RoleSettings& settings) : StatusDownstream(settings, kPop3) {}
 
  private:
+  [[nodiscard]] Result<> greet(std::string_view greeting, std::string& to_client) override {
+    if (login() == nullptr) return StatusDownstream::greet(greeting, to_client);
+    return StatusDownstream::greet(without_stamp(greeting), to_client);
+  }
+
+  [[nodiscard]] bool logs_in(std::string_view verb) const noexcept override {
+    return is_any_of(verb, {"USER", "PASS", "AUTH"});
+  }
+
+  [[nodiscard]] Action on_command_before_login(const Command& command) override {
+    if (ascii::iequals(command.verb, "CAPA")) return {Kind::edit};
+    if (is_any_of(command.verb, {"NOOP", "QUIT"})) return {Kind::pass};
+    if (ascii::iequals(command.verb, "USER")) {
+      return login()->take_name(command.arguments, "+OK Send the password\r\n");
+    }
+    if (ascii::iequals(command.verb, "PASS")) {
+      return login()->take_password(command.arguments, "-ERR Send USER first\r\n");
+    }
+    if (ascii::iequals(command.verb, "AUTH")) return on_auth(command.arguments);
+    const bool is_apop = ascii::iequals(command.verb, "APOP");
+    return login()->refuse(is_apop ? login()->words().hidden : login()->words().required);
+  }
+
+  /// Begins a login, or lists the mechanisms (D3).
+  [[nodiscard]] Action on_auth(std::string_view arguments) {
+    const auto mechanism = take_word(arguments);
+    const auto response = take_word(arguments);
+    if (mechanism.empty()) return {Kind::answer, "+OK\r\nPLAIN\r\nLOGIN\r\n.\r\n"};
+    if (!take_word(arguments).empty()) return login()->refuse(login()->words().malformed);
+    return login()->start_sasl(mechanism,
+                               response.empty() ? std::nullopt : std::optional{response});
+  }
+
   [[nodiscard]] Action on_command(const Command& command) override {
     auto rest = command.arguments;
     if (ascii::iequals(command.verb, "CAPA")) return {Kind::edit};

@@ -9,6 +9,8 @@
 #include "lib/proto/edits.h"
 #include "lib/proto/line_downstream.h"
 #include "lib/proto/line_upstream.h"
+#include "lib/proto/login/line_login.h"
+#include "lib/proto/login/login_dialect.h"
 #include "lib/proto/parts.h"
 #include "lib/proto/sieve_strings.h"
 #include "lib/proto/words.h"
@@ -224,6 +226,24 @@ constexpr StarttlsWords kSieveStarttls{
     .has_argument = "NO \"STARTTLS takes no argument\"\r\n",
 };
 
+/// The words for the client's login. All of them are lines with a string (RFC 5804 §1.2).
+constexpr LoginWords kSieveLogin{
+    .dialect = login::kSieve,
+    .challenge = "\"",
+    .challenge_end = "\"\r\n",
+    .empty_challenge = "\"\"\r\n",
+    .success = "OK \"Logged in\"\r\n",
+    .refusal = "NO \"Authentication failed\"\r\n",
+    .unavailable = "NO (TRYLATER) \"",
+    .unavailable_end = "\"\r\n",
+    .cancelled = "NO \"Authentication cancelled\"\r\n",
+    .malformed = "NO \"Invalid authentication exchange\"\r\n",
+    .hidden = "NO \"Mechanism not available\"\r\n",
+    .required = "NO \"Log in first\"\r\n",
+};
+
+constexpr std::string_view kOwnSasl = "\"SASL\" \"PLAIN LOGIN\"\r\n";
+
 /// ManageSieve between both streams, until a command other than the few below commits. The server's
 /// list is pushed to the client, unasked: as the greeting, and again after the client's handshake.
 class SieveDownstream final : public LineDownstream {
@@ -231,12 +251,19 @@ class SieveDownstream final : public LineDownstream {
 
  public:
   explicit SieveDownstream(const RoleSettings& settings)
-      : LineDownstream(settings, kSieveStarttls) {}
+      : LineDownstream(settings, kSieveStarttls, kSieveLogin) {}
 
  private:
   [[nodiscard]] Action on_command(const Command& command) override;
   [[nodiscard]] Action on_command_before_tls(const Command& command) override;
+  [[nodiscard]] Action on_command_before_login(const Command& command) override;
+  [[nodiscard]] Action on_authenticate(std::string_view arguments);
   [[nodiscard]] Result<ReplyPart> on_reply_line(const Line& line, std::string& to_client) override;
+  void on_capability(const Line& line, std::string& to_client);
+  [[nodiscard]] bool logs_in(std::string_view verb) const noexcept override {
+    return ascii::iequals(verb, "AUTHENTICATE");
+  }
+  [[nodiscard]] Action on_response(std::string_view text) override;
 
   [[nodiscard]] Result<> greet(std::string_view greeting, std::string& to_client) override {
     server_list_ = greeting;
@@ -264,7 +291,9 @@ class SieveDownstream final : public LineDownstream {
 /// Returns the first command. It includes the strings of a line only for commands that the proxy
 /// answers. For other commands, only the line is read.
 Result<std::optional<Line>> SieveDownstream::next_command(std::string_view input) const {
-  auto line = is_locked() ? next_whole_line(input, kClientRules) : next_line(input, kClientRules);
+  if (login() != nullptr && login()->awaits_response()) return next_whole_line(input, rules(input));
+  const bool is_answered = is_locked() || login() != nullptr;
+  auto line = is_answered ? next_whole_line(input, rules(input)) : next_line(input, kClientRules);
   if (!line || !line->has_value()) return line;
   auto rest = (*line)->text;
   if (ascii::iequals(take_sieve_verb(rest), kSieveStarttls.command) &&
@@ -272,6 +301,7 @@ Result<std::optional<Line>> SieveDownstream::next_command(std::string_view input
     // The bytes after such a line are no command, and not for the server.
     return fail(Errc::client_protocol, "client sent STARTTLS with a literal");
   }
+  if (is_answered) return line;
   if (!speaks_for_another((*line)->text) && !asks_for_external((*line)->text)) return line;
   return next_whole_line(input, kClientRules);
 }
@@ -297,6 +327,42 @@ Action SieveDownstream::on_command(const Command& command) {
   return {passes && !may_hold_literal(command.text) ? Kind::pass : Kind::commit};
 }
 
+/// Passes only commands that need no login.
+Action SieveDownstream::on_command_before_login(const Command& command) {
+  if (ascii::iequals(command.verb, "AUTHENTICATE")) return on_authenticate(command.arguments);
+  auto rest = command.text;
+  const bool passes = is_any_of(take_word(rest), {"CAPABILITY", "NOOP", "LOGOUT"});
+  if (passes && !may_hold_literal(command.text)) return {Kind::pass};
+  return login()->refuse(login()->words().required);
+}
+
+/// Begins a login: a mechanism and maybe an initial response, both strings (RFC 5804 §2.1).
+Action SieveDownstream::on_authenticate(std::string_view arguments) {
+  arguments = ascii::trim(arguments);
+  const auto mechanism = take_string(arguments);
+  arguments = ascii::trim(arguments);
+  std::optional<std::string> response;
+  if (mechanism && !arguments.empty()) response = take_string(arguments);
+  if (!mechanism || !ascii::trim(arguments).empty()) {
+    if (response) wipe(*response);
+    return login()->refuse(login()->words().malformed);
+  }
+  auto action = login()->start_sasl(
+      *mechanism, response ? std::optional<std::string_view>{*response} : std::nullopt);
+  if (response) wipe(*response);
+  return action;
+}
+
+/// Reads a response of SASL, which is a string.
+Action SieveDownstream::on_response(std::string_view text) {
+  auto response = take_string(text);
+  const bool is_whole = ascii::trim(text).empty();
+  auto action = login()->on_response(
+      response && is_whole ? std::optional<std::string_view>{*response} : std::nullopt);
+  if (response) wipe(*response);
+  return action;
+}
+
 /// Answers in place of the server before TLS.
 Action SieveDownstream::on_command_before_tls(const Command& command) {
   const auto verb = command.verb;
@@ -320,14 +386,27 @@ Result<LineDownstream::ReplyPart> SieveDownstream::on_reply_line(const Line& lin
   const auto kind = kind_of(line);
   if (!kind) return fail(kind.error());
   if (*kind == ReplyKind::capability) {
-    to_client += edit_capability(line, settings().client_certificate).value_or("");
+    on_capability(line, to_client);
     return ReplyPart::more;
   }
+  if (*kind == ReplyKind::ok && inside_reply() && login() != nullptr) to_client += kOwnSasl;
   if (*kind == ReplyKind::ok && inside_reply() && offers_starttls()) {
     to_client += "\"STARTTLS\"\r\n";
   }
   to_client += line.raw;
   return *kind == ReplyKind::no ? ReplyPart::refusal : ReplyPart::last;
+}
+
+/// Passes a line of a list. If the client logs in to the proxy, the list ends with our mechanisms.
+void SieveDownstream::on_capability(const Line& line, std::string& to_client) {
+  if (login() != nullptr) {
+    if (!inside_reply()) login()->begin_offer();
+    login()->read_offer(line.text);
+    auto rest = line.text;
+    const auto name = take_string(rest);
+    if (name && is_any_of(*name, {"SASL", "UNAUTHENTICATE"})) return;
+  }
+  to_client += edit_capability(line, settings().client_certificate).value_or("");
 }
 
 // RFC 5804 §1.2.1 and §1.3: BYE ends the session, TRYLATER means that it is no fault of the user's.

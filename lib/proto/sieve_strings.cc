@@ -1,5 +1,7 @@
 #include "lib/proto/sieve_strings.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 #include "lib/base/ascii.h"
@@ -40,6 +42,15 @@ Tail tail_of(std::string_view text) noexcept {
   return {.well_formed = bytes.has_value(), .literal = bytes, .plus = plus};
 }
 
+/// Returns an empty string that takes so many bytes where they are, on the heap. So there is one
+/// copy, and a caller that has a password in it can wipe that.
+std::string empty_string(std::size_t size) {
+  constexpr std::size_t kBeyondTheObject = 64;
+  std::string value;
+  value.reserve(std::max(size, kBeyondTheObject));
+  return value;
+}
+
 }  // namespace
 
 Result<std::optional<Line>> next_whole_line(std::string_view input, LineRules rules) {
@@ -68,7 +79,7 @@ Result<std::optional<Line>> next_whole_line(std::string_view input, LineRules ru
 
 std::optional<std::string> take_string(std::string_view& rest) {
   if (rest.starts_with('"')) {
-    std::string value;
+    auto value = empty_string(rest.size());
     std::size_t i = 1;
     while (i < rest.size() && rest[i] != '"') {
       if (rest[i] == '\\' && i + 1 < rest.size()) ++i;
@@ -83,7 +94,8 @@ std::optional<std::string> take_string(std::string_view& rest) {
   const auto size = ascii::parse_number(head.substr(1, head.find_first_of("+}") - 1));
   if (!size || *size > rest.size() - head.size()) return std::nullopt;
   const auto bytes = static_cast<std::size_t>(*size);
-  std::string value(rest.substr(head.size(), bytes));
+  auto value = empty_string(bytes);
+  value += rest.substr(head.size(), bytes);
   rest.remove_prefix(head.size() + bytes);
   return value;
 }

@@ -11,6 +11,7 @@
 #include "lib/proto/last_reply.h"
 #include "lib/proto/line_downstream.h"
 #include "lib/proto/line_upstream.h"
+#include "lib/proto/login/line_login.h"
 #include "lib/proto/login/login_dialect.h"
 #include "lib/proto/login/login_upstream.h"
 #include "lib/proto/parts.h"
@@ -26,14 +27,32 @@ using smtp::ReplyLine;
 using smtp::ReplyReader;
 using smtp::ReplyWords;
 
+/// Returns the words for the client's login (RFC 4954 §4, §6).
+constexpr LoginWords login_words(const LoginDialect& dialect) {
+  return {.dialect = dialect,
+          .challenge = "334 ",
+          .challenge_end = "\r\n",
+          .empty_challenge = "334 \r\n",
+          .success = "235 2.7.0 Authentication successful\r\n",
+          .refusal = "535 5.7.8 Authentication credentials invalid\r\n",
+          .unavailable = "454 4.7.0 ",
+          .unavailable_end = "\r\n",
+          .cancelled = "501 5.7.0 Authentication cancelled\r\n",
+          .malformed = "501 5.5.2 Invalid authentication exchange\r\n",
+          .hidden = "504 5.5.4 Mechanism not available\r\n",
+          .required = "530 5.7.0 Authentication required\r\n"};
+}
+constexpr LoginWords kSmtpLogin = login_words(login::kSmtp);
+constexpr LoginWords kLmtpLogin = login_words(login::kLmtp);
+
 /// The differences between LMTP and SMTP.
 struct Dialect {
   std::string_view hello;    ///< RFC 2033 §4.1
   std::string_view service;  ///< names the protocol in a greeting of our own
-  const LoginDialect& login;
+  const LoginWords& login;
 };
-constexpr Dialect kSmtp{"EHLO", "ESMTP", login::kSmtp};
-constexpr Dialect kLmtp{"LHLO", "LMTP", login::kLmtp};
+constexpr Dialect kSmtp{"EHLO", "ESMTP", kSmtpLogin};
+constexpr Dialect kLmtp{"LHLO", "LMTP", kLmtpLogin};
 
 /// A line with AUTH may carry a whole credential (RFC 4954 §4).
 constexpr std::size_t kMaxAuthLine = 12288;
@@ -157,10 +176,20 @@ class SmtpUpstream final : public LineUpstream {
 struct Filter {
   bool requiretls;  ///< a leg is clear, and RFC 8689 demands TLS on every one
   bool external;    ///< our own certificate would speak for any client (RFC 4422 appendix A)
+  LoginWhen login;  ///< if the proxy logs in, no login of the client passes
 };
 
+/// The mechanisms that the client may use if it logs in to the proxy.
+constexpr std::string_view kOwnMechanisms = "AUTH PLAIN LOGIN";
+
+/// True if the client must see none of the server's ways to log in, because the proxy logs in.
+/// Among them are those that hide the password from it.
+bool hides_logins(const Filter& filter) noexcept {
+  return filter.login != LoginWhen::never;
+}
+
 /// True for AUTH and for Exchange's name of it (D10).
-bool logs_in(std::string_view verb) noexcept {
+bool is_login(std::string_view verb) noexcept {
   return is_any_of(verb, {"AUTH", "X-EXPS"});
 }
 
@@ -178,7 +207,8 @@ std::optional<std::string> filter_extension(std::string_view text, const Filter&
 
   // Some servers repeat the list as "AUTH=" for clients older than RFC 2554.
   const auto name = keyword.substr(0, keyword.find('='));
-  if (!logs_in(name)) return std::string(text);
+  if (!is_login(name)) return std::string(text);
+  if (hides_logins(filter)) return std::nullopt;
   const auto head_end = static_cast<std::size_t>(name.data() - text.data()) + name.size() + 1;
   const auto head = text.substr(0, head_end);
   const auto mechanisms = filter_mechanisms(text.substr(head.size()), filter.external);
@@ -211,6 +241,9 @@ std::string filter_list(std::string_view list, const Filter& filter, bool offer_
     }
   }
 
+  if (filter.login == LoginWhen::client) {
+    entries.push_back({' ' + std::string(kOwnMechanisms), "\r\n"});
+  }
   // STARTTLS is second, and so never last except after a list of one line: some clients look for
   // "250-STARTTLS" (D8).
   if (offer_starttls) entries.insert(entries.begin() + 1, {" STARTTLS", "\r\n"});
@@ -243,8 +276,8 @@ constexpr StarttlsWords kSmtpStarttls{
 /// MAIL and the three old ways to begin a mail (RFC 821 §4.1.1, D11). BDAT is one, because the
 /// bytes after it are no lines (RFC 3030). The others begin a delivery in the other direction.
 bool commits(std::string_view verb) noexcept {
-  return logs_in(verb) || is_any_of(verb, {"MAIL", "SAML", "SEND", "SOML", "BDAT", "X-ANONYMOUSTLS",
-                                           "TURN", "ETRN", "ATRN"});
+  return is_login(verb) || is_any_of(verb, {"MAIL", "SAML", "SEND", "SOML", "BDAT",
+                                            "X-ANONYMOUSTLS", "TURN", "ETRN", "ATRN"});
 }
 
 bool asks_for_list(std::string_view verb) noexcept {
@@ -255,32 +288,47 @@ bool says_hello(std::string_view verb) noexcept {
   return asks_for_list(verb) || ascii::iequals(verb, "HELO");
 }
 
+/// Refuses a login of the client, because the proxy has logged in.
+Action refuse_login(std::string_view verb) {
+  if (ascii::iequals(verb, "AUTH")) {
+    return {Action::Kind::refuse, "503 5.5.1 AUTH is not available\r\n"};
+  }
+  return {Action::Kind::refuse, "504 5.5.4 Mechanism not available\r\n"};
+}
+
 /// SMTP between both streams, until the client commits with AUTH, MAIL, BDAT or one of their kind.
 class SmtpDownstream final : public LineDownstream {
   using Kind = Action::Kind;
 
  public:
-  explicit SmtpDownstream(const RoleSettings& settings) : LineDownstream(settings, kSmtpStarttls) {}
+  SmtpDownstream(const RoleSettings& settings, const Dialect& dialect)
+      : LineDownstream(settings, kSmtpStarttls, dialect.login) {}
 
  private:
   [[nodiscard]] Action on_command(const Command& command) override;
   [[nodiscard]] Action on_command_before_tls(const Command& command) override;
+  [[nodiscard]] Action on_command_before_login(const Command& command) override;
+  [[nodiscard]] Action on_auth(std::string_view arguments);
   [[nodiscard]] Result<ReplyPart> on_reply_line(const Line& line, std::string& to_client) override;
   [[nodiscard]] Result<> on_secured(std::string&) override {
     hello_due_ = true;
+    is_extended_ = false;
     return {};
   }
   void give_up_reply(std::string& to_client) override { to_client += std::exchange(list_, {}); }
   [[nodiscard]] LineRules rules_for(std::string_view input) const noexcept override;
+  void read_offer();
 
   [[nodiscard]] bool must_say_hello(std::string_view verb) const noexcept;
   [[nodiscard]] bool asks_for_requiretls(const Command& command) const noexcept;
   [[nodiscard]] Filter filter() const noexcept {
     return {.requiretls = !is_secure() || settings().upstream == TlsMode::none,
-            .external = settings().client_certificate};
+            .external = settings().client_certificate,
+            .login = settings().login};
   }
 
-  bool hello_due_ = false;  ///< TLS came up, and the client has not said EHLO since
+  bool hello_due_ = false;    ///< TLS came up, and the client has not said EHLO since
+  bool is_extended_ = false;  ///< the client's last hello was EHLO or LHLO
 
   // The server's current reply.
   ReplyReader replies_;
@@ -292,7 +340,7 @@ LineRules SmtpDownstream::rules_for(std::string_view input) const noexcept {
   auto rules = kClientRules;
   // Read only as far as other lines may go: the limit must not depend on how a line is cut.
   input = input.substr(0, kMaxLine);
-  if (logs_in(take_word(input))) rules.limit = kMaxAuthLine;
+  if (is_login(take_word(input))) rules.limit = kMaxAuthLine;
   return rules;
 }
 
@@ -325,7 +373,8 @@ Action SmtpDownstream::on_command(const Command& command) {
     return {Kind::refuse, "503 5.5.1 Send EHLO again after STARTTLS\r\n"};
   }
   auto rest = command.arguments;
-  if (filter().external && logs_in(verb) && ascii::iequals(take_word(rest), "EXTERNAL")) {
+  if (settings().login == LoginWhen::connect && is_login(verb)) return refuse_login(verb);
+  if (filter().external && is_login(verb) && ascii::iequals(take_word(rest), "EXTERNAL")) {
     return {Kind::refuse, "504 5.5.4 Mechanism not available\r\n"};
   }
   if (filter().requiretls && asks_for_requiretls(command)) {
@@ -334,6 +383,31 @@ Action SmtpDownstream::on_command(const Command& command) {
   if (commits(verb)) return {Kind::commit};
   if (says_hello(verb)) hello_due_ = false;
   return {asks_for_list(verb) ? Kind::edit : Kind::pass};
+}
+
+/// Passes only commands that need no login.
+Action SmtpDownstream::on_command_before_login(const Command& command) {
+  const auto verb = command.verb;
+  if (ascii::iequals(verb, "AUTH")) return on_auth(command.arguments);
+  if (is_login(verb)) return refuse_login(verb);
+  if (says_hello(verb)) {
+    hello_due_ = false;
+    is_extended_ = asks_for_list(verb);
+    return {.kind = is_extended_ ? Kind::edit : Kind::pass, .is_repeated = true};
+  }
+  if (is_any_of(verb, {"NOOP", "RSET", "HELP", "QUIT"})) return {Kind::pass};
+  return login()->refuse(login()->words().required);
+}
+
+/// Begins a login: "AUTH mechanism [initial response]" (RFC 4954 §4).
+Action SmtpDownstream::on_auth(std::string_view arguments) {
+  if (!is_extended_) return login()->refuse("503 5.5.1 Send EHLO first\r\n");
+  const auto mechanism = take_word(arguments);
+  const auto response = take_word(arguments);
+  if (mechanism.empty() || !take_word(arguments).empty()) {
+    return login()->refuse(login()->words().malformed);
+  }
+  return login()->start_sasl(mechanism, response.empty() ? std::nullopt : std::optional{response});
 }
 
 /// Answers in place of the server before TLS (RFC 3207 §4).
@@ -358,10 +432,24 @@ Result<LineDownstream::ReplyPart> SmtpDownstream::on_reply_line(const Line& line
   (editing_ ? list_ : to_client) += line.raw;
   if (!reply->last) return ReplyPart::more;
   if (editing_) {
+    read_offer();
     to_client += filter_list(list_, filter(), offers_starttls());
     list_.clear();
   }
   return refuses_command(reply->code) ? ReplyPart::refusal : ReplyPart::last;
+}
+
+/// Remembers the mechanisms of the server's list. Its first line is the server's name.
+void SmtpDownstream::read_offer() {
+  if (login() == nullptr) return;
+  login()->begin_offer();
+  auto rest = std::string_view(list_).substr(list_.find('\n') + 1);
+  while (!rest.empty()) {
+    const auto line = rest.substr(0, rest.find_first_of("\r\n"));
+    constexpr std::size_t kCodeSize = 4;  // with the separator
+    if (line.size() > kCodeSize) login()->read_offer(line.substr(kCodeSize));
+    rest.remove_prefix(rest.find('\n') + 1);
+  }
 }
 
 // Enhanced status codes: RFC 3463, RFC 5248. 4.4.1 no answer from host, 4.3.2 system not accepting
@@ -387,9 +475,12 @@ Parts parts_of() {
           .upstream = [](const RoleSettings& settings) -> std::unique_ptr<UpstreamRole> {
             auto role = std::make_unique<SmtpUpstream>(settings, kDialect);
             if (settings.login != LoginWhen::connect) return role;
-            return std::make_unique<LoginUpstream>(std::move(role), settings, kDialect.login);
+            return std::make_unique<LoginUpstream>(std::move(role), settings,
+                                                   kDialect.login.dialect);
           },
-          .downstream = make_role<DownstreamRole, SmtpDownstream>};
+          .downstream = [](const RoleSettings& settings) -> std::unique_ptr<DownstreamRole> {
+            return std::make_unique<SmtpDownstream>(settings, kDialect);
+          }};
 }
 
 }  // namespace

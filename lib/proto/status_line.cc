@@ -85,7 +85,7 @@ Result<Verdict> StatusUpstream::on_starttls(const Line& line, const Status& stat
 // ---------------------------------------------------------------- downstream
 
 StatusDownstream::StatusDownstream(const RoleSettings& settings, const StatusDialect& dialect)
-    : LineDownstream(settings, dialect.starttls), dialect_(dialect) {}
+    : LineDownstream(settings, dialect.starttls, dialect.login), dialect_(dialect) {}
 
 Result<LineDownstream::ReplyPart> StatusDownstream::on_reply_line(const Line& line,
                                                                   std::string& to_client) {
@@ -95,7 +95,9 @@ Result<LineDownstream::ReplyPart> StatusDownstream::on_reply_line(const Line& li
   to_client += line.raw;
   if (status->refuses_command) return ReplyPart::refusal;
   const bool for_list = edits_list() || asked() == Action::Kind::list;
-  return for_list && contains(dialect_.lists, status->word) ? ReplyPart::more : ReplyPart::last;
+  const bool begins_list = for_list && contains(dialect_.lists, status->word);
+  if (begins_list && login() != nullptr && asked() == Action::Kind::edit) login()->begin_offer();
+  return begins_list ? ReplyPart::more : ReplyPart::last;
 }
 
 bool StatusDownstream::edits_list() const noexcept {
@@ -109,16 +111,13 @@ bool StatusDownstream::lacks_end(const Line& line) const {
   return edits_list() && dialect_.read_status(line.text).has_value();
 }
 
-LineDownstream::ReplyPart StatusDownstream::on_list_line(const Line& line,
-                                                         std::string& to_client) const {
+LineDownstream::ReplyPart StatusDownstream::on_list_line(const Line& line, std::string& to_client) {
   if (line.text == ".") {
-    if (asked() == Action::Kind::edit && offers_starttls()) {
-      to_client += dialect_.starttls.command;
-      to_client += "\r\n";
-    }
+    if (asked() == Action::Kind::edit) to_client += own_lines();
     to_client += line.raw;
     return ReplyPart::last;
   }
+  if (login() != nullptr && asked() == Action::Kind::edit) login()->read_offer(line.text);
   if (!edits_list()) {
     to_client += line.raw;
   } else if (const auto kept = edit_capability(line.text)) {
@@ -126,6 +125,17 @@ LineDownstream::ReplyPart StatusDownstream::on_list_line(const Line& line,
     to_client += line.raw.substr(line.text.size());
   }
   return ReplyPart::more;
+}
+
+/// Returns the lines that the proxy adds to a list of capabilities.
+std::string StatusDownstream::own_lines() const {
+  std::string lines;
+  if (login() != nullptr) lines += dialect_.login_lines;
+  if (offers_starttls()) {
+    lines += dialect_.starttls.command;
+    lines += "\r\n";
+  }
+  return lines;
 }
 
 /// Returns a line of the list as the client may see it, or nothing if it must not see it.
@@ -137,6 +147,9 @@ std::optional<std::string> StatusDownstream::edit_capability(std::string_view te
                                                          : std::optional{std::string(text)};
   }
   if (is_any_of(keyword, {dialect_.starttls.command, "XCLIENT", "XFORWARD"})) return std::nullopt;
+  if (login() != nullptr && is_any_of(keyword, {"SASL", dialect_.login_capability})) {
+    return std::nullopt;
+  }
   if (!ascii::iequals(keyword, "SASL")) return std::string(text);
   const auto mechanisms = filter_mechanisms(rest, bars_external());
   if (!mechanisms) return std::string(text);

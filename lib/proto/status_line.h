@@ -35,6 +35,11 @@ struct StatusDialect {
   std::string_view tls_status;                 ///< the only yes to STARTTLS
   std::span<const std::string_view> closing;   ///< after these the server is gone
   std::span<const std::string_view> lists;     ///< a list follows, if the command was for one
+
+  // The client's login.
+  LoginWords login;
+  std::string_view login_capability;  ///< of the protocol's own login, besides SASL
+  std::string_view login_lines;       ///< what the list says of logins, CRLF included
 };
 
 /// The upstream role: greeting, STARTTLS, go-ahead. If the leg does not upgrade, it waits for the
@@ -74,8 +79,9 @@ class StatusDownstream : public LineDownstream {
   [[nodiscard]] Result<ReplyPart> on_reply_line(const Line& line, std::string& to_client) final;
   [[nodiscard]] bool lacks_end(const Line& line) const final;
 
-  [[nodiscard]] ReplyPart on_list_line(const Line& line, std::string& to_client) const;
+  [[nodiscard]] ReplyPart on_list_line(const Line& line, std::string& to_client);
   [[nodiscard]] bool edits_list() const noexcept;
+  [[nodiscard]] std::string own_lines() const;
   [[nodiscard]] std::optional<std::string> edit_capability(std::string_view text) const;
 
   const StatusDialect& dialect_;

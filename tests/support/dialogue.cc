@@ -29,7 +29,9 @@ std::string describe(const Outcome& outcome) {
 /// reads it any more, so it is not compared.
 bool same(const Outcome& a, const Outcome& b) {
   const bool same_words = a.to_server == b.to_server && a.to_client == b.to_client &&
-                          a.greeting == b.greeting && a.fallback_reason == b.fallback_reason;
+                          a.greeting == b.greeting && a.fallback_reason == b.fallback_reason &&
+                          a.requests.size() == b.requests.size() && a.pauses == b.pauses &&
+                          a.reports.size() == b.reports.size();
   if (a.error && b.error) return same_words && a.error->code == b.error->code;
   return same_words && !a.error && !b.error && a.verdict == b.verdict && a.unread == b.unread;
 }
@@ -55,6 +57,9 @@ void play(Player& player, const Event& event) {
       return;
     case Event::Kind::quiet:
       player.quiet();
+      return;
+    case Event::Kind::lost:
+      player.lost();
       return;
     case Event::Kind::bytes:
       player.feed(event.side, event.bytes);
@@ -206,10 +211,10 @@ UpstreamDialogue& UpstreamDialogue::sends(std::string_view bytes) {
 }
 
 DownstreamDialogue::DownstreamDialogue(std::string_view protocol, proto::RoleSettings settings,
-                                       std::string_view greeting)
+                                       std::string_view greeting, Accounts accounts)
     : Dialogue([&table = row(protocol), settings = std::move(settings),
-                greeting = std::string(greeting)] {
-        return std::make_unique<DownstreamPlayer>(table.downstream(settings), greeting);
+                greeting = std::string(greeting), accounts = std::move(accounts)] {
+        return std::make_unique<DownstreamPlayer>(table.downstream(settings), greeting, accounts);
       }) {
   if (outcome().to_client == greeting) CHECK(take_to_client() == greeting);
 }
@@ -226,6 +231,11 @@ DownstreamDialogue& DownstreamDialogue::server(std::string_view bytes) {
 
 DownstreamDialogue& DownstreamDialogue::secured() {
   play({.kind = Event::Kind::secured});
+  return *this;
+}
+
+DownstreamDialogue& DownstreamDialogue::lost() {
+  play({.kind = Event::Kind::lost});
   return *this;
 }
 

@@ -23,7 +23,7 @@ namespace starttls::test {
 
 /// One thing that happened to the role. Kept so that the dialogue can be repeated.
 struct Event {
-  enum class Kind : std::uint8_t { begin, bytes, secured, quiet };
+  enum class Kind : std::uint8_t { begin, bytes, secured, quiet, lost };
   Kind kind;
   Peer side = Peer::server;
   std::string bytes = {};
@@ -94,18 +94,32 @@ class DownstreamDialogue : public Dialogue {
   static constexpr std::string_view kGreeting = "220 mx.example ESMTP\r\n";
 
   DownstreamDialogue(std::string_view protocol, proto::RoleSettings settings,
-                     std::string_view greeting = kGreeting);
+                     std::string_view greeting = kGreeting, Accounts accounts = {});
 
   DownstreamDialogue& client(std::string_view bytes);
   DownstreamDialogue& server(std::string_view bytes);
   /// Reports the end of the client's handshake. Bytes that were unread before it are gone, since
   /// the leg has refused them.
   DownstreamDialogue& secured();
+  /// Lets the server hang up.
+  DownstreamDialogue& lost();
   /// Checks that exactly this went to the server (the client) since the last check.
   DownstreamDialogue& to_server(std::string_view bytes);
   DownstreamDialogue& to_client(std::string_view bytes);
   /// Returns the bytes that went to the client since the last call.
   [[nodiscard]] std::string take_to_client();
+
+  /// Returns all bytes that went to the server.
+  [[nodiscard]] const std::string& all_to_server() const { return outcome().to_server; }
+
+  // The client's login: see Outcome.
+
+  [[nodiscard]] const std::vector<proto::LoginRequest>& requests() const {
+    return outcome().requests;
+  }
+  [[nodiscard]] const std::vector<proto::LoginReport>& reports() const { return outcome().reports; }
+  [[nodiscard]] unsigned pauses() const { return outcome().pauses; }
+  [[nodiscard]] unsigned reconnections() const { return outcome().reconnections; }
 
   [[nodiscard]] proto::Verdict client_verdict() const { return outcome().verdict_of(Peer::client); }
   [[nodiscard]] proto::Verdict server_verdict() const { return outcome().verdict_of(Peer::server); }

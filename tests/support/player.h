@@ -5,17 +5,22 @@
 // the fuzzer use it.
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "lib/proto/role.h"
 
 namespace starttls::test {
 
 enum class Peer : std::uint8_t { server, client };
+
+/// Answers a role's `log_in`, as the owner of the accounts does.
+using Accounts = std::function<Result<proto::Credentials>(const proto::LoginRequest&)>;
 
 /// Everything that a role has said and decided so far.
 struct Outcome {
@@ -26,6 +31,14 @@ struct Outcome {
   std::string greeting;                     ///< of an upstream role
   std::string fallback_reason;              ///< of an upstream role
   std::optional<Error> error;
+
+  // The login of the client, if the dialogue has accounts.
+  std::vector<proto::LoginRequest> requests;
+  std::vector<proto::LoginReport> reports;  ///< one per login that has a result
+  unsigned pauses = 0;
+  unsigned reconnections = 0;
+  /// The length of `to_server` when the first credentials came. Nothing before it is of our login.
+  std::optional<std::size_t> credentials_at;
 
   [[nodiscard]] proto::Verdict verdict_of(Peer side) const {
     return verdict[static_cast<std::size_t>(side)];
@@ -50,6 +63,8 @@ class Player {
   /// Reports that the server has been silent for a while after the handshake.
   virtual void quiet() {}
   virtual void feed(Peer side, std::string_view bytes) = 0;
+  /// Reports that the server has hung up.
+  virtual void lost() {}
 
   [[nodiscard]] virtual std::string_view state() const = 0;
   [[nodiscard]] const Outcome& outcome() const { return outcome_; }
@@ -117,10 +132,13 @@ class UpstreamPlayer final : public Player {
   std::unique_ptr<proto::UpstreamRole> role_;
 };
 
+/// If it has accounts, it answers `log_in`, `pause` and `reconnect` at once. So these verdicts do
+/// not stop the role. Otherwise they do.
 class DownstreamPlayer final : public Player {
  public:
-  DownstreamPlayer(std::unique_ptr<proto::DownstreamRole> role, std::string greeting)
-      : role_(std::move(role)), greeting_(std::move(greeting)) {}
+  DownstreamPlayer(std::unique_ptr<proto::DownstreamRole> role, std::string greeting,
+                   Accounts accounts = {})
+      : role_(std::move(role)), greeting_(std::move(greeting)), accounts_(std::move(accounts)) {}
 
   void begin() override { on_verdict(Peer::client, role_->begin(greeting_, outcome_.to_client)); }
   void secured() override {
@@ -138,14 +156,17 @@ class DownstreamPlayer final : public Player {
     }
     if (side == Peer::server) {
       from_server(bytes);
-      return;
+    } else {
+      from_client(bytes);
     }
-    const auto before = outcome_.verdict_of(Peer::client);
-    run(side, bytes, [this](std::string_view input) {
-      return role_->from_client(input, outcome_.to_client, outcome_.to_server);
-    });
-    const auto after = outcome_.verdict_of(Peer::client);
-    if (before != after && after == proto::Verdict::relay) from_server({});
+    if (accounts_) go_on_with_login();
+  }
+  void lost() override {
+    if (outcome_.error) return;
+    unread(Peer::server).clear();
+    on_verdict(Peer::server, role_->on_server_lost("connection closed", outcome_.to_client));
+    note_report();
+    if (accounts_) go_on_with_login();
   }
   [[nodiscard]] std::string_view state() const override { return role_->state(); }
 
@@ -155,14 +176,80 @@ class DownstreamPlayer final : public Player {
     return outcome_.verdict_of(Peer::client) == verdict ||
            outcome_.verdict_of(Peer::server) == verdict;
   }
+  void from_client(std::string_view bytes) {
+    const auto before = outcome_.verdict_of(Peer::client);
+    run(Peer::client, bytes, [this](std::string_view input) {
+      return role_->from_client(input, outcome_.to_client, outcome_.to_server);
+    });
+    note_report();
+    const auto after = outcome_.verdict_of(Peer::client);
+    if (before != after && after == proto::Verdict::relay) from_server({});
+  }
   void from_server(std::string_view bytes) {
     run(Peer::server, bytes, [this](std::string_view input) {
       return role_->from_server(input, outcome_.to_client, outcome_.to_server);
     });
+    note_report();
+    // A login's success makes both directions opaque.
+    if (accounts_ && outcome_.verdict_of(Peer::server) == proto::Verdict::relay) {
+      outcome_.verdict[static_cast<std::size_t>(Peer::client)] = proto::Verdict::relay;
+    }
+  }
+
+  /// Notes a result of a login. There is none while the next login is under way.
+  void note_report() {
+    const auto* report = role_->login_report();
+    if (report != nullptr && !has_report_) outcome_.reports.push_back(*report);
+    has_report_ = report != nullptr;
+  }
+
+  /// Answers the role as long as it asks, and offers it what it has not read.
+  void go_on_with_login() {
+    while (!outcome_.error) {
+      auto verdict = outcome_.verdict_of(Peer::client);
+      if (verdict == proto::Verdict::need_more) verdict = outcome_.verdict_of(Peer::server);
+      const auto answered = answer(verdict);
+      if (!answered) return;
+      outcome_.verdict = {};
+      on_verdict(Peer::server, *answered);
+      note_report();
+      if (outcome_.error || outcome_.verdict_of(Peer::server) != proto::Verdict::need_more) {
+        continue;
+      }
+      if (!unread(Peer::server).empty()) from_server({});
+      if (!outcome_.error) from_client({});
+    }
+  }
+
+  /// Returns the role's next verdict, or nothing if this one is no question of a login.
+  std::optional<Result<proto::Verdict>> answer(proto::Verdict verdict) {
+    switch (verdict) {
+      case proto::Verdict::log_in:
+        outcome_.requests.push_back(role_->login_request());
+        if (!outcome_.credentials_at) outcome_.credentials_at = outcome_.to_server.size();
+        return role_->on_credentials(accounts_(outcome_.requests.back()), outcome_.to_client,
+                                     outcome_.to_server);
+      case proto::Verdict::pause:
+        ++outcome_.pauses;
+        return role_->after_pause(outcome_.to_client);
+      case proto::Verdict::reconnect:
+        ++outcome_.reconnections;
+        unread(Peer::server).clear();
+        return role_->reconnected(outcome_.to_server);
+      case proto::Verdict::need_more:
+      case proto::Verdict::start_tls:
+      case proto::Verdict::greeted:
+      case proto::Verdict::relay:
+      case proto::Verdict::finish:
+        break;
+    }
+    return std::nullopt;
   }
 
   std::unique_ptr<proto::DownstreamRole> role_;
   std::string greeting_;
+  Accounts accounts_;
+  bool has_report_ = false;
 };
 
 }  // namespace starttls::test
