@@ -1,0 +1,91 @@
+"""Access tokens that the tests sign themselves, and a Dovecot that checks them without asking anyone."""
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import time
+import unittest
+
+from . import canary, dovecot, peers
+from .client import free_port
+
+KEY = b"a key that only the tests and their server know"
+AUDIENCE = "mail-client"
+SCOPE = "mail"
+
+# Dovecot finds the key of a token by these: who asked for it ("azp"), the algorithm, the key's name.
+_KEY_PATH = ("default", "HS256", "default")
+
+_SETTINGS_2_3 = """\
+auth_mechanisms = {mechanisms}
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {inside}/etc/oauth2.conf
+}}
+"""
+
+_OAUTH2_CONF = """\
+introspection_mode = local
+local_validation_key_dict = fs:posix:prefix={inside}/etc/keys/
+client_id = {audience}
+scope = {scope}
+username_attribute = sub
+"""
+
+MECHANISMS = "plain login xoauth2 oauthbearer"
+
+
+def _base64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def token(user="box", *, audience=AUDIENCE, scope=SCOPE, seconds=3600, key=KEY, size=0):
+    """Returns a token (RFC 7519) for the user, that is good for so many seconds. It has at least
+    `size` bytes. The log of no daemon may have it from now on."""
+    now = int(time.time())
+    claims = {"sub": user, "aud": audience, "scope": scope, "iat": now - 10, "nbf": now - 10,
+              "exp": now + seconds}
+    if size:
+        claims["pad"] = "x" * (size * 3 // 4)
+    signed = ".".join(_base64url(json.dumps(part).encode())
+                      for part in ({"alg": "HS256", "typ": "JWT"}, claims))
+    made = f"{signed}.{_base64url(hmac.digest(key, signed.encode(), hashlib.sha256))}"
+    canary.add(made.rpartition(".")[2])
+    return made
+
+
+class Dovecot(dovecot.Dovecot):
+    """A Dovecot that also takes tokens, by XOAUTH2 and OAUTHBEARER. It verifies them by KEY."""
+
+    def __init__(self, ssl="required", *, mechanisms=MECHANISMS, **options):
+        super().__init__(ssl, **options)
+        if dovecot.version() >= (2, 4):
+            raise unittest.SkipTest("its tokens are set up for Dovecot 2.3")
+        self._mechanisms = mechanisms
+
+    def _configuration(self, inside):
+        etc = self._outside / "etc"
+        (etc / "oauth2.conf").write_text(
+            _OAUTH2_CONF.format(inside=inside, audience=AUDIENCE, scope=SCOPE))
+        folder = etc.joinpath("keys", *_KEY_PATH[:-1])
+        folder.mkdir(parents=True)
+        (folder / _KEY_PATH[-1]).write_bytes(base64.b64encode(KEY))
+        return super()._configuration(inside) + _SETTINGS_2_3.format(
+            inside=inside, mechanisms=self._mechanisms)
+
+
+@contextlib.contextmanager
+def postfix_with_sasl():
+    """Makes a Postfix that takes mail only after a login, which a Dovecot decides on: yields it."""
+    port = free_port()
+    listener = (f"service auth {{\n  inet_listener {{\n    address = {dovecot.OWN}\n"
+                f"    port = {port}\n  }}\n}}\n")
+    with Dovecot(settings=listener):
+        settings = (f"smtpd_sasl_type = dovecot\nsmtpd_sasl_path = inet:{dovecot.OWN}:{port}\n"
+                    "smtpd_sasl_auth_enable = yes\nsmtpd_tls_auth_only = yes\n"
+                    "smtpd_recipient_restrictions = permit_sasl_authenticated, reject\n")
+        with peers.Postfix(settings=settings) as postfix:
+            yield postfix
