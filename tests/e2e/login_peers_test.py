@@ -8,9 +8,11 @@ from support import inn, main, npm_peers, oauth, sasl
 from support.directions import tls_client
 from support.dovecot import PASSWORD
 from support.environment import pki
+from support.fake_server import FakeServer
 from support.login_client import KINDS, WAYS
+from support.login_server import LoginServer
 
-START = {"smtp": b"STARTTLS", "imap": b"s STARTTLS", "pop3": b"STLS", "sieve": b"STARTTLS",
+START = {"smtp": b"STARTTLS", "lmtp": b"STARTTLS", "imap": b"s STARTTLS", "pop3": b"STLS", "sieve": b"STARTTLS",
          "nntp": b"STARTTLS"}
 
 
@@ -18,7 +20,7 @@ def secured(protocol, port):
     """Returns a client after its STARTTLS. What it heard in the clear is of no use."""
     client = KINDS[protocol](port)
     client.greeted()
-    if protocol == "smtp":
+    if protocol in ("smtp", "lmtp"):
         client.capabilities()
     client.ask(START[protocol])
     client.start_tls(tls_client(), "mail.test")
@@ -46,7 +48,7 @@ class Dovecot(unittest.TestCase):
                                     sasl.answers(mechanism, "box", token, "mail.test", port))
         refused = client.is_challenge(reply)
         if refused:  # the server's error in JSON
-            reply = client.ask(client._message(sasl.END[mechanism]))
+            reply = client.ask(client.message(sasl.END[mechanism]))
         self.assertNotEqual(client.succeeded(reply), refused, reply)
         return not refused
 
@@ -130,6 +132,47 @@ class OtherServers(unittest.TestCase):
             self.assertTrue(client.command(b"").startswith(b"535 "))
             self.assertEqual([(each["method"], each["accepted"]) for each in server.events("login", 4)],
                              [("PLAIN", True), ("LOGIN", True), ("XOAUTH2", True), ("XOAUTH2", False)])
+
+
+class Scripted(unittest.TestCase):
+    """The scripted server hears a client as it spoke."""
+
+    def test_each_way_of_each_protocol(self):
+        for protocol, ways in WAYS.items():
+            script = LoginServer(protocol)
+            with FakeServer(script) as server:
+                for way in ways:
+                    with self.subTest(protocol=protocol, way=way):
+                        client = self.enterContext(secured(protocol, server.port))
+                        client.capabilities()
+                        reply = client.log_in(way, "a user", "a \\ \"word\"")
+                        if way == "atoms":  # that is no user and no password
+                            continue
+                        self.assertTrue(client.succeeded(reply), reply)
+                        client.send(b"\0 echo \xff\r\n")
+                        self.assertEqual(client.exactly(10), b"\0 echo \xff\r\n")
+                        attempt = script.attempts[-1]
+                        self.assertEqual(sasl.parsed(attempt), (b"a user", b"a \\ \"word\""))
+                        self.assertEqual(attempt.inline, "=" in way)
+
+    def test_tokens_and_refusals(self):
+        for protocol in WAYS:
+            script = LoginServer(protocol, echo=False,
+                                 decide=lambda _, number: ("json", "no", "ok")[(number - 1) % 3])
+            with FakeServer(script) as server:
+                for mechanism in sasl.END:
+                    with self.subTest(protocol=protocol, mechanism=mechanism):
+                        client = self.enterContext(secured(protocol, server.port))
+                        client.capabilities()
+                        messages = sasl.answers(mechanism, "u,=", "token", "mail.test", 25)
+                        for outcome in ("json", "no", "ok"):
+                            reply = client.authenticate(mechanism, messages)
+                            self.assertEqual(client.is_challenge(reply), outcome == "json", reply)
+                            if outcome == "json":
+                                reply = client.ask(client.message(sasl.END[mechanism]))
+                                self.assertEqual(script.attempts[-1].end, sasl.END[mechanism])
+                            self.assertEqual(client.succeeded(reply), outcome == "ok", reply)
+                            self.assertEqual(script.attempts[-1].messages, messages)
 
 
 class Clients(unittest.TestCase):

@@ -42,12 +42,21 @@ def toml(value):
     return json.dumps(value, ensure_ascii=False)
 
 
+def login_lines(login=None, accounts=()):
+    """Returns the lines about the login of the service before them: of its table, and of its accounts."""
+    tables = [("[service.login]", login)] if login is not None else []
+    tables += [("[[service.account]]", account) for account in accounts]
+    return [line for name, keys in tables
+            for line in (name, *(f"{key} = {toml(value)}" for key, value in keys.items()))]
+
+
 def configuration(upstream_port, *, protocol="smtp", upstream=None, downstream=None, timeouts=None,
-                  proxy=None, log=None, address=None):
+                  proxy=None, log=None, address=None, login=None, accounts=()):
     """Returns a configuration of one service on a port that the kernel chooses.
 
     The service upgrades to mail.test at `upstream_port` (or `address`), verified against the test
-    CA. The dicts add keys to their tables, or replace ours.
+    CA. The dicts add keys to their tables, or replace ours. With `login` it has such a table, and the
+    accounts.
     """
     tables = {
         "proxy": {"workers": 2, "hostname": "proxy.test", "drain_timeout": "20s",
@@ -67,9 +76,10 @@ def configuration(upstream_port, *, protocol="smtp", upstream=None, downstream=N
             }.items()},
         },
     }
-    return "\n".join(
-        line for name, keys in tables.items()
-        for line in (f"[{name}]", *(f"{key} = {toml(value)}" for key, value in keys.items())))
+    return "\n".join([
+        *(line for name, keys in tables.items()
+          for line in (f"[{name}]", *(f"{key} = {toml(value)}" for key, value in keys.items()))),
+        *login_lines(login, accounts)])
 
 
 class Daemon:

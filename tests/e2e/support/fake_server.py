@@ -73,6 +73,16 @@ class Connection:
         line, _, self._waiting = self._waiting.partition(b"\n")
         return line + b"\n"
 
+    def exactly(self, size):
+        """Returns the next `size` bytes."""
+        while len(self._waiting) < size:
+            chunk = self._read()
+            if not chunk:
+                raise Gone
+            self._waiting += chunk
+        data, self._waiting = self._waiting[:size], self._waiting[size:]
+        return data
+
     def data(self):
         """Returns a message without the final dot line, exactly as it was sent."""
         chunk = bytearray(b"\r\n" + self._waiting)

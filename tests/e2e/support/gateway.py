@@ -5,7 +5,7 @@ import socket
 
 from . import wait
 from .client import Client
-from .daemon import SANDBOX, Daemon, toml
+from .daemon import SANDBOX, Daemon, login_lines, toml
 from .environment import pki
 
 
@@ -22,7 +22,8 @@ class Guest(Client):
 class Gateway:
     """A daemon with a service for each name of `services`: name -> dict of keys below [[service]].
 
-    `downstream.tls`, `upstream.tls` and so on are given with their dots. The parts that every
+    `downstream.tls`, `upstream.tls` and so on are given with their dots. `login` is a dict and
+    `accounts` a list of dicts. The parts that every
     service needs (listener, certificates, CA, the name to verify) are added. `tables` are the other
     tables.
     """
@@ -37,10 +38,12 @@ class Gateway:
         for name, keys in services.items():
             keys = {"name": name, "listen": "127.0.0.1:0", "upstream.server_name": "mail.test",
                     "upstream.ca_file": pki().ca, **keys}
+            login = login_lines(keys.pop("login", None), keys.pop("accounts", ()))
             lines += ["[[service]]", *(f"{path} = {toml(value)}" for path, value in keys.items())]
             if keys.get("downstream.tls", "none") != "none":
                 lines.append("downstream.certificates = "
                              f"[{{ chain = {toml(chain)}, key = {toml(key)} }}]")
+            lines += login
         self.daemon = Daemon("\n".join(lines), listeners=len(services))
         self._count = len(services)
         self._numbers = itertools.count(1)

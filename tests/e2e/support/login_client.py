@@ -108,7 +108,7 @@ class LoginClient(Client):
         self.send(self._command(mechanism, messages.pop(0) if inline else None, literal))
         reply = self.answer()
         while messages and self.is_challenge(reply):
-            self.send(self._message(messages.pop(0)))
+            self.send(self.message(messages.pop(0)) + b"\r\n")
             reply = self.answer()
         return reply
 
@@ -123,8 +123,9 @@ class LoginClient(Client):
             line += b" " + (first or b"=")
         return line + b"\r\n"
 
-    def _message(self, text):
-        return (quoted(text) if self.protocol == "sieve" else text) + b"\r\n"
+    def message(self, text):
+        """Returns a message, already in base64, as the protocol wraps it."""
+        return quoted(text) if self.protocol == "sieve" else text
 
     def _native(self, way, user, password):
         if self.protocol == "imap":

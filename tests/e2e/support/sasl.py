@@ -39,6 +39,30 @@ def answers(mechanism, user, secret, host="mail.test", port=0):
     }[mechanism]()
 
 
+def parsed(attempt):
+    """Returns the name and the secret of a login as a server heard it."""
+    messages = attempt.messages
+    if attempt.mechanism == "PLAIN":
+        identity, user, secret = messages[0].split(b"\0")
+        if identity:
+            raise AssertionError(f"an authorization identity: {identity!r}")
+        return user, secret
+    if attempt.mechanism == "XOAUTH2":
+        user, token, *rest = messages[0].split(b"\1")
+        if rest != [b"", b""] or not user.startswith(b"user=") or not token.startswith(b"auth=Bearer "):
+            raise AssertionError(f"not XOAUTH2: {messages[0]!r}")
+        return user[5:], token[12:]
+    if attempt.mechanism == "OAUTHBEARER":
+        header, host, port, token, *rest = messages[0].split(b"\1")
+        if (rest != [b"", b""] or not header.startswith(b"n,a=") or not header.endswith(b",")
+                or not host.startswith(b"host=") or not port.startswith(b"port=")
+                or not token.startswith(b"auth=Bearer ")):
+            raise AssertionError(f"not OAUTHBEARER: {messages[0]!r}")
+        return header[4:-1].replace(b"=2C", b",").replace(b"=3D", b"="), token[12:]
+    user, secret = messages
+    return user, secret
+
+
 def error(status="401", **more):
     """Returns the server's error before it refuses, in base64."""
     return encoded(json.dumps({"status": status, "schemes": "bearer", "scope": "mail", **more}))
