@@ -13,7 +13,6 @@ class Guest(Client):
     """A client with its own address, since ports are used again and the log has both."""
 
     def __init__(self, port, address):  # pylint: disable=super-init-not-called
-        self.address = address
         self.sock = socket.create_connection(("127.0.0.1", port), wait.DEADLINE, (address, 0))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._waiting = b""
@@ -51,16 +50,20 @@ class Gateway:
     def __enter__(self):
         self.daemon.__enter__()
         listening = self.daemon.lines(lambda line: line.get("msg") == "listening", self._count)
-        self._ports = {line["service"]: int(line["address"].rpartition(":")[2])
+        self.ports = {line["service"]: int(line["address"].rpartition(":")[2])
                        for line in listening}
         return self
 
     def __exit__(self, *exception):
         self.daemon.__exit__(*exception)
 
-    def connect(self, service):
+    def connect(self, service, kind=Guest):
+        """Returns a client with an address of its own."""
         number = next(self._numbers)
-        return Guest(self._ports[service], f"127.1.{number >> 8}.{number & 255}")
+        address = f"127.1.{number >> 8}.{number & 255}"
+        client = kind(self.ports[service], address)
+        client.address = address
+        return client
 
     def session(self, client):
         """Returns the line at the end of this client's session."""

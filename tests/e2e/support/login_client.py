@@ -38,6 +38,9 @@ class LoginClient(Client):
 
     protocol = ""
 
+    def __init__(self, port, source=None):
+        super().__init__(port, source=source)
+
     def greeted(self):
         """Reads the greeting and returns it."""
         return self.end_of_list() if self.protocol == "sieve" else self.reply()

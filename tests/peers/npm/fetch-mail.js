@@ -16,8 +16,10 @@ async function main() {
   });
   client.on("error", () => {});
   await client.connect();
-  const lock = await client.getMailboxLock("INBOX");
-  const { uid } = await client.append("INBOX", Buffer.from(settings.message, "base64"));
+  const mailbox = settings.mailbox || "INBOX";
+  if (settings.mailbox) await client.mailboxCreate(mailbox);
+  const lock = await client.getMailboxLock(mailbox);
+  const { uid } = await client.append(mailbox, Buffer.from(settings.message, "base64"));
   const { source } = await client.fetchOne(String(uid), { source: true }, { uid: true });
   lock.release();
   await client.logout();
