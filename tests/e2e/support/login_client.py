@@ -95,27 +95,29 @@ class LoginClient(Client):
         lines = reply.splitlines() or [b""]
         return re.match(_SUCCESS[self.protocol], lines[-1] + b" ") is not None
 
-    def log_in(self, way, user, password):
-        """Logs in by one of WAYS, and returns the last reply."""
+    def log_in(self, way, user, password, wait=True):
+        """Logs in by one of WAYS, and returns the last reply; without `wait` it is left unread."""
         user, password = (text if isinstance(text, bytes) else text.encode()
                           for text in (user, password))
         if way in ("USER", "atoms", "quoted", "{}", "{+}"):
-            return self._native(way, user, password)
+            return self._native(way, user, password, wait)
         mechanism, inline, form = way.partition("=")
         return self.authenticate(mechanism, sasl.answers(mechanism, user, password), inline=bool(inline),
-                                 literal=form == "{+}")
+                                 literal=form == "{+}", wait=wait)
 
-    def authenticate(self, mechanism, messages, inline=False, literal=False):
+    def authenticate(self, mechanism, messages, inline=False, literal=False, wait=True):
         """Does a SASL exchange with these messages, and returns the last reply."""
         messages = [sasl.encoded(message) for message in messages]
-        self.send(self._command(mechanism, messages.pop(0) if inline else None, literal))
-        reply = self.answer()
-        while messages and self.is_challenge(reply):
-            self.send(self.message(messages.pop(0)) + b"\r\n")
+        self.send(self.command_of(mechanism, messages.pop(0) if inline else None, literal) + b"\r\n")
+        while messages:
             reply = self.answer()
-        return reply
+            if not self.is_challenge(reply):
+                return reply
+            self.send(self.message(messages.pop(0)) + b"\r\n")
+        return self.answer() if wait else None
 
-    def _command(self, mechanism, first, literal):
+    def command_of(self, mechanism, first=None, literal=False):
+        """Returns the command that begins a login."""
         name = mechanism.encode()
         word = {"smtp": b"AUTH %s", "lmtp": b"AUTH %s", "imap": b"l AUTHENTICATE %s",
                 "pop3": b"AUTH %s", "sieve": b'AUTHENTICATE "%s"', "nntp": b"AUTHINFO SASL %s"}
@@ -124,13 +126,13 @@ class LoginClient(Client):
             if self.protocol == "sieve":
                 first = b"{%d+}\r\n%s" % (len(first), first) if literal else quoted(first)
             line += b" " + (first or b"=")
-        return line + b"\r\n"
+        return line
 
     def message(self, text):
         """Returns a message, already in base64, as the protocol wraps it."""
         return quoted(text) if self.protocol == "sieve" else text
 
-    def _native(self, way, user, password):
+    def _native(self, way, user, password, wait):
         if self.protocol == "imap":
             return self._imap_login(way, user, password)
         first, second = ((b"AUTHINFO USER ", b"AUTHINFO PASS ") if self.protocol == "nntp"
@@ -138,7 +140,8 @@ class LoginClient(Client):
         reply = self.ask(first + user)
         if not reply.startswith((b"+OK", b"381")):
             return reply
-        return self.ask(second + password)
+        self.send(second + password + b"\r\n")
+        return self.answer() if wait else None
 
     def _imap_login(self, way, user, password):
         if way == "atoms":

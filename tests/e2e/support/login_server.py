@@ -44,19 +44,23 @@ class LoginServer:
 
     `decide(attempt, number)` says how a login is answered: "ok", "no", "json" (an error in JSON, then
     "no"), or the bytes of a reply. `said(step)` may return bytes to say instead of the usual at a step,
-    None to say nothing more, or raise Gone; "" is the usual. The steps: "hello" and "list" (before and
-    after TLS), "command" (the challenge), "message" and "password" (what follows an answer). After a
-    login it echoes, or goes on with commands if `echo` is False. All attempts are in `attempts`.
+    None to say nothing more, (bytes,) to say them and leave, or raise Gone; b"" is the usual. The steps: "hello" and "list" (before and
+    after TLS), "command" (the challenge), "password" (LOGIN's second), "result". After a login it
+    echoes, or goes on with commands if `echo` is False. All attempts are in `attempts`.
     """
 
-    def __init__(self, protocol, *, mechanisms=MECHANISMS, decide=None, said=None, implicit=False,
-                 echo=True, listed=None, sasl_ir=True, challenge=None, prompts=sasl.PROMPTS,
-                 context=None, before=b""):
+    def __init__(self, protocol, *, implicit=False, context=None, **changes):
         self.protocol = protocol
+        self.implicit = implicit
+        self._context = context or tls_context(num_tickets=0)
+        self.reset(**changes)
+
+    def reset(self, *, mechanisms=MECHANISMS, decide=None, said=None, echo=True, listed=None,
+              sasl_ir=True, challenge=None, prompts=sasl.PROMPTS, before=b""):
+        """Forgets all attempts and behaves as said from now on."""
         self.mechanisms = mechanisms
         self.decide = decide or (lambda attempt, number: "ok")
         self.said = said or (lambda step: b"")
-        self.implicit = implicit
         self.echo = echo
         self.listed = listed        # the lines about logins, instead of the usual
         self.sasl_ir = sasl_ir
@@ -64,7 +68,6 @@ class LoginServer:
         self.prompts = prompts      # of LOGIN, in base64
         self.before = before        # said before each challenge and each result: untagged lines
         self.attempts = []
-        self._context = context or tls_context(num_tickets=0)
 
     def __call__(self, connection):
         if self.implicit:
@@ -229,6 +232,9 @@ class LoginServer:
         said = self.said(step)
         if said is None:
             connection.wait_for_end()
+            raise Gone
+        if isinstance(said, tuple):
+            connection.send(said[0])
             raise Gone
         connection.send(said or usual)
 
