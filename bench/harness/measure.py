@@ -26,6 +26,8 @@ def measure(field, scenario, options):
         say("  not with TLS 1.2: the proxy and the backend cannot be limited to it on this leg")
         return None
     size = scenario.quick if options.quick else scenario.size
+    if scenario.protocol:
+        field = field.speaking(scenario.protocol)
     if scenario.method in ("workers", "protocols"):
         return globals()[scenario.method](field, scenario, size, options)
     extra = ()
@@ -76,9 +78,9 @@ def summary(scenario, values):
 def start(field, scenario, options, stack, extra):
     """Starts all subjects of the scenario that are installed."""
     running = []
-    for subject in SUBJECTS[scenario.direction]:
-        wanted = subject.kind in scenario.kinds and speaks(subject, scenario.direction,
-                                                           options.protocol)
+    for subject in scenario.subjects:
+        wanted = subject.kind in scenario.kinds and speaks(
+            subject, scenario.direction, scenario.protocol or options.protocol)
         if not wanted or (options.subjects and subject.name not in options.subjects):
             continue
         # Small records: with "fetch" the server writes them, with "send" the client.

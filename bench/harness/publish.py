@@ -116,7 +116,7 @@ def chart(run, measured):
     parts = []
     for name, figure, title in PANELS:
         figures = (measured.get(name) or {"figures": {}})["figures"]
-        rows = [(each.name, each.kind, values) for each in SUBJECTS[_BY_NAME[name].direction]
+        rows = [(each.name, each.kind, values) for each in _BY_NAME[name].subjects
                 if (values := figures.get(each.name, {}).get(figure))]
         if rows:
             parts.append((title, figure, rows))

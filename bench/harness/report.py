@@ -11,7 +11,6 @@ from . import charts
 from .interval import MEANING
 from .publish import spread
 from .scenarios import SCENARIOS
-from .subjects import SUBJECTS
 from .verdict import judge
 
 CHARTS = "charts"
@@ -82,7 +81,7 @@ def table_lines(scenario, result):
     """Returns a table of all figures of a scenario; no line if it was not measured."""
     if not result:
         return []
-    names = [each.name for each in SUBJECTS[scenario.direction]
+    names = [each.name for each in scenario.subjects
              if result["figures"].get(each.name)]
     lines = [f"| {scenario.title} | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for key in scenario.figures:
@@ -103,7 +102,7 @@ def scenario_lines(scenario, result):
 
 def draw(folder, scenario, result):
     figure = scenario.figures[0]
-    rows = [(each.name, each.kind, values) for each in SUBJECTS[scenario.direction]
+    rows = [(each.name, each.kind, values) for each in scenario.subjects
             if (values := result["figures"].get(each.name, {}).get(figure))]
     if rows:
         (folder / f"{scenario.name}.svg").write_text(charts.bars(scenario.title, figure, rows),

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from .subjects import PROTOCOLS
+from .subjects import LOGIN, OURS_WITHOUT, PROTOCOLS, SUBJECTS
 
 OVERHEAD = "over direct"  # a difference, not a ratio
 ABSOLUTE = "itself"
@@ -42,7 +42,14 @@ class Scenario:
     sessions: int = 0   # at once
     few: int = 0        # the same in a smoke test
     method: str = ""    # a function of measure, if it is not the usual one
+    login: str = ""     # when the subjects log in: "connect" or "client"
+    protocol: str = ""  # the only one that is measured; "" = the run's
     note: str = ""      # for the report
+
+    @property
+    def subjects(self):
+        """Returns all subjects that are compared."""
+        return LOGIN[self.login] if self.login else SUBJECTS[self.direction]
 
 
 CPU_GB = "CPU-s/GB"
@@ -91,6 +98,8 @@ TARGETS = {
                            Target(P99, "all", 1.0)),
     "held-upgrade": (Target(IDLE, ABSOLUTE, 6.0), Target(IDLE, "all", 0.3)),
     "held-terminate": (Target(IDLE, ABSOLUTE, 6.0), Target(IDLE, "all", 0.3)),
+    "login-connect": (Target(CPU_SESSION, OURS_WITHOUT, 1.05), Target(CPU_SESSION, "stunnel", 0.40)),
+    "login-client": (Target(CPU_SESSION, OURS_WITHOUT, 1.05),),
     "workers-upgrade": (Target(SCALE, ABSOLUTE, 1.9, at_least=True),),
     "workers-terminate": (Target(SCALE, ABSOLUTE, 1.9, at_least=True),),
 }
@@ -161,6 +170,12 @@ def _scenarios():
                        "messages", 5000, 20, tuple(message_of(each) for each in PROTOCOLS),
                        ("--bytes", "4096"), kinds=("ours", "job"), method="protocols",
                        note="CPU-us of a 4 KiB message. Large transfers and commands are checked too.")
+    yield Scenario("login-connect", "Sessions, the proxy logs in before the greeting", "upgrade", "sessions",
+                   600, 60, sessions, closed, login="connect", protocol="smtp",
+                   note="Without login: the same session of a client that need not log in.")
+    yield Scenario("login-client", "Sessions, the proxy logs in after the client", "upgrade", "sessions",
+                   600, 60, sessions, closed, login="client", protocol="imap",
+                   note="Without login: the client's own login passes to the server.")
     for direction in ("upgrade", "terminate"):
         yield Scenario(f"workers-{direction}", f"Two workers, {direction}", direction, "sessions",
                        1500, 60, (SCALE, ONE_WORKER, TWO_WORKERS, SHARE), closed, kinds=("ours",),

@@ -41,12 +41,13 @@ class Subject:
 
     kind is one of five. "ours"; "job" does the same; "data path" has implicit TLS in place of our
     STARTTLS; "limit" has no TLS; "direct" has nothing between load and backend. client and server are
-    the TLS of either side.
+    the TLS of either side. login is "connect" or "client" if the subject itself logs in to the server.
     """
     name: str
     kind: str
     client: str
     server: str
+    login: str = ""
 
 
 SUBJECTS = {
@@ -70,6 +71,35 @@ SUBJECTS = {
     ),
 }
 
+# The same without a login of its own.
+OURS_WITHOUT = f"{OURS} without login"
+STUNNEL_WITHOUT = "stunnel without login"
+
+# What is compared if the proxy logs in: before the client is greeted, or after the client's login.
+LOGIN = {
+    "connect": (
+        Subject(OURS, "ours", "none", "starttls", "connect"),
+        Subject(OURS_WITHOUT, "ours", "none", "starttls"),
+        Subject("stunnel", "job", "none", "starttls", "connect"),
+        Subject(STUNNEL_WITHOUT, "job", "none", "starttls"),
+    ),
+    "client": (
+        Subject(OURS, "ours", "none", "starttls", "client"),
+        Subject(OURS_WITHOUT, "ours", "none", "starttls"),
+    ),
+}
+
+
+def names():
+    """Returns the names of all subjects."""
+    return {each.name for table in (SUBJECTS, LOGIN) for rows in table.values() for each in rows}
+
+
+def own_names():
+    """Returns the names of the subjects that need no package."""
+    return {each.name for table in (SUBJECTS, LOGIN) for rows in table.values() for each in rows
+            if each.kind in ("ours", "limit", "direct")}
+
 
 def add_another_build():
     """Adds another build of ours to the subjects, next to ours."""
@@ -80,7 +110,7 @@ def add_another_build():
 
 def speaks(subject, direction, protocol):
     """True if the subject can do the job in this protocol. A subject that only passes bytes on always can."""
-    if subject.name == "stunnel":
+    if subject.name in ("stunnel", STUNNEL_WITHOUT):
         return protocol in STUNNEL[direction]
     return subject.name != "nginx mail" or protocol == "smtp"
 
@@ -188,14 +218,25 @@ class Field:
         if os.geteuid() != 0:  # only root can measure a process in its sandbox
             argv += ["--sandbox", "false"]
         extra = list(extra) or ["--workers", "1"]
+        if subject.login:
+            argv, extra = [argv[0], "--config", self._login_configuration(subject, upstream)], []
         program = stack.enter_context(Program(subject.name, [*argv, *extra], cpus, self.folder))
         port = int(program.wait_for(r"msg=listening .*address=127\.0\.0\.1:(\d+)")[1])
         program.wait_for("msg=ready")
         return Running(subject, program, port)
 
+    def _login_configuration(self, subject, upstream):
+        """Writes the configuration of ours with a login, which has no flags. The rest is as with flags."""
+        text = (RIVALS / f"starttls-proxy-login-{subject.login}.toml").read_text(encoding="utf-8")
+        values = {"PROTOCOL": self._protocol, "UPSTREAM": upstream, "CA": self.ca,
+                  "SANDBOX": "true" if os.geteuid() == 0 else "false"}
+        conf = self.folder / f"starttls-proxy-{subject.login}-{upstream}.toml"
+        conf.write_text(re.sub("@([A-Z]+)@", lambda found: str(values[found[1]]), text), encoding="utf-8")
+        return conf
+
     def _start_rival(self, stack, subject, direction, upstream, buffer):
         binary = {"stunnel": "usr/bin/stunnel4", "HAProxy": "usr/sbin/haproxy",
-                  "hitch": "usr/sbin/hitch"}.get(subject.name, "usr/sbin/nginx")
+                  "hitch": "usr/sbin/hitch"}.get(subject.name.split()[0], "usr/sbin/nginx")
         command = self.rival_command(binary)
         if command is None:
             return None
@@ -208,7 +249,8 @@ class Field:
                 self.folder))
             authority.wait_for_port(auth)
         port = free_port()
-        template = f"{subject.name.lower().replace(' ', '-')}-{direction}"
+        name = subject.name.removesuffix(" without login").lower().replace(" ", "-")
+        template = f"{name}-{'login' if subject.login else direction}"
         conf = self._configure(template, port, upstream, buffer, auth)
         program = stack.enter_context(Program(
             subject.name, self._arguments(command, template, conf), self.proxy_cpus, self.folder))

@@ -4,7 +4,7 @@ import dataclasses
 import statistics
 
 from .scenarios import ABSOLUTE, OVERHEAD
-from .subjects import DIRECT, OURS, SUBJECTS
+from .subjects import DIRECT, OURS
 
 EVENT_LOOPS = ("nginx mail", "nginx stream", "HAProxy")
 
@@ -42,7 +42,7 @@ def best_rival(scenario, figures, target):
     """Returns the rival with the lowest median among those that the target names; None if there is none."""
     kinds = {"all": ("job", "data path"), "data path": ("data path",)}.get(target.against)
     named = EVENT_LOOPS if target.against == "event loops" else (target.against,)
-    names = [each.name for each in SUBJECTS[scenario.direction]
+    names = [each.name for each in scenario.subjects
              if (each.kind in kinds if kinds else each.name in named)]
     measured = [name for name in names if figures.get(name, {}).get(target.figure)]
     return min(measured, default=None,

@@ -25,7 +25,7 @@ from harness.tap import read_hello  # noqa: E402
 
 RUN = ROOT / "bench" / "run"
 LOAD = PROXY.parents[1] / "bench" / "load" / "load"
-OWN = "starttls-proxy,plain relay,direct"
+OWN = "starttls-proxy,starttls-proxy without login,plain relay,direct"
 PROTOCOLS = ("smtp", "lmtp", "imap", "pop3", "sieve", "nntp")
 
 

@@ -126,10 +126,29 @@ TEST_CASE("backend smtp: pipelined commands and data are answered one by one", "
   Talk talk{make_smtp(Tls::none, mailbox)};
   CHECK(
       talk.say("EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\na\r\n.\r\nQUIT\r\n") ==
-      "250-backend.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 0\r\n250 2.1.0 sender ok\r\n"
-      "250 2.1.5 recipient ok\r\n354 go ahead\r\n250 2.0.0 ok: 3 bytes discarded\r\n"
+      "250-backend.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-AUTH PLAIN LOGIN\r\n250 SIZE 0\r\n"
+      "250 2.1.0 sender ok\r\n250 2.1.5 recipient ok\r\n354 go ahead\r\n250 2.0.0 ok: 3 bytes "
+      "discarded\r\n"
       "221 2.0.0 bye\r\n");
   CHECK(talk.step.want == Want::close);
+}
+
+TEST_CASE("backend smtp: every login is accepted, after TLS if it is required", "[bench]") {
+  const Mailbox mailbox{""};
+  Talk secured{make_smtp(Tls::required, mailbox)};
+  CHECK(secured.say("EHLO a\r\n").find("AUTH") == std::string::npos);
+  CHECK(secured.say("AUTH PLAIN AGEAYg==\r\n").starts_with("530 "));
+  Talk talk{make_smtp(Tls::none, mailbox)};
+  CHECK(talk.say("AUTH PLAIN\r\n").starts_with("503 "));
+  talk.say("EHLO a\r\n");
+  CHECK(talk.say("AUTH PLAIN AGEAYg==\r\n") == "235 2.7.0 welcome\r\n");
+  CHECK(talk.say("AUTH PLAIN\r\nAGEAYg==\r\n") == "334 \r\n235 2.7.0 welcome\r\n");
+  CHECK(talk.say("AUTH LOGIN\r\nYQ==\r\nYg==\r\n") ==
+        "334 VXNlcm5hbWU6\r\n334 UGFzc3dvcmQ6\r\n235 2.7.0 welcome\r\n");
+  CHECK(talk.say("AUTH LOGIN\r\n*\r\n") == "334 VXNlcm5hbWU6\r\n501 5.7.0 cancelled\r\n");
+  CHECK(talk.say("AUTH CRAM-MD5\r\n").starts_with("504 "));
+  CHECK(talk.say("MAIL FROM:<a@b>\r\nAUTH PLAIN AGEAYg==\r\n")
+            .ends_with("503 5.5.1 wrong order\r\n"));
 }
 
 TEST_CASE("backend smtp: each error is answered once", "[bench]") {

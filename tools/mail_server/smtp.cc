@@ -5,6 +5,7 @@
 #include "lib/base/ascii.h"
 #include "tools/mail_server/dot_reader.h"
 #include "tools/mail_server/line_protocol.h"
+#include "tools/mail_server/sasl.h"
 
 namespace starttls::bench {
 namespace {
@@ -12,7 +13,8 @@ namespace {
 /// The limit of recipients per message. RFC 5321 §4.5.3.1.8 asks for 100 at least.
 constexpr std::size_t kMaxRecipients = 1000;
 
-/// SMTP (RFC 5321) and LMTP (RFC 2033). Accepts mail from every sender for every recipient.
+/// SMTP (RFC 5321) and LMTP (RFC 2033). Accepts mail from every sender for every recipient, with
+/// and without a login (RFC 4954).
 class Smtp final : public LineProtocol {
  public:
   enum class Dialect : std::uint8_t { smtp, lmtp };
@@ -66,6 +68,7 @@ class Smtp final : public LineProtocol {
     reset();
     reply += "250-backend.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n";
     if (offers_tls(tls_)) reply += "250-STARTTLS\r\n";
+    if (tls_ != Tls::required) reply += "250-AUTH PLAIN LOGIN\r\n";
     return answer(reply, "250 SIZE 0\r\n");  // no limit (RFC 1870 §4)
   }
   Step helo(std::string_view name, std::string& reply) {
@@ -81,6 +84,21 @@ class Smtp final : public LineProtocol {
     if (!arguments.empty()) return answer(reply, "501 5.5.4 no parameters allowed\r\n");
     reply += "220 2.0.0 go ahead\r\n";
     return {0, Want::start_tls};
+  }
+
+  Step auth(std::string_view arguments, std::string& reply) {
+    if (!greeted_ || has_sender_) return answer(reply, "503 5.5.1 wrong order\r\n");
+    sasl_ = Sasl::begin(ascii::first_word(arguments), !ascii::after_first_word(arguments).empty());
+    if (!sasl_) return answer(reply, "504 5.5.4 PLAIN or LOGIN\r\n");
+    return go_on(reply);
+  }
+  Step go_on(std::string& reply) {
+    if (!sasl_->finished()) {
+      reply += fmt::format("334 {}\r\n", sasl_->challenge());
+      return {};
+    }
+    sasl_.reset();
+    return answer(reply, "235 2.7.0 welcome\r\n");
   }
 
   Step mail(std::string_view arguments, std::string& reply) {
@@ -161,18 +179,28 @@ class Smtp final : public LineProtocol {
   bool has_sender_ = false;
   std::size_t recipients_ = 0;
   std::optional<Data> data_;
+  std::optional<Sasl> sasl_;
 };
 
 constexpr Smtp::Command Smtp::kCommands[] = {
-    {"EHLO", &Smtp::ehlo, true},    {"HELO", &Smtp::helo, true},
-    {"LHLO", &Smtp::lhlo, true},    {"STARTTLS", &Smtp::starttls, true},
-    {"NOOP", &Smtp::noop, true},    {"RSET", &Smtp::rset, true},
-    {"QUIT", &Smtp::quit, true},    {"MAIL", &Smtp::mail, false},
-    {"RCPT", &Smtp::rcpt, false},   {"DATA", &Smtp::data, false},
-    {"XSEND", &Smtp::xsend, false}, {"VRFY", &Smtp::noop, false},
+    {"EHLO", &Smtp::ehlo, true},  {"HELO", &Smtp::helo, true},
+    {"LHLO", &Smtp::lhlo, true},  {"STARTTLS", &Smtp::starttls, true},
+    {"NOOP", &Smtp::noop, true},  {"RSET", &Smtp::rset, true},
+    {"QUIT", &Smtp::quit, true},  {"AUTH", &Smtp::auth, false},
+    {"MAIL", &Smtp::mail, false}, {"RCPT", &Smtp::rcpt, false},
+    {"DATA", &Smtp::data, false}, {"XSEND", &Smtp::xsend, false},
+    {"VRFY", &Smtp::noop, false},
 };
 
 Step Smtp::on_line(std::string_view line, std::string& reply) {
+  if (sasl_) {
+    if (line == "*") {
+      sasl_.reset();
+      return answer(reply, "501 5.7.0 cancelled\r\n");
+    }
+    sasl_->answer();
+    return go_on(reply);
+  }
   const auto* const found = find_command(kCommands, ascii::first_word(line));
   if (found == nullptr) return answer(reply, "500 5.5.1 unknown command\r\n");
   if (tls_ == Tls::required && !found->before_tls) {
