@@ -75,7 +75,7 @@ SUBJECTS = {
 OURS_WITHOUT = f"{OURS} without login"
 STUNNEL_WITHOUT = "stunnel without login"
 
-# What is compared if the proxy logs in: before the client is greeted, or after the client's login.
+# The subjects if the proxy logs in: before the client is greeted, or after the client's login.
 LOGIN = {
     "connect": (
         Subject(OURS, "ours", "none", "starttls", "connect"),

@@ -250,7 +250,7 @@ class Malformed(LoginCase):
 
 
 class Leaving(LoginCase):
-    """A client that leaves in any state leaves nothing behind."""
+    """A client that leaves in any state leaves nothing open."""
 
     @classmethod
     def services(cls, protocol):

@@ -1,14 +1,17 @@
-"""What clients get before a login, and for one that is refused: by the table of failures."""
+"""The answers to clients before a login, and to a login that is refused: the table of failures."""
 
+import pathlib
+import tempfile
 import time
 
 from support import main, sasl
 from support.admin import metrics
 from support.client import FIN
+from support.daemon import configuration, run_to_end
 from support.login_case import TOKEN, LoginCase
 from support.login_client import WAYS
 from support.login_server import NO
-from support.logins import NAME, PASSWORD, TEMPORARY, USER, WRONG, write
+from support.logins import (ACCOUNTS, NAME, PASSWORD, TEMPORARY, USER, WRONG, login, write)
 
 DELAY = 0.2
 # Anything but a login is refused before the login.
@@ -168,6 +171,38 @@ class NoSecret(LoginCase):
 
 
 class BeforeTheLogin(LoginCase):
+    @classmethod
+    def services(cls, protocol):
+        kinds = {"token": super().services(protocol)["token"]}
+        kinds["secured"] = {**kinds["token"], "downstream.tls": "starttls"}
+        return kinds
+
+    def test_lp22_before_tls_no_login_is_offered_or_taken(self):
+        for protocol in self.protocols:
+            for way in WAYS[protocol]:
+                with self.subTest(protocol=protocol, way=way):
+                    client = self.connect(f"{protocol}-secured")
+                    told = client.greeted()
+                    told += client.capabilities()
+                    self.assertNotRegex(told, rb"(?m)PLAIN|AUTH[ =]|AUTHINFO|^USER")
+                    self.assertFalse(client.succeeded(client.log_in(way, NAME, PASSWORD)))
+                    self.assertEqual(self.scripts[protocol].attempts, [])
+                    client.close()
+            client = self.client(f"{protocol}-secured", "starttls")
+            reply = client.log_in("PLAIN", NAME, PASSWORD)
+            self.assertTrue(client.succeeded(reply), reply)
+
+    def test_lp22_others_must_be_allowed_to_come(self):
+        text = configuration(self.servers["imap"].port, protocol="imap", login=login(), accounts=ACCOUNTS)
+        text = text.replace('"127.0.0.1:0"', '"0.0.0.0:0"')
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "proxy.toml"
+            for allow, status in (("", 78), ('downstream.allow = ["192.0.2.0/24"]', 0)):
+                path.write_text(text.replace("[service.login]", f"{allow}\n[service.login]"))
+                done = run_to_end("--config", path, "--check")
+                self.assertEqual(done.returncode, status, done.stderr)
+            self.assertIn("allow", run_to_end("--config", path, "--check").stdout)
+
     def test_what_passes(self):
         passing = {
             "smtp": (b"NOOP", b"RSET", b"HELP", b"EHLO again"), "lmtp": (b"NOOP", b"RSET", b"LHLO again"),

@@ -15,7 +15,7 @@ KEY = b"a key that only the tests and their server know"
 AUDIENCE = "mail-client"
 SCOPE = "mail"
 
-# Dovecot finds the key of a token by these: who asked for it ("azp"), the algorithm, the key's name.
+# Dovecot finds the key of a token by these: its client ("azp"), the algorithm, the key's name.
 _KEY_PATH = ("default", "HS256", "default")
 
 _SETTINGS_2_3 = """\

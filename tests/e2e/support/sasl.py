@@ -1,4 +1,4 @@
-"""What clients and servers say in a login, before and after base64."""
+"""The messages of clients and servers in a login, before and after base64."""
 
 import base64
 import json
