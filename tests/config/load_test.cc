@@ -1259,7 +1259,7 @@ TEST_CASE("reference.toml: it has exactly the keys of the schema, each with its 
 TEST_CASE("examples: they load as they are shipped, with the certificate they name", "[config]") {
   constexpr std::string_view kAll[] = {"smtp", "lmtp", "imap", "pop3", "sieve", "nntp"};
   TemporaryFolder folder;
-  folder.fill({"mail.example.com.pem", "mail.example.com.key"});
+  folder.fill({"mail.example.com.pem", "mail.example.com.key", "scanner.password", "erp.password"});
   REQUIRE(setenv("MAIL_SERVER", "smtp.example.com", 1) == 0);
   std::set<std::string> names;
   for (const auto& entry : fs::directory_iterator(fs::path(STARTTLS_CONF_DIR) / "examples")) {
@@ -1272,7 +1272,7 @@ TEST_CASE("examples: they load as they are shipped, with the certificate they na
     names.insert(name);
   }
   CHECK(names == std::set<std::string>{"behind-haproxy.toml", "imap-reader.toml", "lmtp.toml",
-                                       "office.toml", "scanner.toml", "sidecar.toml",
+                                       "login.toml", "office.toml", "scanner.toml", "sidecar.toml",
                                        "terminate.toml", "transparent.toml"});
 }
 
