@@ -101,7 +101,12 @@ std::string LineLogin::passed_refusal(const ServerLogin::Reply& reply) const {
 std::string LineLogin::unavailable(std::string_view reason) const {
   const std::string head(words_.unavailable);
   const auto room = kMaxOwnLine - head.size() - words_.unavailable_end.size();
-  return head + ascii::printable(reason, room) + std::string(words_.unavailable_end);
+  auto text = ascii::printable(reason, room);
+  // Inside a quoted string no character may end it or escape its end.
+  if (words_.unavailable_end.starts_with('"')) {
+    std::erase_if(text, [](char c) { return c == '"' || c == '\\'; });
+  }
+  return head + text + std::string(words_.unavailable_end);
 }
 
 }  // namespace starttls::proto

@@ -147,6 +147,17 @@ TEST_CASE("sieve client login: malformed commands are refused", "[proto][login]"
   d.client("not a string\r\n").to_client("NO \"Invalid authentication exchange\"\r\n");
 }
 
+TEST_CASE("sieve client login: a reason is a string without quotes", "[proto][login]") {
+  LoginClient d{row_of("sieve"), [](const LoginRequest&) -> Result<Credentials> {
+                  return fail(Errc::login, "a \"b\" \\ c\r\n" + std::string(600, 'x'));
+                }};
+  for (const auto& step : row_of("sieve").ways.front().steps) d.client(step.says);
+  const auto said = d.take_to_client();
+  CHECK(said.starts_with("\"\"\r\nNO (TRYLATER) \"a b  cx"));
+  CHECK(said.ends_with("x\"\r\n"));
+  CHECK(said.size() == 512 + 4 - 3);
+}
+
 TEST_CASE("client login: no list has a mechanism that hides the password", "[proto][login]") {
   for (const auto& row : client_rows()) {
     for (const auto* hidden : {"-PLUS", "SCRAM", "CRAM", "NTLM", "GSSAPI", "DISABLED", "UNAUTH"}) {
