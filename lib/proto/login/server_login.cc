@@ -220,10 +220,8 @@ Result<ServerLogin::Progress> ServerLogin::on_input(std::string_view input,
 Result<ServerLogin::Status> ServerLogin::on_piece(const LoginPiece& piece, std::string& to_server) {
   using Kind = LoginPiece::Kind;
   if (piece.passes) reply_.lines += piece.raw;
-  if (piece.kind == Kind::part) {
-    if (asks_for_list_ && !piece.list_line.empty()) dialect_.read_offer(piece.list_line, offer_);
-    return status_;
-  }
+  if (asks_for_list_ && !piece.list_line.empty()) dialect_.read_offer(piece.list_line, offer_);
+  if (piece.kind == Kind::part) return status_;
   if (piece.kind == Kind::challenge) return on_challenge(piece, to_server);
   if (asks_for_list_ && piece.kind != Kind::goodbye) return on_list(piece, to_server);
   reply_.code = piece.code;
