@@ -195,10 +195,10 @@ void Prelude::on_server_input() {
     return;
   }
   dialogue_->balance();
-  if (host_.phase() == Phase::login && login_->is_over()) {
-    host_.enter(Phase::dialogue);
-    on_client_input();
-  }
+  if (login_ == nullptr) return;
+  // The client's bytes have waited for the login, or for a fresh connection after it.
+  if (host_.phase() == Phase::login && login_->is_over()) host_.enter(Phase::dialogue);
+  on_client_input();
 }
 
 /// Returns false if the dialogue is over, or interrupted by a handshake or a login.
