@@ -162,7 +162,9 @@ class DownstreamPlayer final : public Player {
     if (accounts_) go_on_with_login();
   }
   void lost() override {
-    if (outcome_.error) return;
+    const auto& verdict = outcome_.verdict;
+    if (outcome_.error || verdict != decltype(outcome_.verdict){})
+      return;  // not the role's concern
     unread(Peer::server).clear();
     on_verdict(Peer::server, role_->on_server_lost("connection closed", outcome_.to_client));
     note_report();
