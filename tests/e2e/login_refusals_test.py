@@ -105,7 +105,7 @@ class WrongPassword(LoginCase):
 
 
 class NoSecret(LoginCase):
-    def assert_temporary(self, service, words="", outcome="login"):
+    def assert_temporary(self, service, words=".", outcome="login"):
         client, reply = self.log_in(service, WAYS[service.partition("-")[0]][0])
         self.assertRegex(reply, TEMPORARY[client.protocol])
         line = self.session(client)
@@ -118,8 +118,8 @@ class NoSecret(LoginCase):
                 with self.subTest(protocol=protocol, service=service):
                     self.scripts[protocol].reset(decide=lambda *_: "no")
                     code = {"smtp": "535 5.7.8", "lmtp": "535 5.7.8", "nntp": "481",
-                            "imap": "AUTHENTICATIONFAILED", "pop3": "AUTH"}.get(protocol, "")
-                    self.assert_temporary(f"{protocol}-{service}", code.replace(".", r"\."))
+                            "imap": "AUTHENTICATIONFAILED", "pop3": "AUTH"}.get(protocol, ".")
+                    self.assert_temporary(f"{protocol}-{service}", code)
 
     def test_the_server_lists_no_mechanism_that_fits(self):
         lists = {"smtp": [b"AUTH CRAM-MD5 GSSAPI"], "lmtp": [], "imap": [b"AUTH=CRAM-MD5", b"LOGINDISABLED"],
@@ -128,7 +128,7 @@ class NoSecret(LoginCase):
             for service in ("password", "token", "xoauth2", "passed"):
                 with self.subTest(protocol=protocol, service=service):
                     self.scripts[protocol].reset(listed=listed)
-                    self.assert_temporary(f"{protocol}-{service}", "CRAM-MD5" if listed else "")
+                    self.assert_temporary(f"{protocol}-{service}", "CRAM-MD5" if listed else ".")
                     self.assertEqual(self.scripts[protocol].attempts, [])
 
     def test_lp16_the_first_line_of_the_file_counts(self):
