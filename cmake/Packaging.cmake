@@ -7,11 +7,14 @@ set(STARTTLS_DOC_DIR ${CMAKE_INSTALL_DATADIR}/doc/starttls-proxy)
 set(STARTTLS_CONF ${CMAKE_SOURCE_DIR}/conf)
 
 install(TARGETS starttls-proxy RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
+install(TARGETS starttls-token RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES ${STARTTLS_CONF}/man/starttls-proxy.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)
 install(FILES ${STARTTLS_CONF}/man/starttls-proxy.toml.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5)
-install(FILES ${STARTTLS_CONF}/completion/starttls-proxy
+install(FILES ${STARTTLS_CONF}/man/starttls-token.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES ${STARTTLS_CONF}/completion/starttls-proxy ${STARTTLS_CONF}/completion/starttls-token
         DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 install(FILES ${STARTTLS_CONF}/systemd/starttls-proxy.service ${STARTTLS_CONF}/systemd/starttls-proxy.socket
+        ${STARTTLS_CONF}/systemd/starttls-proxy-token.socket ${STARTTLS_CONF}/systemd/starttls-proxy-token@.service
         DESTINATION lib/systemd/system)
 install(FILES ${STARTTLS_CONF}/systemd/starttls-proxy.sysusers
         DESTINATION lib/sysusers.d RENAME starttls-proxy.conf)
@@ -36,6 +39,7 @@ install(FILES ${STARTTLS_CONF}/debian/lintian-overrides
 # As Debian's policy wants it: at the highest level, and without a time, so that two builds are alike.
 find_program(STARTTLS_GZIP gzip REQUIRED)
 foreach(file ${CMAKE_INSTALL_MANDIR}/man8/starttls-proxy.8 ${CMAKE_INSTALL_MANDIR}/man5/starttls-proxy.toml.5
+        ${CMAKE_INSTALL_MANDIR}/man1/starttls-token.1
         ${STARTTLS_DOC_DIR}/changelog)
   install(CODE "execute_process(COMMAND ${STARTTLS_GZIP} -9nf \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${file}\"
                                 COMMAND_ERROR_IS_FATAL ANY)")
@@ -60,7 +64,7 @@ none.
 .
 By default no password and no mail leaves it in the clear. If TLS is not
 possible, the client gets the reason in its own protocol.")
-# Linked libraries, BoringSSL's too, though it has a folder of its own.
+# Linked libraries of both programs, BoringSSL's too, though it has a folder of its own.
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 # The trust store, and what makes the user.
 set(CPACK_DEBIAN_PACKAGE_DEPENDS

@@ -32,10 +32,10 @@ def expand(names):
     return found
 
 
-def allowed():
+def allowed(unit=UNIT):
     """Returns the calls of the unit's SystemCallFilter: its first line allows, the others remove."""
     calls = set()
-    for words in re.findall(r"^SystemCallFilter=(.*)$", UNIT.read_text(encoding="utf-8"), re.M):
+    for words in re.findall(r"^SystemCallFilter=(.*)$", unit.read_text(encoding="utf-8"), re.M):
         if words.startswith("~"):
             calls -= expand(words[1:].split())
         else:

@@ -2,8 +2,11 @@
 
     base <- {metrics | proto | tls | net | config} <- session <- proxy
 
+token is a program of its own. It may include lib/base and lib/config, and no other folder includes it.
+
 Only lib/net includes libuv. Only lib/tls includes OpenSSL's headers (with its tests, and tools/pki,
-which makes certificates). Only lib/config/load.cc includes toml++.
+which makes certificates). Only lib/config/load.cc and token/toml_file.cc
+include toml++. Only token includes libcurl and GnuTLS.
 """
 
 import pathlib
@@ -26,13 +29,16 @@ LAYERS = {
     "lib/session": {"lib/base", "lib/metrics", "lib/proto", "lib/tls", "lib/net", "lib/config"},
     "proxy": {"lib/base", "lib/metrics", "lib/proto", "lib/tls", "lib/net", "lib/config",
               "lib/session"},
+    "token": {"lib/base", "lib/config"},
 }
 
 # Third-party headers -> the files or folders that may include them, and the top folders that the rule is for.
 GUARDED = [
     (re.compile(r"uv\.h$|uv/"), {"lib/net"}, {"lib", "proxy"}),
-    (re.compile(r"openssl/"), {"lib/tls", "tools/pki"}, {"lib", "proxy", "bench", "tools"}),
-    (re.compile(r"toml\+\+/|toml\.hpp$"), {"lib/config/load.cc"}, {"lib", "proxy", "bench", "tools", "tests"}),
+    (re.compile(r"openssl/"), {"lib/tls", "tools/pki"}, {"lib", "proxy", "bench", "tools", "token"}),
+    (re.compile(r"toml\+\+/|toml\.hpp$"), {"lib/config/load.cc", "token/toml_file.cc"},
+     {"lib", "proxy", "bench", "tools", "tests", "token"}),
+    (re.compile(r"curl/|gnutls/"), {"token", "tests/token"}, {"lib", "proxy", "bench", "tools", "tests", "token"}),
 ]
 
 _INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.M)
@@ -44,7 +50,7 @@ def violations(root):
         return next((layer for layer in LAYERS if name.startswith(layer + "/")), None)
 
     found = []
-    for top in ("lib", "proxy", "bench", "tools", "tests"):
+    for top in ("lib", "proxy", "bench", "token", "tools", "tests"):
         for path in sorted((root / top).rglob("*")):
             if path.suffix not in (".h", ".cc"):
                 continue
@@ -79,6 +85,10 @@ class Layering(unittest.TestCase):
             "lib/net/a.cc": "#  include <openssl/ssl.h>",
             "lib/config/schema.cc": "#include <toml++/toml.h>",
             "lib/elsewhere/a.cc": "",
+            "lib/config/a.cc": "#include <curl/curl.h>",
+            "proxy/a.cc": '#include "token/http.h"',
+            "token/a.cc": '#include "lib/tls/engine.h"',
+            "token/b.cc": "#include <openssl/evp.h>",
             "tools/mail_server/a.cc": "#include <openssl/ssl.h>",
         }
         with breaches.tree_of(files) as root:

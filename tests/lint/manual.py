@@ -1,7 +1,7 @@
 """Checks that the manual pages name every key and every option, and no others. Checks that the
 completion offers them.
 
-    manual.py BINARY
+    manual.py BINARY TOKEN
 """
 
 import os
@@ -15,7 +15,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MANUAL = ROOT / "conf" / "man"
 COMPLETION = ROOT / "conf" / "completion" / "starttls-proxy"
-BINARY = os.path.abspath(sys.argv[1])
+BINARY, TOKEN = map(os.path.abspath, sys.argv[1:3])
 
 # Section of conf/reference.toml -> the heading above its keys in the manual page of the file.
 HEADINGS = {
@@ -131,6 +131,53 @@ class Completion(unittest.TestCase):
             for value in complete(option, ""):
                 result = subprocess.run([*command, option, value], capture_output=True, text=True)
                 self.assertEqual(result.returncode, 0, f"{option} {value}: {result.stderr}")
+
+
+class Token(unittest.TestCase):
+    """The page and the completion of starttls-token."""
+
+    @classmethod
+    def setUpClass(cls):
+        text = subprocess.run([TOKEN, "--help"], capture_output=True, text=True, check=True).stdout
+        cls.options = set(re.findall(r"^ {2}(--[a-z-]+)", text, re.M))
+        cls.statuses = set(re.findall(r"^ {2}(\d+) ", text, re.M))
+        cls.page = (MANUAL / "starttls-token.1").read_text(encoding="utf-8")
+
+    def complete(self, *words):
+        script = (f'source "{COMPLETION.parent / "starttls-token"}"\n'
+                  'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _starttls_token\n'
+                  'printf "%s\n" "${COMPREPLY[@]}"')
+        result = subprocess.run(["bash", "--norc", "-c", script, "bash", TOKEN, *words], check=True,
+                                capture_output=True, text=True, cwd=ROOT / "conf")
+        self.assertEqual(result.stderr, "")
+        return set(result.stdout.split())
+
+    def test_the_page_has_every_option_and_every_status(self):
+        described = {f"--{name}" for name in re.findall(r"^\.It .*Fl -([a-z-]+)", self.page, re.M)}
+        self.assertEqual(described, self.options | {"--help", "--version"})
+        statuses = self.page.partition(".Sh EXIT STATUS")[2].partition(".Sh EXAMPLES")[0]
+        self.assertEqual(set(re.findall(r"^\.It (\d+)$", statuses, re.M)), self.statuses)
+
+    def test_the_page_has_every_key(self):
+        source = (ROOT / "token" / "settings.cc").read_text(encoding="utf-8")
+        keys = set(re.findall(r'\{"([a-z_]+)", &AccountSettings', source))
+        keys |= set(re.findall(r'key == "([a-z_]+)"', source))
+        self.assertIn("client_secret", keys)
+        described = {key for line in re.findall(r"^\.It Va (.*)$", self.page, re.M)
+                     for key in line.replace(",", " ").split()}
+        self.assertEqual(described, keys)
+
+    def test_completion(self):
+        self.assertEqual(self.complete(""), {"authorize", "access", "list", "forget", "help"})
+        self.assertEqual(self.complete("authorize", "a", "--"), self.options - {"--from-stdin"})
+        self.assertEqual(self.complete("access", "--"), {"--config", "--store", "--from-stdin"})
+        self.assertEqual(self.complete("list", "--"), {"--config", "--store"})
+        self.assertEqual(self.complete("authorize", "a", "--provider", ""),
+                         {"fastmail", "google", "office365", "yahoo"})
+        self.assertEqual(self.complete("authorize", "a", "--provider", "=", "g"), {"google"})
+        self.assertEqual(self.complete("list", "--config", "ref"), {"reference.toml"})
+        for option in ("--client-id", "--tenant", "--scope"):
+            self.assertEqual(self.complete("authorize", "a", option, "--"), set())
 
 
 if __name__ == "__main__":

@@ -22,17 +22,22 @@ sys.path.append(str(ROOT / "tests" / "e2e"))
 from support import main  # pylint: disable=wrong-import-position
 
 FILES = """
+    usr/bin/starttls-token
     usr/lib/systemd/system/starttls-proxy.service usr/lib/systemd/system/starttls-proxy.socket
+    usr/lib/systemd/system/starttls-proxy-token.socket
+    usr/lib/systemd/system/starttls-proxy-token@.service
     usr/lib/sysusers.d/starttls-proxy.conf
     usr/lib/tmpfiles.d/starttls-proxy.conf usr/sbin/starttls-proxy
     usr/share/bash-completion/completions/starttls-proxy
+    usr/share/bash-completion/completions/starttls-token
     usr/share/doc/starttls-proxy/changelog.gz usr/share/doc/starttls-proxy/copyright
-    usr/share/lintian/overrides/starttls-proxy usr/share/man/man5/starttls-proxy.toml.5.gz
+    usr/share/lintian/overrides/starttls-proxy usr/share/man/man1/starttls-token.1.gz
+    usr/share/man/man5/starttls-proxy.toml.5.gz
     usr/share/man/man8/starttls-proxy.8.gz""".split()
 DEB = None  # its path
 LIBUV = "libuv1(?:t64)?"  # Debian 12 and 13
 EXAMPLES = "usr/share/doc/starttls-proxy/examples"
-UNITS = ("starttls-proxy.service", "starttls-proxy.socket")
+UNITS = ("starttls-proxy.service", "starttls-proxy.socket", "starttls-proxy-token.socket")
 USER = "starttls-proxy"
 
 # Files that dpkg and the tools that make users write for themselves.
@@ -65,6 +70,7 @@ class Package(unittest.TestCase):
         cls.control = cls.folder / "control"
         run("dpkg-deb", "--control", DEB, cls.control)
         cls.program = cls.root / "usr/sbin/starttls-proxy"
+        cls.token = cls.root / "usr/bin/starttls-token"
 
     def test_it_has_exactly_the_expected_files(self):
         expected = set(FILES) | {f"{EXAMPLES}/reference.toml"}
@@ -83,20 +89,25 @@ class Package(unittest.TestCase):
         self.assertEqual({str(path.relative_to(self.root)) for path in self.root.rglob("*")
                           if path.is_file()}, expected)
         for path in self.root.rglob("*"):
-            wanted = 0o755 if path.is_dir() or path == self.program else 0o644
+            wanted = 0o755 if path.is_dir() or path in (self.program, self.token) else 0o644
             self.assertEqual(path.stat().st_mode & 0o7777, wanted, path)
 
     def test_it_depends_on_the_libraries_of_the_program(self):
         depends = run("dpkg-deb", "--field", DEB, "Depends")
-        for package in ("ca-certificates", "android-libboringssl", LIBUV, "libc6", r"libstdc\+\+6"):
+        for package in ("ca-certificates", "android-libboringssl", LIBUV, "libc6", r"libstdc\+\+6",
+                        "libcurl3(?:t64)?-gnutls", "libgnutls30(?:t64)?"):
             self.assertRegex(depends, rf"(^|, ){package}( \(|,|$)")
         self.assertRegex(depends, r"\bsystemd \| systemd-standalone-sysusers\b")
 
     def test_the_program_in_it_runs(self):
         version = run(self.program, "--version")
         self.assertIn("BoringSSL", version)
-        # The program must not find the libraries of the build folder.
-        self.assertNotIn(str(BUILD), run("readelf", "-d", self.program))
+        self.assertIn("starttls-token ", run(self.token, "--version"))
+        # The programs must not find the libraries of the build folder.
+        for program in (self.program, self.token):
+            self.assertNotIn(str(BUILD), run("readelf", "-d", program))
+        # Only the proxy has a reason to look into BoringSSL's folder.
+        self.assertNotIn("RUNPATH", run("readelf", "-d", self.token))
 
     def test_its_examples_pass_the_check(self):
         folder = self.folder / "examples"
@@ -143,10 +154,11 @@ class Package(unittest.TestCase):
     def test_its_units_are_well_formed_and_hardened(self):
         if not shutil.which("systemd-analyze"):
             self.skipTest("systemd-analyze is not here")
-        unit = "usr/lib/systemd/system/starttls-proxy.service"
-        units = (unit, unit.replace(".service", ".socket"))
-        root = self.folder / "host"  # has the unit and the commands that it names
-        for name in (*units, "usr/sbin/starttls-proxy", "bin/kill"):
+        folder = "usr/lib/systemd/system/starttls-proxy"
+        services = (f"{folder}.service", f"{folder}-token@.service")
+        units = (*services, f"{folder}.socket", f"{folder}-token.socket")
+        root = self.folder / "host"  # has the units and the commands that they name
+        for name in (*units, "usr/sbin/starttls-proxy", "usr/bin/starttls-token", "bin/kill"):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).touch(0o755)
         for name in units:
@@ -155,11 +167,12 @@ class Package(unittest.TestCase):
         # The other units of a host are missing here, so only messages about this unit count.
         said = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", f"--root={root}",
-             *(pathlib.Path(name).name for name in units)], capture_output=True, text=True)
+             *(pathlib.Path(name).name.replace("@", "@1") for name in units)],
+            capture_output=True, text=True)
         self.assertEqual((said.stdout + said.stderr, said.returncode), ("", 0))
         # 20 means 2.0 of 10.
-        run("systemd-analyze", "security", "--offline=true", "--threshold=20",
-            root / unit)
+        for service in services:
+            run("systemd-analyze", "security", "--offline=true", "--threshold=20", root / service)
 
 
 class Host:
@@ -257,6 +270,7 @@ class Installed(unittest.TestCase):
         """The host has the dependencies and nothing else, and dpkg knows that they are needed."""
         self.install()
         self.assertIn("BoringSSL", self.host.run("starttls-proxy", "--version"))
+        self.assertIn("Usage: ", self.host.run("starttls-token", "--help"))
         said = self.host.run("starttls-proxy", "--config", f"/{EXAMPLES}/office.toml", "--check",
                              user=USER)
         self.assertTrue(said.startswith("service office (smtp)\n"), said)
@@ -274,7 +288,8 @@ class Installed(unittest.TestCase):
         self.assertTrue(0 < uid < 1000, uid)
         self.assertEqual(shell, "/usr/sbin/nologin")
         for name, owner, mode in (("etc/starttls-proxy", 0, 0o755),
-                                  ("etc/starttls-proxy/keys", uid, 0o700)):
+                                  ("etc/starttls-proxy/keys", uid, 0o700),
+                                  ("var/lib/starttls-proxy/tokens", uid, 0o700)):
             status = os.stat(self.host.root / name)
             self.assertEqual((status.st_uid, status.st_mode & 0o7777), (owner, mode), name)
         self.assertEqual(self.links(), {
@@ -290,7 +305,8 @@ class Installed(unittest.TestCase):
 
     def test_the_administrators_files_stay(self):
         self.install()
-        own = ("etc/starttls-proxy/starttls-proxy.toml", "etc/starttls-proxy/keys/mail.key")
+        own = ("etc/starttls-proxy/starttls-proxy.toml", "etc/starttls-proxy/keys/mail.key",
+               "var/lib/starttls-proxy/tokens/a.json")
         for name in own:
             self.host.write(name, "")
         self.host.run("dpkg", "--remove", "starttls-proxy")
@@ -298,7 +314,8 @@ class Installed(unittest.TestCase):
         self.install()
         self.host.run("dpkg", "--purge", "starttls-proxy")
         self.assertEqual(self.host.files() - self.before,
-                         {*own, "etc/starttls-proxy", "etc/starttls-proxy/keys"})
+                         {*own, "etc/starttls-proxy", "etc/starttls-proxy/keys",
+                          "var/lib/starttls-proxy", "var/lib/starttls-proxy/tokens"})
 
     def test_a_service_that_was_switched_off_stays_off(self):
         self.install()
@@ -323,7 +340,8 @@ class Installed(unittest.TestCase):
         self.install()
         self.assertEqual(self.started(), ["restart starttls-proxy.service"])
         self.host.run("dpkg", "--remove", "starttls-proxy")
-        self.assertEqual(self.started(), ["stop starttls-proxy.socket starttls-proxy.service"])
+        self.assertEqual(self.started(), [
+            "stop starttls-proxy.socket starttls-proxy-token.socket starttls-proxy.service"])
 
     def started(self):
         """Returns the commands for running units. Before them, systemd must have read its units again."""

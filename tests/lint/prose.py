@@ -18,7 +18,7 @@ import tokenize
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-FOLDERS = ("lib", "proxy", "tools", "bench", "conf", "tests")
+FOLDERS = ("lib", "proxy", "token", "tools", "bench", "conf", "tests")
 MIN_WORDS = 8
 BROAD_LIMIT = 0.02  # of all comments
 

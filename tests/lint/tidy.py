@@ -22,7 +22,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-FOLDERS = ("lib", "proxy")
+FOLDERS = ("lib", "proxy", "token")
 BUNDLE = 8
 
 _INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.M)
@@ -71,7 +71,7 @@ def findings(names, entries, folder):
         bundle.flush()
         result = subprocess.run(
             ["clang-tidy", "--quiet", f"--config-file={ROOT / '.clang-tidy'}",
-             "--header-filter=(lib|proxy|bench|tools)/.*[.](h|cc)$", bundle.name,
+             "--header-filter=(lib|proxy|token|bench|tools)/.*[.](h|cc)$", bundle.name,
              # The compile commands are for g++. clang need not know all of its warnings.
              "--", *flags(entries[names[0]]), "-Wno-unknown-warning-option"], cwd=ROOT, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

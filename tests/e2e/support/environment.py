@@ -16,6 +16,7 @@ def _program(variable, default):
 PROXY = _program("STARTTLS_PROXY", "proxy/starttls-proxy")
 MAKE_PKI = _program("STARTTLS_MAKE_PKI", "tools/pki/make-pki")
 BACKEND = _program("STARTTLS_BACKEND", "tools/mail_server/backend")
+TOKEN = _program("STARTTLS_TOKEN", "token/starttls-token")
 PEERS = pathlib.Path(os.environ.get("STARTTLS_PEERS") or ROOT / "build" / "peers") / "root"
 
 # A program that runs another one with a libuv that makes an io_uring for every loop.
