@@ -43,7 +43,7 @@ def browse(address):
         argv = ["unshare", "--mount", "sh", "-c",
                 'mount --rbind /proc "$0/proc" && exec "$@"', str(BROWSER),
                 "env", "-i", "PATH=/usr/sbin:/usr/bin", f"HOME={inside}", "chroot", str(BROWSER),
-                "/usr/bin/chromium-headless-shell", "--no-sandbox", "--disable-gpu",
+                "/usr/lib/chromium/chromium-headless-shell", "--no-sandbox", "--disable-gpu",
                 "--disable-dev-shm-usage", "--no-proxy-server", f"--user-data-dir={inside}",
                 "--virtual-time-budget=20000", "--dump-dom", address]
         result = subprocess.run(argv, capture_output=True, text=True, check=False,
