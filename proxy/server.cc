@@ -39,8 +39,8 @@ namespace {
 /// Descriptors that sessions do not use: the log, the admin endpoint, queries to name servers,
 /// files that a reload reads, and refused clients.
 constexpr std::size_t kReservedDescriptors = 96 + kMaxLingering;
-/// The descriptors of a loop itself, its spare one included.
-constexpr std::size_t kDescriptorsPerLoop = 8;
+/// The descriptors of a loop itself, its spare one and its pipe's two included.
+constexpr std::size_t kDescriptorsPerLoop = 10;
 
 /// How often we look at certificates, keys, CA and ticket files.
 constexpr std::chrono::seconds kWatchInterval{2};

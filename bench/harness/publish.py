@@ -18,6 +18,8 @@ ROWS = (
     ("bulk-fetch-upgrade", CPU_GB, "bulk, server to client, upgrade, CPU-s/GB"),
     ("bulk-send-terminate", CPU_GB, "bulk, client to server, terminate, CPU-s/GB"),
     ("bulk-fetch-terminate", CPU_GB, "bulk, server to client, terminate, CPU-s/GB"),
+    ("bulk-send-clear", CPU_GB, "bulk, client to server, nothing encrypted, CPU-s/GB"),
+    ("bulk-fetch-clear", CPU_GB, "bulk, server to client, nothing encrypted, CPU-s/GB"),
     ("records-1400-upgrade", CPU_GB, "bulk in records of 1400 bytes, upgrade, CPU-s/GB"),
     ("records-1400-terminate", CPU_GB, "bulk in records of 1400 bytes, terminate, CPU-s/GB"),
     ("sessions-upgrade", CPU_SESSION, "session, upgrade, CPU-ms"),

@@ -136,7 +136,8 @@ def write(folder, run, measured):
     (folder / "results.json").write_text(
         json.dumps({**run, "scenarios": measured}, indent=1) + "\n", encoding="utf-8")
     lines = ["# starttls-proxy beside others", "",
-             "*upgrade*: plaintext client, server that wants STARTTLS; *terminate*: the other way round. "
+             "*upgrade*: plaintext client, server that wants STARTTLS; *terminate*: the other way round; "
+             "*clear*: no TLS at all. "
              "Data-path rivals (nginx stream, HAProxy, hitch) know no STARTTLS: they have implicit TLS "
              "on that side. The proxy has one CPU, load and server the others; its CPU time is the "
              f"kernel's account. Medians of interleaved rounds; in parentheses {MEANING} (minimum and "

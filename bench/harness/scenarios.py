@@ -80,6 +80,8 @@ TARGETS = {
     "bulk-fetch-upgrade": (Target(CPU_GB, "stunnel", 0.50), Target(CPU_GB, "data path", 0.65)),
     "bulk-send-terminate": (Target(CPU_GB, "all", 0.65),),
     "bulk-fetch-terminate": (Target(CPU_GB, "all", 0.65),),
+    "bulk-send-clear": (Target(CPU_GB, "nginx stream", 0.60),),
+    "bulk-fetch-clear": (Target(CPU_GB, "nginx stream", 0.60),),
     "records-1400-upgrade": (Target(CPU_GB, "all", 0.60),),
     "records-4096-upgrade": (Target(CPU_GB, "all", 0.60),),
     "records-1400-terminate": (Target(CPU_GB, "all", 0.60),),
@@ -121,7 +123,7 @@ def message_of(protocol):
 def _scenarios():
     # Small sizes, for many rounds: a disturbance of the machine lasts longer than a round, so it meets all.
     much, smoke = 250_000_000, 5_000_000
-    for direction in ("upgrade", "terminate"):
+    for direction in ("upgrade", "terminate", "clear"):
         for command in ("send", "fetch"):
             yield Scenario(f"bulk-{command}-{direction}", f"Bulk, {command}, {direction}", direction,
                            command, much, smoke, (CPU_GB, "GB/s"), kinds=MEASURED)

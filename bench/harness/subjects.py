@@ -32,7 +32,8 @@ OURS = "starttls-proxy"
 ANOTHER = "another build"  # another build of ours, with --against
 DIRECT = "direct"
 
-STUNNEL = {"upgrade": ("smtp", "imap", "pop3", "nntp"), "terminate": ("smtp", "imap", "pop3")}
+STUNNEL = {"upgrade": ("smtp", "imap", "pop3", "nntp"), "terminate": ("smtp", "imap", "pop3"),
+           "clear": ()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +69,13 @@ SUBJECTS = {
         Subject("hitch", "data path", "implicit", "none"),
         Subject("plain relay", "limit", "none", "none"),
         Subject(DIRECT, "direct", "starttls", "starttls"),
+    ),
+    "clear": (
+        Subject(OURS, "ours", "none", "none"),
+        Subject("nginx stream", "data path", "none", "none"),
+        Subject("HAProxy", "data path", "none", "none"),
+        Subject("plain relay", "limit", "none", "none"),
+        Subject(DIRECT, "direct", "none", "none"),
     ),
 }
 

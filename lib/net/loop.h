@@ -16,6 +16,7 @@
 #include "lib/base/buffer.h"
 #include "lib/base/descriptor.h"
 #include "lib/base/error.h"
+#include "lib/net/splice_pipe.h"
 #include "lib/net/turn_budget.h"
 
 namespace starttls::net {
@@ -60,6 +61,8 @@ class Loop {
     return {plain_slab_.get(), kPlainSlab};
   }
   [[nodiscard]] std::span<std::byte> wire_slab() noexcept { return {wire_slab_.get(), kWireSlab}; }
+  /// Returns the pipe for bytes that pass without a copy.
+  [[nodiscard]] SplicePipe& splice_pipe() noexcept { return splice_pipe_; }
   [[nodiscard]] BufferPool& pool() noexcept { return pool_; }
 
   /// Limits work that takes long, so that others get their turn.
@@ -94,6 +97,7 @@ class Loop {
   std::unique_ptr<std::byte[]> read_slab_;
   std::unique_ptr<std::byte[]> plain_slab_;
   std::unique_ptr<std::byte[]> wire_slab_;
+  SplicePipe splice_pipe_;
   BufferPool pool_;
   std::vector<Stream*> waiting_;
   std::vector<std::function<void()>> deferred_;

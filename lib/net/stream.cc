@@ -21,6 +21,10 @@ constexpr std::size_t kPiecesPerWrite = 4;
 /// idle deadline. A peer that a network failure cuts off for a minute is not given up.
 constexpr int kKeepAliveSeconds = 120;
 
+/// Reads after a burst that ask the kernel first how many bytes wait. One small read in between
+/// does not end a burst, and commands do not pay for the question.
+constexpr std::uint8_t kBurstLooks = 4;
+
 uv_buf_t as_buffer(std::span<const std::byte> bytes) {
   // libuv takes char* both for reading and for writing; it does not change the bytes that it
   // writes.
@@ -103,7 +107,56 @@ void Stream::read_now() {
 uv_buf_t Stream::read_buffer() noexcept {
   if (std::exchange(turn_, loop_.turn()) != loop_.turn()) turn_bytes_ = 0;
   if (turn_bytes_ >= kTurnBudget) return uv_buf_init(nullptr, 0);
+  burst_ = waiting_burst();
+  if (burst_ > 0) return uv_buf_init(nullptr, 0);
   return as_buffer(loop_.read_slab().first(read_limit_));
+}
+
+/// Returns the number of bytes that may pass unseen; 0: read.
+std::size_t Stream::waiting_burst() noexcept {
+  if (burst_looks_ == 0) return 0;
+  --burst_looks_;
+  int waiting = 0;
+  if (::ioctl(fd(), FIONREAD, &waiting) != 0) return 0;
+  const auto bytes = static_cast<std::size_t>(waiting);
+  if (bytes < kBurst) return 0;
+  burst_looks_ = kBurstLooks;
+  return bytes - kBurstTail;
+}
+
+/// Offers the burst. If it is refused, the next read takes it.
+void Stream::on_burst() {
+  const auto before = turn_bytes_;
+  events_->on_stream_burst(std::exchange(burst_, 0));
+  if (turn_bytes_ == before) burst_looks_ = 0;
+}
+
+std::size_t Stream::splice_to(Stream& to, std::size_t bytes) {
+  if (to.state_ != State::open || to.writing_ != Writing::open || !to.queue_.empty()) return 0;
+  SplicePipe& pipe = loop_.splice_pipe();
+  const std::size_t passed = pipe.fill(fd(), bytes);
+  if (passed == 0) {
+    if (!pipe.works()) offers_bursts_ = false;
+    return 0;
+  }
+  turn_bytes_ += passed;
+  to.write_from(pipe);
+  return passed;
+}
+
+/// Writes all bytes of the pipe. Those that the kernel does not take go the usual way, which also
+/// reports a failure.
+void Stream::write_from(SplicePipe& pipe) {
+  pipe.drain(fd());
+  while (!pipe.empty()) {
+    const auto rest = pipe.take(loop_.read_slab());
+    if (rest.empty()) {
+      pipe.discard();
+      fail_writing(UV_EIO);
+      return;
+    }
+    write(rest);
+  }
 }
 
 void Stream::stop_reading() noexcept {
@@ -113,6 +166,10 @@ void Stream::stop_reading() noexcept {
 }
 
 void Stream::on_read(ssize_t count, const uv_buf_t* buffer) {
+  if (count == UV_ENOBUFS && burst_ > 0) {
+    on_burst();
+    return;
+  }
   if (count == 0 || count == UV_ENOBUFS) return;  // EAGAIN, or the turn's budget is used up
   if (count < 0) {
     stop_reading();
@@ -128,6 +185,7 @@ void Stream::on_read(ssize_t count, const uv_buf_t* buffer) {
 
   const auto size = static_cast<std::size_t>(count);
   turn_bytes_ += size;
+  if (offers_bursts_ && size >= kBurst) burst_looks_ = kBurstLooks;
   events_->on_stream_data({reinterpret_cast<std::byte*>(buffer->base), size});
 }
 

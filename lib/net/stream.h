@@ -5,6 +5,10 @@
 // A read goes into the loop's read slab and is handled inside the callback, so a stream that waits
 // holds no buffer. A write tries the socket at once. Only bytes that the kernel does not take are
 // copied to pooled blocks, and at most one uv_write is in flight.
+//
+// A burst of a peer can pass to another stream unseen, through a pipe of the kernel and without a
+// copy (`splice_to`). Its last bytes are always read, so that its owner knows how it ends. Bytes
+// that the other kernel does not take are written as usual: the pipe is empty after each call.
 
 #include <cstddef>
 #include <cstdint>
@@ -42,6 +46,9 @@ class StreamEvents {
   /// Reports that the peer takes no bytes any more; what is written from now on is dropped. Reading
   /// goes on, because bytes that the peer sent before it closed are still there.
   virtual void on_stream_write_failed(Error error) = 0;
+  /// Offers that many bytes that wait in the kernel, for `splice_to`. Bytes that do not go there
+  /// are read. Comes only after `offer_bursts`.
+  virtual void on_stream_burst(std::size_t bytes) { static_cast<void>(bytes); }
 
  protected:
   ~StreamEvents() = default;
@@ -65,6 +72,11 @@ class Stream {
   };
   using Ptr = std::unique_ptr<Stream, Close>;
 
+  /// Bytes that wait in the kernel, from which on they are a burst. Fewer are cheaper to copy.
+  static constexpr std::size_t kBurst = 64UL * 1024;
+  /// The last bytes of a burst, which are read. They hold the last line.
+  static constexpr std::size_t kBurstTail = 4096;
+
   [[nodiscard]] static Ptr create(Loop& loop, Kind kind) { return Ptr{new Stream(loop, kind)}; }
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
@@ -79,6 +91,12 @@ class Stream {
   /// Starts reading. `limit` bounds one read: small during a prelude, the whole slab in the relay.
   void start_reading(std::size_t limit = kReadSlab);
   void stop_reading() noexcept;
+
+  /// Reports bursts from here on. Only useful if the owner may pass bytes on unseen.
+  void offer_bursts() noexcept { offers_bursts_ = true; }
+  /// Passes up to `bytes` that wait here on to `to`, of the same loop, unseen. Returns their
+  /// number: 0 if they must be read. Only inside `on_stream_burst`.
+  [[nodiscard]] std::size_t splice_to(Stream& to, std::size_t bytes);
 
   /// Writes, and never blocks. Errors are reported by `on_stream_write_failed`, later.
   void write(std::span<const std::byte> bytes);
@@ -122,6 +140,9 @@ class Stream {
 
   void read_now();
   [[nodiscard]] uv_buf_t read_buffer() noexcept;
+  [[nodiscard]] std::size_t waiting_burst() noexcept;
+  void on_burst();
+  void write_from(SplicePipe& pipe);
   void flush();
   void send_fin();
   void fail_writing(int status);
@@ -146,6 +167,9 @@ class Stream {
   std::size_t read_limit_ = kReadSlab;
   std::size_t turn_bytes_ = 0;
   std::uint64_t turn_ = 0;
+  std::size_t burst_ = 0;         // bytes to offer instead of the read that has been refused
+  std::uint8_t burst_looks_ = 0;  // how often to look for a burst before a read
+  bool offers_bursts_ = false;
   Kind kind_;
   State state_ = State::open;
   Writing writing_ = Writing::open;

@@ -278,6 +278,10 @@ void Leg::on_stream_end(const Error* error) {
   }
 }
 
+void Leg::on_stream_burst(std::size_t bytes) {
+  if (delivery_ == Delivery::relay && is_clear()) events_->on_leg_burst(*this, bytes);
+}
+
 void Leg::on_stream_drained() {
   events_->on_leg_drained(*this);
   report_if_finished();

@@ -57,6 +57,11 @@ class LegEvents {
   /// Hands over plaintext in the relay. It is in a slab of the loop, and gone when the call
   /// returns.
   virtual void on_leg_data(Leg& leg, std::span<const std::byte> plaintext) = 0;
+  /// Offers a burst in the relay, for `Leg::splice_to`: see net::StreamEvents::on_stream_burst.
+  virtual void on_leg_burst(Leg& leg, std::size_t bytes) {
+    static_cast<void>(leg);
+    static_cast<void>(bytes);
+  }
   virtual void on_leg_secured(Leg& leg) = 0;
   /// Reports that the peer's direction is over.
   virtual void on_leg_end(Leg& leg, LegEnd end, std::string_view how) = 0;
@@ -122,6 +127,12 @@ class Leg final : public DialogueEndpoint, net::StreamEvents {
   void write(std::span<const std::byte> plaintext) override;
   void write(std::string_view text) { write(std::as_bytes(std::span{text})); }
   [[nodiscard]] std::size_t queued() const noexcept override { return stream_->queued(); }
+  /// Reports bursts to the session from here on. Only if nothing is encrypted, on either leg.
+  void offer_bursts() noexcept { stream_->offer_bursts(); }
+  /// Passes up to `bytes` on to `to` unseen; see net::Stream::splice_to.
+  [[nodiscard]] std::size_t splice_to(Leg& to, std::size_t bytes) {
+    return stream_->splice_to(*to.stream_, bytes);
+  }
   void pause_reading() noexcept override;
   void resume_reading() override;
   void end_write() override;
@@ -135,6 +146,8 @@ class Leg final : public DialogueEndpoint, net::StreamEvents {
   [[nodiscard]] bool secured() const noexcept override {
     return engine_ != nullptr && engine_->established();
   }
+  /// True if no TLS has begun.
+  [[nodiscard]] bool is_clear() const noexcept { return security_ == Security::clear; }
   /// True if written bytes go out. That is false during a handshake, and after one that failed.
   [[nodiscard]] bool writable() const noexcept override {
     return security_ == Security::clear || (security_ == Security::secured && !write_ended_);
@@ -172,6 +185,7 @@ class Leg final : public DialogueEndpoint, net::StreamEvents {
   void on_stream_end(const Error* error) override;
   void on_stream_drained() override;
   void on_stream_write_failed(Error error) override;
+  void on_stream_burst(std::size_t bytes) override;
 
   [[nodiscard]] bool has_clear_input() const noexcept;
   [[nodiscard]] std::string take_handshake_input();

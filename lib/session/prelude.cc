@@ -48,7 +48,7 @@ std::string_view Prelude::state() const noexcept {
 // --- Until the client is greeted -----------------------------------------------------------------
 
 bool Prelude::look_for_header(std::string_view news) {
-  if (!admission_.is_watching() || client_.secured()) return true;
+  if (!looks_for_header()) return true;
   const auto& identity = admission_.identity();
   const bool was_conveyed = identity.is_conveyed();
   const auto step = admission_.look(news);

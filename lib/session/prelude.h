@@ -72,6 +72,10 @@ class Prelude final : LinkEvents {
   /// Looks at bytes that have just come from the client, if a PROXY header is due or forbidden.
   /// Returns false if they were only a header, or a part of one.
   [[nodiscard]] bool look_for_header(std::string_view news);
+  /// True if `look_for_header` must see the client's next bytes.
+  [[nodiscard]] bool looks_for_header() const noexcept {
+    return admission_.is_watching() && !client_.secured();
+  }
   void on_client_input();
   void on_server_input();
   void on_client_secured();

@@ -15,6 +15,16 @@ void Pipe::on_data(std::span<const std::byte> bytes) {
   if (bytes.empty() || state_ != State::open) return;
   last_ = bytes.back();
   to_.write(bytes);
+  hold_back();
+}
+
+void Pipe::on_passed_unseen() {
+  last_ = std::byte{};
+  hold_back();
+}
+
+/// Stops reading if the target does not take all bytes at once.
+void Pipe::hold_back() {
   if (!paused_ && to_.queued() > 0) {
     paused_ = true;
     from_.pause_reading();

@@ -11,7 +11,9 @@
 // 1.3 leg the cipher's own pass takes the payload from slab to slab. A record that a read has cut
 // is copied once to a pooled block (RawCodec13). With TLS 1.2, or record_codec = "ssl", the library
 // copies each record into its own buffer and out of it once more (SslCodec). An unsent tail is
-// copied once to pooled blocks (Stream::write). The pipes copy nothing.
+// copied once to pooled blocks (Stream::write). The pipes copy nothing. If nothing is encrypted,
+// the kernel moves a burst from socket to socket without a copy (Stream::splice_to). A pipe does
+// not see these bytes, but it sees the burst's last ones.
 //
 // EOF travels: it ends the write side of the target after all queued bytes, and the opposite pipe
 // keeps running (RFC 9293 §3.6, RFC 8446 §6.1). A cut (a TLS leg that ends without close_notify, or
@@ -35,6 +37,12 @@ class Pipe {
   /// Begins: from here on the pipe alone decides when `from` reads. Data may have passed before.
   void begin();
   void on_data(std::span<const std::byte> bytes);
+  /// True if bytes may pass from leg to leg, because all earlier ones have gone out.
+  [[nodiscard]] bool is_free() const noexcept {
+    return state_ == State::open && !paused_ && to_.queued() == 0;
+  }
+  /// Notes that bytes have passed from leg to leg. More follow: the last ones of a burst are data.
+  void on_passed_unseen();
   /// Goes on reading, because `to` has drained.
   void on_drained();
   /// Passes on that `from` has ended its direction cleanly.
@@ -49,6 +57,8 @@ class Pipe {
 
  private:
   enum class State : std::uint8_t { open, ended, broken };
+
+  void hold_back();
 
   Endpoint& from_;
   Endpoint& to_;

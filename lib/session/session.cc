@@ -55,6 +55,7 @@ void Session::enter(Phase phase) {
   phase_ = phase;
   close_.touch(env_.loop.now());
   arm_deadline();
+  if (phase == Phase::relay) offer_bursts();
 }
 
 Deadline Session::deadline() const {
@@ -179,9 +180,33 @@ void Session::pass(Side from, std::span<const std::byte> plaintext) {
   if (pipe.finished()) return;  // a broken pipe drops the bytes, and they do not count
   if (from == Side::upstream) note_reply(as_text(plaintext), !pipe.inside_line());
   pipe.on_data(plaintext);
+  count(from, plaintext.size());
+}
+
+void Session::count(Side from, std::size_t bytes) noexcept {
   record_.traffic().passed(
       from == Side::downstream ? metrics::Direction::to_server : metrics::Direction::to_client,
-      plaintext.size());
+      bytes);
+}
+
+/// Lets bursts pass unseen if nothing is encrypted.
+void Session::offer_bursts() noexcept {
+  if (!client_.is_clear() || !server_->is_clear()) return;
+  client_.offer_bursts();
+  server_->offer_bursts();
+}
+
+/// Passes a burst on. The last reply is in its last bytes, which come as data.
+void Session::on_leg_burst(Leg& leg, std::size_t bytes) {
+  const Side side = side_of(leg);
+  if (phase_ != Phase::relay || (side == Side::downstream && prelude_.looks_for_header())) return;
+  Pipe& pipe = relay_->from(side);
+  if (!pipe.is_free()) return;
+  const std::size_t passed = leg.splice_to(side == Side::downstream ? *server_ : client_, bytes);
+  if (passed == 0) return;
+  close_.touch(env_.loop.now());
+  pipe.on_passed_unseen();
+  count(side, passed);
 }
 
 /// Notes the server's last reply, if the protocol's replies have codes.

@@ -85,6 +85,7 @@ class Session final : LegEvents, PreludeHost {
   // LegEvents
   void on_leg_input(Leg& leg) override;
   void on_leg_data(Leg& leg, std::span<const std::byte> plaintext) override;
+  void on_leg_burst(Leg& leg, std::size_t bytes) override;
   void on_leg_secured(Leg& leg) override;
   void on_leg_end(Leg& leg, LegEnd end, std::string_view how) override;
   void on_leg_drained(Leg& leg) override;
@@ -114,6 +115,8 @@ class Session final : LegEvents, PreludeHost {
   void ask_close_policy();
   void adopt(UpstreamConnection& connection);
   void pass(Side from, std::span<const std::byte> plaintext);
+  void count(Side from, std::size_t bytes) noexcept;
+  void offer_bursts() noexcept;
   void note_reply(std::string_view bytes, bool begins_line);
 
   // The end.

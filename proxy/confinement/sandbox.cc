@@ -243,6 +243,8 @@ int add_conditional(const Filter& filter) {
                                      std::uint64_t{PR_GET_DUMPABLE}, kPrSetVma}) {
     allow("prctl", {equal(0, option)});
   }
+  // From socket to pipe to socket: they have no offset, unlike most files.
+  allow("splice", {equal(1, 0), equal(3, 0)});
   // A socket takes over another one's path (net::Takeover). Landlock lets no other file be moved.
   // Some C libraries have no other call for it.
   allow("renameat2", {equal(4, 0)});
