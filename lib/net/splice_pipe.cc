@@ -20,9 +20,8 @@ bool SplicePipe::open() noexcept {
   if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) return false;
   source_ = Descriptor{ends[0]};
   sink_ = Descriptor{ends[1]};
-  // A pipe counts pieces, and a piece is as small as a segment of the network. If the user may not
-  // have so large a pipe, a smaller one moves fewer bytes per call.
-  ::fcntl(sink_.get(), F_SETPIPE_SZ, static_cast<int>(2 * kCapacity));
+  // If the user may not have so large a pipe, a smaller one moves fewer bytes per call.
+  ::fcntl(sink_.get(), F_SETPIPE_SZ, static_cast<int>(kCapacity));
   return true;
 }
 

@@ -14,8 +14,9 @@ namespace starttls::net {
 /// byte moves, and the caller reads and writes as usual.
 class SplicePipe {
  public:
-  /// The bytes that it holds at most.
-  static constexpr std::size_t kCapacity = 512UL * 1024;
+  /// The bytes that it holds at most: as many as the kernel allows an ordinary user. Each call
+  /// wakes the peers, so few large calls cost less than many small ones.
+  static constexpr std::size_t kCapacity = 1024UL * 1024;
 
   /// Moves up to `bytes` from a socket into the pipe, which is empty. Returns their number.
   [[nodiscard]] std::size_t fill(int socket, std::size_t bytes) noexcept;

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
@@ -133,8 +134,12 @@ void Stream::on_burst() {
 
 std::size_t Stream::splice_to(Stream& to, std::size_t bytes) {
   if (to.state_ != State::open || to.writing_ != Writing::open || !to.queue_.empty()) return 0;
+  // Not much more than there is room for, so that few bytes have to wait. The excess makes the
+  // source wait at once, until the reader has caught up.
+  const std::size_t room = to.room();
+  if (room < kBurst) return 0;
   SplicePipe& pipe = loop_.splice_pipe();
-  const std::size_t passed = pipe.fill(fd(), bytes);
+  const std::size_t passed = pipe.fill(fd(), std::min(bytes, room + 2 * kBurst));
   if (passed == 0) {
     if (!pipe.works()) offers_bursts_ = false;
     return 0;
@@ -142,6 +147,15 @@ std::size_t Stream::splice_to(Stream& to, std::size_t bytes) {
   turn_bytes_ += passed;
   to.write_from(pipe);
   return passed;
+}
+
+/// Returns about how many bytes the kernel still takes.
+std::size_t Stream::room() const noexcept {
+  std::array<std::uint32_t, SK_MEMINFO_VARS> memory{};
+  socklen_t size = sizeof(memory);
+  if (::getsockopt(fd(), SOL_SOCKET, SO_MEMINFO, memory.data(), &size) != 0) return kReadSlab;
+  const auto used = std::max(memory[SK_MEMINFO_WMEM_QUEUED], memory[SK_MEMINFO_WMEM_ALLOC]);
+  return memory[SK_MEMINFO_SNDBUF] - std::min(used, memory[SK_MEMINFO_SNDBUF]);
 }
 
 /// Writes all bytes of the pipe. Those that the kernel does not take go the usual way, which also

@@ -62,7 +62,8 @@ void set_tcp_options(int fd) noexcept;
 class Stream {
  public:
   enum class Kind : std::uint8_t { tcp, unix_socket };
-  /// Bytes that one stream may read in a turn of the loop; then others have their turn.
+  /// Bytes that one stream may read in a turn of the loop; then others have their turn. A burst may
+  /// be larger, since it is not copied.
   static constexpr std::size_t kTurnBudget = 512UL * 1024;
 
   /// Closes a stream that its owner drops, at any time and from anywhere on the loop's thread. No
@@ -143,6 +144,7 @@ class Stream {
   [[nodiscard]] std::size_t waiting_burst() noexcept;
   void on_burst();
   void write_from(SplicePipe& pipe);
+  [[nodiscard]] std::size_t room() const noexcept;
   void flush();
   void send_fin();
   void fail_writing(int status);

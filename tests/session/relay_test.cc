@@ -107,6 +107,53 @@ TEST_CASE("pipe: it knows if a cut would fall inside a line", "[session][relay][
   CHECK_FALSE(pipe.inside_line());
 }
 
+TEST_CASE("pipe: after bytes that passed unseen, a line counts as begun", "[session][relay]") {
+  FakeEndpoint from;
+  FakeEndpoint to;
+  Pipe pipe{from, to};
+  pipe.on_data(bytes("a line\r\n"));
+  pipe.on_passed_unseen();
+  CHECK(pipe.inside_line());
+  pipe.on_data(bytes("\r\n"));
+  CHECK_FALSE(pipe.inside_line());
+}
+
+TEST_CASE("pipe: no bytes may pass unseen before earlier ones, or after the end",
+          "[session][relay]") {
+  FakeEndpoint from;
+  FakeEndpoint to;
+  Pipe pipe{from, to};
+  CHECK(pipe.is_free());
+  to.waiting = 1;  // written by other code
+  CHECK_FALSE(pipe.is_free());
+  pipe.on_data(bytes("more"));
+  to.waiting = 0;
+  CHECK_FALSE(pipe.is_free());  // still paused
+  pipe.on_drained();
+  CHECK(pipe.is_free());
+  pipe.on_end();
+  CHECK_FALSE(pipe.is_free());
+
+  Pipe broken{from, to};
+  broken.on_broken();
+  CHECK_FALSE(broken.is_free());
+}
+
+TEST_CASE("pipe: a slow reader of unseen bytes stops reading on the other side too",
+          "[session][relay]") {
+  FakeEndpoint from;
+  FakeEndpoint to;
+  Pipe pipe{from, to};
+  pipe.on_passed_unseen();
+  CHECK(from.pauses == 0);
+  to.waiting = 1000;
+  pipe.on_passed_unseen();
+  CHECK(from.pauses == 1);
+  to.waiting = 0;
+  pipe.on_drained();
+  CHECK(from.resumes == 1);
+}
+
 TEST_CASE("relay: each direction has its own pipe, and both must end", "[session][relay]") {
   FakeEndpoint client;
   FakeEndpoint server;

@@ -1,0 +1,331 @@
+"""The relay where nothing is encrypted: bursts pass from socket to socket unseen, and byte-exact.
+
+A loop opens its pipe when it first passes a burst. So the list of descriptors shows if one has passed.
+"""
+
+import fcntl
+import pathlib
+import resource
+import socket
+import struct
+import tempfile
+import termios
+import threading
+import unittest
+
+from support import main, wait
+from support.client import FIN, RESET, Client
+from support.daemon import SANDBOX, Daemon, configuration
+from support.environment import SANITIZED
+from support.fake_server import FakeServer, Smtp
+from support.freeze import frozen_workers
+from support.relay import commit, receive_digest, send_pieces
+
+KIB = 1 << 10
+MIB = 1 << 20
+BURST = 64 * KIB  # Stream::kBurst
+TAIL = 4 * KIB    # Stream::kBurstTail
+PIPE = MIB        # SplicePipe::kCapacity
+SIZES = (1, TAIL, TAIL + 1, BURST - 1, BURST, BURST + 1, BURST + TAIL, PIPE - 1, PIPE, PIPE + 1,
+         PIPE + TAIL - 1, PIPE + TAIL, PIPE + TAIL + 1, 2 * PIPE + TAIL, 3 * PIPE + 1)
+# Enough for the kernel to open the window wide.
+WARM_UP = 4 * MIB
+MUCH = (8 if SANITIZED else 32) * MIB
+STALLED = (64 if SANITIZED else 256) * MIB
+GROWTH = 16 * MIB
+SESSIONS = 50 if SANITIZED else 200
+
+
+def reset(sock):
+    """Ends the connection with a RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    sock.close()
+
+
+def unacknowledged(sock):
+    """Returns the bytes that the peer's kernel has not taken yet."""
+    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
+
+
+def settle(sock):
+    """Waits until the peer's kernel takes no more bytes."""
+    last = []
+
+    def settled():
+        last.append(unacknowledged(sock))
+        return last[-1] == 0 or len(set(last[-5:])) == 1 < len(last[-5:])
+
+    wait.until(settled, "the bytes are on the other side")
+
+
+class Sending(threading.Thread):
+    """Sends pieces in the background. `join` returns their digest."""
+
+    def __init__(self, sock, size, progress=None):
+        super().__init__(daemon=True)
+        self._work = sock, size, progress
+        self._digest = None
+        self.start()
+
+    def run(self):
+        self._digest = send_pieces(*self._work)
+
+    def join(self, timeout=wait.DEADLINE):
+        super().join(timeout)
+        return self._digest
+
+
+class Clear(unittest.TestCase):
+    """A daemon without TLS on either leg, and both ends of one session."""
+
+    def setUp(self):
+        self.over = threading.Event()
+        self.server = self.enterContext(FakeServer(lambda _: self.over.wait(4 * wait.DEADLINE)))
+
+    def start(self, upstream=None, **options):
+        self.daemon = self.enterContext(Daemon(arguments=[
+            "--protocol", "smtp", "--listen", "127.0.0.1:0", "--workers", "1",
+            "--downstream-tls", "none", "--upstream", upstream or f"127.0.0.1:{self.server.port}",
+            "--upstream-tls", "none", "--sandbox", str(SANDBOX).lower()], **options))
+        self.addCleanup(self.over.set)  # before the daemon ends, which waits for its sessions
+        self.pipes_before = self.pipes()
+
+    def pipes(self):
+        return sum("=pipe:" in each for each in self.daemon.descriptor_list())
+
+    def assert_spliced(self, expected=True):
+        self.assertEqual(self.pipes() - self.pipes_before, 2 if expected else 0)
+
+    def connect(self):
+        """Returns the sockets of a new session's client and server."""
+        count = len(self.server.connections)
+        client = self.enterContext(Client(self.daemon.port))
+        self.server.connection(count).sock.settimeout(wait.DEADLINE)
+        return client, self.server.connection(count).sock
+
+    def passes(self, source, sink, size):
+        sending = Sending(source, size)
+        digest = receive_digest(sink, size)
+        self.assertEqual(digest, sending.join())
+
+    def warm_session(self):
+        """Returns a session over which much has passed, both ways."""
+        self.start()
+        client, server = self.connect()
+        self.passes(client.sock, server, WARM_UP)
+        self.passes(server, client.sock, WARM_UP)
+        self.assert_spliced()
+        return client, server
+
+    def ended(self, outcome="ok"):
+        session = self.daemon.session()
+        self.assertEqual(session["outcome"], outcome)
+        return session
+
+
+class Bytes(Clear):
+    def test_sizes_around_the_limits(self):
+        client, server = self.warm_session()
+        for source, sink in ((client.sock, server), (server, client.sock)):
+            for size in SIZES:
+                with self.subTest(size=size, to="server" if sink is server else "client"):
+                    with frozen_workers(self.daemon.process.pid):  # so that it comes as one burst
+                        sending = Sending(source, size)
+                        settle(source)
+                    digest = receive_digest(sink, size)
+                    self.assertEqual(digest, sending.join())
+        client.finish()
+        self.assertEqual(server.recv(1), b"")
+        server.shutdown(socket.SHUT_WR)
+        session = self.ended()
+        total = WARM_UP + sum(SIZES)
+        self.assertEqual((int(session["bytes_to_server"]), int(session["bytes_to_client"])),
+                         (total, total))
+
+    def test_both_ways_at_once(self):
+        client, server = self.warm_session()
+        up, down = Sending(client.sock, MUCH), Sending(server, MUCH)
+        digests = []
+        reading = threading.Thread(target=lambda: digests.append(receive_digest(server, MUCH)))
+        reading.start()
+        self.assertEqual(receive_digest(client.sock, MUCH), down.join())
+        reading.join(wait.DEADLINE)
+        self.assertEqual(digests, [up.join()])
+
+    def test_a_server_at_a_unix_socket(self):
+        path = str(pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "server")
+        listener = self.enterContext(socket.socket(socket.AF_UNIX))
+        listener.bind(path)
+        listener.listen()
+        self.start(upstream=f"unix:{path}")
+        client = self.enterContext(Client(self.daemon.port))
+        server = self.enterContext(listener.accept()[0])
+        self.passes(client.sock, server, MUCH)
+        self.passes(server, client.sock, MUCH)
+        self.assert_spliced()
+
+    def test_a_server_that_offers_no_tls(self):
+        """Both legs stayed in the clear. The relay begins after the commands up to MAIL."""
+        class NoTls(Smtp):
+            def __call__(self, connection):
+                self.say(connection, self.greeting)
+                self.secured(connection)
+
+        digests = []
+
+        def exchange(connection):
+            digests.append(receive_digest(connection.sock, MUCH))
+            digests.append(send_pieces(connection.sock, MUCH))
+
+        server = self.enterContext(FakeServer(NoTls(relay=exchange)))
+        self.daemon = self.enterContext(Daemon(configuration(
+            server.port, upstream={"tls": "opportunistic"}, proxy={"workers": 1})))
+        self.pipes_before = self.pipes()
+        client = self.enterContext(Client(self.daemon.port))
+        commit(client)
+        self.assertEqual(client.buffered(), b"")
+        sent = Sending(client.sock, MUCH)
+        received = receive_digest(client.sock, MUCH)
+        self.assertEqual(digests, [sent.join(), received])
+        self.assert_spliced()
+
+    def test_tls_on_one_leg(self):
+        def give(connection):
+            send_pieces(connection.sock, MUCH)
+            connection.wait_for_end()
+
+        server = self.enterContext(FakeServer(Smtp(relay=give)))
+        self.daemon = self.enterContext(Daemon(configuration(server.port, proxy={"workers": 1})))
+        self.pipes_before = self.pipes()
+        client = self.enterContext(Client(self.daemon.port))
+        commit(client)
+        receive_digest(client.sock, MUCH, client.buffered())
+        self.assert_spliced(False)
+
+
+class SlowReader(Clear):
+    def test_a_reader_that_stops_gets_everything_later(self):
+        client, server = self.warm_session()
+        for source, sink in ((client.sock, server), (server, client.sock)):
+            with self.subTest(to="server" if sink is server else "client"):
+                before, progress = self.daemon.resident_bytes(), [0]
+                sending = Sending(source, STALLED, progress)
+                wait.until(lambda seen=progress: seen[0] > 0, "it sends")
+                settle(source)
+                self.assertLess(progress[0], STALLED)
+                if not SANITIZED:
+                    self.assertLess(self.daemon.resident_bytes() - before, GROWTH)
+                digest = receive_digest(sink, STALLED)
+                self.assertEqual(digest, sending.join())
+
+    def test_a_small_window(self):
+        client, server = self.warm_session()
+        for source, sink in ((client.sock, server), (server, client.sock)):
+            with self.subTest(to="server" if sink is server else "client"):
+                sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * KIB)
+                self.passes(source, sink, MUCH)
+
+
+class Ends(Clear):
+    def test_the_end_comes_after_a_burst_and_the_other_direction_goes_on(self):
+        for first in ("client", "server"):
+            with self.subTest(first):
+                client, server = self.warm_session()
+                ends = [client.sock, server] if first == "client" else [server, client.sock]
+                for source, sink in (ends, ends[::-1]):
+                    with frozen_workers(self.daemon.process.pid):
+                        sending = Sending(source, PIPE // 2)
+                        settle(source)
+                        self.assertIsNotNone(sending.join())
+                        source.shutdown(socket.SHUT_WR)
+                    self.assertEqual(receive_digest(sink, PIPE // 2), sending.join())
+                    self.assertEqual(sink.recv(1), b"")
+                self.ended()
+
+    def cut_after(self, data):
+        """Returns what the client gets if data and a reset of the server come at once."""
+        client, server = self.warm_session()
+        with frozen_workers(self.daemon.process.pid):
+            server.sendall(data)
+            settle(server)
+            self.assertEqual(unacknowledged(server), 0)
+            reset(server)
+        return client.rest()
+
+    def test_a_cut_after_a_line(self):
+        data = b"250 a whole line\r\n" * 40_000
+        self.assertEqual(self.cut_after(data), (data, FIN))
+        self.assertRegex(self.ended()["note"], "the server's connection was cut")
+
+    def test_a_cut_inside_a_line(self):
+        data = b"250 a whole line\r\n" * 40_000 + b"250 half a li"
+        received, end = self.cut_after(data)
+        self.assertTrue(data.startswith(received))
+        self.assertEqual(end, RESET)
+        self.ended("truncated")
+
+    def test_a_reader_that_leaves_in_a_burst(self):
+        client, server = self.warm_session()
+        with frozen_workers(self.daemon.process.pid):
+            sending = Sending(server, PIPE // 2)
+            settle(server)
+            self.assertIsNotNone(sending.join())
+            client.reset()
+        server.shutdown(socket.SHUT_WR)
+        self.daemon.session()
+        second, server = self.connect()
+        self.passes(server, second.sock, WARM_UP)
+        self.assert_spliced()
+
+    def test_the_last_reply_is_seen(self):
+        client, server = self.warm_session()
+        data = b"\r\n" + b"250 2.1.5 ok\r\n" * 50_000 + b"550 5.7.1 no\r\n"
+        with frozen_workers(self.daemon.process.pid):
+            server.sendall(data)
+            settle(server)
+        self.assertEqual(client.exactly(len(data)), data)
+        server.shutdown(socket.SHUT_WR)
+        client.finish()
+        self.assertEqual(self.daemon.session()["last_reply"], "550")
+
+
+class FewDescriptors(Clear):
+    def test_many_sessions_at_once(self):
+        """Each sends and receives; the limit leaves room for the sessions, and for few others."""
+        self.start(max_files=2 * SESSIONS + 250)
+        digests = {}
+
+        def one(client, server, size):
+            up, down = Sending(client.sock, size), Sending(server, size)
+            received = receive_digest(server, size), receive_digest(client.sock, size)
+            digests[client] = received == (up.join(), down.join())
+
+        threads = []
+        for number in range(SESSIONS):
+            client, server = self.connect()
+            size = PIPE // 4 + 999 * number
+            threads.append(threading.Thread(target=one, args=(client, server, size)))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(2 * wait.DEADLINE)
+        self.assertEqual(list(digests.values()), [True] * SESSIONS)
+
+    def test_none_is_left_for_a_pipe(self):
+        self.start()
+        client, server = self.connect()
+        # A limit at the lowest free number: nothing more can be opened.
+        taken = {int(each.partition("=")[0]) for each in self.daemon.descriptor_list()}
+        free = next(number for number in range(1 << 16) if number not in taken)
+        before = resource.prlimit(self.daemon.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(self.daemon.process.pid, resource.RLIMIT_NOFILE, (free, before[1]))
+        self.passes(client.sock, server, MUCH)
+        self.passes(server, client.sock, MUCH)
+        self.assert_spliced(False)
+        resource.prlimit(self.daemon.process.pid, resource.RLIMIT_NOFILE, before)
+        self.passes(client.sock, server, MUCH)
+        self.assert_spliced()
+
+
+if __name__ == "__main__":
+    main.main()
