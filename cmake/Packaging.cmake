@@ -64,7 +64,7 @@ none.
 .
 By default no password and no mail leaves it in the clear. If TLS is not
 possible, the client gets the reason in its own protocol.")
-# Linked libraries of both programs, BoringSSL's too, though it has a folder of its own.
+# Linked libraries of both programs, that for TLS too, though it has a folder of its own.
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 # The trust store, and what makes the user.
 set(CPACK_DEBIAN_PACKAGE_DEPENDS

@@ -15,6 +15,7 @@
 #include "lib/base/tls_mode.h"
 #include "lib/base/tls_version.h"
 #include "lib/config/schema.h"
+#include "lib/tls/library.h"
 #include "proxy/login_files.h"
 
 namespace starttls {
@@ -61,6 +62,18 @@ Json word(config::SendProxy version) {
   return nullptr;
 }
 
+std::string_view word(PostQuantumSupport support) noexcept {
+  switch (support) {
+    case PostQuantumSupport::none:
+      return "none";
+    case PostQuantumSupport::with_key_share:
+      return "with_key_share";
+    case PostQuantumSupport::full:
+      return "full";
+  }
+  return "none";
+}
+
 Json verified_names(const config::Upstream& up) {
   std::vector<std::string> names;
   const auto add = [&names](std::string name) {
@@ -94,6 +107,7 @@ Json upstream(const config::Upstream& up) {
   if (up.original_destination) json["address"].push_back("original-destination");
   json["tls"] = name(up.tls);
   json["min_tls"] = number(up.min_tls);
+  json["post_quantum"] = up.post_quantum == PostQuantum::off ? "off" : "auto";
   json["verify"] = word(up.verify);
   json["server_name"] = text_or_null(up.server_name);
   json["verified_names"] = verified_names(up);
@@ -303,6 +317,8 @@ std::string to_json(const CheckReport& report, UnixTime now) {
     json["process"] = Json::object();
     json["process"]["user"] = text_or_null(config.proxy.user);
     json["process"]["sandbox"] = config.proxy.sandbox;
+    json["process"]["tls_library"] = tls::library_version();
+    json["process"]["post_quantum"] = word(tls::post_quantum_support());
   }
   json["errors"] = Json::array();
   for (const auto& each : report.errors) {

@@ -20,6 +20,7 @@
 #include "lib/net/descriptor_limit.h"
 #include "lib/net/loop.h"
 #include "lib/tls/context.h"
+#include "lib/tls/library.h"
 #include "lib/tls/record_cipher.h"
 #include "proxy/certificates.h"
 #include "proxy/check_report.h"
@@ -77,7 +78,8 @@ int check(const CommandLine& command) {
     const auto about = [&](const std::string& chain) {
       return describe_chain(chain, report.certificates, now);
     };
-    text = config::describe(state->config, started_by(), about);
+    text = config::describe(state->config, started_by(),
+                            {.describe_chain = about, .post_quantum = tls::post_quantum_support()});
   }
   if (report.errors.empty()) {
     text += "\n" + summary(report) + "\n";

@@ -14,6 +14,7 @@
 #include "lib/proto/protocols.h"
 #include "lib/session/service_files.h"
 #include "lib/tls/context.h"
+#include "lib/tls/library.h"
 #include "lib/tls/record_cipher.h"
 #include "proxy/log_file.h"
 #include "proxy/login_files.h"
@@ -42,7 +43,7 @@ std::shared_ptr<metrics::Registry> new_registry(unsigned workers, RecordCipher c
       workers == 0 ? usable_cpus() : workers,
       metrics::BuildInfo{.version = STARTTLS_VERSION,
                          .libuv = std::string(ascii::after_first_word(net::library_version())),
-                         .boringssl = tls::library_version(),
+                         .tls_library = tls::library_version(),
                          .record_cipher = tls::describe(cipher)});
 }
 

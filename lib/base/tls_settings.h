@@ -31,6 +31,20 @@ enum class RecordCipher : std::uint8_t {
   multi_buffer,  ///< libipsec-mb's
 };
 
+/// The use of the post-quantum group towards servers.
+enum class PostQuantum : std::uint8_t {
+  automatic,  ///< offered if the TLS library has it, with its key share unless a server chokes on
+              ///< it
+  off,        ///< never offered
+};
+
+/// The abilities of the TLS library with the post-quantum group.
+enum class PostQuantumSupport : std::uint8_t {
+  none,
+  with_key_share,  ///< a client that offers the group always sends its key share
+  full,            ///< a client can offer the group without its key share
+};
+
 /// A certificate chain and its key. Both are paths of PEM files.
 struct ChainAndKey {
   std::string chain;  ///< leaf first

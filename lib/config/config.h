@@ -61,6 +61,7 @@ struct Upstream {
   std::vector<Pin> pins;    ///< any one must match; with Verification::none they alone decide
   ChainAndKey certificate;  ///< ours; both "" = none
   TlsVersion min_tls = TlsVersion::tls1_2;
+  PostQuantum post_quantum = PostQuantum::automatic;
   bool from_client = false;              ///< connect from the client's own address
   SendProxy send_proxy = SendProxy::no;  ///< a PROXY header before anything else
   bool greeting_text = true;

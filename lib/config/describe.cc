@@ -138,14 +138,29 @@ void describe(const Downstream& downstream, const DescribeChain& describe_chain,
   if (!downstream.ticket_keys.empty()) line(out, "ticket keys", downstream.ticket_keys);
 }
 
-void describe_tls(const Upstream& up, const DescribeChain& describe_chain, std::string& out) {
+/// Describes the use of the post-quantum group with a server.
+std::string_view post_quantum(PostQuantum setting, PostQuantumSupport support) noexcept {
+  if (setting == PostQuantum::off) return "not offered";
+  switch (support) {
+    case PostQuantumSupport::none:
+      return "not offered: this TLS library does not have X25519MLKEM768";
+    case PostQuantumSupport::with_key_share:
+      return "X25519MLKEM768 offered, always with its key share";
+    case PostQuantumSupport::full:
+      return "X25519MLKEM768 offered";
+  }
+  return "not offered";
+}
+
+void describe_tls(const Upstream& up, const KnownFacts& facts, std::string& out) {
   line(out, "TLS with server", upstream_tls(up.tls));
   if (up.tls == TlsMode::none) return;
   line(out, "minimum version", "TLS " + std::string(number(up.min_tls)));
+  line(out, "post-quantum", std::string(post_quantum(up.post_quantum, facts.post_quantum)));
   line(out, "verified", verification(up));
   if (!up.certificate.chain.empty()) {
     line(out, "our certificate", up.certificate.chain + " with the key " + up.certificate.key);
-    describe_chain_of(up.certificate.chain, describe_chain, out);
+    describe_chain_of(up.certificate.chain, facts.describe_chain, out);
   }
 }
 
@@ -199,7 +214,7 @@ void describe_login(const Service& service, std::string& out) {
   }
 }
 
-void describe(const Service& service, const DescribeChain& describe_chain, std::string& out) {
+void describe(const Service& service, const KnownFacts& facts, std::string& out) {
   const auto& up = service.upstream;
   out += "service " + service.name + " (" + service.protocol + ")\n";
   line(out, "listens on", listens_on(service));
@@ -214,14 +229,14 @@ void describe(const Service& service, const DescribeChain& describe_chain, std::
              ", refused from others");
   }
   line(out, "TLS with clients", downstream_tls(service.downstream.tls));
-  describe(service.downstream, describe_chain, out);
+  describe(service.downstream, facts.describe_chain, out);
   for (const auto& row : service.destinations) {
     line(out, "server in", joined(row.networks, ", "));
-    describe_tls(upstream_at(up, row), describe_chain, out);
+    describe_tls(upstream_at(up, row), facts, out);
   }
   line(out, service.destinations.empty() ? "server" : "server elsewhere", server(up));
   if (service.destinations.empty() || !lacks_name(up)) {
-    describe_tls(up, describe_chain, out);
+    describe_tls(up, facts, out);
   } else {
     line(out, "", "refused: no name to verify is known");
   }
@@ -335,8 +350,7 @@ std::vector<std::string> check_warnings(const Proxy& proxy, StartedBy started_by
   return found;
 }
 
-std::string describe(const Config& config, StartedBy started_by,
-                     const DescribeChain& describe_chain) {
+std::string describe(const Config& config, StartedBy started_by, const KnownFacts& facts) {
   std::string out;
   const auto of_process = check_warnings(config.proxy, started_by);
   if (!config.proxy.user.empty() || !of_process.empty()) {
@@ -352,7 +366,7 @@ std::string describe(const Config& config, StartedBy started_by,
   }
   for (const auto& service : config.services) {
     if (!out.empty()) out += "\n";
-    describe(service, describe_chain, out);
+    describe(service, facts, out);
   }
   return out;
 }

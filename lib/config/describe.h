@@ -34,9 +34,15 @@ struct DescribedLine {
 /// Returns the lines that describe a certificate chain, by its file.
 using DescribeChain = std::function<std::vector<DescribedLine>(const std::string& chain)>;
 
+/// Facts that a configuration does not have.
+struct KnownFacts {
+  DescribeChain describe_chain = {};
+  PostQuantumSupport post_quantum = PostQuantumSupport::none;  ///< of the TLS library
+};
+
 /// Returns the effective policy of each service in plain words, as `--check` prints it, in whole
 /// lines. The lines of `describe_chain` follow the chain's name.
 [[nodiscard]] std::string describe(const Config& config, StartedBy started_by = StartedBy::user,
-                                   const DescribeChain& describe_chain = {});
+                                   const KnownFacts& facts = {});
 
 }  // namespace starttls::config

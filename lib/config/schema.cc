@@ -40,6 +40,8 @@ constexpr Choice<RecordCodecChoice> kRecordCodecs[] = {{"auto", RecordCodecChoic
                                                        {"ssl", RecordCodecChoice::library}};
 constexpr Choice<RecordCipherChoice> kRecordCiphers[] = {{"auto", RecordCipherChoice::automatic},
                                                          {"library", RecordCipherChoice::library}};
+constexpr Choice<PostQuantum> kPostQuantumWords[] = {{"auto", PostQuantum::automatic},
+                                                     {"off", PostQuantum::off}};
 constexpr Choice<TlsVersion> kUpstreamVersions[] = {{"1.2", TlsVersion::tls1_2},
                                                     {"1.3", TlsVersion::tls1_3}};
 constexpr Choice<TlsVersion> kDownstreamVersions[] = {{"1.0", TlsVersion::tls1_0},
@@ -385,6 +387,14 @@ constexpr Key kKeys[] = {
      .help = "1.2 or 1.3 [1.2]",
      .read = [](const Input& in,
                 Output& t) { read_choice(in, kUpstreamVersions, t.service.upstream.min_tls); }},
+    {.path = "service.upstream.post_quantum",
+     .flag = "--post-quantum",
+     .operand = "WHICH",
+     .help = "auto: X25519MLKEM768 if possible, or off [auto]",
+     .read =
+         [](const Input& in, Output& t) {
+           read_choice(in, kPostQuantumWords, t.service.upstream.post_quantum);
+         }},
     {.path = "service.upstream.send_proxy",
      .flag = "--send-proxy",
      .operand = "VERSION",

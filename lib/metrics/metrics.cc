@@ -204,7 +204,7 @@ std::string Registry::text(const Snapshot& facts) const {
   page.out().begin("starttls_build_info", Type::gauge, "Versions, as labels; always 1.");
   page.out().sample({{"version", build_.version},
                      {"libuv", build_.libuv},
-                     {"boringssl", build_.boringssl},
+                     {"tls_library", build_.tls_library},
                      {"record_cipher", build_.record_cipher}},
                     std::uint64_t{1});
   add_services(page);

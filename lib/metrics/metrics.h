@@ -34,6 +34,7 @@
 #include "lib/base/error.h"
 #include "lib/base/login_settings.h"
 #include "lib/base/side.h"
+#include "lib/base/tls_group.h"
 #include "lib/base/tls_version.h"
 #include "lib/base/utc.h"
 #include "lib/metrics/outcome.h"
@@ -107,6 +108,14 @@ struct LabelOf<TlsVersion> {
   static constexpr std::string_view kKey = "version";
   static constexpr auto kNames = std::to_array(kTlsVersionNames);
   static constexpr std::size_t index(TlsVersion v) noexcept { return static_cast<std::size_t>(v); }
+};
+template <>
+struct LabelOf<TlsGroup> {
+  static constexpr std::string_view kKey = "group";
+  static constexpr auto kNames = std::to_array(kTlsGroupNames);
+  static constexpr std::size_t index(TlsGroup group) noexcept {
+    return static_cast<std::size_t>(group);
+  }
 };
 template <>
 struct LabelOf<Attack> {
@@ -217,7 +226,7 @@ struct Tables {
   Table<Histogram<kSessionBounds>> session_duration;
   Table<Counter, Direction> bytes;
   Table<Counter, ConnectReason> connect_failures;
-  Table<Counter, Side, TlsVersion, Resumed> handshakes;
+  Table<Counter, Side, TlsVersion, Resumed, TlsGroup> handshakes;
   Table<Counter, Side, HandshakeReason> handshake_failures;
   Table<Histogram<kHandshakeBounds>, Side> handshake_duration;
   Table<Histogram<kPreludeBounds>> prelude_duration;
@@ -233,6 +242,7 @@ struct Tables {
 struct Handshake {
   Side side;
   TlsVersion version;
+  TlsGroup group;
   bool resumed;
   std::chrono::nanoseconds took;
 };
@@ -262,7 +272,7 @@ class alignas(64) Tally {
   /// Counts a handshake when the leg is secured.
   void handshake_done(const Handshake& done) noexcept {
     const auto resumed = done.resumed ? Resumed::yes : Resumed::no;
-    tables_.handshakes.at(done.side, done.version, resumed).add();
+    tables_.handshakes.at(done.side, done.version, resumed, done.group).add();
     tables_.handshake_duration.at(done.side).observe(done.took);
   }
   /// Counts a handshake that ends otherwise, also at a deadline and if a client certificate is
@@ -328,7 +338,7 @@ struct Snapshot {
 struct BuildInfo {
   std::string version;
   std::string libuv;
-  std::string boringssl;
+  std::string tls_library;
   std::string record_cipher;  ///< the library that seals and opens records
 };
 

@@ -161,6 +161,11 @@ class Leg final : public DialogueEndpoint, net::StreamEvents {
   [[nodiscard]] std::vector<tls::CertificateInfo> peer_chain() const {
     return engine_ == nullptr ? std::vector<tls::CertificateInfo>{} : engine_->peer_chain();
   }
+  /// Remembers a server that has not answered a large ClientHello; true if it is one: see
+  /// Engine::note_unanswered_hello. Only upstream, when the handshake has failed.
+  [[nodiscard]] bool note_unanswered_hello() {
+    return engine_ != nullptr && engine_->note_unanswered_hello();
+  }
   /// Returns why the client is not accepted; null if it is. Only downstream, when secured.
   [[nodiscard]] const Error* refusal() const noexcept { return engine_->refusal(); }
   /// Returns the facts about the client. Only downstream, when secured.

@@ -94,9 +94,11 @@ void Prelude::on_opening(OpeningStage stage) {
   host_.enter(kByStage[static_cast<std::size_t>(stage)]);
 }
 
-void Prelude::on_attempt_failed(const Error& error) {
-  host_.log_event("upstream failed, trying the next address", error, Side::upstream,
-                  SessionRecord::Repetition::counted);
+void Prelude::on_attempt_failed(const Error& error, NextAttempt next) {
+  host_.log_event(next == NextAttempt::smaller_hello
+                      ? "upstream failed, trying a smaller ClientHello"
+                      : "upstream failed, trying the next address",
+                  error, Side::upstream, SessionRecord::Repetition::counted);
 }
 
 void Prelude::on_linked(UpstreamConnection connection) {

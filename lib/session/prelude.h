@@ -114,7 +114,7 @@ class Prelude final : LinkEvents {
  private:
   // LinkEvents
   void on_opening(OpeningStage stage) override;
-  void on_attempt_failed(const Error& error) override;
+  void on_attempt_failed(const Error& error, NextAttempt next) override;
   void on_linked(UpstreamConnection connection) override;
   void on_not_linked(const Error& error) override { host_.fail(error); }
 

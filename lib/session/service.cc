@@ -14,7 +14,8 @@ tls::ClientOptions client_options(const config::Upstream& upstream, const Common
                              .pins = upstream.pins,
                              .min_version = upstream.min_tls,
                              .record_codec = common.record_codec,
-                             .record_cipher = common.record_cipher};
+                             .record_cipher = common.record_cipher,
+                             .post_quantum = upstream.post_quantum};
   if (!upstream.certificate.chain.empty()) options.certificate = upstream.certificate;
   return options;
 }

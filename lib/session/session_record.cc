@@ -23,6 +23,11 @@ const tls::Facts& facts_or_clear(const std::optional<tls::Facts>& facts) {
   return facts ? *facts : clear;
 }
 
+/// Returns the group of a leg's key exchange; "" if the leg is in the clear.
+std::string_view group_name(const std::optional<tls::Facts>& facts) noexcept {
+  return facts ? name(facts->group) : std::string_view{};
+}
+
 /// True for a field that a line of text leaves out.
 bool is_empty(const log::Field& field) noexcept {
   const auto* text = std::get_if<std::string_view>(&field.value);
@@ -123,11 +128,13 @@ void SessionRecord::log_end(const config::Upstream& upstream, const LegFacts& fa
                          {"server", server_},
                          {"downstream_tls", down.version},
                          {"downstream_cipher", down.cipher},
+                         {"downstream_group", group_name(facts.downstream)},
                          {"downstream_resumed", down.resumed},
                          {"sni", facts.sni},
                          {"client_certificate", facts.client_certificate},
                          {"upstream_tls", up.version},
                          {"upstream_cipher", up.cipher},
+                         {"upstream_group", group_name(facts.upstream)},
                          {"upstream_resumed", up.resumed},
                          {"upstream_verify", secured ? verify_name(upstream) : ""},
                          {"bytes_to_server", traffic_.to_server()},
@@ -156,7 +163,9 @@ SessionStatus SessionRecord::status(std::string_view phase, std::string_view sta
           .client = client_,
           .server = server_,
           .downstream_tls = facts_or_clear(facts.downstream).version,
+          .downstream_group = std::string(group_name(facts.downstream)),
           .upstream_tls = facts_or_clear(facts.upstream).version,
+          .upstream_group = std::string(group_name(facts.upstream)),
           .phase = std::string(phase),
           .state = std::string(state),
           .age = now - born_at_,

@@ -25,9 +25,11 @@ struct SessionStatus {
   std::string session;
   std::string service;
   std::string client;
-  std::string server;          ///< "" before one was reached
-  std::string downstream_tls;  ///< "TLSv1.3", or "none"
+  std::string server;            ///< "" before one was reached
+  std::string downstream_tls;    ///< "TLSv1.3", or "none"
+  std::string downstream_group;  ///< "X25519"; "" without TLS
   std::string upstream_tls;
+  std::string upstream_group;
   std::string phase;
   std::string state;  ///< the event that it waits for, in its protocol's words
   std::chrono::nanoseconds age{};

@@ -9,6 +9,7 @@
 
 #include "lib/tls/context_impl.h"
 #include "lib/tls/engine.h"
+#include "lib/tls/library.h"
 #include "lib/tls/pem.h"
 
 namespace starttls::tls {
@@ -66,21 +67,6 @@ std::uint16_t wire_version(TlsVersion version) noexcept {
   return TLS1_3_VERSION;
 }
 
-/// Sets the groups. P-256 and P-384 stay in the list: without them no certificate on these curves
-/// works in TLS 1.2. P-521 is in a client's list for the same reason, and last, because it is slow.
-bool set_groups(SSL_CTX* ctx, Role role) {
-  const bool client = role == Role::client;
-#ifdef SSL_GROUP_X25519_MLKEM768
-  constexpr std::uint16_t kGroups[] = {SSL_GROUP_X25519_MLKEM768, SSL_GROUP_X25519,
-                                       SSL_GROUP_SECP256R1, SSL_GROUP_SECP384R1,
-                                       SSL_GROUP_SECP521R1};
-  return SSL_CTX_set1_group_ids(ctx, kGroups, std::size(kGroups) - (client ? 0 : 1)) == 1;
-#else
-  return SSL_CTX_set1_curves_list(ctx,
-                                  client ? "X25519:P-256:P-384:P-521" : "X25519:P-256:P-384") == 1;
-#endif
-}
-
 /// Lets no peer sign its handshake with SHA-1 (S11).
 bool set_signatures(SSL_CTX* ctx) {
   return SSL_CTX_set_verify_algorithm_prefs(ctx, kVerifySchemes, std::size(kVerifySchemes)) == 1;
@@ -89,12 +75,12 @@ bool set_signatures(SSL_CTX* ctx) {
 /// Makes the settings that both roles share. We rely on these defaults of the library: no
 /// renegotiation and no early data. Also, 32 empty records, 32 KeyUpdates or 4 warning alerts in a
 /// row end the connection.
-bssl::UniquePtr<SSL_CTX> new_ssl_ctx(Role role, TlsVersion min_version) {
+bssl::UniquePtr<SSL_CTX> new_ssl_ctx(Role role, TlsVersion min_version, PostQuantum post_quantum) {
   bssl::UniquePtr<SSL_CTX> ctx(SSL_CTX_new(TLS_with_buffers_method()));
   if (!ctx || SSL_CTX_set_min_proto_version(ctx.get(), wire_version(min_version)) != 1 ||
       SSL_CTX_set_max_proto_version(ctx.get(), TLS1_3_VERSION) != 1 ||
-      SSL_CTX_set_strict_cipher_list(ctx.get(), kCiphers) != 1 || !set_groups(ctx.get(), role) ||
-      !set_signatures(ctx.get())) {
+      SSL_CTX_set_strict_cipher_list(ctx.get(), kCiphers) != 1 ||
+      !set_groups(ctx.get(), role, post_quantum) || !set_signatures(ctx.get())) {
     return nullptr;
   }
   SSL_CTX_set0_buffer_pool(ctx.get(), buffer_pool());
@@ -102,9 +88,7 @@ bssl::UniquePtr<SSL_CTX> new_ssl_ctx(Role role, TlsVersion min_version) {
       static_cast<std::uint32_t>(std::chrono::seconds{kTicketLifetime}.count());
   SSL_CTX_set_timeout(ctx.get(), kLifetime);
   SSL_CTX_set_session_psk_dhe_timeout(ctx.get(), kLifetime);
-#ifdef SSL_MODE_CBC_RECORD_SPLITTING
-  SSL_CTX_set_mode(ctx.get(), SSL_MODE_CBC_RECORD_SPLITTING);  // TLS 1.0 only: BEAST
-#endif
+  set_library_modes(ctx.get());
   return ctx;
 }
 
@@ -371,12 +355,16 @@ Result<std::shared_ptr<const Context>> Context::client(const ClientOptions& opti
   impl->record_cipher = options.record_cipher;
   impl->verification = options.verification;
   impl->pins = options.pins;
+  impl->may_withhold_key_share = post_quantum_support() == PostQuantumSupport::full &&
+                                 options.post_quantum == PostQuantum::automatic &&
+                                 options.max_version == TlsVersion::tls1_3;
   Fingerprint policy;
   policy.add(static_cast<std::uint64_t>(options.verification))
       .add(static_cast<std::uint64_t>(options.min_version))
       .add(static_cast<std::uint64_t>(options.max_version))
       .add(static_cast<std::uint64_t>(options.record_codec))
-      .add(static_cast<std::uint64_t>(options.record_cipher));
+      .add(static_cast<std::uint64_t>(options.record_cipher))
+      .add(static_cast<std::uint64_t>(options.post_quantum));
   for (const Pin& pin : options.pins) policy.add(pin.bytes);
   switch (options.verification) {
     case Verification::none:
@@ -389,7 +377,7 @@ Result<std::shared_ptr<const Context>> Context::client(const ClientOptions& opti
       break;
     }
   }
-  impl->ssl_ctx = new_ssl_ctx(Role::client, options.min_version);
+  impl->ssl_ctx = new_ssl_ctx(Role::client, options.min_version, options.post_quantum);
   SSL_CTX* ctx = impl->ssl_ctx.get();
   if (ctx == nullptr ||
       SSL_CTX_set_max_proto_version(ctx, wire_version(options.max_version)) != 1 ||
@@ -437,7 +425,7 @@ Result<std::shared_ptr<const Context>> Context::server(const ServerOptions& opti
     impl->own.push_back(certificate->own);
     impl->certificates.push_back(std::move(*certificate));
   }
-  impl->ssl_ctx = new_ssl_ctx(Role::server, options.min_version);
+  impl->ssl_ctx = new_ssl_ctx(Role::server, options.min_version, PostQuantum::automatic);
   SSL_CTX* ctx = impl->ssl_ctx.get();
   if (ctx == nullptr || SSL_CTX_set_app_data(ctx, impl.get()) != 1) return library_failure();
   if (!options.client_ca.empty()) {
@@ -507,13 +495,5 @@ const std::vector<OwnCertificate>& Context::own_certificates() const noexcept {
 
 Context::Context(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 Context::~Context() = default;
-
-std::string library_version() {
-#ifdef BORINGSSL_API_VERSION
-  return "BoringSSL (API " + std::to_string(BORINGSSL_API_VERSION) + ")";
-#else
-  return "BoringSSL";
-#endif
-}
 
 }  // namespace starttls::tls

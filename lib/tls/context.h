@@ -31,6 +31,7 @@ struct ClientOptions {
       TlsVersion::tls1_3;  ///< benchmarks compare versions; nothing else lowers it
   RecordCodecChoice record_codec = RecordCodecChoice::automatic;
   RecordCipher record_cipher = RecordCipher::library;
+  PostQuantum post_quantum = PostQuantum::automatic;
 };
 
 struct ServerOptions {
@@ -104,8 +105,5 @@ class Context {
 /// Returns the path of the system's trust store. It is the file that SSL_CERT_FILE names, otherwise
 /// the first of the usual ones that can be read; "" if there is none.
 [[nodiscard]] std::string system_trust_store();
-
-/// Returns "BoringSSL (API 17)", or just "BoringSSL" if the library reports no version.
-[[nodiscard]] std::string library_version();
 
 }  // namespace starttls::tls

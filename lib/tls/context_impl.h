@@ -16,6 +16,7 @@
 #include "lib/tls/fingerprint.h"
 #include "lib/tls/role.h"
 #include "lib/tls/session_cache.h"
+#include "lib/tls/silent_servers.h"
 #include "lib/tls/ticket_keys.h"
 #include "lib/tls/trust_store.h"
 #include "lib/tls/verified_chains.h"
@@ -44,6 +45,8 @@ struct Context::Impl {
   TlsVersion min_version = TlsVersion::tls1_2;
   RecordCodecChoice record_codec = RecordCodecChoice::automatic;
   RecordCipher record_cipher = RecordCipher::library;
+  /// Client role: a post-quantum key share makes ClientHellos large, and can be left out.
+  bool may_withhold_key_share = false;
   Verification verification = Verification::full;
   std::vector<Pin> pins;
   std::unique_ptr<TrustStore> roots;            ///< client role with Verification::full; client_ca
@@ -54,6 +57,7 @@ struct Context::Impl {
   Digest policy{};
   bssl::UniquePtr<SSL_CTX> ssl_ctx;
   mutable SessionCache sessions;  ///< client role
+  mutable SilentServers silent;   ///< client role
   mutable VerifiedChains verified;
   mutable ClientFactsStore clients;  ///< server role
 

@@ -6,6 +6,7 @@
 
 #include "lib/tls/context_impl.h"
 #include "lib/tls/failure.h"
+#include "lib/tls/library.h"
 #include "lib/tls/name_match.h"
 #include "lib/tls/raw_codec13.h"
 #include "lib/tls/ssl_codec.h"
@@ -57,6 +58,7 @@ struct Engine::Impl {
   void on_handshake_done();
   [[nodiscard]] bool on_ticket(std::span<const std::byte> message);
   [[nodiscard]] bool has_verified_client() const;
+  [[nodiscard]] bool choose_key_shares(const Context::Impl& settings);
 
   std::shared_ptr<const Context> context;
   WireIo io;
@@ -66,11 +68,24 @@ struct Engine::Impl {
   const char* version = "";  // static, the library's
   TlsVersion number = TlsVersion::tls1_3;
   const SSL_CIPHER* cipher = nullptr;  // static, the library's
+  TlsGroup group = TlsGroup::other;
   bool resumed = false;
+  bool key_share_withheld = false;        // client role; see Facts
+  bool sends_large_hello = false;         // client role; nothing of the server has come yet
+  bool hello_is_unanswered = false;       // client role; it was a large one
   bool owns_records = true;               // else the library has them, and stays
   std::unique_ptr<RecordCodec> codec;     // once the handshake is done
   ClientFactsStore::Shared client_facts;  // the same; server role
 };
+
+/// Withholds the large key share from a server that has not answered it before. The group itself is
+/// always offered: an attacker that drops ClientHellos must not get a weaker key exchange.
+bool Engine::Impl::choose_key_shares(const Context::Impl& settings) {
+  if (!settings.may_withhold_key_share) return true;
+  key_share_withheld = settings.silent.contains(link.cache_key, SilentServers::Clock::now());
+  sends_large_hello = !key_share_withheld;
+  return sends_large_hello || withhold_key_share(ssl.get());
+}
 
 /// True if the client's certificate is one that we have verified. No other certificate is passed on
 /// to the server, or logged.
@@ -94,6 +109,7 @@ void Engine::Impl::on_handshake_done() {
   version = SSL_get_version(ssl.get());
   number = version_number(ssl.get());
   cipher = SSL_get_current_cipher(ssl.get());
+  group = group_of(ssl.get());
   resumed = SSL_session_reused(ssl.get()) != 0;
 
   // Tickets that did not fit wait in the library, and their sequence numbers are already used.
@@ -165,6 +181,7 @@ Result<std::unique_ptr<Engine>> Engine::client(std::shared_ptr<const Context> co
   }
   if (!server.empty()) {
     impl->link.cache_key = std::string(server) + ' ' + peer_name;
+    if (!impl->choose_key_shares(*context->impl_)) return out_of_memory();
     const auto session = context->impl_->sessions.take(impl->link.cache_key);
     // The session's certificate may have ended since. A full handshake shows the server's new one.
     // If the session were resumed, the old one would be refused time and again.
@@ -195,6 +212,8 @@ Engine::~Engine() = default;
 
 Result<Engine::Handshake> Engine::handshake(std::span<const std::byte> wire, WireOut& out) {
   if (established()) return Handshake{0, true};
+  if (!wire.empty()) impl_->sends_large_hello = false;
+  impl_->hello_is_unanswered = impl_->sends_large_hello;
   SSL* ssl = impl_->ssl.get();
   const WireIo::Loan loan(impl_->io, wire, out);
   ERR_clear_error();
@@ -217,6 +236,12 @@ Result<Engine::Handshake> Engine::handshake(std::span<const std::byte> wire, Wir
   }
   const Context::Impl& context = *impl_->context->impl_;
   return fail(take_handshake_error(context.role, context.min_version));
+}
+
+bool Engine::note_unanswered_hello() {
+  if (!impl_->hello_is_unanswered) return false;
+  impl_->context->impl_->silent.add(impl_->link.cache_key, SilentServers::Clock::now());
+  return true;
 }
 
 Result<> Engine::open(std::span<const std::byte> wire, std::span<std::byte> plain, WireOut& out,
@@ -269,7 +294,9 @@ Facts Engine::facts() const {
   out.version = impl_->version;
   out.number = impl_->number;
   if (impl_->cipher != nullptr) out.cipher = SSL_CIPHER_standard_name(impl_->cipher);
+  out.group = impl_->group;
   out.resumed = impl_->resumed;
+  out.key_share_withheld = impl_->key_share_withheld;
   out.unverified_subject = impl_->link.subject;
   return out;
 }

@@ -12,6 +12,7 @@
 
 #include "lib/base/buffer.h"
 #include "lib/base/error.h"
+#include "lib/base/tls_group.h"
 #include "lib/tls/certificate_info.h"
 #include "lib/tls/client_facts.h"
 #include "lib/tls/context.h"
@@ -24,7 +25,11 @@ struct Facts {
   std::string version;                     ///< "TLSv1.3"
   TlsVersion number = TlsVersion::tls1_3;  ///< the same, for counters
   std::string cipher;                      ///< "TLS_AES_128_GCM_SHA256"
+  TlsGroup group = TlsGroup::other;
   bool resumed = false;
+  /// Client role: the post-quantum group was offered without its key share, because the server had
+  /// not answered a ClientHello with it.
+  bool key_share_withheld = false;
   /// With Verification::none: the subject that the server's certificate claims, escaped. Proves
   /// nothing.
   std::string unverified_subject;
@@ -41,7 +46,8 @@ inline constexpr std::size_t kHandshakeRoom = 65536;
 class Engine {
  public:
   /// Makes an engine of the client role, towards a server. `server` is the server's address as
-  /// text. Sessions with that address are resumed; with "" none is. `peer_name` is the SNI sent and
+  /// text. Sessions with that address are resumed, and its silence after a ClientHello is
+  /// remembered; with "" neither is. `peer_name` is the SNI sent and
   /// the name verified (a DNS name or an IP address; addresses are not sent as SNI, RFC 6066 §3).
   /// It comes from configuration, never from the peer or DNS.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> client(
@@ -64,6 +70,11 @@ class Engine {
   /// `kHandshakeRoom` free. Errors: handshake (the library's reason, the alert), certificate (the
   /// reason in plain words; evidence: subject, issuer, names). On an error `out` may hold an alert.
   [[nodiscard]] Result<Handshake> handshake(std::span<const std::byte> wire, WireOut& out);
+
+  /// Remembers a server that has not sent a byte since a ClientHello with a post-quantum key share.
+  /// Returns true if it did, so that the next engine for this server sends a smaller ClientHello.
+  /// Call it if the handshake has failed. Client role.
+  [[nodiscard]] bool note_unanswered_hello();
 
   /// Opens records after the handshake; see RecordCodec, also for `seal` and `close`.
   [[nodiscard]] Result<> open(std::span<const std::byte> wire, std::span<std::byte> plain,

@@ -9,6 +9,7 @@
 
 #include "lib/tls/context.h"
 #include "lib/tls/expanded_key.h"
+#include "lib/tls/library.h"
 
 namespace starttls::tls {
 namespace {

@@ -16,6 +16,7 @@
 #include "lib/session/leg.h"
 #include "lib/session/policy.h"
 #include "lib/session/upstream/opener.h"
+#include "lib/tls/library.h"
 #include "proxy/probe/recording_role.h"
 
 namespace starttls {
@@ -42,7 +43,7 @@ class Probe final : session::OpenerEvents, session::LegEvents {
 
   // OpenerEvents
   void on_opening(session::OpeningStage stage) override { opening_stage_ = stage; }
-  void on_attempt_failed(const Error&) override {}
+  void on_attempt_failed(const Error&, session::NextAttempt) override {}
   void on_opened() override;
   void on_not_opened(const Error& error) override;
 
@@ -97,6 +98,8 @@ ProbeReport Probe::run() {
                    : upstream.verify == Verification::full ? "full"
                    : upstream.pins.empty()                 ? "none"
                                                            : "pin";
+  report_.post_quantum = upstream.post_quantum;
+  report_.support = tls::post_quantum_support();
   report_.server_name = config::peer_name(upstream, address());
   observation_.wrap_role = [this](std::unique_ptr<proto::UpstreamRole> role) {
     return std::make_unique<RecordingRole>(std::move(role), query_, service_.own_name->text(),

@@ -128,6 +128,36 @@ std::string days(std::chrono::seconds left) {
   return number + (left < std::chrono::seconds{0} ? " ago" : " left");
 }
 
+bool offers_post_quantum(const ProbeReport& report) noexcept {
+  return report.post_quantum == PostQuantum::automatic &&
+         report.support != PostQuantumSupport::none;
+}
+
+bool took_post_quantum(const ProbeReport& report) noexcept {
+  return report.facts && report.facts->group == TlsGroup::x25519_mlkem768;
+}
+
+/// Tells if the server took the post-quantum group. Only if TLS came up.
+std::string post_quantum_text(const ProbeReport& report) {
+  if (!offers_post_quantum(report)) {
+    return report.post_quantum == PostQuantum::off
+               ? "not offered"
+               : "not offered: this TLS library does not have X25519MLKEM768";
+  }
+  std::string text = took_post_quantum(report) ? "yes" : "no, the server does not want it";
+  if (report.facts->key_share_withheld) {
+    text += "; it did not answer a ClientHello with the key share, which is large";
+  }
+  return text;
+}
+
+/// Returns true if the server took the post-quantum group, false if it did not, and null if it was
+/// not offered, or if TLS did not come up.
+nlohmann::json json_post_quantum(const ProbeReport& report) {
+  if (!report.facts || !offers_post_quantum(report)) return nullptr;
+  return took_post_quantum(report);
+}
+
 /// Returns the time until the certificate ends, negative after that. Nothing if it cannot be read.
 std::optional<std::chrono::seconds> time_left(const ProbeReport& report,
                                               const tls::CertificateInfo& info) {
@@ -226,7 +256,12 @@ std::string to_text(const ProbeReport& report) {
   // A leg that stays in the clear has one list.
   const bool one_list = !report.facts && !report.capabilities.empty();
   if (!one_list) lines(out, "before TLS", report.clear_capabilities);
-  if (report.facts) line(out, "TLS", report.facts->version + ", " + report.facts->cipher);
+  if (report.facts) {
+    line(out, "TLS",
+         report.facts->version + ", " + report.facts->cipher + ", " +
+             std::string(name(report.facts->group)));
+    line(out, "post-quantum", post_quantum_text(report));
+  }
   for (std::size_t i = 0; i < report.chain.size(); ++i) certificate(out, report, i);
   lines(out, report.facts && !is_implicit(report) ? "after TLS" : "offers", report.capabilities);
   line(out, "verdict", verdict_text(report));
@@ -261,6 +296,9 @@ std::string to_json(const ProbeReport& report) {
                     {"capabilities_before_tls", report.clear_capabilities},
                     {"tls_version", or_null(facts ? facts->version : "")},
                     {"tls_cipher", or_null(facts ? facts->cipher : "")},
+                    {"tls_group", or_null(facts ? name(facts->group) : "")},
+                    {"post_quantum", json_post_quantum(report)},
+                    {"key_share_withheld", facts && facts->key_share_withheld},
                     {"chain", std::move(certificates)},
                     {"capabilities", report.capabilities},
                     {"fallback", or_null(report.fallback)},

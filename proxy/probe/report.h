@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lib/base/error.h"
+#include "lib/base/tls_settings.h"
 #include "lib/base/utc.h"
 #include "lib/config/exposure.h"
 #include "lib/tls/engine.h"
@@ -25,7 +26,9 @@ struct ProbeReport {
   std::string peer;  ///< the address reached; "" = none
   std::vector<std::string> greeting;
   std::vector<std::string> clear_capabilities;
-  std::optional<tls::Facts> facts;        ///< nothing: TLS did not come up
+  std::optional<tls::Facts> facts;                        ///< nothing: TLS did not come up
+  PostQuantum post_quantum = PostQuantum::automatic;      ///< the policy's
+  PostQuantumSupport support = PostQuantumSupport::none;  ///< the TLS library's
   std::vector<std::string> capabilities;  ///< as a client would get them: after TLS if there is any
   std::vector<tls::CertificateInfo> chain;
   std::string fallback;        ///< why an opportunistic leg stays in the clear; else ""

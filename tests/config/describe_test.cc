@@ -33,6 +33,7 @@ TEST_CASE("describe: prints in plain words what a service does", "[config]") {
         "  server            smtp.example.com:587\n"
         "  TLS with server   STARTTLS, required\n"
         "  minimum version   TLS 1.2\n"
+        "  post-quantum      not offered: this TLS library does not have X25519MLKEM768\n"
         "  verified          the chain up to the system's trust store, the name smtp.example.com\n"
         "  greeting          with the server's text\n"
         "  time-outs         connect 10s, handshake 10s, prelude 30s, command 5m, idle 35m\n");
@@ -259,4 +260,25 @@ TEST_CASE("describe: prints which client uses which account, without a secret",
   CHECK(lines_about_login() ==
         Texts{"the proxy logs in before the client is greeted, by LOGIN",
               "each client is all@example.com at the server, with the password in /etc/pw"});
+}
+
+TEST_CASE("describe: says if the post-quantum group is offered to servers", "[config]") {
+  using Catch::Matchers::ContainsSubstring;
+  config::Config config;
+  config.services.push_back(office());
+  const auto text = [&config](PostQuantumSupport support) {
+    return describe(config, config::StartedBy::user, {.post_quantum = support});
+  };
+  CHECK_THAT(text(PostQuantumSupport::none),
+             ContainsSubstring("post-quantum      not offered: this TLS library does not have "
+                               "X25519MLKEM768\n"));
+  CHECK_THAT(text(PostQuantumSupport::with_key_share),
+             ContainsSubstring("post-quantum      X25519MLKEM768 offered, always with its key "
+                               "share\n"));
+  CHECK_THAT(text(PostQuantumSupport::full),
+             ContainsSubstring("post-quantum      X25519MLKEM768 offered\n"));
+  config.services[0].upstream.post_quantum = PostQuantum::off;
+  CHECK_THAT(text(PostQuantumSupport::full), ContainsSubstring("post-quantum      not offered\n"));
+  config.services[0].upstream.tls = TlsMode::none;
+  CHECK_THAT(text(PostQuantumSupport::full), !ContainsSubstring("post-quantum"));
 }

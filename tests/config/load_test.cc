@@ -79,6 +79,7 @@ TEST_CASE("load: the smallest useful file", "[config]") {
   CHECK(service.upstream.tls == TlsMode::starttls);
   CHECK(service.upstream.verify == Verification::full);
   CHECK(service.upstream.min_tls == TlsVersion::tls1_2);
+  CHECK(service.upstream.post_quantum == PostQuantum::automatic);
 }
 
 TEST_CASE("load: every key sets its own value", "[config]") {
@@ -122,6 +123,7 @@ verify = "none"
 server_name = "lmtp.example.com"
 ca_file = "ca.pem"
 min_tls = "1.3"
+post_quantum = "off"
 greeting_text = false
 send_proxy = "v2"
 [service.timeouts]
@@ -165,6 +167,7 @@ upstream = { address = "10.0.0.1:25", tls = "implicit", warm = 12 }
   CHECK(first.upstream.server_name == "lmtp.example.com");
   CHECK(first.upstream.ca_file == ca);
   CHECK(first.upstream.min_tls == TlsVersion::tls1_3);
+  CHECK(first.upstream.post_quantum == PostQuantum::off);
   CHECK_FALSE(first.upstream.greeting_text);
   CHECK(first.upstream.send_proxy == config::SendProxy::v2);
   CHECK(first.downstream.max_per_client == 21);
@@ -260,6 +263,10 @@ TEST_CASE("load: one wrong value is one problem, with its place, its key and a c
        "not 'STARTTLS'"},
       {"upstream.verify = 'no'",
        "f.toml:6:19: service.upstream.verify: must be one of full, none, not 'no'"},
+      {"upstream.post_quantum = true",
+       "f.toml:6:25: service.upstream.post_quantum: must be a string, not a boolean"},
+      {"upstream.post_quantum = 'on'",
+       "f.toml:6:25: service.upstream.post_quantum: must be one of auto, off, not 'on'"},
       {"upstream.min_tls = '1.1'",
        "f.toml:6:20: service.upstream.min_tls: must be one of 1.2, 1.3, not '1.1'"},
       {"downstream.tls = 'starttls'",

@@ -201,6 +201,7 @@ class Pages(unittest.TestCase):
             self.assertEqual(session["server"], f"127.0.0.1:{self.server.port}")
             self.assertEqual((session["downstream_tls"], session["upstream_tls"]),
                              ("none", "TLSv1.3"))
+            self.assertEqual((session["downstream_group"], session["upstream_group"]), ("", "X25519"))
             self.assertEqual(session["phase"], "dialogue")
             self.assertEqual(session["bytes_to_server"], len(b"EHLO client.test\r\n"))
             client.command(b"MAIL FROM:<a@client.test>")
@@ -397,7 +398,7 @@ class Counters(unittest.TestCase):
                          {("to_server",): sent, ("to_client",): heard})
         self.assertEqual((int(line["bytes_to_server"]), int(line["bytes_to_client"])), (sent, heard))
         self.assertEqual(found.nonzero("starttls_handshakes_total"),
-                         {("upstream", "false", "TLSv1.3"): 1})
+                         {("X25519", "upstream", "false", "TLSv1.3"): 1})
         for name, labels in (("starttls_handshake_duration_seconds_count", {"leg": "upstream"}),
                              ("starttls_session_duration_seconds_count", {}),
                              ("starttls_prelude_duration_seconds_count", {})):
@@ -423,7 +424,7 @@ class Counters(unittest.TestCase):
                 client.rest()
         found, _ = self.ended(daemon, address, 2)
         self.assertEqual(found.nonzero("starttls_handshakes_total"), {
-            (leg, resumed, "TLSv1.3"): 1
+            ("X25519", leg, resumed, "TLSv1.3"): 1
             for leg in ("downstream", "upstream") for resumed in ("false", "true")})
         self.assertEqual(found.nonzero("starttls_sessions_total"), {("ok",): 2})
 

@@ -141,7 +141,7 @@ class BenchSmoke(unittest.TestCase):
                 self.assertTrue(xml.etree.ElementTree.parse(chart).getroot().tag.endswith("svg"))
                 self.assertIn(f"--only {name}", report_text)
             self.assertIn("| verdict |", report_text)
-            self.assertIn("BoringSSL", results["versions"]["starttls-proxy"])
+            self.assertRegex(results["versions"]["starttls-proxy"], "BoringSSL|AWS-LC")
             for direction in ("upgrade", "terminate"):
                 said = results["negotiated"][direction]["starttls-proxy"]
                 self.assertRegex(said, r"^TLSv1.3 TLS_AES_128_GCM_SHA256 X25519\w*, 4 of 5 resumed$")

@@ -58,7 +58,7 @@ class CommandLine(unittest.TestCase):
     def test_version_names_the_libraries(self):
         result = run_to_end("--version")
         self.assertEqual(result.returncode, 0)
-        self.assertRegex(result.stdout, r"(?s)starttls-proxy.*libuv.*BoringSSL")
+        self.assertRegex(result.stdout, r"(?s)starttls-proxy.*libuv.*(BoringSSL|AWS-LC)")
 
     def test_help(self):
         result = run_to_end("--help")

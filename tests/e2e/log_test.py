@@ -22,9 +22,10 @@ from support.fake_server import FakeServer, Gone, Lmtp, Smtp, tls_context
 from support.gateway import Gateway
 
 SESSION_KEYS = set("""
-    session service client server downstream_tls downstream_cipher downstream_resumed sni
-    client_certificate upstream_tls upstream_cipher upstream_resumed upstream_verify bytes_to_server
-    bytes_to_client connect_ms prelude_ms total_ms login login_mechanism last_reply outcome reason note""".split())
+    session service client server downstream_tls downstream_cipher downstream_group
+    downstream_resumed sni client_certificate upstream_tls upstream_cipher upstream_group
+    upstream_resumed upstream_verify bytes_to_server bytes_to_client connect_ms prelude_ms total_ms
+    login login_mechanism last_reply outcome reason note""".split())
 
 WORD = canary.PASSWORD.encode()
 PLAIN = canary.plain("user")
@@ -216,7 +217,8 @@ class SessionLine(unittest.TestCase):
         self.assertIs(line["upstream_resumed"], False)
         self.assertIsInstance(line["bytes_to_server"], int)
         self.assertEqual(line["last_reply"], "220")
-        for key in ("downstream_cipher", "sni", "client_certificate", "reason", "note"):
+        for key in ("downstream_cipher", "downstream_group", "sni", "client_certificate", "reason",
+                    "note"):
             self.assertEqual(line[key], "", key)
 
     def test_as_text_has_the_same_keys_but_for_empty_ones(self):
@@ -229,8 +231,8 @@ class SessionLine(unittest.TestCase):
             line = next(line for line in daemon.text().splitlines() if " outcome=" in line)
         self.assertNotIn('=""', line)
         keys = set(re.findall(r" ([a-z_]+)=", line)) - {"level", "msg"}
-        self.assertEqual(keys, SESSION_KEYS - {"downstream_cipher", "sni", "client_certificate",
-                                               "reason", "note"})
+        self.assertEqual(keys, SESSION_KEYS - {"downstream_cipher", "downstream_group", "sni",
+                                               "client_certificate", "reason", "note"})
         self.assertLessEqual(set(MAY_BE_EMPTY), SESSION_KEYS)
 
     def test_a_servers_text_cannot_forge_a_line(self):

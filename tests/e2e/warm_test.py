@@ -114,8 +114,8 @@ class SameAsCold(unittest.TestCase):
         self.assertEqual(one, other)
         self.assertEqual(len(daemon.lines(message("warm connection used"))), 1
                          + UPSTREAM.index(mode))
-        for key in ("outcome", "upstream_tls", "upstream_cipher", "upstream_verify", "server",
-                    "bytes_to_server", "bytes_to_client"):
+        for key in ("outcome", "upstream_tls", "upstream_cipher", "upstream_group", "upstream_verify",
+                    "server", "bytes_to_server", "bytes_to_client"):
             self.assertEqual(lines["cold"][key], lines["warm"][key], key)
         self.assertEqual(lines["warm"]["outcome"], "ok")
         for key in ("connect_ms", "prelude_ms"):

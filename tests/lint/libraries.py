@@ -1,12 +1,13 @@
-"""Checks the binary's libraries, recursively: BoringSSL, and never the system's OpenSSL in addition.
+"""Checks the binary's libraries, recursively: one for TLS, and never the system's OpenSSL in addition.
 
 Both have the same symbol names. In one process, calls meant for one silently reach the other.
 
-    libraries.py BINARY BORINGSSL_SSL_LIBRARY
-    libraries.py --without-boringssl BINARY BORINGSSL_SSL_LIBRARY   libcurl and its libraries instead
+    libraries.py BINARY TLS_SSL_LIBRARY
+    libraries.py --without-tls-library BINARY TLS_SSL_LIBRARY   libcurl and its libraries instead
 """
 
 import os
+import re
 import subprocess
 import sys
 
@@ -23,36 +24,38 @@ def libraries_of(binary):
     return loaded
 
 
-def errors_without_boringssl(loaded, boringssl):
-    folder = os.path.realpath(os.path.dirname(boringssl))
-    errors = [f"{name} is BoringSSL's" for name, path in loaded.items()
+def errors_without(loaded, ours):
+    folder = os.path.realpath(os.path.dirname(ours))
+    errors = [f"{name} is our TLS library's" for name, path in loaded.items()
               if os.path.dirname(os.path.realpath(path)) == folder]
     if not any(name.startswith("libcurl-gnutls.") for name in loaded):
         errors.append("libcurl-gnutls is not loaded")
     return errors
 
 
-def errors_with_boringssl(loaded, boringssl):
+def errors_with(loaded, wanted):
     errors = [f"{name} is loaded" for name in loaded
               if name in ("libssl.so.3", "libcrypto.so.3", "libgnutls.so.30")
               or name.startswith("libcurl")]
     errors += [f"{name} is not found" for name, path in loaded.items() if "/" not in path]
-    if boringssl.endswith(".a"):
-        errors += [f"{name} is loaded beside a static BoringSSL" for name in loaded
-                   if name.startswith(("libssl.", "libcrypto."))]
+    if wanted.endswith(".a"):
+        errors += [f"{name} is loaded beside a static TLS library" for name in loaded
+                   if re.match(r"lib(ssl|crypto)(-awslc)?\.so", name)]
     else:
-        folder = os.path.realpath(os.path.dirname(boringssl))
-        for library in ("libssl.", "libcrypto."):
-            paths = [path for name, path in loaded.items() if name.startswith(library)]
+        folder = os.path.realpath(os.path.dirname(wanted))
+        for library in ("libssl", "libcrypto"):
+            # AWS-LC's have a suffix in a distribution's package.
+            paths = [path for name, path in loaded.items()
+                     if re.match(rf"{library}(-awslc)?\.so\.", name)]
             if [os.path.dirname(os.path.realpath(path)) for path in paths] != [folder]:
-                errors.append(f"{library}so is {paths}, not BoringSSL's in {folder}")
+                errors.append(f"{library} is {paths}, not that in {folder}")
     return errors
 
 
 def main():
-    *option, binary, boringssl = sys.argv[1:]
-    check = errors_without_boringssl if option == ["--without-boringssl"] else errors_with_boringssl
-    errors = check(libraries_of(binary), boringssl)
+    *option, binary, wanted = sys.argv[1:]
+    check = errors_without if option == ["--without-tls-library"] else errors_with
+    errors = check(libraries_of(binary), wanted)
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     return 1 if errors else 0

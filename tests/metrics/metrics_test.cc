@@ -24,7 +24,10 @@ namespace {
 constexpr unsigned kWorkers = 2;
 
 metrics::BuildInfo build() {
-  return {.version = "0.1.0", .libuv = "1.44.2", .boringssl = "API 17", .record_cipher = "API 17"};
+  return {.version = "0.1.0",
+          .libuv = "1.44.2",
+          .tls_library = "AWS-LC 5",
+          .record_cipher = "AWS-LC 5"};
 }
 
 /// Returns facts that do not change.
@@ -53,8 +56,8 @@ TEST_CASE("metrics: a page without services is complete", "[base][metrics]") {
   const Page shown = page(registry);
   CHECK(shown.value("starttls_build_info", {{"version", "0.1.0"},
                                             {"libuv", "1.44.2"},
-                                            {"boringssl", "API 17"},
-                                            {"record_cipher", "API 17"}}) == 1);
+                                            {"tls_library", "AWS-LC 5"},
+                                            {"record_cipher", "AWS-LC 5"}}) == 1);
   CHECK(shown.value("starttls_buffer_bytes") == 65536);
   CHECK(shown.value("starttls_log_lines_lost_total") == 12);
   CHECK(shown.value("starttls_config_last_reload_successful") == 1);
@@ -86,7 +89,7 @@ TEST_CASE("metrics: all series of a service start at zero", "[base][metrics]") {
       {"starttls_session_duration_seconds", 15},
       {"starttls_bytes_total", 2},
       {"starttls_connect_failures_total", 4},
-      {"starttls_handshakes_total", 2 * 4 * 2},
+      {"starttls_handshakes_total", 2 * 4 * 2 * 6},
       {"starttls_handshake_failures_total", 2 * 6},
       {"starttls_handshake_duration_seconds", 2 * 15},
       {"starttls_prelude_duration_seconds", 15},
@@ -116,8 +119,9 @@ TEST_CASE("metrics: each step of a session counts in its series", "[base][metric
   metrics_.connect_failed(Errc::unreachable);
   metrics_.connect_failed(Errc::limit);  // unexpected here, but still counted
   metrics_.handshake_failed(Side::upstream, Errc::certificate);
-  metrics_.handshake_done({Side::upstream, TlsVersion::tls1_3, false, 3ms});
-  metrics_.handshake_done({Side::downstream, TlsVersion::tls1_2, true, 11s});
+  metrics_.handshake_done(
+      {Side::upstream, TlsVersion::tls1_3, TlsGroup::x25519_mlkem768, false, 3ms});
+  metrics_.handshake_done({Side::downstream, TlsVersion::tls1_2, TlsGroup::p256, true, 11s});
   metrics_.prelude_ended(40ms);
   metrics_.plaintext_fallback(Side::downstream);
   metrics_.attacked(Side::upstream, Attack::preauth);
@@ -142,12 +146,14 @@ TEST_CASE("metrics: each step of a session counts in its series", "[base][metric
     CHECK(shown.value("starttls_connect_failures_total", with({{"reason", "other"}})) == 1);
     CHECK(shown.value("starttls_handshake_failures_total",
                       with({{"leg", "upstream"}, {"reason", "certificate"}})) == 1);
-    CHECK(shown.value("starttls_handshakes_total",
-                      with({{"leg", "upstream"}, {"version", "TLSv1.3"}, {"resumed", "false"}})) ==
-          1);
-    CHECK(shown.value("starttls_handshakes_total",
-                      with({{"leg", "downstream"}, {"version", "TLSv1.2"}, {"resumed", "true"}})) ==
-          1);
+    CHECK(shown.value("starttls_handshakes_total", with({{"leg", "upstream"},
+                                                         {"version", "TLSv1.3"},
+                                                         {"resumed", "false"},
+                                                         {"group", "X25519MLKEM768"}})) == 1);
+    CHECK(shown.value("starttls_handshakes_total", with({{"leg", "downstream"},
+                                                         {"version", "TLSv1.2"},
+                                                         {"resumed", "true"},
+                                                         {"group", "P-256"}})) == 1);
     const std::string took = "starttls_handshake_duration_seconds";
     CHECK(shown.value(took + "_bucket", with({{"leg", "upstream"}, {"le", "0.0025"}})) == 0);
     CHECK(shown.value(took + "_bucket", with({{"leg", "upstream"}, {"le", "0.005"}})) == 1);
@@ -308,7 +314,7 @@ TEST_CASE("metrics: workers count while pages are read and services come and go"
       for (std::uint64_t i = 0; i < kSessions; ++i) {
         tally.session_opened();
         tally.bytes(Direction::to_server, 3);
-        tally.handshake_done({Side::upstream, TlsVersion::tls1_3, true, 1ms});
+        tally.handshake_done({Side::upstream, TlsVersion::tls1_3, TlsGroup::x25519, true, 1ms});
         tally.session_ended(Outcome::ok(), 20ms);
         if (i % 100 == 0) static_cast<void>(registry.service(index == 0 ? "office" : "brief"));
       }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/config/load.h"
+#include "lib/tls/library.h"
 #include "tests/support/catch.h"
 
 using namespace std::chrono_literals;
@@ -146,6 +147,8 @@ TEST_CASE("check --json: services have the keys of the file and the values in fo
   CHECK(json["admin"] == Json{{"listen", "127.0.0.1:9465"}});
   CHECK(json["process"]["user"] == "mail");
   CHECK(json["process"]["sandbox"] == false);
+  CHECK(json["process"]["tls_library"] == tls::library_version());
+  CHECK(json["process"]["post_quantum"].is_string());
   REQUIRE(json["services"].size() == 2);
   const auto& office = json["services"][0];
   CHECK(office["name"] == "office");
@@ -156,6 +159,7 @@ TEST_CASE("check --json: services have the keys of the file and the values in fo
   CHECK(office["downstream"]["client_ca"].is_null());
   CHECK(office["upstream"]["address"] == std::vector<std::string>{"smtp.example.com:587"});
   CHECK(office["upstream"]["tls"] == "starttls");
+  CHECK(office["upstream"]["post_quantum"] == "auto");
   CHECK(office["upstream"]["verify"] == "full");
   CHECK(office["upstream"]["server_name"].is_null());
   CHECK(office["upstream"]["verified_names"] == std::vector<std::string>{"smtp.example.com"});

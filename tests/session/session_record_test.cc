@@ -39,6 +39,7 @@ tls::Facts tls_facts(std::string version) {
   tls::Facts out;
   out.version = std::move(version);
   out.cipher = "TLS_AES_128_GCM_SHA256";
+  out.group = TlsGroup::x25519_mlkem768;
   return out;
 }
 
@@ -59,9 +60,9 @@ TEST_CASE("session record: the line at the end has every field", "[session][log]
   const auto lines = it.lines();
   for (const auto* const words :
        {"session=id.1", "service=mail", "client=192.0.2.7:1025", "server=198.51.100.1:587",
-        "downstream_tls=none", "upstream_tls=TLSv1.3", "upstream_verify=full", "bytes_to_server=7",
-        "bytes_to_client=70", "connect_ms=5", "prelude_ms=12", "total_ms=2000", "outcome=timeout",
-        "reason=idle"}) {
+        "downstream_tls=none", "upstream_tls=TLSv1.3", "upstream_group=X25519MLKEM768",
+        "upstream_verify=full", "bytes_to_server=7", "bytes_to_client=70", "connect_ms=5",
+        "prelude_ms=12", "total_ms=2000", "outcome=timeout", "reason=idle"}) {
     INFO(words);
     CHECK(has_words(lines, words));
   }
@@ -73,9 +74,9 @@ TEST_CASE("session record: a line of text leaves out what is empty", "[session][
   it.record.log_end({}, {}, 3s);
   const auto lines = it.lines();
   CHECK_FALSE(has_words(lines, "=\"\""));
-  for (const auto* const key :
-       {" server=", " downstream_cipher=", " sni=", " client_certificate=", " upstream_cipher=",
-        " upstream_verify=", " last_reply=", " reason=", " note="}) {
+  for (const auto* const key : {" server=", " downstream_cipher=", " downstream_group=", " sni=",
+                                " client_certificate=", " upstream_cipher=", " upstream_group=",
+                                " upstream_verify=", " last_reply=", " reason=", " note="}) {
     INFO(key);
     CHECK_FALSE(has_words(lines, key));
   }
@@ -92,10 +93,10 @@ TEST_CASE("session record: a line of JSON has every field, each of one type", "[
   it.record.log_end({}, {}, 3s);
   const auto lines = it.lines();
   for (const auto* const words :
-       {R"("server":"")", R"("downstream_cipher":"")", R"("downstream_resumed":false)",
-        R"("sni":"")", R"("client_certificate":"")", R"("upstream_verify":"")",
-        R"("bytes_to_server":0)", R"("last_reply":"")", R"("outcome":"ok")", R"("reason":"")",
-        R"("note":"")"}) {
+       {R"("server":"")", R"("downstream_cipher":"")", R"("downstream_group":"")",
+        R"("upstream_group":"")", R"("downstream_resumed":false)", R"("sni":"")",
+        R"("client_certificate":"")", R"("upstream_verify":"")", R"("bytes_to_server":0)",
+        R"("last_reply":"")", R"("outcome":"ok")", R"("reason":"")", R"("note":"")"}) {
     INFO(words);
     CHECK(has_words(lines, words));
   }
@@ -197,7 +198,9 @@ TEST_CASE("session record: its status is a row of the admin page", "[session][ad
   CHECK(status.service == "mail");
   CHECK(status.server == "198.51.100.1:587");
   CHECK(status.downstream_tls == "TLSv1.2");
+  CHECK(status.downstream_group == "X25519MLKEM768");
   CHECK(status.upstream_tls == "none");
+  CHECK(status.upstream_group.empty());
   CHECK(status.phase == "relay");
   CHECK(status.age == 3s);
   CHECK(status.bytes_to_server == 7);

@@ -207,9 +207,5 @@ TEST_CASE("context: a chain too large for a handshake is refused", "[tls]") {
   CHECK(has(server_failure({folder.write("long.pem", chain), files.key}), "too large"));
 }
 
-TEST_CASE("context: the library reports its name", "[tls]") {
-  CHECK(has(tls::library_version(), "BoringSSL"));
-}
-
 }  // namespace
 }  // namespace starttls

@@ -17,6 +17,7 @@ Result<> ClientHandshake::on_secured(Leg& client, metrics::Tally& tally) const {
   const tls::Facts facts = client.facts();
   tally.handshake_done({.side = Side::downstream,
                         .version = facts.number,
+                        .group = facts.group,
                         .resumed = facts.resumed,
                         .took = net::Loop::precise_now() - began_at_});
   return {};

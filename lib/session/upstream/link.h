@@ -20,8 +20,8 @@ namespace starttls::session {
 class LinkEvents {
  public:
   virtual void on_opening(OpeningStage stage) = 0;
-  /// Reports that an address has failed, and there is another.
-  virtual void on_attempt_failed(const Error& error) = 0;
+  /// Reports that an address has failed, and that another attempt follows.
+  virtual void on_attempt_failed(const Error& error, NextAttempt next) = 0;
   /// Hands over the server's leg, which is ready.
   virtual void on_linked(UpstreamConnection connection) = 0;
   virtual void on_not_linked(const Error& error) = 0;
@@ -74,7 +74,9 @@ class ServerLink final : OpenerEvents {
 
  private:
   void on_opening(OpeningStage stage) override { events_.on_opening(stage); }
-  void on_attempt_failed(const Error& error) override { events_.on_attempt_failed(error); }
+  void on_attempt_failed(const Error& error, NextAttempt next) override {
+    events_.on_attempt_failed(error, next);
+  }
   void on_opened() override;
   void on_not_opened(const Error& error) override { events_.on_not_linked(error); }
 

@@ -53,7 +53,8 @@ Opening::Policy UpstreamOpener::policy() {
               observation_ != nullptr || login_time(target_.service().config) != LoginWhen::never,
           .make_role = [this](TlsMode mode) { return make_role(mode); },
           .has_time = [this] { return time_left() > milliseconds{0}; },
-          .has_hung_up = [this] { return leg_->stream().is_over(); }};
+          .has_hung_up = [this] { return leg_->stream().is_over(); },
+          .note_unanswered_hello = [this] { return leg_->note_unanswered_hello(); }};
 }
 
 std::unique_ptr<proto::UpstreamRole> UpstreamOpener::make_role(TlsMode mode) const {
@@ -201,7 +202,10 @@ void UpstreamOpener::perform(Opening::Step step) {
       log_in();
       return;
     case Do::connect:
-      if (step.error) events_.on_attempt_failed(*step.error);
+      if (step.error) {
+        events_.on_attempt_failed(*step.error, step.with_smaller_hello ? NextAttempt::smaller_hello
+                                                                       : NextAttempt::next_address);
+      }
       connector_.reset();
       if (leg_ != nullptr) {
         leg_->finish();
@@ -284,6 +288,7 @@ void UpstreamOpener::on_leg_secured(Leg& leg) {
   const tls::Facts facts = leg.facts();
   metrics_.handshake_done({.side = Side::upstream,
                            .version = facts.number,
+                           .group = facts.group,
                            .resumed = facts.resumed,
                            .took = net::Loop::precise_now() - handshake_at_});
   perform(opening_.on_secured());

@@ -42,13 +42,19 @@ struct UpstreamConnection {
   std::optional<proto::LoginReport> login = {};  ///< the result of ours; nothing: there was none
 };
 
+/// The attempt that follows one that has failed.
+enum class NextAttempt : std::uint8_t {
+  next_address,
+  smaller_hello,  ///< the same address, because it has not answered a large ClientHello
+};
+
 /// Events of an opener. The opener lives until its owner drops it, which must not happen inside
 /// these calls.
 class OpenerEvents {
  public:
   virtual void on_opening(OpeningStage stage) = 0;
-  /// Reports that an address has failed, and there is another.
-  virtual void on_attempt_failed(const Error& error) = 0;
+  /// Reports that an address has failed, and that another attempt follows.
+  virtual void on_attempt_failed(const Error& error, NextAttempt next) = 0;
   /// Reports that the leg is ready. Bytes of the server that came after the greeting wait in its
   /// `input()`.
   virtual void on_opened() = 0;

@@ -120,12 +120,22 @@ Opening::Step Opening::on_expired() {
 }
 
 Opening::Step Opening::on_failed(const Error& error) {
+  if (stage_ == OpeningStage::handshake && policy_.note_unanswered_hello() && policy_.has_time()) {
+    Step step = connect_again(error);
+    step.with_smaller_hello = true;
+    return step;
+  }
   // Another address would refuse the same login, and an account may be locked after a few.
   const bool is_about_login = error.code == Errc::login || error.code == Errc::client_login;
   if (is_about_login || address_index_ + 1 >= policy_.addresses || !policy_.has_time()) {
     return {.what = Do::give_up, .error = error};
   }
   ++address_index_;
+  return connect_again(error);
+}
+
+/// Begins another attempt, at `address_index_`.
+Opening::Step Opening::connect_again(const Error& error) {
   role_.reset();
   fallback_reason_.clear();
   in_the_clear_ = false;

@@ -7,6 +7,9 @@
 // clear, if the server offers no STARTTLS or refuses it. Then our own EHLO has used up the only one
 // that some servers accept, and others hang up after a refusal. Such a server gets a fresh
 // connection, on which STARTTLS is not asked for again.
+//
+// A server that does not answer a ClientHello with a post-quantum key share also gets a fresh
+// connection, once, with a smaller ClientHello.
 
 #include <cstddef>
 #include <cstdint>
@@ -41,6 +44,9 @@ class Opening {
     std::function<bool()> has_time;
     /// True if the server has ended its direction, and nothing of it is left to read.
     std::function<bool()> has_hung_up;
+    /// Remembers a server that has not answered a large ClientHello. Returns true if it is one, so
+    /// that the next ClientHello to it will be smaller. Called after a handshake that has failed.
+    std::function<bool()> note_unanswered_hello;
   };
 
   /// The next step. First `consumed` bytes of the input are dropped and `to_server` is written.
@@ -59,6 +65,8 @@ class Opening {
     /// The reason for `give_up`. For `connect`, the reason why the last attempt failed. Nothing: it
     /// did not fail, and the same server gets a fresh connection.
     std::optional<Error> error = {};
+    /// For `connect` with an `error`: the same server is tried again, with a smaller ClientHello.
+    bool with_smaller_hello = false;
   };
 
   explicit Opening(Policy policy) : policy_(std::move(policy)) {}
@@ -109,6 +117,7 @@ class Opening {
   [[nodiscard]] Step start_role();
   [[nodiscard]] Step on_verdict(const Result<proto::Verdict>& verdict, Step step);
   [[nodiscard]] bool needs_fresh_connection() const;
+  [[nodiscard]] Step connect_again(const Error& error);
 
   Policy policy_;
   std::unique_ptr<proto::UpstreamRole> role_;

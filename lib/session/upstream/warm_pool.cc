@@ -72,7 +72,7 @@ class WarmPool::Entry final : LegEvents, OpenerEvents {
 
   // OpenerEvents
   void on_opening(OpeningStage) override {}
-  void on_attempt_failed(const Error&) override {}
+  void on_attempt_failed(const Error&, NextAttempt) override {}
 
   void on_opened() override {
     opened_ = opener_->take(*this);

@@ -13,15 +13,16 @@ import time
 
 from . import canary, children, wait
 from .client import Client
-from .environment import PROXY, pki
+from .environment import PROXY, RECORD_CIPHER, pki
 
 # Only root may inspect a process that is in its sandbox, as Daemon.descriptors and strace do.
 SANDBOX = os.geteuid() == 0
 
 _FIELD = re.compile(r'([A-Za-z_]+)=("(?:[^"\\]|\\.)*"|\S*)')
 # A text log leaves these out of a session's line if they are empty.
-MAY_BE_EMPTY = ("server", "downstream_cipher", "sni", "client_certificate", "upstream_cipher",
-                "upstream_verify", "login", "login_mechanism", "last_reply", "reason", "note")
+MAY_BE_EMPTY = ("server", "downstream_cipher", "downstream_group", "sni", "client_certificate",
+                "upstream_cipher", "upstream_group", "upstream_verify", "login", "login_mechanism",
+                "last_reply", "reason", "note")
 _SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:")
 
 
@@ -82,6 +83,15 @@ def configuration(upstream_port, *, protocol="smtp", upstream=None, downstream=N
         *login_lines(login, accounts)])
 
 
+def with_cipher(config):
+    """Returns the configuration with the record cipher that this run is for."""
+    if not RECORD_CIPHER or "record_cipher" in config:
+        return config
+    changed, count = re.subn(r"^\[proxy\]$", f'[proxy]\nrecord_cipher = "{RECORD_CIPHER}"', config,
+                             count=1, flags=re.M)
+    return changed if count else f'[proxy]\nrecord_cipher = "{RECORD_CIPHER}"\n{config}'
+
+
 class Daemon:
     """A running daemon. Leaving the context drains it and expects exit status 0.
 
@@ -107,7 +117,7 @@ class Daemon:
         arguments = self._arguments
         if self._config is not None:
             path = self.configuration_file = pathlib.Path(self._folder.name) / "proxy.toml"
-            path.write_text(self._config, encoding="utf-8")
+            path.write_text(with_cipher(self._config), encoding="utf-8")
             arguments = ["--config", path, *arguments]
         self.process = children.start([*self._wrapper, PROXY, *arguments], max_files=self._max_files,
                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,

@@ -22,6 +22,14 @@ PEERS = pathlib.Path(os.environ.get("STARTTLS_PEERS") or ROOT / "build" / "peers
 # A program that runs another one with a libuv that makes an io_uring for every loop.
 NEWER_LIBUV = pathlib.Path(os.environ.get("STARTTLS_LIBUV") or ROOT / "build" / "libuv") / "run"
 
+# An `openssl` with X25519MLKEM768.
+NEWER_OPENSSL = (pathlib.Path(os.environ.get("STARTTLS_OPENSSL") or ROOT / "build" / "openssl")
+                 / "run")
+
+# The record cipher of all daemons: a value of proxy.record_cipher; "" = the default. With it a whole
+# test, or the tests of a mutant, run with the other cipher.
+RECORD_CIPHER = os.environ.get("STARTTLS_RECORD_CIPHER", "")
+
 # Set in builds with a sanitizer: speed and memory mean nothing there, and sizes shrink.
 SANITIZED = bool(os.environ.get("STARTTLS_SANITIZED"))
 

@@ -90,7 +90,9 @@ TEST_CASE("admin text: sessions are valid JSON with any name", "[proxy][admin]")
                               .client = "unix:",
                               .server = "unix:/\xff\"\n",
                               .downstream_tls = "none",
+                              .downstream_group = "",
                               .upstream_tls = "TLSv1.3",
+                              .upstream_group = "X25519",
                               .phase = "relay",
                               .state = "relay",
                               .age = 1500ms,
@@ -106,6 +108,8 @@ TEST_CASE("admin text: sessions are valid JSON with any name", "[proxy][admin]")
   const auto& session = page["sessions"][0];
   CHECK(session["session"] == "0a.1.2");
   CHECK(session["server"] == "unix:/\xEF\xBF\xBD\"\n");
+  CHECK(session["downstream_group"] == "");
+  CHECK(session["upstream_group"] == "X25519");
   CHECK(session["seconds"] == 1.5);
   CHECK(session["bytes_to_client"] == 18'446'744'073'709'551'615U);
 }

@@ -48,6 +48,7 @@ ProbeReport accepted() {
           .clear_capabilities = {"250-mail.test", "250 STARTTLS"},
           .facts = tls::Facts{.version = "TLSv1.3",
                               .cipher = "TLS_AES_128_GCM_SHA256",
+                              .group = TlsGroup::x25519,
                               .unverified_subject = {}},
           .capabilities = {"250-mail.test", "250 AUTH PLAIN"},
           .chain = {leaf()},
@@ -137,7 +138,8 @@ TEST_CASE("probe report: the text lists the findings from top to bottom", "[prob
         "greeting       220 mail.test\n"
         "before TLS     250-mail.test\n"
         "               250 STARTTLS\n"
-        "TLS            TLSv1.3, TLS_AES_128_GCM_SHA256\n"
+        "TLS            TLSv1.3, TLS_AES_128_GCM_SHA256, X25519\n"
+        "post-quantum   not offered: this TLS library does not have X25519MLKEM768\n"
         "certificate 1  CN=mail.test\n"
         "  issued by    CN=some CA\n"
         "  names        mail.test, localhost\n"
@@ -443,6 +445,9 @@ TEST_CASE("probe report: the JSON has the same facts", "[probe][json]") {
   CHECK(json["accepted"] == true);
   CHECK(json["protocol"] == "smtp");
   CHECK(json["tls_version"] == "TLSv1.3");
+  CHECK(json["tls_group"] == "X25519");
+  CHECK(json["post_quantum"].is_null());  // no TLS library is known here
+  CHECK(json["key_share_withheld"] == false);
   CHECK(json["capabilities"] == nlohmann::json({"250-mail.test", "250 AUTH PLAIN"}));
   CHECK(json["chain"][0]["names"] == nlohmann::json({"mail.test", "localhost"}));
   CHECK(json["chain"][0]["not_before"] == "2026-01-01T00:00:00Z");
@@ -464,6 +469,47 @@ TEST_CASE("probe report: the JSON has the same facts", "[probe][json]") {
   CHECK(failed["evidence"] == "their words \\x1b[31m");
   CHECK(failed["state"] == "starttls");
   CHECK(failed["tls_version"].is_null());
+  CHECK(failed["tls_group"].is_null());
+}
+
+TEST_CASE("probe report: it says if the server took the post-quantum group",
+          "[probe][json][post-quantum]") {
+  using Json = nlohmann::json;
+  struct Row {
+    PostQuantum setting;
+    PostQuantumSupport support;
+    TlsGroup group;
+    bool withheld;
+    std::string_view text;
+    Json json;
+  };
+  constexpr auto kAuto = PostQuantum::automatic;
+  constexpr auto kFull = PostQuantumSupport::full;
+  constexpr auto kMlKem = TlsGroup::x25519_mlkem768;
+  const Row rows[] = {
+      {kAuto, kFull, kMlKem, false, "yes", true},
+      {kAuto, kFull, TlsGroup::p256, false, "no, the server does not want it", false},
+      {kAuto, PostQuantumSupport::with_key_share, kMlKem, false, "yes", true},
+      {kAuto, kFull, kMlKem, true,
+       "yes; it did not answer a ClientHello with the key share, which is large", true},
+      {kAuto, PostQuantumSupport::none, TlsGroup::x25519, false,
+       "not offered: this TLS library does not have X25519MLKEM768", nullptr},
+      {PostQuantum::off, kFull, TlsGroup::x25519, false, "not offered", nullptr}};
+  for (const auto& row : rows) {
+    auto report = accepted();
+    report.post_quantum = row.setting;
+    report.support = row.support;
+    report.facts->group = row.group;
+    report.facts->key_share_withheld = row.withheld;
+    CHECK_THAT(to_text(report),
+               ContainsSubstring("TLS            TLSv1.3, TLS_AES_128_GCM_SHA256, " +
+                                 std::string(name(row.group)) + "\npost-quantum   " +
+                                 std::string(row.text) + "\n"));
+    const auto json = Json::parse(to_json(report));
+    CHECK(json["post_quantum"] == row.json);
+    CHECK(json["key_share_withheld"] == row.withheld);
+  }
+  CHECK_THAT(to_text(refused(Errc::handshake, "no")), !ContainsSubstring("post-quantum"));
 }
 
 TEST_CASE("probe report: the fields of the JSON are those that are documented", "[probe][json]") {
@@ -474,12 +520,32 @@ TEST_CASE("probe report: the fields of the JSON are those that are documented", 
     return names;
   };
   // Each is described in docs/probe.md.
-  const Fields documented = {
-      "accepted",    "address", "advice",   "capabilities", "capabilities_before_tls",
-      "chain",       "error",   "evidence", "fallback",     "faults",
-      "greeting",    "kind",    "peer",     "protocol",     "reason",
-      "server_name", "state",   "time",     "tls",          "tls_cipher",
-      "tls_version", "verdict", "verify"};
+  const Fields documented = {"accepted",
+                             "address",
+                             "advice",
+                             "capabilities",
+                             "capabilities_before_tls",
+                             "chain",
+                             "error",
+                             "evidence",
+                             "fallback",
+                             "faults",
+                             "greeting",
+                             "key_share_withheld",
+                             "kind",
+                             "peer",
+                             "post_quantum",
+                             "protocol",
+                             "reason",
+                             "server_name",
+                             "state",
+                             "time",
+                             "tls",
+                             "tls_cipher",
+                             "tls_group",
+                             "tls_version",
+                             "verdict",
+                             "verify"};
   const Fields certificate = {"issuer",     "key", "names",   "not_after",
                               "not_before", "pin", "subject", "valid_for_seconds"};
   auto unreachable = refused(Errc::unreachable, "connection refused");

@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "lib/proto/protocols.h"
@@ -27,7 +28,8 @@ struct PlayedOpening {
             .goodbye = protocol.capabilities.goodbye,
             .make_role = [this](TlsMode mode) { return protocol.upstream(test::upstream(mode)); },
             .has_time = [this] { return has_time; },
-            .has_hung_up = [this] { return has_hung_up; }};
+            .has_hung_up = [this] { return has_hung_up; },
+            .note_unanswered_hello = [this] { return std::exchange(unanswered, false); }};
   }
 
   Do connect() {
@@ -43,12 +45,15 @@ struct PlayedOpening {
     input.erase(0, step.consumed);
     told += step.to_server;
     error = step.error;
+    with_smaller_hello = step.with_smaller_hello;
     return step.what;
   }
 
   const proto::Protocol& protocol;
   bool has_time = true;
   bool has_hung_up = false;
+  mutable bool unanswered = false;  // the server has not answered a large ClientHello
+  bool with_smaller_hello = false;
   Opening opening;
   std::string input;
   std::string told;
@@ -137,6 +142,54 @@ TEST_CASE("opening: a server that hangs up after its refusal gets a fresh connec
   CHECK(it.connect() == Do::wait);
   CHECK(it.says("+OK mx.example\r\n") == Do::opened);
   CHECK(it.told.empty());
+}
+
+TEST_CASE("opening: a server that did not answer a large ClientHello is tried once more",
+          "[session][opening][post-quantum]") {
+  const bool late = GENERATE(false, true);
+  PlayedOpening it("smtp", TlsMode::implicit, 2);
+  const auto fail_handshake = [&it, late] {
+    return it.perform(late ? it.opening.on_expired()
+                           : it.opening.on_failed(Error{Errc::handshake, "closed"}));
+  };
+  REQUIRE(it.connect() == Do::start_tls);
+  it.unanswered = true;
+  CHECK(fail_handshake() == Do::connect);
+  CHECK(it.error);
+  CHECK(it.with_smaller_hello);
+  CHECK(it.opening.address_index() == 0);
+  CHECK(it.opening.stage() == OpeningStage::connecting);
+  REQUIRE(it.connect() == Do::start_tls);
+  // The smaller one gets no answer either: on to the next address, and no further.
+  CHECK(fail_handshake() == Do::connect);
+  CHECK_FALSE(it.with_smaller_hello);
+  CHECK(it.opening.address_index() == 1);
+  REQUIRE(it.connect() == Do::start_tls);
+  CHECK(fail_handshake() == Do::give_up);
+}
+
+TEST_CASE("opening: the second attempt after a large ClientHello talks STARTTLS again",
+          "[session][opening][post-quantum][security]") {
+  PlayedOpening it("smtp", TlsMode::starttls);
+  for (const bool unanswered : {true, false}) {
+    REQUIRE(it.connect() == Do::wait);
+    REQUIRE(it.says("220 mx.example\r\n") == Do::wait);
+    REQUIRE(it.says("250-mx\r\n250 STARTTLS\r\n") == Do::wait);
+    REQUIRE(it.says("220 go\r\n") == Do::start_tls);
+    it.unanswered = unanswered;
+    CHECK(it.perform(it.opening.on_failed(Error{Errc::handshake, "closed"})) ==
+          (unanswered ? Do::connect : Do::give_up));
+  }
+}
+
+TEST_CASE("opening: silence is remembered even if no time is left for a second attempt",
+          "[session][opening][post-quantum]") {
+  PlayedOpening it("smtp", TlsMode::implicit);
+  REQUIRE(it.connect() == Do::start_tls);
+  it.unanswered = true;
+  it.has_time = false;
+  CHECK(it.perform(it.opening.on_failed(Error{Errc::handshake, "closed"})) == Do::give_up);
+  CHECK_FALSE(it.unanswered);  // it was asked for
 }
 
 TEST_CASE("opening: the next address is asked for TLS again", "[session][opening][security]") {
