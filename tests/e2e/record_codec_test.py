@@ -1,15 +1,19 @@
 """The record layer, our own and the library's: much data through TLS on both sides, byte-exact."""
 
+import os
+import pathlib
+import re
 import shutil
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
 
 from support import children, main, peers
 from support.client import Client
-from support.daemon import Daemon, configuration
+from support.daemon import Daemon, configuration, run_to_end
 from support.environment import SANITIZED, pki
 from support.fake_server import FakeServer, Smtp, tls_context
 from support.relay import Digest, commit, pieces, receive_digest, send_pieces
@@ -17,6 +21,7 @@ from support.relay import Digest, commit, pieces, receive_digest, send_pieces
 MIB = 1 << 20
 SIZE = (4 if SANITIZED else 64) * MIB
 SUITE_SIZE = (2 if SANITIZED else 16) * MIB
+MASK = pathlib.Path(__file__).parent / "support" / "without_vaes.cc"
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 SUITES = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
 
@@ -139,6 +144,39 @@ class RecordCodec(unittest.TestCase):
             process.terminate()
             process.wait()
             process.stdout.close()
+
+
+def record_cipher(**options):
+    """Returns the library of the record cipher that the daemon chooses by itself."""
+    return re.search("^record cipher: (.*)$", run_to_end("--version", **options).stdout, re.M)[1]
+
+
+class WithoutVaes(unittest.TestCase):
+    """A CPU without vector AES, simulated: the feature is masked out of libipsec-mb's answer."""
+
+    def test_the_tls_library_serves(self):
+        fast = record_cipher()
+        if not fast.startswith("libipsec-mb"):
+            print(f"nothing to mask: {fast} is the record cipher of this build and CPU already")
+            return
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix="starttls-mask-"))
+        mask = pathlib.Path(folder) / "without_vaes.so"
+        subprocess.run([os.environ.get("CXX", "g++"), "-std=c++20", "-shared", "-fPIC", "-o", mask,
+                        MASK], check=True)
+        environment = {**os.environ, "LD_PRELOAD": str(mask)}
+        version = run_to_end("--version").stdout
+        self.assertEqual(record_cipher(env=environment), version.splitlines()[2])
+        digests = []
+        script = implicit(Smtp(relay=exchange(digests)))
+        with FakeServer(script) as server:
+            with Daemon(bridge(server, "auto"), options={"env": environment}) as daemon:
+                ready, = daemon.lines(lambda line: line.get("msg") == "ready")
+                self.assertNotIn("libipsec-mb", ready["record_cipher"])
+                with Client(daemon.port) as client:
+                    client.start_tls(ssl.create_default_context(cafile=pki().ca), "mail.test")
+                    commit(client)
+                    sent, heard, received = both_ways(client, SIZE)
+                self.assertEqual([heard, received], [sent, sent])
 
 
 if __name__ == "__main__":

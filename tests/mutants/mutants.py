@@ -6,7 +6,7 @@ own command, without the optimiser. Its object is linked instead of the program'
 static libraries. Their member of the same name is then not linked. Then the tests that guard the
 rule run against this daemon, in a process of their own. They must report a failed assertion, with the
 expected words. An honest session must still succeed: a daemon that is merely broken proves nothing.
-The same tests must be green without a mutant.
+The same tests must be green without a mutant. Those of the record layer run with each record cipher.
 """
 
 import argparse
@@ -56,6 +56,11 @@ class Mutant:
     because: str = GREETED  # regular expression that the failures must match, over lines
     bodies: dict = dataclasses.field(default_factory=dict)  # function: its new body
     patch: pathlib.Path | None = None  # instead of bodies
+    both_ciphers: bool = False  # it is in the record layer: its tests run with each record cipher
+
+    def ciphers(self):
+        """Returns the values of proxy.record_cipher to test with; "" is the default."""
+        return ("", "library") if self.both_ciphers else ("",)
 
 
 class Skipped(Exception):
@@ -216,9 +221,9 @@ class Build:
             must([*command[:first], str(made), *command[first:]], cwd=self.folder)
 
 
-def run_tests(daemon, names):
+def run_tests(daemon, names, cipher=""):
     """Returns unittest's report on each of these tests, run against that daemon."""
-    environment = {**os.environ, "STARTTLS_PROXY": str(daemon)}
+    environment = {**os.environ, "STARTTLS_PROXY": str(daemon), "STARTTLS_RECORD_CIPHER": cipher}
     result = run([sys.executable, __file__, "--tests", *names], env=environment)
     reports = result.stdout.rpartition("\nREPORTS ")[2]
     try:
@@ -227,9 +232,9 @@ def run_tests(daemon, names):
         raise Broken(f"the tests did not run to their end:\n{result.stdout[-3000:]}") from None
 
 
-def judge(mutant, daemon):
+def judge(mutant, daemon, cipher):
     must([str(daemon), "--version"])
-    honest, *reports = run_tests(daemon, [HONEST, *mutant.killers])
+    honest, *reports = run_tests(daemon, [HONEST, *mutant.killers], cipher)
     if honest["ran"] != 1 or honest["failures"] or honest["errors"]:
         raise Broken("not even an honest session succeeds with it: it is broken, and proves "
                      f"nothing\n{honest}")
@@ -238,12 +243,13 @@ def judge(mutant, daemon):
         for _ in range(ROUNDS - 1):
             if report["failures"] or report["skipped"]:
                 break
-            [report] = run_tests(daemon, [killer])
+            [report] = run_tests(daemon, [killer], cipher)
         if report["skipped"]:
             raise Skipped(report["skipped"][0])
         said = "\n".join(report["failures"])
         if not report["failures"]:
-            raise Broken(f"{killer} is not red: it cannot see that this rule is missing\n{report}")
+            raise Broken(f"{killer} is not red: it cannot see that this rule is missing "
+                         f"(cipher: {cipher or 'auto'})\n{report}")
         if not re.search(mutant.because, said, re.S):
             raise Broken(f"{killer} is red, but not because of {mutant.because!r}:\n{said[-3000:]}")
 
@@ -257,7 +263,8 @@ def check(mutant, build, scratch):
         build.compile(file, folder / file, folder / "mutant.o")
         daemon = folder / "starttls-proxy"
         build.link(file, folder / "mutant.o", daemon)
-        judge(mutant, daemon)
+        for cipher in mutant.ciphers():
+            judge(mutant, daemon, cipher)
     except Skipped as reason:
         print(f"skip  {mutant.name}: {reason}", flush=True)
         return None
@@ -268,31 +275,36 @@ def check(mutant, build, scratch):
     return None
 
 
-def check_green(names):
+def check_green(names, cipher):
     """Checks that the tests are green without a mutant. Otherwise red would mean nothing."""
-    reports = run_tests(os.environ["STARTTLS_PROXY"], names)
+    reports = run_tests(os.environ["STARTTLS_PROXY"], names, cipher)
     skipped = 0
     for name, report in zip(names, reports, strict=True):
         skipped += bool(report["skipped"])
         if report["failures"] or report["errors"] or not (report["ran"] or report["skipped"]):
             raise Broken(f"{name}\n{json.dumps(report, indent=1)}")
-    print(f"green {len(names) - skipped} tests without a mutant", flush=True)
+    print(f"green {len(names) - skipped} tests without a mutant (cipher: {cipher or 'auto'})",
+          flush=True)
 
 
 def check_all(build, only):
     mutants = [mutant for mutant in load() if only in mutant.name]
     with (tempfile.TemporaryDirectory(prefix="starttls-mutants-") as scratch,
           concurrent.futures.ThreadPoolExecutor(DAEMONS) as pool):
-        green = pool.submit(check_green, sorted({HONEST, *(killer for mutant in mutants
-                                                           for killer in mutant.killers)}))
+        green = [pool.submit(check_green,
+                             sorted({HONEST, *(killer for mutant in mutants
+                                               if cipher in mutant.ciphers()
+                                               for killer in mutant.killers)}), cipher)
+                 for cipher in ("", "library")]
         build.precompile(scratch)
         checks = [pool.submit(check, mutant, build, scratch) for mutant in mutants]
         bad = [name for name in (each.result() for each in checks) if name]
-        try:
-            green.result()
-        except Broken as reason:
-            print(f"FAIL  without a mutant\n      {reason}", flush=True)
-            bad.append("without a mutant")
+        for each in green:
+            try:
+                each.result()
+            except Broken as reason:
+                print(f"FAIL  without a mutant\n      {reason}", flush=True)
+                bad.append("without a mutant")
     print(f"{len(mutants)} mutants, {len(bad)} failures")
     return 1 if bad or not mutants else 0
 
