@@ -21,6 +21,8 @@ _CHALLENGE = {"smtp": b"334 %b\r\n", "lmtp": b"334 %b\r\n", "imap": b"+ %b\r\n",
 _CANCELLED = {"smtp": b"501 5.7.0 cancelled\r\n", "lmtp": b"501 5.7.0 cancelled\r\n",
               "imap": b"%s BAD cancelled\r\n", "pop3": b"-ERR cancelled\r\n", "sieve": b'NO "cancelled"\r\n',
               "nntp": b"481 cancelled\r\n"}
+_SUCCESS = {"smtp": rb"^235", "lmtp": rb"^235", "imap": rb"^%s OK", "pop3": rb"^\+OK", "sieve": rb"^OK",
+            "nntp": rb"^28[13]"}
 _GREETING = {"smtp": b"220 mail.test ESMTP\r\n", "lmtp": b"220 mail.test LMTP\r\n",
              "imap": b"* OK mail.test\r\n", "pop3": b"+OK mail.test <1.2@mail.test>\r\n", "sieve": b"",
              "nntp": b"200 mail.test\r\n"}
@@ -161,7 +163,7 @@ class LoginServer:
             decision = "no"
         reply = {"ok": OK, "no": NO}[decision][self.protocol] if isinstance(decision, str) else decision
         self._say(connection, "result", self.before + reply.replace(b"%s", tag))
-        return decision == "ok" or reply.startswith(OK[self.protocol][:5])
+        return re.search(_SUCCESS[self.protocol], reply, re.M) is not None
 
     def _sasl(self, connection, line, words):
         mechanism = words[0].strip(b'"').upper().decode()
@@ -245,7 +247,8 @@ class LoginServer:
 
 
 def _decoded(text):
+    """Returns a message without base64; one that is none is no message that a test expects."""
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise AssertionError(f"no base64: {text!r}") from error
+    except binascii.Error:
+        return b"no base64: " + text
