@@ -164,7 +164,11 @@ Result<Verdict> LoginGate::after_pause(std::string& to_client) {
   }
   end(State::idle);
   if (!lost) return Verdict::need_more;
-  return use_fresh_connection(State::idle, {Errc::closed, "server hung up after the login"});
+  if (reconnected_) {
+    end(State::done);
+    return Verdict::finish;
+  }
+  return use_fresh_connection(State::idle);
 }
 
 /// Answers that the login failed without the client's fault.
@@ -184,7 +188,7 @@ Result<Verdict> LoginGate::on_server_lost(std::string_view how, std::string& to_
       break;
     case State::credentials:
       // Servers close after a refusal. The fresh secret is used on a fresh connection.
-      if (refused_ && !reconnected_) return use_fresh_connection(state_, *refused_);
+      if (refused_ && !reconnected_) return use_fresh_connection(state_);
       return lose({Errc::login, reason}, to_client);
     case State::exchange:
     case State::fresh:
@@ -200,16 +204,17 @@ Result<Verdict> LoginGate::on_server_lost(std::string_view how, std::string& to_
 Result<Verdict> LoginGate::lose(Error why, std::string& to_client) {
   why.code = Errc::login;
   static_cast<void>(give_up(why, to_client));
-  return use_fresh_connection(State::idle, why);
+  if (reconnected_) {  // the client has its answer, so the session just ends
+    end(State::done);
+    return Verdict::finish;
+  }
+  return use_fresh_connection(State::idle);
 }
 
-/// Asks for a fresh connection, unless the session has had one. The state after it is `fresh` or,
-/// if the login goes on there, `credentials`.
-Result<Verdict> LoginGate::use_fresh_connection(State next, const Error& why) {
-  if (std::exchange(reconnected_, true)) {
-    end(State::done);
-    return fail(why);
-  }
+/// Asks for a fresh connection, the only one of the session. The state after it is `fresh` or, if
+/// the login goes on there, `credentials`.
+Verdict LoginGate::use_fresh_connection(State next) {
+  reconnected_ = true;
   asks_anew_ = false;  // the secret that is fetched now serves
   offer_ = {};
   state_ = next == State::credentials ? next : State::fresh;

@@ -94,7 +94,7 @@ class LoginGate {
   [[nodiscard]] Verdict refuse(Error why);
   [[nodiscard]] Verdict give_up(Error why, std::string& to_client);
   [[nodiscard]] Result<Verdict> lose(Error why, std::string& to_client);
-  [[nodiscard]] Result<Verdict> use_fresh_connection(State next, const Error& why);
+  [[nodiscard]] Verdict use_fresh_connection(State next);
   void report(std::optional<Error> failure);
   void end(State next);
 
