@@ -216,7 +216,7 @@ class Malformed(LoginCase):
                      b"l AUTHENTICATE", b"l AUTHENTICATE PLAIN a b", b'l LOGIN "a"b c'),
             "pop3": (b"PASS " + PASSWORD.encode(), b"AUTH PLAIN a b", b"USER", b"PASS"),
             "sieve": (b"AUTHENTICATE", b"AUTHENTICATE PLAIN", b'AUTHENTICATE "PLAIN" "a" "b"',
-                      b'AUTHENTICATE "PLAIN', b'AUTHENTICATE ""'),
+                      b'AUTHENTICATE ""'),
             "nntp": (b"AUTHINFO", b"AUTHINFO USER", b"AUTHINFO PASS " + PASSWORD.encode(), b"AUTHINFO SASL",
                      b"AUTHINFO SASL PLAIN a b"),
         }
@@ -226,6 +226,13 @@ class Malformed(LoginCase):
                     client = self.client(f"{protocol}-password")
                     self.assertRegex(client.ask(line), REFUSED[protocol] + rb"|482 ")
                     self.assert_still_works(client)
+
+    def test_a_string_of_sieve_without_an_end_ends_the_session(self):
+        """Nothing tells where the next command begins."""
+        client = self.client("sieve-password")
+        self.assertRegex(client.ask(b'AUTHENTICATE "PLAIN'), rb"\ANO ")
+        self.assertEqual(client.rest()[1], FIN)
+        self.assertEqual(self.session(client)["outcome"], "client_protocol")
 
     def test_twenty_errors_end_the_session(self):
         for protocol in self.protocols:

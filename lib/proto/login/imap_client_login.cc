@@ -17,7 +17,7 @@ class LoginReader {
 
   /// `limit` is the longest string that can come.
   explicit LoginReader(std::size_t limit) {
-    password_.reserve(limit);  // no copy of a part of it stays behind
+    password_.reserve(limit);  // so that no part of it is copied
   }
   LoginReader(const LoginReader&) = delete;
   LoginReader& operator=(const LoginReader&) = delete;

@@ -231,7 +231,7 @@ inline std::vector<ClientRow> client_rows() {
   return rows;
 }
 
-/// Returns the settings of a role whose client logs in to the proxy.
+/// Returns the settings of a role for a client that logs in to the proxy.
 inline proto::RoleSettings login_settings(TlsMode downstream = TlsMode::implicit) {
   return {.downstream = downstream,
           .upstream = TlsMode::starttls,

@@ -4,7 +4,7 @@
 #include "tests/proto/login/client_login.h"
 #include "tests/support/catch.h"
 
-// What the client's lists say of logins, and what the proxy remembers of the server's.
+// Logins in the lists for the client, and in those of the server that the proxy remembers.
 
 using namespace starttls;
 using namespace starttls::proto;

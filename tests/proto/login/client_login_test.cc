@@ -22,7 +22,7 @@ void check_unavailable(LoginClient& d, const ClientRow& row, std::string_view re
   CHECK(d.client_verdict() == Verdict::need_more);
 }
 
-/// Returns credentials of the proxy whose secret differs at each call.
+/// Returns credentials of the proxy, with another secret at each call.
 Accounts fresh_each_time(std::vector<std::string> secrets) {
   return [secrets = std::move(secrets)](const LoginRequest& request) -> Result<Credentials> {
     const auto& secret = request.refused ? secrets.back() : secrets.front();
