@@ -110,7 +110,9 @@ void SessionRecord::log_phase(std::string_view from, std::string_view to) {
 }
 
 void SessionRecord::log_end(const config::Upstream& upstream, const LegFacts& facts, Time now) {
-  if (outcome_ == Outcome::ok() && login_failure_) {
+  // A client leaves after a login that failed, perhaps while a fresh connection is made for it.
+  const bool just_left = outcome_ == Outcome::ok() || outcome_ == Outcome{Errc::closed};
+  if (just_left && login_failure_) {
     set_outcome(login_failure_->code, login_failure_->reason);
   }
   tally().session_ended(outcome_, now - born_at_);

@@ -70,7 +70,7 @@ class SessionRecord {
   }
   [[nodiscard]] std::uint16_t last_reply() const noexcept { return last_reply_; }
   /// Notes the result of a login. If the last one has failed, so has a session that ends well
-  /// otherwise.
+  /// otherwise, or because a peer leaves.
   void on_login(const proto::LoginReport& report);
   /// Notes that the client is greeted, or that the plain relay begins. Later calls change nothing.
   void on_greeted(Time at);

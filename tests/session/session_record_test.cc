@@ -255,6 +255,13 @@ TEST_CASE("session record: a session that ends well has the outcome of its last 
   {
     Recorded it;
     it.record.on_login(failed);
+    it.record.set_outcome(Errc::closed, "the client left");
+    it.record.log_end({}, {}, 3s);
+    CHECK(has_words(it.lines(), "outcome=client_login reason=\"wrong name or password\""));
+  }
+  {
+    Recorded it;
+    it.record.on_login(failed);
     it.record.set_outcome(Errc::timeout, "idle");
     it.record.log_end({}, {}, 3s);
     CHECK(has_words(it.lines(), "outcome=timeout reason=idle"));
