@@ -31,6 +31,7 @@
 #include "proxy/convert/convert_file.h"
 #include "proxy/exit_status.h"
 #include "proxy/last_words.h"
+#include "proxy/login_files.h"
 #include "proxy/output.h"
 #include "proxy/probe/probe.h"
 #include "proxy/server.h"
@@ -79,7 +80,9 @@ int check(const CommandLine& command) {
       return describe_chain(chain, report.certificates, now);
     };
     text = config::describe(state->config, started_by(),
-                            {.describe_chain = about, .post_quantum = tls::post_quantum_support()});
+                            {.describe_chain = about,
+                             .find_warnings = login_file_warnings,
+                             .post_quantum = tls::post_quantum_support()});
   }
   if (report.errors.empty()) {
     text += "\n" + summary(report) + "\n";

@@ -254,6 +254,8 @@ void describe(const Service& service, const KnownFacts& facts, std::string& out)
   }
   line(out, "time-outs", timeouts(service.timeouts));
   for (const auto& warning : warnings(service)) line(out, "WARNING", warning);
+  if (!facts.find_warnings) return;
+  for (const auto& warning : facts.find_warnings(service)) line(out, "WARNING", warning);
 }
 
 /// Adds the warnings about one server leg. The warnings about a leg without TLS begin with `clear`.

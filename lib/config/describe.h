@@ -34,9 +34,13 @@ struct DescribedLine {
 /// Returns the lines that describe a certificate chain, by its file.
 using DescribeChain = std::function<std::vector<DescribedLine>(const std::string& chain)>;
 
+/// Returns warnings about a service that the configuration alone does not give.
+using FindWarnings = std::function<std::vector<std::string>(const Service& service)>;
+
 /// Facts that a configuration does not have.
 struct KnownFacts {
   DescribeChain describe_chain = {};
+  FindWarnings find_warnings = {};
   PostQuantumSupport post_quantum = PostQuantumSupport::none;  ///< of the TLS library
 };
 

@@ -216,6 +216,16 @@ TEST_CASE("warnings and --check: each row of an intercepting service is named",
              Catch::Matchers::ContainsSubstring("to the servers that clients meant to reach in"));
 }
 
+TEST_CASE("describe: prints the warnings that a look at the files has given", "[config]") {
+  config::Config config;
+  config.services.push_back(office());
+  const auto text =
+      describe(config, config::StartedBy::user, {.find_warnings = [](const config::Service& each) {
+                 return std::vector<std::string>{each.name + " lacks a file"};
+               }});
+  CHECK_THAT(text, Catch::Matchers::ContainsSubstring("  WARNING           office lacks a file\n"));
+}
+
 TEST_CASE("describe: prints which client uses which account, without a secret",
           "[config][login][security]") {
   config::Config config;

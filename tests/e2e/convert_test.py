@@ -99,11 +99,12 @@ protocolPassword = hunter2
         self.assertEqual(checked.returncode, 0, checked.stderr)
         self.assertIn(f"each client is scan@mail.test at the server, with the password in "
                       f"{self.folder}/office.password\n", checked.stdout)
-        self.assertIn("2 warnings", checked.stdout)  # every local user, and the file is not there yet
+        self.assertIn("every user of this machine can use the proxy's secret", checked.stdout)
+        self.assertIn("logins fail until the file of their secret is there", checked.stdout)
         password = self.folder / "office.password"
         password.write_text("hunter2\n", encoding="utf-8")
         password.chmod(0o600)
-        self.assertIn("1 warning\n", run_to_end("--config", path, "--check").stdout)
+        self.assertNotIn("logins fail", run_to_end("--config", path, "--check").stdout)
 
     def test_nothing_to_convert_is_an_error(self):
         result = self.convert("[https]\naccept = 443\nconnect = 80\ncert = a.pem\n")

@@ -95,10 +95,10 @@ class LoginConfiguration(unittest.TestCase):
         login = CONNECT.replace('secret = "${file:secret}"', 'file = "token"\ntoken = true')
         missing = self.check(login)
         self.assertEqual(missing.returncode, 0, missing.stderr)
-        self.assertRegex(missing.stdout, "WARNING|1 warning")
+        warning = f"logins fail until the file of their secret is there: {self.folder}/token"
+        self.assertRegex(missing.stdout, f"\n  WARNING +{warning}\n")
         warnings = json.loads(self.check(login, "--json").stdout)["warnings"]
-        self.assertEqual([each["service"] for each in warnings], ["office"])
-        self.assertIn("logins fail until the file of their secret is there", warnings[0]["message"])
+        self.assertIn({"service": "office", "message": warning}, warnings)
         token = self.folder / "token"
         token.write_text(SECRET, encoding="utf-8")
         token.chmod(0o644)
@@ -106,7 +106,9 @@ class LoginConfiguration(unittest.TestCase):
         self.assertEqual(opened.returncode, 78, opened.stdout)
         self.assertRegex(opened.stderr, r":10:8: service\.login\.file: .*/token: this secret is open to group")
         token.chmod(0o600)
-        self.assertEqual(self.check(login).returncode, 0)
+        usable = self.check(login)
+        self.assertEqual(usable.returncode, 0, usable.stderr)
+        self.assertNotIn("logins fail", usable.stdout)
 
 
 if __name__ == "__main__":
