@@ -232,7 +232,8 @@ class SessionLine(unittest.TestCase):
         self.assertNotIn('=""', line)
         keys = set(re.findall(r" ([a-z_]+)=", line)) - {"level", "msg"}
         self.assertEqual(keys, SESSION_KEYS - {"downstream_cipher", "downstream_group", "sni",
-                                               "client_certificate", "reason", "note"})
+                                               "client_certificate", "login", "login_mechanism",
+                                               "reason", "note"})
         self.assertLessEqual(set(MAY_BE_EMPTY), SESSION_KEYS)
 
     def test_a_servers_text_cannot_forge_a_line(self):

@@ -42,6 +42,7 @@ PASSED_ON = {
     ("lib/net/stream.cc", "error_text(status)"),
     ("lib/net/stream.cc", "error_text(std::exchange(connect_status_,0))"),
     ("lib/net/stream.cc", "error_text(std::exchange(write_status_,0))"),
+    ("lib/proto/login/login_gate.cc", "progress.error().reason"),  # of ServerLogin
     ("lib/session/client/identity.cc", "step.error().reason"),
     ("lib/session/prelude.cc", "connection.fallback_reason"),
     ("lib/session/prelude.cc", "error.reason"),
