@@ -57,12 +57,12 @@ Outcome<> print(std::string_view text) {
 
 /// Reads the account's name and LF, as the proxy writes it to a socket. It may send nothing more.
 Outcome<std::string> account_from_stdin() {
-  using Clock = std::chrono::steady_clock;
   constexpr std::size_t kMaxAccount = 255;
-  const auto end = Clock::now() + std::chrono::seconds{10};
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{10};
   std::string account;
   while (account.size() <= kMaxAccount) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
     if (left.count() <= 0) return failed(Exit::usage, "no account arrived on standard input");
     ::pollfd input{STDIN_FILENO, POLLIN, 0};
     if (::poll(&input, 1, static_cast<int>(left.count())) < 0 && errno != EINTR) break;

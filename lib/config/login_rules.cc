@@ -14,7 +14,7 @@ constexpr std::string_view kWhen = "service.login.when";
 constexpr std::string_view kMechanism = "service.login.mechanism";
 constexpr std::string_view kUser = "service.login.user";
 constexpr std::string_view kSecret = "service.login.secret";
-constexpr std::string_view kFile = "service.login.file";
+constexpr std::string_view kFileKey = "service.login.file";
 constexpr std::string_view kToken = "service.login.token";
 
 bool sends_tokens(Mechanism mechanism) noexcept {
@@ -65,7 +65,7 @@ class LoginRules {
     constexpr auto kText = "cannot be used with secret: a secret has one source";
     constexpr auto kNoFile =
         "has no effect without file: a secret that is written here is a password";
-    if (login_.source.text && !login_.source.file.empty()) add(kFile, kText);
+    if (login_.source.text && !login_.source.file.empty()) add(kFileKey, kText);
     if (login_.source.token && login_.source.file.empty()) add(kToken, kNoFile);
     for (std::size_t row = 0; row < service_.accounts.size(); ++row) {
       const auto& source = service_.accounts[row].source;
@@ -98,7 +98,7 @@ class LoginRules {
       return row.password && !row.source.is_set();
     });
     if (used) return;
-    add(login_.source.text ? kSecret : kFile,
+    add(login_.source.text ? kSecret : kFileKey,
         rows.empty() ? "needs rows of [[service.account]]: they say which clients may use it"
                      : "is used by no [[service.account]]: rows with a password and without a "
                        "source of their own use it");

@@ -205,9 +205,9 @@ void Prelude::on_server_input() {
 
 /// Returns false if the dialogue is over, or interrupted by a handshake or a login.
 bool Prelude::goes_on(const Result<Dialogue::Next>& next, Side side) {
-  using Next = Dialogue::Next;
+  using NextStep = Dialogue::Next;
   if (is_over()) return false;  // a write has failed
-  if (next && (*next == Next::log_in || *next == Next::pause)) begin_login();
+  if (next && (*next == NextStep::log_in || *next == NextStep::pause)) begin_login();
   note_login();
   if (!next) {
     if (next.error().code == Errc::attack) record_.tally().attacked(side, next.error().attack);
@@ -215,19 +215,19 @@ bool Prelude::goes_on(const Result<Dialogue::Next>& next, Side side) {
     return false;
   }
   switch (*next) {
-    case Next::go_on:
-    case Next::commit:
-    case Next::relay:
+    case NextStep::go_on:
+    case NextStep::commit:
+    case NextStep::relay:
       return true;
-    case Next::start_tls:
+    case NextStep::start_tls:
       start_client_tls();
       break;
-    case Next::finish:
+    case NextStep::finish:
       host_.finish(Outcome::ok(), "");
       break;
-    case Next::log_in:
-    case Next::pause:
-    case Next::reconnect:
+    case NextStep::log_in:
+    case NextStep::pause:
+    case NextStep::reconnect:
       step_login(*next);
       break;
   }

@@ -19,7 +19,7 @@ std::string in_base64(std::string_view text) {
 }
 
 /// Returns the status of a PLAIN message that comes with the command.
-Status plain(std::string_view message) {
+Status status_of_plain(std::string_view message) {
   SaslServer sasl{Mechanism::plain};
   return sasl.begin(in_base64(message));
 }
@@ -107,11 +107,11 @@ TEST_CASE("sasl server: base64 with white space, without padding or with other b
 }
 
 TEST_CASE("sasl server: a PLAIN message has exactly two NULs", "[proto][login]") {
-  CHECK(plain(""sv) == Status::malformed);
-  CHECK(plain("scanner"sv) == Status::malformed);
-  CHECK(plain("\0scanner"sv) == Status::malformed);
-  CHECK(plain("\0scanner\0se\0cret"sv) == Status::malformed);
-  CHECK(plain("\0\0"sv) == Status::complete);
+  CHECK(status_of_plain(""sv) == Status::malformed);
+  CHECK(status_of_plain("scanner"sv) == Status::malformed);
+  CHECK(status_of_plain("\0scanner"sv) == Status::malformed);
+  CHECK(status_of_plain("\0scanner\0se\0cret"sv) == Status::malformed);
+  CHECK(status_of_plain("\0\0"sv) == Status::complete);
 }
 
 TEST_CASE("sasl server: another identity than the name is noted", "[proto][login]") {
@@ -135,7 +135,7 @@ TEST_CASE("sasl server: only PLAIN and LOGIN show the password", "[proto][login]
 }
 
 TEST_CASE("sasl server: a login has any bytes and any size", "[proto][login]") {
-  for (const std::size_t size : {0, 1, 255, 9000, 9001}) {
+  for (const std::size_t size : {0U, 1U, 255U, 9000U, 9001U}) {
     const std::string password(size, '\xe9');
     SaslServer sasl{Mechanism::plain};
     const auto message = std::string("\0n\0", 3) + password;
