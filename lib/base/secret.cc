@@ -6,6 +6,7 @@
 namespace starttls {
 
 void wipe(std::span<char> memory) noexcept {
+  if (memory.empty()) return;  // its pointer may be null
   ::explicit_bzero(memory.data(), memory.size());
 }
 

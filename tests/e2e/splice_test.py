@@ -11,6 +11,7 @@ import struct
 import tempfile
 import termios
 import threading
+import time
 import unittest
 
 from support import main, wait
@@ -112,8 +113,11 @@ class Clear(unittest.TestCase):
         """Returns a session over which much has passed, both ways."""
         self.start()
         client, server = self.connect()
-        self.passes(client.sock, server, WARM_UP)
-        self.passes(server, client.sock, WARM_UP)
+        # A burst is spliced only if much of it waits. How soon that happens depends on the machine.
+        deadline = time.monotonic() + wait.DEADLINE
+        while self.pipes() == self.pipes_before and time.monotonic() < deadline:
+            self.passes(client.sock, server, WARM_UP)
+            self.passes(server, client.sock, WARM_UP)
         self.assert_spliced()
         return client, server
 
@@ -311,6 +315,7 @@ class FewDescriptors(Clear):
             thread.join(2 * wait.DEADLINE)
         self.assertEqual(list(digests.values()), [True] * SESSIONS)
 
+    @unittest.skipIf(SANITIZED, "this sanitizer needs descriptors of its own for its checks")
     def test_none_is_left_for_a_pipe(self):
         self.start()
         client, server = self.connect()

@@ -26,7 +26,7 @@ config::SecretSource text_source(std::string_view text) {
 }
 
 /// A service with a secret and accounts.
-config::Service service_with(std::vector<config::Account> rows) {
+config::Service service_of(std::vector<config::Account> rows) {
   config::Service service;
   service.login.emplace();
   service.login->user = "shared@example.com";
@@ -51,7 +51,7 @@ Errc error_of(const Accounts& accounts, const proto::LoginRequest& request) {
 }  // namespace
 
 TEST_CASE("accounts: the right password gets the proxy's secret", "[session][login]") {
-  const Accounts accounts{service_with({account("scanner", "pw")})};
+  const Accounts accounts{service_of({account("scanner", "pw")})};
   const auto decision = accounts.decide(login_of("scanner", "pw")).value();
   CHECK(decision.right);
   CHECK_FALSE(decision.hash);
@@ -62,7 +62,7 @@ TEST_CASE("accounts: the right password gets the proxy's secret", "[session][log
 
 TEST_CASE("accounts: a wrong name and a wrong password get no secret",
           "[session][login][security]") {
-  const Accounts accounts{service_with({account("scanner", "pw")})};
+  const Accounts accounts{service_of({account("scanner", "pw")})};
   for (const auto& request :
        {login_of("scanner", "px"), login_of("scanner", ""), login_of("Scanner", "pw"),
         login_of("other", "pw"), login_of("*", "pw")}) {
@@ -77,7 +77,7 @@ TEST_CASE("accounts: names that cannot be names are refused before all else",
           "[session][login][security]") {
   auto row = account("*", "");
   row.source.file = "/run/secret";
-  const Accounts accounts{service_with({row})};
+  const Accounts accounts{service_of({row})};
   for (const auto& name : {std::string{}, std::string(256, 'a'), std::string("a\0b", 3),
                            std::string{"a\rb"}, std::string{"a\nb"}}) {
     CHECK(error_of(accounts, login_of(name, "x")) == Errc::client_login);
@@ -86,7 +86,7 @@ TEST_CASE("accounts: names that cannot be names are refused before all else",
 }
 
 TEST_CASE("accounts: a password that would end a line is refused", "[session][login][security]") {
-  const Accounts accounts{service_with({account("*", std::nullopt)})};
+  const Accounts accounts{service_of({account("*", std::nullopt)})};
   for (const auto& password : {std::string("a\0b", 3), std::string{"a\r\nDELE 1"},
                                std::string{"a\nb"}, std::string(kMaxSecret + 1, 'a')}) {
     CHECK(error_of(accounts, login_of("x", password)) == Errc::client_login);
@@ -96,7 +96,7 @@ TEST_CASE("accounts: a password that would end a line is refused", "[session][lo
 TEST_CASE("accounts: \"*\" stands for any name that has no row of its own", "[session][login]") {
   auto own = account("scanner", "own");
   own.user = "scan@example.com";
-  const Accounts accounts{service_with({account("*", "any"), own})};
+  const Accounts accounts{service_of({account("*", "any"), own})};
   CHECK(accounts.decide(login_of("scanner", "own")).value().credentials.user == "scan@example.com");
   CHECK_FALSE(accounts.decide(login_of("scanner", "any")).value().right);
   CHECK(accounts.decide(login_of("printer", "any")).value().right);
@@ -104,7 +104,7 @@ TEST_CASE("accounts: \"*\" stands for any name that has no row of its own", "[se
 
 TEST_CASE("accounts: a row without a password passes the client's own one on, and never ours",
           "[session][login][security]") {
-  const Accounts accounts{service_with({account("ann", std::nullopt), account("scanner", "pw")})};
+  const Accounts accounts{service_of({account("ann", std::nullopt), account("scanner", "pw")})};
   const auto decision = accounts.decide(login_of("ann", "her own")).value();
   CHECK(decision.right);
   CHECK(decision.credentials.passed_on);
@@ -119,18 +119,18 @@ TEST_CASE("accounts: without rows and without a secret all passwords are passed 
   const auto decision = translating.decide(login_of("ann@example.com", "her own")).value();
   CHECK(decision.credentials.passed_on);
   CHECK(decision.credentials.user == "ann@example.com");
-  const Accounts fenced{service_with({})};
+  const Accounts fenced{service_of({})};
   CHECK_FALSE(fenced.decide(login_of("ann", "x")).value().right);
 }
 
 TEST_CASE("accounts: an empty password lets any password in", "[session][login]") {
-  const Accounts accounts{service_with({account("scanner", "")})};
+  const Accounts accounts{service_of({account("scanner", "")})};
   CHECK(accounts.decide(login_of("scanner", "whatever")).value().right);
 }
 
 TEST_CASE("accounts: if any row has a hash, one is computed for each name",
           "[session][login][security]") {
-  const Accounts accounts{service_with(
+  const Accounts accounts{service_of(
       {account("hashed", std::string{kHash}), account("plain", "pw"), account("open", "")})};
   const auto hashed = accounts.decide(login_of("hashed", "x")).value();
   CHECK(hashed.hash_decides);
@@ -149,7 +149,7 @@ TEST_CASE("accounts: a row's source replaces that of the service", "[session][lo
   auto row = account("scanner", "pw");
   row.source.file = "/run/token";
   row.source.token = true;
-  const Accounts accounts{service_with({row})};
+  const Accounts accounts{service_of({row})};
   const auto decision = accounts.decide(login_of("scanner", "pw")).value();
   CHECK(decision.file == "/run/token");
   CHECK(decision.credentials.token);
@@ -157,7 +157,7 @@ TEST_CASE("accounts: a row's source replaces that of the service", "[session][lo
 }
 
 TEST_CASE("accounts: a login before the greeting needs no client", "[session][login]") {
-  auto service = service_with({});
+  auto service = service_of({});
   service.login->when = LoginWhen::connect;
   service.login->mechanism = Mechanism::login;
   const auto decision = Accounts{service}.decide({}).value();
@@ -169,7 +169,7 @@ TEST_CASE("accounts: a login before the greeting needs no client", "[session][lo
 
 TEST_CASE("accounts: a secret that is missing or harmful is no secret",
           "[session][login][security]") {
-  auto service = service_with({account("scanner", "pw")});
+  auto service = service_of({account("scanner", "pw")});
   service.login->source = {};
   CHECK(error_of(Accounts{service}, login_of("scanner", "pw")) == Errc::login);
   service.login->source = text_source("a\r\nRSET");
