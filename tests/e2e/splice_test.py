@@ -106,7 +106,10 @@ class Clear(unittest.TestCase):
 
     def passes(self, source, sink, size):
         sending = Sending(source, size)
-        digest = receive_digest(sink, size)
+        try:
+            digest = receive_digest(sink, size)
+        except TimeoutError:
+            self.fail("bytes are missing: no more came in time")
         self.assertEqual(digest, sending.join())
 
     def warm_session(self):

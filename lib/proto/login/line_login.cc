@@ -90,6 +90,11 @@ std::string LineLogin::success(const ServerLogin::Reply&) const {
   return std::string(words_.success);
 }
 
+/// Returns the same words for a wrong name and for a wrong password (LP13).
+std::string LineLogin::refusal() const {
+  return std::string(words_.refusal);
+}
+
 std::string LineLogin::passed_refusal(const ServerLogin::Reply& reply) const {
   if (reply.text.empty()) return refusal();
   constexpr std::string_view kEnd = "\r\n";

@@ -71,7 +71,7 @@ class LineLogin final : LoginAnswers {
  private:
   // LoginAnswers
   [[nodiscard]] std::string success(const ServerLogin::Reply& reply) const override;
-  [[nodiscard]] std::string refusal() const override { return std::string(words_.refusal); }
+  [[nodiscard]] std::string refusal() const override;
   [[nodiscard]] std::string passed_refusal(const ServerLogin::Reply& reply) const override;
   [[nodiscard]] std::string unavailable(std::string_view reason) const override;
 
