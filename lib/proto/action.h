@@ -12,7 +12,7 @@ namespace starttls::proto {
 /// A command line of the client, split into its parts.
 struct Command {
   std::string_view verb;
-  std::string_view arguments;  ///< all that follows the verb
+  std::string_view arguments;  ///< everything after the verb
   std::string_view text;       ///< the whole line without its end
   bool is_whole = true;        ///< false: the line is too long, and this is its beginning
 };

@@ -18,7 +18,7 @@
 namespace starttls::proto {
 
 /// IMAP between both streams, until the client commits with LOGIN, AUTHENTICATE, COMPRESS or a
-/// literal. In mode `starttls`, before TLS, it answers all that the client says.
+/// literal. In mode `starttls`, before TLS, it answers every command itself.
 ///
 /// Only commands that follow the grammar go to the server, so that it reads the words we have read
 /// and answers with the tag we remember. Replies of ours go out at once, but never into the middle

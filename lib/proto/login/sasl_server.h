@@ -33,7 +33,7 @@ class SaslServer {
     malformed,  ///< no base64, or no message of the mechanism
   };
 
-  /// Returns the mechanism of that name, in any case; nothing for all that hide the password.
+  /// Returns the mechanism of that name, in any case; nothing for those that hide the password.
   [[nodiscard]] static std::optional<Mechanism> find(std::string_view name) noexcept;
 
   explicit SaslServer(Mechanism mechanism) noexcept : mechanism_(mechanism) {}
