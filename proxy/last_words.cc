@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -12,6 +13,7 @@
 
 #include <poll.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "proxy/exit_status.h"
 
@@ -43,12 +45,16 @@ void tell(const char* reason) noexcept {
   if (log == nullptr || !log->last_words(kMessage, reason)) write_standard_error(reason);
 }
 
-[[noreturn]] void on_terminate() noexcept {
+/// Lets one thread report. All others end the process here.
+void report_once() noexcept {
   if (std::exchange(speaking, true)) std::_Exit(kExitSoftware);  // while reporting
-  if (is_reported.test_and_set()) {
-    std::this_thread::sleep_for(kPatience);
-    std::_Exit(kExitSoftware);
-  }
+  if (!is_reported.test_and_set()) return;
+  std::this_thread::sleep_for(kPatience);
+  std::_Exit(kExitSoftware);
+}
+
+[[noreturn]] void on_terminate() noexcept {
+  report_once();
   if (const auto exception = std::current_exception(); exception == nullptr) {
     tell("terminated without an exception");
   } else {
@@ -63,10 +69,29 @@ void tell(const char* reason) noexcept {
   std::_Exit(kExitSoftware);
 }
 
+/// Ends the process as std::bad_alloc does, if libuv gets no memory. libuv would abort at times.
+void* not_null(void* memory) noexcept {
+  if (memory != nullptr) return memory;
+  report_once();
+  tell("std::bad_alloc");
+  std::_Exit(kExitSoftware);
+}
+
 }  // namespace
 
 void end_with_last_words() noexcept {
   std::set_terminate(&on_terminate);
+  // A size of 0 may give null, and libuv asks for none to free memory.
+  static_cast<void>(uv_replace_allocator(
+      [](std::size_t size) { return size == 0 ? nullptr : not_null(std::malloc(size)); },
+      [](void* old, std::size_t size) {
+        auto* const memory = std::realloc(old, size);
+        return size == 0 ? memory : not_null(memory);
+      },
+      [](std::size_t count, std::size_t size) {
+        return count == 0 || size == 0 ? nullptr : not_null(std::calloc(count, size));
+      },
+      &std::free));
 }
 
 LastWordsInLog::LastWordsInLog(log::Logger& log) noexcept {
