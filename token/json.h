@@ -26,8 +26,10 @@ class JsonObject {
   JsonObject& operator=(const JsonObject&) = delete;
   JsonObject& operator=(JsonObject&&) = delete;
   ~JsonObject() {
-    for (auto& member : value_) {
-      if (member.is_string()) wipe(member.get_ref<std::string&>());
+    auto* const members = value_.get_ptr<nlohmann::json::object_t*>();
+    if (members == nullptr) return;  // its content has moved on
+    for (auto& [key, member] : *members) {
+      if (auto* const text = member.get_ptr<std::string*>()) wipe(*text);
     }
   }
 

@@ -52,7 +52,7 @@ std::string bold(const std::string& text) {
 }
 
 std::string duration_text(seconds duration) {
-  const auto rest = std::to_string((duration % kMinute).count()) + " s";
+  auto rest = std::to_string((duration % kMinute).count()) + " s";
   if (duration < kMinute) return rest;
   return std::to_string(duration / kMinute) + " min " + rest;
 }

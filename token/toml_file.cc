@@ -19,7 +19,9 @@ void append(std::vector<Section>& sections, const toml::table& table, const std:
       {.name = name, .place = place_of(path, table.source()), .values = {}, .not_text = {}});
   for (const auto& [key, value] : table) {
     const std::string label{key.str()};
-    const std::string full = name.empty() ? label : name + "." + label;
+    auto full = name;
+    if (!full.empty()) full += ".";
+    full += label;
     if (const auto* const text = value.as_string()) {
       sections[own].values.emplace(label, text->get());
     } else if (const auto* const inner = value.as_table()) {

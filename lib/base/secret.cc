@@ -16,9 +16,9 @@ void wipe(std::string& text) noexcept {
   text.clear();
 }
 
-Secret::Secret(Secret&& other) noexcept : text_(other.text_) {
-  // A copy: a moved std::string may leave its short text where it was.
-  wipe(other.text_);
+Secret::Secret(Secret&& other) noexcept {
+  text_.swap(other.text_);
+  wipe(other.text_);  // a swap may leave a copy of a short text there
 }
 
 Secret& Secret::operator=(const Secret& other) {

@@ -13,10 +13,12 @@ Verdict no_login() noexcept {
 
 }  // namespace
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): an override moves it
 Result<Verdict> UpstreamRole::on_credentials(Result<Credentials>, std::string&) {
   return no_login();
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): an override moves it
 Result<Verdict> DownstreamRole::on_credentials(Result<Credentials>, std::string&, std::string&) {
   return no_login();
 }

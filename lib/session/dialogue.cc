@@ -66,8 +66,10 @@ Result<Next> Dialogue::on_client_input() {
   std::string to_server;
   const auto step = role_->from_client(client_.input(), to_client, to_server);
   send_to_client(to_client);
-  if (!step) wipe(to_server);
-  if (!step) return fail(step.error());
+  if (!step) {
+    wipe(to_server);
+    return fail(step.error());
+  }
   send_to_server(to_server);
   client_.consume(step->consumed);
   if (step->consumed > 0) ++commands_;
@@ -79,8 +81,10 @@ Result<Next> Dialogue::on_server_input() {
   std::string to_server;
   const auto step = role_->from_server(server_->input(), to_client, to_server);
   send_to_client(to_client);
-  if (!step) wipe(to_server);
-  if (!step) return fail(without_echo(step.error()));
+  if (!step) {
+    wipe(to_server);
+    return fail(without_echo(step.error()));
+  }
   send_to_server(to_server);
   server_->consume(step->consumed);
   return act_on(step->verdict, Next::relay);
