@@ -1,8 +1,9 @@
 """conf/systemd: the daemon does not need what the unit forbids. Sessions run under strace, and each
-system call is looked up in the unit's filter."""
+system call is looked up in the unit's filter. The unit's commands for a reload are run, too."""
 
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from support.environment import PROXY, ROOT, SANITIZED, pki
 from support.fake_server import FakeServer, Smtp
 
 UNIT = ROOT / "conf" / "systemd" / "starttls-proxy.service"
+CONFIGURATION = "/etc/starttls-proxy/starttls-proxy.toml"
 
 
 def expand(names):
@@ -75,6 +77,37 @@ class Unit(unittest.TestCase):
         # systemd does the exec. Raising a limit that is at its top already may fail. libuv from
         # 1.50 on goes on without an io_uring.
         self.assertEqual(calls - allowed() - {"execve", "prlimit64", "io_uring_setup"}, set())
+
+
+class Reload(unittest.TestCase):
+    def reload(self, daemon):
+        """Runs the commands as systemd does, until one fails. Returns the last one's result."""
+        commands = re.findall(r"^ExecReload=(.*)$", UNIT.read_text(encoding="utf-8"), re.M)
+        self.assertEqual(len(commands), 2)
+        for command in commands:
+            words = shlex.split(command.replace("/usr/sbin/starttls-proxy", str(PROXY)).replace(
+                CONFIGURATION, str(daemon.configuration_file)))
+            # No program can be found by its name alone.
+            result = subprocess.run(words, capture_output=True, text=True,
+                                    env={"PATH": "/nonexistent", "MAINPID": str(daemon.process.pid)})
+            if result.returncode != 0:
+                break
+        self.assertEqual(result.stdout, "")
+        return result
+
+    def test_it_fails_for_a_wrong_file_and_sends_no_signal(self):
+        text = configuration(1)
+        with Daemon(text) as daemon:
+            file = daemon.configuration_file
+            file.write_text(text.replace("protocol =", "protocoll ="), encoding="utf-8")
+            result = self.reload(daemon)
+            self.assertEqual(result.returncode, 78, result.stderr)
+            self.assertIn("did you mean 'service.protocol'", result.stderr)
+            file.write_text(text, encoding="utf-8")
+            result = self.reload(daemon)
+            self.assertEqual((result.returncode, result.stderr), (0, ""))
+            daemon.lines(lambda line: line.get("msg") == "reloaded")
+            self.assertNotIn("not reloaded", daemon.text())
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ class Package(unittest.TestCase):
         services = (f"{folder}.service", f"{folder}-token@.service")
         units = (*services, f"{folder}.socket", f"{folder}-token.socket")
         root = self.folder / "host"  # has the units and the commands that they name
-        for name in (*units, "usr/sbin/starttls-proxy", "usr/bin/starttls-token", "bin/kill"):
+        for name in (*units, "usr/sbin/starttls-proxy", "usr/bin/starttls-token", "bin/sh"):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).touch(0o755)
         for name in units:
