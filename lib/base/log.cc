@@ -14,6 +14,7 @@ namespace starttls::log {
 namespace {
 
 constexpr std::string_view kLevelNames[] = {"error", "warn", "info", "debug"};
+constexpr std::string_view kPriorities[] = {"<3>", "<4>", "<6>", "<7>"};  // syslog(3)
 
 /// Keeps a line readable. A peer can make a value as long as it likes.
 constexpr std::size_t kMaxValue = 1000;
@@ -67,6 +68,18 @@ void append_value(fmt::memory_buffer& out, Format format, const Field::Value& va
   }
 }
 
+void append_text_fields(fmt::memory_buffer& out, Level level, std::string_view message,
+                        std::span<const Field> fields) {
+  fmt::format_to(std::back_inserter(out),
+                 "level={} msg=", kLevelNames[static_cast<std::size_t>(level)]);
+  append_text_value(out, message);
+  for (const auto& field : fields) {
+    fmt::format_to(std::back_inserter(out), " {}=", field.key);
+    append_value(out, Format::text, field.value);
+  }
+  out.push_back('\n');
+}
+
 std::string timestamp() {
   const auto now = std::chrono::system_clock::now();
   const auto ms =
@@ -79,38 +92,49 @@ std::string timestamp() {
 std::string format_line(Format format, std::string_view time, Level level, std::string_view message,
                         std::span<const Field> fields) {
   fmt::memory_buffer out;
-  const auto level_name = kLevelNames[static_cast<std::size_t>(level)];
   if (format == Format::json) {
     fmt::format_to(std::back_inserter(out), R"({{"time":"{}","level":"{}","msg":)", time,
-                   level_name);
+                   kLevelNames[static_cast<std::size_t>(level)]);
     append_json_string(out, message);
     for (const auto& field : fields) {
       fmt::format_to(std::back_inserter(out), R"(,"{}":)", field.key);
       append_value(out, format, field.value);
     }
-    out.push_back('}');
+    out.append(std::string_view{"}\n"});
   } else {
-    fmt::format_to(std::back_inserter(out), "{} level={} msg=", time, level_name);
-    append_text_value(out, message);
-    for (const auto& field : fields) {
-      fmt::format_to(std::back_inserter(out), " {}=", field.key);
-      append_value(out, format, field.value);
-    }
+    fmt::format_to(std::back_inserter(out), "{} ", time);
+    append_text_fields(out, level, message, fields);
   }
-  out.push_back('\n');
   return fmt::to_string(out);
+}
+
+std::string format_journal_line(Level level, std::string_view message,
+                                std::span<const Field> fields) {
+  fmt::memory_buffer out;
+  out.append(kPriorities[static_cast<std::size_t>(level)]);
+  append_text_fields(out, level, message, fields);
+  return fmt::to_string(out);
+}
+
+std::string Logger::line(Level level, std::string_view message,
+                         std::span<const Field> fields) const {
+  const Format format = format_;
+  if (format == Format::text && to_journal_) return format_journal_line(level, message, fields);
+  return format_line(format, timestamp(), level, message, fields);
 }
 
 Result<> Logger::open(const std::string& file) {
   const std::lock_guard lock(mutex_);
-  return sink_.open(file);
+  auto opened = sink_.open(file);
+  to_journal_ = sink_.to_journal();
+  return opened;
 }
 
 void Logger::write(Level level, std::string_view message, std::span<const Field> fields) {
   if (!enabled(level)) return;
-  const std::string line = format_line(format_, timestamp(), level, message, fields);
+  const std::string text = line(level, message, fields);
   const std::lock_guard lock(mutex_);
-  put(line);
+  put(text);
 }
 
 void Logger::fault(Level level, Fault fault, std::span<const Field> fields) {
@@ -145,10 +169,10 @@ bool Logger::last_words(std::string_view message, std::string_view reason) noexc
   constexpr std::chrono::milliseconds kPatience{100};
   try {
     const Field fields[] = {{"reason", reason}};
-    const std::string line = format_line(format_, timestamp(), Level::error, message, fields);
+    const std::string text = line(Level::error, message, fields);
     const std::unique_lock lock(mutex_, kPatience);
     if (!lock.owns_lock()) return false;
-    return sink_.write(line) && sink_.flush();
+    return sink_.write(text) && sink_.flush();
   } catch (...) {  // there is no memory for a line
     return false;
   }
@@ -166,16 +190,14 @@ void Logger::report_repeats(bool everything) {
   for (const auto& [fault, times] : repeats_.take(Repeats::Clock::now(), everything)) {
     const Field fields[] = {{"of", fault.message},  {"service", fault.service}, {"leg", fault.leg},
                             {"error", fault.error}, {"reason", fault.reason},   {"times", times}};
-    put(format_line(format_, timestamp(), Level::warn, "repeated", fields));
+    put(line(Level::warn, "repeated", fields));
   }
 }
 
 void Logger::report_loss() {
   if (untold_losses_ == 0) return;
   const Field fields[] = {{"lines", untold_losses_}};
-  if (sink_.write(format_line(format_, timestamp(), Level::warn, "log lines are lost", fields))) {
-    untold_losses_ = 0;
-  }
+  if (sink_.write(line(Level::warn, "log lines are lost", fields))) untold_losses_ = 0;
 }
 
 }  // namespace starttls::log

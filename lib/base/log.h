@@ -44,11 +44,17 @@ struct Field {
 [[nodiscard]] std::string format_line(Format format, std::string_view time, Level level,
                                       std::string_view message, std::span<const Field> fields);
 
+/// Returns the line for an event in systemd's journal, newline included. The journal keeps the
+/// time itself, and takes the priority from the line (sd-daemon(3)). `<6>level=info msg="..." ...`
+[[nodiscard]] std::string format_journal_line(Level level, std::string_view message,
+                                              std::span<const Field> fields);
+
 /// Writes the log. Thread-safe: any worker may write.
 class Logger {
  public:
   /// Logs to standard error until `open` names a file.
-  Logger(Level level, Format format) noexcept : level_(level), format_(format) {}
+  Logger(Level level, Format format) noexcept
+      : level_(level), format_(format), to_journal_(sink_.to_journal()) {}
   Logger(const Logger&) = delete;
   Logger& operator=(const Logger&) = delete;
 
@@ -101,6 +107,8 @@ class Logger {
   }
 
  private:
+  [[nodiscard]] std::string line(Level level, std::string_view message,
+                                 std::span<const Field> fields) const;
   void put(std::string_view line);
   void report_repeats(bool everything);
   void report_loss();
@@ -108,8 +116,9 @@ class Logger {
   std::atomic<Level> level_;
   std::atomic<Format> format_;
   std::atomic<std::uint64_t> lost_lines_{0};
-  std::timed_mutex mutex_;  // guards what follows
+  std::timed_mutex mutex_;  // guards what follows, except to_journal_
   Sink sink_;
+  std::atomic<bool> to_journal_;
   Repeats repeats_;
   std::uint64_t untold_losses_ = 0;
 };

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstdlib>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -12,7 +14,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/base/ascii.h"
+
 namespace starttls::log {
+
+bool is_journal(int fd, const char* journal_stream) noexcept {
+  if (journal_stream == nullptr) return false;
+  const std::string_view value = journal_stream;
+  const auto colon = value.find(':');
+  if (colon == std::string_view::npos) return false;
+  const auto device = ascii::parse_number(value.substr(0, colon));
+  const auto inode = ascii::parse_number(value.substr(colon + 1));
+  struct stat status = {};
+  return device && inode && ::fstat(fd, &status) == 0 && status.st_dev == *device &&
+         status.st_ino == *inode;
+}
+
+bool is_journal(int fd) noexcept {
+  return is_journal(fd, std::getenv("JOURNAL_STREAM"));
+}
 
 Sink::Sink() noexcept : fd_(STDERR_FILENO), kind_(kind_of(STDERR_FILENO)) {}
 

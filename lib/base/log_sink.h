@@ -16,6 +16,12 @@
 
 namespace starttls::log {
 
+/// True if the descriptor leads to systemd's journal. `journal_stream` is the value of the variable
+/// JOURNAL_STREAM, "DEVICE:INODE" of such a descriptor (systemd.exec(5)), or null.
+[[nodiscard]] bool is_journal(int fd, const char* journal_stream) noexcept;
+/// The same with the environment's variable. No thread may change the environment meanwhile.
+[[nodiscard]] bool is_journal(int fd) noexcept;
+
 /// Writes lines without waiting. Not thread-safe.
 class Sink {
  public:
@@ -36,6 +42,8 @@ class Sink {
   bool write(std::string_view line);
   /// Writes waiting lines as far as there is room. Returns true if nothing waits any more.
   bool flush();
+  /// True if the lines go to systemd's journal.
+  [[nodiscard]] bool to_journal() const noexcept { return is_journal(fd_); }
   /// Returns the number of bytes that wait.
   [[nodiscard]] std::size_t waiting() const noexcept { return waiting_.size(); }
 

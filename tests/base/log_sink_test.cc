@@ -194,3 +194,22 @@ TEST_CASE("log: last words are at level error, and do not wait", "[base]") {
     CHECK_FALSE(log.last_words("it ends", "a reason"));
   }
 }
+
+TEST_CASE("log sink: the journal is recognised by device and inode", "[base]") {
+  const TemporaryFolder folder;
+  const int fd = ::open(folder.file("log").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  REQUIRE(fd >= 0);
+  struct stat status = {};
+  REQUIRE(::fstat(fd, &status) == 0);
+  const std::string device = std::to_string(status.st_dev);
+  const std::string inode = std::to_string(status.st_ino);
+  CHECK(log::is_journal(fd, (device + ":" + inode).c_str()));
+  CHECK_FALSE(log::is_journal(fd, (device + ":" + inode + "1").c_str()));
+  CHECK_FALSE(log::is_journal(fd, ("1" + device + ":" + inode).c_str()));
+  CHECK_FALSE(log::is_journal(fd, nullptr));
+  for (const char* wrong : {"", ":", "1", "1:", ":1", "a:b", "-1:1", "1:2:3"}) {
+    CHECK_FALSE(log::is_journal(fd, wrong));
+  }
+  REQUIRE(::close(fd) == 0);
+  CHECK_FALSE(log::is_journal(fd, (device + ":" + inode).c_str()));
+}

@@ -1,6 +1,7 @@
 #include "lib/base/log.h"
 
 #include <string>
+#include <utility>
 
 #include "tests/support/catch.h"
 
@@ -15,6 +16,18 @@ std::string line(Format format, std::initializer_list<Field> fields) {
                           std::span<const Field>{fields.begin(), fields.size()});
 }
 }  // namespace
+
+TEST_CASE("log: a line for the journal has a priority and no time", "[base]") {
+  const std::pair<Level, std::string> levels[] = {{Level::error, "<3>level=error"},
+                                                  {Level::warn, "<4>level=warn"},
+                                                  {Level::info, "<6>level=info"},
+                                                  {Level::debug, "<7>level=debug"}};
+  for (const auto& [level, beginning] : levels) {
+    const Field fields[] = {{"reason", "a b"}};
+    CHECK(log::format_journal_line(level, "not reloaded", fields) ==
+          beginning + " msg=\"not reloaded\" reason=\"a b\"\n");
+  }
+}
 
 TEST_CASE("log: text lines are key=value, quoted if needed", "[base]") {
   CHECK(line(Format::text, {{"service", "office"},

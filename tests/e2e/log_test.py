@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import os
 import pathlib
 import re
 import resource
@@ -130,6 +131,79 @@ class Started:
             if line["msg"] == "ready":
                 return port
         raise AssertionError("not ready")
+
+
+class Journal(unittest.TestCase):
+    """The log in systemd's journal: a file takes its place, and the variable names it."""
+
+    def run_once(self, **log):
+        """Returns the lines that a daemon writes to the journal from start to end."""
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        config = folder / "proxy.toml"
+        with FakeServer(Smtp()) as server, open(folder / "journal", "wb") as journal:
+            config.write_text(configuration(server.port, log={"level": "debug", **log}),
+                              encoding="utf-8")
+            status = os.fstat(journal.fileno())
+            process = children.start(
+                [PROXY, "--config", config], stdout=subprocess.DEVNULL, stderr=journal,
+                env={**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+
+            def lines():
+                return (folder / "journal").read_text(encoding="utf-8").splitlines()
+
+            wait.until(lambda: any("ready" in line for line in lines()), "ready")
+            config.write_text("wrong", encoding="utf-8")
+            process.send_signal(signal.SIGHUP)
+            wait.until(lambda: any("not reloaded" in line for line in lines()), "refused")
+            process.terminate()
+            self.assertEqual(process.wait(wait.DEADLINE), 0)
+        return lines()
+
+    def test_text_has_priorities_and_no_time(self):
+        priorities = {"error": 3, "warn": 4, "info": 6, "debug": 7}
+        seen = set()
+        for line in self.run_once():
+            level = parse_line(line)["level"]
+            self.assertTrue(line.startswith(f"<{priorities[level]}>level={level} msg="), line)
+            seen.add(level)
+        self.assertLessEqual({"error", "info"}, seen)
+
+    def test_json_stays_as_it_is(self):
+        for line in self.run_once(format="json"):
+            self.assertIn("time", parse_line(line))
+
+    def test_a_file_of_its_own_gets_times(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "log"
+            config = pathlib.Path(folder) / "proxy.toml"
+            config.write_text(configuration(1, log={"file": str(file)}), encoding="utf-8")
+            status = os.fstat(2)
+            process = children.start(
+                [PROXY, "--config", config],
+                env={**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            wait.until(lambda: file.exists() and "msg=ready" in file.read_text(encoding="utf-8"),
+                       "ready")
+            process.terminate()
+            self.assertEqual(process.wait(wait.DEADLINE), 0)
+            for line in file.read_text(encoding="utf-8").splitlines():
+                self.assertRegex(line, r"^\d{4}-\d\d-\d\dT[\d:.]+Z level=")
+
+    def test_a_mistake_at_the_start_is_an_error(self):
+        with tempfile.TemporaryFile("w+") as journal:
+            status = os.fstat(journal.fileno())
+            result = subprocess.run(
+                [PROXY, "--config", "/nonexistent"], stderr=journal,
+                env={**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
+            journal.seek(0)
+            lines = journal.read().splitlines()
+        self.assertEqual(result.returncode, 78)
+        self.assertTrue(lines)
+        for line in lines:
+            self.assertTrue(line.startswith("<3>starttls-proxy: "), line)
 
 
 class Secrets(unittest.TestCase):

@@ -467,7 +467,7 @@ WARNINGS_OF_A_CONFIGURATION = ("lib/config/describe.cc", "lib/config/mistakes.cc
 
 def message_at(source, call):
     """Returns the position of the argument that is a warning's message."""
-    if call.name and call.name not in ("warn", "error", "write", "fault", "format_line", "log_event",
+    if call.name and call.name not in ("warn", "error", "write", "fault", "log_event",
                                        "push_back", "emplace_back", "insert", "line", "return"):
         return None
     if not call.name and source.name not in WARNINGS_OF_A_CONFIGURATION:
@@ -478,8 +478,8 @@ def message_at(source, call):
         return 0
     if call.name in ("write", "fault") and len(arguments) > 1 and has_level(arguments[0]):
         return 1
-    if call.name == "format_line" and len(arguments) > 3 and has_level(arguments[2]):
-        return 3
+    if call.name == "line" and source.name == "lib/base/log.cc" and has_level(arguments[0]):
+        return 1
     if call.name == "log_event" and len(arguments) > 2 and not is_declaration(arguments[0]):
         return 0
     if source.name not in WARNINGS_OF_A_CONFIGURATION:
