@@ -63,7 +63,7 @@ def end_ours(field, each):
     because it does not verify is no better."""
     if (status := each.program.stop()) != 0:
         raise BenchError(f"{each.name} has ended with status {status}")
-    if each.subject.server == "none":
+    if each.subject.server in ("none", "opportunistic"):
         return
     found = re.search(r"upstream_tls=(\S+) upstream_cipher=(\S+) .*upstream_verify=(\S+)",
                       each.program.text())
@@ -240,7 +240,8 @@ def negotiated(field, options):
         if options.tls == "1.2" and direction == "upgrade":
             continue
         for subject in SUBJECTS[direction]:
-            if (subject.client, subject.server) == ("none", "none") or subject.name == DIRECT or not (
+            clear = (subject.client, subject.server) in (("none", "none"), ("none", "opportunistic"))
+            if clear or subject.name == DIRECT or not (
                     speaks(subject, direction, options.protocol)) or (
                     options.subjects and subject.name not in options.subjects):
                 continue

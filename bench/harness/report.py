@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 
-from . import charts
+from . import charts, subjects
 from .interval import MEANING
 from .publish import spread
 from .scenarios import SCENARIOS
@@ -44,8 +44,9 @@ def commit(root):
 
 
 def library_slug(version):
-    """Returns "boringssl-api-17" for "starttls-proxy 0.1.0, ..., BoringSSL (API 17)"."""
-    return re.sub(r"[^a-z0-9]+", "-", version.rpartition(", ")[2].lower()).strip("-")
+    """Returns "boringssl-api-17" for "starttls-proxy 0.1.0, ..., BoringSSL (API 17), ..."."""
+    library = subjects.library_of(version)
+    return re.sub(r"[^a-z0-9]+", "-", library.lower()).strip("-")
 
 
 def verdict_lines(measured, busy):

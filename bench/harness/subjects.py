@@ -29,8 +29,21 @@ BULK_BUFFER = 131072
 HANDSHAKES = 5  # handshakes of each subject that are looked at
 
 OURS = "starttls-proxy"
-ANOTHER = "another build"  # another build of ours, with --against
+PLAIN_RELAY = "plain relay"
+NGINX_PLAIN = "nginx without TLS"
 DIRECT = "direct"
+
+# No handshake may cost more than another one: no subject has a post-quantum group.
+GROUP = "X25519"
+OPENSSL_CONF = f"""openssl_conf = init
+[init]
+ssl_conf = ssl
+[ssl]
+system_default = default
+[default]
+Groups = {GROUP}
+"""
+RIVALS_LIBRARY = "rivals' TLS library"
 
 STUNNEL = {"upgrade": ("smtp", "imap", "pop3", "nntp"), "terminate": ("smtp", "imap", "pop3"),
            "clear": ()}
@@ -42,7 +55,8 @@ class Subject:
 
     kind is one of five. "ours"; "job" does the same; "data path" has implicit TLS in place of our
     STARTTLS; "limit" has no TLS; "direct" has nothing between load and backend. client and server are
-    the TLS of either side. login is "connect" or "client" if the subject itself logs in to the server.
+    the TLS of either side; "opportunistic" meets a server without TLS. login is "connect" or "client" if
+    the subject itself logs in to the server.
     """
     name: str
     kind: str
@@ -57,7 +71,8 @@ SUBJECTS = {
         Subject("stunnel", "job", "none", "starttls"),
         Subject("nginx stream", "data path", "none", "implicit"),
         Subject("HAProxy", "data path", "none", "implicit"),
-        Subject("plain relay", "limit", "none", "none"),
+        Subject(PLAIN_RELAY, "limit", "none", "none"),
+        Subject(NGINX_PLAIN, "limit", "none", "none"),
         Subject(DIRECT, "direct", "none", "none"),
     ),
     "terminate": (
@@ -67,17 +82,19 @@ SUBJECTS = {
         Subject("nginx stream", "data path", "implicit", "none"),
         Subject("HAProxy", "data path", "implicit", "none"),
         Subject("hitch", "data path", "implicit", "none"),
-        Subject("plain relay", "limit", "none", "none"),
+        Subject(PLAIN_RELAY, "limit", "none", "none"),
+        Subject(NGINX_PLAIN, "limit", "none", "none"),
         Subject(DIRECT, "direct", "starttls", "starttls"),
     ),
-    "clear": (
-        Subject(OURS, "ours", "none", "none"),
+}
+for _direction, _server in (("clear", "none"), ("left-clear", "opportunistic")):
+    SUBJECTS[_direction] = (
+        Subject(OURS, "ours", "none", _server),
         Subject("nginx stream", "data path", "none", "none"),
         Subject("HAProxy", "data path", "none", "none"),
-        Subject("plain relay", "limit", "none", "none"),
+        Subject(PLAIN_RELAY, "limit", "none", "none"),
         Subject(DIRECT, "direct", "none", "none"),
-    ),
-}
+    )
 
 # The same without a login of its own.
 OURS_WITHOUT = f"{OURS} without login"
@@ -98,22 +115,45 @@ LOGIN = {
 }
 
 
+def rows():
+    """Returns each subject of each table."""
+    return [each for table in (SUBJECTS, LOGIN) for subjects in table.values() for each in subjects]
+
+
 def names():
     """Returns the names of all subjects."""
-    return {each.name for table in (SUBJECTS, LOGIN) for rows in table.values() for each in rows}
+    return {each.name for each in rows()}
 
 
 def own_names():
     """Returns the names of the subjects that need no package."""
-    return {each.name for table in (SUBJECTS, LOGIN) for rows in table.values() for each in rows
-            if each.kind in ("ours", "limit", "direct")}
+    return {each.name for each in rows() if each.kind in ("ours", "direct")} | {PLAIN_RELAY}
 
 
-def add_another_build():
-    """Adds another build of ours to the subjects, next to ours."""
-    for direction, rows in SUBJECTS.items():
-        ours = next(each for each in rows if each.name == OURS)
-        SUBJECTS[direction] = (ours, dataclasses.replace(ours, name=ANOTHER), *rows[1:])
+def builds():
+    """Returns the names of ours and of its other builds, which are columns of their own."""
+    return tuple(each.name for each in SUBJECTS["upgrade"] if each.kind == "ours")
+
+
+def columns():
+    """Returns the names of the subjects in the order of a table: ours, its other builds, the rivals."""
+    return tuple(dict.fromkeys(each.name for direction in ("terminate", "upgrade")
+                               for each in SUBJECTS[direction]))
+
+
+def library_of(version):
+    """Returns the TLS library in the version of a build of ours."""
+    found = re.search(r"(?:AWS-LC|BoringSSL)[^,]*", version)
+    return found[0] if found else version.rpartition(", ")[2]
+
+
+def add_build(name):
+    """Adds another build of ours to the subjects, after those that are there. Returns its full name."""
+    full = f"{OURS} ({name})"
+    for direction, subjects in SUBJECTS.items():
+        ours = [each for each in subjects if each.kind == "ours"]
+        SUBJECTS[direction] = (*ours, dataclasses.replace(ours[0], name=full), *subjects[len(ours):])
+    return full
 
 
 def speaks(subject, direction, protocol):
@@ -121,6 +161,20 @@ def speaks(subject, direction, protocol):
     if subject.name in ("stunnel", STUNNEL_WITHOUT):
         return protocol in STUNNEL[direction]
     return subject.name != "nginx mail" or protocol == "smtp"
+
+
+def template_of(subject, direction):
+    """Returns the name of a rival's configuration in bench/rivals, without its suffix."""
+    name = subject.name.removesuffix(" without login").lower().replace(" ", "-")
+    if (subject.client, subject.server) == ("none", "none"):
+        name, direction = "nginx-stream" if subject.name == NGINX_PLAIN else name, "clear"
+    return f"{name}-{'login' if subject.login else direction}"
+
+
+def _says(*argv, check=False):
+    """Returns what a program prints, on either stream."""
+    return subprocess.run(argv, check=check, text=True, timeout=20, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT).stdout
 
 
 @dataclasses.dataclass
@@ -140,7 +194,7 @@ class Field:
 
     def __init__(self, options, stack, folder):
         self._build = options.build
-        self._against = options.against
+        self._also = options.also  # full name of another build -> its program
         self._root = options.peers / "root"
         self._protocol = options.protocol
         self._tls = options.tls
@@ -161,6 +215,8 @@ class Field:
         combined = folder / "combined.pem"
         combined.touch(mode=0o600)
         combined.write_bytes(self.chain.read_bytes() + self.key.read_bytes())
+        self._openssl_conf = folder / "openssl.cnf"
+        self._openssl_conf.write_text(OPENSSL_CONF, encoding="utf-8")
         self._backends = {}
 
     def speaking(self, protocol):
@@ -177,15 +233,18 @@ class Field:
         return program
 
     def rival_command(self, path):
-        """Returns the command of a peer's program, with the libraries it was built for."""
-        loader = next(self._root.glob("usr/lib*/ld-linux*.so.*"), None)
+        """Returns the command of a rival's program, with the libraries it was built for and our OpenSSL
+        settings. None if it is not installed."""
+        # Loader and C library must be of one version. The link in usr/lib64 leads out of the tree.
+        loader = next(self._root.glob("usr/lib/*-linux-gnu*/ld-linux*.so.*"), None)
         if loader is None or not (self._root / path).exists():
             return None
-        libraries = next(self._root.glob("usr/lib/*-linux-gnu*"))
-        return [loader, "--library-path", libraries, self._root / path]
+        return ["env", f"OPENSSL_CONF={self._openssl_conf}", loader, "--library-path", loader.parent,
+                self._root / path]
 
     def backend(self, tls, record=0):
         """Returns the port of the server of all subjects; there is one per TLS mode and record size."""
+        tls = "none" if tls == "opportunistic" else tls
         if (tls, record) not in self._backends:
             more = ["--record", record] if record else []
             backend = self._stack.enter_context(Program("backend", [
@@ -205,7 +264,7 @@ class Field:
             return Running(subject, None, upstream)
         if subject.kind == "ours":
             return self._start_ours(stack, subject, upstream, extra, cpus or self.proxy_cpus)
-        if subject.kind == "limit":
+        if subject.name == PLAIN_RELAY:
             program = stack.enter_context(Program(subject.name, [
                 self.program("bench/plain_relay/plain_relay"), "127.0.0.1", "0", "127.0.0.1",
                 upstream], self.proxy_cpus, self.folder))
@@ -215,12 +274,12 @@ class Field:
                                  BULK_BUFFER if bulk else BUFFER)
 
     def _start_ours(self, stack, subject, upstream, extra, cpus):
-        another = subject.name == ANOTHER
-        argv = [self._against if another else self.program("proxy/starttls-proxy"), "--protocol",
-                self._protocol, "--listen", "127.0.0.1:0", "--upstream", f"127.0.0.1:{upstream}",
-                "--upstream-tls", subject.server, "--downstream-tls", subject.client]
+        argv = [self.own_program(subject.name), "--protocol", self._protocol, "--listen",
+                "127.0.0.1:0", "--upstream", f"127.0.0.1:{upstream}", "--upstream-tls", subject.server,
+                "--downstream-tls", subject.client]
         if subject.server != "none":
-            argv += ["--server-name", "mail.test", "--ca-file", self.ca]
+            argv += ["--server-name", "mail.test", "--ca-file", self.ca,
+                     *self._without_post_quantum(argv[0])]
         if subject.client != "none":
             argv += ["--chain", self.chain, "--key", self.key]
         if os.geteuid() != 0:  # only root can measure a process in its sandbox
@@ -232,6 +291,15 @@ class Field:
         port = int(program.wait_for(r"msg=listening .*address=127\.0\.0\.1:(\d+)")[1])
         program.wait_for("msg=ready")
         return Running(subject, program, port)
+
+    def own_program(self, name):
+        """Returns the program of ours, or of another build of it."""
+        return self._also.get(name) or self.program("proxy/starttls-proxy")
+
+    @staticmethod
+    def _without_post_quantum(program):
+        """Returns the flags that leave a build with the group of all other subjects."""
+        return ["--post-quantum", "off"] if "--post-quantum" in _says(program, "--help") else []
 
     def _login_configuration(self, subject, upstream):
         """Writes the configuration of ours with a login, which has no flags. The rest is as with flags."""
@@ -257,8 +325,7 @@ class Field:
                 self.folder))
             authority.wait_for_port(auth)
         port = free_port()
-        name = subject.name.removesuffix(" without login").lower().replace(" ", "-")
-        template = f"{name}-{'login' if subject.login else direction}"
+        template = template_of(subject, direction)
         conf = self._configure(template, port, upstream, buffer, auth)
         program = stack.enter_context(Program(
             subject.name, self._arguments(command, template, conf), self.proxy_cpus, self.folder))
@@ -325,31 +392,22 @@ class Field:
 
     def warm_flag(self):
         """Returns the proxy's flag for connections kept ready; None if it has none."""
-        text = subprocess.run([self.program("proxy/starttls-proxy"), "--help"], check=True,
-                              capture_output=True, text=True).stdout
-        found = re.search(r"--(?:upstream-)?warm\b", text)
+        found = re.search(r"--(?:upstream-)?warm\b", _says(self.own_program(OURS), "--help"))
         return found and found[0]
 
     def versions(self):
-        """Returns the versions that were compared; ours names its TLS library."""
-        own = subprocess.run([self.program("proxy/starttls-proxy"), "--version"], check=True,
-                             capture_output=True, text=True).stdout
-        found = {OURS: ", ".join(own.strip().split("\n"))}
+        """Returns the versions that were compared; each of ours names its TLS library."""
+        found = {name: ", ".join(_says(
+            self.own_program(name), "--version", check=True).strip().split("\n"))
+                 for name in builds()}
         for name, path, flag, pattern in (
                 ("stunnel", "usr/bin/stunnel4", "-version", r"stunnel ([\d.]+)"),
                 ("nginx", "usr/sbin/nginx", "-V", r"nginx/([\d.]+)"),
                 ("HAProxy", "usr/sbin/haproxy", "-v", r"version ([\d.]+)"),
-                ("hitch", "usr/sbin/hitch", "-V", r"hitch ([\d.]+)")):
+                ("hitch", "usr/sbin/hitch", "-V", r"hitch ([\d.]+)"),
+                (RIVALS_LIBRARY, "usr/bin/stunnel4", "-version",
+                 r"(?i)(?s:.*)(?:with|running) +(OpenSSL [\d.]+\w*)")):
             command = self.rival_command(path)
-            if command is None:
-                continue
-            said = subprocess.run([*command, flag], check=False, text=True, timeout=20,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
-            if version := re.search(pattern, said):
+            if command is not None and (version := re.search(pattern, _says(*command, flag))):
                 found[name] = version[1]
-        if command := self.rival_command("usr/bin/stunnel4"):
-            said = subprocess.run([*command, "-version"], check=False, text=True, timeout=20,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
-            if libraries := re.findall(r"(?:with|running) +(OpenSSL [\d.]+\w*)", said, re.I):
-                found["rivals' TLS library"] = libraries[-1]
         return found
