@@ -3,7 +3,6 @@
 #include <array>
 #include <atomic>
 #include <chrono>
-#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -13,8 +12,8 @@
 
 #include <poll.h>
 #include <unistd.h>
-#include <uv.h>
 
+#include "lib/net/exhaustion.h"
 #include "proxy/exit_status.h"
 
 namespace starttls {
@@ -69,9 +68,8 @@ void report_once() noexcept {
   std::_Exit(kExitSoftware);
 }
 
-/// Ends the process as std::bad_alloc does, if libuv gets no memory. libuv would abort at times.
-void* not_null(void* memory) noexcept {
-  if (memory != nullptr) return memory;
+/// Ends the process as std::bad_alloc does.
+void on_exhaustion() noexcept {
   report_once();
   tell("std::bad_alloc");
   std::_Exit(kExitSoftware);
@@ -81,17 +79,7 @@ void* not_null(void* memory) noexcept {
 
 void end_with_last_words() noexcept {
   std::set_terminate(&on_terminate);
-  // A size of 0 may give null, and libuv asks for none to free memory.
-  static_cast<void>(uv_replace_allocator(
-      [](std::size_t size) { return size == 0 ? nullptr : not_null(std::malloc(size)); },
-      [](void* old, std::size_t size) {
-        auto* const memory = std::realloc(old, size);
-        return size == 0 ? memory : not_null(memory);
-      },
-      [](std::size_t count, std::size_t size) {
-        return count == 0 || size == 0 ? nullptr : not_null(std::calloc(count, size));
-      },
-      &std::free));
+  net::on_memory_exhausted(&on_exhaustion);
 }
 
 LastWordsInLog::LastWordsInLog(log::Logger& log) noexcept {

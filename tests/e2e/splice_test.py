@@ -114,7 +114,7 @@ class Clear(unittest.TestCase):
         self.assertEqual(digest, sending.join())
 
     def warm_session(self):
-        """Returns a session that has spliced a burst, and whose windows are open wide both ways."""
+        """Returns a session that has spliced a burst. Its windows are open wide both ways."""
         self.start()
         client, server = self.connect()
         self.warm_up = 0
