@@ -50,11 +50,13 @@ enum class LoginSide : std::uint8_t { client, server };
 enum class LoginOutcome : std::uint8_t { ok, client_login, login };
 /// Why a source gave no secret.
 enum class SecretFailure : std::uint8_t {
-  unreadable,  ///< the file cannot be read
-  empty,       ///< its first line is empty
-  malformed,   ///< it is too long, or has bytes that no secret may have
-  timeout,     ///< it did not come in time
-  busy,        ///< too many requests wait
+  unreadable,   ///< the file cannot be read
+  empty,        ///< its first line is empty
+  malformed,    ///< it is too long, or has bytes that no secret may have
+  timeout,      ///< it did not come in time
+  busy,         ///< too many requests wait
+  unreachable,  ///< the socket does not answer, or no program can be run
+  failed,       ///< the program has ended with a failure
 };
 
 /// A label for some errors. Any other error counts as "other".
@@ -170,8 +172,8 @@ struct LabelOf<LoginOutcome> {
 template <>
 struct LabelOf<SecretFailure> {
   static constexpr std::string_view kKey = "reason";
-  static constexpr std::array<std::string_view, 5> kNames{"unreadable", "empty", "malformed",
-                                                          "timeout", "busy"};
+  static constexpr std::array<std::string_view, 7> kNames{
+      "unreadable", "empty", "malformed", "timeout", "busy", "unreachable", "failed"};
   static constexpr std::size_t index(SecretFailure reason) noexcept {
     return static_cast<std::size_t>(reason);
   }
