@@ -137,15 +137,23 @@ Json hidden(bool is_set) {
   return is_set ? Json("hidden") : Json(nullptr);
 }
 
+void add_source(const config::SecretSource& source, Json& json) {
+  json["secret"] = hidden(source.text.has_value());
+  json["file"] = text_or_null(source.file);
+  json["socket"] = text_or_null(source.socket);
+  // Without its arguments, which may be secrets.
+  json["command"] = source.command.empty() ? Json(nullptr) : Json(source.command.front());
+  json["token"] = source.token;
+}
+
 Json login(const std::optional<config::Login>& login) {
   if (!login) return nullptr;
   Json json;
   json["when"] = login->when == LoginWhen::connect ? "connect" : "client";
   json["mechanism"] = name(login->mechanism);
   json["user"] = text_or_null(login->user);
-  json["secret"] = hidden(login->source.text.has_value());
-  json["file"] = text_or_null(login->source.file);
-  json["token"] = login->source.token;
+  add_source(login->source, json);
+  json["lifetime"] = config::to_string(login->lifetime);
   json["timeout"] = config::to_string(login->timeout);
   return json;
 }
@@ -159,9 +167,7 @@ Json account(const config::Login& login, const config::Account& account) {
                          ? Json("")
                          : hidden(account.password.has_value());
   json["user"] = text_or_null(config::user_of(login, account));
-  json["secret"] = hidden(source.text.has_value());
-  json["file"] = text_or_null(source.file);
-  json["token"] = source.token;
+  add_source(source, json);
   return json;
 }
 

@@ -91,7 +91,7 @@ void check_process(const CommandLine& command, const State* previous, State& sta
 void check_secrets(const State& state, config::Problems& problems) {
   const auto& services = state.config.services;
   if (std::all_of(services.begin(), services.end(),
-                  [](const auto& service) { return login_files(service).empty(); })) {
+                  [](const auto& service) { return !has_login_files(service); })) {
     return;
   }
   const auto check = [&]() -> Result<> {

@@ -38,4 +38,7 @@ inline constexpr std::size_t kMechanismCount = static_cast<std::size_t>(Mechanis
 inline constexpr std::size_t kMaxLoginName = 255;
 inline constexpr std::size_t kMaxSecret = 9000;
 
+/// In an argument of a source's command, it becomes the account at the server.
+inline constexpr std::string_view kUserPlaceholder = "{user}";
+
 }  // namespace starttls

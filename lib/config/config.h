@@ -83,11 +83,20 @@ struct Destination {
 
 /// The source of the secret by which the proxy logs in to the server. At most one is set.
 struct SecretSource {
-  std::optional<Secret> text;  ///< from the configuration itself
-  std::string file;            ///< read at each login: its first line; absolute
-  bool token = false;          ///< the secret is an OAuth access token
+  std::optional<Secret> text = {};  ///< from the configuration itself
+  std::string file = {};            ///< read at each login: its first line; absolute
+  bool token = false;               ///< the secret is an OAuth access token
+  /// A unix socket that is asked for the secret of an account; absolute.
+  std::string socket = {};
+  /// A program and its arguments: it prints the secret. The program's path is absolute. "{user}" in
+  /// an argument is the account at the server.
+  std::vector<std::string> command = {};
 
-  [[nodiscard]] bool is_set() const noexcept { return text.has_value() || !file.empty(); }
+  /// True if the secret is asked for, and kept for a while.
+  [[nodiscard]] bool is_asked() const noexcept { return !socket.empty() || !command.empty(); }
+  /// True if the secret comes from outside at a login.
+  [[nodiscard]] bool is_fetched() const noexcept { return !file.empty() || is_asked(); }
+  [[nodiscard]] bool is_set() const noexcept { return text.has_value() || is_fetched(); }
   friend bool operator==(const SecretSource&, const SecretSource&) = default;
 };
 
@@ -97,6 +106,8 @@ struct Login {
   Mechanism mechanism = Mechanism::automatic;
   std::string user;  ///< at the server; "" = the name that the client logged in with
   SecretSource source;
+  /// How long a secret from a socket or a command is kept.
+  std::chrono::milliseconds lifetime{std::chrono::minutes{30}};
   std::chrono::milliseconds timeout{std::chrono::seconds{10}};  ///< of the source
 
   friend bool operator==(const Login&, const Login&) = default;

@@ -177,8 +177,12 @@ std::string mechanism_words(Mechanism mechanism) {
 }
 
 std::string secret_words(const SecretSource& source) {
-  if (source.file.empty()) return "the password in the configuration";
-  return std::string(source.token ? "the token in " : "the password in ") + source.file;
+  const std::string what = source.token ? "the token" : "the password";
+  if (!source.file.empty()) return what + " in " + source.file;
+  if (!source.socket.empty()) return what + " from the socket " + source.socket;
+  // Its arguments may be secrets.
+  if (!source.command.empty()) return what + " that " + source.command.front() + " prints";
+  return what + " in the configuration";
 }
 
 /// Returns which client uses which account at the server, without a secret.

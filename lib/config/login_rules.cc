@@ -1,6 +1,8 @@
 #include "lib/config/login_rules.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
 
 #include "lib/config/exposure.h"
 
@@ -14,8 +16,24 @@ constexpr std::string_view kWhen = "service.login.when";
 constexpr std::string_view kMechanism = "service.login.mechanism";
 constexpr std::string_view kUser = "service.login.user";
 constexpr std::string_view kSecret = "service.login.secret";
-constexpr std::string_view kFileKey = "service.login.file";
-constexpr std::string_view kToken = "service.login.token";
+
+/// The kinds of a source, as members of the login's section and of a row.
+struct Kinds {
+  static constexpr std::string_view kNames[] = {"secret", "file", "socket", "command"};
+
+  explicit Kinds(const SecretSource& source)
+      : is_set{source.text.has_value(), !source.file.empty(), !source.socket.empty(),
+               !source.command.empty()} {}
+
+  bool is_set[std::size(kNames)];
+};
+
+/// Returns the key of a source that is set.
+std::string_view key_of(const SecretSource& source) {
+  const Kinds kinds{source};
+  const auto* const set = std::find(std::begin(kinds.is_set), std::end(kinds.is_set), true);
+  return Kinds::kNames[set - std::begin(kinds.is_set)];
+}
 
 bool sends_tokens(Mechanism mechanism) noexcept {
   return mechanism == Mechanism::xoauth2 || mechanism == Mechanism::oauthbearer;
@@ -62,15 +80,27 @@ class LoginRules {
   }
 
   void one_source() {
-    constexpr auto kText = "cannot be used with secret: a secret has one source";
-    constexpr auto kNoFile =
-        "has no effect without file: a secret that is written here is a password";
-    if (login_.source.text && !login_.source.file.empty()) add(kFileKey, kText);
-    if (login_.source.token && login_.source.file.empty()) add(kToken, kNoFile);
+    const auto check = [](const SecretSource& source, const auto& add_at) {
+      if (source.is_set()) {
+        const auto first = key_of(source);
+        const Kinds kinds{source};
+        for (std::size_t i = 0; i < std::size(Kinds::kNames); ++i) {
+          if (!kinds.is_set[i] || Kinds::kNames[i] == first) continue;
+          add_at(Kinds::kNames[i],
+                 "cannot be used with " + std::string(first) + ": a secret has one source");
+        }
+      }
+      if (!source.token || source.is_fetched()) return;
+      add_at("token",
+             "has no effect without file, socket or command: a secret that is written here is a "
+             "password");
+    };
+    check(login_.source, [this](std::string_view key, const std::string& text) {
+      add(std::string(kLoginKeys) + std::string(key), text);
+    });
     for (std::size_t row = 0; row < service_.accounts.size(); ++row) {
-      const auto& source = service_.accounts[row].source;
-      if (source.text && !source.file.empty()) add(row, "file", kText);
-      if (source.token && source.file.empty()) add(row, "token", kNoFile);
+      check(service_.accounts[row].source,
+            [this, row](std::string_view key, const std::string& text) { add(row, key, text); });
     }
   }
 
@@ -83,7 +113,9 @@ class LoginRules {
       add(kUser, "is required if when is 'connect': no client names an account");
     }
     if (!login_.source.is_set()) {
-      add(kSecret, "or file is required if when is 'connect': no client gives a password");
+      add(kSecret,
+          "or file, socket or command is required if when is 'connect': no client gives a "
+          "password");
     }
     if (!service_.accounts.empty()) {
       add(kAccount, "has no effect if service.login.when is 'connect': no client logs in");
@@ -98,7 +130,7 @@ class LoginRules {
       return row.password && !row.source.is_set();
     });
     if (used) return;
-    add(login_.source.text ? kSecret : kFileKey,
+    add(std::string(kLoginKeys) + std::string(key_of(login_.source)),
         rows.empty() ? "needs rows of [[service.account]]: they say which clients may use it"
                      : "is used by no [[service.account]]: rows with a password and without a "
                        "source of their own use it");
@@ -112,12 +144,13 @@ class LoginRules {
       break;
     }
     if (one.source.is_set() && !one.password) {
-      add(row, one.source.text ? "secret" : "file",
+      add(row, key_of(one.source),
           "needs a password in this row: without one, the client's own is passed on to the server");
     }
     if (one.password && !source_of(login_, one).is_set()) {
       add(row, "password",
-          "needs a secret or a file, here or in [service.login]: the proxy cannot log in without");
+          "needs a secret, a file, a socket or a command, here or in [service.login]: the proxy "
+          "cannot log in without");
     }
   }
 
@@ -137,7 +170,7 @@ class LoginRules {
     const auto compare = [&](const SecretSource& source, const std::string& what) {
       if (source.token == tokens) return true;
       add(kMechanism, start + what +
-                          (tokens ? ": set token = true and file"
+                          (tokens ? ": set token = true, with file, socket or command"
                                   : R"(: leave mechanism out, or set token = false)"));
       return false;
     };

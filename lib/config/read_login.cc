@@ -1,5 +1,8 @@
 #include "lib/config/read_login.h"
 
+#include <cstddef>
+#include <utility>
+
 #include "lib/base/login_settings.h"
 #include "lib/config/password_hash.h"
 #include "lib/config/read.h"
@@ -8,6 +11,11 @@ namespace starttls::config {
 namespace {
 
 using Kind = Value::Kind;
+
+/// sun_path of a unix socket has 108 bytes, with NUL (unix(7)).
+constexpr std::size_t kMaxSocketPath = 107;
+constexpr std::size_t kMaxCommandParts = 64;
+constexpr std::size_t kMaxCommandPart = 4096;
 
 /// Adds a finding about a secret. It names the reference if the value has one, never the value.
 void reject_secret(const Input& input, const std::string& text) {
@@ -39,6 +47,25 @@ bool is_empty_reference(const Input& input) {
   return input.value.text.empty() && input.value.written.has_value();
 }
 
+/// True for a part of a command: the program, or an argument.
+bool is_usable_part(const Input& input, const std::string& part, bool is_program) {
+  if (part.size() > kMaxCommandPart) {
+    reject(input, "has a part of more than " + std::to_string(kMaxCommandPart) + " bytes");
+    return false;
+  }
+  if (!is_program) return true;
+  // A search along PATH, or from the folder of the configuration, could find another program.
+  if (!part.starts_with('/') || part.ends_with('/')) {
+    reject(input, "must begin with the absolute path of a program, not " + quoted(input.value));
+    return false;
+  }
+  if (part.find(kUserPlaceholder) != std::string::npos) {
+    reject(input, "'{user}' may be in an argument, not in the program's path");
+    return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 void read_secret(const Input& input, std::optional<Secret>& out) {
@@ -63,6 +90,41 @@ void read_password(const Input& input, std::optional<Secret>& out) {
   } else {
     out.emplace(text);
   }
+}
+
+void read_socket_path(const Input& input, std::string& out) {
+  std::string path;
+  const auto before = input.findings.size();
+  read_path(input, path);
+  if (input.findings.size() > before) return;
+  if (input.value.text.starts_with("unix:")) {
+    reject(input, "must be a path, without 'unix:'");
+  } else if (path.size() > kMaxSocketPath) {
+    reject(input, "is longer than " + std::to_string(kMaxSocketPath) +
+                      " bytes, as an absolute path: no socket can have it");
+  } else {
+    out = std::move(path);
+  }
+}
+
+void read_command(const Input& input, std::vector<std::string>& out) {
+  if (input.value.kind != Kind::list) {
+    reject_kind(input, R"(a list such as ["/usr/bin/program", "argument"])");
+    return;
+  }
+  const auto& elements = input.value.elements;
+  if (elements.size() > kMaxCommandParts) {
+    reject(input, "has more than " + std::to_string(kMaxCommandParts) + " parts");
+    return;
+  }
+  std::vector<std::string> command;
+  for (const auto& element : elements) {
+    const Input one{input.path, element, input.source, input.findings};
+    std::string part;
+    if (!read_text(one, part) || !is_usable_part(one, part, command.empty())) return;
+    command.push_back(std::move(part));
+  }
+  out = std::move(command);
 }
 
 void read_login_name(const Input& input, std::string& out) {

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "lib/base/secret.h"
 #include "lib/config/schema.h"
@@ -14,6 +15,10 @@ namespace starttls::config {
 void read_secret(const Input& input, std::optional<Secret>& out);
 /// Reads the password that a client must give, or its hash; "" = any password will do.
 void read_password(const Input& input, std::optional<Secret>& out);
+/// Reads the path of a unix socket and makes it absolute; "" = none.
+void read_socket_path(const Input& input, std::string& out);
+/// Reads a program and its arguments; an empty list = none. Only arguments may hold "{user}".
+void read_command(const Input& input, std::vector<std::string>& out);
 /// Reads the name of an account; "" = none.
 void read_login_name(const Input& input, std::string& out);
 /// Reads the same, and refuses "".

@@ -270,6 +270,11 @@ TEST_CASE("describe: prints which client uses which account, without a secret",
   CHECK(lines_about_login() ==
         Texts{"the proxy logs in before the client is greeted, by LOGIN",
               "each client is all@example.com at the server, with the password in /etc/pw"});
+  const auto account = [&] { return lines_about_login().at(1).substr(46); };
+  login.source = {.token = true, .socket = "/run/tokens"};
+  CHECK(account() == "with the token from the socket /run/tokens");
+  login.source = {.command = {"/bin/p", "hunter4"}};
+  CHECK(account() == "with the password that /bin/p prints");
 }
 
 TEST_CASE("describe: says if the post-quantum group is offered to servers", "[config]") {

@@ -338,6 +338,9 @@ TEST_CASE("load: control characters are refused in the string of every key",
       if (!key.path.starts_with("service.")) toml.clear();
       auto name = std::string(toml.empty() ? key.path : key.path.substr(8));
       std::string value = std::string("\"x") + character + "y\"";
+      if (key.path == "service.login.command" || key.path == "service.account.command") {
+        value = "[" + value + "]";
+      }
       for (const std::string_view list : {"downstream.certificates.", "destination.", "account."}) {
         if (!name.starts_with(list)) continue;
         value = "[{ " + name.substr(list.size()) + " = " + value + " }]";

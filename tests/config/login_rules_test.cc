@@ -67,10 +67,36 @@ TEST_CASE("login: a secret has one source", "[config][login]") {
   CHECK(file.problems(kSecret + kRow + row("name = 'b'\npassword = 'x'\nfile = 'pw'")) == Lines{});
 }
 
+TEST_CASE("login: a socket and a program are sources like a file", "[config][login]") {
+  const LoginFile file;
+  const std::string one = ": a secret has one source";
+  CHECK(file.problems(kSecret + "login.socket = '/run/s'\nlogin.command = ['/bin/p']\n" + kRow) ==
+        Lines{"7:16: service.login.socket: cannot be used with secret" + one,
+              "8:17: service.login.command: cannot be used with secret" + one});
+  CHECK(file.problems("[service.login]\n" + row("name = 'a'\npassword = 'x'\nsocket = 's'\n"
+                                                "command = ['/bin/p']")) ==
+        Lines{"11:11: service.account.command: cannot be used with socket" + one});
+  for (const std::string source : {"socket = '/run/s'\n", "command = ['/bin/p']\n"}) {
+    CAPTURE(source);
+    const auto key = source.substr(0, source.find(' '));
+    CHECK(file.problems("login." + source + "login.token = true\n" + kRow) == Lines{});
+    CHECK(file.problems("login." + source)
+              .at(0)
+              .find("service.login." + key + ": needs rows of [[service.account]]") !=
+          std::string::npos);
+    CHECK(file.problems("[service.login]\n" + row("name = 'a'\n" + source))
+              .at(0)
+              .find("service.account." + key + ": needs a password in this row") !=
+          std::string::npos);
+    CHECK(file.problems("login.when = 'connect'\nlogin.user = 'u'\nlogin." + source) == Lines{});
+  }
+}
+
 TEST_CASE("login: a token comes from a file", "[config][login]") {
   const LoginFile file;
   const std::string no_file =
-      "has no effect without file: a secret that is written here is a password";
+      "has no effect without file, socket or command: a secret that is written here is a "
+      "password";
   CHECK(file.problems("login.token = true\n" + kSecret + kRow) ==
         Lines{"6:15: service.login.token: " + no_file});
   CHECK(file.problems("login.token = true\n") == Lines{"6:15: service.login.token: " + no_file});
@@ -93,11 +119,14 @@ TEST_CASE("login: a mechanism fits the secrets that it sends", "[config][login]"
     const std::string start = at + "'" + mechanism + "' sends tokens only, but ";
     CHECK(found(mechanism, "login.file = 'x'\nlogin.token = true\n" + kRow) == Lines{});
     CHECK(found(mechanism, "login.file = 'x'\n" + kRow) ==
-          Lines{start + "the secret is a password: set token = true and file"});
+          Lines{start + "the secret is a password: set token = true, "
+                        "with file, socket or command"});
     CHECK(found(mechanism, kSecret + kRow) ==
-          Lines{start + "the secret is a password: set token = true and file"});
+          Lines{start + "the secret is a password: set token = true, "
+                        "with file, socket or command"});
     CHECK(found(mechanism, row("name = 'b'\npassword = 'x'\nfile = 'y'")) ==
-          Lines{start + "that of the account 'b' is a password: set token = true and file"});
+          Lines{start + "that of the account 'b' is a password: set token = true, "
+                        "with file, socket or command"});
     const std::string passed_on =
         start + "a client's own password is passed on: leave mechanism out";
     CHECK(found(mechanism, "") == Lines{passed_on});
@@ -118,12 +147,11 @@ TEST_CASE("login: a mechanism fits the secrets that it sends", "[config][login]"
 TEST_CASE("login: before the greeting, the proxy needs an account of its own", "[config][login]") {
   LoginFile file;
   CHECK(file.problems(kConnect) == Lines{});
-  CHECK(
-      file.problems("login.when = 'connect'\n") ==
-      Lines{"1:1: service.login.user: is required if when is 'connect': no client names an "
-            "account",
-            "1:1: service.login.secret: or file is required if when is 'connect': no client gives "
-            "a password"});
+  CHECK(file.problems("login.when = 'connect'\n") ==
+        Lines{"1:1: service.login.user: is required if when is 'connect': no client names an "
+              "account",
+              "1:1: service.login.secret: or file, socket or command is required if when is "
+              "'connect': no client gives a password"});
   CHECK(file.problems(kConnect + kRow) ==
         Lines{"7:1: service.account: has no effect if service.login.when is 'connect': no client "
               "logs in"});
@@ -151,8 +179,8 @@ TEST_CASE("login: every account has a name of its own, and a password if it has 
               "client's own is passed on to the server"});
   CHECK(file.problems("[service.login]\n" + row("name = 'a'\nfile = 'x'")).size() == 1);
   const std::string no_secret =
-      "service.account.password: needs a secret or a file, here or in [service.login]: the proxy "
-      "cannot log in without";
+      "service.account.password: needs a secret, a file, a socket or a command, here or in "
+      "[service.login]: the proxy cannot log in without";
   CHECK(file.problems("[service.login]\n" + kRow) == Lines{"9:12: " + no_secret});
   CHECK(file.problems("[service.login]\n" + kOpenRow) == Lines{"9:12: " + no_secret});
   // A row may give only another name, and pass on the client's password.

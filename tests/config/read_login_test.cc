@@ -87,6 +87,53 @@ file = "other.token"
   CHECK_FALSE(config::uses_proxy_secret({}, {"x", Secret("pw"), "", {}}));
 }
 
+TEST_CASE("login: a socket, a command and a lifetime are read", "[config]") {
+  auto service = loaded_service(
+      "[service.login]\nsocket = 'run/tokens'\nlifetime = '2m'\n"
+      "[[service.account]]\nname = 'x'\npassword = 'y'\n"
+      "command = ['/bin/p', 'access', '{user}', '']\n"
+      "[[service.account]]\nname = 'z'\npassword = 'y'\n");
+  CHECK(service.login->source.socket == "/etc/x/run/tokens");
+  CHECK(service.login->lifetime == 2min);
+  CHECK(service.accounts.at(0).source.command ==
+        std::vector<std::string>{"/bin/p", "access", "{user}", ""});
+  service = loaded_service("[service.login]\nsocket = ''\ncommand = []\n");
+  CHECK_FALSE(service.login->source.is_set());
+  CHECK(service.login->lifetime == 30min);
+}
+
+TEST_CASE("login: a command begins with the path of a program", "[config][security]") {
+  const auto at = [](const std::string& column, const std::string& text) {
+    return Lines{"f.toml:6:" + column + ": service.login.command: " + text};
+  };
+  const auto found = [](const std::string& value) {
+    return login_problems("login.command = " + value + "\n");
+  };
+  const std::string start = "must begin with the absolute path of a program, not ";
+  CHECK(found("['p']") == at("18", start + "'p'"));
+  CHECK(found("['']") == at("18", start + "''"));
+  CHECK(found("['/bin/']") == at("18", start + "'/bin/'"));
+  CHECK(found("['/bin/{user}']") ==
+        at("18", "'{user}' may be in an argument, not in the program's path"));
+  CHECK(found("'/bin/p'") ==
+        at("17", "must be a list such as [\"/usr/bin/program\", \"argument\"], not a string"));
+  CHECK(found("['/bin/p', 1]") == at("28", "must be a string, not a number"));
+  CHECK(found("['/bin/p', \"a\\nb\"]").size() == 1);
+  CHECK(found("['/bin/p', '" + std::string(4097, 'x') + "']") ==
+        at("28", "has a part of more than 4096 bytes"));
+  std::string many = "['/bin/p'";
+  for (int i = 0; i < 64; ++i) many += ", 'x'";
+  CHECK(found(many + "]") == at("17", "has more than 64 parts"));
+}
+
+TEST_CASE("login: a socket has a path that the system can use", "[config]") {
+  CHECK(login_problems("login.socket = 'unix:/run/x'\n") ==
+        Lines{"f.toml:6:16: service.login.socket: must be a path, without 'unix:'"});
+  CHECK(login_problems("login.socket = '/" + std::string(107, 'x') + "'\n") ==
+        Lines{"f.toml:6:16: service.login.socket: is longer than 107 bytes, as an absolute path: "
+              "no socket can have it"});
+}
+
 TEST_CASE("login: the proxy logs in before the client, with a secret from outside", "[config]") {
   REQUIRE(setenv("STARTTLS_TEST_SECRET", "s3cret \"\\", 1) == 0);
   const auto service = loaded_service(R"([service.login]

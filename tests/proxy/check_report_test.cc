@@ -107,15 +107,15 @@ upstream.address = "smtp.example.com:587"
   CHECK(text.find("hunter") == std::string::npos);
   const auto json = Json::parse(text);
   CHECK(json["services"][0]["login"] == Json::parse(R"({"when": "client", "mechanism": "plain",
-      "user": "all@example.com", "secret": "hidden", "file": null, "token": false,
-      "timeout": "10s"})"));
+      "user": "all@example.com", "secret": "hidden", "file": null, "socket": null,
+      "command": null, "token": false, "lifetime": "30m", "timeout": "10s"})"));
   CHECK(json["services"][0]["account"] == Json::parse(R"([
       {"name": "scanner", "password": "hidden", "user": "scan@example.com", "secret": "hidden",
-       "file": null, "token": false},
+       "file": null, "socket": null, "command": null, "token": false},
       {"name": "erp", "password": "", "user": "all@example.com", "secret": null,
-       "file": "/etc/erp.pw", "token": false},
+       "file": "/etc/erp.pw", "socket": null, "command": null, "token": false},
       {"name": "*", "password": null, "user": "all@example.com", "secret": null, "file": null,
-       "token": false}])"));
+       "socket": null, "command": null, "token": false}])"));
   CHECK(json["services"][1]["login"] == nullptr);
   CHECK(json["services"][1]["account"] == Json::array());
 }

@@ -89,6 +89,35 @@ TEST_CASE("login files: a file that others can read is refused like a private ke
   CHECK(login_file_warnings(with.config.services[0]) == Texts{});
 }
 
+TEST_CASE("login files: a program must be one that no other user can change",
+          "[proxy][login][security]") {
+  WithSecrets with;
+  auto& source = with.config.services[0].login->source;
+  const auto path = with.folder.file("program");
+  source = {.command = {path, "x"}};
+  CHECK(has_login_files(with.config.services[0]));
+  CHECK(with.faults() == Texts{});
+  const std::string start = "logins fail until the program of their secret is there: ";
+  CHECK(login_file_warnings(with.config.services[0]).back() == start + path);
+
+  with.folder.write("program", "#!/bin/sh\n");
+  const auto fault = [&](mode_t mode) {
+    REQUIRE(::chmod(path.c_str(), mode) == 0);
+    const auto all = with.faults();
+    return all.empty() ? "" : all.front().substr(all.front().find(path) + path.size());
+  };
+  CHECK(fault(0755).empty());
+  CHECK(fault(0700).empty());
+  CHECK(fault(0644) == ": Permission denied");
+  const std::string open =
+      ": others can change this program: take their right to write away (chmod go-w)";
+  CHECK(fault(0757) == open);
+  CHECK(login_file_warnings(with.config.services[0]) ==
+        Texts{"logins fail until the file of their secret is there: " + with.folder.file("b")});
+  source.command = {with.folder.file("")};
+  CHECK(with.faults().front().ends_with("not a regular file"));
+}
+
 TEST_CASE("login files: a file that this user cannot read is refused", "[proxy][login]") {
   if (::geteuid() == 0) return;  // root can read everything
   const WithSecrets with;
