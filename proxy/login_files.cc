@@ -33,6 +33,18 @@ std::string file_fault(const std::string& path) {
   return kept ? "" : kept.error().reason;
 }
 
+std::string missing_file_warning(const std::string& file) {
+  return "logins fail until the file of their secret is there: " + ascii::escape(file);
+}
+
+std::string missing_socket_warning(const std::string& socket) {
+  return "logins fail until the socket of their secret is there: " + ascii::escape(socket);
+}
+
+std::string missing_program_warning(const std::string& program) {
+  return "logins fail until the program of their secret is there: " + ascii::escape(program);
+}
+
 /// Returns why a program cannot be the one of a secret; "" if nothing is wrong, or if it is
 /// missing. The program sees the account's secret, so no other user may replace it.
 std::string program_fault(const std::string& path) {
@@ -126,13 +138,15 @@ void check_login_files(const config::Config& config, const config::Places& place
 
 std::vector<std::string> login_file_warnings(const config::Service& service) {
   std::vector<std::string> found;
-  const auto warn = [&found](const std::string& what, const std::string& path) {
-    if (!is_missing(path)) return;
-    found.push_back("logins fail until the " + what +
-                    " of their secret is there: " + ascii::escape(path));
+  const auto add = [&found](const std::vector<std::string>& paths, auto* missing_warning) {
+    for (const auto& path : paths) {
+      if (is_missing(path)) found.push_back(missing_warning(path));
+    }
   };
-  for (const auto& file : login_files(service)) warn("file", file);
-  for (const auto& program : paths_in(service, program_of)) warn("program", program);
+  add(login_files(service), missing_file_warning);
+  add(paths_in(service, [](const config::SecretSource& source) { return source.socket; }),
+      missing_socket_warning);
+  add(paths_in(service, program_of), missing_program_warning);
   return found;
 }
 

@@ -26,7 +26,7 @@ namespace starttls {
 void check_login_files(const config::Config& config, const config::Places& places,
                        config::Problems& problems);
 
-/// Returns a warning for each file and each program that is missing now.
+/// Returns a warning for each file, socket and program that is missing now.
 [[nodiscard]] std::vector<std::string> login_file_warnings(const config::Service& service);
 
 }  // namespace starttls

@@ -75,10 +75,13 @@ class Server {
         loops_(loops),
         control_(*loops.front()),
         resolver_(control_),
+        programs_(control_),
+        secrets_(control_, resolver_, programs_),
         system_name_(control_, state_.system_name,
                      [this](const std::string& name) { on_system_name(name); }),
         shared_{.log = log,
                 .resolver = resolver_,
+                .secrets = secrets_,
                 .sandboxed = state_.config.proxy.sandbox,
                 .run_id = std::random_device{}()},
         descriptors_(net::raise_descriptor_limit()),
@@ -93,7 +96,7 @@ class Server {
             },
             [this](Heartbeat::OnHealth on_health) { ask_health(std::move(on_health)); }),
         certificates_(control_, log_),
-        pages_(control_, state_, workers_, log_),
+        pages_(control_, state_, workers_, secrets_, log_),
         admin_(control_, log_, [this](AdminPage page, AdminEndpoint::Reply reply) {
           pages_.make(page, std::move(reply));
         }) {
@@ -140,6 +143,8 @@ class Server {
   const Loops& loops_;
   net::Loop& control_;
   net::Resolver resolver_;
+  session::NoPrograms programs_;
+  session::SecretStore secrets_;
   SystemName system_name_;
   Shared shared_;
   std::size_t descriptors_;  // the most that the process may have
@@ -386,6 +391,7 @@ bool Server::replace_state(std::vector<std::string>& problems) {
   }
   const State old = std::exchange(state_, std::move(*fresh));
   apply_limits();
+  secrets_.keep_sources_of(state_.config.services);
   listeners_.commit();
   admin_.commit(std::move(plan->admin));
   pages_.on_reloaded();
@@ -505,6 +511,8 @@ void Server::apply_limits() {
   std::size_t warm = 0;  // connections that belong to no session
   for (const auto& service : state_.config.services) {
     reserved += service.listen.size() * workers_.size();
+    // Sockets that are asked for secrets.
+    if (service.login) reserved += (1 + service.accounts.size()) * session::SecretCache::kAtOnce;
     const auto connecting = descriptors_while_connecting(service.upstream);
     per_session = std::max(per_session, 1 + connecting);
     warm += service.upstream.warm * workers_.size();

@@ -24,7 +24,7 @@ Worker::Worker(Shared& shared, net::Loop& loop, unsigned index, std::function<vo
       index_(index),
       on_drained_(std::move(on_drained)),
       loop_(loop),
-      context_{loop,  shared.resolver,   shared.work,    shared.log,
+      context_{loop,  shared.resolver,   shared.work,    shared.secrets, shared.log,
                *this, shared.loop_guard, shared.clients, index} {}
 
 Worker::~Worker() {
@@ -102,7 +102,7 @@ void Worker::keep_warm() {
     });
     if (old == before.end()) {
       pool = std::make_unique<session::WarmPool>(
-          session::WorkerContext{loop_, shared_.resolver, shared_.work,
+          session::WorkerContext{loop_, shared_.resolver, shared_.work, shared_.secrets,
                                  service->metrics->of_worker(index_)},
           shared_.log, service);
     } else {

@@ -20,6 +20,7 @@
 #include "lib/net/resolver.h"
 #include "lib/net/timer.h"
 #include "lib/net/work_pool.h"
+#include "lib/session/credentials/secret_store.h"
 #include "lib/session/service.h"
 #include "lib/session/session.h"
 #include "lib/session/upstream/warm_pool.h"
@@ -34,6 +35,7 @@ inline constexpr std::size_t kMaxLingering = 64;
 struct Shared {
   log::Logger& log;
   net::Resolver& resolver;
+  session::SecretStore& secrets;
   std::atomic<std::size_t> max_sessions{0};
   bool sandboxed = false;                 ///< workers give up all files
   std::uint32_t run_id = 0;               ///< distinguishes the session ids of two runs

@@ -1,6 +1,7 @@
 #include "lib/metrics/metrics.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -159,6 +160,21 @@ void add_certificates(Page& page, const std::vector<CertificateExpiry>& certific
   }
 }
 
+void add_secrets(Page& page, const std::vector<SecretExpiry>& secrets) {
+  std::map<std::pair<std::string, std::string>, double> ends;
+  for (const auto& [service, account, end] : secrets) {
+    ends.try_emplace({as_label_value(service), as_label_value(account)},
+                     end ? static_cast<double>(end->since_1970.count())
+                         : std::numeric_limits<double>::quiet_NaN());
+  }
+  page.out().begin(
+      "starttls_secret_expiry_timestamp_seconds", Type::gauge,
+      "Expiry time of the last token of a configured account; NaN if it is not known.");
+  for (const auto& [key, end] : ends) {
+    page.out().sample({{"service", key.first}, {"account", key.second}}, end);
+  }
+}
+
 /// Adds the numbers of the process. Names and words are those of Prometheus' own client libraries.
 void add_process(Page& page, const ProcessStats& process) {
   page.add("process_cpu_seconds_total", Type::counter,
@@ -209,6 +225,7 @@ std::string Registry::text(const Snapshot& facts) const {
                     std::uint64_t{1});
   add_services(page);
   add_certificates(page, facts.certificates);
+  add_secrets(page, facts.secrets);
   page.add("starttls_buffer_bytes", Type::gauge, "Bytes of payload buffers in use.",
            std::optional{facts.buffer_bytes});
   page.add("starttls_log_lines_lost_total", Type::counter,

@@ -26,6 +26,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -324,6 +325,13 @@ struct CertificateExpiry {
   UnixTime not_after;
 };
 
+/// The time when a token of a login expires.
+struct SecretExpiry {
+  std::string service;
+  std::string account;          ///< at the server
+  std::optional<UnixTime> end;  ///< nothing: it is not known
+};
+
 /// Facts that no tally counts, as they are when a page is requested.
 struct Snapshot {
   std::uint64_t buffer_bytes = 0;    ///< BufferPool::used_bytes of all workers
@@ -333,6 +341,7 @@ struct Snapshot {
   std::chrono::system_clock::time_point last_reload = {};
   /// If two have the same labels, the page shows the one that ends first.
   std::vector<CertificateExpiry> certificates = {};
+  std::vector<SecretExpiry> secrets = {};  ///< if two have the same labels, the first one is shown
   ProcessStats process = {};
 };
 

@@ -13,6 +13,7 @@
 
 namespace starttls::session {
 
+class SecretStore;
 class Session;
 
 /// The owner of sessions: a worker.
@@ -39,6 +40,7 @@ struct SessionContext {
   net::Loop& loop;
   net::Resolver& resolver;
   net::WorkPool& work;
+  SecretStore& secrets;
   log::Logger& log;
   SessionOwner& owner;
   LoopGuard& loop_guard;

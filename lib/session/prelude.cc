@@ -264,7 +264,8 @@ void Prelude::begin_login() {
   if (host_.phase() == Phase::login) return;
   if (login_ == nullptr) {
     login_ = std::make_unique<ClientLogin>(
-        WorkerContext{env_.loop, env_.resolver, env_.work, record_.tally()}, *service_.accounts);
+        WorkerContext{env_.loop, env_.resolver, env_.work, env_.secrets, record_.tally()},
+        *service_.accounts);
   }
   login_->begin(env_.loop.now());
   host_.enter(Phase::login);

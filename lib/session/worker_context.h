@@ -7,11 +7,14 @@
 
 namespace starttls::session {
 
+class SecretStore;
+
 /// The parts of a worker that serve one service. `metrics` counts for both.
 struct WorkerContext {
   net::Loop& loop;
   net::Resolver& resolver;
   net::WorkPool& work;
+  SecretStore& secrets;
   metrics::Tally& metrics;
 };
 

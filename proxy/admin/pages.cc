@@ -6,13 +6,16 @@
 
 #include <fmt/format.h>
 
+#include "lib/session/credentials/login_facts.h"
+
 namespace starttls {
 
 AdminPages::AdminPages(net::Loop& loop, const State& state, const Workers& workers,
-                       const log::Logger& log)
+                       const session::SecretStore& secrets, const log::Logger& log)
     : loop_(loop),
       state_(state),
       workers_(workers),
+      secrets_(secrets),
       log_(log),
       drained_(state.metrics->workers()),
       last_reload_(std::chrono::system_clock::now()) {
@@ -53,6 +56,12 @@ AdminResponse AdminPages::metrics() {
   for (auto& each : certificates_of(state_.services)) {
     facts.certificates.push_back(
         {std::move(each.service), each.side, std::move(each.file), each.not_after});
+  }
+  for (const auto& service : state_.config.services) {
+    for (auto& user : session::fixed_token_users(service)) {
+      auto end = secrets_.end_of(service.name, user);
+      facts.secrets.push_back({service.name, std::move(user), end});
+    }
   }
   return {.content = AdminResponse::Content::metrics, .body = state_.metrics->text(facts)};
 }

@@ -37,7 +37,8 @@ class AdminPages {
   using Reply = std::function<void(AdminResponse)>;
 
   /// `state` and `workers` are read at each request, and are those in use then.
-  AdminPages(net::Loop& loop, const State& state, const Workers& workers, const log::Logger& log);
+  AdminPages(net::Loop& loop, const State& state, const Workers& workers,
+             const session::SecretStore& secrets, const log::Logger& log);
   AdminPages(const AdminPages&) = delete;
   AdminPages& operator=(const AdminPages&) = delete;
 
@@ -72,6 +73,7 @@ class AdminPages {
   net::Loop& loop_;
   const State& state_;
   const Workers& workers_;
+  const session::SecretStore& secrets_;
   const log::Logger& log_;
   ProcessReader process_;
   std::array<Round, 2> rounds_;

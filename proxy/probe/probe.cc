@@ -78,6 +78,8 @@ class Probe final : session::OpenerEvents, session::LegEvents {
   net::Loop& loop_;
   net::Resolver resolver_{loop_};
   net::WorkPool work_;  // without threads: a probe needs no work
+  session::NoPrograms programs_{loop_};
+  session::SecretStore secrets_{loop_, resolver_, programs_};
   session::Target target_;
   net::Timer deadline_;
   session::Observation observation_;
@@ -107,8 +109,8 @@ ProbeReport Probe::run() {
   };
   observation_.preface = [this](net::Stream& stream) { return proxy_header(stream); };
   opener_ = std::make_unique<session::UpstreamOpener>(
-      session::WorkerContext{loop_, resolver_, work_, service_.metrics->of_worker(0)}, target_,
-      loop_.now() + service_.config.timeouts.prelude, static_cast<OpenerEvents&>(*this),
+      session::WorkerContext{loop_, resolver_, work_, secrets_, service_.metrics->of_worker(0)},
+      target_, loop_.now() + service_.config.timeouts.prelude, static_cast<OpenerEvents&>(*this),
       &observation_);
   opener_->start();
   loop_.run();

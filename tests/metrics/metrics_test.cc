@@ -1,6 +1,7 @@
 #include "lib/metrics/metrics.h"
 
 #include <atomic>
+#include <cmath>
 #include <memory>
 #include <string>
 #include <thread>
@@ -289,6 +290,22 @@ TEST_CASE("metrics: certificates have distinct series, and no sample is there tw
   CHECK(end("office", "downstream", "a\xEF\xBF\xBD") == 5000);
   CHECK(end("office", "downstream", "old") == -5);
   CHECK(end("office", "downstream", "endless") == 253'402'300'799);  // T1: the year 9999
+}
+
+TEST_CASE("metrics: each account's token has one series, with an unknown end too",
+          "[base][metrics][login]") {
+  const Registry registry{kWorkers, build()};
+  auto all = facts();
+  all.secrets = {{"office", "scan@example.com", UnixTime{std::chrono::seconds{2000}}},
+                 {"office", "scan@example.com", UnixTime{std::chrono::seconds{3000}}},
+                 {"office", "erp@example.com", std::nullopt}};
+  const Page shown{registry.text(all)};
+  const auto end = [&](const char* account) {
+    return shown.value("starttls_secret_expiry_timestamp_seconds",
+                       {{"service", "office"}, {"account", account}});
+  };
+  CHECK(end("scan@example.com") == 2000);
+  CHECK(std::isnan(end("erp@example.com")));
 }
 
 TEST_CASE("metrics: no name can forge a series", "[base][metrics][security]") {

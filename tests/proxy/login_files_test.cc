@@ -116,6 +116,10 @@ TEST_CASE("login files: a program must be one that no other user can change",
         Texts{"logins fail until the file of their secret is there: " + with.folder.file("b")});
   source.command = {with.folder.file("")};
   CHECK(with.faults().front().ends_with("not a regular file"));
+
+  source = {.socket = with.folder.file("socket")};
+  CHECK(login_file_warnings(with.config.services[0]).at(1) ==
+        "logins fail until the socket of their secret is there: " + source.socket);
 }
 
 TEST_CASE("login files: a file that this user cannot read is refused", "[proxy][login]") {

@@ -27,7 +27,9 @@ Error wrong_login() {
 }
 
 Accounts::Accounts(const config::Service& service)
-    : login_(service.login.value_or(config::Login{})), rows_(service.accounts) {
+    : service_(service.name),
+      login_(service.login.value_or(config::Login{})),
+      rows_(service.accounts) {
   for (const auto& row : rows_) {
     if (row.password && is_hash(*row.password)) hashes_.push_back(*row.password);
   }
@@ -54,21 +56,18 @@ std::optional<Secret> Accounts::hash_for(std::string_view name, const config::Ac
 
 Result<Accounts::Decision> Accounts::decide(const proto::LoginRequest& request) const {
   if (login_.when == LoginWhen::connect) {
-    return use_source({.right = true}, login_.source, login_.user);
+    return use_source({.right = true}, nullptr, {});
   }
   if (!is_usable_name(request.name) || !is_usable(request.password, false)) {
     return fail(wrong_login());
   }
   const auto* const row = find(request.name);
-  const auto user = [&] {
-    if (row != nullptr && !row->user.empty()) return row->user;
-    return login_.user.empty() ? request.name : login_.user;
-  };
   const bool passes_on =
       row != nullptr ? !row->password.has_value() : rows_.empty() && !login_.source.is_set();
   if (passes_on) {
     Decision decision{.right = true};
-    decision.credentials = {.user = user(),
+    const auto& user = row == nullptr ? login_.user : config::user_of(login_, *row);
+    decision.credentials = {.user = user.empty() ? request.name : user,
                             .secret = request.password,
                             .passed_on = true,
                             .mechanism = login_.mechanism};
@@ -80,18 +79,27 @@ Result<Accounts::Decision> Accounts::decide(const proto::LoginRequest& request) 
   decision.hash_decides = is_hash(password);
   decision.right = decision.hash_decides || password.empty() || password == request.password;
   if (!decision.right) return decision;
-  return use_source(std::move(decision), row->source.is_set() ? row->source : login_.source,
-                    user());
+  return use_source(std::move(decision), row, request.name);
 }
 
-Result<Accounts::Decision> Accounts::use_source(Decision decision,
-                                                const config::SecretSource& source,
-                                                std::string user) const {
-  decision.credentials.user = std::move(user);
+/// Names the source of the secret for a row, or for the whole login (`row` is null). `client` is
+/// the name that the client logged in with.
+Result<Accounts::Decision> Accounts::use_source(Decision decision, const config::Account* row,
+                                                const std::string& client) const {
+  const auto& source = row == nullptr ? login_.source : config::source_of(login_, *row);
+  const auto& user = row == nullptr ? login_.user : config::user_of(login_, *row);
+  decision.credentials.user = user.empty() ? client : user;
   decision.credentials.token = source.token;
   decision.credentials.mechanism = login_.mechanism;
-  if (!source.file.empty()) {
+  if (source.is_fetched()) {
     decision.file = source.file;
+    decision.request = {.service = service_,
+                        .account = row != nullptr && row->source.is_set() ? row->name : "",
+                        .user = decision.credentials.user,
+                        .user_is_fixed = !user.empty(),
+                        .source = source,
+                        .lifetime = login_.lifetime,
+                        .timeout = login_.timeout};
     return decision;
   }
   if (!source.text || !is_usable(*source.text, source.token)) {

@@ -12,6 +12,7 @@
 #include "lib/base/error.h"
 #include "lib/config/config.h"
 #include "lib/proto/role.h"
+#include "lib/session/credentials/secret_request.h"
 
 namespace starttls::session {
 
@@ -28,7 +29,10 @@ class Accounts {
     std::optional<Secret> hash = {};
     bool hash_decides = false;            ///< it is the account's own, so the password must have it
     proto::Credentials credentials = {};  ///< without the secret, if there is a file
-    std::string file = {};                ///< the secret is in it; "" = it is in `credentials`
+    std::string file = {};                ///< the secret is in it; "" = it is elsewhere
+    /// The store is asked for the secret. Its source is set also for a file, so that the end of the
+    /// secret can be noted.
+    SecretRequest request = {};
   };
   /// Decides on a request. Errors: client_login, if no source may be asked about such a name;
   /// login, if there is no secret at all.
@@ -40,9 +44,10 @@ class Accounts {
   [[nodiscard]] const config::Account* find(std::string_view name) const noexcept;
   [[nodiscard]] std::optional<Secret> hash_for(std::string_view name,
                                                const config::Account* row) const;
-  [[nodiscard]] Result<Decision> use_source(Decision decision, const config::SecretSource& source,
-                                            std::string user) const;
+  [[nodiscard]] Result<Decision> use_source(Decision decision, const config::Account* row,
+                                            const std::string& client) const;
 
+  std::string service_;
   config::Login login_;
   std::vector<config::Account> rows_;
   std::vector<Secret> hashes_;  // those of the rows

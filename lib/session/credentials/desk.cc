@@ -44,6 +44,7 @@ void CredentialsDesk::ask(const proto::LoginRequest& request, OnAnswer on_answer
 void CredentialsDesk::cancel() noexcept {
   timer_.stop();
   job_.reset();
+  ticket_.reset();
   on_answer_ = nullptr;
   answer_.reset();
   decision_ = {};
@@ -54,11 +55,21 @@ void CredentialsDesk::on_checked(bool right) {
   job_.reset();
   if (!right) {
     answer(fail(wrong_login()));
-  } else if (decision_.file.empty()) {
-    give(decision_.credentials.secret);
-  } else {
+  } else if (!decision_.file.empty()) {
     read_file();
+  } else if (decision_.request.source.is_asked()) {
+    ask_store();
+  } else {
+    give(decision_.credentials.secret);
   }
+}
+
+void CredentialsDesk::ask_store() {
+  auto request = decision_.request;
+  if (refused_ && !given_.empty()) request.refused = given_;
+  ticket_ = context_.secrets.ask(context_.loop, std::move(request),
+                                 [this](SecretAnswer answer) { on_secret(std::move(answer)); });
+  timer_.start(accounts_.timeout());
 }
 
 void CredentialsDesk::read_file() {
@@ -77,12 +88,19 @@ void CredentialsDesk::read_file() {
 
 void CredentialsDesk::on_secret(SecretAnswer answer) {
   job_.reset();
+  ticket_.reset();
   timer_.stop();
   if (const auto* failure = std::get_if<NoSecret>(&answer)) {
     refuse(*failure);
-  } else {
-    give(std::move(std::get<Secret>(answer)));
+    return;
   }
+  auto& found = std::get<FreshSecret>(answer);
+  const auto& request = decision_.request;
+  if (!decision_.file.empty() && request.user_is_fixed) {
+    const auto end = found.end.as_time(UnixTime::of(std::chrono::system_clock::now()));
+    if (end) context_.secrets.note_end(request.service, request.user, *end);
+  }
+  give(std::move(found.secret));
 }
 
 void CredentialsDesk::give(Secret secret) {
@@ -112,7 +130,8 @@ void CredentialsDesk::on_timer() {
     return;
   }
   job_.reset();
-  refuse({metrics::SecretFailure::timeout, Error{Errc::login, "the secret did not come in time"}});
+  ticket_.reset();
+  refuse(too_late());
 }
 
 void CredentialsDesk::deliver() {

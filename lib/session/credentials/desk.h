@@ -10,6 +10,7 @@
 #include "lib/net/timer.h"
 #include "lib/session/credentials/accounts.h"
 #include "lib/session/credentials/secret_file.h"
+#include "lib/session/credentials/secret_store.h"
 #include "lib/session/worker_context.h"
 
 namespace starttls::session {
@@ -35,6 +36,7 @@ class CredentialsDesk {
  private:
   void on_checked(bool right);
   void read_file();
+  void ask_store();
   void on_secret(SecretAnswer answer);
   void give(Secret secret);
   void refuse(const NoSecret& failure);
@@ -46,6 +48,7 @@ class CredentialsDesk {
   const Accounts& accounts_;
   net::Timer timer_;  // of the source, then for the answer
   std::unique_ptr<net::WorkPool::Job> job_;
+  std::unique_ptr<SecretStore::Ticket> ticket_;
   Accounts::Decision decision_;
   OnAnswer on_answer_;
   std::optional<Result<proto::Credentials>> answer_;

@@ -1,5 +1,6 @@
 #include "lib/session/credentials/login_facts.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace starttls::session {
@@ -28,6 +29,23 @@ Result<proto::Credentials> for_server(Result<proto::Credentials> credentials,
   credentials->host = config::peer_name(server.upstream, server.address);
   credentials->port = server.address.port;
   return credentials;
+}
+
+std::vector<std::string> fixed_token_users(const config::Service& service) {
+  std::vector<std::string> users;
+  if (!service.login) return users;
+  const auto& login = *service.login;
+  const auto add = [&users](const config::SecretSource& source, const std::string& user) {
+    if (user.empty() || !source.token || !source.is_fetched()) return;
+    if (std::find(users.begin(), users.end(), user) == users.end()) users.push_back(user);
+  };
+  if (login.when == LoginWhen::connect) add(login.source, login.user);
+  for (const auto& row : service.accounts) {
+    if (config::uses_proxy_secret(login, row)) {
+      add(config::source_of(login, row), config::user_of(login, row));
+    }
+  }
+  return users;
 }
 
 void count_login(metrics::Tally& tally, const proto::LoginReport& report) noexcept {

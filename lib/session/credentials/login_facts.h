@@ -1,5 +1,8 @@
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "lib/base/address.h"
 #include "lib/config/config.h"
 #include "lib/metrics/metrics.h"
@@ -18,6 +21,10 @@ struct LoginServer {
 /// that the server or DNS gave. Errors: login, if a secret of the proxy would go out in the clear.
 [[nodiscard]] Result<proto::Credentials> for_server(Result<proto::Credentials> credentials,
                                                     const LoginServer& server);
+
+/// Returns the accounts at the server that the configuration names, and that use a token from
+/// outside, each once.
+[[nodiscard]] std::vector<std::string> fixed_token_users(const config::Service& service);
 
 /// Counts a login that has ended, for each side that took part.
 void count_login(metrics::Tally& tally, const proto::LoginReport& report) noexcept;

@@ -10,7 +10,7 @@
 #include <variant>
 
 #include "lib/base/secret.h"
-#include "lib/session/credentials/secret_file.h"
+#include "lib/session/credentials/secret_answer.h"
 
 namespace starttls::session {
 
@@ -32,7 +32,7 @@ class ProgramRunner {
   /// program can be run).
   using OnOutput = std::function<void(std::variant<Output, NoSecret>)>;
 
-  static constexpr std::size_t kMaxOutput = 16UL * 1024;
+  static constexpr std::size_t kMaxOutput = kMaxAnswer;
 
   ProgramRunner() = default;
   ProgramRunner(const ProgramRunner&) = delete;

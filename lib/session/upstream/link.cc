@@ -62,9 +62,9 @@ bool ServerLink::use_warm() {
 
 void ServerLink::make_opener(std::chrono::milliseconds give_up_at) {
   auto& tally = target_.service().metrics->of_worker(env_.worker);
-  opener_ =
-      std::make_unique<UpstreamOpener>(WorkerContext{env_.loop, env_.resolver, env_.work, tally},
-                                       target_, give_up_at, static_cast<OpenerEvents&>(*this));
+  opener_ = std::make_unique<UpstreamOpener>(
+      WorkerContext{env_.loop, env_.resolver, env_.work, env_.secrets, tally}, target_, give_up_at,
+      static_cast<OpenerEvents&>(*this));
   if (target_.upstream().send_proxy != config::SendProxy::no) {
     opener_->begin_with(proxy_header(target_, identity_, client_));
   }

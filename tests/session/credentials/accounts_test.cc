@@ -175,3 +175,39 @@ TEST_CASE("accounts: a secret that is missing or harmful is no secret",
   service.login->source = text_source("a\r\nRSET");
   CHECK(error_of(Accounts{service}, login_of("scanner", "pw")) == Errc::login);
 }
+
+TEST_CASE("accounts: a source that is asked gets the account at the server", "[session][login]") {
+  auto service = service_of({account("scanner", "pw"), account("*", "pw")});
+  service.name = "office";
+  auto& login = *service.login;
+  login.source = {.token = true, .socket = "/run/s"};
+  login.lifetime = std::chrono::minutes{7};
+  service.accounts[1].source = {.command = {"/bin/p"}};
+  service.accounts[1].user = "row@example.com";
+  const auto of = [&](const std::string& name) {
+    return Accounts{service}.decide(login_of(name, "pw")).value();
+  };
+  const auto first = of("scanner");
+  CHECK(first.file.empty());
+  CHECK(first.credentials.token);
+  CHECK(first.credentials.secret.empty());
+  CHECK(first.request.service == "office");
+  CHECK(first.request.account.empty());
+  CHECK(first.request.user == "shared@example.com");
+  CHECK(first.request.user_is_fixed);
+  CHECK(first.request.source == login.source);
+  CHECK(first.request.lifetime == login.lifetime);
+  CHECK(first.request.timeout == login.timeout);
+  const auto other = of("any");
+  CHECK(other.request.account == "*");
+  CHECK(other.request.user == "row@example.com");
+  CHECK_FALSE(other.credentials.token);
+
+  login.user.clear();
+  CHECK(of("scanner").request.user == "scanner");
+  CHECK_FALSE(of("scanner").request.user_is_fixed);
+  login.when = LoginWhen::connect;
+  login.user = "scan@example.com";
+  CHECK(of("").request.user == "scan@example.com");
+  CHECK(of("").request.account.empty());
+}

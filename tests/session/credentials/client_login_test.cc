@@ -21,11 +21,13 @@ struct LoginPlayer {
 
   std::unique_ptr<net::Loop> loop = net::Loop::create().value();
   net::Resolver resolver{*loop};
+  NoPrograms programs{*loop};
+  SecretStore secrets{*loop, resolver, programs};
   net::WorkPool work;
   metrics::Tally tally;
   std::optional<Accounts> accounts{service()};
-  std::optional<ClientLogin> login{std::in_place, WorkerContext{*loop, resolver, work, tally},
-                                   *accounts};
+  std::optional<ClientLogin> login{std::in_place,
+                                   WorkerContext{*loop, resolver, work, secrets, tally}, *accounts};
 };
 
 }  // namespace
@@ -83,7 +85,8 @@ TEST_CASE("client login: the end of a session stops all waits", "[session][login
   it.login->stop();
   CHECK_FALSE(it.login->is_waiting());
   // A later pause ends after all that could still come.
-  ClientLogin later{WorkerContext{*it.loop, it.resolver, it.work, it.tally}, *it.accounts};
+  ClientLogin later{WorkerContext{*it.loop, it.resolver, it.work, it.secrets, it.tally},
+                    *it.accounts};
   later.pause([&] { it.loop->stop(); });
   it.loop->run();
 }
@@ -98,7 +101,8 @@ TEST_CASE("client login: the waits may be destroyed by their own end", "[session
     it.loop->stop();
   });
   it.loop->run();
-  it.login.emplace(WorkerContext{*it.loop, it.resolver, it.work, it.tally}, *it.accounts);
+  it.login.emplace(WorkerContext{*it.loop, it.resolver, it.work, it.secrets, it.tally},
+                   *it.accounts);
   it.login->pause([&] {
     it.login.reset();
     it.loop->stop();

@@ -52,8 +52,8 @@ struct DeskPlayer {
              CredentialsDesk::OnAnswer on_answer) {
     if (desk == nullptr) {
       accounts.emplace(service);
-      desk =
-          std::make_unique<CredentialsDesk>(WorkerContext{*loop, resolver, work, tally}, *accounts);
+      desk = std::make_unique<CredentialsDesk>(WorkerContext{*loop, resolver, work, secrets, tally},
+                                               *accounts);
     }
     proto::LoginRequest request;
     request.name = std::move(name);
@@ -69,6 +69,8 @@ struct DeskPlayer {
   config::Service service;
   std::unique_ptr<net::Loop> loop = net::Loop::create().value();
   net::Resolver resolver{*loop};
+  NoPrograms programs{*loop};
+  SecretStore secrets{*loop, resolver, programs};
   metrics::Tally tally;
   std::optional<Accounts> accounts;
   net::WorkPool work;
@@ -181,8 +183,8 @@ TEST_CASE("credentials: without threads a file is not read on the loop", "[sessi
   DeskPlayer it;
   net::WorkPool idle;
   it.accounts.emplace(it.service);
-  it.desk = std::make_unique<CredentialsDesk>(WorkerContext{*it.loop, it.resolver, idle, it.tally},
-                                              *it.accounts);
+  it.desk = std::make_unique<CredentialsDesk>(
+      WorkerContext{*it.loop, it.resolver, idle, it.secrets, it.tally}, *it.accounts);
   CHECK(it.ask("scanner", "pw").error().code == Errc::login);
   CHECK(it.failures(metrics::SecretFailure::busy) == 1);
   it.desk.reset();
@@ -205,4 +207,29 @@ TEST_CASE("credentials: a source that takes too long fails for now", "[session][
   CHECK(late.code == Errc::login);
   CHECK(late.reason == "the secret did not come in time");
   CHECK(it.failures(metrics::SecretFailure::timeout) == 1);
+}
+
+TEST_CASE("credentials: a program is not asked for a client with a wrong password",
+          "[session][login][security]") {
+  DeskPlayer it;
+  it.service.accounts.front().source = {.command = {"/bin/p"}};
+  CHECK(it.ask("scanner", "px").error().code == Errc::client_login);
+  CHECK(it.failures(metrics::SecretFailure::unreachable) == 0);
+  const auto failed = it.ask("scanner", "pw").error();
+  CHECK(failed.code == Errc::login);
+  CHECK(failed.reason == "no process is there to run the program of the secret");
+  CHECK(it.failures(metrics::SecretFailure::unreachable) == 1);
+}
+
+TEST_CASE("credentials: the end of a token in a file is noted for a configured account",
+          "[session][login]") {
+  DeskPlayer it;
+  it.service.name = "office";
+  it.service.accounts.front().source.token = true;
+  it.folder.write("secret", "{\"access_token\":\"t\",\"expires_on\":4000000000}\n");
+  CHECK(it.ask("scanner", "pw").value().secret == Secret{"t"});
+  it.loop->post([&] { it.loop->stop(); });
+  it.loop->run();
+  CHECK(it.secrets.end_of("office", "scan@example.com") ==
+        UnixTime{std::chrono::seconds{4'000'000'000}});
 }

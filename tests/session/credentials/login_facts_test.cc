@@ -1,6 +1,8 @@
 #include "lib/session/credentials/login_facts.h"
 
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "tests/support/catch.h"
 
@@ -75,4 +77,30 @@ TEST_CASE("login facts: a login counts for each side that took part", "[session]
   std::uint64_t all = 0;
   for (const auto& cell : tally.tables().logins.cells()) all += cell.value();
   CHECK(all == 4);
+}
+
+TEST_CASE("login facts: the accounts with tokens are those that the configuration names",
+          "[session][login]") {
+  using Users = std::vector<std::string>;
+  config::Service service;
+  CHECK(fixed_token_users(service) == Users{});
+  auto& login = service.login.emplace();
+  login.user = "all@example.com";
+  login.source = {.token = true, .socket = "/run/s"};
+  CHECK(fixed_token_users(service) == Users{});  // no client can use it
+  service.accounts = {{"a", Secret{"pw"}, "", {}},
+                      {"b", Secret{"pw"}, "b@example.com", {}},
+                      {"c", Secret{"pw"}, "b@example.com", {}},
+                      {"d", std::nullopt, "d@example.com", {}},
+                      {"e", Secret{"pw"}, "e@example.com", {.file = "/etc/pw"}},
+                      {"f", Secret{"pw"}, "f@example.com", {.file = "/etc/t", .token = true}}};
+  CHECK(fixed_token_users(service) == Users{"all@example.com", "b@example.com", "f@example.com"});
+  login.user.clear();
+  CHECK(fixed_token_users(service) == Users{"b@example.com", "f@example.com"});
+  service.accounts.clear();
+  login.when = LoginWhen::connect;
+  login.user = "scan@example.com";
+  CHECK(fixed_token_users(service) == Users{"scan@example.com"});
+  login.source.token = false;
+  CHECK(fixed_token_users(service) == Users{});
 }
