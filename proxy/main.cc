@@ -31,6 +31,7 @@
 #include "proxy/convert/convert_file.h"
 #include "proxy/exit_status.h"
 #include "proxy/last_words.h"
+#include "proxy/launcher/start.h"
 #include "proxy/login_files.h"
 #include "proxy/output.h"
 #include "proxy/probe/probe.h"
@@ -138,6 +139,17 @@ int run(const CommandLine& command) {
   for (const auto& problem : problems) print_error(problem);
   if (!state) return kExitConfig;
 
+  // Before anything else is opened or started: a program must have nothing of it.
+  std::optional<launcher::Process> launcher;
+  if (command.action == CommandLine::Action::run) {
+    auto started = launcher::start_if_needed(command.config_file, state->config, state->user,
+                                             [&state] { state.reset(); });
+    if (!started) {
+      print_error(started.error().reason);
+      return kExitSystem;
+    }
+    launcher = std::move(*started);
+  }
   const config::Config config = state->config;
   const std::optional<User> user = state->user;
 
@@ -200,8 +212,8 @@ int run(const CommandLine& command) {
     if (!confined) status = kExitSystem;
     return confined;
   };
-  const auto served =
-      serve(std::move(*state), loaded_at, *loops, reload, confining, *inherited, *notifier, log);
+  const auto served = serve(std::move(*state), loaded_at, *loops, reload, confining, *inherited,
+                            *notifier, std::move(launcher), log);
   if (!served) {
     print_error(served.error().reason);
     return status;

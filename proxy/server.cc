@@ -24,7 +24,10 @@
 #include "proxy/certificate_watch.h"
 #include "proxy/config_files.h"
 #include "proxy/confinement/user.h"
+#include "proxy/exit_status.h"
 #include "proxy/file_watch.h"
+#include "proxy/launcher/channel.h"
+#include "proxy/launcher/program_table.h"
 #include "proxy/listeners.h"
 #include "proxy/login_files.h"
 #include "proxy/reload_changes.h"
@@ -66,7 +69,7 @@ class Server {
  public:
   Server(State state, FileWatch::Clock::time_point loaded_at, const Loops& loops,
          const LoadState& load, const Confine& confine, const InheritedSockets& inherited,
-         Notifier& notifier, log::Logger& log)
+         Notifier& notifier, std::optional<launcher::Process> launcher, log::Logger& log)
       : state_(std::move(state)),
         load_(load),
         confine_(confine),
@@ -100,6 +103,9 @@ class Server {
         admin_(control_, log_, [this](AdminPage page, AdminEndpoint::Reply reply) {
           pages_.make(page, std::move(reply));
         }) {
+    if (launcher) {
+      launcher_.emplace(control_, std::move(launcher->pair), [this] { on_launcher_ended(); });
+    }
     watch_.follow(watched_files(state_.config), loaded_at);
   }
 
@@ -134,6 +140,8 @@ class Server {
   void on_system_name(const std::string& name);
   void apply_limits();
   void start_work(const config::Config& config);
+  void reload_programs();
+  void on_launcher_ended();
 
   State state_;
   const LoadState& load_;
@@ -158,6 +166,8 @@ class Server {
   std::size_t running_ = 0;  // workers that have not drained
   AdminPages pages_;
   AdminEndpoint admin_;
+  std::optional<launcher::Channel> launcher_;  // only if a service has a command
+  int status_ = EXIT_SUCCESS;
   bool draining_ = false;
   ReloadProblems waiting_;  // why the files on disk are not used; empty if they are
   std::vector<std::string> unused_sockets_;  // names of inherited ones
@@ -168,6 +178,9 @@ Result<int> Server::run() {
   warn_of_policies(nullptr);
   certificates_.follow(state_.services);
   warn_of_unused_sockets();
+  if (launcher_) {
+    if (auto opened = launcher_->open(); !opened) return fail(std::move(opened.error()));
+  }
   if (auto started = start_workers(); !started) return fail(std::move(started.error()));
   apply_limits();
 
@@ -188,7 +201,7 @@ Result<int> Server::run() {
   workers_.clear();  // joins
   log_.info("stopped", {});
   log_.finish(kLastLines);
-  return EXIT_SUCCESS;
+  return status_;
 }
 
 Result<> Server::start_workers() {
@@ -353,6 +366,10 @@ bool Server::replace_state(std::vector<std::string>& problems) {
   static_cast<void>(watch_.changed());  // later changes are for the next reload
   auto fresh = load_(state_, problems);
   if (!fresh) return false;
+  if (!launcher_ && launcher::has_programs(fresh->config)) {
+    problems.emplace_back(launcher::kFirstCommand);
+    return false;
+  }
   auto plan = plan_listening(*fresh, {});
   if (!plan) {
     problems.push_back(plan.error().reason);
@@ -386,6 +403,7 @@ bool Server::replace_state(std::vector<std::string>& problems) {
     log_.warn("proxy.sandbox has changed: restart the proxy to apply it", {});
   }
   start_work(fresh->config);
+  reload_programs();
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     workers_[i]->change_listeners(std::move(plan->services.changes[i]));
   }
@@ -503,6 +521,25 @@ void Server::start_work(const config::Config& config) {
   }
 }
 
+/// Has the launcher read the configuration, too. From now on it runs the commands of that one.
+void Server::reload_programs() {
+  if (!launcher_) return;
+  launcher_->reload([this](const Result<>& reloaded) {
+    if (reloaded || launcher_->has_ended()) return;
+    log_.error("the launcher has not read the configuration, its old commands stay",
+               {{"reason", reloaded.error().reason}});
+  });
+}
+
+/// Ends the process in good order. Nothing starts the launcher again except a supervisor, which
+/// starts the whole program anew.
+void Server::on_launcher_ended() {
+  log_.error("the launcher has ended, logins by command fail and the proxy drains", {});
+  status_ = kExitSoftware;
+  pages_.on_launcher_ended();
+  if (!draining_) drain();
+}
+
 /// Sets the limit of sessions. It counts everything that may be open at once, so that no session
 /// takes a descriptor that another one needs.
 void Server::apply_limits() {
@@ -533,8 +570,10 @@ void Server::apply_limits() {
 
 Result<int> serve(State state, FileWatch::Clock::time_point loaded_at, const Loops& loops,
                   const LoadState& load, const Confine& confine, const InheritedSockets& inherited,
-                  Notifier& notifier, log::Logger& log) {
-  return Server(std::move(state), loaded_at, loops, load, confine, inherited, notifier, log).run();
+                  Notifier& notifier, std::optional<launcher::Process> launcher, log::Logger& log) {
+  return Server(std::move(state), loaded_at, loops, load, confine, inherited, notifier,
+                std::move(launcher), log)
+      .run();
 }
 
 }  // namespace starttls

@@ -38,13 +38,19 @@ void AdminPages::make(AdminPage page, Reply reply) {
       ask(Question::turning, std::move(reply));
       return;
     case AdminPage::readyz:
-      reply(verdict("ready", obstacles(draining_, certificates_of(state_.services),
-                                       UnixTime::of(std::chrono::system_clock::now()))));
+      reply(readiness());
       return;
     case AdminPage::sessions:
       ask(Question::sessions, std::move(reply));
       return;
   }
+}
+
+AdminResponse AdminPages::readiness() const {
+  auto found = obstacles(draining_, certificates_of(state_.services),
+                         UnixTime::of(std::chrono::system_clock::now()));
+  if (launcher_ended_) found.emplace_back("the launcher has ended, logins by command fail");
+  return verdict("ready", found);
 }
 
 AdminResponse AdminPages::metrics() {

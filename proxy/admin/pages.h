@@ -45,6 +45,7 @@ class AdminPages {
   void make(AdminPage page, Reply reply);
 
   void on_draining() noexcept { draining_ = true; }
+  void on_launcher_ended() noexcept { launcher_ended_ = true; }
   /// Expects no more answers from this worker, because its loop has stopped.
   void on_worker_drained(std::size_t index);
   void on_reloaded();
@@ -61,6 +62,7 @@ class AdminPages {
     std::unique_ptr<net::Timer> deadline;
   };
 
+  [[nodiscard]] AdminResponse readiness() const;
   [[nodiscard]] AdminResponse metrics();
   void ask(Question question, Reply reply);
   void on_answer(Question question, std::size_t worker);
@@ -81,6 +83,7 @@ class AdminPages {
   std::chrono::system_clock::time_point last_reload_;
   bool last_reload_successful_ = true;
   bool draining_ = false;
+  bool launcher_ended_ = false;
 };
 
 }  // namespace starttls

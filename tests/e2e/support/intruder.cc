@@ -1,7 +1,8 @@
 // Preloaded into the daemon: plays an attacker that runs its own code on a worker's thread. When
 // the first client is accepted, it tries what INTRUDER names ("look" or "exec"). It reports on
 // standard error how each attempt ended, in a line like those of the log. Or it throws an exception
-// ("throw").
+// ("throw"). Or it sends what each client says to the launcher ("launcher"), and reports all of the
+// launcher's answers, in hexadecimal digits.
 //
 // INTRUDER_KERNEL=old: the kernel has neither Landlock nor seccomp filters.
 // INTRUDER_PORT: on this port another process is always the quicker one to listen.
@@ -22,6 +23,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -71,6 +73,39 @@ void look() {
   if (child > 0) ::waitpid(child, nullptr, 0);
 }
 
+bool is_launcher(int fd) {
+  int type = 0;
+  socklen_t size = sizeof(type);
+  return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
+}
+
+/// Sends the client's first bytes to the launcher, as one packet.
+void ask_launcher(int client) {
+  char packet[2048];
+  pollfd readable{client, POLLIN, 0};
+  if (::poll(&readable, 1, 60'000) != 1) std::abort();
+  // No packet begins with a letter. So this is another client, of the admin endpoint.
+  if (::recv(client, packet, 1, MSG_PEEK) == 1 && packet[0] >= 'A') return;
+  const auto size = ::recv(client, packet, sizeof(packet), 0);
+  for (int fd = 0; fd < 1024; ++fd) {
+    if (!is_launcher(fd)) continue;
+    tell("ask", ::send(fd, packet, static_cast<std::size_t>(size), MSG_NOSIGNAL));
+    return;
+  }
+  errno = ENOENT;
+  tell("ask", -1);
+}
+
+void tell_answer(const char* packet, std::size_t size) {
+  std::string line = "msg=answer packet=";
+  for (std::size_t i = 0; i < size; ++i) {
+    const auto byte = static_cast<unsigned char>(packet[i]);
+    for (const int half : {byte >> 4, byte & 15}) line += "0123456789abcdef"[half];
+  }
+  line += '\n';
+  if (::write(STDERR_FILENO, line.data(), line.size()) < 0) std::abort();
+}
+
 void intrude() {
   static std::atomic_flag once = ATOMIC_FLAG_INIT;
   if (once.test_and_set()) return;
@@ -92,8 +127,17 @@ extern "C" {
 int accept4(int fd, sockaddr* address, socklen_t* size, int flags) {
   const int accepted =
       real<int (*)(int, sockaddr*, socklen_t*, int)>("accept4")(fd, address, size, flags);
+  if (accepted >= 0 && variable("INTRUDER") == "launcher") ask_launcher(accepted);
   if (accepted >= 0) intrude();
   return accepted;
+}
+
+ssize_t recv(int fd, void* buffer, size_t size, int flags) {
+  const auto count = real<ssize_t (*)(int, void*, size_t, int)>("recv")(fd, buffer, size, flags);
+  if (count > 0 && variable("INTRUDER") == "launcher" && is_launcher(fd)) {
+    tell_answer(static_cast<const char*>(buffer), static_cast<std::size_t>(count));
+  }
+  return count;
 }
 
 int setresuid(uid_t user, uid_t effective, uid_t saved) {
