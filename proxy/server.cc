@@ -178,9 +178,6 @@ Result<int> Server::run() {
   warn_of_policies(nullptr);
   certificates_.follow(state_.services);
   warn_of_unused_sockets();
-  if (launcher_) {
-    if (auto opened = launcher_->open(); !opened) return fail(std::move(opened.error()));
-  }
   if (auto started = start_workers(); !started) return fail(std::move(started.error()));
   apply_limits();
 
@@ -526,8 +523,9 @@ void Server::reload_programs() {
   if (!launcher_) return;
   launcher_->reload([this](const Result<>& reloaded) {
     if (reloaded || launcher_->has_ended()) return;
+    const auto& [code, reason, evidence, attack] = reloaded.error();
     log_.error("the launcher has not read the configuration, its old commands stay",
-               {{"reason", reloaded.error().reason}});
+               {{"reason", evidence.empty() ? reason : evidence}});
   });
 }
 

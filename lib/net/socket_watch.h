@@ -10,18 +10,15 @@ namespace starttls::net {
 /// owner reads. May be destroyed at any time on the loop's thread, also from inside its callback.
 class SocketWatch {
  public:
-  SocketWatch(Loop& loop, std::function<void()> on_readable);
+  /// The socket must outlive this object.
+  SocketWatch(Loop& loop, int socket, std::function<void()> on_readable);
   SocketWatch(const SocketWatch&) = delete;
   SocketWatch& operator=(const SocketWatch&) = delete;
   ~SocketWatch();
 
-  /// Begins to watch, once. The socket must outlive this object. Errors: system.
-  [[nodiscard]] Result<> start(int socket);
-
  private:
-  Loop& loop_;
+  uv_poll_t* handle_;  // outlives us until libuv lets go of it
   std::function<void()> on_readable_;
-  uv_poll_t* poll_ = nullptr;  // outlives us until libuv lets go of it
 };
 
 }  // namespace starttls::net

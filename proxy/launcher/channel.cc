@@ -58,10 +58,8 @@ bool is_output(const Answer& answer) noexcept {
 }  // namespace
 
 Channel::Channel(net::Loop& loop, Descriptor pair, std::function<void()> on_ended)
-    : loop_(loop), pair_(std::move(pair)), on_ended_(std::move(on_ended)) {}
-
-Result<> Channel::open() {
-  return watch_.emplace(loop_, [this] { on_readable(); }).start(pair_.get());
+    : loop_(loop), pair_(std::move(pair)), on_ended_(std::move(on_ended)) {
+  watch_.emplace(loop_, pair_.get(), [this] { on_readable(); });
 }
 
 void Channel::run(Request request, OnOutput on_output) {
@@ -140,13 +138,9 @@ bool Channel::on_answer(Answer& answer) {
 void Channel::report(const Pending& pending, const NoSecret& failure) {
   if (pending.on_output) {
     pending.on_output(failure);
-    return;
+  } else {
+    pending.on_reloaded(fail(failure.error));
   }
-  const auto& [code, reason, evidence, attack] = failure.error;
-  pending.on_reloaded(
-      fail(Errc::config, failure.failure == SecretFailure::failed && !evidence.empty()
-                             ? evidence
-                             : "the launcher does not answer: " + reason));
 }
 
 void Channel::end() {

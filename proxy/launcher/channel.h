@@ -33,15 +33,14 @@ class Channel final : public session::ProgramRunner {
   using OnReloaded = std::function<void(Result<>)>;
 
   /// `on_ended` is called once, from the loop, when the launcher has ended. All requests fail then.
+  /// `pair` is the proxy's end of it.
   Channel(net::Loop& loop, Descriptor pair, std::function<void()> on_ended);
   ~Channel() override = default;
 
-  /// Begins to listen to the launcher, once. Errors: system.
-  [[nodiscard]] Result<> open();
-
   void run(Request request, OnOutput on_output) override;
   /// Has the launcher read the configuration. It holds for all later requests. `on_reloaded` is
-  /// called once, later, unless this object is destroyed before. Errors: config, system.
+  /// called once, later, unless this object is destroyed before. Errors: login; the evidence says
+  /// why.
   void reload(OnReloaded on_reloaded);
 
   [[nodiscard]] bool has_ended() const noexcept { return pair_.get() < 0; }

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -32,16 +33,12 @@ struct Pipe {
   Descriptor write;
 };
 
-Result<Pipe> make_pipe() {
+std::optional<Pipe> make_pipe() noexcept {
   std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
-    return fail(Errc::system, "cannot make a pipe: " + system_text(errno));
-  }
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return std::nullopt;
   Pipe pipe{Descriptor{ends[0]}, Descriptor{ends[1]}};
   const int flags = ::fcntl(ends[0], F_GETFL);
-  if (flags < 0 || ::fcntl(ends[0], F_SETFL, flags | O_NONBLOCK) != 0) {
-    return fail(Errc::system, "cannot use a pipe: " + system_text(errno));
-  }
+  if (flags < 0 || ::fcntl(ends[0], F_SETFL, flags | O_NONBLOCK) != 0) return std::nullopt;
   return pipe;
 }
 
@@ -129,19 +126,16 @@ void close_from(int first) noexcept {
   for (auto fd = low; fd < limit.rlim_cur; ++fd) ::close(static_cast<int>(fd));
 }
 
-Result<Child> start_child(const std::vector<std::string>& arguments,
-                          const std::vector<std::string>& environment) {
+std::optional<Child> start_child(const std::vector<std::string>& arguments,
+                                 const std::vector<std::string>& environment) {
   auto output = make_pipe();
-  if (!output) return fail(std::move(output.error()));
   auto error = make_pipe();
-  if (!error) return fail(std::move(error.error()));
+  if (!output || !error) return std::nullopt;
   const auto argument_list = pointers(arguments);
   const auto environment_list = pointers(environment);
   const pid_t launcher = ::getpid();
   const pid_t pid = ::fork();
-  if (pid < 0) {
-    return fail(Errc::system, "cannot start a program: " + system_text(errno));
-  }
+  if (pid < 0) return std::nullopt;
   if (pid == 0) {
     become_program(argument_list.data(), environment_list.data(), output->write.get(),
                    error->write.get(), launcher);

@@ -3,13 +3,13 @@
 // Starts a program. What it sees is decided here: no descriptor of ours, an environment of three
 // variables, no terminal, and a process group of its own.
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <sys/types.h>
 
 #include "lib/base/descriptor.h"
-#include "lib/base/error.h"
 
 namespace starttls::launcher {
 
@@ -31,9 +31,9 @@ struct Child {
 };
 
 /// Runs a program. If it cannot be executed, it ends with status 127 and a line on standard error.
-/// Errors: system.
-[[nodiscard]] Result<Child> start_child(const std::vector<std::string>& arguments,
-                                        const std::vector<std::string>& environment);
+/// Returns nothing on failure; errno says why.
+[[nodiscard]] std::optional<Child> start_child(const std::vector<std::string>& arguments,
+                                               const std::vector<std::string>& environment);
 
 /// Ends all processes in the child's group.
 void kill_group(pid_t pid) noexcept;

@@ -69,28 +69,27 @@ Launcher::~Launcher() {
   for (auto& packet : answers_) wipe(packet);
 }
 
-Result<> Launcher::serve() {
-  if (auto opened = open_signals(); !opened) return opened;
+bool Launcher::serve() {
+  if (!open_signals()) return false;
   while (!ends_) {
-    if (auto waited = wait(); !waited) return waited;
+    if (!wait()) return false;
   }
-  return {};
+  return true;
 }
 
 /// Takes the signals that have a meaning here. The others of the proxy are blocked: a terminal and
 /// a supervisor send them to all processes, and the proxy alone decides when to end.
-Result<> Launcher::open_signals() {
+bool Launcher::open_signals() {
   sigset_t ours;
   ::sigemptyset(&ours);
   ::sigaddset(&ours, SIGCHLD);
   ::sigaddset(&ours, SIGTERM);
   signals_ = Descriptor{::signalfd(-1, &ours, SFD_NONBLOCK | SFD_CLOEXEC)};
-  if (signals_.get() >= 0) return {};
-  return fail(Errc::system, "cannot wait for programs: signalfd: " + system_text(errno));
+  return signals_.get() >= 0;
 }
 
 /// Waits for one of all events, and handles it.
-Result<> Launcher::wait() {
+bool Launcher::wait() {
   std::vector<pollfd> all;
   all.push_back({signals_.get(), POLLIN, 0});
   all.push_back({setting_.pair.get(), static_cast<short>(answers_.empty() ? POLLIN : POLLOUT), 0});
@@ -100,8 +99,7 @@ Result<> Launcher::wait() {
     all.push_back({run->child.error.get(), POLLIN, 0});
   }
   if (::poll(all.data(), all.size(), milliseconds_to_wait()) < 0) {
-    if (errno == EINTR) return {};
-    return fail(Errc::system, "poll: " + system_text(errno));
+    return errno == EINTR;
   }
   for (std::size_t i = 0; i < runs_.size(); ++i) {
     if (all[2 + 2 * i].revents != 0) runs_[i]->read_output();
@@ -117,7 +115,7 @@ Result<> Launcher::wait() {
       send_answers();
     }
   }
-  return {};
+  return true;
 }
 
 int Launcher::milliseconds_to_wait() const {
@@ -203,7 +201,7 @@ void Launcher::start_waiting() {
 void Launcher::start(const Waiting& next) {
   auto child = start_child(next.program.arguments, setting_.environment);
   if (!child) {
-    answer({Answer::Kind::failure, next.id, child.error().reason});
+    answer({Answer::Kind::failure, next.id, "cannot be started: " + system_text(errno)});
     return;
   }
   runs_.push_back(std::unique_ptr<Run>(

@@ -46,8 +46,8 @@ class Launcher {
   ~Launcher();
 
   /// Serves until the proxy has ended, or sends what it never sends. Ends all programs then.
-  /// Errors: system.
-  [[nodiscard]] Result<> serve();
+  /// Returns false if the system refuses to wait.
+  [[nodiscard]] bool serve();
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -58,8 +58,8 @@ class Launcher {
     Clock::time_point deadline;
   };
 
-  [[nodiscard]] Result<> open_signals();
-  [[nodiscard]] Result<> wait();
+  [[nodiscard]] bool open_signals();
+  [[nodiscard]] bool wait();
   void on_signals();
   void on_request();
   void on_run(Account account, std::uint64_t id);

@@ -57,6 +57,7 @@ PASSED_ON = {
     ("lib/tls/pem.cc", "path+: +kept.error().reason"),
     ("lib/tls/pem.cc", "path+: +library_text()"),
     ("proxy/log_file.cc", "std::generic_category().message(number)"),
+    ("proxy/launcher/start.cc", "problems.front().where+: +problems.front().text"),
 }
 WARNINGS_PASSED_ON = {
     ("lib/config/describe.cc", "warning"),
@@ -494,6 +495,7 @@ class Documentation(unittest.TestCase):
         self.assertEqual(set(found.without_words), PASSED_ON)
         entries = self.page("docs/reasons.md").entries("list", "reason")
         entries += self.page("docs/troubleshooting.md").entries("reason")
+        entries += self.page("docs/launcher.md").entries("reason")
         self.assertEqual(table_problems("reasons", entries, found.places), [])
 
     def test_every_warning_has_its_line(self):
