@@ -1,5 +1,6 @@
 #include "lib/proto/imap_downstream.h"
 #include "lib/proto/imap_upstream.h"
+#include "lib/proto/login/login_dialect.h"
 #include "lib/proto/parts.h"
 
 namespace starttls::proto {
@@ -23,6 +24,7 @@ Parts parts::imap() {
           .capabilities = {.command = kImapCapabilityCommand,
                            .goodbye = kImapGoodbye,
                            .complete = is_whole_imap_reply},
+          .login = &login::kImap,
           .upstream = imap_upstream,
           .downstream = make_role<DownstreamRole, ImapDownstream>};
 }

@@ -161,6 +161,7 @@ Parts parts::nntp() {
           .capabilities = {.command = "CAPABILITIES",
                            .goodbye = "QUIT",
                            .complete = is_whole_nntp_list},
+          .login = &login::kNntp,
           .upstream = [](const RoleSettings& settings) -> std::unique_ptr<UpstreamRole> {
             return std::make_unique<StatusUpstream>(settings, kNntp);
           },

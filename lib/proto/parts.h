@@ -12,6 +12,8 @@
 
 namespace starttls::proto {
 
+struct LoginDialect;  ///< login/login_dialect.h
+
 struct Parts {
   /// Words of failure: the text before and after the reason in the one-line reply
   /// (`failure_reply`).
@@ -32,6 +34,7 @@ struct Parts {
   /// replies have no codes that the log needs.
   std::uint16_t (*last_reply)(std::uint16_t before, std::string_view bytes,
                               bool begins_line) noexcept = nullptr;
+  const LoginDialect* login;  ///< how a login of ours is made; never null
   std::unique_ptr<UpstreamRole> (*upstream)(const RoleSettings&);
   std::unique_ptr<DownstreamRole> (*downstream)(const RoleSettings&);
 };

@@ -177,6 +177,7 @@ constexpr Parts::Words kPop3Words{
 Parts parts::pop3() {
   return {.words = kPop3Words,
           .capabilities = {.command = "CAPA", .goodbye = "QUIT", .complete = is_whole_pop3_list},
+          .login = &login::kPop3,
           .upstream = [](const RoleSettings& settings) -> std::unique_ptr<UpstreamRole> {
             return std::make_unique<StatusUpstream>(settings, kPop3);
           },

@@ -425,6 +425,7 @@ constexpr Parts::Words kSieveWords{
 Parts parts::sieve() {
   return {.words = kSieveWords,
           .capabilities = {.command = "", .goodbye = "LOGOUT"},
+          .login = &login::kSieve,
           .upstream = make_role<UpstreamRole, SieveUpstream>,
           .downstream = make_role<DownstreamRole, SieveDownstream>};
 }

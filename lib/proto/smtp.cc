@@ -472,6 +472,7 @@ Parts parts_of() {
                            .goodbye = "QUIT",
                            .complete = is_whole_smtp_reply},
           .last_reply = last_smtp_reply,
+          .login = &kDialect.login.dialect,
           .upstream = [](const RoleSettings& settings) -> std::unique_ptr<UpstreamRole> {
             auto role = std::make_unique<SmtpUpstream>(settings, kDialect);
             if (settings.login != LoginWhen::connect) return role;

@@ -35,6 +35,32 @@ void add_mechanisms(std::string_view list, LoginOffer& offer) {
   }
 }
 
+Result<LoginOffer> offer_in(const LoginDialect& dialect, std::string_view answer,
+                            std::string_view tag, LineRules rules) {
+  using Kind = LoginPiece::Kind;
+  const auto replies = dialect.replies(rules);
+  replies->expect(LoginStep::list, tag);
+  LoginOffer offer{.known = true, .native = dialect.native_unless_denied};
+  while (true) {
+    const auto piece = replies->next(answer);
+    if (!piece) return fail(piece.error());
+    if (!piece->has_value()) {
+      return fail(Errc::protocol, "server sent an invalid reply", peer_words(answer));
+    }
+    answer.remove_prefix((*piece)->raw.size());
+    if (!(*piece)->list_line.empty()) dialect.read_offer((*piece)->list_line, offer);
+    if ((*piece)->kind == Kind::part) continue;
+    if ((*piece)->kind == Kind::goodbye) {
+      return fail(Errc::closed, "the server closed the connection", peer_words((*piece)->raw));
+    }
+    if ((*piece)->kind == Kind::refusal) {
+      offer = {.known = true, .native = dialect.native != nullptr};
+    }
+    if (!replies->comes_unasked(answer)) return replies->unasked(answer);
+    return offer;
+  }
+}
+
 std::string list_question(const LoginDialect& dialect, std::string_view name) {
   std::string question;
   if (dialect.tagged) question = std::string(name) + ' ';

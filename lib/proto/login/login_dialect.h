@@ -120,6 +120,11 @@ extern const LoginDialect kNntp;   ///< RFC 4643
 /// Adds each word of `list` to the offer's mechanisms.
 void add_mechanisms(std::string_view list, LoginOffer& offer);
 
+/// Reads a whole answer to the question for the list, which had this tag (IMAP). A server without
+/// lists knows only its protocol's own login. Errors: protocol, attack, closed.
+[[nodiscard]] Result<LoginOffer> offer_in(const LoginDialect& dialect, std::string_view answer,
+                                          std::string_view tag, LineRules rules);
+
 /// Returns the question for the list. `name` is ours, or a tag.
 [[nodiscard]] std::string list_question(const LoginDialect& dialect, std::string_view name);
 /// Returns the command that begins a login by SASL. If the dialect and the server take an initial

@@ -85,6 +85,8 @@ class ServerLogin {
 
   [[nodiscard]] const Reply& reply() const noexcept { return reply_; }
   [[nodiscard]] const LoginOffer& offer() const noexcept { return offer_; }
+  /// Returns `status` of the server's error in JSON; "" if there was none.
+  [[nodiscard]] const std::string& server_status() const noexcept { return error_status_; }
   /// Returns the mechanism in use; `automatic` before one is chosen.
   [[nodiscard]] Mechanism mechanism() const noexcept { return mechanism_; }
   /// Returns the name of the event that we wait for.
