@@ -19,6 +19,8 @@ constexpr std::string_view kUsage =
     "       starttls-proxy --protocol NAME --listen ADDRESS --upstream ADDRESS\n"
     "                      [OPTION ...] [--check [--json]]\n"
     "       starttls-proxy probe --protocol NAME --upstream ADDRESS [OPTION ...]\n"
+    "                      [--login USER --login-file FILE] [--json]\n"
+    "       starttls-proxy probe --config FILE [--service NAME] [--login [ACCOUNT]]\n"
     "                      [--json]\n"
     "       starttls-proxy convert STUNNEL.CONF\n"
     "       starttls-proxy --help | --version\n";
@@ -31,7 +33,9 @@ constexpr std::string_view kExamples =
     "  Check a configuration file before a reload:\n"
     "    starttls-proxy --config /etc/starttls-proxy/starttls-proxy.toml --check\n"
     "  See if the settings accept a server, and what it offers:\n"
-    "    starttls-proxy probe --protocol imap --upstream imap.example.com:143\n";
+    "    starttls-proxy probe --protocol imap --upstream imap.example.com:143\n"
+    "  See if the server accepts the login of a service:\n"
+    "    starttls-proxy probe --config starttls-proxy.toml --service office --login\n";
 
 constexpr std::string_view kExitStatus =
     "Exit status:\n"
@@ -43,10 +47,11 @@ constexpr std::string_view kExitStatus =
     "  74  the output of the command cannot be written\n"
     "  78  the configuration is wrong, or a file that it names\n"
     "Exit status of probe:\n"
-    "  0   the settings accept the server\n"
+    "  0   the settings accept the server, and the server the login\n"
     "  69  the server cannot be reached, or is silent\n"
     "  76  the server does not do what the protocol and the settings require\n"
-    "  77  the server's TLS or its certificate is not acceptable\n";
+    "  77  the server's TLS or its certificate is not acceptable, or it refuses\n"
+    "      the login\n";
 
 constexpr std::string_view kManual =
     "Manual: `man starttls-proxy` for the program, `man starttls-proxy.toml` for the\n"
@@ -109,7 +114,13 @@ constexpr std::string_view kConvert = "convert";
 constexpr std::string_view kHelp = "help";
 constexpr std::string_view kListen = "--listen";
 constexpr std::string_view kUpstream = "--upstream";
-constexpr std::string_view kOwnFlags[] = {"--config", "--check", "--json", "--help", "--version"};
+constexpr std::string_view kService = "--service";
+constexpr std::string_view kLogin = "--login";
+constexpr std::string_view kLoginFile = "--login-file";
+constexpr std::string_view kLoginToken = "--login-token";
+constexpr std::string_view kOwnFlags[] = {"--config", "--check",   "--json",
+                                          "--help",   "--version", kService,
+                                          kLogin,     kLoginFile,  kLoginToken};
 
 auto usage_error(const std::string& what) {
   return fail(Errc::config, what + "\n" + std::string(kUsage) +
@@ -148,6 +159,9 @@ struct Parsed {
   bool has_config = false;
   std::string config_file;
   std::vector<config::Flag> flags;
+  std::string service;
+  LoginOptions login;
+  std::string_view of_probe = {};  ///< an option that only a probe has; "" = none is given
 };
 
 /// Returns the arguments as CLI11 wants them: the last one first. "--name=value" becomes two words,
@@ -175,6 +189,13 @@ Result<Parsed> parse(std::span<const std::string> arguments) {
     app.add_flag("--check", parsed.check);
     app.add_flag("--json", parsed.json);
     const auto* const config = app.add_option("--config", parsed.config_file)->type_name("FILE");
+    const auto add_text = [&app](std::string_view name, std::string& value) {
+      return app.add_option(std::string(name), value)->expected(1)->allow_extra_args(false);
+    };
+    const auto* const service = add_text(kService, parsed.service);
+    const auto* const login = add_text(kLogin, parsed.login.account)->expected(0, 1);
+    const auto* const login_file = add_text(kLoginFile, parsed.login.file);
+    app.add_flag(std::string(kLoginToken), parsed.login.token);
     for (const auto& key : config::keys()) {
       if (key.flag.empty()) continue;
       auto& flag = parsed.flags.emplace_back(config::Flag{std::string(key.flag), {}});
@@ -187,6 +208,11 @@ Result<Parsed> parse(std::span<const std::string> arguments) {
 
     app.parse(words_backwards(arguments));
     parsed.has_config = config->count() != 0;
+    parsed.login.wanted = login->count() != 0;
+    if (service->count() != 0) parsed.of_probe = kService;
+    if (parsed.login.token) parsed.of_probe = kLoginToken;
+    if (login_file->count() != 0) parsed.of_probe = kLoginFile;
+    if (parsed.login.wanted) parsed.of_probe = kLogin;
     if (const auto extras = app.remaining(); !extras.empty()) {
       return usage_error(unexpected(extras, parsed.has_config));
     }
@@ -197,17 +223,18 @@ Result<Parsed> parse(std::span<const std::string> arguments) {
   return parsed;
 }
 
-/// Reads the arguments after "probe". They describe a service that listens nowhere.
-Result<CommandLine> parse_probe(std::span<const std::string> arguments) {
-  using Action = CommandLine::Action;
-  auto parsed = parse(arguments);
-  if (!parsed) return fail(std::move(parsed.error()));
-  if (parsed->help) return CommandLine{Action::help, {}, {}, false};
-  if (parsed->version) return CommandLine{Action::version, {}, {}, false};
-  if (parsed->has_config || parsed->check) {
-    return usage_error("probe takes its settings as options: remove --config and --check");
+/// Checks that a file has all settings.
+Result<> check_config_alone(const Parsed& parsed) {
+  if (parsed.config_file.empty()) return usage_error("--config: the name of the file is empty");
+  if (!parsed.flags.empty()) {
+    return usage_error("--config and " + parsed.flags.front().name +
+                       " cannot be used together: write the setting into the file");
   }
-  auto& flags = parsed->flags;
+  return {};
+}
+
+/// Checks the flags that describe the service of a probe, which listens nowhere.
+Result<> check_probe_flags(std::vector<config::Flag>& flags) {
   std::erase_if(flags, [](const config::Flag& flag) { return flag.name == kListen; });
   flags.push_back({std::string(kListen), {"127.0.0.1:0"}});
   if (const auto missing = missing_flags(flags); !missing.empty()) {
@@ -222,7 +249,41 @@ Result<CommandLine> parse_probe(std::span<const std::string> arguments) {
           "a probe has no client that chose a server: give --upstream the server's address");
     }
   }
-  return CommandLine{Action::probe, {}, std::move(flags), parsed->json};
+  return {};
+}
+
+/// Checks the options of a probe's login. Without a file of settings, they must say everything.
+Result<> check_login_options(const Parsed& parsed) {
+  const auto& login = parsed.login;
+  if (!login.wanted && parsed.of_probe != kService && !parsed.of_probe.empty()) {
+    return usage_error(std::string(parsed.of_probe) + " needs " + std::string(kLogin));
+  }
+  if (!login.wanted || parsed.has_config) return {};
+  if (login.account.empty()) return usage_error("--login needs the name of the account");
+  if (login.file.empty()) {
+    return usage_error(
+        "--login needs --login-file, the name of a file with the secret ('-' is standard input)");
+  }
+  return {};
+}
+
+/// Reads the arguments after "probe". They name a service of a file, or describe one.
+Result<CommandLine> parse_probe(std::span<const std::string> arguments) {
+  using Action = CommandLine::Action;
+  auto parsed = parse(arguments);
+  if (!parsed) return fail(std::move(parsed.error()));
+  if (parsed->help) return CommandLine{Action::help, {}, {}, false};
+  if (parsed->version) return CommandLine{Action::version, {}, {}, false};
+  if (parsed->check) return usage_error("probe does not take --check");
+  if (parsed->has_config) {
+    if (const auto alone = check_config_alone(*parsed); !alone) return fail(alone.error());
+  } else {
+    if (!parsed->service.empty()) return usage_error("--service needs --config");
+    if (const auto whole = check_probe_flags(parsed->flags); !whole) return fail(whole.error());
+  }
+  if (const auto login = check_login_options(*parsed); !login) return fail(login.error());
+  return CommandLine{Action::probe, std::move(parsed->config_file), std::move(parsed->flags),
+                     parsed->json,  std::move(parsed->service),     std::move(parsed->login)};
 }
 
 /// Reads the argument after "convert", the file.
@@ -258,12 +319,11 @@ Result<CommandLine> parse_command_line(std::span<const std::string> arguments) {
 
   const auto& flags = parsed->flags;
   if (parsed->json && !parsed->check) return usage_error("--json needs --check or probe");
+  if (!parsed->of_probe.empty()) {
+    return usage_error(std::string(parsed->of_probe) + " needs probe");
+  }
   if (parsed->has_config) {
-    if (parsed->config_file.empty()) return usage_error("--config: the name of the file is empty");
-    if (!flags.empty()) {
-      return usage_error("--config and " + flags.front().name +
-                         " cannot be used together: write the setting into the file");
-    }
+    if (const auto alone = check_config_alone(*parsed); !alone) return fail(alone.error());
   } else if (const auto missing = missing_flags(flags); !missing.empty()) {
     return usage_error("without --config, these options are missing: " + missing);
   }
@@ -280,6 +340,13 @@ std::string help_text() {
   append_option(out, "--config FILE", "serve as this file says (TOML)");
   append_option(out, "--check", "check the settings, describe them, and exit");
   append_option(out, "probe", "show what a server offers, and if the settings accept it");
+  append_option(out, "--service NAME",
+                "for probe with --config: the service, if there are several");
+  append_option(out, "--login [ACCOUNT]",
+                "for probe: log in once, as an account of the file, or as a user of the server");
+  append_option(out, "--login-file FILE",
+                "for probe: the secret is this file's first line ('-' = standard input)");
+  append_option(out, "--login-token", "for probe: the secret is an OAuth access token");
   append_option(out, "--json", "print JSON, for --check and for probe");
   append_option(out, "convert STUNNEL.CONF",
                 "print the same settings for this program, and note what has no counterpart");

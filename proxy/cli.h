@@ -9,6 +9,7 @@
 
 #include "lib/base/error.h"
 #include "lib/config/load.h"
+#include "proxy/probe/login_options.h"
 
 namespace starttls {
 
@@ -19,6 +20,8 @@ struct CommandLine {
   std::string config_file;          ///< "" = one service, made from `flags`; convert: stunnel's
   std::vector<config::Flag> flags;  ///< not yet checked: config::load_flags does that
   bool json = false;                ///< check, probe: for programs
+  std::string service = {};         ///< probe with a file: the name; "" = the only one
+  LoginOptions login = {};          ///< probe
 };
 
 /// Reads the arguments after the program's name. Errors: config, with the text of a usage error for

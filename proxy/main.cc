@@ -34,6 +34,8 @@
 #include "proxy/launcher/start.h"
 #include "proxy/login_files.h"
 #include "proxy/output.h"
+#include "proxy/probe/login_choice.h"
+#include "proxy/probe/login_secret.h"
 #include "proxy/probe/probe.h"
 #include "proxy/server.h"
 #include "proxy/state.h"
@@ -113,6 +115,64 @@ Result<Loops> make_loops(std::size_t count, const config::Config& config) {
   return loops;
 }
 
+/// Gets the secret of a login as the user that reads it at each login.
+Result<Secret> secret_of(const LoginChoice& choice, const LoginOptions& options,
+                         const std::optional<User>& user) {
+  if (!user || !choice.source.is_set()) return read_login_secret(choice, options);
+  Result<Secret> secret = Secret();
+  const auto acted = act_as(*user, [&]() -> Result<> {
+    secret = read_login_secret(choice, options);
+    return {};
+  });
+  if (!acted) return fail(acted.error());
+  return secret;
+}
+
+/// Probes a server, perhaps with a login, and prints the report. Returns the exit status.
+int probe_server(const CommandLine& command, const State& state) {
+  ProbeOptions options{.spelling = command.config_file.empty() ? config::Spelling::flags
+                                                               : config::Spelling::keys};
+  const auto index = find_service(state.config.services, command.service);
+  if (!index) {
+    print_error(index.error().reason);
+    return kExitConfig;
+  }
+  session::Service service = *state.services[*index];
+  auto& upstream = service.config.upstream;
+  if (upstream.original_destination) {
+    print_error("the service has no server of its own: probe one with --upstream");
+    return kExitConfig;
+  }
+  upstream.address.resize(1);
+  if (command.login.wanted) {
+    auto choice = choose_login(service.config, command.login);
+    if (!choice) {
+      print_error(choice.error().reason);
+      return kExitConfig;
+    }
+    auto secret = secret_of(*choice, command.login, state.user);
+    options.login.emplace(LoginAttempt{std::move(*choice), std::move(secret)});
+  }
+
+  const auto loops = make_loops(1, state.config);
+  if (!loops) {
+    print_error(loops.error().reason);
+    return kExitSystem;
+  }
+  const auto lacking = confine_probe(state.config);
+  if (!lacking) {
+    print_error(lacking.error().reason);
+    return kExitSystem;
+  }
+  if (!lacking->empty()) {
+    print_error(fmt::format("{}: {}", kSandboxIncomplete, fmt::join(*lacking, ", ")));
+  }
+  for (const auto& mistake : config::likely_mistakes(service.config)) print_error(mistake);
+  const auto report = probe(*loops->front(), std::make_shared<session::Service>(std::move(service)),
+                            std::move(options));
+  return print_output(command.json ? to_json(report) : to_text(report), exit_status(report));
+}
+
 int run(const CommandLine& command) {
   const auto inherited = InheritedSockets::take();
   if (!inherited) {
@@ -153,26 +213,7 @@ int run(const CommandLine& command) {
   const config::Config config = state->config;
   const std::optional<User> user = state->user;
 
-  if (command.action == CommandLine::Action::probe) {
-    const auto loops = make_loops(1, config);
-    if (!loops) {
-      print_error(loops.error().reason);
-      return kExitSystem;
-    }
-    const auto lacking = confine_probe(config);
-    if (!lacking) {
-      print_error(lacking.error().reason);
-      return kExitSystem;
-    }
-    if (!lacking->empty()) {
-      print_error(fmt::format("{}: {}", kSandboxIncomplete, fmt::join(*lacking, ", ")));
-    }
-    for (const auto& mistake : config::likely_mistakes(config.services.front())) {
-      print_error(mistake);
-    }
-    const ProbeReport report = probe(*loops->front(), state->services.front());
-    return print_output(command.json ? to_json(report) : to_text(report), exit_status(report));
-  }
+  if (command.action == CommandLine::Action::probe) return probe_server(command, *state);
 
   if (user) {
     if (const auto may = may_become(*user); !may) {

@@ -10,6 +10,7 @@
 #include "lib/tls/name_match.h"
 #include "proxy/probe/faults.h"
 #include "proxy/probe/likeness.h"
+#include "proxy/probe/login_advice.h"
 #include "proxy/probe/setting.h"
 #include "proxy/probe/times.h"
 
@@ -280,13 +281,14 @@ Lines error_advice(const ProbeReport& report) {
     case Errc::protocol:
       return {"check that the server at " + named(report, "upstream.address") +
               " speaks this protocol: " + set(report, "protocol", report.protocol)};
+    case Errc::login:
+      return report.login ? login_advice(report) : Lines{};
     case Errc::config:
     case Errc::system:
     case Errc::client_protocol:
     case Errc::too_many_errors:
     case Errc::tls_on_clear_port:
     case Errc::client_login:
-    case Errc::login:
     case Errc::limit:
     case Errc::not_allowed:
     case Errc::draining:

@@ -1,18 +1,25 @@
 #include "proxy/probe/probe.h"
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "lib/base/ascii.h"
+#include "lib/base/random.h"
+#include "lib/base/secret.h"
 #include "lib/net/address.h"
 #include "lib/net/original_destination.h"
 #include "lib/net/resolver.h"
 #include "lib/net/signals.h"
 #include "lib/net/timer.h"
+#include "lib/proto/lines.h"
+#include "lib/proto/login/login_dialect.h"
+#include "lib/proto/login/server_login.h"
 #include "lib/proto/proxy_header.h"
 #include "lib/session/close_policy.h"
+#include "lib/session/credentials/login_facts.h"
 #include "lib/session/leg.h"
 #include "lib/session/policy.h"
 #include "lib/session/upstream/opener.h"
@@ -22,11 +29,13 @@
 namespace starttls {
 namespace {
 
-/// A probe of one server: the opening, the question for the capabilities, and the goodbye.
+/// A probe of one server: the opening, the question for the capabilities, perhaps a login, and the
+/// goodbye.
 class Probe final : session::OpenerEvents, session::LegEvents {
  public:
-  Probe(net::Loop& loop, std::shared_ptr<const session::Service> service)
-      : service_(*service),
+  Probe(net::Loop& loop, std::shared_ptr<const session::Service> service, ProbeOptions options)
+      : options_(std::move(options)),
+        service_(*service),
         query_(service_.protocol->capabilities),
         loop_(loop),
         target_(std::move(service)),
@@ -38,6 +47,7 @@ class Probe final : session::OpenerEvents, session::LegEvents {
   enum class Stage : std::uint8_t {
     opening,  ///< the opener conducts what a session needs
     query,    ///< the server answers our question
+    login,    ///< the server answers our login
     goodbye,  ///< the report is complete
   };
 
@@ -65,12 +75,19 @@ class Probe final : session::OpenerEvents, session::LegEvents {
   [[nodiscard]] std::string take_connection();
   void on_deadline();
   [[nodiscard]] std::string state() const;
-  void accept();
+  void on_answer(std::string_view answer);
+  void on_login_input();
+  void log_in(std::string_view answer);
+  void on_login_status(proto::ServerLogin::Status status);
+  [[nodiscard]] Result<proto::Credentials> credentials();
+  [[nodiscard]] proto::LineRules rules() const { return proto::line_rules(mode(), Errc::protocol); }
+  void say_goodbye();
   void fail(Error error);
 
   [[nodiscard]] const Address& address() const { return service_.config.upstream.address.front(); }
   [[nodiscard]] TlsMode mode() const { return service_.config.upstream.tls; }
 
+  ProbeOptions options_;
   const session::Service& service_;
   const proto::CapabilityQuery& query_;
   ProbeReport report_;
@@ -86,6 +103,7 @@ class Probe final : session::OpenerEvents, session::LegEvents {
   std::unique_ptr<session::UpstreamOpener> opener_;
   std::unique_ptr<session::Leg> leg_;
   session::OpeningStage opening_stage_ = session::OpeningStage::connecting;
+  std::optional<proto::ServerLogin> login_;
   Stage stage_ = Stage::opening;
 };
 
@@ -103,6 +121,16 @@ ProbeReport Probe::run() {
   report_.post_quantum = upstream.post_quantum;
   report_.support = tls::post_quantum_support();
   report_.server_name = config::peer_name(upstream, address());
+  report_.spelling = options_.spelling;
+  if (const auto& login = options_.login) {
+    report_.login = LoginFacts{.account = login->choice.account,
+                               .user = login->choice.user,
+                               .wanted = login->choice.mechanism,
+                               .token = login->choice.token};
+    if (login->choice.token && login->secret) {
+      report_.login->token_facts = read_token(login->secret->reveal());
+    }
+  }
   observation_.wrap_role = [this](std::unique_ptr<proto::UpstreamRole> role) {
     return std::make_unique<RecordingRole>(std::move(role), query_, service_.own_name->text(),
                                            heard_);
@@ -160,8 +188,7 @@ std::string Probe::take_connection() {
 void Probe::on_opened() {
   const std::string greeting = take_connection();
   if (query_.command.empty()) {
-    report_.capabilities = lines_of(greeting);
-    accept();
+    on_answer(greeting);
     return;
   }
   stage_ = Stage::query;
@@ -176,20 +203,111 @@ void Probe::on_not_opened(const Error& error) {
 }
 
 void Probe::on_leg_input(session::Leg&) {
+  if (stage_ == Stage::login) on_login_input();
   if (stage_ != Stage::query) return;
   const auto input = leg_->input();
   const auto whole = is_whole_answer(query_, input);
   if (!whole) {
     fail(whole.error());
   } else if (*whole) {
-    report_.capabilities = lines_of(input);
-    leg_->consume(input.size());
-    accept();
+    const std::string answer{input};
+    leg_->consume(answer.size());
+    on_answer(answer);
   }
 }
 
+/// Goes on with the server's list.
+void Probe::on_answer(std::string_view answer) {
+  report_.capabilities = lines_of(answer);
+  if (options_.login) {
+    log_in(answer);
+  } else {
+    say_goodbye();
+  }
+}
+
+/// Returns the credentials, unless there is no secret, or this leg may not carry it.
+Result<proto::Credentials> Probe::credentials() {
+  auto& [choice, secret] = *options_.login;
+  if (!secret) return starttls::fail(secret.error());
+  return session::for_server(proto::Credentials{.user = choice.user,
+                                                .secret = std::move(*secret),
+                                                .token = choice.token,
+                                                .mechanism = choice.mechanism},
+                             {service_.config.upstream, address(), leg_->secured()});
+}
+
+/// Begins the login. The list that has just come is the one that it chooses from: some servers
+/// answer one hello only.
+void Probe::log_in(std::string_view answer) {
+  const auto& dialect = *service_.protocol->login;
+  auto offer = proto::login::offer_in(dialect, answer, ascii::first_word(query_.command), rules());
+  if (!offer) {
+    fail(offer.error());
+    return;
+  }
+  if (!leg_->input().empty()) {
+    fail(Error{Errc::protocol, "server sent a reply that no command asked for"});
+    return;
+  }
+  report_.login->mechanisms = listed_mechanisms(*offer);
+  report_.login->native = offer->native && dialect.native != nullptr;
+  auto given = credentials();
+  if (!given) {
+    report_.login->outcome = LoginOutcome::no_secret;
+    fail(std::move(given.error()));
+    return;
+  }
+  stage_ = Stage::login;
+  deadline_.start(service_.config.timeouts.prelude);
+  login_.emplace(dialect, std::move(*given), std::move(*offer), random_token(), rules());
+  std::string out;
+  const auto status = login_->begin(out);
+  leg_->write(out);
+  wipe(out);
+  on_login_status(status);
+}
+
+void Probe::on_login_input() {
+  std::string out;
+  const auto progress = login_->on_input(leg_->input(), out);
+  if (!progress) {
+    fail(progress.error());
+    return;
+  }
+  leg_->consume(progress->consumed);
+  leg_->write(out);
+  wipe(out);
+  on_login_status(progress->status);
+}
+
+void Probe::on_login_status(proto::ServerLogin::Status status) {
+  using Status = proto::ServerLogin::Status;
+  auto& facts = *report_.login;
+  facts.used = login_->mechanism();
+  facts.outcome = LoginOutcome::unanswered;
+  if (stage_ == Stage::goodbye || status == Status::going_on) return;  // the write has failed
+  facts.code = login_->reply().code;
+  facts.text = login_->reply().text;
+  facts.status = login_->server_status();
+  if (status == Status::succeeded) {
+    facts.outcome = LoginOutcome::succeeded;
+    say_goodbye();
+    return;
+  }
+  if (status == Status::not_offered) {
+    facts.outcome = LoginOutcome::not_offered;
+  } else {
+    // Without an answer of the server, the secret or the name could not be sent.
+    facts.outcome = facts.code.empty() ? LoginOutcome::no_secret : LoginOutcome::refused;
+  }
+  report_.state = state();
+  report_.error = proto::login_failure(*login_, status);
+  say_goodbye();
+}
+
 void Probe::on_deadline() {
-  if (stage_ == Stage::query) {
+  if (stage_ == Stage::query || stage_ == Stage::login) {
     fail(Error{Errc::timeout, "the server did not answer in time"});
   } else {
     loop_.stop();
@@ -197,6 +315,7 @@ void Probe::on_deadline() {
 }
 
 std::string Probe::state() const {
+  if (stage_ == Stage::login) return "login";
   if (stage_ != Stage::opening) return "capabilities";
   switch (opening_stage_) {
     case session::OpeningStage::connecting:
@@ -210,7 +329,7 @@ std::string Probe::state() const {
 }
 
 /// Says goodbye, because a server may log a connection that ends without it.
-void Probe::accept() {
+void Probe::say_goodbye() {
   leg_->write(std::string(query_.goodbye) + "\r\n");
   stage_ = Stage::goodbye;
   deadline_.start(session::ClosePolicy::kLinger);
@@ -229,8 +348,9 @@ void Probe::fail(Error error) {
 
 }  // namespace
 
-ProbeReport probe(net::Loop& loop, std::shared_ptr<const session::Service> service) {
-  return Probe(loop, std::move(service)).run();
+ProbeReport probe(net::Loop& loop, std::shared_ptr<const session::Service> service,
+                  ProbeOptions options) {
+  return Probe(loop, std::move(service), std::move(options)).run();
 }
 
 }  // namespace starttls

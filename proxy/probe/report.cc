@@ -48,7 +48,7 @@ bool is_implicit(const ProbeReport& report) {
   return report.tls == name(TlsMode::implicit);
 }
 
-enum class Verdict : std::uint8_t { accepted, unreachable, protocol, tls };
+enum class Verdict : std::uint8_t { accepted, unreachable, protocol, tls, login };
 
 /// True if a time-out or a close ended the wait. The state then says more than the reason does.
 bool ended_waiting(Errc code) noexcept {
@@ -60,6 +60,11 @@ Verdict verdict_of(const ProbeReport& report) noexcept {
   const Errc code = report.error->code;
   if (code == Errc::handshake || code == Errc::certificate || code == Errc::tls) {
     return Verdict::tls;
+  }
+  if (report.login) {
+    if (report.login->outcome == LoginOutcome::no_secret) return Verdict::login;
+    if (report.login->outcome == LoginOutcome::not_offered) return Verdict::protocol;
+    if (code == Errc::login) return Verdict::login;
   }
   const bool reached = code != Errc::unreachable && !ended_waiting(code);
   return reached && concerns(code) != Party::proxy ? Verdict::protocol : Verdict::unreachable;
@@ -73,6 +78,7 @@ std::string_view word(Verdict verdict) noexcept {
       return "unreachable";
     case Verdict::protocol:
     case Verdict::tls:
+    case Verdict::login:
       return "refused";
   }
   return "unreachable";
@@ -88,8 +94,16 @@ std::string_view kind(Verdict verdict) noexcept {
       return "protocol";
     case Verdict::tls:
       return "tls";
+    case Verdict::login:
+      return "login";
   }
   return "";
+}
+
+/// Returns the end of a good verdict.
+std::string login_verdict(const ProbeReport& report) {
+  if (!report.login) return {};
+  return "; the server accepts the login as " + ascii::escape(report.login->user);
 }
 
 std::string verdict_text(const ProbeReport& report) {
@@ -105,8 +119,12 @@ std::string verdict_text(const ProbeReport& report) {
     if (!report.fallback.empty()) text += " (" + report.fallback + ")";
     return text;
   }
-  if (is_verified(report)) return "accepted: encrypted, and verified as " + report.server_name;
-  if (report.verify == "pin") return "accepted: encrypted, and the server's key is pinned";
+  if (is_verified(report)) {
+    return "accepted: encrypted, and verified as " + report.server_name + login_verdict(report);
+  }
+  if (report.verify == "pin") {
+    return "accepted: encrypted, and the server's key is pinned" + login_verdict(report);
+  }
   return "accepted: encrypted, but not verified: another machine could pose as the server";
 }
 
@@ -264,9 +282,16 @@ std::string to_text(const ProbeReport& report) {
   }
   for (std::size_t i = 0; i < report.chain.size(); ++i) certificate(out, report, i);
   lines(out, report.facts && !is_implicit(report) ? "after TLS" : "offers", report.capabilities);
+  if (report.login) {
+    for (const auto& [label, text] : login_lines(*report.login, report.time)) {
+      line(out, label, text);
+    }
+  }
   line(out, "verdict", verdict_text(report));
-  // For a certificate, the lines above say everything. Some reasons quote the evidence already.
-  if (report.error && report.error->code != Errc::certificate) {
+  // For a certificate and a login's answer, the lines above say everything. Some reasons quote the
+  // evidence already.
+  const bool answered = report.login && !report.login->code.empty();
+  if (report.error && report.error->code != Errc::certificate && !answered) {
     const auto evidence = evidence_text(*report.error);
     if (!contains(report.error->reason, evidence)) line(out, "", evidence);
   }
@@ -301,6 +326,7 @@ std::string to_json(const ProbeReport& report) {
                     {"key_share_withheld", facts && facts->key_share_withheld},
                     {"chain", std::move(certificates)},
                     {"capabilities", report.capabilities},
+                    {"login", report.login ? login_json(*report.login, report.time) : json()},
                     {"fallback", or_null(report.fallback)},
                     {"verdict", word(verdict)},
                     {"kind", or_null(kind(verdict))},
@@ -324,6 +350,7 @@ int exit_status(const ProbeReport& report) noexcept {
     case Verdict::protocol:
       return kExitProtocol;
     case Verdict::tls:
+    case Verdict::login:
       return kExitNoPermission;
   }
   return kExitUnavailable;

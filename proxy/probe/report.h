@@ -12,6 +12,7 @@
 #include "lib/base/utc.h"
 #include "lib/config/exposure.h"
 #include "lib/tls/engine.h"
+#include "proxy/probe/login_facts.h"
 
 namespace starttls {
 
@@ -31,9 +32,10 @@ struct ProbeReport {
   PostQuantumSupport support = PostQuantumSupport::none;  ///< the TLS library's
   std::vector<std::string> capabilities;  ///< as a client would get them: after TLS if there is any
   std::vector<tls::CertificateInfo> chain;
-  std::string fallback;        ///< why an opportunistic leg stays in the clear; else ""
-  std::optional<Error> error;  ///< nothing: the policy accepts this server
-  std::string state;           ///< with `error`: what the probe was waiting for or doing
+  std::optional<LoginFacts> login = {};  ///< nothing: no login was asked for
+  std::string fallback;                  ///< why an opportunistic leg stays in the clear; else ""
+  std::optional<Error> error;            ///< nothing: the policy accepts this server
+  std::string state;                     ///< with `error`: what the probe was waiting for or doing
   config::Spelling spelling = config::Spelling::flags;  ///< of the settings, in the advice
 };
 
@@ -47,8 +49,8 @@ struct ProbeReport {
 /// all fields.
 [[nodiscard]] std::string to_json(const ProbeReport& report);
 
-/// Returns 0 if the policy accepts the server, otherwise kExitUnavailable, kExitProtocol or
-/// kExitNoPermission.
+/// Returns 0 if the policy accepts the server, and the server the login. Otherwise
+/// kExitUnavailable, kExitProtocol or kExitNoPermission.
 [[nodiscard]] int exit_status(const ProbeReport& report) noexcept;
 
 }  // namespace starttls

@@ -202,12 +202,70 @@ TEST_CASE("command line: a probe is a service that listens nowhere", "[cli][prob
   CHECK(parse_command_line(Arguments{"probe", "--version"})->action == Action::version);
 }
 
+TEST_CASE("command line: a probe of a service in a file", "[cli][probe]") {
+  const auto probe = parse_command_line(Arguments{"probe", "--config", "a.toml"});
+  REQUIRE(probe);
+  CHECK(probe->action == Action::probe);
+  CHECK(probe->config_file == "a.toml");
+  CHECK(probe->flags.empty());
+  CHECK(probe->service.empty());
+  CHECK_FALSE(probe->login.wanted);
+  const auto one = parse_command_line(
+      Arguments{"probe", "--config=a.toml", "--service", "office", "--login", "scanner", "--json"});
+  REQUIRE(one);
+  CHECK(one->service == "office");
+  CHECK(one->login.wanted);
+  CHECK(one->login.account == "scanner");
+  CHECK(one->json);
+}
+
+TEST_CASE("command line: the account of a login may be left out in a file", "[cli][probe]") {
+  for (const auto& arguments : {Arguments{"probe", "--config", "a.toml", "--login"},
+                                Arguments{"probe", "--login", "--config", "a.toml"},
+                                Arguments{"probe", "--config", "a.toml", "--login="}}) {
+    const auto probe = parse_command_line(arguments);
+    REQUIRE(probe);
+    CHECK(probe->login.wanted);
+    CHECK(probe->login.account.empty());
+    CHECK(probe->config_file == "a.toml");
+  }
+}
+
+TEST_CASE("command line: a login without a file of settings", "[cli][probe]") {
+  const Arguments server = {"probe", "--protocol", "smtp", "--upstream", "a:587"};
+  const auto with = [&server](const Arguments& more) {
+    auto whole = server;
+    whole.insert(whole.end(), more.begin(), more.end());
+    return whole;
+  };
+  const auto probe =
+      parse_command_line(with({"--login", "box", "--login-file", "-", "--login-token"}));
+  REQUIRE(probe);
+  CHECK(probe->login.account == "box");
+  CHECK(probe->login.file == "-");
+  CHECK(probe->login.token);
+  CHECK(usage_error(with({"--login"})) == "--login needs the name of the account");
+  CHECK_THAT(usage_error(with({"--login", "box"})),
+             ContainsSubstring("--login needs --login-file"));
+  CHECK(usage_error(with({"--login-file", "f"})) == "--login-file needs --login");
+  CHECK(usage_error(with({"--login-token"})) == "--login-token needs --login");
+  CHECK(usage_error(with({"--service", "a"})) == "--service needs --config");
+}
+
+TEST_CASE("command line: options of a probe need a probe", "[cli][probe]") {
+  CHECK(usage_error(office_and({"--login", "box"})) == "--login needs probe");
+  CHECK(usage_error({"--config", "a.toml", "--service", "a"}) == "--service needs probe");
+}
+
 TEST_CASE("command line: a contradictory probe command is a usage error", "[cli][probe]") {
   CHECK(usage_error({"probe"}) == "for a probe, these options are missing: --protocol, --upstream");
   CHECK(usage_error({"probe", "--protocol", "smtp"}) ==
         "for a probe, these options are missing: --upstream");
-  constexpr auto* kNotHere = "probe takes its settings as options: remove --config and --check";
-  CHECK(usage_error({"probe", "--config", "a.toml"}) == kNotHere);
+  constexpr auto* kNotHere = "probe does not take --check";
+  CHECK(usage_error({"probe", "--config", "a.toml", "--check"}) == kNotHere);
+  CHECK(usage_error({"probe", "--config", "a.toml", "--protocol", "smtp"}) ==
+        "--config and --protocol cannot be used together: write the setting into the file");
+  CHECK(usage_error({"probe", "--config", ""}) == "--config: the name of the file is empty");
   CHECK(usage_error({"probe", "--protocol", "smtp", "--upstream", "a:25", "--check"}) == kNotHere);
   CHECK(usage_error({"probe", "--protocol", "smtp", "--upstream", "a:25", "--upstream", "b:25"}) ==
         "probe connects to one server at a time: give --upstream once");
@@ -260,5 +318,5 @@ TEST_CASE("help: each of its examples is a command line that works", "[cli]") {
     REQUIRE(parsed);
     actions.push_back(parsed->action);
   }
-  CHECK(actions == std::vector{Action::run, Action::check, Action::probe});
+  CHECK(actions == std::vector{Action::run, Action::check, Action::probe, Action::probe});
 }

@@ -1,0 +1,113 @@
+#include "proxy/probe/token_facts.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <initializer_list>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/base/ascii.h"
+#include "lib/base/base64.h"
+
+namespace starttls {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kMaxClaim = 256;
+constexpr std::size_t kMaxClaims = 50;
+
+/// Decodes base64url without padding (RFC 7515 §2).
+std::optional<std::vector<std::uint8_t>> decode_url(std::string_view text) {
+  std::string standard(text);
+  std::replace(standard.begin(), standard.end(), '-', '+');
+  std::replace(standard.begin(), standard.end(), '_', '/');
+  constexpr std::size_t kGroup = 4;
+  while (standard.size() % kGroup != 0) standard += '=';
+  return base64::decode(standard);
+}
+
+/// Returns the object that a part of a token is. Discarded if it is none.
+json object_in(std::string_view part) {
+  const auto bytes = decode_url(part);
+  if (!bytes) return json(json::value_t::discarded);
+  auto object = json::parse(*bytes, nullptr, false);
+  return object.is_object() ? object : json(json::value_t::discarded);
+}
+
+std::string text_claim(const json& claims, std::initializer_list<const char*> names) {
+  for (const auto* const each : names) {
+    const auto found = claims.find(each);
+    if (found == claims.end() || !found->is_string()) continue;
+    return ascii::printable(found->get_ref<const std::string&>(), kMaxClaim);
+  }
+  return {};
+}
+
+/// Returns the words of a claim that is a list, or a text with spaces.
+std::vector<std::string> list_claim(const json& claims, std::initializer_list<const char*> names) {
+  std::vector<std::string> list;
+  const auto add = [&list](std::string_view word) {
+    if (!word.empty() && list.size() < kMaxClaims) {
+      list.push_back(ascii::printable(word, kMaxClaim));
+    }
+  };
+  for (const auto* const each : names) {
+    const auto found = claims.find(each);
+    if (found == claims.end()) continue;
+    if (found->is_string()) {
+      const std::string_view text = found->get_ref<const std::string&>();
+      for (auto rest = text; !rest.empty(); rest = ascii::after_first_word(rest)) {
+        add(ascii::first_word(rest));
+      }
+    }
+    if (!found->is_array()) continue;
+    for (const auto& element : *found) {
+      if (element.is_string()) add(element.get_ref<const std::string&>());
+    }
+  }
+  return list;
+}
+
+/// Returns a time in seconds since 1970, which may have a fraction (RFC 7519 §2).
+std::optional<UnixTime> time_claim(const json& claims, const char* name) {
+  constexpr double kYear9999 = 253402300799;
+  const auto found = claims.find(name);
+  if (found == claims.end() || !found->is_number()) return std::nullopt;
+  const auto seconds = found->get<double>();
+  if (!(seconds >= 0 && seconds <= kYear9999)) return std::nullopt;
+  return UnixTime{std::chrono::seconds{static_cast<std::int64_t>(seconds)}};
+}
+
+}  // namespace
+
+TokenFacts read_token(std::string_view token) {
+  const auto first = token.find('.');
+  if (first == std::string_view::npos) return {};
+  const auto second = token.find('.', first + 1);
+  // Five parts would be an encrypted one (RFC 7516).
+  if (second == std::string_view::npos || token.find('.', second + 1) != std::string_view::npos) {
+    return {};
+  }
+  if (object_in(token.substr(0, first)).is_discarded()) return {};
+  const auto claims = object_in(token.substr(first + 1, second - first - 1));
+  if (claims.is_discarded()) return {};
+  return {.readable = true,
+          .issued_at = time_claim(claims, "iat"),
+          .not_before = time_claim(claims, "nbf"),
+          .expires_at = time_claim(claims, "exp"),
+          .audience = list_claim(claims, {"aud"}),
+          .scope = list_claim(claims, {"scp", "scope"}),
+          .roles = list_claim(claims, {"roles"}),
+          .application = text_claim(claims, {"appid", "azp", "client_id"}),
+          .user = text_claim(claims, {"upn", "preferred_username", "unique_name", "email"}),
+          .issuer = text_claim(claims, {"iss"})};
+}
+
+std::string token_error(std::string_view text) {
+  if (!ascii::trim(text).starts_with('{')) return {};
+  const auto answer = json::parse(text, nullptr, false);
+  return answer.is_object() ? text_claim(answer, {"error"}) : std::string{};
+}
+
+}  // namespace starttls
