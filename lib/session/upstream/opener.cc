@@ -229,7 +229,8 @@ void UpstreamOpener::log_in() {
   }
   desk_->ask(opening_.login_request(), [this](Result<proto::Credentials> credentials) {
     perform(opening_.on_credentials(
-        for_server(std::move(credentials), {target_.upstream(), address(), leg_->secured()})));
+        for_server(std::move(credentials), {target_.upstream(), address(), leg_->secured()}),
+        leg_->input()));
     hear_again();
   });
 }

@@ -42,9 +42,14 @@ Opening::Step Opening::on_input(std::string_view input) {
   return on_verdict(taken->verdict, std::move(step));
 }
 
-Opening::Step Opening::on_credentials(Result<proto::Credentials> credentials) {
+Opening::Step Opening::on_credentials(Result<proto::Credentials> credentials,
+                                      std::string_view waiting) {
   awaits_credentials_ = false;
   Step step;
+  if (!waiting.empty()) {
+    const auto early = role_->step(waiting, step.to_server);
+    if (!early) return on_verdict(fail(early.error()), std::move(step));
+  }
   const auto verdict = role_->on_credentials(std::move(credentials), step.to_server);
   return on_verdict(verdict, std::move(step));
 }

@@ -81,8 +81,10 @@ class Opening {
   [[nodiscard]] Step on_secured();
   /// Takes input of the server. `input` is all that was not consumed yet.
   [[nodiscard]] Step on_input(std::string_view input);
-  /// Goes on after `log_in`. Until then no input is offered.
-  [[nodiscard]] Step on_credentials(Result<proto::Credentials> credentials);
+  /// Goes on after `log_in`. Until then no input is offered. `waiting` is the input that has come
+  /// meanwhile. It is no answer to the command that would be sent now, so the role judges it first.
+  [[nodiscard]] Step on_credentials(Result<proto::Credentials> credentials,
+                                    std::string_view waiting = {});
   /// Decides what follows when the stage's time is over.
   [[nodiscard]] Step on_expired();
   /// Decides what follows when the connection or its TLS has failed.

@@ -387,6 +387,22 @@ struct LoginOpening : PlayedOpening {
   }
 };
 
+/// An opening with the role of SMTP that logs in.
+struct SmtpLoginOpening : PlayedOpening {
+  SmtpLoginOpening() : PlayedOpening("smtp", TlsMode::implicit) {
+    auto with_login = policy(TlsMode::implicit, 1);
+    with_login.always_conducts = true;
+    with_login.make_role = [this](TlsMode mode) {
+      auto settings = test::upstream(mode);
+      settings.login = LoginWhen::connect;
+      return protocol.upstream(settings);
+    };
+    opening = Opening{with_login};
+  }
+
+  const proto::Credentials credentials{.user = "box", .secret = Secret("sesame")};
+};
+
 }  // namespace
 
 TEST_CASE("opening: a login comes before the leg is ready", "[session][opening][login]") {
@@ -415,6 +431,24 @@ TEST_CASE("opening: a login that fails is not tried at the next address",
   REQUIRE(it.perform(it.opening.on_credentials(proto::Credentials{})) == Do::wait);
   CHECK(it.says("no") == Do::give_up);
   CHECK(it.opening.login_report()->failure);
+}
+
+TEST_CASE("opening: words that come before the login's first command are not its answer",
+          "[session][opening][login][security]") {
+  const auto hears = [](std::string_view early) {
+    SmtpLoginOpening it;
+    REQUIRE(it.connect() == Do::start_tls);
+    REQUIRE(it.perform(it.opening.on_secured()) == Do::wait);
+    REQUIRE(it.says("220 mx\r\n") == Do::log_in);
+    it.perform(it.opening.on_credentials(it.credentials, early));
+    CHECK(it.told == (early.empty() ? "EHLO proxy.example\r\n" : ""));
+    return it.error ? it.error->code : Errc::system;
+  };
+  CHECK(hears("") == Errc::system);
+  for (const auto* early : {"250-mx\r\n250 AUTH PLAIN\r\n", "235 ok\r\n", "2"}) {
+    CHECK(hears(early) == Errc::protocol);
+  }
+  CHECK(hears("421 4.4.2 idle\r\n") == Errc::login);
 }
 
 TEST_CASE("opening: a server that is lost in a login is followed by the next address",
