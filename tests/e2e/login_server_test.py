@@ -1,10 +1,16 @@
 """Servers that log in in odd ways, or fail at a step of it: the exchange byte by byte, and its end."""
 
+import unittest
+
 from support import main, sasl
 from support.client import FIN
+from support.daemon import Daemon, configuration
+from support.fake_server import FakeServer, tls_context
 from support.login_case import STEPS, TOKEN, LoginCase, at, leave
+from support.login_client import KINDS
 from support.login_server import OK
-from support.logins import NAME, PASSWORD, SECRET, TEMPORARY, TOKENS, USER, write
+from support.logins import (ACCOUNTS, NAME, PASSWORD, SECRET, TEMPORARY, TOKENS, USER, login,
+                            write)
 
 # How our words begin if a session ends.
 ENDED = {"smtp": rb"421 4\.\d\.\d ", "lmtp": rb"421 4\.\d\.\d ", "imap": rb"\* BYE \[UNAVAILABLE\] ",
@@ -253,6 +259,24 @@ class Retries(LoginCase):
                 self.assertTrue(client.succeeded(reply), reply)
                 self.assertEqual(sasl.parsed(script.attempts[-1])[1], b"new-token")
                 self.assert_relayed(client)
+
+
+class Preauthenticated(unittest.TestCase):
+    def test_a_server_that_asks_for_no_login(self):
+        """Inside TLS PREAUTH may come from the server itself. The client would get its mailbox all the same."""
+        def script(connection):
+            connection.start_tls(tls_context())
+            connection.send(b"* PREAUTH [CAPABILITY IMAP4rev1] mail.test\r\n")
+            connection.wait_for_end()
+
+        with FakeServer(script) as server:
+            config = configuration(server.port, protocol="imap", upstream={"tls": "implicit"},
+                                   login=login(), accounts=ACCOUNTS)
+            with Daemon(config) as daemon, KINDS["imap"](daemon.port) as client:
+                self.assertRegex(client.greeted(), ENDED["imap"])
+                self.assertEqual(client.rest(), (b"", FIN))
+                self.assertEqual(daemon.session()["outcome"], "attack")
+            self.assertEqual(bytes(server.connections[0].secure), b"")
 
 
 class HangingUp(LoginCase):

@@ -19,11 +19,13 @@ import threading
 import unittest
 from unittest import mock
 
-from support import admin, children, intruder, main, rights, wait
+from support import admin, children, intruder, logins, main, rights, sasl, wait
 from support.client import Client, claimed_port, free_port
 from support.daemon import Daemon, configuration, parse_line, run_to_end, toml, try_to_start
 from support.environment import NEWER_LIBUV, PROXY, SANITIZED, pki
 from support.fake_server import FakeServer, Smtp, tls_context
+from support.login_client import KINDS
+from support.login_server import LoginServer
 from support.relay import commit
 from support.rights import rings_of, statuses
 
@@ -123,6 +125,28 @@ class Serving(Sandbox):
                     os.replace((mount / layout).with_name("next"), mount / layout)
                     daemon.lines(lambda f: f.get("msg") == "reloaded")
                     self.session(daemon.port)
+
+    def test_the_secret_of_a_login_is_read_anew_after_it_was_replaced(self):
+        """A program that keeps a token fresh renames a new file over the old one."""
+        script = LoginServer("smtp", echo=False)
+        with logins.secret_file("token-0") as path, FakeServer(script) as server:
+            config = configuration(server.port, proxy={"sandbox": True},
+                                   login=logins.login("xoauth2", path, when="connect"))
+            with Daemon(config) as daemon:
+                def greeted():
+                    with KINDS["smtp"](daemon.port) as client:
+                        return client.greeted()
+
+                for number in range(3):
+                    logins.write(path, f"token-{number}")
+                    self.assertRegex(greeted(), rb"\A220 ")
+                path.unlink()
+                self.assertRegex(greeted(), rb"\A421 4\.7\.0 ")
+                logins.write(path, "token-3")
+                self.assertRegex(greeted(), rb"\A220 ")
+                self.assertEqual([sasl.parsed(each)[1] for each in script.attempts],
+                                 [b"token-%d" % number for number in range(4)])
+                self.assert_confined(daemon, 0)
 
     def test_a_reload_may_add_listeners(self):
         self.write()
