@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/base/tls_mode.h"
 #include "lib/config/config.h"
 #include "lib/net/listener.h"
 #include "lib/net/original_destination.h"
@@ -18,6 +19,17 @@ std::string identity_of(const config::Service& service, std::size_t index) {
   const std::string kind = service.upstream.original_destination ? "intercepting " : "";
   if (address.is_unix() || address.port != 0) return kind + to_string(address);
   return kind + service.name + "#" + std::to_string(index) + " " + to_string(address);
+}
+
+/// Returns the configured servers, as the configuration names them.
+std::string servers_of(const config::Upstream& upstream) {
+  if (upstream.original_destination) return "original-destination";
+  std::string text;
+  for (const auto& address : upstream.address) {
+    if (!text.empty()) text += ", ";
+    text += to_string(address);
+  }
+  return text;
 }
 
 }  // namespace
@@ -110,6 +122,9 @@ Result<> Listeners::add(Plan& plan, const std::shared_ptr<const session::Service
     entry.without_tproxy = service->config.upstream.original_destination &&
                            !config::is_local(net::listening_address(first)) &&
                            !net::is_transparent(first);
+    entry.downstream_mode = name(service->config.downstream.tls);
+    entry.server = servers_of(service->config.upstream);
+    entry.upstream_mode = name(service->config.upstream.tls);
     entry.is_new = true;
     for (std::size_t i = 0; i < plan.changes.size(); ++i) {
       plan.changes[i].opened.push_back(
@@ -134,9 +149,12 @@ void Listeners::commit() {
   report_guard();
   for (auto& entry : current_) {
     if (!std::exchange(entry.is_new, false)) continue;
-    log_.info(
-        "listening",
-        {{"service", entry.service}, {"protocol", entry.protocol}, {"address", entry.address}});
+    log_.info("listening", {{"service", entry.service},
+                            {"protocol", entry.protocol},
+                            {"address", entry.address},
+                            {"downstream_mode", entry.downstream_mode},
+                            {"server", entry.server},
+                            {"upstream_mode", entry.upstream_mode}});
     if (!entry.warning.empty()) {
       log_.warn(std::exchange(entry.warning, {}),
                 {{"service", entry.service}, {"address", entry.address}});

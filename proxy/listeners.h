@@ -58,6 +58,9 @@ class Listeners {
     std::string service{};
     std::string protocol{};
     std::string address{};  ///< its real port included
+    std::string downstream_mode{};
+    std::string server{};
+    std::string upstream_mode{};
     std::uint16_t port = 0;
     bool is_new = false;
     bool without_tproxy = false;  ///< its service could have used TPROXY

@@ -189,11 +189,11 @@ void Worker::end_listeners(Listenings all, std::chrono::milliseconds patience) {
     const auto id = all.begin()->first;
     Listening& ending = ending_.insert(all.extract(all.begin())).position->second;
     const auto end = ending.listener->begin_end();
-    if (end.resets_some) {
-      shared_.log.info(
+    if (end.resets_some && !shared_.resets_logged.exchange(true)) {
+      shared_.log.debug(
           "a client that connects at this moment may be reset: the process may not set a socket "
           "filter",
-          {{"service", ending.service->config.name}});
+          {});
     }
     const auto wanted = std::min(end.patience, patience);
     if (wanted.count() == 0) {

@@ -37,11 +37,12 @@ struct Shared {
   net::Resolver& resolver;
   session::SecretStore& secrets;
   std::atomic<std::size_t> max_sessions{0};
-  bool sandboxed = false;                 ///< workers give up all files
-  std::uint32_t run_id = 0;               ///< distinguishes the session ids of two runs
-  std::atomic<std::size_t> sessions{0};   ///< without refused ones
-  std::atomic<std::size_t> lingering{0};  ///< refused ones, until the client has left
-  net::WorkPool work{};                   ///< has threads only if a service has a login
+  bool sandboxed = false;                  ///< workers give up all files
+  std::uint32_t run_id = 0;                ///< distinguishes the session ids of two runs
+  std::atomic<std::size_t> sessions{0};    ///< without refused ones
+  std::atomic<std::size_t> lingering{0};   ///< refused ones, until the client has left
+  std::atomic<bool> resets_logged{false};  ///< logged once that the end of a listener resets some
+  net::WorkPool work{};                    ///< has threads only if a service has a login
   session::LoopGuard loop_guard{};
   session::ClientTable clients{};
 };

@@ -373,6 +373,19 @@ class Stopping(unittest.TestCase):
                 if "may be reset" not in daemon.text():  # unless the kernel refuses to wait
                     self.assertGreater(took, 0.045)
 
+    def test_a_kernel_that_refuses_the_filter_is_logged_once(self):
+        text = configuration(self.server.port)
+        service = text.partition("[[service]]")[2]
+        text += "\n[[service]]" + service.replace('"office"', '"second"')
+        with Daemon(text, listeners=2) as daemon:
+            daemon.terminate()
+            daemon.expect_exit(0)
+            # The kernel refuses it to some users and in some containers only.
+            found = [line for line in daemon.text().splitlines() if "may be reset" in line]
+            self.assertLessEqual(len(found), 1)
+            for line in found:
+                self.assertEqual(parse_line(line)["level"], "debug")
+
     def test_an_idle_daemon_stops_at_once(self):
         with Daemon(configuration(self.server.port)) as daemon:
             daemon.terminate()

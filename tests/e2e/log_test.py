@@ -206,6 +206,18 @@ class Journal(unittest.TestCase):
             self.assertTrue(line.startswith("<3>starttls-proxy: "), line)
 
 
+class Listening(unittest.TestCase):
+    def test_the_line_names_the_server_and_the_modes(self):
+        text = configuration(1, upstream={"tls": "implicit"}, downstream={"tls": "opportunistic"},
+                             address=["mail.test:465", "[::1]:466"]) + certificates()
+        with Daemon(text) as daemon:
+            [line] = daemon.lines(lambda fields: fields.get("msg") == "listening")
+        self.assertEqual({key: line[key] for key in ("downstream_mode", "server", "upstream_mode")},
+                         {"downstream_mode": "opportunistic", "server": "mail.test:465, [::1]:466",
+                          "upstream_mode": "implicit"})
+        self.assertEqual(line["address"], f"127.0.0.1:{daemon.port}")
+
+
 class Secrets(unittest.TestCase):
     """Each daemon's log is searched when it has stopped: see support.canary."""
 
