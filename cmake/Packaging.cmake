@@ -23,7 +23,7 @@ install(FILES ${STARTTLS_CONF}/systemd/starttls-proxy.tmpfiles
 install(DIRECTORY ${STARTTLS_CONF}/examples DESTINATION ${STARTTLS_DOC_DIR})
 install(FILES ${STARTTLS_CONF}/reference.toml DESTINATION ${STARTTLS_DOC_DIR}/examples)
 # What the examples and the manual speak of. A script is to be copied, and made a program there.
-foreach(folder nftables kubernetes prometheus grafana systemd/starttls-proxy.service.d)
+foreach(folder nftables helm kubernetes prometheus grafana systemd/starttls-proxy.service.d)
   install(DIRECTORY ${STARTTLS_CONF}/${folder} DESTINATION ${STARTTLS_DOC_DIR})
 endforeach()
 # The pages link to each other from the same places as in the source. The one link into bench/ is a picture.

@@ -1,9 +1,10 @@
-"""Checks conf/kubernetes. The files are well-formed, and a name that one part uses exists in another.
-The program accepts the configurations in them.
+"""Checks conf/kubernetes and conf/helm. The files are well-formed, and a name that one part uses exists in
+another. The program accepts the configurations in them.
 
     kubernetes.py BINARY MAKE_PKI
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -15,7 +16,10 @@ import tempfile
 import tomllib
 import unittest
 
+import jsonschema
 import yaml
+
+import chart
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "e2e"))
@@ -36,11 +40,41 @@ class Strict(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-class Manifest:
-    """The objects of one file, and those parts of them that concern the proxy."""
+def load(*names):
+    """Returns the objects of these files below conf/kubernetes."""
+    return [each for name in names
+            for each in yaml.load_all((FOLDER / name).read_text(encoding="utf-8"), Strict)]
 
-    def __init__(self, name):
-        self.objects = list(yaml.load_all((FOLDER / name).read_text(encoding="utf-8"), Strict))
+
+def kustomized(name):
+    """Returns the objects of a kustomization: its resources, components and generated ConfigMaps.
+
+    Names stay as they are; kustomize adds a checksum to those of ConfigMaps."""
+    folder = FOLDER / "kustomize" / name
+    found = []
+    [kustomization] = load(folder / "kustomization.yaml")
+    for each in kustomization["resources"]:
+        found += load(folder / each) if each.endswith(".yaml") else kustomized(folder / each)
+    for each in kustomization.get("components", []):
+        found += kustomized(folder / each)
+    for generator in kustomization.get("configMapGenerator", []):
+        data = {file: (folder / file).read_text(encoding="utf-8") for file in generator["files"]}
+        same = [each for each in found if each["kind"] == "ConfigMap"
+                and each["metadata"]["name"] == generator["name"]]
+        if generator.get("behavior") == "replace":
+            same[0]["data"] = data
+            continue
+        assert not same, generator["name"]
+        found.append({"apiVersion": "v1", "kind": "ConfigMap",
+                      "metadata": {"name": generator["name"], **generator["options"]}, "data": data})
+    return found
+
+
+class Manifest:
+    """Objects that belong together, and those parts of them that concern the proxy."""
+
+    def __init__(self, objects):
+        self.objects = objects
         self.deployment = self.one("Deployment")["spec"]
         self.template = self.deployment["template"]
         self.pod = self.template["spec"]
@@ -57,8 +91,17 @@ class Manifest:
 
 
 class Kubernetes(unittest.TestCase):
-    def manifests(self):
-        return [Manifest("gateway.yaml"), Manifest("sidecar.yaml")]
+    @staticmethod
+    @functools.cache
+    def manifests():
+        found = [Manifest(load("gateway.yaml")), Manifest(load("sidecar.yaml", "sidecar-policy.yaml")),
+                 Manifest(kustomized("example"))]
+        if chart.is_here():
+            found.append(Manifest(chart.objects(loader=Strict)))
+            found.append(Manifest(chart.objects({
+                "tlsSecret": "mail-tls", "loginSecret": "mail-login", "env": [{"name": "A", "value": 'a "b"'}],
+                "autoscaler": {"enabled": True}}, Strict)))
+        return found
 
     def test_every_object_has_kind_version_and_name(self):
         for manifest in self.manifests():
@@ -127,7 +170,7 @@ class Kubernetes(unittest.TestCase):
             self.assertIn("namespaceSelector", rule["from"][0])
 
     def test_the_autoscaler_uses_a_metric_that_exists(self):
-        manifest = Manifest("gateway.yaml")
+        manifest = Manifest(load("gateway.yaml"))
         scaler = manifest.one("HorizontalPodAutoscaler")["spec"]
         target = scaler["scaleTargetRef"]
         deployment = manifest.one("Deployment")
@@ -142,7 +185,7 @@ class Kubernetes(unittest.TestCase):
         self.assertIn(f'"{metric["pods"]["metric"]["name"]}"', metrics)
 
     def test_the_servers_can_be_reached_through_the_policy(self):
-        manifest = Manifest("gateway.yaml")
+        manifest = Manifest(load("gateway.yaml"))
         policy = manifest.one("NetworkPolicy")["spec"]
         ports = {each["port"] for rule in policy["egress"] for each in rule["ports"]}
         servers = {int(each["upstream"]["address"].rpartition(":")[2])
@@ -179,11 +222,11 @@ class Kubernetes(unittest.TestCase):
             self.assertEqual(f'{context["runAsUser"]}:{context["runAsGroup"]}', user)
 
     def test_a_native_sidecar_restarts(self):
-        [proxy] = Manifest("sidecar.yaml").pod["initContainers"]
+        [proxy] = Manifest(load("sidecar.yaml")).pod["initContainers"]
         self.assertEqual(proxy["restartPolicy"], "Always")
 
     def test_a_secret_is_mounted_for_the_proxy_alone_and_follows_rotation(self):
-        manifest = Manifest("gateway.yaml")
+        manifest = Manifest(load("gateway.yaml"))
         [secret] = [each for each in manifest.pod["volumes"] if "secret" in each]
         self.assertEqual(secret["secret"]["defaultMode"], 0o400)
         self.assertEqual(len(manifest.containers), 1)  # every container of the pod is in the group
@@ -193,7 +236,7 @@ class Kubernetes(unittest.TestCase):
     @unittest.skipUnless(os.geteuid() == 0, "only root can mount as the kubelet does")
     def test_the_proxy_can_read_its_secret(self):
         """Uses the layout, owner and user that the kubelet would use."""
-        manifest = Manifest("gateway.yaml")
+        manifest = Manifest(load("gateway.yaml"))
         context = manifest.pod["securityContext"]
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
@@ -217,6 +260,29 @@ class Kubernetes(unittest.TestCase):
                 extra_groups=[context["fsGroup"]])
             self.assertEqual((result.returncode, result.stderr), (0, ""))
 
+    def test_no_container_has_a_token_and_the_application_has_its_own_user(self):
+        for manifest in self.manifests():
+            self.assertIs(manifest.pod["automountServiceAccountToken"], False)
+            users = [{**manifest.pod["securityContext"], **each["securityContext"]}["runAsUser"]
+                     for each in manifest.containers]
+            self.assertEqual(len(users), len(set(users)))
+
+    def test_a_policy_is_a_file_of_its_own(self):
+        self.assertEqual(Manifest(load("sidecar.yaml")).all("NetworkPolicy"), [])
+        self.assertEqual(Manifest(kustomized("base")).all("NetworkPolicy"), [])
+
+    def test_pod_monitors_find_the_pods_and_the_port(self):
+        found = [Manifest(kustomized("example"))]
+        if chart.is_here():
+            found.append(Manifest(chart.objects({"podMonitor": {"enabled": True}}, Strict)))
+            self.assertNotIn("prometheus.io/scrape", found[1].template["metadata"]["annotations"])
+        for manifest in found:
+            monitor = manifest.one("PodMonitor")["spec"]
+            self.assertEqual(monitor["selector"]["matchLabels"], manifest.template["metadata"]["labels"])
+            [endpoint] = monitor["podMetricsEndpoints"]
+            self.assertIn(endpoint["port"], [each["name"] for each in manifest.proxy["ports"]])
+            self.assertEqual(endpoint["path"], "/metrics")
+
     def test_the_program_accepts_the_configurations(self):
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run([MAKE_PKI, folder], check=True, stdout=subprocess.DEVNULL)
@@ -236,6 +302,116 @@ class Kubernetes(unittest.TestCase):
                             if "WARNING" in line and "the process stays root" not in line]
                 self.assertEqual(len(warnings), 1, warnings)
                 self.assertIn("(admin.listen)", warnings[0])
+
+
+class Kustomize(unittest.TestCase):
+    FOLDER = FOLDER / "kustomize"
+
+    def kustomizations(self):
+        return {path.parent.name: load(path)[0] for path in self.FOLDER.glob("*/kustomization.yaml")}
+
+    def test_the_parts_are_those_of_the_gateway(self):
+        def by_kind(objects):
+            return {each["kind"]: each for each in objects}
+
+        gateway, parts = by_kind(load("gateway.yaml")), by_kind(kustomized("example"))
+        del parts["PodMonitor"]
+        for objects in gateway, parts:
+            [(file, text)] = objects["ConfigMap"]["data"].items()
+            objects["ConfigMap"]["data"] = {file: tomllib.loads(text)}
+        self.assertEqual(parts, gateway)
+
+    def test_every_file_is_used(self):
+        for name, kustomization in self.kustomizations().items():
+            used = {*kustomization["resources"], "kustomization.yaml",
+                    *(file for each in kustomization.get("configMapGenerator", [])
+                      for file in each["files"])}
+            there = {path.name for path in (self.FOLDER / name).iterdir()}
+            self.assertEqual({each for each in used if "/" not in each}, there, name)
+
+    def test_the_kinds_fit_their_uses(self):
+        found = self.kustomizations()
+        self.assertEqual(set(found), {"base", "example", "network-policy", "pod-monitor"})
+        for name, kustomization in found.items():
+            self.assertEqual(kustomization["kind"],
+                             "Kustomization" if name in ("base", "example") else "Component", name)
+
+    def test_the_image_and_the_map_that_the_example_changes_are_in_the_base(self):
+        example, base = (self.kustomizations()[name] for name in ("example", "base"))
+        images = [each["image"].rpartition(":")[0] for each in Manifest(kustomized("base")).containers]
+        self.assertEqual([each["name"] for each in example["images"]], images)
+        self.assertEqual([each["name"] for each in example["configMapGenerator"]],
+                         [each["name"] for each in base["configMapGenerator"]])
+
+
+@unittest.skipUnless(chart.is_here(), f"no template engine in {chart.NPM}: run tests/peers/npm/fetch")
+class Chart(unittest.TestCase):
+    def kinds(self, changes):
+        return {each["kind"] for each in chart.objects(changes, Strict)}
+
+    def test_it_uses_one_function_that_is_not_gos(self):
+        self.assertEqual(chart.functions(), {"sha256sum"})
+        self.assertIn(chart.CHECKSUM, chart.read("templates/deployment.yaml"))
+
+    def test_a_change_of_the_configuration_rolls_out(self):
+        def checksum(changes):
+            notes = Manifest(chart.objects(changes, Strict)).template["metadata"]["annotations"]
+            return notes["checksum/config"]
+
+        same, other = checksum({}), checksum({"config": chart.values()["config"] + "\n# changed\n"})
+        self.assertEqual(same, checksum({"replicas": 3}))
+        self.assertNotEqual(same, other)
+
+    def test_the_configuration_arrives_unchanged(self):
+        text = 'a = "\\"q\\" \\\\ {{ x }} \u20ac" # \'x\' %d\n\t[[service]]\n\n'
+        self.assertEqual(Manifest(chart.objects({"config": text}, Strict)).toml, text)
+
+    def test_switches(self):
+        always = {"ConfigMap", "Deployment", "Service", "PodDisruptionBudget"}
+        self.assertEqual(self.kinds({}), always | {"NetworkPolicy"})
+        self.assertEqual(self.kinds({"networkPolicy": {"enabled": False}}), always)
+        self.assertEqual(self.kinds({"podMonitor": {"enabled": True}, "autoscaler": {"enabled": True}}),
+                         always | {"NetworkPolicy", "PodMonitor", "HorizontalPodAutoscaler"})
+
+    def test_replicas_and_the_autoscaler_exclude_each_other(self):
+        self.assertEqual(Manifest(chart.objects({}, Strict)).deployment["replicas"], 2)
+        scaled = Manifest(chart.objects({"autoscaler": {"enabled": True}}, Strict))
+        self.assertNotIn("replicas", scaled.deployment)
+        self.assertEqual(scaled.one("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["name"],
+                         scaled.one("Deployment")["metadata"]["name"])
+
+    def test_secrets_are_mounted_as_folders(self):
+        manifest = Manifest(chart.objects({"tlsSecret": "a", "loginSecret": "b"}, Strict))
+        volumes = {each["name"]: each["secret"] for each in manifest.pod["volumes"] if "secret" in each}
+        self.assertEqual({name: each["secretName"] for name, each in volumes.items()},
+                         {"tls": "a", "login": "b"})
+        self.assertEqual({each["defaultMode"] for each in volumes.values()}, {0o400})
+        for mount in manifest.proxy["volumeMounts"]:
+            self.assertEqual("subPath" in mount, mount["name"] == "config")
+
+    def test_a_tag_replaces_the_version(self):
+        def image(changes):
+            return Manifest(chart.objects(changes, Strict)).proxy["image"].rpartition(":")[2]
+
+        self.assertEqual(image({}), yaml.safe_load(chart.read("Chart.yaml"))["appVersion"])
+        self.assertEqual(image({"image": {"tag": "0.2.0"}}), "0.2.0")
+
+    def test_its_version_is_the_packages(self):
+        changelog = (ROOT / "conf" / "debian" / "changelog").read_text(encoding="utf-8")
+        [version] = re.findall(r"^starttls-proxy \(([^)]*)\)", changelog, re.M)[:1]
+        fields = yaml.safe_load(chart.read("Chart.yaml"))
+        self.assertEqual((fields["version"], fields["appVersion"]), (version, version))
+
+    def test_the_schema_knows_every_value_and_refuses_mistakes(self):
+        schema = json.loads(chart.read("values.schema.json"))
+        jsonschema.Draft7Validator.check_schema(schema)
+        jsonschema.validate(chart.values(), schema)
+        for wrong in ({"imagee": {}}, {"config": ""}, {"ports": []}, {"networkPolicy": {"enable": True}},
+                      {"ports": [{"name": "smtp", "port": 25, "containerPort": 25}]},
+                      {"ports": [{"name": "admin", "port": 25, "containerPort": 9465}]},
+                      {"env": [{"name": "A B", "value": "c"}]}, {"terminationGracePeriodSeconds": "45s"}):
+            with self.assertRaises(jsonschema.ValidationError, msg=wrong):
+                jsonschema.validate(chart.values(wrong), schema)
 
 
 if __name__ == "__main__":

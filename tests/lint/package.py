@@ -77,11 +77,12 @@ class Package(unittest.TestCase):
         expected |= {f"{EXAMPLES}/{path.name}" for path in (ROOT / "conf/examples").iterdir()}
         # Files that examples, manual and units refer to. None of them has an effect by itself.
         documents = pathlib.Path(EXAMPLES).parent
-        for folder in ("nftables", "kubernetes", "prometheus", "grafana",
+        for folder in ("nftables", "helm", "kubernetes", "prometheus", "grafana",
                        "systemd/starttls-proxy.service.d"):
-            files = list((ROOT / "conf" / folder).iterdir())
+            source = ROOT / "conf" / folder
+            files = [path for path in source.rglob("*") if path.is_file()]
             self.assertTrue(files, folder)
-            expected |= {str(documents / path.parent.name / path.name) for path in files}
+            expected |= {str(documents / source.name / path.relative_to(source)) for path in files}
         pages = [ROOT / "bench/chart.svg", *(ROOT / "docs").rglob("*.md"),
                  *(ROOT / "docs").rglob("*.svg"),
                  *(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "SECURITY", "CONTRIBUTING"))]
