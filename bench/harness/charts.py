@@ -1,38 +1,58 @@
-"""Draws charts as SVG without a library: bars with ranges, latency curves, courses over time. They are
-legible on light and dark pages. Each has its own background, which follows the reader's preference."""
+"""Draws charts as SVG without a library: bars with ranges, latencies, courses over time. They are legible
+on light and dark pages. Each has its own background, which follows the reader's preference. A subject
+has the same colour in every chart."""
 
 import math
 import statistics
 from html import escape
 
 from .interval import interval
+from .subjects import DIRECT, NGINX_PLAIN, OURS, OURS_WITHOUT, PLAIN_RELAY, STUNNEL_WITHOUT, columns
 
-WIDTH = 760
-_LEFT = 130
-_RIGHT = 90
+WIDTH = 900
+_RIGHT = 60  # for the figure beside the longest bar
 _FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
+_LETTER = 7  # at most, the mean width of a letter of 12 px
 
-# Class -> colours on light and on dark ground. Bars have a colour per kind of subject, lines one each.
+# Class -> colours on light and on dark ground.
 _FILLS = {"ground": ("#ffffff", "#14181f"), "text": ("#1f2933", "#e6e9ee"),
-          "faint": ("#616e7c", "#9aa5b4"), "ours": ("#0f6fc6", "#4aa3f0"),
-          "job": ("#d9822b", "#e8a24e"), "data-path": ("#e9c46a", "#b98f3a"),
-          "limit": ("#b8c2cc", "#56616e"), "direct": ("#b8c2cc", "#56616e")}
-_LINES = (("#0f6fc6", "#4aa3f0"), ("#d9822b", "#e8a24e"), ("#2f9e5b", "#57c785"),
-          ("#b5418c", "#e27bbd"), ("#7a5fc0", "#a893e6"), ("#c0392b", "#f07f72"),
-          ("#7b8794", "#9aa5b4"), ("#0b7285", "#4fc3d0"))
+          "faint": ("#52606d", "#9aa5b4")}
 _GRID = ("#dde3ea", "#313946")
-_KINDS = {"ours": "starttls-proxy", "job": "does the same job", "data path": "implicit TLS only",
-          "limit": "no TLS: the limit", "direct": "without a proxy"}
+_COLOURS = {
+    OURS: ("#0f6fc6", "#4aa3f0"), "stunnel": ("#d9822b", "#e8a24e"), "nginx mail": ("#1f7a45", "#3fae6f"),
+    "nginx stream": ("#7fae2e", "#a9d358"), "HAProxy": ("#b5418c", "#e27bbd"),
+    "hitch": ("#a93226", "#f07f72"), PLAIN_RELAY: ("#7b8794", "#8793a1"),
+    NGINX_PLAIN: ("#b3bcc6", "#5d6875"), DIRECT: ("#3e4c59", "#c3ccd6"),
+    OURS_WITHOUT: ("#8cbbe6", "#2b5f8f"), STUNNEL_WITHOUT: ("#efc08d", "#8f6330")}
+# Those of other builds of ours, in turn.
+_BUILDS = (("#00a3b4", "#35c7d6"), ("#5b4fd6", "#a99bff"), ("#15497d", "#a6d3fb"))
 
 
-def _style():
+class _Palette:
+    """The colours of the subjects of one chart, in the order of a table."""
+
+    def __init__(self, names):
+        order = {name: number for number, name in enumerate(columns())}
+        self.names = sorted(dict.fromkeys(names), key=lambda name: order.get(name, len(order)))
+        others = iter(_BUILDS * len(self.names))
+        self._colours = [_COLOURS.get(name) or next(others) for name in self.names]
+
+    def number(self, name):
+        return self.names.index(name)
+
+    def rules(self, ground):
+        """Yields the rules of style for light (0) or dark (1) ground."""
+        for number, colours in enumerate(self._colours):
+            yield f".fill{number}{{fill:{colours[ground]}}}"
+            yield f".line{number}{{stroke:{colours[ground]};fill:none}}"
+
+
+def _style(palette):
     def rules(ground):
         yield from (f".{name}{{fill:{colours[ground]}}}" for name, colours in _FILLS.items())
         yield f".grid{{stroke:{_GRID[ground]};fill:none}}"
         yield f".range{{stroke:{_FILLS['text'][ground]};fill:none}}"
-        for number, colours in enumerate(_LINES):
-            yield f".line{number}{{stroke:{colours[ground]};fill:none}}"
-            yield f".mark{number}{{fill:{colours[ground]}}}"
+        yield from palette.rules(ground)
 
     return (f"<style>{''.join(rules(0))}@media(prefers-color-scheme:dark)"
             f"{{{''.join(rules(1))}}}</style>")
@@ -43,11 +63,11 @@ def _text(x, y, text, anchor="start", size=12, kind="text", weight="normal"):
             f'font-size="{size}" font-weight="{weight}">{escape(str(text))}</text>')
 
 
-def _svg(width, height, parts):
+def _svg(height, palette, parts):
     return "\n".join((
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" font-family="{_FONT}">', _style(),
-        f'<rect class="ground" width="{width}" height="{height}" rx="8"/>', *parts, "</svg>", ""))
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:g}" '
+        f'viewBox="0 0 {WIDTH} {height:g}" font-family="{_FONT}">', _style(palette),
+        f'<rect class="ground" width="{WIDTH}" height="{height:g}" rx="8"/>', *parts, "</svg>", ""))
 
 
 def _number(value):
@@ -66,81 +86,151 @@ def _ticks(highest, wanted=5):
     return [step * number for number in range(math.floor(highest / step + 1e-9) + 1)]
 
 
-def _panel(x, y, width, title, unit, rows, left=_LEFT):
-    """Returns a title and a bar for each row (name, kind, values), and the height of all this."""
-    top, step, bar = y + 34, 24, 15
-    highest = max(max(interval(values)[1] for _, _, values in rows), 0) or 1
-    begin, scale = x + left, (width - left - _RIGHT + 24) / highest
-    bottom = top + len(rows) * step
+def _marks(low, high):
+    """Returns 1, 2, 5, 10, 20, ... from at most `low` to at least `high`."""
+    marks = [factor * 10.0 ** power for power in range(-3, 9) for factor in (1, 2, 5)]
+    first = max((mark for mark in marks if mark <= low), default=marks[0])
+    last = next((mark for mark in marks if mark >= high and mark > first), marks[-1])
+    return [mark for mark in marks if first <= mark <= last]
+
+
+def _name(x, y, name):
+    return _text(x, y, name, "end", weight="600" if name == OURS else "normal")
+
+
+def _left(palette):
+    """Returns the width of the names left of the bars, the same for all panels of a chart."""
+    return max(len(name) for name in palette.names) * _LETTER + 12
+
+
+def _axis(x, top, bottom, label):
+    """Returns a line of the grid, and its number below it."""
+    return [f'<path class="grid" d="M{x:.1f} {top:.1f}V{bottom:.1f}"/>',
+            _text(x, bottom + 14, label, "middle", 11, "faint")]
+
+
+_STEP = 24  # height of a row
+
+
+def _bars(palette, x, y, width, title, unit, rows):
+    """Returns a title and a bar for each row (name, values), and the height of all this."""
+    top, bar = y + 34, 15
+    highest = max(max(max(interval(values)[1], statistics.median(values)) for _, values in rows), 0) or 1
+    left = _left(palette)
+    begin, scale = x + left, (width - left - _RIGHT) / highest
+    bottom = top + len(rows) * _STEP
     parts = [_text(x, y + 12, title, size=14, weight="600"),
              _text(x, y + 27, unit, size=11, kind="faint")]
     for tick in _ticks(highest):
-        at = begin + tick * scale
-        parts.append(f'<path class="grid" d="M{at:.1f} {top}V{bottom}"/>')
-    for number, (name, kind, values) in enumerate(rows):
-        at = top + number * step + (step - bar) / 2
+        parts += _axis(begin + tick * scale, top, bottom, f"{tick:,g}")
+    for number, (name, values) in enumerate(rows):
+        at = top + number * _STEP + (_STEP - bar) / 2
         median = statistics.median(values)
         low, high = (max(end, 0) for end in interval(values))  # memory may also have shrunk
-        weight = "600" if kind == "ours" else "normal"
-        parts.append(_text(begin - 8, at + 12, name, "end", weight=weight))
-        parts.append(f'<rect class="{kind.replace(" ", "-")}" x="{begin:.1f}" y="{at:.1f}" rx="2" '
+        parts.append(_name(begin - 8, at + 12, name))
+        parts.append(f'<rect class="fill{palette.number(name)}" x="{begin:.1f}" y="{at:.1f}" rx="2" '
                      f'width="{max(median, 0) * scale:.1f}" height="{bar}"/>')
         if len(values) > 1:
             middle = at + bar / 2
             ends = [begin + value * scale for value in (low, high)]
             parts.append(f'<path class="range" d="M{ends[0]:.1f} {middle}H{ends[1]:.1f}'
                          f'M{ends[0]:.1f} {middle - 3.5}v7M{ends[1]:.1f} {middle - 3.5}v7"/>')
-        parts.append(_text(begin + high * scale + 7, at + 12, _number(median), weight=weight))
-    return parts, bottom - y
+        parts.append(_text(begin + high * scale + 7, at + 12, _number(median),
+                           weight="600" if name == OURS else "normal"))
+    return parts, bottom + 16 - y
 
 
-def _legend(x, y, kinds):
-    parts = []
-    for kind in (each for each in _KINDS if each in kinds):
-        parts.append(f'<rect class="{kind.replace(" ", "-")}" x="{x}" y="{y - 9}" width="11" '
-                     'height="11" rx="2"/>')
-        parts.append(_text(x + 16, y, _KINDS[kind], size=11, kind="faint"))
-        x += 16 + 6.3 * len(_KINDS[kind]) + 18
-    return parts
+def _latencies(palette, x, y, width, title, unit, rows):
+    """Returns the same for rows (name, median, 99th percentile): a dot, a ring, and a line between them. The
+    axis is logarithmic."""
+    top, space = y + 34, 100
+    left = _left(palette)
+    begin, end = x + left + 8, x + width - space
+    bottom = top + len(rows) * _STEP
+    marks = _marks(min(min(row[1:]) for row in rows), max(max(row[1:]) for row in rows))
+    span = math.log10(marks[-1] / marks[0])
+
+    def across(value):
+        return begin + (end - begin) * math.log10(max(value, marks[0]) / marks[0]) / span
+
+    parts = [_text(x, y + 12, title, size=14, weight="600"),
+             _text(x, y + 27, f"{unit}; dot: p50, ring: p99; logarithmic axis", size=11,
+                   kind="faint")]
+    near = (end - begin) / max(len(marks) - 1, 1) < 28  # there is no room for every number
+    for mark in marks:
+        if not near or f"{mark:e}"[0] == "1":
+            parts += _axis(across(mark), top, bottom, f"{mark:,g}")
+    for number, (name, middle, high) in enumerate(rows):
+        at = top + (number + 0.5) * _STEP
+        colour = palette.number(name)
+        parts.append(_name(x + left - 8, at + 4, name))
+        parts.append(f'<path class="line{colour}" stroke-width="2" d="M{across(middle):.1f} {at}'
+                     f'H{across(high):.1f}"/>')
+        parts.append(f'<circle class="fill{colour}" cx="{across(middle):.1f}" cy="{at}" r="5"/>')
+        parts.append(f'<circle class="ground" cx="{across(high):.1f}" cy="{at}" r="4.5"/>')
+        parts.append(f'<circle class="line{colour}" stroke-width="2" cx="{across(high):.1f}" cy="{at}" '
+                     'r="4.5"/>')
+        parts.append(_text(end + 12, at + 4, f"{_number(middle)} / {_number(high)}",
+                           weight="600" if name == OURS else "normal"))
+    return parts, bottom + 16 - y
 
 
-def bars(title, unit, rows):
-    """Draws a chart of bars. `rows`: (name, kind, values). A bar is the median, the line on it its
-    interval."""
-    parts, height = _panel(16, 14, WIDTH - 24, title, f"{unit}; less is better", rows)
-    end = 14 + height + 24
-    return _svg(WIDTH, end + 14, [*parts, *_legend(16, end, {kind for _, kind, _ in rows})])
+def _legend(palette, y):
+    """Returns a square and a name per subject, and the y below them."""
+    parts, x = [], 16
+    for number, name in enumerate(palette.names):
+        width = 16 + _LETTER * len(name) + 16
+        if x > 16 and x + width > WIDTH - 16:
+            x, y = 16, y + 20
+        parts.append(f'<rect class="fill{number}" x="{x:.1f}" y="{y - 10}" width="12" height="12" rx="2"/>')
+        parts.append(_text(x + 17, y, name))
+        x += width
+    return parts, y
+
+
+def bars(title, unit, rows, note="less is better"):
+    """Draws a chart of bars. `rows`: (name, values). A bar is the median, the line on it its interval."""
+    palette = _Palette(name for name, _ in rows)
+    parts, height = _bars(palette, 16, 14, WIDTH - 32, title, f"{unit}; {note}", rows)
+    return _svg(14 + height + 14, palette, parts)
 
 
 def panels(title, charts, footers=()):
-    """Draws several small charts in two columns: (title, unit, rows). `footers` are small lines below."""
-    column, y = WIDTH // 2, 44
+    """Draws several small charts in two columns: (kind, title, unit, rows), the kind being "bars" or
+    "latencies". `footers` are small lines below."""
+    draw = {"bars": _bars, "latencies": _latencies}
+    palette = _Palette(row[0] for _, _, _, rows in charts for row in rows)
+    column, y = WIDTH // 2, 72
     parts = [_text(16, 28, title, size=17, weight="600")]
+    legend, below = _legend(palette, 50)
+    y = below + 22
+    parts += legend
     for first in range(0, len(charts), 2):
         heights = []
-        for number, (name, unit, rows) in enumerate(charts[first:first + 2]):
-            more, height = _panel(16 + number * column, y, column - 20, name, unit, rows, left=104)
+        for number, (kind, name, unit, rows) in enumerate(charts[first:first + 2]):
+            more, height = draw[kind](palette, 16 + number * column, y, column - 32, name, unit, rows)
             parts += more
             heights.append(height)
-        y += max(heights) + 22
-    parts += _legend(16, y + 6, {kind for _, _, rows in charts for _, kind, _ in rows})
+        y += max(heights) + 24
     for footer in footers:
+        parts.append(_text(16, y + 4, footer, size=11, kind="faint"))
         y += 18
-        parts.append(_text(16, y + 8, footer, size=11, kind="faint"))
-    return _svg(WIDTH, y + 20, parts)
+    return _svg(y + 4, palette, parts)
 
 
 def curves(title, series):
     """Draws latency curves. `series`: {name: {"p50": us, ...}}. The horizontal axis is the share that is
     quicker; its scale gets finer towards 100 %."""
-    height, left, top, bottom, right = 400, 76, 58, 48, WIDTH - 170
+    right = WIDTH - 50 - max(_LETTER * len(name) for name in series)
+    height, left, top, bottom = 400, 76, 58, 48
     points = {name: sorted((float(key[1:]) / 100, value) for key, value in quantiles.items()
                            if key.startswith("p") and value > 0)
               for name, quantiles in series.items()}
     values = [value for line in points.values() for _, value in line]
-    marks = [factor * 10 ** power for power in range(-1, 9) for factor in (1, 2, 5)]
-    low = max((mark for mark in marks if mark <= min(values)), default=marks[0])
-    high = next((mark for mark in marks if mark >= max(values) and mark > low), marks[-1])
+    marks = _marks(min(values), max(values))
+    low, high = marks[0], marks[-1]
+    palette = _Palette(points)
+    points = {name: points[name] for name in palette.names}
 
     def across(share):
         return left + (right - left) * -math.log10(1 - share) / 3
@@ -158,28 +248,29 @@ def curves(title, series):
         parts.append(f'<path class="grid" d="M{x:.1f} {top}V{height - bottom}"/>')
         if share:
             parts.append(_text(x, height - bottom + 17, f"{share * 100:g} %", "middle", 11, "faint"))
-    for mark in (each for each in marks if low <= each <= high):
+    for mark in marks:
         y = down(mark)
         parts.append(f'<path class="grid" d="M{left} {y:.1f}H{right}"/>')
         parts.append(_text(left - 8, y + 4, f"{mark:,g}", "end", 11, "faint"))
     parts.append(_text(right + 16, top - 4, "median / 99 %", size=11, kind="faint"))
-    for number, (name, line) in reversed(list(enumerate(points.items()))):  # ours on top
+    for number, (name, line) in reversed(list(enumerate(points.items()))):  # ours above the others
         path = "L".join(f"{across(share):.1f} {down(value):.1f}" for share, value in line)
-        parts.append(f'<path class="line{number % len(_LINES)}" d="M{path}" '
-                     f'stroke-width="{3 if number == 0 else 1.8}" stroke-linejoin="round"/>')
+        parts.append(f'<path class="line{number}" d="M{path}" '
+                     f'stroke-width="{3 if name == OURS else 1.8}" stroke-linejoin="round"/>')
         at = top + 8 + number * 34
-        parts.append(f'<rect class="mark{number % len(_LINES)}" x="{right + 16}" y="{at}" width="12" '
-                     'height="12" rx="2"/>')
-        parts.append(_text(right + 34, at + 11, name, weight="600" if number == 0 else "normal"))
+        parts.append(f'<rect class="fill{number}" x="{right + 16}" y="{at}" width="12" height="12" '
+                     'rx="2"/>')
+        parts.append(_text(right + 34, at + 11, name, weight="600" if name == OURS else "normal"))
         quantiles = series[name]
         parts.append(_text(right + 34, at + 25, f"{_number(quantiles.get('p50', 0))} / "
                            f"{_number(quantiles.get('p99', 0))}", size=11, kind="faint"))
-    return _svg(WIDTH, max(height, top + 20 + 34 * len(points)), parts)
+    return _svg(max(height, top + 20 + 34 * len(points)), palette, parts)
 
 
 def courses(title, seconds, rows):
     """Draws values over time, one strip per row (name, unit, values). All are as long as `seconds`."""
     strip, left, right, y = 110, 76, WIDTH - 24, 52
+    palette = _Palette(name for name, _, _ in rows)
     span = max(seconds[-1] - seconds[0], 1e-9)
     parts = [_text(16, 28, title, size=14, weight="600")]
 
@@ -196,9 +287,9 @@ def courses(title, seconds, rows):
         path = "L".join(
             f"{left + (right - left) * (second - seconds[0]) / span:.1f} "
             f"{bottom - value / top * (strip - 44):.1f}" for second, value in zip(seconds, values))
-        parts.append(f'<path class="line{number % len(_LINES)}" d="M{path}" stroke-width="1.8"/>')
+        parts.append(f'<path class="line{number}" d="M{path}" stroke-width="1.8"/>')
         y += strip
     for share in (0, 0.25, 0.5, 0.75, 1):
         parts.append(_text(left + (right - left) * share, y - 8,
                            f"{seconds[0] + span * share:,.0f} s", "middle", 11, "faint"))
-    return _svg(WIDTH, y + 10, parts)
+    return _svg(y + 10, palette, parts)

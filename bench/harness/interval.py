@@ -1,6 +1,7 @@
-"""The confidence interval of a median."""
+"""The confidence interval of a median, and how figures are written."""
 
 import math
+import statistics
 
 MEANING = "the 95 % interval of the median"
 
@@ -21,3 +22,18 @@ def interval(values):
         rank += 1
     rank = max(rank - 1, 0)
     return ordered[rank], ordered[count - 1 - rank]
+
+
+def number(value):
+    """Formats a value with about three significant digits."""
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{value:.{digits}f}"
+
+
+def spread(values):
+    """Returns the median and, if there is more than one value, its interval."""
+    text = number(statistics.median(values))
+    if len(values) > 1:
+        low, high = interval(values)
+        text += f" ({number(low)}-{number(high)})"
+    return text

@@ -8,10 +8,11 @@ import sys
 import time
 
 from . import scenarios as s
-from .programs import BenchError
+from .programs import BenchError, descriptor_limit
 from .subjects import DIRECT, OURS, PROTOCOLS, SUBJECTS, speaks
 
 DEADLINE = 600
+SERVICES = 4  # for many sessions: the kernel has some 28 000 ports for the clients of one address
 
 
 def say(text):
@@ -28,7 +29,7 @@ def measure(field, scenario, options):
     size = scenario.quick if options.quick else scenario.size
     if scenario.protocol:
         field = field.speaking(scenario.protocol)
-    if scenario.method in ("workers", "protocols"):
+    if scenario.method in ("workers", "protocols", "held_many"):
         return globals()[scenario.method](field, scenario, size, options)
     extra = ()
     if scenario.warm:
@@ -131,7 +132,7 @@ def run(field, each, command, *arguments, cpus=None):
 def figures_of(scenario, result, cpu):
     values = {}
     if scenario.command in ("send", "fetch"):
-        values["GB/s"] = result["bytes"] / result["seconds"] / 1e9
+        values[s.SPEED] = result["bytes"] / result["seconds"] / 1e9
         if cpu is not None:
             values[s.CPU_GB] = cpu / result["bytes"] * 1e9
         return values, None
@@ -163,6 +164,33 @@ def held(field, scenario, each, sessions):
     if opened != sessions:
         raise BenchError(f"{each.name}: {opened} of {sessions} sessions opened")
     return (after - before) / sessions / 1e3
+
+
+def held_many(field, scenario, size, options):
+    """Does the same for more sessions than one port can have. Several services and servers share them."""
+    subject = next(each for each in scenario.subjects if each.name == OURS)
+    if options.subjects and OURS not in options.subjects:
+        return None
+    if descriptor_limit() < 2 * size + 1000:
+        say(f"  not with {descriptor_limit()} descriptors: each session has two")
+        return None
+    with contextlib.ExitStack() as stack:
+        program, ports = field.start_services(stack, subject, SERVICES)
+        program_before, loads = program.pss(), []
+        for port in ports:
+            load = stack.enter_context(field.load_at(
+                port, subject.client, "idle", "--sessions", size // SERVICES, *scenario.arguments,
+                "--hold", DEADLINE))
+            loads.append(load)
+            load.wait_for(rf'"open": {size // SERVICES}}}\n', DEADLINE)
+        time.sleep(1)
+        grown = program.pss() - program_before
+        for load in loads:
+            load.stop()
+            load.result(DEADLINE)
+        if program.stop() != 0:
+            raise BenchError(f"{OURS}: {program.text()[-2000:]}")
+    return {"figures": {OURS: {s.IDLE: [grown / size / 1e3]}}, "quantiles": {}, "size": size}
 
 
 def protocols(field, scenario, size, options):

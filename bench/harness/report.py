@@ -8,12 +8,12 @@ import shutil
 import subprocess
 
 from . import charts, subjects
-from .interval import MEANING
-from .publish import spread
-from .scenarios import SCENARIOS
-from .verdict import judge
+from .interval import MEANING, spread
+from .scenarios import MORE_IS_BETTER, SCENARIOS
+from .verdict import verdicts
 
 CHARTS = "charts"
+BUSY = "-busy"  # the end of the name of a folder
 # Keys that may differ if two runs are still to count as one.
 _MAY_DIFFER = ("date", "negotiated")
 # The paths that a figure depends on.
@@ -49,21 +49,25 @@ def library_slug(version):
     return re.sub(r"[^a-z0-9]+", "-", library.lower()).strip("-")
 
 
-def verdict_lines(measured, busy):
-    lines = ["| scenario | figure | wanted | seen | beside | verdict |", "|---|---|---|---|---|---|"]
-    for scenario in SCENARIOS:
-        if scenario.name not in measured:
-            continue
-        result = measured[scenario.name]
-        for target in scenario.targets:
-            if target.busy != busy:
-                continue
-            verdict = judge(scenario, result["figures"] if result else {}, target)
-            seen = spread(verdict.values) if verdict.values else "-"
-            word = verdict.word if verdict.word == "met" else f"**{verdict.word}**"
-            lines.append(f"| {scenario.title} | {target.figure} | {verdict.wanted()} | {seen} | "
-                         f"{verdict.rival or '-'} | {word} |")
+def verdict_lines(rows):
+    """Returns a table of (title, build, verdict). It names the builds if there are several."""
+    rows = list(rows)
+    several = len({build for _, build, _ in rows}) > 1
+    lines = ["| scenario | figure | wanted | seen | beside | verdict |", "|---" * 6 + "|"]
+    for title, build, verdict in rows:
+        seen = spread(verdict.values) if verdict.values else "-"
+        word = verdict.word if verdict.word == "met" else f"**{verdict.word}**"
+        lines.append(f"| {title}{f', {build}' if several else ''} | {verdict.target.figure} | "
+                     f"{verdict.wanted()} | {seen} | {verdict.rival or '-'} | {word} |")
     return lines
+
+
+def measured_verdicts(run, measured):
+    """Yields the rows of the scenarios that were to be measured."""
+    for scenario in SCENARIOS:
+        if scenario.name in measured:
+            for build, verdict in verdicts(scenario, measured[scenario.name], run, run["busy"]):
+                yield scenario.title, build, verdict
 
 
 def negotiated_lines(negotiated):
@@ -103,14 +107,30 @@ def scenario_lines(scenario, result):
 
 def draw(folder, scenario, result):
     figure = scenario.figures[0]
-    rows = [(each.name, each.kind, values) for each in scenario.subjects
+    rows = [(each.name, values) for each in scenario.subjects
             if (values := result["figures"].get(each.name, {}).get(figure))]
     if rows:
-        (folder / f"{scenario.name}.svg").write_text(charts.bars(scenario.title, figure, rows),
-                                                     encoding="utf-8")
+        note = f"{'more' if figure in MORE_IS_BETTER else 'less'} is better"
+        (folder / f"{scenario.name}.svg").write_text(
+            charts.bars(scenario.title, figure, rows, note), encoding="utf-8")
     if len(result["quantiles"]) > 1:
         (folder / f"{scenario.name}-latency.svg").write_text(
             charts.curves(scenario.title, result["quantiles"]), encoding="utf-8")
+
+
+def same_conditions(one, other, may_differ):
+    return all(one.get(key) == other.get(key) for key in {*one, *other} - {*may_differ})
+
+
+def busy_results(folder, run):
+    """Returns the results of a run with --busy under the same conditions, from the folder beside."""
+    try:
+        found = json.loads((folder.with_name(f"{folder.name}{BUSY}") / "results.json").read_text(
+            encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    scenarios = found.pop("scenarios", {})
+    return scenarios if same_conditions(found, run, (*_MAY_DIFFER, "busy")) and found.get("busy") else {}
 
 
 def merge(folder, run, measured):
@@ -121,9 +141,7 @@ def merge(folder, run, measured):
     except (OSError, ValueError):
         return run, measured
     scenarios = old.pop("scenarios", {})
-    same = [json.dumps({key: value for key, value in each.items() if key not in _MAY_DIFFER})
-            for each in (old, run)]
-    if same[0] != same[1]:
+    if not same_conditions(old, run, _MAY_DIFFER):
         return run, measured
     return ({**run, "negotiated": {**old.get("negotiated", {}), **run["negotiated"]}},
             {**scenarios, **measured})
@@ -147,11 +165,11 @@ def write(folder, run, measured):
     lines += [f"- {name}: {version}" for name, version in run["versions"].items()]
     if run["quick"]:
         lines += ["- **a test of the harness: too small for any figure to mean anything**"]
-    lines += ["", "## Targets", "", *verdict_lines(measured, run["busy"]), "", "## What was negotiated", "",
+    lines += ["", "## Targets", "", *verdict_lines(measured_verdicts(run, measured)), "", "## What was negotiated", "",
               *negotiated_lines(run["negotiated"]), "", "## Figures", ""]
     for scenario in SCENARIOS:
         if result := measured.get(scenario.name):
             lines += scenario_lines(scenario, result)
             draw(folder / CHARTS, scenario, result)
     (folder / "report.md").write_text("\n".join(lines), encoding="utf-8")
-    return "\n".join(verdict_lines(measured, run["busy"])), measured, run
+    return "\n".join(verdict_lines(measured_verdicts(run, measured))), measured, run

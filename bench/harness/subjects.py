@@ -310,6 +310,27 @@ class Field:
         conf.write_text(re.sub("@([A-Z]+)@", lambda found: str(values[found[1]]), text), encoding="utf-8")
         return conf
 
+    def start_services(self, stack, subject, count):
+        """Starts ours with this many services, each with a server of its own. Returns it and the ports."""
+        sandbox = "true" if os.geteuid() == 0 else "false"
+        lines = ["[proxy]", "workers = 1", f"sandbox = {sandbox}", "max_sessions = 0"]
+        for number in range(count):
+            server = self.speaking(self._protocol).backend(subject.server)
+            lines += ["[[service]]", f'name = "many-{number}"', f'protocol = "{self._protocol}"',
+                      'listen = "127.0.0.1:0"', f'downstream.tls = "{subject.client}"',
+                      f'upstream.address = "127.0.0.1:{server}"', f'upstream.tls = "{subject.server}"']
+            if subject.server != "none":
+                lines += ['upstream.server_name = "mail.test"', f'upstream.ca_file = "{self.ca}"']
+            if subject.client != "none":
+                lines += [f'downstream.certificates = [{{ chain = "{self.chain}", key = "{self.key}" }}]']
+        conf = self.folder / f"many-{subject.server}.toml"
+        conf.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        program = stack.enter_context(Program(
+            subject.name, [self.own_program(subject.name), "--config", conf], self.proxy_cpus, self.folder))
+        program.wait_for("msg=ready")
+        return program, [int(port) for port in re.findall(
+            r"msg=listening .*address=127\.0\.0\.1:(\d+)", program.text())]
+
     def _start_rival(self, stack, subject, direction, upstream, buffer):
         binary = {"stunnel": "usr/bin/stunnel4", "HAProxy": "usr/sbin/haproxy",
                   "hitch": "usr/sbin/hitch"}.get(subject.name.split()[0], "usr/sbin/nginx")

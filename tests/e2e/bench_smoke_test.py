@@ -5,10 +5,8 @@ import contextlib
 import json
 import os
 import pathlib
-import re
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import unittest
@@ -16,12 +14,6 @@ import xml.etree.ElementTree
 
 from support import children, main, wait
 from support.environment import BACKEND, PROXY, ROOT, pki
-
-sys.path.insert(0, str(ROOT / "bench"))
-
-from harness import charts, publish, report, soak  # noqa: E402
-from harness.interval import interval  # noqa: E402
-from harness.tap import read_hello  # noqa: E402
 
 RUN = ROOT / "bench" / "run"
 LOAD = PROXY.parents[1] / "bench" / "load" / "load"
@@ -190,111 +182,6 @@ class BenchSmoke(unittest.TestCase):
                               text=True, timeout=wait.DEADLINE)
         self.assertEqual(done.returncode, 2)
         self.assertIn("bulk-send-upgrade", done.stderr)
-
-
-RUN_OF = {"date": "2026-01-31 12:00 UTC", "cpu": "Some CPU", "cpus": 2, "kernel": "Linux 6.1",
-          "protocol": "smtp", "tls": "1.3", "rounds": 3,
-          "versions": {"starttls-proxy": "starttls-proxy 0.1.0, BoringSSL (API 17)",
-                       "stunnel": "5.68", "rivals' TLS library": "OpenSSL 3.0.9"}}
-
-
-def measured(ours, theirs):
-    figures = {"starttls-proxy": {"CPU-s/GB": ours}, "stunnel": {"CPU-s/GB": theirs}}
-    return {"bulk-send-upgrade": {"figures": figures, "quantiles": {}, "size": 1},
-            "bulk-fetch-upgrade": None}
-
-
-class Publish(unittest.TestCase):
-    PAGE = f"# Title\n\n{publish.BEGIN}\nold\n{publish.END}\n\nThe rest.\n"
-
-    def test_only_the_text_between_the_marks_is_replaced(self):
-        text = publish.publish(self.PAGE, RUN_OF, measured([0.4, 0.5, 0.45], [0.9, 1.0, 0.8]))
-        self.assertTrue(text.startswith(f"# Title\n\n{publish.BEGIN}\n"))
-        self.assertTrue(text.endswith(f"{publish.END}\n\nThe rest.\n"))
-        self.assertNotIn("old", text)
-        self.assertIn("BoringSSL (API 17) beside stunnel 5.68 (OpenSSL 3.0.9)", text)
-        self.assertIn("| bulk, client to server, upgrade, CPU-s/GB | **0.450** | 0.900 | "
-                      "0.500 (0.444-0.562) of stunnel |", text)
-        again = publish.publish(text, RUN_OF, measured([0.4, 0.5, 0.45], [0.9, 1.0, 0.8]))
-        self.assertEqual(again, text)
-
-    def test_without_marks_nothing_is_written(self):
-        for page in ("# Title\n", publish.BEGIN, f"{publish.END} {publish.BEGIN}"):
-            with self.assertRaises(ValueError):
-                publish.publish(page, RUN_OF, measured([1], [1]))
-
-    def test_the_page_has_the_marks(self):
-        page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-        self.assertEqual((page.count(publish.BEGIN), page.count(publish.END)), (1, 1))
-        published = publish.publish(page, RUN_OF, measured([1], [1]))
-        [picture] = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", published)
-        self.assertEqual((ROOT / "docs" / picture).resolve(), ROOT / "bench" / "chart.svg")
-
-    def test_the_chart_is_a_picture(self):
-        svg = publish.chart(RUN_OF, measured([0.4, 0.5], [0.9, 1.0]))
-        self.assertTrue(xml.etree.ElementTree.fromstring(svg).tag.endswith("svg"))
-        self.assertIsNone(publish.chart(RUN_OF, {}))
-        for values in ([0.0], [-3.0], [-1.0, 2.0]):
-            xml.etree.ElementTree.fromstring(charts.bars("title", "KB", [("ours", "ours", values)]))
-
-    def test_libraries_have_folders_of_their_own(self):
-        self.assertEqual(report.library_slug("starttls-proxy 0.1.0, libuv 1.44.2, BoringSSL (API 17)"),
-                         "boringssl-api-17")
-
-
-class Tap(unittest.TestCase):
-    @staticmethod
-    def hello(random, extensions, cipher=b"\x13\x01"):
-        body = b"\x03\x03" + random + b"\0" + cipher + b"\0" + (
-            len(extensions).to_bytes(2, "big") + extensions)
-        message = b"\x02" + len(body).to_bytes(3, "big") + body
-        return b"\x16\x03\x03" + len(message).to_bytes(2, "big") + message
-
-    def test_a_hello_after_clear_lines_is_read(self):
-        extensions = bytes.fromhex("002b00020304" "003300040017" "0000" "002900020000")
-        hello = read_hello(b"220 go\r\n" + self.hello(b"r" * 32, extensions))
-        self.assertEqual((hello.version, hello.cipher, hello.group, hello.resumed, hello.retried),
-                         ("TLSv1.3", "TLS_AES_128_GCM_SHA256", "P-256", True, False))
-
-    def test_a_hello_retry_is_not_counted_as_the_hello(self):
-        random = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
-        retry = self.hello(random, bytes.fromhex("002b00020304" "003300020017"))
-        self.assertIsNone(read_hello(retry))
-        hello = read_hello(retry + self.hello(
-            b"r" * 32, bytes.fromhex("002b00020304" "00330004001d" "0000")))
-        self.assertEqual((hello.group, hello.resumed, hello.retried), ("X25519", False, True))
-
-    def test_in_tls_1_2_the_group_is_in_the_key_exchange(self):
-        hello = self.hello(b"r" * 32, b"", b"\xc0\x2b")
-        exchange = bytes.fromhex("0c000004" "03001d20")
-        record = b"\x16\x03\x03" + len(exchange).to_bytes(2, "big") + exchange
-        full, resumed = read_hello(hello + record), read_hello(hello)
-        self.assertEqual((full.version, full.group, full.resumed), ("TLSv1.2", "X25519", False))
-        self.assertEqual((resumed.group, resumed.resumed), ("", True))
-
-
-class Interval(unittest.TestCase):
-    def test_it_grows_narrower_with_the_rounds(self):
-        for count, expected in ((1, (1, 1)), (5, (1, 5)), (6, (1, 6)), (9, (2, 8)), (12, (3, 10)),
-                                (20, (6, 15))):
-            self.assertEqual(interval(range(count, 0, -1)), expected)
-
-
-class SoakVerdict(unittest.TestCase):
-    @staticmethod
-    def samples(grown):
-        """Returns samples of an hour in which memory grows by `grown` MB."""
-        return [{"seconds": second, "PSS, MB": 10 + grown * second / 3600, "RSS, MB": 20,
-                 "descriptors": 100 + second % 7} for second in range(0, 3601, 5)]
-
-    def verdict(self, grown):
-        return {key: (flat, round(slope, 2)) for key, _, _, slope, flat in
-                soak.judge(self.samples(grown))}
-
-    def test_growth_is_distinguished_from_noise(self):
-        self.assertEqual(self.verdict(0.1)["PSS, MB"], (True, 0.1))
-        self.assertEqual(self.verdict(2)["PSS, MB"], (False, 2.0))
-        self.assertTrue(self.verdict(2)["descriptors"][0])
 
 
 if __name__ == "__main__":
