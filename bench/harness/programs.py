@@ -13,7 +13,7 @@ import subprocess
 import time
 
 DEADLINE = 20
-DESCRIPTORS = 65536
+DESCRIPTORS = 131072  # for 50 000 sessions, with two each
 TICKS = os.sysconf("SC_CLK_TCK")
 _numbers = itertools.count(1)
 

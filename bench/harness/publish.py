@@ -122,21 +122,34 @@ def figure_lines(measured):
               for name, figure, label in present)]
 
 
+def _verdict_cell(verdict, limit):
+    """Returns verdict and figure in words. `limit`: the one that the row names; a build may have another."""
+    text = verdict.word if verdict.word == "met" else f"**{verdict.word}**"
+    if verdict.values:
+        text += f": {spread(verdict.values)}"
+        if verdict.target.against in RIVALS:
+            text += f" of {verdict.rival}"
+        if verdict.limit != limit:
+            text += f", wanted {verdict.wanted()}"
+    return text
+
+
 def target_lines(run, measured, busy):
-    """Returns the table of all targets, each with its verdict."""
-    rows = list(all_verdicts(run, measured, busy))
-    several = len({build for _, build, _ in rows}) > 1
-    counts = [sum(verdict.word == word for _, _, verdict in rows)
-              for word in ("met", "missed", "not measured")]
-    lines = [f"Targets: {counts[0]} met, {counts[1]} missed, {counts[2]} not measured.", "",
-             "| target | figure | wanted | measured | verdict |", "|---" * 5 + "|"]
-    for title, build, verdict in rows:
-        seen = spread(verdict.values) if verdict.values else ""
-        if verdict.values and verdict.target.against in RIVALS:
-            seen += f" of {verdict.rival}"
-        word = verdict.word if verdict.word == "met" else f"**{verdict.word}**"
-        lines.append(f"| {title}{f', {build}' if several else ''} | {verdict.target.figure} | "
-                     f"{verdict.wanted()} | {seen} | {word} |")
+    """Returns the table of all targets: a row for each, and a column of verdicts for each build of ours."""
+    rows = {}  # (title, target) -> {build: verdict}
+    for title, build, verdict in all_verdicts(run, measured, busy):
+        rows.setdefault((title, verdict.target), {})[build] = verdict
+    names = [name for name in builds() if any(name in row for row in rows.values())]
+    counted = []
+    for name in names:
+        words = [row[name].word if name in row else "not measured" for row in rows.values()]
+        counted.append(f"{name}: " + ", ".join(
+            f"{words.count(word)} {word}" for word in ("met", "missed", "not measured")))
+    lines = [f"Targets of {'; '.join(counted)}.", "",
+             f"| target | figure | wanted | {' | '.join(names)} |", "|---" * (3 + len(names)) + "|"]
+    for (title, target), row in rows.items():
+        cells = [_verdict_cell(row[name], row[OURS].limit) if name in row else "" for name in names]
+        lines.append(f"| {title} | {target.figure} | {row[OURS].wanted()} | {' | '.join(cells)} |")
     return lines
 
 
