@@ -220,6 +220,35 @@ class Publish(unittest.TestCase):
         self.assertEqual((ROOT / "docs" / picture).resolve(), ROOT / "bench" / "chart.svg")
 
 
+class Subjects(unittest.TestCase):
+    RIVALS = [(direction, each) for direction, rows in subjects.SUBJECTS.items() for each in rows
+              if each.name not in subjects.own_names()]
+
+    def test_each_rival_has_a_configuration_for_each_direction(self):
+        logins = [("upgrade", each) for rows in subjects.LOGIN.values() for each in rows
+                  if each.name not in subjects.own_names()]
+        self.assertGreater(len(self.RIVALS), 10)
+        for direction, each in self.RIVALS + logins:
+            name = f"{subjects.template_of(each, direction)}.conf"
+            self.assertTrue((ROOT / "bench" / "rivals" / name).is_file(), name)
+
+    def test_a_relay_without_tls_has_the_configuration_of_one(self):
+        found = {subjects.template_of(each, direction) for direction, each in self.RIVALS
+                 if each.name == subjects.NGINX_PLAIN}
+        self.assertEqual(found, {"nginx-stream-clear"})
+
+    def test_another_build_is_beside_ours_in_every_direction(self):
+        with another_build("AWS-LC") as name, another_build("BoringSSL") as second:
+            self.assertEqual(subjects.builds(), (subjects.OURS, name, second))
+            self.assertLess({name, second}, subjects.own_names())
+            for rows in subjects.SUBJECTS.values():
+                ours, *others = rows[:3]
+                self.assertEqual([each.name for each in others], [name, second])
+                self.assertEqual({(each.kind, each.client, each.server) for each in others},
+                                 {("ours", ours.client, ours.server)})
+        self.assertEqual(subjects.builds(), (subjects.OURS,))
+
+
 class Report(unittest.TestCase):
     def test_each_library_has_a_folder_of_its_own(self):
         for version, slug in (("BoringSSL (API 17)", "boringssl-api-17"), ("AWS-LC 5.5.0", "aws-lc-5-5-0")):
@@ -279,6 +308,12 @@ class Charts(unittest.TestCase):
             numbers = re.findall(r'class="faint"[^>]*text-anchor="middle"[^>]*>([\d.,]+)<', panel)
             self.assertGreaterEqual(len(numbers), 2)
             self.assertEqual(len(numbers), lines)
+
+    def test_curves_and_courses_are_pictures(self):
+        for svg in (charts.curves("title", {name: {"p50": 40, "p99": 200, "p99.9": 1e6} for name in (
+                        subjects.OURS, "stunnel", subjects.OURS_WITHOUT)}),
+                    charts.courses("title", [0, 60, 120], [("Memory", "MB", [1, 2, 3]), ("x", "", [0, 0, 0])])):
+            self.assertEqual(xml.etree.ElementTree.fromstring(svg).get("width"), "900")
 
     def test_median_and_99th_percentile_are_in_the_chart(self):
         svg = publish.chart(RUN, everything())
