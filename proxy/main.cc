@@ -34,6 +34,7 @@
 #include "proxy/launcher/start.h"
 #include "proxy/login_files.h"
 #include "proxy/output.h"
+#include "proxy/probe/asked_secret.h"
 #include "proxy/probe/login_choice.h"
 #include "proxy/probe/login_secret.h"
 #include "proxy/probe/probe.h"
@@ -117,11 +118,11 @@ Result<Loops> make_loops(std::size_t count, const config::Config& config) {
 
 /// Gets the secret of a login as the user that reads it at each login.
 Result<Secret> secret_of(const LoginChoice& choice, const LoginOptions& options,
-                         const std::optional<User>& user) {
-  if (!user || !choice.source.is_set()) return read_login_secret(choice, options);
+                         const std::optional<User>& user, const AskSource& ask) {
+  if (!user || !choice.source.is_set()) return read_login_secret(choice, options, ask);
   Result<Secret> secret = Secret();
   const auto acted = act_as(*user, [&]() -> Result<> {
-    secret = read_login_secret(choice, options);
+    secret = read_login_secret(choice, options, ask);
     return {};
   });
   if (!acted) return fail(acted.error());
@@ -129,7 +130,8 @@ Result<Secret> secret_of(const LoginChoice& choice, const LoginOptions& options,
 }
 
 /// Probes a server, perhaps with a login, and prints the report. Returns the exit status.
-int probe_server(const CommandLine& command, const State& state) {
+int probe_server(const CommandLine& command, const State& state,
+                 std::optional<launcher::Process> launcher) {
   ProbeOptions options{.spelling = command.config_file.empty() ? config::Spelling::flags
                                                                : config::Spelling::keys};
   const auto index = find_service(state.config.services, command.service);
@@ -144,20 +146,22 @@ int probe_server(const CommandLine& command, const State& state) {
     return kExitConfig;
   }
   upstream.address.resize(1);
+  const auto loops = make_loops(1, state.config);
+  if (!loops) {
+    print_error(loops.error().reason);
+    return kExitSystem;
+  }
   if (command.login.wanted) {
     auto choice = choose_login(service.config, command.login);
     if (!choice) {
       print_error(choice.error().reason);
       return kExitConfig;
     }
-    auto secret = secret_of(*choice, command.login, state.user);
+    const auto ask = [&](const LoginChoice& asked) {
+      return ask_source(*loops->front(), service.config.name, asked, std::move(launcher));
+    };
+    auto secret = secret_of(*choice, command.login, state.user, ask);
     options.login.emplace(LoginAttempt{std::move(*choice), std::move(secret)});
-  }
-
-  const auto loops = make_loops(1, state.config);
-  if (!loops) {
-    print_error(loops.error().reason);
-    return kExitSystem;
   }
   const auto lacking = confine_probe(state.config);
   if (!lacking) {
@@ -201,7 +205,7 @@ int run(const CommandLine& command) {
 
   // Before anything else is opened or started: a program must have nothing of it.
   std::optional<launcher::Process> launcher;
-  if (command.action == CommandLine::Action::run) {
+  if (command.action == CommandLine::Action::run || command.login.wanted) {
     auto started = launcher::start_if_needed(command.config_file, state->config, state->user,
                                              [&state] { state.reset(); });
     if (!started) {
@@ -213,7 +217,9 @@ int run(const CommandLine& command) {
   const config::Config config = state->config;
   const std::optional<User> user = state->user;
 
-  if (command.action == CommandLine::Action::probe) return probe_server(command, *state);
+  if (command.action == CommandLine::Action::probe) {
+    return probe_server(command, *state, std::move(launcher));
+  }
 
   if (user) {
     if (const auto may = may_become(*user); !may) {

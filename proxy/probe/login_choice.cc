@@ -62,7 +62,8 @@ class AccountSearch {
     return {.user = user,
             .mechanism = login_.mechanism,
             .token = login_.source.token,
-            .source = login_.source};
+            .source = login_.source,
+            .timeout = login_.timeout};
   }
 
   [[nodiscard]] LoginChoice of_row(const config::Account& row, const std::string& asked) const {
@@ -71,7 +72,9 @@ class AccountSearch {
         .account = row.name, .user = user.empty() ? asked : user, .mechanism = login_.mechanism};
     if (!config::uses_proxy_secret(login_, row)) return choice;
     choice.source = config::source_of(login_, row);
+    choice.source_row = row.source.is_set() ? row.name : "";
     choice.token = choice.source.token;
+    choice.timeout = login_.timeout;
     return choice;
   }
 

@@ -2,6 +2,7 @@
 
 // Finds the service and the login that `probe --login` is about.
 
+#include <chrono>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -18,8 +19,10 @@ struct LoginChoice {
   std::string account = {};  ///< the row's name in the configuration; "" = none
   std::string user = {};     ///< at the server
   Mechanism mechanism = Mechanism::automatic;
-  bool token = false;                ///< the secret is an OAuth access token
-  config::SecretSource source = {};  ///< not set: the option names the secret's file
+  bool token = false;                   ///< the secret is an OAuth access token
+  config::SecretSource source = {};     ///< not set: the option names the secret's file
+  std::string source_row = {};          ///< the row that it is in; "" = the service's login
+  std::chrono::milliseconds timeout{};  ///< of the source
 };
 
 /// Returns the index of the service to probe. `name` is "" if there is only one. Errors: config.

@@ -53,21 +53,24 @@ session::SecretAnswer read_standard_input(bool token) {
 }
 
 /// Returns the answer of the choice's source. Each kind of source is one case here.
-session::SecretAnswer ask_source(const LoginChoice& choice, const LoginOptions& options) {
+session::SecretAnswer read_source(const LoginChoice& choice, const LoginOptions& options,
+                                  const AskSource& ask) {
   if (options.file == kStandardInput) return read_standard_input(choice.token);
   if (!options.file.empty()) return session::read_secret(options.file, choice.token);
   if (!choice.source.file.empty()) return session::read_secret(choice.source.file, choice.token);
-  return choice.source.text.value_or(Secret());
+  if (choice.source.is_asked()) return ask(choice);
+  return session::FreshSecret{choice.source.text.value_or(Secret())};
 }
 
 }  // namespace
 
-Result<Secret> read_login_secret(const LoginChoice& choice, const LoginOptions& options) {
-  auto answer = ask_source(choice, options);
+Result<Secret> read_login_secret(const LoginChoice& choice, const LoginOptions& options,
+                                 const AskSource& ask) {
+  auto answer = read_source(choice, options, ask);
   if (auto* const failure = std::get_if<session::NoSecret>(&answer)) {
     return fail(std::move(failure->error));
   }
-  auto& secret = std::get<Secret>(answer);
+  auto& secret = std::get<session::FreshSecret>(answer).secret;
   if (choice.token) {
     if (const auto error = token_error(secret.reveal()); !error.empty()) {
       return fail(Errc::login, "the source has no token, but an error: " + error);

@@ -1,0 +1,38 @@
+#include "proxy/probe/asked_secret.h"
+
+#include <utility>
+
+#include "lib/net/resolver.h"
+#include "lib/session/credentials/secret_store.h"
+#include "proxy/launcher/channel.h"
+
+namespace starttls {
+
+session::SecretAnswer ask_source(net::Loop& loop, const std::string& service,
+                                 const LoginChoice& choice,
+                                 std::optional<launcher::Process> launcher) {
+  net::Resolver resolver(loop);
+  session::NoPrograms none(loop);
+  std::optional<launcher::Channel> channel;
+  // A launcher that ends answers the request, so the loop goes on until then.
+  if (launcher) channel.emplace(loop, std::move(launcher->pair), [] {});
+  session::ProgramRunner& programs =
+      channel ? static_cast<session::ProgramRunner&>(*channel) : none;
+  session::SecretStore store(loop, resolver, programs);
+  session::SecretAnswer answer = session::too_late();
+  const auto ticket = store.ask(loop,
+                                {.service = service,
+                                 .account = choice.source_row,
+                                 .user = choice.user,
+                                 .user_is_fixed = true,
+                                 .source = choice.source,
+                                 .timeout = choice.timeout},
+                                [&](session::SecretAnswer given) {
+                                  answer = std::move(given);
+                                  loop.stop();
+                                });
+  loop.run();
+  return answer;
+}
+
+}  // namespace starttls
