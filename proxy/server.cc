@@ -78,8 +78,12 @@ class Server {
         loops_(loops),
         control_(*loops.front()),
         resolver_(control_),
-        programs_(control_),
-        secrets_(control_, resolver_, programs_),
+        no_programs_(control_),
+        launcher_(launcher
+                      ? std::make_unique<launcher::Channel>(control_, std::move(launcher->pair),
+                                                            [this] { on_launcher_ended(); })
+                      : nullptr),
+        secrets_(control_, resolver_, programs()),
         system_name_(control_, state_.system_name,
                      [this](const std::string& name) { on_system_name(name); }),
         shared_{.log = log,
@@ -103,9 +107,6 @@ class Server {
         admin_(control_, log_, [this](AdminPage page, AdminEndpoint::Reply reply) {
           pages_.make(page, std::move(reply));
         }) {
-    if (launcher) {
-      launcher_.emplace(control_, std::move(launcher->pair), [this] { on_launcher_ended(); });
-    }
     watch_.follow(watched_files(state_.config), loaded_at);
   }
 
@@ -140,6 +141,7 @@ class Server {
   void on_system_name(const std::string& name);
   void apply_limits();
   void start_work(const config::Config& config);
+  [[nodiscard]] session::ProgramRunner& programs() noexcept;
   void reload_programs();
   void on_launcher_ended();
 
@@ -151,7 +153,8 @@ class Server {
   const Loops& loops_;
   net::Loop& control_;
   net::Resolver resolver_;
-  session::NoPrograms programs_;
+  session::NoPrograms no_programs_;
+  std::unique_ptr<launcher::Channel> launcher_;  // null if no service had a command at the start
   session::SecretStore secrets_;
   SystemName system_name_;
   Shared shared_;
@@ -166,7 +169,6 @@ class Server {
   std::size_t running_ = 0;  // workers that have not drained
   AdminPages pages_;
   AdminEndpoint admin_;
-  std::optional<launcher::Channel> launcher_;  // only if a service has a command
   int status_ = EXIT_SUCCESS;
   bool draining_ = false;
   ReloadProblems waiting_;  // why the files on disk are not used; empty if they are
@@ -363,7 +365,7 @@ bool Server::replace_state(std::vector<std::string>& problems) {
   static_cast<void>(watch_.changed());  // later changes are for the next reload
   auto fresh = load_(state_, problems);
   if (!fresh) return false;
-  if (!launcher_ && launcher::has_programs(fresh->config)) {
+  if (launcher_ == nullptr && launcher::has_programs(fresh->config)) {
     problems.emplace_back(launcher::kFirstCommand);
     return false;
   }
@@ -518,9 +520,14 @@ void Server::start_work(const config::Config& config) {
   }
 }
 
+session::ProgramRunner& Server::programs() noexcept {
+  if (launcher_ == nullptr) return no_programs_;
+  return *launcher_;
+}
+
 /// Has the launcher read the configuration, too. From now on it runs the commands of that one.
 void Server::reload_programs() {
-  if (!launcher_) return;
+  if (launcher_ == nullptr) return;
   launcher_->reload([this](const Result<>& reloaded) {
     if (reloaded || launcher_->has_ended()) return;
     const auto& [code, reason, evidence, attack] = reloaded.error();

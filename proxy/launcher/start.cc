@@ -72,7 +72,7 @@ Result<> give_up_rights(const std::optional<User>& user) {
       ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0 ||
       ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 ||
       ::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) != 0) {
-    return fail(Errc::system, system_text(errno));
+    return fail(Errc::system, "cannot give up rights: " + system_text(errno));
   }
   return {};
 }
