@@ -7,7 +7,7 @@ from . import charts
 from .interval import MEANING, number, spread
 from .scenarios import (CPU_GB, CPU_OP, CPU_SESSION, IDLE, OVERHEAD, P50, P99, RATE, READY, READY99, SCALE,
                         SCENARIOS, Target)
-from .subjects import OURS, RIVALS_LIBRARY, builds, columns
+from .subjects import HOST_SUITE, OURS, RIVALS_LIBRARY, builds, columns
 from .verdict import CONTESTANTS, RIVALS, all_verdicts, best_of_all, judge
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
@@ -162,7 +162,8 @@ def versions_of(run):
     rivals = ", ".join(f"{name} {version}" for name, version in versions.items()
                        if name not in (*builds(), RIVALS_LIBRARY))
     if rivals:
-        yield "beside", f"{rivals} ({versions.get(RIVALS_LIBRARY, '?')})"
+        suite = f", of Debian {run['suite']}" if run["suite"] != HOST_SUITE else ""
+        yield "beside", f"{rivals} ({versions.get(RIVALS_LIBRARY, '?')}){suite}"
 
 
 def table(run, measured, busy):
@@ -204,8 +205,8 @@ def line(run, measured):
             return None
         ends = sorted({f"{min(medians):.2f}", f"{max(medians):.2f}"})
         words.append(f"{name} {' to '.join(ends)}")
-    return (f"Measured {run['date'].partition(' ')[0]}, beside the best of the others (1 = the same): CPU time of "
-            f"{', '.join(words[:-1])}; {words[-1]}.")
+    return (f"Measured {run['date'].partition(' ')[0]}, beside the best of the others (1 = the same): "
+            f"CPU time of {', '.join(words[:-1])}; {words[-1]}.")
 
 
 def publish_line(page, run, measured):

@@ -165,8 +165,8 @@ def write(folder, run, measured):
     lines += [f"- {name}: {version}" for name, version in run["versions"].items()]
     if run["quick"]:
         lines += ["- **a test of the harness: too small for any figure to mean anything**"]
-    lines += ["", "## Targets", "", *verdict_lines(measured_verdicts(run, measured)), "", "## What was negotiated", "",
-              *negotiated_lines(run["negotiated"]), "", "## Figures", ""]
+    lines += ["", "## Targets", "", *verdict_lines(measured_verdicts(run, measured)), "",
+              "## What was negotiated", "", *negotiated_lines(run["negotiated"]), "", "## Figures", ""]
     for scenario in SCENARIOS:
         if result := measured.get(scenario.name):
             lines += scenario_lines(scenario, result)

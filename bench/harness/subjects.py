@@ -43,6 +43,7 @@ system_default = default
 [default]
 Groups = {GROUP}
 """
+HOST_SUITE = "the host's"  # the release of Debian that the rivals are from, without --suite
 RIVALS_LIBRARY = "rivals' TLS library"
 
 STUNNEL = {"upgrade": ("smtp", "imap", "pop3", "nntp"), "terminate": ("smtp", "imap", "pop3"),

@@ -17,7 +17,8 @@ from harness.interval import interval  # noqa: E402
 from harness.tap import read_hello  # noqa: E402
 
 RUN = {"date": "2026-01-31 12:00 UTC", "cpu": "Some CPU", "cpus": 2, "kernel": "Linux 6.1",
-       "protocol": "smtp", "tls": "1.3", "rounds": 3, "quick": False, "busy": False, "negotiated": {},
+       "protocol": "smtp", "tls": "1.3", "suite": subjects.HOST_SUITE, "rounds": 3, "quick": False,
+       "busy": False, "negotiated": {},
        "versions": {"starttls-proxy": "starttls-proxy 0.1.0, BoringSSL (API 17)",
                     "stunnel": "5.68", "rivals' TLS library": "OpenSSL 3.0.9"}}
 BY_NAME = {each.name: each for each in scenarios.SCENARIOS}
@@ -191,6 +192,10 @@ class Publish(unittest.TestCase):
             "| met: 0.500 (0.500-0.500) of stunnel | **missed**: 0.750 (0.750-0.750) of stunnel, "
             "wanted <= 0.60 of the best rival |"), row)
         self.assertIn(name, svg)
+
+    def test_rivals_of_another_release_are_named_as_such(self):
+        lines = self.lines(everything(), {**RUN, "suite": "trixie"})
+        self.assertIn("- beside: stunnel 5.68 (OpenSSL 3.0.9), of Debian trixie", lines)
 
     def test_all_targets_are_counted(self):
         for measured, line in ((everything(), 2), ({}, len(scenarios.UNMEASURED) + sum(
