@@ -13,7 +13,6 @@
 
 #include "lib/base/login_settings.h"
 #include "lib/session/credentials/secret_file.h"
-#include "proxy/probe/token_facts.h"
 
 namespace starttls {
 namespace {
@@ -70,13 +69,7 @@ Result<Secret> read_login_secret(const LoginChoice& choice, const LoginOptions& 
   if (auto* const failure = std::get_if<session::NoSecret>(&answer)) {
     return fail(std::move(failure->error));
   }
-  auto& secret = std::get<session::FreshSecret>(answer).secret;
-  if (choice.token) {
-    if (const auto error = token_error(secret.reveal()); !error.empty()) {
-      return fail(Errc::login, "the source has no token, but an error: " + error);
-    }
-  }
-  return std::move(secret);
+  return std::move(std::get<session::FreshSecret>(answer).secret);
 }
 
 }  // namespace starttls

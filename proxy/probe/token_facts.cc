@@ -104,10 +104,4 @@ TokenFacts read_token(std::string_view token) {
           .issuer = text_claim(claims, {"iss"})};
 }
 
-std::string token_error(std::string_view text) {
-  if (!ascii::trim(text).starts_with('{')) return {};
-  const auto answer = json::parse(text, nullptr, false);
-  return answer.is_object() ? text_claim(answer, {"error"}) : std::string{};
-}
-
 }  // namespace starttls

@@ -29,9 +29,4 @@ struct TokenFacts {
 /// Reads the claims of `token`.
 [[nodiscard]] TokenFacts read_token(std::string_view token);
 
-/// Returns the error that a token endpoint has sent instead of a token (RFC 6749 §5.2), such as
-/// "invalid_grant". A program that keeps a file fresh may have written it there. "" if `text` is
-/// none.
-[[nodiscard]] std::string token_error(std::string_view text);
-
 }  // namespace starttls

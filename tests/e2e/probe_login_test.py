@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from support import canary, main, oauth, sasl, wait
+from support import canary, launcher, main, oauth, sasl, wait
 from support.client import free_port
 from support.daemon import configuration, run_to_end
 from support.environment import PROXY, pki
@@ -15,6 +15,7 @@ from support.fake_server import FakeServer
 from support.login_case import PROTOCOLS, TOKEN, at, leave
 from support.login_server import LoginServer
 from support.logins import ACCOUNTS, NAME, SECRET, USER, login, secret_file
+from support.secret_socket import SecretSocket
 
 OK, UNREACHABLE, PROTOCOL, REFUSED, CONFIG, USAGE = 0, 69, 76, 77, 78, 64
 USED = {"PLAIN": "plain", "LOGIN": "login", "XOAUTH2": "xoauth2", "OAUTHBEARER": "oauthbearer"}
@@ -151,6 +152,33 @@ class File(LoginProbe):
         self.assertEqual(facts["mechanism"], "xoauth2")
         self.assertFalse(facts["token"]["readable"])
         self.assertEqual(script.mechanisms_tried(), ["XOAUTH2"] * 2)
+
+    def asked(self, config, script, port, *asked):
+        """Probes with the login of a configuration, whose source answers with the secret or fails."""
+        _, facts = self.check(self.probe_file(config, "--login"), *asked)
+        if asked[0] == OK:
+            self.assertEqual(script.attempts[0].messages,
+                             sasl.answers("PLAIN", USER, SECRET, "mail.test", port))
+        return facts
+
+    def test_a_secret_from_a_socket(self):
+        script, port = self.server(echo=False)
+        with SecretSocket(lambda user: SECRET.encode() + b"\n") as source:
+            config = configuration(port, login={"when": "connect", "user": USER, "socket": str(source.path)})
+            self.asked(config, script, port, OK, "succeeded")
+            self.assertEqual(source.asked, [USER] * 2)
+        self.asked(config, script, port, REFUSED, "no_secret", "socket")
+
+    def test_a_secret_from_a_program(self):
+        script, port = self.server(echo=False)
+        with tempfile.TemporaryDirectory(prefix="starttls-program-") as folder:
+            command = [launcher.write_program(folder, f"import sys\nprint({SECRET!r})\n"), "{user}"]
+            config = configuration(port, login={"when": "connect", "user": USER, "command": command})
+            self.asked(config, script, port, OK, "succeeded")
+            launcher.write_program(folder, 'import sys\nsys.exit("invalid_grant: " + sys.argv[1])\n')
+            facts = self.asked(config, script, port, REFUSED, "no_secret", "program of the secret failed",
+                               "starttls-token authorize")
+            self.assertEqual(facts["user"], USER)
 
     def test_without_a_login_the_server_is_probed(self):
         script, port = self.server()

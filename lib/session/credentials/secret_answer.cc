@@ -75,13 +75,12 @@ SecretAnswer secret_in(std::string_view text, bool whole, bool token) {
   auto line = text.substr(0, end);
   if (line.ends_with('\r')) line.remove_suffix(1);
   if (!token || !is_json(line)) return usable_or_not({Secret{line}}, token);
-  auto found = read_token_json(line);
-  if (!found) {
-    return no_secret_in(SecretFailure::malformed,
-                        "the first line of the secret's source is not a JSON object with an "
-                        "access_token");
-  }
-  return usable_or_not(std::move(*found), token);
+  if (auto found = read_token_json(line)) return usable_or_not(std::move(*found), token);
+  const auto error = endpoint_error_in(line);
+  return no_secret_in(SecretFailure::malformed,
+                      error.empty() ? "the first line of the secret's source is not a JSON object "
+                                      "with an access_token"
+                                    : "the secret's source has no token, but an error: " + error);
 }
 
 NoSecret too_late() {

@@ -233,6 +233,18 @@ std::optional<FreshSecret> read_token_json(std::string_view json) {
   return FreshSecret{std::move(*token), end};
 }
 
+std::string endpoint_error_in(std::string_view json) {
+  constexpr std::size_t kLongest = 40;
+  std::string code;
+  JsonReader reader(json);
+  const bool whole = reader.read([&code](std::string_view name, const JsonValue& value) {
+    if (name == "error" && value.text && value.text->size() <= kLongest) code = *value.text;
+  });
+  const bool plain = std::all_of(code.begin(), code.end(),
+                                 [](char c) { return c == '_' || (c >= 'a' && c <= 'z'); });
+  return whole && plain ? code : "";
+}
+
 std::optional<UnixTime> expiry_of_jwt(std::string_view token) {
   const auto first = token.find('.');
   if (first == std::string_view::npos) return std::nullopt;

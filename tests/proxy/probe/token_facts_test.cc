@@ -95,12 +95,3 @@ TEST_CASE("token facts: texts are printable and bounded", "[probe][login]") {
   REQUIRE(facts.audience.size() == 1);
   CHECK(facts.audience[0].size() == 256);
 }
-
-TEST_CASE("token facts: a token endpoint's error is known", "[probe][login]") {
-  CHECK(token_error(R"({"error":"invalid_grant","error_description":"AADSTS700082"})") ==
-        "invalid_grant");
-  CHECK(token_error(R"( {"error":"a\u001bb"})") == "ab");
-  for (const auto* text : {"", "{}", "ya29.t", "{\"error\":1}", "[\"error\"]", "{\"error\""}) {
-    CHECK(token_error(text).empty());
-  }
-}

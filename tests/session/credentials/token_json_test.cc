@@ -126,3 +126,13 @@ TEST_CASE("token json: a JWT says when it ends", "[session][login]") {
     CHECK_FALSE(expiry_of_jwt(token));
   }
 }
+
+TEST_CASE("token json: an error of a token endpoint is known by its code", "[session][login]") {
+  CHECK(endpoint_error_in(R"({"error":"invalid_grant","error_description":"AADSTS700082"})") ==
+        "invalid_grant");
+  for (const auto* text : {"", "{}", "ya29.t", R"({"error":1})", R"(["error"])", R"({"error")",
+                           R"({"error":"a\u001bb"})", R"({"error":"eyJhbGciOi.J9"})"}) {
+    CHECK(endpoint_error_in(text).empty());
+  }
+  CHECK(endpoint_error_in("{\"error\":\"" + std::string(41, 'a') + "\"}").empty());
+}
