@@ -57,6 +57,7 @@ class Cursor {
   double number() {
     const std::string text = take(rest_.size());
     if (text == "+Inf") return HUGE_VAL;
+    if (text == "NaN") return std::nan("");
     char* end = nullptr;
     const double value = std::strtod(text.c_str(), &end);
     const bool digits = !text.empty() && (text[0] == '-' || (text[0] >= '0' && text[0] <= '9'));
