@@ -1,7 +1,6 @@
 #include "lib/config/notation.h"
 
 #include <arpa/inet.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
@@ -17,7 +16,6 @@ namespace {
 constexpr std::uint8_t kMappedPrefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 constexpr std::size_t kMaxHostLength = 253;  // RFC 1035 §2.3.4, without the length bytes
 constexpr std::size_t kMaxLabelLength = 63;
-constexpr std::size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;
 constexpr std::chrono::milliseconds kMaxDuration = std::chrono::hours{24};
 
 using IpBytes = std::array<std::uint8_t, 16>;

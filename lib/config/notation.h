@@ -3,10 +3,13 @@
 // How addresses, networks and durations are written in a configuration.
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
+
+#include <sys/un.h>
 
 #include "lib/base/address.h"
 #include "lib/base/error.h"
@@ -14,6 +17,9 @@
 namespace starttls::config {
 
 using starttls::Address;
+
+/// The longest path of a unix socket, in bytes.
+inline constexpr std::size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;
 
 /// Reads "HOST:PORT", "[::1]:PORT", "[fe80::1%eth0]:PORT" or "unix:PATH". IP literals come out in
 /// one spelling, so that equal addresses compare equal. to_string gives the notation back. Refuses

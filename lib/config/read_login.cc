@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "lib/base/login_settings.h"
+#include "lib/config/notation.h"
 #include "lib/config/password_hash.h"
 #include "lib/config/read.h"
 
@@ -12,8 +13,6 @@ namespace {
 
 using Kind = Value::Kind;
 
-/// sun_path of a unix socket has 108 bytes, with NUL (unix(7)).
-constexpr std::size_t kMaxSocketPath = 107;
 constexpr std::size_t kMaxCommandParts = 64;
 constexpr std::size_t kMaxCommandPart = 4096;
 

@@ -14,7 +14,7 @@ using Catch::Matchers::ContainsSubstring;
 namespace {
 
 /// One answer to `log_in`: credentials, or the reason why there are none.
-using Answer = Result<Credentials>;
+using Given = Result<Credentials>;
 
 /// Everything that the owner of the accounts saw.
 struct Seen {
@@ -26,7 +26,7 @@ struct Seen {
 /// Answers `log_in` in place of the session, so that a dialogue with the role under it goes on.
 class Answering final : public UpstreamRole {
  public:
-  Answering(std::unique_ptr<UpstreamRole> role, std::vector<Answer> answers, Seen& seen)
+  Answering(std::unique_ptr<UpstreamRole> role, std::vector<Given> answers, Seen& seen)
       : role_(std::move(role)), answers_(std::move(answers)), seen_(seen) {
     seen_ = {};
   }
@@ -63,7 +63,7 @@ class Answering final : public UpstreamRole {
   }
 
   std::unique_ptr<UpstreamRole> role_;
-  std::vector<Answer> answers_;
+  std::vector<Given> answers_;
   Seen& seen_;
 };
 
@@ -73,7 +73,7 @@ RoleSettings connecting(TlsMode mode) {
   return settings;
 }
 
-UpstreamDialogue talk(std::string_view protocol, TlsMode mode, std::vector<Answer> answers,
+UpstreamDialogue talk(std::string_view protocol, TlsMode mode, std::vector<Given> answers,
                       Seen& seen) {
   return UpstreamDialogue{[=, &seen] {
     return std::make_unique<Answering>(find_protocol(protocol)->upstream(connecting(mode)), answers,
@@ -172,7 +172,7 @@ TEST_CASE("LP18 login upstream: a second refusal ends it, whatever secrets there
 
 TEST_CASE("LP18 login upstream: the same secret, or none, is not tried again", "[proto][login]") {
   for (const auto& second :
-       {Answer(password()), Answer(fail(Errc::login, "the source has no other secret"))}) {
+       {Given(password()), Given(fail(Errc::login, "the source has no other secret"))}) {
     Seen seen;
     auto d = talk("smtp", TlsMode::implicit, {password(), second}, seen);
     d.peer(kGreeting).peer(kList).sends(std::string(kEhlo) + std::string(kAuth));
