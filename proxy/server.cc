@@ -81,7 +81,7 @@ class Server {
         no_programs_(control_),
         launcher_(launcher
                       ? std::make_unique<launcher::Channel>(control_, std::move(launcher->pair),
-                                                            [this] { on_launcher_ended(); })
+                                                            log_, [this] { on_launcher_ended(); })
                       : nullptr),
         secrets_(control_, resolver_, programs()),
         system_name_(control_, state_.system_name,

@@ -57,8 +57,8 @@ bool is_output(const Answer& answer) noexcept {
 
 }  // namespace
 
-Channel::Channel(net::Loop& loop, Descriptor pair, std::function<void()> on_ended)
-    : loop_(loop), pair_(std::move(pair)), on_ended_(std::move(on_ended)) {
+Channel::Channel(net::Loop& loop, Descriptor pair, log::Logger& log, std::function<void()> on_ended)
+    : loop_(loop), pair_(std::move(pair)), log_(log), on_ended_(std::move(on_ended)) {
   watch_.emplace(loop_, pair_.get(), [this] { on_readable(); });
 }
 
@@ -86,6 +86,7 @@ void Channel::begin(launcher::Request request, Pending pending,
   }
   pending.timer = std::make_unique<net::Timer>(loop_, [this, id = request.id] { on_timer(id); });
   pending.timer->start(pending.failure ? std::chrono::milliseconds{0} : patience);
+  pending.account = std::move(request.account);
   pending_.emplace(request.id, std::move(pending));
 }
 
@@ -124,6 +125,7 @@ bool Channel::on_answer(Answer& answer) {
   }
   const auto pending = pending_.extract(found);
   if (failure) {
+    if (!for_reload) log_failure(pending.mapped().account, answer.text);
     report(pending.mapped(), *failure);
   } else if (for_reload) {
     pending.mapped().on_reloaded({});
@@ -133,6 +135,12 @@ bool Channel::on_answer(Answer& answer) {
     pending.mapped().on_output(std::move(output));
   }
   return true;
+}
+
+/// Logs why a run gave no secret, once, however many logins wait for it.
+void Channel::log_failure(const Account& account, const std::string& words) {
+  log_.warn("a program gave no secret",
+            {{"service", account.service}, {"user", account.user}, {"reason", words}});
 }
 
 void Channel::report(const Pending& pending, const NoSecret& failure) {

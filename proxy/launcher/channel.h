@@ -12,6 +12,7 @@
 
 #include "lib/base/descriptor.h"
 #include "lib/base/error.h"
+#include "lib/base/log.h"
 #include "lib/net/loop.h"
 #include "lib/net/socket_watch.h"
 #include "lib/net/timer.h"
@@ -34,7 +35,7 @@ class Channel final : public session::ProgramRunner {
 
   /// `on_ended` is called once, from the loop, when the launcher has ended. All requests fail then.
   /// `pair` is the proxy's end of it.
-  Channel(net::Loop& loop, Descriptor pair, std::function<void()> on_ended);
+  Channel(net::Loop& loop, Descriptor pair, log::Logger& log, std::function<void()> on_ended);
   ~Channel() override = default;
 
   void run(Request request, OnOutput on_output) override;
@@ -51,6 +52,7 @@ class Channel final : public session::ProgramRunner {
     OnReloaded on_reloaded = {};
     std::optional<session::NoSecret> failure = {};  // known already, to be reported later
     std::unique_ptr<net::Timer> timer = {};
+    Account account = {};  // of a program
   };
 
   void begin(launcher::Request request, Pending pending, std::chrono::milliseconds patience);
@@ -58,10 +60,12 @@ class Channel final : public session::ProgramRunner {
   [[nodiscard]] bool on_answer(Answer& answer);
   void on_timer(std::uint64_t id);
   void end();
+  void log_failure(const Account& account, const std::string& words);
   static void report(const Pending& pending, const session::NoSecret& failure);
 
   net::Loop& loop_;
   Descriptor pair_;
+  log::Logger& log_;
   std::function<void()> on_ended_;
   std::map<std::uint64_t, Pending> pending_;
   std::uint64_t last_id_ = 0;

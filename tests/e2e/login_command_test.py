@@ -99,7 +99,7 @@ class Secrets(CommandCase):
                 ("words", "exit status 1: no such account"),
                 ("leaks", "exit status 1 (the last line of its standard error is not shown"),
                 ("terminal", "exit status 1: no terminal: "),
-                ("sleep", "the program of the secret did not end in time"),
+                ("sleep", "did not end in time"),
                 ("-c", "no program for this account")):
             with self.subTest(user):
                 reply, _ = self.log_in(gateway, user)
