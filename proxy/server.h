@@ -32,9 +32,9 @@ using Confine = std::function<Result<>()>;
 /// second one ends at once, HUP reloads, USR1 reopens the log. Returns the process's exit status.
 /// The services on `inherited` sockets have been checked, and `load` checks those of a new state.
 /// `notifier` reports to the supervisor. `launcher` runs the programs of logins, if there are any.
-/// If it ends, so does the process, after a drain. There are as many `loops` as `state` has workers, and one
-/// more. Errors: system (an address that cannot be bound), or those of `confine`; nothing serves
-/// then.
+/// If it ends, so does the process, after a drain. There are as many `loops` as `state` has
+/// workers, and one more. Errors: system (an address that cannot be bound), or those of `confine`;
+/// nothing serves then.
 [[nodiscard]] Result<int> serve(State state, FileWatch::Clock::time_point loaded_at,
                                 const Loops& loops, const LoadState& load, const Confine& confine,
                                 const InheritedSockets& inherited, Notifier& notifier,
