@@ -38,7 +38,7 @@ SocketRequest::~SocketRequest() {
 
 void SocketRequest::on_connected(Result<net::Stream::Ptr> connected) {
   if (!connected) {
-    fail_with(std::move(connected.error()));
+    fail_with(connected.error());
     return;
   }
   stream_ = std::move(*connected);
@@ -68,7 +68,7 @@ void SocketRequest::on_stream_end(const Error* error) {
 /// end is reported in any case.
 void SocketRequest::on_stream_write_failed(Error) {}
 
-void SocketRequest::fail_with(Error error) {
+void SocketRequest::fail_with(const Error& error) {
   if (error.code == Errc::timeout) {
     finish(too_late());
     return;

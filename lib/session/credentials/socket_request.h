@@ -37,7 +37,7 @@ class SocketRequest final : net::StreamEvents {
   void on_stream_end(const Error* error) override;
   void on_stream_drained() override {}
   void on_stream_write_failed(Error error) override;
-  void fail_with(Error error);
+  void fail_with(const Error& error);
   void finish(SecretAnswer answer);
 
   Question question_;
