@@ -83,7 +83,7 @@ std::string advice_on(const ProbeReport& report) {
 }  // namespace
 
 TEST_CASE("login advice: 5.7.139 has several causes, and the text tells which", "[probe][login]") {
-  const auto on = [](std::string text) {
+  const auto on = [](const std::string& text) {
     return advice_on(report_of(refusal("535", "5.7.139 Authentication unsuccessful, " + text)));
   };
   const auto tenant = on("SmtpClientAuthentication is disabled for the Tenant. Visit https://x");

@@ -66,10 +66,10 @@ TEST_CASE("token facts: other spellings of the same claims", "[probe][login]") {
 }
 
 TEST_CASE("token facts: a token that is no JWT tells nothing", "[probe][login]") {
-  const auto claims = url_encoded("{}");
+  // "e30" is "{}".
   for (const auto& token : {std::string("ya29.opaque-token"), std::string(), std::string("a.b.c"),
-                            claims + '.' + claims, jwt("{}") + ".a.b", jwt("[]"), jwt("not json"),
-                            "!." + claims + ".c", std::string("..")}) {
+                            std::string("e30.e30"), std::string("!.e30.c"), jwt("{}") + ".a.b",
+                            jwt("[]"), jwt("not json"), std::string("..")}) {
     CAPTURE(token);
     CHECK_FALSE(read_token(token).readable);
   }
