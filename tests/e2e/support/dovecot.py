@@ -16,7 +16,7 @@ from .environment import PEERS, pki
 
 VMAIL_UID = 20894
 PASSWORD = canary.PASSWORD
-USERS = ("box", "other", "third")
+USERS = ("box", "other", "third", "scan")
 
 # Dovecot takes a client with the address that it connected to for its own machine, and as
 # secured. So on OWN it offers login in the clear under any policy. The kernel's source for the

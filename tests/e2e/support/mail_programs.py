@@ -62,6 +62,13 @@ def swaks(port, user=None, password=None, mechanism="PLAIN", body="by swaks", mo
                 "--from", "a@client.test", "--to", "box@mail.test", "--body", body, *more)
 
 
+def swaks_send(port, message):
+    """Sends a message as it is, without a login. swaks ends the last line itself."""
+    with _folder(mail=message.removesuffix(b"\r\n")) as (_, inside):
+        return _run("/usr/bin/swaks", "--server", f"127.0.0.1:{port}", "--helo", "client.test",
+                    "--from", "a@client.test", "--to", "box@mail.test", "--data", f"@{inside}/mail")
+
+
 def curl_send(port, user, password, message, mechanism="PLAIN"):
     with _folder(mail=message) as (_, inside):
         return _run("/usr/bin/curl", "--silent", "--show-error", "--user", f"{user}:{password}",

@@ -1,4 +1,4 @@
-"""Mail programs of another make, from npm: smtp-server, nodemailer, imapflow (tests/peers/npm)."""
+"""Programs of another make, from npm: smtp-server, nodemailer, imapflow, oauth2-mock-server (tests/peers/npm)."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import threading
 import unittest
+import urllib.request
 
 from . import canary, children, wait
 from .environment import ROOT, pki
@@ -80,3 +81,43 @@ class SmtpServer:
                 self._news.notify_all()
         with self._news:
             self._news.notify_all()
+
+
+class Provider:
+    """npm's oauth2-mock-server, with a device authorization besides. It signs each token with a key of its
+    own, adds these claims, and says that the token is good for `lifetime` seconds.
+
+    `url` is its address. `kid` and `key` are the name of its key and the public key (PEM).
+    """
+
+    def __init__(self, lifetime=3600, **claims):
+        require()
+        self._settings = {"claims": claims, "lifetime": lifetime}
+
+    def __enter__(self):
+        self._process = children.start(["node", PROGRAMS / "provider.js", json.dumps(self._settings)],
+                                       env=_environment(), stdout=subprocess.PIPE)
+        line = self._process.stdout.readline()
+        if not line:
+            self.__exit__()
+            raise AssertionError("the provider has ended")
+        self.__dict__.update(json.loads(line))
+        self.url = f"http://127.0.0.1:{self.port}"
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.wait(wait.DEADLINE)
+        self._process.stdout.close()
+
+    def change(self, **settings):
+        """Replaces settings: `lifetime`, `claims`."""
+        request = urllib.request.Request(f"{self.url}/settings", json.dumps(settings).encode(),
+                                         {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=wait.DEADLINE):
+            pass
+
+    def requests(self):
+        """Returns the forms of all requests for a token, in order."""
+        with urllib.request.urlopen(f"{self.url}/requests", timeout=wait.DEADLINE) as response:
+            return json.load(response)

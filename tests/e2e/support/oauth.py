@@ -33,6 +33,7 @@ local_validation_key_dict = fs:posix:prefix={inside}/etc/keys/
 client_id = {audience}
 scope = {scope}
 username_attribute = sub
+username_format = %Ln
 """
 
 MECHANISMS = "plain login xoauth2 oauthbearer"
@@ -58,21 +59,27 @@ def token(user="box", *, audience=AUDIENCE, scope=SCOPE, seconds=3600, key=KEY, 
 
 
 class Dovecot(dovecot.Dovecot):
-    """A Dovecot that also takes tokens, by XOAUTH2 and OAUTHBEARER. It verifies them by KEY."""
+    """A Dovecot that also takes tokens, by XOAUTH2 and OAUTHBEARER. It verifies them by KEY, and those of a
+    `provider` (npm_peers.Provider) by its key."""
 
-    def __init__(self, ssl="required", *, mechanisms=MECHANISMS, **options):
+    def __init__(self, ssl="required", *, mechanisms=MECHANISMS, provider=None, **options):
         super().__init__(ssl, **options)
         if dovecot.version() >= (2, 4):
             raise unittest.SkipTest("its tokens are set up for Dovecot 2.3")
         self._mechanisms = mechanisms
+        self._provider = provider
 
     def _configuration(self, inside):
         etc = self._outside / "etc"
         (etc / "oauth2.conf").write_text(
             _OAUTH2_CONF.format(inside=inside, audience=AUDIENCE, scope=SCOPE))
-        folder = etc.joinpath("keys", *_KEY_PATH[:-1])
-        folder.mkdir(parents=True)
-        (folder / _KEY_PATH[-1]).write_bytes(base64.b64encode(KEY))
+        keys = {_KEY_PATH: base64.b64encode(KEY)}
+        if self._provider:
+            keys["default", "RS256", self._provider.kid] = self._provider.key.encode()
+        for path, key in keys.items():
+            file = etc.joinpath("keys", *path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(key)
         return super()._configuration(inside) + _SETTINGS_2_3.format(
             inside=inside, mechanisms=self._mechanisms)
 

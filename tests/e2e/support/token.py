@@ -5,8 +5,10 @@ import os
 import pathlib
 import pty
 import select
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 from . import children, wait
@@ -61,6 +63,44 @@ class Program:
 
     def authorize(self, *arguments, **options):
         return Authorization(self, arguments, options)
+
+
+class TokenSocket:
+    """A unix socket that answers each connection by one `access --from-stdin`, as systemd does with
+    Accept=yes. `path` is its address, and `runs` counts the programs."""
+
+    def __init__(self, program):
+        self._program = program
+        self.path = program.folder / "socket"
+        self.runs = 0
+        self._ended = False
+
+    def __enter__(self):
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.path))
+        self.path.chmod(0o600)
+        self._listener.listen(100)
+        self._thread = threading.Thread(target=self._accept)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ended = True
+        with socket.socket(socket.AF_UNIX) as waker:
+            waker.connect(str(self.path))
+        self._thread.join()
+        self._listener.close()
+
+    def _accept(self):
+        while True:
+            connection, _ = self._listener.accept()
+            with connection:
+                if self._ended:
+                    return
+                process = self._program.start("access", "--from-stdin", stdin=connection,
+                                              stdout=connection)
+            self.runs += 1
+            threading.Thread(target=process.communicate).start()
 
 
 class Authorization:

@@ -1,0 +1,199 @@
+"""The whole chain, with real programs: a client without OAuth, the proxy, starttls-token, a provider of
+another make (oauth2-mock-server), and a Dovecot that verifies the provider's tokens by its public key."""
+
+import imaplib
+import os
+import poplib
+import smtplib
+import unittest
+
+from support import canary, launcher, mail_programs, main, npm_peers, oauth, peers, wait
+from support.dovecot import STRANGE
+from support.environment import TOKEN
+from support.gateway import Gateway
+from support.login_client import KINDS
+from support.logins import ACCOUNTS, NAME, PASSWORD, SECRET, begin, secured
+from support.mail_programs import Refused
+from support.token import ACCOUNT, Program, TokenSocket
+from support.token_endpoint import Endpoint, answer
+
+MESSAGE = (b"Date: Sun, 29 Nov 2026 12:00:00 +0000\r\nFrom: a@client.test\r\nTo: box@mail.test\r\n"
+           b"Subject: octets\r\nMessage-Id: <1@client.test>\r\n\r\n.dot\r\n8-bit \xc3\xa9\r\nlast\r\n")
+STORED = MESSAGE.replace(b"\r\n", b"\n")
+SERVICES = {"smtp": "submission", "imap": "imap", "pop3": "pop3"}
+
+
+class Chain(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.provider = cls.enterClassContext(
+            npm_peers.Provider(sub=ACCOUNT, aud=oauth.AUDIENCE, scope=oauth.SCOPE))
+        cls.relay = cls.enterClassContext(peers.Postfix("none"))
+        cls.server = cls.enterClassContext(
+            oauth.Dovecot(provider=cls.provider, relay_port=cls.relay.port))
+        with secured("imap", cls.server.ports["imap"]) as direct:
+            direct.log_in("quoted", "scan", SECRET)
+            direct.ask(b"l APPEND INBOX {%d+}\r\n%s" % (len(MESSAGE), MESSAGE))
+
+    def setUp(self):
+        self.provider.change(lifetime=3600)
+        self.asked_before = len(self.provider.requests())
+        self.program = Program(self, **self.account())
+
+    def account(self):
+        return {"token_url": f"{self.provider.url}/token", "grant": "client_credentials",
+                "client_secret": "hush", "scope": "mail"}
+
+    def asked(self):
+        """Returns the requests of this test at the provider."""
+        return self.provider.requests()[self.asked_before:]
+
+    def source(self):
+        """Returns the keys of a login that runs starttls-token."""
+        return {"command": list(map(str, self.program.argv("access", "{user}"))), "token": True,
+                "user": ACCOUNT}
+
+    def service(self, protocol, mechanism="auto", when="client", **keys):
+        return {"protocol": protocol, "upstream.address": f"{STRANGE}:{self.server.ports[SERVICES[protocol]]}",
+                "login": {"when": when, "mechanism": mechanism, **self.source(), **keys},
+                "accounts": ACCOUNTS if when == "client" else ()}
+
+    def gateway(self, services=None):
+        """Returns a gateway with these services. Usual: one for each protocol."""
+        services = services or {protocol: self.service(protocol) for protocol in SERVICES}
+        gateway = self.enterContext(Gateway(services))
+        self.addCleanup(self.hide_token)
+        return gateway
+
+    def hide_token(self):
+        """From now on no log may have the stored token."""
+        if (self.program.store / f"{ACCOUNT}.json").exists():
+            canary.add(self.program.stored()["access_token"].rpartition(".")[2])
+
+    def assert_delivered(self):
+        self.assertTrue((mail := self.relay.new_mail())[0].endswith(b"\n" + STORED), mail)
+        self.assertEqual(len(mail), 1)
+
+    def read_imap(self, port):
+        """Returns the message that imaplib reads."""
+        with imaplib.IMAP4("127.0.0.1", port, timeout=wait.DEADLINE) as client:
+            client.login(NAME, PASSWORD)
+            client.select()
+            return client.fetch("1", "(BODY.PEEK[])")[1][0][1]
+
+    def read_pop3(self, port):
+        """Returns the message that poplib reads."""
+        client = poplib.POP3("127.0.0.1", port, timeout=wait.DEADLINE)
+        try:
+            client.user(NAME)
+            client.pass_(PASSWORD)
+            return b"\r\n".join([*client.retr(1)[1], b""])
+        finally:
+            client.quit()
+
+    def send(self, port):
+        """Sends the message with smtplib, by name and password."""
+        with smtplib.SMTP("127.0.0.1", port, "client.test", timeout=wait.DEADLINE) as client:
+            client.login(NAME, PASSWORD)
+            client.sendmail("a@client.test", ["box@mail.test"], MESSAGE)
+
+    def assert_all_protocols(self, gateway):
+        self.send(gateway.ports["smtp"])
+        self.assert_delivered()
+        self.assertEqual(self.read_imap(gateway.ports["imap"]), MESSAGE)
+        self.assertEqual(self.read_pop3(gateway.ports["pop3"]), MESSAGE)
+
+
+class Command(Chain):
+    def test_swaks_without_a_login(self):
+        gateway = self.gateway({mechanism: self.service("smtp", mechanism, "connect")
+                                for mechanism in ("xoauth2", "oauthbearer")})
+        for mechanism in ("xoauth2", "oauthbearer"):
+            with self.subTest(mechanism):
+                said = mail_programs.swaks_send(gateway.ports[mechanism], MESSAGE)
+                self.assertNotIn("AUTH", said)
+                self.assert_delivered()
+                self.assertIn(f"method={mechanism.upper()}", self.server.logins("submission")[-1])
+        self.assertEqual([form["grant_type"] for form in self.asked()], ["client_credentials"])
+
+    def test_clients_with_passwords(self):
+        gateway = self.gateway()
+        self.assert_all_protocols(gateway)
+        mail_programs.curl_send(gateway.ports["smtp"], NAME, PASSWORD, MESSAGE)
+        self.assert_delivered()
+        for protocol in ("imap", "pop3"):
+            self.assertEqual(
+                mail_programs.curl_fetch(protocol, gateway.ports[protocol], NAME, PASSWORD), MESSAGE)
+            with self.assertRaises(Refused):
+                mail_programs.curl_fetch(protocol, gateway.ports[protocol], NAME, "wrong")
+        self.assertEqual(len(self.asked()), 1)
+
+    def test_a_token_that_is_nearly_at_its_end_serves_one_login(self):
+        self.provider.change(lifetime=60)
+        gateway = self.gateway()
+        for count in range(1, 4):
+            self.assertEqual(self.read_imap(gateway.ports["imap"]), MESSAGE)
+            self.assertEqual(len(self.asked()), count)
+
+    def test_a_token_that_ends_during_the_run_is_replaced(self):
+        """It is kept until five minutes before its end, which is in a moment."""
+        self.provider.change(lifetime=303)
+        gateway = self.gateway()
+        logins = 0
+
+        def read_until_renewed():
+            nonlocal logins
+            self.assertEqual(self.read_imap(gateway.ports["imap"]), MESSAGE)
+            logins += 1
+            return len(self.asked()) >= 3
+
+        wait.until(read_until_renewed, "a third token")
+        self.assertGreaterEqual(logins, len(self.asked()))
+        self.provider.change(lifetime=3600)
+
+    def test_fifty_sessions_at_once_have_one_run_and_one_request(self):
+        go = self.program.folder / "go"
+        os.mkfifo(go)
+        runs = self.program.folder / "runs"
+        wrapper = launcher.write_program(self.program.folder, f'''
+import os, sys
+with open({str(runs)!r}, "a") as runs: runs.write("run\\n")
+open({str(go)!r}).read()
+os.execv({str(TOKEN)!r}, [{str(TOKEN)!r}, *sys.argv[1:]])
+''')
+        service = self.service("imap", timeout="50s")
+        service["login"]["command"][0] = wrapper
+        gateway = self.gateway({"imap": service})
+        clients = [begin(self.enterContext(gateway.connect("imap", KINDS["imap"]))) for _ in range(50)]
+        for client in clients:
+            client.log_in("PLAIN", NAME, PASSWORD, wait=False)
+        with open(go, "w", encoding="ascii"):
+            pass
+        for client in clients:
+            self.assertTrue(client.succeeded(reply := client.answer()), reply)
+        self.assertEqual(runs.read_text(encoding="ascii"), "run\n")
+        self.assertEqual(len(self.asked()), 1)
+
+
+class Socket(Chain):
+    def source(self):
+        return {"socket": str(self.socket.path), "token": True, "user": ACCOUNT}
+
+    def setUp(self):
+        super().setUp()
+        self.socket = self.enterContext(TokenSocket(self.program))
+
+    def test_swaks_without_a_login(self):
+        gateway = self.gateway({"smtp": self.service("smtp", when="connect")})
+        for _ in range(2):
+            mail_programs.swaks_send(gateway.ports["smtp"], MESSAGE)
+            self.assert_delivered()
+        self.assertEqual((self.socket.runs, len(self.asked())), (1, 1))
+
+    def test_clients_with_passwords(self):
+        self.assert_all_protocols(self.gateway())
+        self.assertEqual(len(self.asked()), 1)
+
+
+if __name__ == "__main__":
+    main.main()
