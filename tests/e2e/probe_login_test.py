@@ -154,7 +154,7 @@ class File(LoginProbe):
         self.assertEqual(script.mechanisms_tried(), ["XOAUTH2"] * 2)
 
     def asked(self, config, script, port, *asked):
-        """Probes with the login of a configuration, whose source answers with the secret or fails."""
+        """Probes with the login of a configuration. Its source answers with the secret or fails."""
         _, facts = self.check(self.probe_file(config, "--login"), *asked)
         if asked[0] == OK:
             self.assertEqual(script.attempts[0].messages,
