@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "lib/base/log.h"
 #include "lib/net/resolver.h"
 #include "lib/session/credentials/secret_store.h"
 #include "proxy/launcher/channel.h"
@@ -13,9 +14,10 @@ session::SecretAnswer ask_source(net::Loop& loop, const std::string& service,
                                  std::optional<launcher::Process> launcher) {
   net::Resolver resolver(loop);
   session::NoPrograms none(loop);
+  log::Logger log(log::Level::error, log::Format::text);  // the report has the warnings
   std::optional<launcher::Channel> channel;
   // A launcher that ends answers the request, so the loop goes on until then.
-  if (launcher) channel.emplace(loop, std::move(launcher->pair), [] {});
+  if (launcher) channel.emplace(loop, std::move(launcher->pair), log, [] {});
   session::ProgramRunner& programs =
       channel ? static_cast<session::ProgramRunner&>(*channel) : none;
   session::SecretStore store(loop, resolver, programs);
