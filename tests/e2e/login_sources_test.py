@@ -142,8 +142,8 @@ class Failing(SourceCase):
                 (b"x" * 20480, "malformed", "too long"), (b"x" * 20480 + b"\n", "malformed", "too long"),
                 (b"x" * 9001 + b"\n", "malformed", "too long"),
                 (b'{"access_token": "a\\nb"}\n', "malformed", "bytes that no secret"),
-                (b'{"access_token": "a\n', "malformed", "JSON"), (b'{"error": "x"}\n', "malformed", "JSON"),
-                (b"{\n", "malformed", "JSON")):
+                (b'{"access_token": "a\n', "malformed", "JSON"),
+                (b'{"error": "x"}\n', "malformed", "an error: x"), (b"{\n", "malformed", "JSON")):
             with self.subTest(answer=answer and answer[:40]):
                 self.source.answer = lambda user, answer=answer: answer
                 with Daemon(self.configuration()) as daemon:
