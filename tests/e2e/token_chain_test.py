@@ -4,12 +4,18 @@ another make (oauth2-mock-server), and a Dovecot that verifies the provider's to
 import imaplib
 import os
 import poplib
+import re
+import shlex
 import smtplib
+import subprocess
 import unittest
+import urllib.error
+import urllib.request
 
 from support import canary, launcher, mail_programs, main, npm_peers, oauth, peers, wait
+from support.daemon import SANDBOX, Daemon, toml
 from support.dovecot import STRANGE
-from support.environment import TOKEN
+from support.environment import ROOT, TOKEN, pki
 from support.gateway import Gateway
 from support.login_client import KINDS
 from support.logins import ACCOUNTS, NAME, PASSWORD, SECRET, begin, secured
@@ -193,6 +199,179 @@ class Socket(Chain):
     def test_clients_with_passwords(self):
         self.assert_all_protocols(self.gateway())
         self.assertEqual(len(self.asked()), 1)
+
+
+class Outage(Chain):
+    """The provider is down for a while. A client that keeps its mail delivers it afterwards."""
+
+    def setUp(self):
+        super().setUp()
+        self.endpoint = self.enterContext(Endpoint())
+        self.endpoint.issue = lambda form: answer(503, "<html>", "text/html")
+        self.program.write(**{**self.account(), "token_url": f"{self.endpoint.url}/token"})
+
+    def repair(self):
+        token = oauth.token(ACCOUNT)
+        self.endpoint.issue = lambda form: answer(body={"access_token": token, "expires_in": 3600})
+
+    def assert_kept_then_delivered(self, send, code):
+        """`send` delivers the message, or raises the server's temporary refusal."""
+        with self.assertRaises(smtplib.SMTPResponseException) as caught:
+            send()
+        self.assertEqual(caught.exception.smtp_code, code)
+        self.assertTrue(caught.exception.smtp_error.startswith(b"4.7.0 "), caught.exception)
+        self.endpoint.received(1)
+        self.repair()
+
+        def queue():
+            try:
+                send()
+            except smtplib.SMTPResponseException as refusal:
+                self.assertEqual(refusal.smtp_code, code)
+                return False
+            return True
+
+        wait.until(queue, "the queue is empty")
+        self.assert_delivered()
+
+    def test_a_client_that_logs_in(self):
+        gateway = self.gateway({"smtp": self.service("smtp")})
+        self.assert_kept_then_delivered(lambda: self.send(gateway.ports["smtp"]), 454)
+        gateway.daemon.lines(lambda line: line.get("outcome") == "login")
+
+    def test_a_client_that_cannot_log_in(self):
+        gateway = self.gateway({"smtp": self.service("smtp", when="connect")})
+
+        def send():
+            with smtplib.SMTP("127.0.0.1", gateway.ports["smtp"], "client.test",
+                              timeout=wait.DEADLINE) as client:
+                client.sendmail("a@client.test", ["box@mail.test"], MESSAGE)
+
+        self.assert_kept_then_delivered(send, 421)
+
+
+def recipe(page, heading, language="toml", wanted="[[service]]"):
+    """Returns the first block in this language below a heading of a recipe that has the wanted text."""
+    text = (ROOT / "docs" / "recipes" / page).read_text(encoding="utf-8")
+    section = re.split(r"^## ", text.partition(f"\n## {heading}\n")[2], maxsplit=1, flags=re.M)[0]
+    for indent, body in re.findall(rf"^( *)```{language}\n(.*?)^ *```$", section, re.M | re.S):
+        if wanted in body:
+            return "".join(line.removeprefix(indent) for line in body.splitlines(keepends=True))
+    raise AssertionError(f"{page}: {heading}: no {language}")
+
+
+def replaced(text, key, value):
+    """Returns TOML with another value of a key that it has."""
+    changed, count = re.subn(rf"^({re.escape(key)} *= ).*$", lambda found: found[1] + toml(value), text,
+                             flags=re.M)
+    if count != 1:
+        raise AssertionError(f"{key}: {count} times in\n{text}")
+    return changed
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):  # pylint: disable=arguments-differ
+        return None
+
+
+class Recipes(Chain):
+    """The recipes as they are written, with our servers in place of the provider's."""
+
+    def setUp(self):
+        super().setUp()
+        self.socket = self.enterContext(TokenSocket(self.program))
+
+    def put(self, name, content):
+        """Writes a file of the recipe, that only its owner can read."""
+        path = self.program.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch(0o600)
+        path.write_text(content, encoding="utf-8")
+
+    def configure_token(self, text, **urls):
+        """Writes tokens.toml, with these addresses of the provider."""
+        text += "".join(f'{key} = "{self.provider.url}/{path}"\n' for key, path in urls.items())
+        self.program.config.write_text(text, encoding="utf-8")
+
+    def options(self, page, heading):
+        """Returns the options of the command that authorizes the account."""
+        words = self.command(page, heading, "starttls-token")
+        self.assertEqual(words[1:3], ["authorize", ACCOUNT])
+        return words[3:]
+
+    def command(self, page, heading, program):
+        """Returns the words of the first command that runs this program."""
+        lines = recipe(page, heading, "sh", f"{program} ").replace("\\\n", " ").splitlines()
+        return next(shlex.split(line) for line in lines if line.startswith(f"{program} "))
+
+    def daemon(self, page, heading):
+        """Runs the proxy of a recipe. Returns its port."""
+        text = recipe(page, heading)
+        protocol = re.search(r'^protocol *= "(.*)"', text, re.M)[1]
+        ports = self.server.implicit if 'upstream.tls     = "implicit"' in text else self.server.ports
+        text = replaced(text, "listen", "127.0.0.1:0")
+        if "downstream.allow" in text:
+            text = replaced(text, "downstream.allow", ["127.0.0.1"])
+        text = replaced(text, "upstream.address", f"{STRANGE}:{ports[SERVICES[protocol]]}")
+        text = text.replace("upstream.address", f'upstream.server_name = "mail.test"\n'
+                            f"upstream.ca_file = {toml(pki().ca)}\nupstream.address", 1)
+        text = replaced(text, "socket", str(self.socket.path))
+        text = text.replace("${file:", f"${{file:{self.program.folder}/")
+        self.put("archive.password", PASSWORD)
+        top = f'[proxy]\nhostname = "proxy.test"\nsandbox = {toml(SANDBOX)}\n[log]\nlevel = "debug"\n'
+        daemon = self.enterContext(Daemon(top + text))
+        self.addCleanup(self.hide_token)
+        return daemon.port
+
+    def assert_recipes_work(self, page, sending, reading):
+        """Sends by one recipe, and reads by another."""
+        mail_programs.swaks_send(self.daemon(page, sending), MESSAGE)
+        self.assert_delivered()
+        with imaplib.IMAP4("127.0.0.1", self.daemon(page, reading), timeout=wait.DEADLINE) as client:
+            client.login("archive", PASSWORD)
+            client.select()
+            self.assertEqual(client.fetch("1", "(BODY.PEEK[])")[1][0][1], MESSAGE)
+
+    def test_microsoft_365_by_client_credentials(self):
+        page, heading = "microsoft-365.md", "By client credentials"
+        self.configure_token(recipe(page, heading, "text", "[[account]]"), token_url="token")
+        (self.program.folder / "keys").mkdir()
+        subprocess.run(self.command(page, heading, "openssl"), check=True, capture_output=True,
+                       cwd=self.program.folder)
+        self.assert_recipes_work(page, heading, "Clients that can log in")
+        [form] = self.asked()
+        self.assertEqual(form["scope"], "https://outlook.office365.com/.default")
+        self.assertEqual(form["client_assertion"].count("."), 2)
+
+    def test_microsoft_365_by_device_code(self):
+        page, heading = "microsoft-365.md", "By device code"
+        self.configure_token(f'[[account]]\nname = "{ACCOUNT}"\nprovider = "office365"\n'
+                             'tenant = "example.com"\n', token_url="token", device_url="device")
+        with self.program.authorize(*self.options(page, heading)) as authorization:
+            with urllib.request.urlopen(authorization.address(2), timeout=wait.DEADLINE) as response:
+                self.assertEqual(response.read(), b"confirmed")
+            status, said = authorization.end()
+        self.assertEqual(status, 0, said)
+        self.assert_recipes_work(page, "By client credentials", "Clients that can log in")
+        self.assertEqual({form["grant_type"] for form in self.asked()},
+                         {"urn:ietf:params:oauth:grant-type:device_code"})
+
+    def test_google_by_oauth(self):
+        page, heading = "google.md", "By OAuth"
+        self.configure_token(recipe(page, heading, "text", "[[account]]"), token_url="token", authorize_url="authorize")
+        self.put("google.secret", "hush")
+        with self.program.authorize(*self.options(page, heading), stdin=subprocess.PIPE) as authorization:
+            try:  # the browser, whose last page cannot be shown
+                urllib.request.build_opener(NoRedirect).open(authorization.address(), timeout=wait.DEADLINE)
+                self.fail("no redirect")
+            except urllib.error.HTTPError as redirect:
+                authorization.type(redirect.headers["Location"])
+                redirect.close()
+            status, said = authorization.end()
+        self.assertEqual(status, 0, said)
+        self.assert_recipes_work(page, heading, "Reading mail")
+        self.assertEqual([form["grant_type"] for form in self.asked()], ["authorization_code"])
+        self.assertEqual(self.asked()[0]["client_secret"], "hush")
 
 
 if __name__ == "__main__":
