@@ -343,6 +343,11 @@ Result<Step> ImapDownstream::from_server(std::string_view input, std::string& to
                                          std::string& to_server) {
   Step step;
   if (state_ == State::clear) return step;  // the input waits until the client's TLS is up
+  if (state_ == State::login && login_->gate().awaits_credentials()) {
+    const auto early = login_->gate().hear_early(input);
+    if (!early) return fail(early.error());
+    return step;
+  }
   while (true) {
     if (state_ == State::login && !login_->gate().is_waiting()) {
       const auto login = login_from_server(input.substr(step.consumed), to_client, to_server);

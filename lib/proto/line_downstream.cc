@@ -153,6 +153,11 @@ Result<> LineDownstream::perform(Action action, std::string_view raw, std::strin
 Result<Step> LineDownstream::from_server(std::string_view input, std::string& to_client,
                                          std::string& to_server) {
   Step step;
+  if (state_ == State::login && login_->gate().awaits_credentials()) {
+    const auto early = login_->gate().hear_early(input);
+    if (!early) return fail(early.error());
+    return step;
+  }
   if (state_ == State::login && login_->gate().reads_server()) {
     auto login = login_->gate().from_server(input, to_client, to_server);
     if (!login) return fail(login.error());

@@ -91,6 +91,10 @@ Result<Next> Dialogue::on_server_input() {
 }
 
 Result<Next> Dialogue::on_credentials(Result<proto::Credentials> credentials) {
+  // Words that came meanwhile are no answer to the command that comes now. The role judges them.
+  if (!server_->input().empty()) {
+    if (auto early = on_server_input(); !early) return early;
+  }
   std::string to_client;
   std::string to_server;
   const auto verdict = role_->on_credentials(std::move(credentials), to_client, to_server);

@@ -299,7 +299,9 @@ void Prelude::step_login(Dialogue::Next next) {
 
 /// Goes on after a wait. Bytes that came meanwhile are heard now.
 void Prelude::go_on_with_login(const Result<Dialogue::Next>& next) {
-  if (!goes_on(next, Side::downstream)) return;
+  // An attack during a wait is the server's: the client is not heard.
+  const bool is_attack = !next && next.error().code == Errc::attack;
+  if (!goes_on(next, is_attack ? Side::upstream : Side::downstream)) return;
   if (server_lost_) {
     host_.finish(Outcome::ok(), "");
     return;

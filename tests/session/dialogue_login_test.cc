@@ -27,6 +27,7 @@ class LoginRole final : public proto::DownstreamRole {
   }
   Result<proto::Step> from_server(std::string_view input, std::string& to_client,
                                   std::string&) override {
+    if (state_ == State::asking && input == "early") return fail(Errc::protocol, "early words");
     if (state_ != State::waiting || input.empty()) return proto::Step{};
     if (input == "ok") {
       to_client = "welcome";
@@ -120,6 +121,17 @@ TEST_CASE("dialogue: a login goes from the client to the server and ends in the 
   CHECK(it.server_says("ok").value() == Next::relay);
   CHECK(it.client.written == "welcome");
   CHECK_FALSE(it.dialogue.login_report()->failure);
+}
+
+TEST_CASE("dialogue: the role judges words that came while credentials were fetched",
+          "[session][dialogue][login][security]") {
+  LoginDialogue it;
+  REQUIRE(it.client_says("scanner").value() == Next::log_in);
+  it.server.arrived = "early";
+  const auto next = it.dialogue.on_credentials(it.credentials());
+  REQUIRE_FALSE(next);
+  CHECK(next.error().reason == "early words");
+  CHECK(it.server.written.empty());
 }
 
 TEST_CASE("dialogue: a refusal is answered after its pause, and the third one is the last",

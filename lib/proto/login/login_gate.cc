@@ -96,6 +96,16 @@ std::string LoginGate::next_tag() {
   return dialect_.tagged ? tag_ + '-' + std::to_string(++logins_at_server_) + '-' : tag_;
 }
 
+Result<> LoginGate::hear_early(std::string_view words) const {
+  const auto replies = dialect_.replies(rules_);
+  if (replies->comes_unasked(words)) return {};
+  const auto piece = replies->next(words);
+  const bool says_goodbye =
+      piece && piece->has_value() && (*piece)->kind == LoginPiece::Kind::goodbye;
+  if (!says_goodbye) return replies->unasked(words);
+  return {};
+}
+
 Result<Step> LoginGate::from_server(std::string_view input, std::string& to_client,
                                     std::string& to_server) {
   assert(state_ == State::exchange);

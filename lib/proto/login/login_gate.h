@@ -60,6 +60,12 @@ class LoginGate {
   [[nodiscard]] bool is_under_way() const noexcept { return state_ != State::idle; }
   /// True if `begin` is due.
   [[nodiscard]] bool is_waiting() const noexcept { return state_ == State::waiting; }
+  /// True from `log_in` until `on_credentials`.
+  [[nodiscard]] bool awaits_credentials() const noexcept { return state_ == State::credentials; }
+  /// Judges words of the server that came while we awaited credentials. They are no answer to the
+  /// command that we will send. Only a goodbye may come, and IMAP's untagged responses: both are
+  /// heard later. Errors: protocol, attack.
+  [[nodiscard]] Result<> hear_early(std::string_view words) const;
   /// True if the server's input is for `from_server`.
   [[nodiscard]] bool reads_server() const noexcept { return state_ == State::exchange; }
 

@@ -378,6 +378,58 @@ TEST_CASE("client login: a fresh secret is used on a fresh connection if the ser
   }
 }
 
+TEST_CASE("client login: words of the server before our login are no answer to it",
+          "[proto][login][security]") {
+  for (const auto& row : client_rows()) {
+    CAPTURE(row.protocol);
+    const auto role = find_protocol(row.protocol)->downstream(login_settings());
+    std::string to_client;
+    std::string to_server;
+    REQUIRE(role->begin(row.greeting, to_client));
+    REQUIRE(role->from_client(row.list.says, to_client, to_server));
+    REQUIRE(role->from_server(row.list.answer, to_client, to_server));
+    for (const auto& step : row.ways.front().steps) {
+      REQUIRE(role->from_client(step.says, to_client, to_server));
+    }
+    to_client.clear();
+    to_server.clear();
+    const auto nothing = role->from_server("", to_client, to_server);
+    REQUIRE(nothing);
+    CHECK(nothing->consumed == 0);
+    for (const auto& early : {row.server_refuses, std::string("2")}) {
+      const auto heard = role->from_server(early, to_client, to_server);
+      REQUIRE_FALSE(heard);
+      const auto code = heard.error().code;
+      CHECK((code == Errc::attack || code == Errc::protocol));
+    }
+    CHECK(to_client.empty());
+    CHECK(to_server.empty());
+  }
+}
+
+TEST_CASE("client login: a goodbye may come before our login", "[proto][login]") {
+  for (const auto& row : client_rows()) {
+    const std::string_view goodbye = row.protocol == "imap"    ? "* BYE later\r\n"
+                                     : row.protocol == "sieve" ? "BYE \"later\"\r\n"
+                                     : row.protocol == "nntp"  ? "400 later\r\n"
+                                                               : "421 4.4.2 idle\r\n";
+    if (row.protocol == "pop3") continue;  // it has no such word
+    CAPTURE(row.protocol);
+    const auto role = find_protocol(row.protocol)->downstream(login_settings());
+    std::string to_client;
+    std::string to_server;
+    REQUIRE(role->begin(row.greeting, to_client));
+    REQUIRE(role->from_client(row.list.says, to_client, to_server));
+    REQUIRE(role->from_server(row.list.answer, to_client, to_server));
+    for (const auto& step : row.ways.front().steps) {
+      REQUIRE(role->from_client(step.says, to_client, to_server));
+    }
+    const auto heard = role->from_server(goodbye, to_client, to_server);
+    REQUIRE(heard);
+    CHECK(heard->consumed == 0);
+  }
+}
+
 TEST_CASE("client login: a server that hangs up while no login is under way ends the session",
           "[proto][login]") {
   for (const auto& row : client_rows()) {
