@@ -363,7 +363,7 @@ class Recipes(Chain):
         self.configure_token(recipe(page, heading, "text", "[[account]]"), token_url="token", authorize_url="authorize")
         self.put("google.secret", "hush")
         with self.program.authorize(*self.options(page, heading), stdin=subprocess.PIPE) as authorization:
-            try:  # the browser, whose last page cannot be shown
+            try:  # the browser: it cannot show its last page
                 urllib.request.build_opener(NoRedirect).open(authorization.address(), timeout=wait.DEADLINE)
                 self.fail("no redirect")
             except urllib.error.HTTPError as redirect:
