@@ -203,10 +203,11 @@ int run(const CommandLine& command) {
   for (const auto& problem : problems) print_error(problem);
   if (!state) return kExitConfig;
 
+  const std::optional<User> user = state->user;
   // Before anything else is opened or started: a program must have nothing of it.
   std::optional<launcher::Process> launcher;
   if (command.action == CommandLine::Action::run || command.login.wanted) {
-    auto started = launcher::start_if_needed(command.config_file, state->config, state->user,
+    auto started = launcher::start_if_needed(command.config_file, state->config, user,
                                              [&state] { state.reset(); });
     if (!started) {
       print_error(started.error().reason);
@@ -215,7 +216,6 @@ int run(const CommandLine& command) {
     launcher = std::move(*started);
   }
   const config::Config config = state->config;
-  const std::optional<User> user = state->user;
 
   if (command.action == CommandLine::Action::probe) {
     return probe_server(command, *state, std::move(launcher));

@@ -155,7 +155,7 @@ void Launcher::on_request() {
   }
   switch (request->kind) {
     case Request::Kind::run:
-      on_run(std::move(request->account), request->id);
+      on_run(request->account, request->id);
       return;
     case Request::Kind::reload:
       on_reload(request->id);
@@ -163,7 +163,7 @@ void Launcher::on_request() {
   }
 }
 
-void Launcher::on_run(Account account, std::uint64_t id) {
+void Launcher::on_run(const Account& account, std::uint64_t id) {
   auto program = setting_.programs.find(account);
   if (!program) {
     answer({Answer::Kind::failure, id, program.error().reason});

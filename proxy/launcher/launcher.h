@@ -62,7 +62,7 @@ class Launcher {
   [[nodiscard]] bool wait();
   void on_signals();
   void on_request();
-  void on_run(Account account, std::uint64_t id);
+  void on_run(const Account& account, std::uint64_t id);
   void on_reload(std::uint64_t id);
   void start_waiting();
   void start(const Waiting& next);

@@ -140,10 +140,9 @@ Result<std::optional<Process>> start_if_needed(const std::string& config_file,
   process.pid = ::fork();
   if (process.pid < 0) return not_started("fork: " + system_text(errno));
   if (process.pid == 0) {
-    const auto own_user = user;  // the caller's is forgotten
     process.pair.reset();
     forget();
-    be_launcher(std::move(setting), own_user);
+    be_launcher(std::move(setting), user);
   }
   setting.pair.reset();
   if (auto ready = await_ready(process.pair); !ready) {
