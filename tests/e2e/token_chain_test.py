@@ -13,13 +13,14 @@ import urllib.error
 import urllib.request
 
 from support import canary, launcher, mail_programs, main, npm_peers, oauth, peers, wait
-from support.daemon import SANDBOX, Daemon, toml
+from support.daemon import Daemon
 from support.dovecot import STRANGE
-from support.environment import ROOT, TOKEN, pki
+from support.environment import TOKEN
 from support.gateway import Gateway
 from support.login_client import KINDS
 from support.logins import ACCOUNTS, NAME, PASSWORD, SECRET, begin, secured
 from support.mail_programs import Refused
+from support.recipes import configuration, recipe, replaced
 from support.token import ACCOUNT, Program, TokenSocket
 from support.token_endpoint import Endpoint, answer
 
@@ -252,25 +253,6 @@ class Outage(Chain):
         self.assert_kept_then_delivered(send, 421)
 
 
-def recipe(page, heading, language="toml", wanted="[[service]]"):
-    """Returns the first block in this language below a heading of a recipe that has the wanted text."""
-    text = (ROOT / "docs" / "recipes" / page).read_text(encoding="utf-8")
-    section = re.split(r"^## ", text.partition(f"\n## {heading}\n")[2], maxsplit=1, flags=re.M)[0]
-    for indent, body in re.findall(rf"^( *)```{language}\n(.*?)^ *```$", section, re.M | re.S):
-        if wanted in body:
-            return "".join(line.removeprefix(indent) for line in body.splitlines(keepends=True))
-    raise AssertionError(f"{page}: {heading}: no {language}")
-
-
-def replaced(text, key, value):
-    """Returns TOML with another value of a key that it has."""
-    changed, count = re.subn(rf"^({re.escape(key)} *= ).*$", lambda found: found[1] + toml(value), text,
-                             flags=re.M)
-    if count != 1:
-        raise AssertionError(f"{key}: {count} times in\n{text}")
-    return changed
-
-
 class NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_):  # pylint: disable=arguments-differ
         return None
@@ -311,17 +293,10 @@ class Recipes(Chain):
         text = recipe(page, heading)
         protocol = re.search(r'^protocol *= "(.*)"', text, re.M)[1]
         ports = self.server.implicit if 'upstream.tls     = "implicit"' in text else self.server.ports
-        text = replaced(text, "listen", "127.0.0.1:0")
-        if "downstream.allow" in text:
-            text = replaced(text, "downstream.allow", ["127.0.0.1"])
-        text = replaced(text, "upstream.address", f"{STRANGE}:{ports[SERVICES[protocol]]}")
-        text = text.replace("upstream.address", f'upstream.server_name = "mail.test"\n'
-                            f"upstream.ca_file = {toml(pki().ca)}\nupstream.address", 1)
+        text = configuration(text, f"{STRANGE}:{ports[SERVICES[protocol]]}", self.program.folder)
         text = replaced(text, "socket", str(self.socket.path))
-        text = text.replace("${file:", f"${{file:{self.program.folder}/")
         self.put("archive.password", PASSWORD)
-        top = f'[proxy]\nhostname = "proxy.test"\nsandbox = {toml(SANDBOX)}\n[log]\nlevel = "debug"\n'
-        daemon = self.enterContext(Daemon(top + text))
+        daemon = self.enterContext(Daemon(text))
         self.addCleanup(self.hide_token)
         return daemon.port
 
