@@ -5,7 +5,6 @@ import os
 import pathlib
 import pty
 import select
-import socket
 import subprocess
 import tempfile
 import threading
@@ -13,6 +12,7 @@ import time
 
 from . import children, wait
 from .environment import TOKEN
+from .unix_listener import UnixListener
 
 ACCOUNT = "scan@example.com"
 
@@ -65,7 +65,7 @@ class Program:
         return Authorization(self, arguments, options)
 
 
-class TokenSocket:
+class TokenSocket(UnixListener):
     """A unix socket that answers each connection by one `access --from-stdin`, as systemd does with
     Accept=yes. `path` is its address, and `runs` counts the programs."""
 
@@ -73,34 +73,12 @@ class TokenSocket:
         self._program = program
         self.path = program.folder / "socket"
         self.runs = 0
-        self._ended = False
 
-    def __enter__(self):
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(self.path))
-        self.path.chmod(0o600)
-        self._listener.listen(100)
-        self._thread = threading.Thread(target=self._accept)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._ended = True
-        with socket.socket(socket.AF_UNIX) as waker:
-            waker.connect(str(self.path))
-        self._thread.join()
-        self._listener.close()
-
-    def _accept(self):
-        while True:
-            connection, _ = self._listener.accept()
-            with connection:
-                if self._ended:
-                    return
-                process = self._program.start("access", "--from-stdin", stdin=connection,
-                                              stdout=connection)
-            self.runs += 1
-            threading.Thread(target=process.communicate).start()
+    def take(self, connection):
+        with connection:
+            process = self._program.start("access", "--from-stdin", stdin=connection, stdout=connection)
+        self.runs += 1
+        threading.Thread(target=process.communicate).start()
 
 
 class Authorization:

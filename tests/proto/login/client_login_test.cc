@@ -30,6 +30,20 @@ Accounts fresh_each_time(std::vector<std::string> secrets) {
   };
 }
 
+/// Returns a role that asks for credentials, since its client has logged in.
+std::unique_ptr<DownstreamRole> role_that_asks(const ClientRow& row) {
+  auto role = find_protocol(row.protocol)->downstream(login_settings());
+  std::string to_client;
+  std::string to_server;
+  REQUIRE(role->begin(row.greeting, to_client));
+  REQUIRE(role->from_client(row.list.says, to_client, to_server));
+  REQUIRE(role->from_server(row.list.answer, to_client, to_server));
+  for (const auto& step : row.ways.front().steps) {
+    REQUIRE(role->from_client(step.says, to_client, to_server));
+  }
+  return role;
+}
+
 }  // namespace
 
 TEST_CASE("LP11 client login: each way of each protocol ends in the relay of both directions",
@@ -329,15 +343,9 @@ TEST_CASE("client login: a fresh secret is used on a fresh connection if the ser
           "[proto][login]") {
   for (const auto& row : client_rows()) {
     CAPTURE(row.protocol);
-    const auto role = find_protocol(row.protocol)->downstream(login_settings());
+    const auto role = role_that_asks(row);
     std::string to_client;
     std::string to_server;
-    REQUIRE(role->begin(row.greeting, to_client));
-    REQUIRE(role->from_client(row.list.says, to_client, to_server));
-    REQUIRE(role->from_server(row.list.answer, to_client, to_server));
-    for (const auto& step : row.ways.front().steps) {
-      REQUIRE(role->from_client(step.says, to_client, to_server));
-    }
     CHECK(role->login_report() == nullptr);
     const Credentials credentials{.user = std::string(kUser), .secret = Secret(kSecret)};
     REQUIRE(role->on_credentials(credentials, to_client, to_server));
@@ -382,17 +390,9 @@ TEST_CASE("client login: words of the server before our login are no answer to i
           "[proto][login][security]") {
   for (const auto& row : client_rows()) {
     CAPTURE(row.protocol);
-    const auto role = find_protocol(row.protocol)->downstream(login_settings());
+    const auto role = role_that_asks(row);
     std::string to_client;
     std::string to_server;
-    REQUIRE(role->begin(row.greeting, to_client));
-    REQUIRE(role->from_client(row.list.says, to_client, to_server));
-    REQUIRE(role->from_server(row.list.answer, to_client, to_server));
-    for (const auto& step : row.ways.front().steps) {
-      REQUIRE(role->from_client(step.says, to_client, to_server));
-    }
-    to_client.clear();
-    to_server.clear();
     const auto nothing = role->from_server("", to_client, to_server);
     REQUIRE(nothing);
     CHECK(nothing->consumed == 0);
@@ -415,15 +415,9 @@ TEST_CASE("client login: a goodbye may come before our login", "[proto][login]")
                                                                : "421 4.4.2 idle\r\n";
     if (row.protocol == "pop3") continue;  // it has no such word
     CAPTURE(row.protocol);
-    const auto role = find_protocol(row.protocol)->downstream(login_settings());
+    const auto role = role_that_asks(row);
     std::string to_client;
     std::string to_server;
-    REQUIRE(role->begin(row.greeting, to_client));
-    REQUIRE(role->from_client(row.list.says, to_client, to_server));
-    REQUIRE(role->from_server(row.list.answer, to_client, to_server));
-    for (const auto& step : row.ways.front().steps) {
-      REQUIRE(role->from_client(step.says, to_client, to_server));
-    }
     const auto heard = role->from_server(goodbye, to_client, to_server);
     REQUIRE(heard);
     CHECK(heard->consumed == 0);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "proxy/probe/advice.h"
+#include "tests/proxy/probe/advice_text.h"
 #include "tests/support/catch.h"
 
 using namespace starttls;
@@ -70,21 +71,11 @@ ProbeReport at_microsoft(LoginFacts login) {
   return report;
 }
 
-std::string advice_on(const ProbeReport& report) {
-  std::string out;
-  for (const auto& line : advice(report)) {
-    CHECK_FALSE(line.empty());
-    CHECK(line.find('\n') == std::string::npos);
-    out += line + "\n";
-  }
-  return out;
-}
-
 }  // namespace
 
 TEST_CASE("login advice: 5.7.139 has several causes, and the text tells which", "[probe][login]") {
   const auto on = [](const std::string& text) {
-    return advice_on(report_of(refusal("535", "5.7.139 Authentication unsuccessful, " + text)));
+    return advice_text(report_of(refusal("535", "5.7.139 Authentication unsuccessful, " + text)));
   };
   const auto tenant = on("SmtpClientAuthentication is disabled for the Tenant. Visit https://x");
   CHECK_THAT(tenant,
@@ -103,13 +94,13 @@ TEST_CASE("login advice: 5.7.139 has several causes, and the text tells which", 
   CHECK_THAT(on("the user credentials were incorrect."), ContainsSubstring("password is wrong"));
   CHECK_THAT(on("something new"), ContainsSubstring("Set-CASMailbox"));
   // Only this code means it.
-  CHECK_THAT(advice_on(report_of(refusal("535", "5.7.8 is disabled for the Tenant"))),
+  CHECK_THAT(advice_text(report_of(refusal("535", "5.7.8 is disabled for the Tenant"))),
              !ContainsSubstring("5.7.139"));
 }
 
 TEST_CASE("login advice: a token's claims show what is wrong with it", "[probe][login]") {
   const auto on = [](const TokenFacts& token) {
-    return advice_on(at_microsoft(token_refusal(token)));
+    return advice_text(at_microsoft(token_refusal(token)));
   };
   auto token = outlook_token();
   token.expires_at = later(std::chrono::minutes{-3});
@@ -149,9 +140,9 @@ TEST_CASE("login advice: each protocol has its own permission at Microsoft", "[p
        {std::pair{"imap", "IMAP.AccessAsUser.All"}, std::pair{"pop3", "POP.AccessAsUser.All"}}) {
     auto report = at_microsoft(token_refusal(outlook_token()));
     report.protocol = protocol;
-    CHECK_THAT(advice_on(report), ContainsSubstring(scope));
+    CHECK_THAT(advice_text(report), ContainsSubstring(scope));
     report.login->token_facts.scope = {scope};
-    CHECK_THAT(advice_on(report), !ContainsSubstring("lacks the permission"));
+    CHECK_THAT(advice_text(report), !ContainsSubstring("lacks the permission"));
   }
 }
 
@@ -160,7 +151,7 @@ TEST_CASE("login advice: another server's token is not measured by Microsoft's r
   auto token = outlook_token();
   token.audience = {"mail-client"};
   token.scope = {"mail"};
-  CHECK_THAT(advice_on(report_of(token_refusal(token))),
+  CHECK_THAT(advice_text(report_of(token_refusal(token))),
              ContainsSubstring("it has the audience mail-client"));
 }
 
@@ -170,7 +161,7 @@ TEST_CASE("login advice: the list shows why no mechanism fits", "[probe][login]"
     auto report = report_of(std::move(login));
     report.spelling = spelling;
     CHECK(exit_status(report) == 76);
-    return advice_on(report);
+    return advice_text(report);
   };
   CHECK_THAT(on({.mechanisms = {"XOAUTH2"}}), ContainsSubstring("login.token = true"));
   CHECK_THAT(on({.mechanisms = {"OAUTHBEARER"}}, config::Spelling::flags),
@@ -189,7 +180,7 @@ TEST_CASE("login advice: a source's error is explained", "[probe][login]") {
     auto report = report_of({.user = "box", .outcome = LoginOutcome::no_secret});
     report.error->reason = std::move(words);
     CHECK(exit_status(report) == 77);
-    return advice_on(report);
+    return advice_text(report);
   };
   CHECK_THAT(on("an error: invalid_grant"), ContainsSubstring("starttls-token authorize"));
   CHECK_THAT(on("invalid_client"), ContainsSubstring("client_id"));
@@ -201,14 +192,14 @@ TEST_CASE("login advice: other refusals", "[probe][login]") {
   for (const auto& [code, text] :
        {std::pair{"454", "4.7.0 later"}, std::pair{"NO", "[UNAVAILABLE] later"},
         std::pair{"-ERR", "[SYS/TEMP] later"}, std::pair{"NO", "(TRYLATER) \"later\""}}) {
-    CHECK_THAT(advice_on(report_of(refusal(code, text))), ContainsSubstring("temporary"));
+    CHECK_THAT(advice_text(report_of(refusal(code, text))), ContainsSubstring("temporary"));
   }
   for (const auto* code : {"481", "535", "NO", "-ERR"}) {
-    CHECK_THAT(advice_on(report_of(refusal(code, "no"))), ContainsSubstring("app password"));
+    CHECK_THAT(advice_text(report_of(refusal(code, "no"))), ContainsSubstring("app password"));
   }
-  CHECK_THAT(advice_on(report_of(refusal("535", "5.7.8 BadCredentials x - gsmtp"))),
+  CHECK_THAT(advice_text(report_of(refusal("535", "5.7.8 BadCredentials x - gsmtp"))),
              ContainsSubstring("Google wants an app password"));
-  CHECK_THAT(advice_on(at_microsoft(refusal("535", "5.7.3 Authentication unsuccessful"))),
+  CHECK_THAT(advice_text(at_microsoft(refusal("535", "5.7.3 Authentication unsuccessful"))),
              ContainsSubstring("use a token"));
 }
 

@@ -9,6 +9,7 @@
 
 #include "proxy/probe/advice.h"
 #include "proxy/probe/faults.h"
+#include "tests/proxy/probe/advice_text.h"
 #include "tests/support/catch.h"
 
 using namespace starttls;
@@ -65,16 +66,6 @@ ProbeReport refused(Errc code, std::string reason) {
   report.error = Error{code, std::move(reason), "their words \x1b[31m"};
   report.state = "starttls";
   return report;
-}
-
-std::string advice_text(const ProbeReport& report) {
-  std::string out;
-  for (const auto& line : advice(report)) {
-    CHECK_FALSE(line.empty());
-    CHECK(line.find('\n') == std::string::npos);
-    out += line + "\n";
-  }
-  return out;
 }
 
 std::string certificate_advice(const std::string& reason) {
