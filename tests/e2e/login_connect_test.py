@@ -252,6 +252,7 @@ class Warm(ConnectCase):
                     self.assertRegex(client.greeted(), rb"\A220 ")
                     self.deliver(client)
                 daemon.lines(lambda line: line.get("msg") == "warm connection used")
+                daemon.lines(ready, 3)  # the one that takes its place
                 line = daemon.session()
                 self.assertEqual((line["outcome"], line["login"], line["login_mechanism"]),
                                  ("ok", f"->{USER}", "xoauth2"))
