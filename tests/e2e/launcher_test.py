@@ -17,7 +17,7 @@ from unittest import mock
 from support import admin, intruder, launcher, main, wait
 from support.client import Client
 from support.daemon import Daemon, configuration, try_to_start
-from support.environment import SANITIZED
+from support.environment import unsanitized
 from support.fake_server import FakeServer, Smtp, tls_context
 from support.launcher import BEGINNING, FAILURE, OUTPUT, TIMEOUT, ask
 from support.rights import status_of
@@ -247,7 +247,7 @@ class Requests(LauncherCase):
                 daemon.lines(lambda f: f.get("msg", "").startswith("the launcher has ended"))
                 daemon.expect_exit(70)
 
-    @unittest.skipIf(SANITIZED, "a sanitizer executes a program of its own")
+    @unsanitized("a sanitizer executes a program of its own")
     @unittest.skipUnless(os.geteuid() == 0, "tests have a sandbox as root only")
     def test_the_proxy_itself_still_executes_nothing(self):
         daemon = self.start(INTRUDER="exec")

@@ -14,7 +14,7 @@ from backend_test import Backend
 from support import hello, main, wait
 from support.client import FIN, Client
 from support.daemon import Daemon, configuration, run_to_end
-from support.environment import SANITIZED, pki
+from support.environment import SANITIZED, pki, unsanitized
 from support.fake_server import FakeServer, Smtp
 
 MAILBOX = b"MAIL FROM:<a@b.test>"
@@ -283,7 +283,7 @@ class TooFewDescriptors(unittest.TestCase):
         return ["--protocol", "smtp", "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:9",
                 "--upstream-tls", "none", "--workers", workers]
 
-    @unittest.skipIf(SANITIZED, "a sanitizer opens descriptors of its own")
+    @unsanitized("a sanitizer opens descriptors of its own")
     def test_r9_two_workers(self):
         for limit in range(6, 22):
             with self.subTest(limit=limit):

@@ -22,7 +22,7 @@ from unittest import mock
 from support import admin, children, intruder, logins, main, rights, sasl, wait
 from support.client import Client, claimed_port, free_port
 from support.daemon import Daemon, configuration, parse_line, run_to_end, toml, try_to_start
-from support.environment import NEWER_LIBUV, PROXY, SANITIZED, pki
+from support.environment import NEWER_LIBUV, PROXY, SANITIZED, pki, unsanitized
 from support.fake_server import FakeServer, Smtp, tls_context
 from support.login_client import KINDS
 from support.login_server import LoginServer
@@ -655,13 +655,13 @@ class User(Sandbox):
         with mock.patch.dict(os.environ, {"LD_PRELOAD": str(intruder.library()), **environment}):
             return try_to_start("--config", self.file)
 
-    @unittest.skipIf(SANITIZED, "a sanitizer cannot look into a process that has changed its user")
+    @unsanitized("a sanitizer cannot look into a process that has changed its user")
     def test_s11_the_process_does_not_serve_if_it_can_become_root_again(self):
         self.write_for_user()
         self.assertEqual(self.with_intruder(INTRUDER_USER="stays"), (
             71, f"starttls-proxy: cannot become the user {USER}: it could become root again"))
 
-    @unittest.skipIf(SANITIZED, "a sanitizer cannot look into a process that has changed its user")
+    @unsanitized("a sanitizer cannot look into a process that has changed its user")
     def test_s11_root_gives_away_only_the_socket_it_has_made(self):
         """A user that may write to the socket's folder may put another file in its place meanwhile."""
         run, secret = self.folder / "run", self.folder / "secret"

@@ -17,7 +17,7 @@ import unittest
 from support import main, wait
 from support.client import FIN, RESET, Client
 from support.daemon import SANDBOX, Daemon, configuration
-from support.environment import SANITIZED
+from support.environment import SANITIZED, unsanitized
 from support.fake_server import FakeServer, Smtp
 from support.freeze import frozen_workers
 from support.relay import commit, receive_digest, send_pieces
@@ -324,7 +324,7 @@ class FewDescriptors(Clear):
             thread.join(2 * wait.DEADLINE)
         self.assertEqual(list(digests.values()), [True] * SESSIONS)
 
-    @unittest.skipIf(SANITIZED, "this sanitizer needs descriptors of its own for its checks")
+    @unsanitized("this sanitizer needs descriptors of its own for its checks")
     def test_none_is_left_for_a_pipe(self):
         self.start()
         client, server = self.connect()

