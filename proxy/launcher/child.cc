@@ -60,7 +60,7 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
   ::_exit(kNotExecuted);
 }
 
-/// Resets all that a program would inherit from us, except for the rights that we have given up.
+/// Resets everything that a program would inherit from us, except for the rights given up.
 void forget_signals() noexcept {
   struct sigaction standard = {};
   standard.sa_handler = SIG_DFL;

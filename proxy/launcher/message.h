@@ -3,7 +3,7 @@
 // The messages between the proxy and the launcher, one per packet of a SOCK_SEQPACKET pair.
 //
 // The proxy can name an account, or ask for the configuration to be read again. No message of it
-// names a program or an argument. Each side checks all that it receives, since the other one may
+// names a program or an argument. Each side checks everything it receives, since the other one may
 // have been taken over. All numbers are in the byte order of the machine.
 //
 //   request  kind (1 byte), id (8), lengths of service, account and user (2 each), then the names

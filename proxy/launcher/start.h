@@ -24,9 +24,9 @@ struct Process {
 };
 
 /// Starts the launcher, if a service of the configuration has a command. Waits until it has become
-/// `user` and has given up its rights. `forget` is called in the launcher. It drops all that only
-/// the proxy needs, such as private keys, but not `user`. Call it before there are threads, loops
-/// or a sandbox. Errors: system.
+/// `user` and has given up its rights. `forget` is called in the launcher. It drops everything that
+/// only the proxy needs, such as private keys, but not `user`. Call it before there are threads,
+/// loops or a sandbox. Errors: system.
 [[nodiscard]] Result<std::optional<Process>> start_if_needed(const std::string& config_file,
                                                              const config::Config& config,
                                                              const std::optional<User>& user,

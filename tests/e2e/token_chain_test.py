@@ -25,7 +25,7 @@ from support.token import ACCOUNT, Program, TokenSocket
 from support.token_endpoint import Endpoint, answer
 
 MESSAGE = (b"Date: Sun, 29 Nov 2026 12:00:00 +0000\r\nFrom: a@client.test\r\nTo: box@mail.test\r\n"
-           b"Subject: octets\r\nMessage-Id: <1@client.test>\r\n\r\n.dot\r\n8-bit \xc3\xa9\r\nlast\r\n")
+           b"Subject: bytes\r\nMessage-Id: <1@client.test>\r\n\r\n.dot\r\n8-bit \xc3\xa9\r\nlast\r\n")
 STORED = MESSAGE.replace(b"\r\n", b"\n")
 SERVICES = {"smtp": "submission", "imap": "imap", "pop3": "pop3"}
 

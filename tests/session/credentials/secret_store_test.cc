@@ -68,7 +68,7 @@ struct StorePlayer {
 
 }  // namespace
 
-TEST_CASE("secret store: one run of a program serves all that wait", "[session][login]") {
+TEST_CASE("secret store: one run of a program serves all waiting logins", "[session][login]") {
   StorePlayer it;
   std::vector<std::unique_ptr<SecretStore::Ticket>> tickets;
   for (int i = 0; i < 50; ++i) tickets.push_back(it.ask());
