@@ -175,7 +175,7 @@ def table(run, measured, busy):
         BEGIN, *picture, f"Measured {run['date']} on {run['cpus']} x {run['cpu']}, {run['kernel']}: "
         f"TLS {run['tls']}, {run['protocol']}, medians of {run['rounds']} interleaved rounds, ratios "
         f"with {MEANING}.", "", *(f"- {name}: {version}" for name, version in versions_of(run)), "",
-        "Bold: the best of a row, among all that have its job. The last column: the median of the ratios and "
+        "Bold: the best of a row, among the subjects that have its job. The last column: the median of the ratios and "
         "its interval.", "", *figure_lines(measured), "", *target_lines(run, measured, busy), END])
 
 
