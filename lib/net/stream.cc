@@ -61,6 +61,7 @@ void Stream::connect(const SocketAddress& address, OnConnected done) {
   const auto report = [](uv_connect_t* request, int status) noexcept {
     if (status == UV_ECANCELED) return;  // the stream was dropped
     Stream& stream = self(request->handle);
+    stream.request_.reset();
     if (status == 0 && stream.kind_ == Kind::tcp) set_tcp_options(stream.fd());
     // The callback may drop the stream.
     const auto callback = std::move(stream.on_connected_);
@@ -71,8 +72,9 @@ void Stream::connect(const SocketAddress& address, OnConnected done) {
           fail(status == UV_ETIMEDOUT ? Errc::timeout : Errc::unreachable, error_text(status)));
     }
   };
+  request_ = std::make_unique<Request>();
   if (kind_ == Kind::tcp) {
-    const int status = uv_tcp_connect(&request_.connect, &handle_.tcp, address.get(), report);
+    const int status = uv_tcp_connect(&request_->connect, &handle_.tcp, address.get(), report);
     if (status == 0) return;
     // No attempt is under way (an unknown address family, for example): report from the loop all
     // the same.
@@ -81,7 +83,7 @@ void Stream::connect(const SocketAddress& address, OnConnected done) {
     return;
   }
   const auto* local = reinterpret_cast<const sockaddr_un*>(&address.storage);
-  uv_pipe_connect(&request_.connect, &handle_.pipe, local->sun_path, report);
+  uv_pipe_connect(&request_->connect, &handle_.pipe, local->sun_path, report);
 }
 
 void Stream::start_reading(std::size_t limit) {
@@ -248,8 +250,9 @@ void Stream::flush() {
     buffers[i] = as_buffer(pieces[i]);
     in_flight_ += pieces[i].size();
   }
+  if (!request_) request_ = std::make_unique<Request>();
   const int status = uv_write(
-      &request_.write, &handle_.stream, buffers.data(), static_cast<unsigned>(count),
+      &request_->write, &handle_.stream, buffers.data(), static_cast<unsigned>(count),
       [](uv_write_t* request, int result) noexcept { self(request->handle).on_written(result); });
   if (status != 0) {
     in_flight_ = 0;
@@ -269,6 +272,7 @@ void Stream::on_written(int status) {
     flush();
     return;
   }
+  request_.reset();
   if (writing_ == Writing::fin_wanted) send_fin();
   events_->on_stream_drained();
 }

@@ -159,11 +159,12 @@ class Stream {
   Loop& loop_;
   StreamEvents* events_ = nullptr;
   ByteQueue queue_;
-  /// The request under way; there is at most one.
+  /// Memory that libuv needs until a connect or a write has ended.
   union Request {
     uv_connect_t connect;
     uv_write_t write;
-  } request_{};
+  };
+  std::unique_ptr<Request> request_;  // null: none is under way, as in every idle session
   OnConnected on_connected_;
   std::size_t in_flight_ = 0;  // bytes of `queue_` that uv_write holds
   std::size_t read_limit_ = kReadSlab;
