@@ -82,6 +82,7 @@ Outcome<JsonObject> read_object(const Response& response, const Form& sent) {
   Failure failure{Exit::protocol, {}};
   if (code) {
     failure = oauth_failure(*code, object->text("error_description").value_or(""), sent);
+    if (overloaded) failure.reason += " (HTTP status " + std::to_string(response.status) + ")";
   } else if (!is_json(response.content_type)) {
     failure = strange(response, response.content_type.empty()
                                     ? "no content type, not with JSON"
@@ -91,7 +92,6 @@ Outcome<JsonObject> read_object(const Response& response, const Form& sent) {
   }
   if (overloaded) {
     failure.status = Exit::temporary;
-    failure.reason += " (HTTP status " + std::to_string(response.status) + ")";
     if (response.retry_after) {
       failure.reason +=
           "; it may be asked again in " + std::to_string(response.retry_after->count()) + " s";

@@ -137,9 +137,14 @@ TEST_CASE("errors: status 429 and 5xx are temporary, whatever the body is") {
     CHECK(failure.status == Exit::temporary);
     CHECK(failure.retry_after == seconds{120});
     CHECK(failure.reason.find("120 s") != std::string::npos);
-    CHECK(
-        refusal({.status = status, .content_type = "text/html", .body = Secret{"<html>"}}).status ==
-        Exit::temporary);
+    const auto page =
+        refusal({.status = status, .content_type = "text/html", .body = Secret{"<html>"}});
+    CHECK(page.status == Exit::temporary);
+    for (const auto& reason : {failure.reason, page.reason}) {  // the status is named, once
+      const auto at = reason.find("HTTP status");
+      CHECK(at != std::string::npos);
+      CHECK(at == reason.rfind("HTTP status"));
+    }
   }
 }
 
