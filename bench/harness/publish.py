@@ -5,6 +5,7 @@ import statistics
 
 from . import charts
 from .interval import MEANING, number, spread
+from .others import note as disturbance
 from .scenarios import (CPU_GB, CPU_OP, CPU_SESSION, IDLE, OVERHEAD, P50, P99, RATE, READY, READY99, SCALE,
                         SCENARIOS, Target)
 from .subjects import HOST_SUITE, OURS, RIVALS_LIBRARY, builds, columns
@@ -166,6 +167,13 @@ def versions_of(run):
         yield "beside", f"{rivals} ({versions.get(RIVALS_LIBRARY, '?')}){suite}"
 
 
+def disturbed_lines(measured):
+    """Returns a line that names the scenarios with figures that other programs have disturbed."""
+    titles = [scenario.title for scenario in SCENARIOS
+              if disturbance((measured.get(scenario.name) or {}).get("others"))]
+    return [f"Disturbed by other programs: {'; '.join(titles)}.", ""] if titles else []
+
+
 def table(run, measured, busy):
     """Returns the text between the marks. `run` and `measured` are as in report.write; `busy` has the
     results of a run with --busy."""
@@ -176,7 +184,8 @@ def table(run, measured, busy):
         f"TLS {run['tls']}, {run['protocol']}, medians of {run['rounds']} interleaved rounds, ratios "
         f"with {MEANING}.", "", *(f"- {name}: {version}" for name, version in versions_of(run)), "",
         "Bold: the best of a row, among the subjects that have its job. The last column: the median of the ratios and "
-        "its interval.", "", *figure_lines(measured), "", *target_lines(run, measured, busy), END])
+        "its interval.", "", *disturbed_lines(measured), *figure_lines(measured), "",
+        *target_lines(run, measured, busy), END])
 
 
 def _between_marks(page, text):

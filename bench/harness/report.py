@@ -9,6 +9,7 @@ import subprocess
 
 from . import charts, subjects
 from .interval import MEANING, spread
+from .others import note as disturbance
 from .scenarios import MORE_IS_BETTER, SCENARIOS
 from .verdict import verdicts
 
@@ -99,6 +100,8 @@ def table_lines(scenario, result):
 def scenario_lines(scenario, result):
     lines = [f"### {scenario.title}", "", f"`--only {scenario.name}`, size {result['size']:g}. "
              f"{scenario.note}".rstrip(), "", *table_lines(scenario, result)]
+    if note := disturbance(result.get("others")):
+        lines += ["", f"**{note[0].upper()}{note[1:]}.**"]
     lines += ["", f"![{scenario.title}]({CHARTS}/{scenario.name}.svg)"]
     if len(result["quantiles"]) > 1:
         lines += ["", f"![latency]({CHARTS}/{scenario.name}-latency.svg)"]

@@ -3,6 +3,7 @@
 import contextlib
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -14,6 +15,7 @@ sys.path.insert(0, str(ROOT / "bench"))
 
 from harness import charts, publish, report, scenarios, soak, subjects, verdict  # noqa: E402
 from harness.interval import interval  # noqa: E402
+from harness.others import Others  # noqa: E402
 from harness.tap import read_hello  # noqa: E402
 
 RUN = {"date": "2026-01-31 12:00 UTC", "cpu": "Some CPU", "cpus": 2, "kernel": "Linux 6.1",
@@ -271,6 +273,25 @@ class Report(unittest.TestCase):
             self.assertEqual(report.busy_results(folder, {**RUN, "rounds": 4}), {})
             report.write(busy, RUN, measured)
             self.assertEqual(report.busy_results(folder, RUN), {})
+
+    def test_figures_that_others_have_disturbed_say_so(self):
+        calm, disturbed = ({**bulk([1.0], [2.0])["bulk-send-upgrade"], "others": share} for share in (0.01, 0.4))
+        scenario = BY_NAME["bulk-send-upgrade"]
+        self.assertNotIn("isturbed", "\n".join(report.scenario_lines(scenario, calm)))
+        self.assertIn("**Disturbed: other programs had 40 % of the CPUs meanwhile.**",
+                      report.scenario_lines(scenario, disturbed))
+        self.assertNotIn("Disturbed", publish.table(RUN, {scenario.name: calm}, {}))
+        self.assertIn("Disturbed by other programs: Bulk, send, upgrade.",
+                      publish.table(RUN, {scenario.name: disturbed}, {}))
+
+    def test_the_time_of_our_own_programs_is_not_that_of_others(self):
+        others = Others()
+        ours = subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 2: pass"],
+                              check=True)
+        self.assertEqual(ours.returncode, 0)
+        mine = others.count()
+        self.assertGreater(mine.ours, 1.9)
+        self.assertLessEqual(mine.ours, mine.all + 0.5)
 
     def test_every_scenario_is_drawn_and_judged(self):
         with tempfile.TemporaryDirectory() as folder:
