@@ -218,14 +218,23 @@ def panels(title, charts, footers=()):
     return _svg(y + 4, palette, parts)
 
 
+_SLOWER = 5  # samples that must be slower than a point of a curve, or it means little
+
+
+def _curve(quantiles):
+    """Returns the points (share, milliseconds) of a latency curve that enough samples support."""
+    count = quantiles.get("count", math.inf)
+    points = sorted((float(key[1:]) / 100, value / 1e3) for key, value in quantiles.items()
+                    if key.startswith("p") and value > 0)
+    return [(share, value) for share, value in points if share <= 0.5 or (1 - share) * count > _SLOWER - 0.5]
+
+
 def curves(title, series):
-    """Draws latency curves. `series`: {name: {"p50": us, ...}}. The horizontal axis is the share that is
-    quicker; its scale gets finer towards 100 %."""
+    """Draws latency curves. `series`: {name: {"p50": us, ..., "count": samples}}. The horizontal axis is the
+    share that is quicker; its scale gets finer towards 100 %."""
     right = WIDTH - 50 - max(_LETTER * len(name) for name in series)
     height, left, top, bottom = 400, 76, 58, 48
-    points = {name: sorted((float(key[1:]) / 100, value) for key, value in quantiles.items()
-                           if key.startswith("p") and value > 0)
-              for name, quantiles in series.items()}
+    points = {name: _curve(quantiles) for name, quantiles in series.items()}
     values = [value for line in points.values() for _, value in line]
     marks = _marks(min(values), max(values))
     low, high = marks[0], marks[-1]
@@ -241,7 +250,7 @@ def curves(title, series):
             height - bottom - top)
 
     parts = [_text(16, 28, title, size=14, weight="600"),
-             _text(16, 44, "latency in microseconds, by the share that is quicker; lower is better",
+             _text(16, 44, "latency in milliseconds, by the share that is quicker; lower is better",
                    size=11, kind="faint")]
     for share in (0, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999):
         x = across(share)
@@ -262,8 +271,8 @@ def curves(title, series):
                      'rx="2"/>')
         parts.append(_text(right + 34, at + 11, name, weight="600" if name == OURS else "normal"))
         quantiles = series[name]
-        parts.append(_text(right + 34, at + 25, f"{_number(quantiles.get('p50', 0))} / "
-                           f"{_number(quantiles.get('p99', 0))}", size=11, kind="faint"))
+        parts.append(_text(right + 34, at + 25, f"{_number(quantiles.get('p50', 0) / 1e3)} / "
+                           f"{_number(quantiles.get('p99', 0) / 1e3)}", size=11, kind="faint"))
     return _svg(max(height, top + 20 + 34 * len(points)), palette, parts)
 
 

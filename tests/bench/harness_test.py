@@ -341,6 +341,14 @@ class Charts(unittest.TestCase):
                     charts.courses("title", [0, 60, 120], [("Memory", "MB", [1, 2, 3]), ("x", "", [0, 0, 0])])):
             self.assertEqual(xml.etree.ElementTree.fromstring(svg).get("width"), "900")
 
+    def test_a_curve_ends_where_the_samples_do(self):
+        quantiles = {"p50": 1500, "p99": 40000, "p99.9": 90000}
+        for count, shares in ((10000, 3), (600, 2), (50, 1)):
+            svg = charts.curves("title", {subjects.OURS: {**quantiles, "count": count}})
+            path = re.search(r'class="line0" d="M([^"]*)"', svg)[1]
+            self.assertEqual(path.count("L") + 1, shares, count)
+            self.assertIn(">1.50 / 40.0</text>", svg)
+
     def test_median_and_99th_percentile_are_in_the_chart(self):
         svg = publish.chart(RUN, everything())
         self.assertEqual(svg.count("dot: p50, ring: p99"), 2)
