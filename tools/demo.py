@@ -22,7 +22,7 @@ import time
 from demo_parts import DEADLINE, Client, Program, Screen, Tap
 
 MESSAGE = (b"From: scanner@office.test\r\nTo: archive@mail.test\r\nSubject: Scan 4711\r\n\r\n"
-           b"Page one of one: \xe2\x82\xac 1.000, confidential.\r\n"
+           b"Page one: \xe2\x82\xac 1.000, confidential.\r\n"
            b".A line that begins with a dot.\r\n")
 PASSWORD = b"correct horse battery"
 LISTENING = r"msg=\"?listening\"? .*address=127\.0\.0\.1:(\d+)"
