@@ -11,6 +11,10 @@ import unittest
 from support import main, wait
 from support.environment import ROOT
 
+INSTALL = """#!/bin/sh
+echo "Setting up g++ (4:12)"
+until [ -e {folder}/installed ]; do sleep 0.05; done
+"""
 CMAKE = """#!/bin/sh
 case $* in
   *--build*) ;;
@@ -58,7 +62,8 @@ class Run(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertEqual(done.stderr, "[1/2] Building CXX object lib/x.cc.o\n")
 
-    def test_a_terminal_sees_the_build_move(self):
+    def test_a_terminal_sees_packages_and_the_build_move(self):
+        self.write("tests/setup/install", INSTALL.format(folder=self.folder))
         terminal, other = pty.openpty()
         self.addCleanup(os.close, terminal)
         process = subprocess.Popen([self.folder / "run"], stdin=subprocess.DEVNULL, stdout=other,
@@ -67,7 +72,10 @@ class Run(unittest.TestCase):
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         text = b""
-        while b"[1/2] Building" not in text:  # the build waits until it is seen
+        while b"Setting up g++" not in text:  # the installation waits until it is seen, as the build does
+            text += os.read(terminal, 4096)
+        (self.folder / "installed").touch()
+        while b"[1/2] Building" not in text:
             text += os.read(terminal, 4096)
         (self.folder / "go").touch()
         while b"demo []" not in text:
