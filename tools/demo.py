@@ -231,6 +231,7 @@ def main():
     if len(sys.argv) not in (2, 3) or (len(sys.argv) == 3 and sys.argv[2] not in SCENES):
         sys.stderr.write(f"usage: demo.py BUILD_FOLDER [{'|'.join(SCENES)}]\n")
         return 64
+    sys.stdout.reconfigure(errors="replace")  # not every terminal has the euro sign
     return play(SCENES[sys.argv[2] if len(sys.argv) == 3 else "smtp"], pathlib.Path(sys.argv[1]))
 
 

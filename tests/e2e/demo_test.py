@@ -30,9 +30,9 @@ class Demo(unittest.TestCase):
             path.chmod(0o755)
         return build
 
-    def demo(self, proxy=None, scene=()):
+    def demo(self, proxy=None, scene=(), **environment):
         return subprocess.run([sys.executable, DEMO, self.build_folder(proxy), *scene], check=False,
-                              capture_output=True, text=True, timeout=60)
+                              capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
 
     def on_terminal(self, **environment):
         """Returns the output on a terminal."""
@@ -66,6 +66,11 @@ class Demo(unittest.TestCase):
         self.assertIn("\033[32m", self.on_terminal())
         self.assertNotIn("\033", self.on_terminal(NO_COLOR="1"))
         self.assertNotIn("\033", self.on_terminal(TERM="dumb"))
+
+    def test_a_terminal_without_the_euro_sign(self):
+        done = self.demo(PYTHONIOENCODING="ascii")
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        self.assertIn("-> Page one: ? 1.000", done.stdout)
 
     def test_an_unknown_scene(self):
         done = self.demo(scene=("nonsense",))
