@@ -5,6 +5,7 @@
 
 #include "lib/base/random.h"
 #include "lib/base/secret.h"
+#include "lib/config/mistakes.h"
 #include "lib/session/credentials/login_facts.h"
 #include "lib/session/policy.h"
 
@@ -44,17 +45,19 @@ UpstreamOpener::UpstreamOpener(WorkerContext context, Target& target, millisecon
 
 Opening::Policy UpstreamOpener::policy() {
   const auto& protocol = *target_.service().protocol;
-  return {.downstream = target_.service().config.downstream.tls,
-          .upstream = target_.upstream().tls,
-          .addresses = target_.addresses().size(),
-          .has_hello = protocol.capabilities.says_hostname,
-          .goodbye = protocol.capabilities.goodbye,
-          .always_conducts =
-              observation_ != nullptr || login_time(target_.service().config) != LoginWhen::never,
-          .make_role = [this](TlsMode mode) { return make_role(mode); },
-          .has_time = [this] { return time_left() > milliseconds{0}; },
-          .has_hung_up = [this] { return leg_->stream().is_over(); },
-          .note_unanswered_hello = [this] { return leg_->note_unanswered_hello(); }};
+  return {
+      .downstream = target_.service().config.downstream.tls,
+      .upstream = target_.upstream().tls,
+      .addresses = target_.addresses().size(),
+      .has_hello = protocol.capabilities.says_hostname,
+      .goodbye = protocol.capabilities.goodbye,
+      .always_conducts =
+          observation_ != nullptr || login_time(target_.service().config) != LoginWhen::never,
+      .make_role = [this](TlsMode mode) { return make_role(mode); },
+      .has_time = [this] { return time_left() > milliseconds{0}; },
+      .has_hung_up = [this] { return leg_->stream().is_over(); },
+      .port_mistake = [this] { return config::port_mistake(target_.upstream().tls, address()); },
+      .note_unanswered_hello = [this] { return leg_->note_unanswered_hello(); }};
 }
 
 std::unique_ptr<proto::UpstreamRole> UpstreamOpener::make_role(TlsMode mode) const {
@@ -107,6 +110,8 @@ void UpstreamOpener::arm_deadline() {
   const auto left = time_left();
   if (opening_.awaits_push()) {
     deadline_.start(std::min(kPushWait, left));
+  } else if (opening_.expects_silence()) {
+    deadline_.start(std::min(kFirstByteWait, left));
   } else if (opening_.stage() == OpeningStage::handshake) {
     deadline_.start(std::min(target_.service().config.timeouts.handshake, left));
   } else {
@@ -278,7 +283,7 @@ void UpstreamOpener::on_leg_input(Leg& leg) {
   if (const auto find_code = target_.service().protocol->last_reply) {
     last_reply_ = find_code(last_reply_, leg.input(), true);
   }
-  const bool was_waiting = opening_.awaits_push();
+  const bool was_waiting = opening_.awaits_push() || opening_.expects_silence();
   auto step = opening_.on_input(leg.input());
   if (was_waiting) arm_deadline();
   perform(std::move(step));

@@ -78,6 +78,8 @@ class UpstreamOpener final : LegEvents {
  public:
   /// Time for a server to send, unasked, the bytes that its protocol wants after TLS (ManageSieve).
   static constexpr std::chrono::milliseconds kPushWait{2000};
+  /// Time for the first byte in the clear, if the server's port is for TLS from the first byte.
+  static constexpr std::chrono::milliseconds kFirstByteWait{5000};
 
   /// `give_up_at` is on the loop's clock, for all addresses together. `target` outlives us. With an
   /// `observation`, which outlives us too, a role is conducted in every mode, and the leg keeps the

@@ -11,7 +11,10 @@ Opening::Step Opening::on_connected() {
   if (!policy_.always_conducts && relays_from_first_byte(policy_.downstream, policy_.upstream)) {
     return {Do::opened};
   }
-  if (policy_.upstream != TlsMode::implicit) return start_role();
+  if (policy_.upstream != TlsMode::implicit) {
+    awaits_first_byte_ = true;
+    return start_role();
+  }
   stage_ = OpeningStage::handshake;
   return {Do::start_tls};
 }
@@ -34,6 +37,7 @@ Opening::Step Opening::on_secured() {
 }
 
 Opening::Step Opening::on_input(std::string_view input) {
+  awaits_first_byte_ = false;
   awaits_push_ = false;
   Step step;
   const auto taken = role_->step(input, step.to_server);
@@ -115,6 +119,10 @@ Opening::Step Opening::on_expired() {
     return {.what = Do::give_up,
             .error = Error{Errc::timeout, "the secret for the login did not come in time"}};
   }
+  if (expects_silence()) {
+    return on_failed(Error{Errc::timeout, "the server sent nothing: " + policy_.port_mistake() +
+                                              "; set upstream.tls = implicit"});
+  }
   if (!std::exchange(awaits_push_, false) || !policy_.has_time()) {
     return {.what = Do::give_up,
             .error = Error{Errc::timeout, "the server did not answer in time"}};
@@ -144,6 +152,7 @@ Opening::Step Opening::connect_again(const Error& error) {
   role_.reset();
   fallback_reason_.clear();
   in_the_clear_ = false;
+  awaits_first_byte_ = false;
   awaits_push_ = false;
   awaits_credentials_ = false;
   stage_ = OpeningStage::connecting;

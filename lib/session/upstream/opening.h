@@ -44,6 +44,8 @@ class Opening {
     std::function<bool()> has_time;
     /// True if the server has ended its direction, and nothing of it is left to read.
     std::function<bool()> has_hung_up;
+    /// Returns how the port of the address contradicts the mode, or "": see config::port_mistake.
+    std::function<std::string()> port_mistake;
     /// Remembers a server that has not answered a large ClientHello. Returns true if it is one, so
     /// that the next ClientHello to it will be smaller. Called after a handshake that has failed.
     std::function<bool()> note_unanswered_hello;
@@ -95,6 +97,11 @@ class Opening {
   /// True if the server has only `UpstreamOpener::kPushWait`, because it may send something
   /// unasked.
   [[nodiscard]] bool awaits_push() const noexcept { return awaits_push_; }
+  /// True if the server has only `UpstreamOpener::kFirstByteWait`. It has sent nothing yet, and its
+  /// port says that it waits for our TLS.
+  [[nodiscard]] bool expects_silence() const {
+    return awaits_first_byte_ && !policy_.port_mistake().empty();
+  }
   [[nodiscard]] bool awaits_credentials() const noexcept { return awaits_credentials_; }
   /// Returns the login that `log_in` is about.
   [[nodiscard]] proto::LoginRequest login_request() const { return role_->login_request(); }
@@ -126,7 +133,8 @@ class Opening {
   std::string fallback_reason_;  // of an earlier connection to this address
   std::size_t address_index_ = 0;
   OpeningStage stage_ = OpeningStage::connecting;
-  bool awaits_push_ = false;  // after TLS the server has not sent a byte yet
+  bool awaits_first_byte_ = false;  // on a connection in the clear
+  bool awaits_push_ = false;        // after TLS the server has not sent a byte yet
   bool awaits_credentials_ = false;
   bool in_the_clear_ = false;
 };

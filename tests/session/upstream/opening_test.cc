@@ -29,6 +29,7 @@ struct PlayedOpening {
             .make_role = [this](TlsMode mode) { return protocol.upstream(test::upstream(mode)); },
             .has_time = [this] { return has_time; },
             .has_hung_up = [this] { return has_hung_up; },
+            .port_mistake = [this] { return port_mistake; },
             .note_unanswered_hello = [this] { return std::exchange(unanswered, false); }};
   }
 
@@ -52,6 +53,7 @@ struct PlayedOpening {
   const proto::Protocol& protocol;
   bool has_time = true;
   bool has_hung_up = false;
+  std::string port_mistake;
   mutable bool unanswered = false;  // the server has not answered a large ClientHello
   bool with_smaller_hello = false;
   Opening opening;
@@ -100,6 +102,46 @@ TEST_CASE("opening: a server that pushes nothing after TLS is asked, once", "[se
   CHECK_FALSE(it.opening.awaits_push());
   CHECK(it.perform(it.opening.on_expired()) == Do::give_up);
   CHECK(it.error->code == Errc::timeout);
+}
+
+TEST_CASE("opening: a server is not waited for in silence if its port is for TLS at once",
+          "[session][opening]") {
+  for (const TlsMode mode : {TlsMode::starttls, TlsMode::opportunistic}) {
+    PlayedOpening it("smtp", mode, 2);
+    it.port_mistake = "port 465 is for TLS from the first byte";
+    CHECK(it.connect() == Do::wait);
+    CHECK(it.opening.expects_silence());
+    CHECK(it.perform(it.opening.on_expired()) == Do::connect);
+    CHECK_FALSE(it.opening.expects_silence());
+    CHECK(it.opening.address_index() == 1);
+    CHECK(it.connect() == Do::wait);
+    CHECK(it.perform(it.opening.on_expired()) == Do::give_up);
+    CHECK(it.error->code == Errc::timeout);
+    CHECK(it.error->reason ==
+          "the server sent nothing: port 465 is for TLS from the first byte; set upstream.tls = "
+          "implicit");
+  }
+}
+
+TEST_CASE("opening: a server that speaks on a port for TLS at once has all the time",
+          "[session][opening]") {
+  PlayedOpening it("smtp", TlsMode::starttls);
+  it.port_mistake = "port 465 is for TLS from the first byte";
+  CHECK(it.connect() == Do::wait);
+  CHECK(it.says("2") == Do::wait);
+  CHECK_FALSE(it.opening.expects_silence());
+  CHECK(it.perform(it.opening.on_expired()) == Do::give_up);
+  CHECK(it.error->reason == "the server did not answer in time");
+}
+
+TEST_CASE("opening: a server has all the time after implicit TLS, whatever its port is for",
+          "[session][opening]") {
+  PlayedOpening it("smtp", TlsMode::implicit);
+  it.port_mistake = "port 25 is for STARTTLS";
+  CHECK(it.connect() == Do::start_tls);
+  CHECK_FALSE(it.opening.expects_silence());
+  CHECK(it.perform(it.opening.on_secured()) == Do::wait);
+  CHECK_FALSE(it.opening.expects_silence());
 }
 
 TEST_CASE("opening: a server that has heard our hello gets a fresh connection (D1)",
