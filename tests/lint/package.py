@@ -3,8 +3,8 @@ installed, upgraded, removed and purged in a small Debian.
 
     package.py BUILD_FOLDER HOST   HOST is a tree and its archives, from tests/lint/package_host
 
-Lintian needs 67 MB of packages, which is too much for this test. Run it by hand, before a release:
-tests/lint/lintian BUILD_FOLDER
+The package is that of debian/rules, with the programs of the build folder. Nothing is compiled, so Debian's compiler
+flags are missing. tools/package/deb makes the real package, and tests/platforms/package installs that one.
 """
 
 import os
@@ -22,6 +22,7 @@ sys.path.append(str(ROOT / "tests" / "e2e"))
 from support import main  # pylint: disable=wrong-import-position
 
 FILES = """
+    etc/starttls-proxy/starttls-proxy.toml.example
     usr/bin/starttls-token
     usr/lib/systemd/system/starttls-proxy.service usr/lib/systemd/system/starttls-proxy.socket
     usr/lib/systemd/system/starttls-proxy-token.socket
@@ -37,7 +38,7 @@ FILES = """
 DEB = None  # its path
 LIBUV = "libuv1(?:t64)?"  # Debian 12 and 13
 EXAMPLES = "usr/share/doc/starttls-proxy/examples"
-UNITS = ("starttls-proxy.service", "starttls-proxy.socket", "starttls-proxy-token.socket")
+SAMPLE = "etc/starttls-proxy/starttls-proxy.toml.example"
 USER = "starttls-proxy"
 
 # Files that dpkg and the tools that make users write for themselves.
@@ -54,11 +55,22 @@ def run(*command, **options):
     return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
 
 
+def make(folder, **environment):
+    """Makes the package in `folder`, and returns its path."""
+    shutil.copytree(ROOT / "debian", folder / "source/debian")
+    environment = {**os.environ, "STARTTLS_BUILD": BUILD, "DEB_RULES_REQUIRES_ROOT": "no",
+                   "DEB_BUILD_OPTIONS": "noautodbgsym", **environment}
+    made = subprocess.run(["debian/rules", "binary"], cwd=folder / "source", env=environment,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if made.returncode != 0:
+        raise AssertionError(made.stdout)
+    [deb] = folder.glob("*.deb")
+    return deb
+
+
 def setUpModule():
     global DEB  # pylint: disable=global-statement
-    folder = pathlib.Path(unittest.enterModuleContext(tempfile.TemporaryDirectory()))
-    run("cpack", "-G", "DEB", "--config", BUILD / "CPackConfig.cmake", "-B", folder)
-    [DEB] = folder.glob("*.deb")
+    DEB = make(pathlib.Path(unittest.enterModuleContext(tempfile.TemporaryDirectory())))
 
 
 class Package(unittest.TestCase):
@@ -128,6 +140,45 @@ class Package(unittest.TestCase):
                                     env={**os.environ, "MAIL_SERVER": "smtp.example.com"})
             self.assertEqual(result.returncode, 0, f"{path.name}: {result.stderr}")
             self.assertRegex(result.stdout, r"(?m)^service ")
+
+    def test_its_sample_passes_the_check(self):
+        folder = self.folder / "sample"
+        (folder / "keys").mkdir(parents=True)
+        run(BUILD / "tools/pki/make-pki", self.folder / "sample-pki")
+        for kind in ("pem", "key"):
+            shutil.copy(self.folder / f"sample-pki/server.{kind}", folder / f"keys/mail.example.com.{kind}")
+        sample = (self.root / SAMPLE).read_text(encoding="utf-8")
+        everything = re.sub(r"(?m)^#(?=\S)", "", sample)
+        for text, services in ((sample, 1), (everything, 2)):
+            (folder / "starttls-proxy.toml").write_text(text, encoding="utf-8")
+            result = subprocess.run([self.program, "--config", folder / "starttls-proxy.toml", "--check"],
+                                    capture_output=True, text=True)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(len(re.findall(r"(?m)^service ", result.stdout)), services)
+
+    def test_two_packages_of_the_same_programs_are_equal(self):
+        other = self.folder / "a-folder-of-another-length"
+        previous = os.umask(0o077)
+        try:
+            again = make(other, TZ="Asia/Tokyo", LC_ALL="C")
+        finally:
+            os.umask(previous)
+        self.assertEqual(again.read_bytes(), DEB.read_bytes())
+
+    def test_lintian_is_content(self):
+        if not shutil.which("lintian"):
+            self.skipTest("lintian is not here")
+        said = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", DEB],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.assertEqual((said.returncode, said.stdout), (0, ""))
+
+    def test_the_packages_to_build_it_are_those_of_the_setup(self):
+        control = (ROOT / "debian/control").read_text(encoding="utf-8")
+        [needs] = re.findall(r"(?m)^Build-Depends:((?:.*\n)(?: .*\n)*)", control)
+        needs = set(re.findall(r"(?m)^ ([a-z0-9.+-]+)", needs))
+        setup = (ROOT / "tests/setup/install").read_text(encoding="utf-8")
+        installed = set(" ".join(re.findall(r'\bbuild="([^"]*)"', setup)).split())
+        self.assertEqual(needs - installed, {"debhelper-compat", "dh-sequence-installsysusers"})
 
     def test_its_version_is_that_of_its_changelog(self):
         changelog = run("zcat", self.root / "usr/share/doc/starttls-proxy/changelog.gz")
@@ -260,6 +311,7 @@ class Installed(unittest.TestCase):
         self.assertEqual(status, "install ok installed", said)
         for word in ("not found", "rror", "ailed"):
             self.assertNotIn(word, said)
+        return said
 
     def links(self):
         """Returns the links in /etc/systemd/system and their targets."""
@@ -324,14 +376,21 @@ class Installed(unittest.TestCase):
         self.install()  # an upgrade
         self.assertEqual(self.links(), {})
 
-    def test_a_removed_service_is_masked_until_it_is_installed_again(self):
+    def test_a_removed_service_comes_back_as_it_was(self):
         self.install()
         before = self.links()
-        self.host.run("dpkg", "--remove", "starttls-proxy")
-        links = self.links()
-        self.assertEqual({unit: links.get(unit) for unit in UNITS}, dict.fromkeys(UNITS, "/dev/null"))
-        self.install()
-        self.assertEqual(self.links(), before)
+        for links in (before, {}):
+            if not links:
+                (self.host.root / "etc/systemd/system/multi-user.target.wants/starttls-proxy.service").unlink()
+            self.host.run("dpkg", "--remove", "starttls-proxy")
+            self.install()
+            self.assertEqual(self.links(), links)
+
+    def test_a_new_installation_says_what_to_do_next(self):
+        words = "copy /etc/starttls-proxy/starttls-proxy.toml.example to starttls-proxy.toml"
+        self.assertIn(words, self.install())
+        self.host.write("etc/starttls-proxy/starttls-proxy.toml", "")
+        self.assertNotIn(words, self.install())
 
     def test_systemd_is_notified(self):
         """systemd must start it, restart it after an upgrade while its sockets stay, and stop both."""
@@ -342,7 +401,7 @@ class Installed(unittest.TestCase):
         self.assertEqual(self.started(), ["restart starttls-proxy.service"])
         self.host.run("dpkg", "--remove", "starttls-proxy")
         self.assertEqual(self.started(), [
-            "stop starttls-proxy.socket starttls-proxy-token.socket starttls-proxy.service"])
+            "stop starttls-proxy.socket starttls-proxy-token.socket", "stop starttls-proxy.service"])
 
     def started(self):
         """Returns the commands for running units. Before them, systemd must have read its units again."""
