@@ -95,13 +95,14 @@ def with_cipher(config):
 class Daemon:
     """A running daemon. Leaving the context drains it and expects exit status 0.
 
-    `wrapper` begins the command line: a program that starts the daemon as another user. `options`
-    are those of subprocess.Popen.
+    `wrapper` begins the command line: a program that starts the daemon as another user. `program` is
+    the daemon's path there. `options` are those of subprocess.Popen.
     """
 
     def __init__(self, config=None, *, arguments=(), listeners=1, max_files=None, wrapper=(),
-                 options=None):
+                 program=PROXY, options=None):
         self._options = options or {}
+        self._program = program
         self._wrapper = list(wrapper)
         self._config = config
         self._arguments = list(arguments)
@@ -119,7 +120,7 @@ class Daemon:
             path = self.configuration_file = pathlib.Path(self._folder.name) / "proxy.toml"
             path.write_text(with_cipher(self._config), encoding="utf-8")
             arguments = ["--config", path, *arguments]
-        self.process = children.start([*self._wrapper, PROXY, *arguments], max_files=self._max_files,
+        self.process = children.start([*self._wrapper, self._program, *arguments], max_files=self._max_files,
                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                       **self._options)
         self._reader = threading.Thread(target=self._read, daemon=True)
