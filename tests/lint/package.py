@@ -3,8 +3,9 @@ installed, upgraded, removed and purged in a small Debian.
 
     package.py BUILD_FOLDER HOST   HOST is a tree and its archives, from tests/lint/package_host
 
-The package is that of debian/rules, with the programs of the build folder. Nothing is compiled, so Debian's compiler
-flags are missing. tools/package/deb makes the real package, and tests/platforms/package installs that one.
+The package is that of debian/rules, with the programs of the build folder. Nothing is compiled, so Debian's
+compiler flags are missing. tools/package/deb makes the real package, and tests/platforms/package installs
+that one.
 """
 
 import os
@@ -39,6 +40,7 @@ DEB = None  # its path
 LIBUV = "libuv1(?:t64)?"  # Debian 12 and 13
 EXAMPLES = "usr/share/doc/starttls-proxy/examples"
 SAMPLE = "etc/starttls-proxy/starttls-proxy.toml.example"
+ENABLED = "etc/systemd/system/multi-user.target.wants/starttls-proxy.service"
 USER = "starttls-proxy"
 
 # Files that dpkg and the tools that make users write for themselves.
@@ -372,7 +374,7 @@ class Installed(unittest.TestCase):
 
     def test_a_service_that_was_switched_off_stays_off(self):
         self.install()
-        (self.host.root / "etc/systemd/system/multi-user.target.wants/starttls-proxy.service").unlink()
+        (self.host.root / ENABLED).unlink()
         self.install()  # an upgrade
         self.assertEqual(self.links(), {})
 
@@ -381,7 +383,7 @@ class Installed(unittest.TestCase):
         before = self.links()
         for links in (before, {}):
             if not links:
-                (self.host.root / "etc/systemd/system/multi-user.target.wants/starttls-proxy.service").unlink()
+                (self.host.root / ENABLED).unlink()
             self.host.run("dpkg", "--remove", "starttls-proxy")
             self.install()
             self.assertEqual(self.links(), links)
