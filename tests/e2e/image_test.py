@@ -19,6 +19,9 @@ from support.fake_server import FakeServer, Smtp, tls_context
 from support.token import ACCOUNT
 from support.token_endpoint import Endpoint
 
+sys.path.append(str(ROOT / "tools" / "image"))
+import licences  # pylint: disable=wrong-import-position
+
 PACKAGES = pathlib.Path(os.environ.get("STARTTLS_IMAGE_PACKAGES") or ROOT / "build" / "image-packages")
 CONFIG = "/etc/starttls-proxy/starttls-proxy.toml"
 STORE = "etc/ssl/certs/ca-certificates.crt"
@@ -57,7 +60,7 @@ def setUpModule():
 
 
 class Image(unittest.TestCase):
-    """What setUpModule has made, for all classes of tests."""
+    """The image that setUpModule has made, for all classes of tests."""
     folder = path = printed = archive = container = paths = text = bill = None
 
 
@@ -92,6 +95,14 @@ class Format(Image):
             "title", "description", "version", "licenses", "created")}, set(labels))
         self.assertEqual(labels[f"{prefix}created"], "2026-09-21T14:13:20Z")
         self.assertEqual(labels[f"{prefix}vendor"], "someone")
+
+    def test_the_documentation_names_the_size(self):
+        [(size, packed)] = re.findall(r"^size ([\d.]+) MB, compressed ([\d.]+) MB", self.printed, re.M)
+        for page in ("README.md", "docs/container.md"):
+            text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+            [said] = re.findall(r"(\d+) MB, compressed (\d+) MB", text)
+            for named, real in zip(said, (size, packed)):
+                self.assertAlmostEqual(float(named) / float(real), 1, delta=0.25, msg=page)
 
     def test_two_images_are_equal(self):
         again, _ = build(self.folder / "again", "--label", VENDOR)
@@ -160,7 +171,7 @@ class Content(Image):
 
 
 class Bill(Image):
-    """SPDX 2.3, whose clause is named at each check."""
+    """SPDX 2.3. The number at a check is that of its clause."""
 
     def test_it_is_the_file_in_the_image(self):
         self.assertEqual(self.paths["usr/share/doc/sbom.spdx.json"].read_bytes(), self.text)
@@ -326,6 +337,30 @@ class Running(Image):
                 self.assertEqual((done.returncode == 0, done.stdout),
                                  (trust, "access-1\n" if trust else ""), done.stderr)
                 self.assertEqual("certificate" in done.stderr, not trust, done.stderr)
+
+
+class Licences(unittest.TestCase):
+    HEAD = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n"
+
+    def licence(self, *paragraphs):
+        return licences.licence_of("libx1", "\n\n".join([self.HEAD, *paragraphs]))
+
+    def test_a_licence_of_each_paragraph_about_files(self):
+        found = self.licence("Files: *\nCopyright: A\nLicense: Expat", "Files: b\nLicense: GPL-2+ or LGPL-2.1",
+                             "Files: c\nLicense: Expat", "License: BSD-3-clause\n Text.")
+        self.assertEqual(found, licences.Licence("MIT AND (GPL-2.0-or-later OR LGPL-2.1-only)", {}))
+
+    def test_a_licence_without_a_name_in_spdx_has_its_text(self):
+        found = self.licence("Files: *\nLicense: own one", "License: own one\n Do as\n you like.\n .\n Or not.")
+        self.assertEqual(found.expression, "LicenseRef-libx1-own-one")
+        self.assertEqual(found.texts, {found.expression: ("own one", "Do as\nyou like.\n\nOr not.")})
+
+    def test_an_exception_is_a_licence_of_its_own(self):
+        found = self.licence("Files: *\nLicense: GPL-3+ with Bison exception")
+        self.assertEqual(found.expression, "LicenseRef-libx1-GPL-3-with-Bison-exception")
+
+    def test_a_file_for_people_asserts_nothing(self):
+        self.assertEqual(licences.licence_of("libx1", "License: MIT"), licences.Licence("NOASSERTION", {}))
 
 
 class Mistakes(unittest.TestCase):

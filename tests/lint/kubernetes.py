@@ -24,6 +24,8 @@ import chart
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "e2e"))
 from support import main  # pylint: disable=wrong-import-position
+sys.path.append(str(ROOT / "tools" / "image"))
+import runtime  # pylint: disable=wrong-import-position
 
 FOLDER = ROOT / "conf" / "kubernetes"
 BINARY, MAKE_PKI = map(os.path.abspath, sys.argv[1:3])
@@ -213,13 +215,14 @@ class Kubernetes(unittest.TestCase):
                                  & {*context, *manifest.pod})
 
     def test_the_proxy_runs_as_the_user_of_the_image(self):
-        image = (ROOT / "conf" / "container" / "Containerfile").read_text(encoding="utf-8")
-        [user] = re.findall(r"^USER (\d+:\d+)$", image, re.M)
-        [command] = re.findall(r"^CMD (.*)$", image, re.M)
         for manifest in self.manifests():
-            self.assertEqual(manifest.proxy["args"], json.loads(command))
+            self.assertEqual(manifest.proxy["args"], runtime.CONFIG["Cmd"])
             context = {**manifest.pod["securityContext"], **manifest.proxy["securityContext"]}
-            self.assertEqual(f'{context["runAsUser"]}:{context["runAsGroup"]}', user)
+            self.assertEqual(f'{context["runAsUser"]}:{context["runAsGroup"]}', runtime.CONFIG["User"])
+
+    def test_the_image_names_the_ports(self):
+        used = {each["containerPort"] for manifest in self.manifests() for each in manifest.proxy["ports"]}
+        self.assertEqual(used, set(runtime.PORTS))
 
     def test_a_native_sidecar_restarts(self):
         [proxy] = Manifest(load("sidecar.yaml")).pod["initContainers"]
@@ -397,7 +400,7 @@ class Chart(unittest.TestCase):
         self.assertEqual(image({"image": {"tag": "0.2.0"}}), "0.2.0")
 
     def test_its_version_is_the_packages(self):
-        changelog = (ROOT / "conf" / "debian" / "changelog").read_text(encoding="utf-8")
+        changelog = (ROOT / "debian" / "changelog").read_text(encoding="utf-8")
         [version] = re.findall(r"^starttls-proxy \(([^)]*)\)", changelog, re.M)[:1]
         fields = yaml.safe_load(chart.read("Chart.yaml"))
         self.assertEqual((fields["version"], fields["appVersion"]), (version, version))

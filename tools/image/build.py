@@ -31,7 +31,8 @@ import sys
 import tempfile
 
 import contents
-import libraries
+import loader
+import runtime
 import sbom
 from deb import Package, Pool
 from layout import Entry, Image, archive_of
@@ -42,16 +43,6 @@ ARCHITECTURES = {
     "amd64": {"architecture": "amd64"}, "i386": {"architecture": "386"}, "arm64": {"architecture": "arm64"},
     "armhf": {"architecture": "arm", "variant": "v7"}, "ppc64el": {"architecture": "ppc64le"},
     "riscv64": {"architecture": "riscv64"}, "s390x": {"architecture": "s390x"}}
-# The ports of the manifests in conf/kubernetes. They are only a hint: the configuration decides.
-PORTS = (2525, 2587, 9465)
-RUNTIME = {
-    "User": f"{contents.USER}:{contents.USER}",
-    "Entrypoint": ["/usr/sbin/starttls-proxy"],
-    "Cmd": ["--config", "/etc/starttls-proxy/starttls-proxy.toml"],
-    "Env": ["PATH=/usr/sbin:/usr/bin"],
-    "WorkingDir": "/",
-    "ExposedPorts": {f"{port}/tcp": {} for port in PORTS},
-    "StopSignal": "SIGTERM"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +89,7 @@ def tls_library(program):
 
 
 def links_shared_tls_library(program):
-    return re.search(r"\(NEEDED\).*\[libssl[.-]", libraries.described(program.read_bytes())) is not None
+    return re.search(r"\(NEEDED\).*\[libssl[.-]", loader.described(program.read_bytes())) is not None
 
 
 def bill(layers, pool, headers, *, installed, version, created):
@@ -108,7 +99,7 @@ def bill(layers, pool, headers, *, installed, version, created):
         if entry.data is not None:
             by_origin[entry.origin][path] = entry.data
     release = dict(re.findall(r'^(\w+)="?(.*?)"?$', layers["usr/lib/os-release"].data.decode(), re.M))
-    document = sbom.Document(distribution=f'{release["ID"]}-{release["VERSION_ID"]}', created=created)
+    document = sbom.Document(system=release["ID"], release=release["VERSION_ID"], created=created)
     document.add_image("starttls-proxy-image", version)
     document.add_proxy(version, by_origin.pop(""))
     for each in headers:
@@ -132,7 +123,7 @@ def make(installed, packages, name, labels):
 
     files = contents.from_packages(installed, headers, pool)
     base = contents.base_layer(files, pool)
-    program = contents.program_layer(installed, headers)
+    program = contents.program_layer(installed, (ROOT / "LICENSE").read_bytes(), headers)
     text = bill({**base, **program}, pool, headers, installed=installed, version=version, created=created)
     program[contents.SBOM] = Entry(0o644, text)
 
@@ -143,7 +134,7 @@ def make(installed, packages, name, labels):
         "title": "starttls-proxy", "description": "STARTTLS proxy for mail", "version": version,
         "licenses": "Apache-2.0", "created": created, "revision": commit}.items() if value}
     layout, digest = image.finish(
-        architecture=ARCHITECTURES[run("dpkg", "--print-architecture")], created=created, runtime=RUNTIME,
+        architecture=ARCHITECTURES[run("dpkg", "--print-architecture")], created=created, runtime=runtime.CONFIG,
         annotations=annotations | labels, name=f"{name}:{version}")
     packed = sum(layer["size"] for layer in image.layers)
     words = (f"image {name}:{version}\ndigest {digest}\n"

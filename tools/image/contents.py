@@ -2,10 +2,10 @@
 
 import re
 
-import libraries
+import loader
 from layout import Entry
+from runtime import USER
 
-USER = 65532  # as in other images without a system in them
 PROGRAMS = ("usr/sbin/starttls-proxy", "usr/bin/starttls-token")
 # Headers that become part of the programs, by their package. The headers of libraries are not here: each of these
 # libraries is in the image itself.
@@ -25,11 +25,11 @@ def from_packages(installed, headers, pool):
     """Returns the files of Debian's packages that are in the image: path -> file."""
     found = pool.follow("etc/os-release")
     for path in PROGRAMS:
-        found |= libraries.needed((installed / path).read_bytes(), pool)
+        found |= loader.needed((installed / path).read_bytes(), pool)
     for name in {file.package.name for file in found.values()} | {TRUST_STORE}:
         found |= pool.follow(f"{DOCUMENTS}/{name}/copyright")
     texts = [file.data for path, file in found.items() if path.endswith("/copyright")]
-    texts += [(installed / OWN_COPYRIGHT).read_bytes(), *(header.copyright for header in headers)]
+    texts += [header.copyright for header in headers]
     for name in sorted({name.decode() for text in texts for name in COMMON.findall(text)}):
         found |= pool.follow(f"usr/share/common-licenses/{name}")
     return found
@@ -56,10 +56,10 @@ def base_layer(files, pool):
     return layer
 
 
-def program_layer(installed, headers):
+def program_layer(installed, licence, headers):
     """Returns the layer with the programs, from the folder of an installation, and with what is ours."""
     layer = {path: Entry(0o755, (installed / path).read_bytes()) for path in PROGRAMS}
-    layer[OWN_COPYRIGHT] = Entry(0o644, (installed / OWN_COPYRIGHT).read_bytes())
+    layer[OWN_COPYRIGHT] = Entry(0o644, licence)
     for header in headers:
         layer[f"{DOCUMENTS}/{header.name}/copyright"] = Entry(0o644, header.copyright, origin=header.name)
     layer["etc/passwd"] = Entry(0o644, PASSWD)

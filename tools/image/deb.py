@@ -13,7 +13,7 @@ MERGED = re.compile(r"^(bin|sbin|lib|lib32|lib64|libx32)(?=/|$)")
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A file of a package. Its `target` is None, or where it points as a symbolic link."""
+    """A file of a package. `target` is the path in a symbolic link, and None for a regular file."""
     package: object
     mode: int
     mtime: int

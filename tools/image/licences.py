@@ -1,4 +1,4 @@
-"""Reads debian/copyright, where it is machine-readable, and says it in SPDX's words."""
+"""Reads debian/copyright, if it is machine-readable, and says it in SPDX's words."""
 
 import dataclasses
 import re
@@ -36,7 +36,7 @@ def licence_of(package, copyright_file):
     for each in paragraphs:
         name, _, text = each.get("license", "").partition("\n")
         if text.strip():
-            texts.setdefault(name.strip().lower(), text)
+            texts.setdefault(name.strip().lower(), _plain(text))
     parts, unknown = {}, {}
     for each in paragraphs:
         if "files" in each and (name := each.get("license", "").partition("\n")[0].strip()):
@@ -52,6 +52,11 @@ def _fields(paragraph):
     """Returns the fields of a paragraph: name in small letters -> value, with its further lines."""
     return {match[1].lower(): match[2].strip()
             for match in re.finditer(r"^([A-Za-z-]+):((?:.*)(?:\n[ \t].*)*)", paragraph, re.M)}
+
+
+def _plain(text):
+    """Returns the text of a field without its format: a space before each line, a dot in an empty one."""
+    return "\n".join("" if line == " ." else line.removeprefix(" ") for line in text.splitlines())
 
 
 def _expression(name, package, texts, unknown):

@@ -16,20 +16,20 @@ def identifier(kind, name):
     return f"SPDXRef-{kind}-" + re.sub(r"[^A-Za-z0-9.-]", "-", name)
 
 
-def purl(distribution, package):
+def purl(system, release, package):
     """Returns the name of a Debian package that scanners compare with lists of vulnerable versions."""
-    qualifiers = f"arch={package.architecture}&distro={distribution}"
+    qualifiers = f"arch={package.architecture}&distro={system}-{release}"
     if package.source != package.name:
         qualifiers += "&upstream=" + urllib.parse.quote(f"{package.source}@{package.source_version}", safe="")
-    return (f"pkg:deb/debian/{urllib.parse.quote(package.name, safe='')}"
+    return (f"pkg:deb/{system}/{urllib.parse.quote(package.name, safe='')}"
             f"@{urllib.parse.quote(package.version, safe='')}?{qualifiers}")
 
 
 class Document:
     """A bill of materials in the making."""
 
-    def __init__(self, *, distribution, created):
-        self._distribution = distribution
+    def __init__(self, *, system, release, created):
+        self._system, self._release = system, release  # "debian", "12"
         self._created = created
         self._packages, self._files, self._licences, self._relations = [], [], {}, []
 
@@ -80,7 +80,7 @@ class Document:
             "sourceInfo": f"built from the source package {package.source} {package.source_version}",
             "licenseDeclared": licence.expression,
             "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl",
-                              "referenceLocator": purl(self._distribution, package)}]}
+                              "referenceLocator": purl(self._system, self._release, package)}]}
 
     def _add(self, package, files):
         for path in sorted(files):

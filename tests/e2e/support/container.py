@@ -65,8 +65,8 @@ class Container:
             (self.root / name).mkdir()
 
     def enter(self, mounts=None):
-        """Returns the beginning of a command line that runs a program of the image in it. `mounts` are the
-        paths of files and folders in the image, and what is to be there."""
+        """Returns the beginning of a command line that runs a program of the image. `mounts` maps paths in the
+        image to the files and folders that are mounted there."""
         words = []
         for inside, outside in (mounts or {}).items():
             place = self.root / inside.lstrip("/")
