@@ -32,6 +32,19 @@ std::string servers_of(const config::Upstream& upstream) {
   return text;
 }
 
+/// Returns one error that names all of them, so that they can be mended at once.
+Error together(const std::vector<Error>& errors) {
+  constexpr std::size_t kMost = 10;
+  Error whole = errors.front();
+  for (std::size_t i = 1; i < std::min(errors.size(), kMost); ++i) {
+    whole.reason += "; " + errors[i].reason;
+  }
+  if (errors.size() > kMost) {
+    whole.reason += "; and " + std::to_string(errors.size() - kMost) + " more";
+  }
+  return whole;
+}
+
 }  // namespace
 
 Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t workers,
@@ -40,6 +53,7 @@ Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t wo
   planned_.clear();
   Plan plan;
   plan.changes.resize(workers);
+  std::vector<Error> failures;
   for (const auto& service : services) {
     const auto& config = service->config;
     if (config.upstream.from_client) {
@@ -68,9 +82,10 @@ Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t wo
                              .own_ports = std::move(own_ports)});
       };
       auto added = add(plan, service, {.wanted = identity_of(config, index)}, bind);
-      if (!added) return fail(std::move(added.error()));
+      if (!added) failures.push_back(std::move(added.error()));
     }
   }
+  if (!failures.empty()) return fail(together(failures));
   report_guard();
   plan.closed = current_.size() + plan.opened - planned_.size();
   return plan;

@@ -40,7 +40,7 @@ class Listeners {
   };
   /// Binds new addresses on every worker; if one fails, none is bound. Addresses that stay keep
   /// their sockets. New ones belong to `owner`, if it is given. `admin_port` is the admin
-  /// endpoint's (0: none). Errors: system, with the address.
+  /// endpoint's (0: none). Errors: system, with all addresses that could not be bound.
   [[nodiscard]] Result<Plan> plan(const Services& services, std::size_t workers,
                                   const std::optional<net::Owner>& owner = {},
                                   std::uint16_t admin_port = 0);

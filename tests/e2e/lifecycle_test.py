@@ -55,6 +55,14 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(result.returncode, 69)
         self.assertIn(f"cannot listen on {where}", result.stderr)
 
+    def test_all_addresses_that_cannot_be_bound_are_named(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as other:
+            both = [f"127.0.0.1:{each.getsockname()[1]}" for each in (taken, other)]
+            result = run_to_end("--protocol", "smtp", "--listen", both[0], "--listen", "127.0.0.1:0",
+                                "--listen", both[1], "--upstream", "a.test:25")
+        self.assertEqual(result.returncode, 69)
+        self.assertRegex(result.stderr, f"cannot listen on {both[0]}: [^;]*; cannot listen on {both[1]}: ")
+
     def test_version_names_the_libraries(self):
         result = run_to_end("--version")
         self.assertEqual(result.returncode, 0)
