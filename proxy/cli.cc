@@ -22,7 +22,7 @@ constexpr std::string_view kUsage =
     "                      [--login USER --login-file FILE] [--json]\n"
     "       starttls-proxy probe --config FILE [--service NAME] [--login [ACCOUNT]]\n"
     "                      [--json]\n"
-    "       starttls-proxy convert STUNNEL.CONF\n"
+    "       starttls-proxy convert STUNNEL.CONF...\n"
     "       starttls-proxy --help | --version\n";
 
 constexpr std::string_view kExamples =
@@ -286,7 +286,7 @@ Result<CommandLine> parse_probe(std::span<const std::string> arguments) {
                      parsed->json,  std::move(parsed->service),     std::move(parsed->login)};
 }
 
-/// Reads the argument after "convert", the file.
+/// Reads the arguments after "convert", the files.
 Result<CommandLine> parse_convert(std::span<const std::string> arguments) {
   using Action = CommandLine::Action;
   if (arguments.size() == 1 && (arguments[0] == "--help" || arguments[0] == "-h")) {
@@ -295,10 +295,15 @@ Result<CommandLine> parse_convert(std::span<const std::string> arguments) {
   if (arguments.size() == 1 && (arguments[0] == "--version" || arguments[0] == "-V")) {
     return CommandLine{Action::version, {}, {}, false};
   }
-  if (arguments.size() != 1 || arguments[0].empty() || arguments[0].starts_with('-')) {
-    return usage_error("convert takes one argument: the name of a stunnel.conf");
+  const bool only_files =
+      std::none_of(arguments.begin(), arguments.end(),
+                   [](const std::string& each) { return each.empty() || each.starts_with('-'); });
+  if (arguments.empty() || !only_files) {
+    return usage_error("convert takes the names of files of stunnel, and nothing else");
   }
-  return CommandLine{Action::convert, arguments[0], {}, false};
+  CommandLine line{Action::convert, {}, {}, false};
+  line.files.assign(arguments.begin(), arguments.end());
+  return line;
 }
 
 }  // namespace
@@ -348,7 +353,7 @@ std::string help_text() {
                 "for probe: the secret is this file's first line ('-' = standard input)");
   append_option(out, "--login-token", "for probe: the secret is an OAuth access token");
   append_option(out, "--json", "print JSON, for --check and for probe");
-  append_option(out, "convert STUNNEL.CONF",
+  append_option(out, "convert STUNNEL.CONF...",
                 "print the same settings for this program, and note what has no counterpart");
   append_option(out, "-V, --version", "print the versions of this program and its libraries");
   append_option(out, "-h, --help", "print this text");

@@ -17,11 +17,12 @@ struct CommandLine {
   enum class Action : std::uint8_t { run, check, probe, convert, help, version };
 
   Action action = Action::run;
-  std::string config_file;          ///< "" = one service, made from `flags`; convert: stunnel's
-  std::vector<config::Flag> flags;  ///< not yet checked: config::load_flags does that
-  bool json = false;                ///< check, probe: for programs
-  std::string service = {};         ///< probe with a file: the name; "" = the only one
-  LoginOptions login = {};          ///< probe
+  std::string config_file;              ///< "" = one service, made from `flags`
+  std::vector<config::Flag> flags;      ///< not yet checked: config::load_flags does that
+  bool json = false;                    ///< check, probe: for programs
+  std::string service = {};             ///< probe with a file: the name; "" = the only one
+  LoginOptions login = {};              ///< probe
+  std::vector<std::string> files = {};  ///< convert: stunnel's
 };
 
 /// Reads the arguments after the program's name. Errors: config, with the text of a usage error for

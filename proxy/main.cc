@@ -291,7 +291,7 @@ int main(int argc, char** argv) {
                       tls::describe(tls::choose_record_cipher({}))),
           0);
     case CommandLine::Action::convert:
-      return convert_file(command->config_file);
+      return convert_files(command->files);
     case CommandLine::Action::check:
     case CommandLine::Action::probe:
     case CommandLine::Action::run:

@@ -17,10 +17,6 @@ bool is_plain(std::string_view value) {
 
 }  // namespace
 
-std::string to_string(const Note& note) {
-  return (note.line == 0 ? "" : "line " + std::to_string(note.line) + ": ") + note.text;
-}
-
 bool is_yes(const Option* option) {
   return option != nullptr && ascii::iequals(option->value, "yes");
 }

@@ -15,9 +15,6 @@ namespace starttls::stunnel {
 
 [[nodiscard]] bool is_yes(const Option* option);
 
-/// Returns the note for people: "line 7: [imap] CRLfile: revocation is not checked".
-[[nodiscard]] std::string to_string(const Note& note);
-
 class AnnotatedFile {
  public:
   /// Notes the options that are unknown or lost, and drops those that have to be written by hand.

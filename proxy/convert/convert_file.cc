@@ -3,11 +3,12 @@
 #include <chrono>
 #include <cstdio>
 #include <string_view>
+#include <utility>
+#include <vector>
 
-#include "lib/base/ascii.h"
 #include "lib/base/utc.h"
-#include "lib/config/expand.h"
 #include "proxy/convert/converter.h"
+#include "proxy/convert/stunnel_source.h"
 #include "proxy/exit_status.h"
 #include "proxy/output.h"
 
@@ -31,25 +32,25 @@ std::string summary(const Conversion& result) {
 
 }  // namespace
 
-int convert_file(const std::string& path) {
-  constexpr std::size_t kMaxPath = 4096;  // PATH_MAX
-  const auto text = config::read_file(path);
-  if (!text) {
-    std::fprintf(stderr, "starttls-proxy: %s: cannot be read: %s\n", path.c_str(),
-                 text.error().reason.c_str());
-    return kExitConfig;
+int convert_files(std::span<const std::string> paths) {
+  std::vector<stunnel::Source> files;
+  for (const auto& path : paths) {
+    auto file = stunnel::read_source(path);
+    if (!file) {
+      std::fprintf(stderr, "starttls-proxy: %s: cannot be read: %s\n", path.c_str(),
+                   file.error().reason.c_str());
+      return kExitConfig;
+    }
+    files.push_back(std::move(*file));
   }
-  const auto result = convert_stunnel(*text);
+  const auto result = convert_stunnel(files);
+  const std::string names = files.size() == 1 ? files.front().path : counted(files.size(), "file");
   const auto today = utc(UnixTime::of(std::chrono::system_clock::now()), "%Y-%m-%d");
   const std::string header =
-      result.toml.empty()
-          ? ""
-          : "# Converted from " + ascii::escape(path, kMaxPath) + " on " + today + ".\n";
+      result.toml.empty() ? "" : "# Converted from " + names + " on " + today + ".\n";
   const int printed = print_output(header + result.toml, 0);
-  for (const auto& note : result.notes) {
-    std::fprintf(stderr, "%s: %s\n", path.c_str(), note.c_str());
-  }
-  std::fprintf(stderr, "starttls-proxy: %s: %s\n", path.c_str(),
+  for (const auto& note : result.notes) std::fprintf(stderr, "%s\n", note.c_str());
+  std::fprintf(stderr, "starttls-proxy: %s: %s\n", names.c_str(),
                result.services == 0 ? "no service could be converted" : summary(result).c_str());
   return result.services == 0 ? kExitConfig : printed;
 }

@@ -26,11 +26,27 @@ using stunnel::Option;
 using stunnel::Section;
 using stunnel::Service;
 
+/// The parts that all files of a result share.
+struct Shared {
+  std::set<std::string> labels;
+  std::vector<Address> listening;  ///< addresses of the services so far
+  std::string hostname;            ///< "" = the default
+  std::string log_level;           ///< "" = the default
+};
+
+/// The result for one file.
+struct Part {
+  Conversion counts;     ///< without `toml`
+  std::string head;      ///< comments
+  std::string services;  ///< tables, and the comments between them
+};
+
 class Converter {
  public:
-  explicit Converter(std::string_view text) : file_(text) {}
+  Converter(const stunnel::Source& source, Shared& shared)
+      : source_(source), file_(source.text), shared_(shared) {}
 
-  Conversion run();
+  Part run();
 
  private:
   void convert_log();
@@ -49,15 +65,14 @@ class Converter {
   void rest(const Service& service);
   [[nodiscard]] std::string label(const std::string& name);
   void note_lost_certificates(const std::vector<std::string>& tables);
-  [[nodiscard]] Conversion finish(const std::vector<std::string>& tables);
+  [[nodiscard]] std::string to_string(const stunnel::Note& note) const;
+  [[nodiscard]] Part finish(const std::vector<std::string>& tables);
 
+  const stunnel::Source& source_;
   AnnotatedFile file_;
   std::map<std::string, const Section*> by_name_;
   std::map<const Section*, std::vector<std::string>> more_certificates_;
-  std::set<std::string> labels_;
-  std::vector<Address> listening_;  ///< addresses of the services so far
-  TomlTable proxy_;
-  TomlTable log_;
+  Shared& shared_;
 };
 
 void Converter::convert_log() {
@@ -66,7 +81,11 @@ void Converter::convert_log() {
     constexpr std::string_view kLevels[] = {"error", "error", "error", "error",
                                             "warn",  "info",  "info",  "debug"};
     if (const auto level = stunnel::syslog_level(debug->value)) {
-      if (kLevels[*level] != "info") log_.set("level", toml(kLevels[*level]));
+      if (shared_.log_level.empty()) {
+        if (kLevels[*level] != "info") shared_.log_level = kLevels[*level];
+      } else if (kLevels[*level] != shared_.log_level) {
+        file_.note(global, debug, "the log level of an earlier file holds for all services");
+      }
     } else {
       file_.note(global, debug, "'" + debug->value + "' is not a log level");
     }
@@ -370,12 +389,14 @@ void Converter::rest(const Service& service) {
     }
   }
   if (const auto* const name = file_.last(section, "protocolHost")) {
-    if (service.protocol == "smtp" && proxy_.empty() && config::check_host(name->value) &&
-        !config::is_ip_literal(name->value)) {
-      proxy_.set("hostname", toml(name->value));
-      file_.note(section, name, "is the name for all services here: proxy.hostname");
-    } else if (proxy_.empty()) {
+    if (service.protocol != "smtp" || !config::check_host(name->value) ||
+        config::is_ip_literal(name->value)) {
       file_.note(section, name, "'" + ascii::escape(name->value) + "' is not used here");
+    } else if (shared_.hostname.empty()) {
+      shared_.hostname = name->value;
+      file_.note(section, name, "is the name for all services here: proxy.hostname");
+    } else if (shared_.hostname != name->value) {
+      file_.note(section, name, "proxy.hostname is " + shared_.hostname + " for all services");
     }
   }
 }
@@ -422,7 +443,7 @@ std::string Converter::label(const std::string& name) {
   }
   if (base.empty()) base = "service";
   std::string unique = base;
-  for (std::size_t i = 2; !labels_.insert(unique).second; ++i) {
+  for (std::size_t i = 2; !shared_.labels.insert(unique).second; ++i) {
     unique = base + "-" + std::to_string(i);
   }
   return unique;
@@ -436,7 +457,7 @@ std::optional<std::string> Converter::convert(const Section& section) {
     }
     return std::nullopt;  // a certificate of another service, see collect_certificates_by_name
   }
-  const auto found = stunnel::read_service(section, listening_, file_);
+  const auto found = stunnel::read_service(section, shared_.listening, file_);
   if (!found) return std::nullopt;
   const Service& service = *found;
 
@@ -453,11 +474,13 @@ std::optional<std::string> Converter::convert(const Section& section) {
   timeout(section, "TIMEOUTconnect", "timeouts.connect", table);
   timeout(section, "TIMEOUTidle", "timeouts.idle", table);
   rest(service);
-  for (const auto& each : service.listen) listening_.push_back(*config::parse_address(each));
+  for (const auto& each : service.listen) {
+    shared_.listening.push_back(*config::parse_address(each));
+  }
   return table.text("[[service]]");
 }
 
-Conversion Converter::run() {
+Part Converter::run() {
   convert_log();
   collect_certificates_by_name();
   std::vector<std::string> tables;  // one per section; "" = it has none
@@ -485,41 +508,77 @@ void Converter::note_lost_certificates(const std::vector<std::string>& tables) {
   }
 }
 
+std::string Converter::to_string(const stunnel::Note& note) const {
+  return (note.line == 0 ? "" : source_.place(note.line) + ": ") + note.text;
+}
+
 /// Puts the tables together, each after the notes about its section.
-Conversion Converter::finish(const std::vector<std::string>& tables) {
-  Conversion result;
+Part Converter::finish(const std::vector<std::string>& tables) {
+  Part part;
+  auto& counts = part.counts;
   const auto& sections = file_.services();
-  result.sections = sections.size();
-  result.left_out = file_.left_out();
-  result.services = static_cast<std::size_t>(
+  counts.sections = sections.size();
+  counts.left_out = file_.left_out();
+  counts.services = static_cast<std::size_t>(
       std::count_if(tables.begin(), tables.end(), [](const auto& each) { return !each.empty(); }));
   const auto notes = file_.take_notes();
-  for (const auto& note : notes) result.notes.push_back(to_string(note));
-  if (result.services == 0) return result;
+  for (const auto& note : notes) counts.notes.push_back(to_string(note));
 
   auto note = notes.begin();
-  const auto comments_before = [&](std::size_t line) {
+  const auto comments_before = [&](std::size_t i) {
+    constexpr auto kEnd = std::numeric_limits<std::size_t>::max();
+    const auto line = i < sections.size() ? sections[i].line : kEnd;
     std::string text;
     for (; note != notes.end() && note->line < line; ++note) text += "# " + to_string(*note) + "\n";
     return text;
   };
-  result.toml = "# Relative paths are relative to this file's folder.\n";
-  result.toml += comments_before(sections.front().line);
-  if (!proxy_.empty()) result.toml += "\n" + proxy_.text("[proxy]");
-  if (!log_.empty()) result.toml += "\n" + log_.text("[log]");
+  part.head = comments_before(0);
   for (std::size_t i = 0; i < sections.size(); ++i) {
-    constexpr auto kEnd = std::numeric_limits<std::size_t>::max();
-    const auto text =
-        comments_before(i + 1 < sections.size() ? sections[i + 1].line : kEnd) + tables[i];
-    if (!text.empty()) result.toml += "\n" + text;
+    const auto text = comments_before(i + 1) + tables[i];
+    if (!text.empty()) part.services += "\n" + text;
   }
-  return result;
+  return part;
+}
+
+std::string table_of(std::string_view header, const std::string& key, const std::string& value) {
+  if (value.empty()) return {};
+  TomlTable table;
+  table.set(key, toml(value));
+  return "\n" + table.text(header);
 }
 
 }  // namespace
 
+Conversion convert_stunnel(std::span<const stunnel::Source> files) {
+  Shared shared;
+  Conversion whole;
+  std::string head;
+  std::string services;
+  for (const auto& file : files) {
+    auto part = Converter(file, shared).run();
+    whole.sections += part.counts.sections;
+    whole.services += part.counts.services;
+    whole.left_out += part.counts.left_out;
+    for (const auto& note : part.counts.notes) {
+      whole.notes.push_back((file.path.empty() ? "" : file.path + ": ") + note);
+    }
+    if (files.size() == 1) {
+      head = std::move(part.head);
+    } else {
+      services += "\n# From " + file.path + ":\n" + part.head;
+    }
+    services += part.services;
+  }
+  if (whole.services == 0) return whole;
+  whole.toml = "# Relative paths are relative to this file's folder.\n" + head +
+               table_of("[proxy]", "hostname", shared.hostname) +
+               table_of("[log]", "level", shared.log_level) + services;
+  return whole;
+}
+
 Conversion convert_stunnel(std::string_view text) {
-  return Converter(text).run();
+  const stunnel::Source source{.path = {}, .text = std::string(text)};
+  return convert_stunnel({&source, 1});
 }
 
 }  // namespace starttls

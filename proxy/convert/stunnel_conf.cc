@@ -29,14 +29,12 @@ std::string port_number(std::string_view text) {
   return found == std::end(kPorts) ? std::string(text) : std::to_string(found->number);
 }
 
-/// Returns the option of a line, or nothing if the line has none.
-std::optional<Option> parse_option(std::string_view line, std::size_t number) {
-  const auto equals = line.find('=');
-  if (equals == std::string_view::npos) return std::nullopt;
-  Option option{std::string(ascii::trim(line.substr(0, equals))),
-                std::string(ascii::trim(line.substr(equals + 1))), number};
-  if (option.name.empty()) return std::nullopt;
-  return option;
+bool is_header(std::string_view line) {
+  return line.starts_with('[') && line.ends_with(']');
+}
+
+bool is_comment(std::string_view line) {
+  return line.empty() || line.front() == ';' || line.front() == '#';
 }
 
 }  // namespace
@@ -49,21 +47,34 @@ std::vector<const Option*> Section::all(std::string_view option) const {
   return found;
 }
 
+bool next_line(std::string_view& text, std::string_view& line) {
+  if (text.empty()) return false;
+  const auto end = text.find('\n');
+  line = text.substr(0, end);
+  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  // stunnel's own sample begins with a byte order mark.
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  if (line.starts_with(kByteOrderMark)) line.remove_prefix(kByteOrderMark.size());
+  line = ascii::trim(line);
+  return true;
+}
+
+std::optional<Option> parse_option(std::string_view line, std::size_t number) {
+  const auto equals = line.find('=');
+  if (equals == std::string_view::npos || is_comment(line) || is_header(line)) return std::nullopt;
+  Option option{std::string(ascii::trim(line.substr(0, equals))),
+                std::string(ascii::trim(line.substr(equals + 1))), number};
+  if (option.name.empty()) return std::nullopt;
+  return option;
+}
+
 File parse(std::string_view text) {
-  constexpr std::string_view kByteOrderMark =
-      "\xef\xbb\xbf";  // stunnel's own sample begins with it
-  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
-
   File file;
-  for (std::size_t number = 1; !text.empty(); ++number) {
-    const auto end = text.find('\n');
-    auto line = text.substr(0, end);
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    line = ascii::trim(line);
-    if (line.empty() || line.front() == ';' || line.front() == '#') continue;
-
-    if (line.front() == '[' && line.ends_with(']')) {
+  std::string_view line;
+  for (std::size_t number = 1; next_line(text, line); ++number) {
+    if (is_comment(line)) continue;
+    if (is_header(line)) {
       file.services.push_back({std::string(line.substr(1, line.size() - 2)), number, {}});
     } else if (auto option = parse_option(line, number)) {
       auto& section = file.services.empty() ? file.global : file.services.back();

@@ -40,6 +40,13 @@ struct File {
   std::vector<Note> notes;  ///< about lines that do not follow the syntax
 };
 
+/// Takes the first line out of `text`, without its end and the blanks around it. Returns false if
+/// there is none left.
+[[nodiscard]] bool next_line(std::string_view& text, std::string_view& line);
+
+/// Returns the option of a line; nothing if it is empty, a comment, a "[name]" or none of these.
+[[nodiscard]] std::optional<Option> parse_option(std::string_view line, std::size_t number);
+
 [[nodiscard]] File parse(std::string_view text);
 
 /// Reads "PORT", "HOST:PORT", ":::PORT" or a path, and returns it in the notation of our own

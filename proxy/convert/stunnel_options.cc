@@ -93,7 +93,7 @@ constexpr Known kKnown[] = {
     {"execArgs", Fate::lost, kExec},
     {"fips", Fate::lost, "Debian's BoringSSL is not a certified module"},
     {"ident", Fate::lost, "the names of the clients' users are not looked up"},
-    {"include", Fate::lost, "is not followed: convert each of its files too"},
+    {"include", Fate::lost, "its folder cannot be read here: convert its files, too"},
     {"libwrap", Fate::lost,
      "hosts.allow and hosts.deny are not read: list the clients in downstream.allow"},
     {"local", Fate::lost, "the system chooses the address to connect from"},

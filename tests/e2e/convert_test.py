@@ -106,6 +106,22 @@ protocolPassword = hunter2
         password.chmod(0o600)
         self.assertNotIn("logins fail", run_to_end("--config", path, "--check").stdout)
 
+    def test_several_files_and_their_includes_become_one(self):
+        service = "[mail]\nclient = yes\naccept = 127.0.0.1:{}\nconnect = mail.test:993\nverifyChain = yes\n" \
+                  "checkHost = mail.test\n"
+        (self.folder / "conf.d").mkdir()
+        for path, text in (("a.conf", service.format(1143)), ("b.conf", "include = conf.d\n"),
+                           ("conf.d/c.conf", service.format(1144) + "curves = P-256\n")):
+            (self.folder / path).write_text(text, encoding="utf-8")
+        result = run_to_end("convert", self.folder / "a.conf", self.folder / "b.conf")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(f"{self.folder}/b.conf: {self.folder}/conf.d/c.conf: line 7: [mail] curves: ", result.stderr)
+        self.assertIn("starttls-proxy: 2 files: 2 of 2 services converted, 0 left out, 1 note\n", result.stderr)
+        path = self.folder / "proxy.toml"
+        path.write_text(result.stdout, encoding="utf-8")
+        checked = run_to_end("--config", path, "--check")
+        self.assertRegex(checked.stdout, r"(?s)service mail.*service mail-2.*ok: 2 services")
+
     def test_nothing_to_convert_is_an_error(self):
         result = self.convert("[https]\naccept = 443\nconnect = 80\ncert = a.pem\n")
         self.assertEqual((result.returncode, result.stdout), (78, ""))

@@ -113,15 +113,17 @@ TEST_CASE("command line: a second value after a flag is refused", "[cli]") {
              ContainsSubstring("unexpected argument '127.0.0.1'"));
 }
 
-TEST_CASE("command line: convert accepts a file and nothing else", "[cli]") {
+TEST_CASE("command line: convert accepts files and nothing else", "[cli]") {
   const auto convert = parse_command_line(Arguments{"convert", "stunnel.conf"});
   REQUIRE(convert);
   CHECK(convert->action == Action::convert);
-  CHECK(convert->config_file == "stunnel.conf");
+  CHECK(convert->files == Arguments{"stunnel.conf"});
+  CHECK(parse_command_line(Arguments{"convert", "a", "b"})->files == Arguments{"a", "b"});
   CHECK(parse_command_line(Arguments{"convert", "--help"})->action == Action::help);
-  for (const auto& wrong : {Arguments{"convert"}, Arguments{"convert", "a", "b"},
-                            Arguments{"convert", ""}, Arguments{"convert", "--check"}}) {
-    CHECK(usage_error(wrong) == "convert takes one argument: the name of a stunnel.conf");
+  for (const auto& wrong :
+       {Arguments{"convert"}, Arguments{"convert", ""}, Arguments{"convert", "--check"},
+        Arguments{"convert", "a", ""}, Arguments{"convert", "a", "--check"}}) {
+    CHECK(usage_error(wrong) == "convert takes the names of files of stunnel, and nothing else");
   }
 }
 

@@ -276,7 +276,7 @@ TEST_CASE("convert: a server that is not for mail is left out", "[convert]") {
   CHECK(note("exec = /usr/sbin/imapd\n") == "there is no [service]: inetd mode has no counterpart");
   CHECK(notes("include = /etc/stunnel/conf.d\n") ==
         Lines{"there is no [service] in this file itself",
-              "line 1: include: is not followed: convert each of its files too"});
+              "line 1: include: its folder cannot be read here: convert its files, too"});
   CHECK_THAT(note("[imapd]\naccept = 127.0.0.1:143\nconnect = 143\ncert = a.pem\n"),
              ContainsSubstring("it would connect to itself"));
   CHECK_THAT(note(kImaps + "[more]\naccept = 993\nconnect = 1143\ncert = b.pem\n"),
