@@ -192,7 +192,7 @@ class Dovecot:
         subprocess.run(peers.as_root("/bin/rm", "-rf", self._outside), check=False)
 
     def log(self):
-        return (self._outside / "log").read_text(errors="replace")
+        return peers.read(self._outside / "log")
 
     def logins(self, service, count=0):
         """Waits for `count` lines about logins to imap, pop3, sieve or submission. Returns them all."""
