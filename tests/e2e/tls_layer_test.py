@@ -18,6 +18,7 @@ from support.client import FIN, RESET, Client, free_port
 from support.daemon import Daemon, run_to_end, toml
 from support.environment import SANITIZED, pki
 from support.fake_server import FakeServer, tls_context
+from support.groups import set_group
 from support.records import (ALERT, CLOSE_NOTIFY, DATA, FATAL, HANDSHAKE, HELLO_REQUEST, WARNING,
                              Records)
 
@@ -824,12 +825,12 @@ class Handshakes(Layer):
                     with self.subTest(mode, suite=suite, group=group):
                         context = client_context("TLSv1.2")
                         context.set_ciphers(f"ECDHE-{kind}-{suite}")
-                        context.set_ecdh_curve(group)
+                        set_group(context, group)
                         with self.use(mode, context) as client:
                             self.assertEqual(client.sock.cipher()[0], f"ECDHE-{kind}-{suite}")
         for group in ("X25519", "prime256v1", "secp384r1"):
             context = client_context("TLSv1.3")
-            context.set_ecdh_curve(group)
+            set_group(context, group)
             for mode in ("implicit", "rsa", "new"):
                 with self.use(mode, context) as client:
                     self.assertEqual(client.sock.version(), "TLSv1.3")
@@ -1153,7 +1154,7 @@ class ServersPolicy(Layer):
                     with self.subTest(kind, suite=suite, group=group):
                         context = server_context("TLSv1.2", certificate)
                         context.set_ciphers(f"ECDHE-{kind}-{suite}")
-                        context.set_ecdh_curve(group)
+                        set_group(context, group)
                         line, session = self.session(context)
                         self.assertTrue(line.startswith(b"220 "), line)
                         self.assertEqual(session["upstream_tls"], "TLSv1.2")
@@ -1161,7 +1162,7 @@ class ServersPolicy(Layer):
         for group in ("X25519", "prime256v1", "secp384r1", "secp521r1"):
             for certificate in ("server", "server-rsa"):
                 context = server_context("TLSv1.3", certificate)
-                context.set_ecdh_curve(group)
+                set_group(context, group)
                 line, session = self.session(context, "new")
                 self.assertTrue(line.startswith(b"220 "), line)
                 self.assertEqual(session["upstream_tls"], "TLSv1.3")
@@ -1176,7 +1177,7 @@ class ServersPolicy(Layer):
                 self.assertTrue(line.startswith(b"421 4.7.5 "), line)
                 self.assertEqual(session["outcome"], "handshake")
         context = server_context("TLSv1.3")
-        context.set_ecdh_curve("X448")
+        set_group(context, "X448")
         self.assertTrue(self.session(context)[0].startswith(b"421 4.7.5 "))
         line, _ = self.session(server_context("TLSv1.2"), "new")
         self.assertRegex(line, rb"\A421 4\.7\.5 .*only speaks TLS 1\.2 or older")
