@@ -20,6 +20,7 @@ from support.token import ACCOUNT
 from support.token_endpoint import Endpoint
 
 sys.path.append(str(ROOT / "tools" / "image"))
+import deb  # pylint: disable=wrong-import-position
 import licences  # pylint: disable=wrong-import-position
 
 PACKAGES = pathlib.Path(os.environ.get("STARTTLS_IMAGE_PACKAGES") or ROOT / "build" / "image-packages")
@@ -361,6 +362,24 @@ class Licences(unittest.TestCase):
 
     def test_a_file_for_people_asserts_nothing(self):
         self.assertEqual(licences.licence_of("libx1", "License: MIT"), licences.Licence("NOASSERTION", {}))
+
+
+class Packages(unittest.TestCase):
+    def test_links_of_merged_folders_in_a_package_lead_nowhere_else(self):
+        """base-files of Debian 13 has them."""
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="starttls-deb-")))
+        for name, text in (("DEBIAN/control", "Package: base\nVersion: 1\nArchitecture: all\nMaintainer: a <a@b.test>\n"
+                            "Description: a\n"), ("usr/lib/a/b.so.1.2", "library")):
+            (folder / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "tree" / name).write_text(text, encoding="utf-8")
+        for name, target in (("lib", "usr/lib"), ("usr/lib/a/b.so.1", "b.so.1.2"), ("usr/lib/c", "/lib/a")):
+            (folder / "tree" / name).symlink_to(target)
+        subprocess.run(["dpkg-deb", "--build", "--root-owner-group", folder / "tree", folder / "base.deb"], check=True,
+                       stdout=subprocess.DEVNULL)
+        pool = deb.Pool([deb.Package(folder / "base.deb")])
+        self.assertEqual(list(pool.follow("/lib/c/b.so.1")), ["usr/lib/c", "usr/lib/a/b.so.1", "usr/lib/a/b.so.1.2"])
+        with self.assertRaisesRegex(FileNotFoundError, "no package has /lib/a/d"):
+            pool.follow("/lib/a/d")
 
 
 class Mistakes(unittest.TestCase):

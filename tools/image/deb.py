@@ -49,6 +49,9 @@ class Package:
         content = _run("dpkg-deb", "--fsys-tarfile", self.path)
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             for member in archive:
+                # base-files of Debian 13 has the links into /usr. Here these folders have their real names.
+                if MERGED.fullmatch(posixpath.normpath(member.name)):
+                    continue
                 if member.isreg() or member.islnk():
                     data, target = archive.extractfile(member).read(), None
                 elif member.issym():
