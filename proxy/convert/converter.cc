@@ -13,7 +13,9 @@
 #include "lib/config/mistakes.h"
 #include "proxy/convert/annotated_file.h"
 #include "proxy/convert/stunnel_conf.h"
+#include "proxy/convert/stunnel_login.h"
 #include "proxy/convert/stunnel_service.h"
+#include "proxy/convert/stunnel_verification.h"
 #include "proxy/convert/stunnel_versions.h"
 #include "proxy/convert/toml_table.h"
 
@@ -57,8 +59,6 @@ class Converter {
   void fence(const Service& service, const config::Downstream& downstream, TomlTable& out);
   [[nodiscard]] bool client_certificates(const Service& service, TomlTable& out);
   [[nodiscard]] bool upstream(const Service& service, TomlTable& out);
-  void verification(const Service& service, const std::string& name);
-  void login(const Service& service, const std::string& label, TomlTable& out);
   [[nodiscard]] std::optional<std::string> certificate(const Section& section);
   void timeout(const Section& section, std::string_view option, const std::string& key,
                TomlTable& out);
@@ -264,30 +264,6 @@ void Converter::fence(const Service& service, const config::Downstream& downstre
       "stunnel accepted every client; here downstream.allow has this machine only: " + networks);
 }
 
-/// Notes how stunnel's verification of the server differed from ours (client mode).
-void Converter::verification(const Service& service, const std::string& name) {
-  const auto& section = service.section;
-  const auto [chain, peer, level] = file_.verified(section);
-  if (peer) {
-    const auto* option = file_.last(section, "verifyPeer");
-    file_.note(
-        section, option == nullptr ? level : option,
-        "stunnel accepted one certificate only; here its chain and the name " + name +
-            " are verified. To require its key too, set upstream.pins to the pin that "
-            "`starttls-proxy probe` prints; to check nothing but the key, set upstream.verify = "
-            "\"none\" as well");
-  } else if (!chain) {
-    file_.note(
-        section, nullptr,
-        "stunnel did not verify the server; here its chain and the name " + name +
-            " are verified. `starttls-proxy probe` shows if the server passes, and what to do if "
-            "it does not");
-  } else if (file_.all(section, "checkHost").empty() && file_.all(section, "checkIP").empty()) {
-    file_.note(section, nullptr,
-               "stunnel accepted any name; here the certificate must name " + name);
-  }
-}
-
 bool Converter::upstream(const Service& service, TomlTable& out) {
   const auto& section = service.section;
   out.set("upstream.address", toml(service.connect));
@@ -335,7 +311,8 @@ bool Converter::upstream(const Service& service, TomlTable& out) {
     return false;
   }
   if (differs) out.set("upstream.server_name", toml(wanted->value));
-  verification(service, wanted != nullptr ? wanted->value : host(service.connect.front()));
+  note_verification(file_, service,
+                    wanted != nullptr ? wanted->value : host(service.connect.front()));
 
   if (const auto* const ca_file = file_.last(section, "CAfile")) {
     out.set("upstream.ca_file", toml(ca_file->value));
@@ -401,38 +378,6 @@ void Converter::rest(const Service& service) {
   }
 }
 
-/// Converts the login by which stunnel, before the client is heard, passes to an smtp server. The
-/// password is not copied, because what is printed here may be read by others.
-void Converter::login(const Service& service, const std::string& label, TomlTable& out) {
-  const auto& section = service.section;
-  const auto* const user = file_.last(section, "protocolUsername");
-  const auto* const password = file_.last(section, "protocolPassword");
-  const auto* const mechanism = file_.last(section, "protocolAuthentication");
-  const auto* const first = user != nullptr ? user : password != nullptr ? password : mechanism;
-  if (first == nullptr) return;
-  if (!service.client || service.negotiation != "smtp") {
-    file_.note(section, first,
-               "stunnel logs in only in client mode with protocol = smtp, so this service did not");
-    return;
-  }
-  if (user == nullptr || password == nullptr || user->value.empty()) {
-    file_.note(section, first,
-               "stunnel logs in only with protocolUsername and protocolPassword, so this service "
-               "did not");
-    return;
-  }
-  const bool by_login = mechanism != nullptr && ascii::iequals(mechanism->value, "login");
-  const std::string file = label + ".password";
-  out.set("login.when", toml("connect"));
-  out.set("login.mechanism", toml(by_login ? "login" : "plain"));
-  out.set("login.user", toml(user->value));
-  out.set("login.file", toml(file));
-  file_.note(section, password,
-             "is not copied: write the password into the file " + file +
-                 " beside this configuration, and let only the proxy's user read it (0600). Every "
-                 "client that may connect sends mail as this account");
-}
-
 /// Returns a name that is allowed here, and that no other service has.
 std::string Converter::label(const std::string& name) {
   std::string base;
@@ -469,7 +414,7 @@ std::optional<std::string> Converter::convert(const Section& section) {
   if (!downstream(service, table) || !upstream(service, table)) return std::nullopt;
   if (service.sends_proxy) table.set("upstream.send_proxy", toml("v1"));
   if (service.from_client) table.set("upstream.source", toml("client"));
-  login(service, name, table);
+  convert_login(file_, service, name, table);
   convert_versions(file_, section, service.client, table);
   timeout(section, "TIMEOUTconnect", "timeouts.connect", table);
   timeout(section, "TIMEOUTidle", "timeouts.idle", table);
