@@ -103,7 +103,7 @@ class Server {
             },
             [this](Heartbeat::OnHealth on_health) { ask_health(std::move(on_health)); }),
         certificates_(control_, log_),
-        pages_(control_, state_, workers_, secrets_, log_),
+        pages_(control_, state_, workers_, secrets_, shared_.failures, log_),
         admin_(control_, log_, [this](AdminPage page, AdminEndpoint::Reply reply) {
           pages_.make(page, std::move(reply));
         }) {

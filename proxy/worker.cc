@@ -138,6 +138,9 @@ void Worker::on_client(net::Listener::Connection client,
 }
 
 void Worker::on_session_ended(session::Session& session) {
+  if (auto failed = session.failure()) {
+    shared_.failures.add(std::move(*failed), UnixTime::of(std::chrono::system_clock::now()));
+  }
   // The session is in the middle of its own call, so it is erased in the loop's next turn.
   loop_.defer([this, ended = &session] {
     sessions_.erase(ended);

@@ -24,6 +24,7 @@
 #include "lib/session/service.h"
 #include "lib/session/session.h"
 #include "lib/session/upstream/warm_pool.h"
+#include "proxy/recent_failures.h"
 
 namespace starttls {
 
@@ -45,6 +46,7 @@ struct Shared {
   net::WorkPool work{};                    ///< has threads only if a service has a login
   session::LoopGuard loop_guard{};
   session::ClientTable clients{};
+  RecentFailures failures{};
 };
 
 /// A loop's thread, its listeners and its sessions.

@@ -160,6 +160,22 @@ void add_certificates(Page& page, const std::vector<CertificateExpiry>& certific
   }
 }
 
+void add_server_certificates(Page& page, const std::vector<ServerCertificateExpiry>& certificates) {
+  std::map<std::pair<std::string, std::string>, double> ends;
+  for (const auto& [service, server, not_after] : certificates) {
+    const auto end = static_cast<double>(not_after.since_1970.count());
+    const auto [known, is_new] =
+        ends.try_emplace({as_label_value(service), as_label_value(server)}, end);
+    if (!is_new) known->second = std::min(known->second, end);
+  }
+  page.out().begin(
+      "starttls_server_certificate_expiry_timestamp_seconds", Type::gauge,
+      "Expiry time of the certificate that a server showed at the last full handshake.");
+  for (const auto& [key, end] : ends) {
+    page.out().sample({{"service", key.first}, {"server", key.second}}, end);
+  }
+}
+
 void add_secrets(Page& page, const std::vector<SecretExpiry>& secrets) {
   std::map<std::pair<std::string, std::string>, double> ends;
   for (const auto& [service, account, end] : secrets) {
@@ -193,6 +209,16 @@ void add_process(Page& page, const ProcessStats& process) {
 
 }  // namespace
 
+SessionCounts Service::session_counts() const noexcept {
+  SessionCounts counts;
+  for (const Tally& tally : tallies_) {
+    tally.tables().sessions_open.cells().front().add_to(counts.open);
+    const auto& ended = tally.tables().sessions.cells();
+    for (std::size_t i = 0; i < counts.ended.size(); ++i) ended[i].add_to(counts.ended[i]);
+  }
+  return counts;
+}
+
 Registry::Registry(unsigned workers, BuildInfo build)
     : workers_(workers), build_(std::move(build)) {}
 
@@ -225,6 +251,7 @@ std::string Registry::text(const Snapshot& facts) const {
                     std::uint64_t{1});
   add_services(page);
   add_certificates(page, facts.certificates);
+  add_server_certificates(page, facts.server_certificates);
   add_secrets(page, facts.secrets);
   page.add("starttls_buffer_bytes", Type::gauge, "Bytes of payload buffers in use.",
            std::optional{facts.buffer_bytes});
@@ -237,6 +264,9 @@ std::string Registry::text(const Snapshot& facts) const {
   page.add("starttls_config_last_reload_timestamp_seconds", Type::gauge,
            "Time when the configuration in use was loaded.",
            std::optional{as_seconds(facts.last_reload)});
+  page.add("starttls_draining", Type::gauge,
+           "1 if the process serves no new clients and waits for its sessions to end, otherwise 0.",
+           std::optional{std::uint64_t{facts.draining}});
   add_process(page, facts.process);
   return page.out().take();
 }

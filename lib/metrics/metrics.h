@@ -40,6 +40,7 @@
 #include "lib/base/utc.h"
 #include "lib/metrics/outcome.h"
 #include "lib/metrics/process_stats.h"
+#include "lib/metrics/server_certificates.h"
 
 namespace starttls::metrics {
 
@@ -305,16 +306,25 @@ class alignas(64) Tally {
   Tables tables_;
 };
 
-/// The tallies of one service, one per worker.
+/// The sessions of one service, of all workers.
+struct SessionCounts {
+  std::int64_t open = 0;
+  std::array<std::uint64_t, Outcome::kNames.size()> ended{};  ///< by the outcome's index
+};
+
+/// The tallies of one service, one per worker, and the certificates of its servers.
 class Service {
  public:
   explicit Service(unsigned workers) : tallies_(workers) {}
 
   [[nodiscard]] Tally& of_worker(unsigned index) noexcept { return tallies_[index]; }
   [[nodiscard]] const std::vector<Tally>& tallies() const noexcept { return tallies_; }
+  [[nodiscard]] SessionCounts session_counts() const noexcept;
+  [[nodiscard]] ServerCertificates& server_certificates() noexcept { return server_certificates_; }
 
  private:
   std::vector<Tally> tallies_;  // never grows, so a Tally never moves
+  ServerCertificates server_certificates_;
 };
 
 /// The time when one of our certificates expires.
@@ -322,6 +332,13 @@ struct CertificateExpiry {
   std::string service;
   Side side;
   std::string name;  ///< which of the leg's certificates
+  UnixTime not_after;
+};
+
+/// The time when the certificate of a server expires, as the server has shown it.
+struct ServerCertificateExpiry {
+  std::string service;
+  std::string server;  ///< its address
   UnixTime not_after;
 };
 
@@ -337,10 +354,12 @@ struct Snapshot {
   std::uint64_t buffer_bytes = 0;    ///< BufferPool::used_bytes of all workers
   std::uint64_t lost_log_lines = 0;  ///< Logger::lost_lines
   bool last_reload_successful = true;
+  bool draining = false;
   /// The time when the configuration in use was loaded. The start counts as a load.
   std::chrono::system_clock::time_point last_reload = {};
   /// If two have the same labels, the page shows the one that ends first.
   std::vector<CertificateExpiry> certificates = {};
+  std::vector<ServerCertificateExpiry> server_certificates = {};  ///< the same
   std::vector<SecretExpiry> secrets = {};  ///< if two have the same labels, the first one is shown
   ProcessStats process = {};
 };

@@ -80,6 +80,8 @@ class Session final : LegEvents, PreludeHost {
   void stop();
 
   [[nodiscard]] SessionStatus status() const;
+  /// Returns the failure that ended the session; nothing if it has ended well. Valid after its end.
+  [[nodiscard]] std::optional<FailedSession> failure() const { return record_.failure(); }
 
  private:
   // LegEvents

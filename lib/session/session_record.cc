@@ -158,6 +158,11 @@ void SessionRecord::log_end(const config::Upstream& upstream, const LegFacts& fa
              std::span<const log::Field>{std::begin(fields), end});
 }
 
+std::optional<FailedSession> SessionRecord::failure() const {
+  if (outcome_ == Outcome::ok()) return std::nullopt;
+  return FailedSession{id_, service_.config.name, outcome_, words_};
+}
+
 SessionStatus SessionRecord::status(std::string_view phase, std::string_view state,
                                     const LegFacts& facts, Time now) const {
   return {.session = id_,

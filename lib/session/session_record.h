@@ -37,6 +37,14 @@ struct SessionStatus {
   std::uint64_t bytes_to_client = 0;
 };
 
+/// A session that has failed, with the words of its line.
+struct FailedSession {
+  std::string session;
+  std::string service;
+  Outcome outcome;
+  std::string reason;
+};
+
 /// The TLS facts of both legs; nothing: the leg is in the clear, or there is none.
 struct LegFacts {
   std::optional<tls::Facts> downstream = {};
@@ -98,6 +106,8 @@ class SessionRecord {
 
   [[nodiscard]] SessionStatus status(std::string_view phase, std::string_view state,
                                      const LegFacts& facts, Time now) const;
+  /// Returns the failure that `log_end` has reported; nothing if the session has ended well.
+  [[nodiscard]] std::optional<FailedSession> failure() const;
   [[nodiscard]] bool writes_events() const noexcept { return log_.enabled(log::Level::warn); }
 
  private:

@@ -70,7 +70,8 @@ struct Engine::Impl {
   const SSL_CIPHER* cipher = nullptr;  // static, the library's
   TlsGroup group = TlsGroup::other;
   bool resumed = false;
-  bool key_share_withheld = false;        // client role; see Facts
+  std::optional<UnixTime> server_certificate_end;  // client role; see Facts
+  bool key_share_withheld = false;                 // client role; see Facts
   bool sends_large_hello = false;         // client role; nothing of the server has come yet
   bool hello_is_unanswered = false;       // client role; it was a large one
   bool owns_records = true;               // else the library has them, and stays
@@ -111,6 +112,9 @@ void Engine::Impl::on_handshake_done() {
   cipher = SSL_get_current_cipher(ssl.get());
   group = group_of(ssl.get());
   resumed = SSL_session_reused(ssl.get()) != 0;
+  if (settings.role == Role::client && !resumed) {
+    server_certificate_end = leaf_end(SSL_get0_peer_certificates(ssl.get()));
+  }
 
   // Tickets that did not fit wait in the library, and their sequence numbers are already used.
   if (settings.record_codec == RecordCodecChoice::automatic && !io.overflow()) {
@@ -296,6 +300,7 @@ Facts Engine::facts() const {
   if (impl_->cipher != nullptr) out.cipher = SSL_CIPHER_standard_name(impl_->cipher);
   out.group = impl_->group;
   out.resumed = impl_->resumed;
+  out.server_certificate_end = impl_->server_certificate_end;
   out.key_share_withheld = impl_->key_share_withheld;
   out.unverified_subject = impl_->link.subject;
   return out;

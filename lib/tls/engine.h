@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include "lib/base/buffer.h"
 #include "lib/base/error.h"
 #include "lib/base/tls_group.h"
+#include "lib/base/utc.h"
 #include "lib/tls/certificate_info.h"
 #include "lib/tls/client_facts.h"
 #include "lib/tls/context.h"
@@ -27,6 +29,9 @@ struct Facts {
   std::string cipher;                      ///< "TLS_AES_128_GCM_SHA256"
   TlsGroup group = TlsGroup::other;
   bool resumed = false;
+  /// Client role: the end of the server's certificate. Only after a full handshake, since a resumed
+  /// one shows no certificate.
+  std::optional<UnixTime> server_certificate_end;
   /// Client role: the post-quantum group was offered without its key share, because the server had
   /// not answered a ClientHello with it.
   bool key_share_withheld = false;

@@ -384,6 +384,13 @@ UnixTime time_of(const ASN1_TIME* time) {
   return {std::chrono::seconds{std::chrono::hours{24}} * days + std::chrono::seconds{seconds}};
 }
 
+std::optional<UnixTime> leaf_end(const STACK_OF(CRYPTO_BUFFER) * chain) {
+  const auto leaf = parse_leaf(chain);
+  auto end = leaf ? readable_time(X509_get0_notAfter(leaf.get())) : std::nullopt;
+  ERR_clear_error();
+  return end;
+}
+
 std::string leaf_common_name(const STACK_OF(CRYPTO_BUFFER) * chain) {
   const auto leaf = parse_leaf(chain);
   std::string out;

@@ -62,6 +62,9 @@ using Verified = tl::expected<std::chrono::seconds, Rejection>;
 /// Returns the moment, or 1970 if the time does not parse.
 [[nodiscard]] UnixTime time_of(const ASN1_TIME* time);
 
+/// Returns the last second in which the leaf is valid; nothing if it cannot be read.
+[[nodiscard]] std::optional<UnixTime> leaf_end(const STACK_OF(CRYPTO_BUFFER) * chain);
+
 /// Returns the issuer, escaped for logs.
 [[nodiscard]] std::string issuer_text(const X509* certificate);
 

@@ -28,16 +28,6 @@ AdminResponse verdict(std::string_view word, const std::vector<std::string>& obs
   return response;
 }
 
-AdminResponse index_page() {
-  return {.body =
-              "starttls-proxy\n"
-              "\n"
-              "/metrics   metrics for Prometheus\n"
-              "/healthz   200 if every worker answers, otherwise 503 and which does not\n"
-              "/readyz    200 if new sessions are served, otherwise 503 and the reasons\n"
-              "/sessions  open sessions, as JSON\n"};
-}
-
 AdminResponse to_json(const Listing& listing) {
   using Json = nlohmann::ordered_json;
   Json sessions = Json::array();

@@ -26,9 +26,6 @@ namespace starttls {
 [[nodiscard]] AdminResponse verdict(std::string_view word,
                                     const std::vector<std::string>& obstacles);
 
-/// Returns the list of all pages, one per line: its path, then its content.
-[[nodiscard]] AdminResponse index_page();
-
 /// The sessions that the workers have reported.
 struct Listing {
   std::size_t open = 0;   ///< listed or not

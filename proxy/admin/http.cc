@@ -21,7 +21,8 @@ constexpr Route kRoutes[] = {{"/", AdminPage::index},
                              {"/metrics", AdminPage::metrics},
                              {"/healthz", AdminPage::healthz},
                              {"/readyz", AdminPage::readyz},
-                             {"/sessions", AdminPage::sessions}};
+                             {"/sessions", AdminPage::sessions},
+                             {"/status", AdminPage::status}};
 
 /// True for a token (RFC 9110 §5.6.2).
 bool is_token(std::string_view text) {
@@ -104,8 +105,21 @@ std::string_view media_type(AdminResponse::Content content) {
       return "text/plain; version=0.0.4; charset=utf-8";
     case AdminResponse::Content::json:
       return "application/json";
+    case AdminResponse::Content::html:
+      return "text/html; charset=utf-8";
   }
   return "";
+}
+
+/// Returns the fields that a page of HTML needs besides. A browser then runs no script, asks no
+/// server for anything, and shows the page in no frame, even if text got in as markup.
+std::string page_policy(const AdminResponse& response) {
+  if (response.content != AdminResponse::Content::html) return {};
+  return fmt::format(
+      "Content-Security-Policy: default-src 'none'; style-src 'nonce-{}'; img-src data:; "
+      "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+      "Referrer-Policy: no-referrer\r\n",
+      response.style_nonce);
 }
 
 }  // namespace
@@ -237,14 +251,14 @@ std::string to_wire(const AdminResponse& response, bool with_body) {
       "Content-Length: {}\r\n"
       "Cache-Control: no-store\r\n"
       "X-Content-Type-Options: nosniff\r\n"
-      "{}"
+      "{}{}"
       "Connection: close\r\n"
       "\r\n"
       "{}",
       static_cast<unsigned>(response.status), reason_phrase(response.status),
       media_type(response.content), response.body.size(),
       response.status == HttpStatus::method_not_allowed ? "Allow: GET, HEAD\r\n" : "",
-      with_body ? std::string_view{response.body} : std::string_view{});
+      page_policy(response), with_body ? std::string_view{response.body} : std::string_view{});
 }
 
 }  // namespace starttls

@@ -32,7 +32,7 @@
 
 namespace starttls {
 
-enum class AdminPage : std::uint8_t { index, metrics, healthz, readyz, sessions };
+enum class AdminPage : std::uint8_t { index, metrics, healthz, readyz, sessions, status };
 
 enum class HttpStatus : std::uint16_t {
   ok = 200,
@@ -94,11 +94,13 @@ class AdminRequest {
 };
 
 struct AdminResponse {
-  enum class Content : std::uint8_t { text, metrics, json };
+  enum class Content : std::uint8_t { text, metrics, json, html };
 
   HttpStatus status = HttpStatus::ok;
   Content content = Content::text;
   std::string body = {};
+  /// A random token by which a browser knows the style of our page of HTML; otherwise "".
+  std::string style_nonce = {};
 };
 
 /// Returns the answer to a request that is not `ok`: its status in words.

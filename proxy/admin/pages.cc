@@ -6,19 +6,26 @@
 
 #include <fmt/format.h>
 
+#include "lib/base/random.h"
 #include "lib/session/credentials/login_facts.h"
+#include "proxy/admin/status_json.h"
+#include "proxy/admin/status_page.h"
+#include "proxy/server_certificates.h"
 
 namespace starttls {
 
 AdminPages::AdminPages(net::Loop& loop, const State& state, const Workers& workers,
-                       const session::SecretStore& secrets, const log::Logger& log)
+                       const session::SecretStore& secrets, const RecentFailures& failures,
+                       const log::Logger& log)
     : loop_(loop),
       state_(state),
       workers_(workers),
       secrets_(secrets),
+      failures_(failures),
       log_(log),
       drained_(state.metrics->workers()),
-      last_reload_(std::chrono::system_clock::now()) {
+      last_reload_(std::chrono::system_clock::now()),
+      started_(UnixTime::of(last_reload_)) {
   for (const auto question : {Question::turning, Question::sessions}) {
     round(question).workers.resize(drained_.size());
     round(question).deadline =
@@ -29,7 +36,7 @@ AdminPages::AdminPages(net::Loop& loop, const State& state, const Workers& worke
 void AdminPages::make(AdminPage page, Reply reply) {
   switch (page) {
     case AdminPage::index:
-      reply(index_page());
+      reply(status_page(status(), random_token()));
       return;
     case AdminPage::metrics:
       reply(metrics());
@@ -43,20 +50,44 @@ void AdminPages::make(AdminPage page, Reply reply) {
     case AdminPage::sessions:
       ask(Question::sessions, std::move(reply));
       return;
+    case AdminPage::status:
+      reply(status_json(status()));
+      return;
   }
 }
 
-AdminResponse AdminPages::readiness() const {
-  auto found = obstacles(draining_, certificates_of(state_.services),
-                         UnixTime::of(std::chrono::system_clock::now()));
+std::vector<std::string> AdminPages::all_obstacles(UnixTime now) const {
+  auto found = obstacles(draining_, certificates_of(state_.services), now);
   if (launcher_ended_) found.emplace_back("the launcher has ended, logins by command fail");
-  return verdict("ready", found);
+  return found;
+}
+
+AdminResponse AdminPages::readiness() const {
+  return verdict("ready", all_obstacles(UnixTime::of(std::chrono::system_clock::now())));
+}
+
+Status AdminPages::status() const {
+  const auto now = UnixTime::of(std::chrono::system_clock::now());
+  return {.version = STARTTLS_VERSION,
+          .host = state_.services.front()->own_name->text(),
+          .now = now,
+          .started = started_,
+          .loaded = UnixTime::of(last_reload_),
+          .last_reload_successful = last_reload_successful_,
+          .draining = draining_,
+          .obstacles = all_obstacles(now),
+          .services = services_status(state_.services, draining_, now),
+          .certificates = certificates_status(certificates_of(state_.services),
+                                              server_certificates_of(state_.services), now),
+          .failures = failures_.all()};
 }
 
 AdminResponse AdminPages::metrics() {
   metrics::Snapshot facts{.lost_log_lines = log_.lost_lines(),
                           .last_reload_successful = last_reload_successful_,
+                          .draining = draining_,
                           .last_reload = last_reload_,
+                          .server_certificates = server_certificates_of(state_.services),
                           .process = process_.read()};
   for (const auto& worker : workers_) facts.buffer_bytes += worker->buffer_bytes();
   for (auto& each : certificates_of(state_.services)) {

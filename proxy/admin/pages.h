@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "lib/base/log.h"
@@ -19,6 +20,8 @@
 #include "lib/net/timer.h"
 #include "proxy/admin/content.h"
 #include "proxy/admin/http.h"
+#include "proxy/admin/status.h"
+#include "proxy/recent_failures.h"
 #include "proxy/state.h"
 #include "proxy/worker.h"
 
@@ -36,9 +39,10 @@ class AdminPages {
   using Workers = std::vector<std::unique_ptr<Worker>>;
   using Reply = std::function<void(AdminResponse)>;
 
-  /// `state` and `workers` are read at each request, and are those in use then.
+  /// `state`, `workers` and `failures` are read at each request, as they are then.
   AdminPages(net::Loop& loop, const State& state, const Workers& workers,
-             const session::SecretStore& secrets, const log::Logger& log);
+             const session::SecretStore& secrets, const RecentFailures& failures,
+             const log::Logger& log);
   AdminPages(const AdminPages&) = delete;
   AdminPages& operator=(const AdminPages&) = delete;
 
@@ -62,7 +66,9 @@ class AdminPages {
     std::unique_ptr<net::Timer> deadline;
   };
 
+  [[nodiscard]] std::vector<std::string> all_obstacles(UnixTime now) const;
   [[nodiscard]] AdminResponse readiness() const;
+  [[nodiscard]] Status status() const;
   [[nodiscard]] AdminResponse metrics();
   void ask(Question question, Reply reply);
   void on_answer(Question question, std::size_t worker);
@@ -76,11 +82,13 @@ class AdminPages {
   const State& state_;
   const Workers& workers_;
   const session::SecretStore& secrets_;
+  const RecentFailures& failures_;
   const log::Logger& log_;
   ProcessReader process_;
   std::array<Round, 2> rounds_;
   std::vector<bool> drained_;  // by worker
   std::chrono::system_clock::time_point last_reload_;
+  UnixTime started_;
   bool last_reload_successful_ = true;
   bool draining_ = false;
   bool launcher_ended_ = false;

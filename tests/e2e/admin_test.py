@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import re
 import signal
 import socket
 import ssl
@@ -46,7 +47,8 @@ def send_mail(client):
 
 class Pages(unittest.TestCase):
     def setUp(self):
-        self.server = self.enterContext(FakeServer(Smtp()))
+        self.script = Smtp()
+        self.server = self.enterContext(FakeServer(self.script))
         self.folder = pathlib.Path(self.enterContext(
             tempfile.TemporaryDirectory(prefix="starttls-admin-")))
 
@@ -59,7 +61,7 @@ class Pages(unittest.TestCase):
         for listen in ("127.0.0.1:0", "[::1]:0", f"unix:{self.folder}/admin.sock"):
             with self.subTest(listen=listen):
                 _, address = self.daemon(listen)
-                for path in ("/", "/metrics", "/healthz", "/readyz", "/sessions"):
+                for path in ("/", "/metrics", "/healthz", "/readyz", "/sessions", "/status"):
                     response = admin.get(address, path)
                     self.assertEqual(response.status, 200, response.text)
                     self.assertEqual(int(response.fields["content-length"]), len(response.body))
@@ -67,7 +69,10 @@ class Pages(unittest.TestCase):
                     head = admin.get(address, path, "HEAD")
                     self.assertEqual((head.status, head.body), (200, b""))
                     self.assertEqual(head.fields["content-type"], response.fields["content-type"])
-                self.assertIn("\n/metrics ", admin.get(address, "/").text)
+                page = admin.get(address, "/")
+                for path in ("/metrics", "/healthz", "/readyz", "/sessions", "/status"):
+                    self.assertIn(f'<a href="{path}">', page.text)
+                self.assertEqual(page.fields["content-type"], "text/html; charset=utf-8")
                 self.assertEqual(admin.get(address, "/healthz").text, "healthy\n")
                 self.assertEqual(admin.get(address, "/readyz").text, "ready\n")
 
@@ -90,7 +95,7 @@ class Pages(unittest.TestCase):
         self.assertEqual(admin.get(address, "/healthz").status, 200)
 
     def test_s4_a_web_page_with_a_rebound_name_reads_nothing(self):
-        pages = ("/", "/metrics", "/healthz", "/readyz", "/sessions", "/nowhere")
+        pages = ("/", "/metrics", "/healthz", "/readyz", "/sessions", "/status", "/nowhere")
         for listen in ("127.0.0.1:0", "127.0.0.9:0", "[::1]:0"):
             _, address = self.daemon(listen)
             for path in pages:
@@ -172,7 +177,7 @@ class Pages(unittest.TestCase):
 
     def test_many_clients_are_answered_at_once(self):
         _, address = self.daemon()
-        paths = ("/metrics", "/healthz", "/readyz", "/sessions")
+        paths = ("/", "/metrics", "/healthz", "/readyz", "/sessions", "/status")
         found, errors = [], []
 
         def asker():
@@ -186,7 +191,7 @@ class Pages(unittest.TestCase):
             thread.start()
         for thread in threads:
             thread.join()
-        self.assertEqual((errors, set(found), len(found)), ([], {200}, 8 * 20))
+        self.assertEqual((errors, set(found), len(found)), ([], {200}, 8 * 30))
 
     def test_sessions_are_listed_with_their_phase(self):
         daemon, address = self.daemon()
@@ -255,6 +260,71 @@ class Pages(unittest.TestCase):
         self.assertLess(admin.metrics(address)("starttls_certificate_expiry_timestamp_seconds",
                                                leg="upstream", name=chain), time.time())
 
+    def test_the_status_has_sessions_certificates_and_failures(self):
+        daemon, address = self.daemon(extra=downstream())
+        status = admin.get(address, "/status").json
+        self.assertEqual((status["format"], status["state"], status["complete"]), (1, "ready", True))
+        self.assertEqual(status["failures"], [])
+        [service] = status["services"]
+        server = f"127.0.0.1:{self.server.port}"
+        self.assertEqual(
+            [service[key] for key in ("name", "protocol", "state", "servers", "downstream_tls", "upstream_tls",
+                                      "verify", "sessions")],
+            ["office", "smtp", "serving", [server], "starttls", "starttls", "full", {"open": 0, "ended": {}}])
+        with daemon.connect() as client:
+            client.reply()
+            self.assertEqual(admin.get(address, "/status").json["sessions"]["open"], 1)
+            client.command(b"QUIT")
+        daemon.sessions()
+        self.script.greeting = b"554 not today\r\n"
+        for _ in range(2):
+            with daemon.connect() as client:
+                client.rest()
+        line = daemon.sessions(3)[-1]
+        status = admin.get(address, "/status").json
+        self.assertEqual(status["sessions"], {"open": 0, "ended": {"ok": 1, "greeting_refused": 2}})
+        [failure] = status["failures"]
+        self.assertEqual(
+            [failure[key] for key in ("service", "outcome", "reason", "session", "times")],
+            ["office", "greeting_refused", "server says: 554 not today", line["session"], 2])
+        owners = {each["owner"]: each for each in status["certificates"]}
+        self.assertEqual(set(owners), {"proxy", "server"})
+        self.assertEqual((owners["server"]["name"], owners["server"]["service"]), (server, "office"))
+        self.assertEqual(owners["proxy"]["name"], pki().pair()[0])
+        self.assertEqual(owners["server"]["days_left"], owners["proxy"]["days_left"])
+
+    def test_no_words_of_a_server_are_markup_in_the_page(self):
+        daemon, address = self.daemon()
+        self.script.greeting = b"554 <script>alert('x')</script>\r\n"
+        with daemon.connect() as client:
+            client.rest()
+        daemon.sessions()
+        page = admin.get(address, "/")
+        self.assertNotIn("<script", page.text)
+        self.assertIn("server says: 554 &lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;", page.text)
+        nonce = re.search(r'<style nonce="([0-9a-f]{32})">', page.text)[1]
+        self.assertEqual(
+            page.fields["content-security-policy"],
+            f"default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; base-uri 'none'; "
+            "form-action 'none'; frame-ancestors 'none'")
+        self.assertNotIn(nonce, admin.get(address, "/").text)
+
+    def test_the_page_of_many_services_is_bounded(self):
+        more = "".join(f"""
+            [[service]]
+            name = "more-{number}"
+            protocol = "smtp"
+            listen = "unix:{self.folder}/{number}"
+            upstream = {{ address = "127.0.0.1:{self.server.port}", tls = "none" }}
+            """ for number in range(200))
+        _, address = self.daemon(extra=more)
+        page = admin.get(address, "/").text
+        self.assertIn("of 201 services", page)
+        self.assertIn("101 more are not shown", page)
+        self.assertLess(len(page), 100_000)
+        status = admin.get(address, "/status").json
+        self.assertEqual((len(status["services"]), status["complete"]), (201, True))
+
     def test_it_answers_while_sessions_drain(self):
         daemon, address = self.daemon()
         with daemon.connect() as client:
@@ -267,6 +337,10 @@ class Pages(unittest.TestCase):
             self.assertEqual(admin.get(address, "/healthz").status, 200)
             self.assertEqual(admin.metrics(address)("starttls_sessions_open"), 1)
             self.assertEqual(admin.get(address, "/sessions").json["open"], 1)
+            self.assertEqual(admin.metrics(address)("starttls_draining"), 1)
+            status = admin.get(address, "/status").json
+            self.assertEqual((status["state"], status["services"][0]["state"]), ("draining",) * 2)
+            self.assertIn("Not ready: draining", admin.get(address, "/").text)
             client.command(b"QUIT")
         daemon.expect_exit(0)
 
@@ -326,6 +400,27 @@ class Moves(unittest.TestCase):
             self.reload(daemon, 9)
             with self.assertRaises(OSError):
                 admin.get(f"unix:{self.folder}/admin.sock", "/healthz")
+
+    def test_a_server_that_is_gone_is_not_in_the_metrics(self):
+        address = f"127.0.0.1:{free_port()}"
+        other = self.enterContext(FakeServer(Smtp()))
+        name = "starttls_server_certificate_expiry_timestamp_seconds"
+        self.write(address)
+        with Daemon(arguments=["--config", self.file]) as daemon:
+            with daemon.connect() as client:
+                send_mail(client)
+            daemon.sessions()
+            self.assertEqual(set(admin.metrics(address).nonzero(name)), {(f"127.0.0.1:{self.server.port}",)})
+            self.reload(daemon)
+            self.assertEqual(len(admin.metrics(address).nonzero(name)), 1)
+            text = self.file.read_text(encoding="utf-8")
+            self.file.write_text(text.replace(f":{self.server.port}", f":{other.port}"), encoding="utf-8")
+            self.reload(daemon, 2)
+            self.assertEqual(admin.metrics(address).nonzero(name), {})
+            with daemon.connect() as client:
+                send_mail(client)
+            daemon.sessions(2)
+            self.assertEqual(set(admin.metrics(address).nonzero(name)), {(f"127.0.0.1:{other.port}",)})
 
     def test_an_address_in_use_is_an_error(self):
         taken = self.enterContext(FakeServer(Smtp()))
@@ -409,6 +504,29 @@ class Counters(unittest.TestCase):
                      "starttls_handshake_failures_total", "starttls_plaintext_fallbacks_total",
                      "starttls_attacks_total", "starttls_truncations_total"):
             self.assertEqual(found.nonzero(name), {}, name)
+
+    def test_the_end_of_the_servers_certificate(self):
+        server = self.enterContext(FakeServer(Smtp()))
+        daemon, address = self.daemon(server)
+        name = "starttls_server_certificate_expiry_timestamp_seconds"
+        self.assertEqual(admin.metrics(address).nonzero(name), {})  # not known yet
+        for count in (1, 2):
+            with daemon.connect() as client:
+                send_mail(client)
+            found, line = self.ended(daemon, address, count)
+            # A resumed session shows no certificate, and the last one stays known.
+            self.assertEqual(line["upstream_resumed"], "true" if count == 2 else "false")
+            end = ssl.cert_time_to_seconds(ssl._ssl._test_decode_cert(  # pylint: disable=protected-access
+                pki().pair()[0])["notAfter"])
+            self.assertEqual(found.nonzero(name), {(f"127.0.0.1:{server.port}",): end})
+
+    def test_a_server_certificate_that_is_refused_is_not_noted(self):
+        server = self.enterContext(FakeServer(Smtp(context=tls_context("expired"))))
+        daemon, address = self.daemon(server)
+        with daemon.connect() as client:
+            client.rest()
+        found, _ = self.ended(daemon, address)
+        self.assertEqual(found.nonzero("starttls_server_certificate_expiry_timestamp_seconds"), {})
 
     def test_both_legs_resumed(self):
         server = self.enterContext(FakeServer(Smtp()))

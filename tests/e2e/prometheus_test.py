@@ -13,11 +13,14 @@ import unittest
 import urllib.parse
 import urllib.request
 
-from support import admin, children, main, peers, wait
+from support import admin, canary, children, main, peers, wait
 from support.client import Client, free_port
 from support.daemon import Daemon, configuration
 from support.environment import ROOT, pki
 from support.fake_server import FakeServer, Smtp
+from support.login_server import LoginServer
+from support.logins import USER
+from support.secret_socket import SecretSocket
 
 ALERTS = ROOT / "conf" / "prometheus" / "alerts.yml"
 DASHBOARD = ROOT / "conf" / "grafana" / "starttls-proxy.json"
@@ -159,18 +162,40 @@ def dashboard_queries():
             yield panel["title"], query
 
 
+def service_with_token(port, socket):
+    """Returns a service that logs in to its server with a token from a socket."""
+    return f"""
+        [[service]]
+        name = "scanner"
+        protocol = "smtp"
+        listen = "127.0.0.1:0"
+        upstream = {{ address = "127.0.0.1:{port}", server_name = "mail.test", ca_file = "{pki().ca}" }}
+        login = {{ when = "connect", user = "{USER}", socket = "{socket}", token = true }}
+        """
+
+
 class Scraped(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         peers.require()
+
+    def scanner(self):
+        """Returns a service that logs in with a token which ends in an hour."""
+        server = self.enterContext(FakeServer(LoginServer("smtp")))
+        answer = json.dumps({"access_token": canary.TOKEN, "expires_in": 3600}).encode()
+        source = self.enterContext(SecretSocket(lambda user: answer))
+        return service_with_token(server.port, source.path)
 
     def test_what_prometheus_sees_under_load(self):
         server = self.enterContext(FakeServer(Smtp()))
         chain, key = pki().pair()
         text = configuration(server.port, upstream={"warm": 1}, log={"level": "info"}) + (
             f'\ndownstream.tls = "implicit"\n'
-            f'downstream.certificates = [{{ chain = "{chain}", key = "{key}" }}]\n')
-        daemon = self.enterContext(Daemon(admin.configured(text)))
+            f'downstream.certificates = [{{ chain = "{chain}", key = "{key}" }}]\n') + self.scanner()
+        daemon = self.enterContext(Daemon(admin.configured(text), listeners=2))
+        with Client(daemon.ports[1]) as client:  # the scanner
+            client.reply()
+            client.command(b"QUIT")
         prometheus = self.enterContext(Prometheus(admin.address(daemon)))
         with Load(daemon.port) as load:
             def flows():
@@ -188,7 +213,8 @@ class Scraped(unittest.TestCase):
             wait.until(lambda: load.errors or sum(load.sent) > 10, "more than ten messages")
         self.assertEqual(load.errors, [])
         total = sum(load.sent)
-        wait.until(lambda: prometheus.value('sum(starttls_sessions_total{outcome="ok"})') == total,
+        wait.until(lambda: prometheus.value(
+            'sum(starttls_sessions_total{service="office", outcome="ok"})') == total,
                    f"{total} sessions")
         wait.until(lambda: prometheus.value("sum(starttls_sessions_open)") == 0, "no session is open")
         self.rules(prometheus)
@@ -262,7 +288,11 @@ class Promtool(unittest.TestCase):
         text = configuration(server.port) + (
             f'\ndownstream.tls = "starttls"\n'
             f'downstream.certificates = [{{ chain = "{chain}", key = "{key}" }}]\n')
-        with Daemon(admin.configured(text)) as daemon:
+        text += service_with_token(server.port, "/run/no-such-socket")
+        with Daemon(admin.configured(text), listeners=2) as daemon:
+            with daemon.connect() as client:
+                client.reply()  # the server has shown its certificate
+                client.command(b"QUIT")
             known = {name for name, _ in admin.metrics(admin.address(daemon)).samples}
         texts = [ALERTS.read_text(encoding="utf-8"), DASHBOARD.read_text(encoding="utf-8")]
         used = set(re.findall(r"\b(?:starttls|process)_[a-z_]+\b", " ".join(texts)))

@@ -12,19 +12,17 @@ import pathlib
 import re
 import shutil
 import subprocess
-import tempfile
 import threading
 import unittest
 import urllib.parse
 
-from support import children, main, wait
+from support import browser, children, main, wait
 from support.client import free_port
 from support.environment import ROOT
 from support.token import ACCOUNT, Program
 from support.token_endpoint import answer, error
 
 NPM = pathlib.Path(os.environ.get("STARTTLS_NPM_PEERS") or ROOT / "build" / "npm-peers")
-BROWSER = pathlib.Path(os.environ.get("STARTTLS_BROWSER") or ROOT / "build" / "browser") / "root"
 
 PAGE = """<!doctype html><title>device</title>
 <form method=post action=/confirm><input name=user_code id=code><button>Confirm</button></form>
@@ -37,20 +35,8 @@ PAGE = """<!doctype html><title>device</title>
 
 
 def browse(address):
-    """Opens an address in headless Chromium. Returns the page that it ends at, with its scripts run."""
-    with tempfile.TemporaryDirectory(dir=BROWSER / "tmp", prefix="profile-") as profile:
-        inside = pathlib.Path("/tmp") / pathlib.Path(profile).name
-        argv = ["unshare", "--mount", "sh", "-c",
-                'mount --rbind /proc "$0/proc" && exec "$@"', str(BROWSER),
-                "env", "-i", "PATH=/usr/sbin:/usr/bin", f"HOME={inside}", "chroot", str(BROWSER),
-                "/usr/lib/chromium/chromium-headless-shell", "--no-sandbox", "--disable-gpu",
-                "--disable-dev-shm-usage", "--no-proxy-server", f"--user-data-dir={inside}",
-                "--virtual-time-budget=20000", "--dump-dom", address]
-        result = subprocess.run(argv, capture_output=True, text=True, check=False,
-                                timeout=2 * wait.DEADLINE, stdin=subprocess.DEVNULL)
-    if result.returncode != 0:
-        raise AssertionError(f"chromium: {result.returncode}\n{result.stderr[-3000:]}")
-    return result.stdout
+    """Returns the page that a browser ends at."""
+    return browser.visit(address).page
 
 
 def claims_of(token):
@@ -112,8 +98,7 @@ class DeviceProvider:
 
 class Base(unittest.TestCase):
     def setUp(self):
-        if not (BROWSER.parent / "stamp").is_file() or os.geteuid() != 0:
-            self.skipTest("no browser: run tests/peers/fetch DIR chromium-headless-shell, as root")
+        browser.require()
 
 
 class Mock(Base):

@@ -143,6 +143,20 @@ class Page:
         return found
 
 
+def alerts(text):
+    """Yields (name, runbook_url or None) of each alert in a file of rules."""
+    for rule in re.split(r"^ *- (?=alert:)", text, flags=re.M)[1:]:
+        url = re.search(r'^ *runbook_url: "(.*)"$', rule, re.M)
+        yield re.match(r"alert: (\w+)", rule)[1], url and url[1]
+
+
+def runbook_problems(text, runbook):
+    """Returns the alerts that do not lead to a heading of their own on the page of runbooks."""
+    wanted = "file:///usr/share/doc/starttls-proxy/docs/troubleshooting.md#{}"
+    return [f"{name}: {url}" for name, url in alerts(text)
+            if url != wanted.format(name.lower()) or name.lower() not in runbook.anchors()]
+
+
 def pages():
     found = [path for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
     return [Page(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in found]
@@ -489,6 +503,16 @@ class Documentation(unittest.TestCase):
         entries = metric_names(self.page("docs/metrics.md").entries("metric"))
         self.assertEqual(set_problems("metrics", entries, names), [])
 
+    def test_every_alert_leads_to_its_runbook(self):
+        text = (ROOT / "conf/prometheus/alerts.yml").read_text(encoding="utf-8")
+        runbook, metrics = self.page("docs/troubleshooting.md"), "\n".join(self.page("docs/metrics.md").prose)
+        self.assertEqual(runbook_problems(text, runbook), [])
+        names = [name for name, _ in alerts(text)]
+        self.assertGreater(len(names), 10)
+        self.assertEqual(set(re.findall(r"\bStarttls\w+", metrics)), set(names))
+        headings = {line.strip("# ") for line in runbook.prose if line.startswith("### Starttls")}
+        self.assertEqual(headings, set(names))
+
     def test_every_reason_has_its_line(self):
         found = messages.reasons(self.world)
         self.assertGreater(len(found.places), 150)
@@ -508,6 +532,14 @@ class Documentation(unittest.TestCase):
 
 class SelfTest(unittest.TestCase):
     """Feeds each check something broken."""
+
+    def test_runbooks(self):
+        rules = ("rules:\n  - alert: Good\n    annotations:\n"
+                 '      runbook_url: "file:///usr/share/doc/starttls-proxy/docs/troubleshooting.md#good"\n'
+                 "  - alert: None\n  - alert: Gone\n    annotations:\n"
+                 '      runbook_url: "file:///usr/share/doc/starttls-proxy/docs/troubleshooting.md#gone"\n')
+        page = Page("docs/troubleshooting.md", "### Good\n### None\n")
+        self.assertEqual([each.partition(":")[0] for each in runbook_problems(rules, page)], ["None", "Gone"])
 
     def test_links(self):
         page = Page("docs/x.md", "# A `b` (c)\n\n[x](nowhere.md) `[y](no)` [z](../README.md#no) [s](#a-b-c)\n"

@@ -76,6 +76,8 @@ TEST_CASE("metrics: a value that the system does not report is not on the page",
   const Registry registry{kWorkers, build()};
   const Page shown{registry.text({.last_reload_successful = false})};
   CHECK(shown.value("starttls_config_last_reload_successful") == 0);
+  CHECK(shown.value("starttls_draining") == 0);
+  CHECK(Page{registry.text({.draining = true})}.value("starttls_draining") == 1);
   CHECK(!shown.has("process_open_fds"));
   CHECK(!shown.has("process_cpu_seconds_total"));
 }
@@ -290,6 +292,43 @@ TEST_CASE("metrics: certificates have distinct series, and no sample is there tw
   CHECK(end("office", "downstream", "a\xEF\xBF\xBD") == 5000);
   CHECK(end("office", "downstream", "old") == -5);
   CHECK(end("office", "downstream", "endless") == 253'402'300'799);  // T1: the year 9999
+}
+
+TEST_CASE("metrics: each server's certificate has one series, and the one that ends first counts",
+          "[base][metrics]") {
+  const auto at = [](std::int64_t seconds) { return UnixTime{std::chrono::seconds{seconds}}; };
+  const Registry registry{kWorkers, build()};
+  auto all = facts();
+  all.server_certificates = {{"office", "smtp.example.com:587", at(2000)},
+                             {"archive", "smtp.example.com:587", at(3000)},
+                             {"office", "unix:/run/\xFF", at(9000)},
+                             {"office", "unix:/run/\xFE", at(5000)},
+                             {"office", "x\"} 1\nstarttls_forged 1", at(253'402'300'799)}};
+  const Page shown{registry.text(all)};
+  const auto end = [&](const char* service, const char* server) {
+    return shown.value("starttls_server_certificate_expiry_timestamp_seconds",
+                       {{"service", service}, {"server", server}});
+  };
+  CHECK(end("office", "smtp.example.com:587") == 2000);
+  CHECK(end("archive", "smtp.example.com:587") == 3000);
+  CHECK(end("office", "unix:/run/\xEF\xBF\xBD") == 5000);
+  CHECK(end("office", "x\"} 1\nstarttls_forged 1") == 253'402'300'799);
+  CHECK_THROWS(shown.family("starttls_forged"));
+}
+
+TEST_CASE("metrics: sessions are summed over workers, by outcome", "[base][metrics]") {
+  Registry registry{2, build()};
+  const auto office = registry.service("office");
+  for (unsigned worker = 0; worker < 2; ++worker) {
+    for (int i = 0; i < 3; ++i) office->of_worker(worker).session_opened();
+    office->of_worker(worker).session_ended(Outcome::ok(), 1ms);
+  }
+  office->of_worker(1).session_ended(Errc::timeout, 1ms);
+  const auto counts = office->session_counts();
+  CHECK(counts.open == 3);
+  CHECK(counts.ended[Outcome::ok().index()] == 2);
+  CHECK(counts.ended[Outcome{Errc::timeout}.index()] == 1);
+  CHECK(counts.ended[Outcome::truncated().index()] == 0);
 }
 
 TEST_CASE("metrics: each account's token has one series, with an unknown end too",

@@ -49,6 +49,22 @@ bool has_words(const std::string& lines, std::string_view words) {
 
 }  // namespace
 
+TEST_CASE("session record: a failure is reported with the words of its line", "[session]") {
+  Recorded it;
+  it.record.set_outcome(Outcome::ok(), "a note");
+  it.record.log_end({}, {}, 2s);
+  CHECK_FALSE(it.record.failure());
+  Recorded failed;
+  failed.record.set_outcome(Errc::timeout, "idle for too long");
+  failed.record.log_end({}, {}, 2s);
+  const auto failure = failed.record.failure();
+  REQUIRE(failure);
+  CHECK(failure->session == "id.1");
+  CHECK(failure->service == "mail");
+  CHECK(failure->outcome == Outcome{Errc::timeout});
+  CHECK(failure->reason == "idle for too long");
+}
+
 TEST_CASE("session record: the line at the end has every field", "[session][log]") {
   Recorded it;
   it.record.on_connected("198.51.100.1:587", 1s + 5ms);

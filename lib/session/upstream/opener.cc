@@ -297,6 +297,10 @@ void UpstreamOpener::on_leg_secured(Leg& leg) {
                            .group = facts.group,
                            .resumed = facts.resumed,
                            .took = net::Loop::precise_now() - handshake_at_});
+  if (facts.server_certificate_end) {
+    target_.service().metrics->server_certificates().note(to_string(address()),
+                                                          *facts.server_certificate_end);
+  }
   perform(opening_.on_secured());
 }
 

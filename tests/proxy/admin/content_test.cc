@@ -1,8 +1,6 @@
 #include "proxy/admin/content.h"
 
-#include <sstream>
 #include <string>
-#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -46,25 +44,6 @@ TEST_CASE("admin text: all reasons for not being ready are listed", "[proxy][adm
   const auto response = verdict("ready", {"draining", "late"});
   CHECK(response.status == HttpStatus::unavailable);
   CHECK(response.body == "not ready: draining\nnot ready: late\n");
-}
-
-TEST_CASE("admin text: the index lists every page, and only pages that exist", "[proxy][admin]") {
-  const auto index = index_page();
-  CHECK(index.status == HttpStatus::ok);
-  CHECK(index.content == AdminResponse::Content::text);
-  std::vector<AdminPage> listed;
-  std::istringstream lines(index.body);
-  for (std::string line; std::getline(lines, line);) {
-    if (!line.starts_with('/')) continue;
-    const auto path = line.substr(0, line.find(' '));
-    CAPTURE(path);
-    AdminRequest request{AdminHosts::any};
-    REQUIRE(request.feed("GET " + path + " HTTP/1.0\r\n\r\n"));
-    REQUIRE(request.status() == HttpStatus::ok);
-    listed.push_back(request.page());
-  }
-  CHECK(listed == std::vector{AdminPage::metrics, AdminPage::healthz, AdminPage::readyz,
-                              AdminPage::sessions});
 }
 
 TEST_CASE("admin text: a date of any year is right", "[proxy][admin][T1]") {

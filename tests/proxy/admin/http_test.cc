@@ -68,6 +68,7 @@ TEST_CASE("admin http: each page is found by its path", "[admin][http]") {
   CHECK(ask(get("/healthz")) == found(AdminPage::healthz));
   CHECK(ask(get("/readyz")) == found(AdminPage::readyz));
   CHECK(ask(get("/sessions")) == found(AdminPage::sessions));
+  CHECK(ask(get("/status")) == found(AdminPage::status));
   CHECK(ask(get("/metrics?x=/healthz&y")) == found(AdminPage::metrics));
 }
 
