@@ -179,10 +179,10 @@ void add_tiles(Html& page, const Status& status) {
 void add_service(Html& page, const ServiceStatus& service) {
   page.markup("<tr><td class=\"name\" data-label=\"Service\"><span>").text(service.name);
   page.markup("<small>").text(service.protocol).markup("</small></span></td>");
-  page.markup("<td data-label=\"Clients\"><span>");
+  page.markup("<td class=\"long\" data-label=\"Clients\"><span>");
   add_lines(page, service.listen, "");
   page.markup("<small>").text(words_of(service.downstream_tls)).markup("</small></span></td>");
-  page.markup("<td data-label=\"Server\"><span>");
+  page.markup("<td class=\"long\" data-label=\"Server\"><span>");
   add_lines(page, service.servers, "the address that a client dialled");
   page.markup("<small>").text(words_of(service.upstream_tls));
   page.text(words_of_verification(service.verify)).markup("</small></span></td>");
@@ -217,7 +217,9 @@ void add_certificates(Html& page, const Status& status) {
       "<th>Left</th></tr></thead>\n<tbody>\n");
   for (std::size_t i = 0; i < std::min(status.certificates.size(), kMaxPageRows); ++i) {
     const auto& each = status.certificates[i];
-    page.markup("<tr><td data-label=\"Certificate\"><span>").text(each.name).markup("<small>");
+    page.markup("<tr><td class=\"long\" data-label=\"Certificate\"><span>")
+        .text(each.name)
+        .markup("<small>");
     page.text(owner_of(each)).markup("</small></span></td><td data-label=\"Service\">");
     page.text(each.service).markup("</td><td class=\"time\" data-label=\"Ends\">");
     page.text(date_text(each.not_after)).markup("</td><td data-label=\"Left\">");
@@ -242,7 +244,7 @@ void add_failures(Html& page, const Status& status) {
     page.markup("<small>session ").text(each.last.session).markup("</small></span></td>");
     page.markup("<td data-label=\"Service\">").text(each.last.service);
     page.markup("</td><td data-label=\"Outcome\">").text(name(each.last.outcome));
-    page.markup("</td><td data-label=\"Reason\">").text(each.last.reason);
+    page.markup("</td><td class=\"long\" data-label=\"Reason\">").text(each.last.reason);
     page.markup("</td><td class=\"count\" data-label=\"Times\">").number(each.times);
     page.markup("</td></tr>\n");
   }

@@ -35,7 +35,7 @@ p { margin: .25rem 0; }
 .word::before { content: "\25CF"; margin-right: .35em; }
 .note { background: var(--card); border: 1px solid var(--line); border-left: 4px solid var(--bad);
   border-radius: 6px; padding: .6rem 1rem; margin-top: 1rem; overflow-wrap: anywhere; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(12rem, 1fr)); gap: .75rem;
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: .75rem;
   margin: 1.25rem 0 0; }
 .tiles div, .table { background: var(--card); border: 1px solid var(--line); border-radius: 8px; }
 .tiles div { padding: .7rem 1rem; }
@@ -44,8 +44,9 @@ p { margin: .25rem 0; }
 .tiles dd small { font-size: .54em; line-height: 1.5; }
 .table { overflow: hidden; }
 table { width: 100%; border-collapse: collapse; }
-th, td { text-align: left; vertical-align: top; padding: .5rem 1rem; overflow-wrap: anywhere; }
-th { color: var(--quiet); font-size: .87em; font-weight: normal; }
+th, td { text-align: left; vertical-align: top; padding: .5rem 1rem; overflow-wrap: break-word; }
+th { color: var(--quiet); font-size: .87em; font-weight: normal; white-space: nowrap; }
+td.long, .tiles dd { overflow-wrap: anywhere; }
 tbody tr { border-top: 1px solid var(--line); }
 td.count, th.count { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.name { font-weight: 600; }
@@ -60,6 +61,7 @@ footer { margin-top: 2rem; color: var(--quiet); font-size: .87em; }
   td, td.count { display: grid; grid-template-columns: 6.5rem 1fr; gap: .5rem; padding: .15rem 1rem;
     text-align: left; }
   td.time { white-space: normal; }
+  td { overflow-wrap: anywhere; }
   td::before { content: attr(data-label); color: var(--quiet); font-size: .87em;
     font-weight: normal; }
 }

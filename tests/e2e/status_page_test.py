@@ -73,7 +73,7 @@ class Page(unittest.TestCase):
         for text in ("starttls-proxy", "ready", "office", "smtp", "serving", "STARTTLS, verified",
                      f"127.0.0.1:{self.server.port}", "1 ok, 1 greeting_refused", "50 % of the ended ones",
                      "shown by the server", "ours, for clients", pki().pair()[0], "greeting_refused",
-                     f"server says: {EVIL.decode()}"):
+                     f"server says: 554 {EVIL.decode()}"):
             self.assertIn(text, shown)
         self.assertIn("<title>starttls-proxy: ready</title>", visit.page)
         self.assertEqual(visit.console, [])
