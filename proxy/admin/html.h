@@ -2,8 +2,10 @@
 
 // A page of HTML that is being written. Text from outside goes in by `text` only, which escapes it.
 
+#include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace starttls {
 

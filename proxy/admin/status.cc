@@ -16,6 +16,7 @@ constexpr std::string_view kCertificateStates[] = {"valid", "ends_soon", "expire
 
 std::vector<std::string> texts_of(const std::vector<Address>& addresses) {
   std::vector<std::string> texts;
+  texts.reserve(addresses.size());
   for (const auto& each : addresses) texts.push_back(to_string(each));
   return texts;
 }
@@ -80,6 +81,7 @@ std::string_view name(CertificateStatus::State state) noexcept {
 
 std::vector<ServiceStatus> services_status(const Services& services, bool draining, UnixTime now) {
   std::vector<ServiceStatus> all;
+  all.reserve(services.size());
   for (const auto& service : services) {
     const auto& config = service->config;
     all.push_back({.name = config.name,
@@ -99,6 +101,7 @@ std::vector<CertificateStatus> certificates_status(
     const std::vector<CertificateInUse>& ours,
     const std::vector<metrics::ServerCertificateExpiry>& of_servers, UnixTime now) {
   std::vector<CertificateStatus> all;
+  all.reserve(ours.size() + of_servers.size());
   for (const auto& each : ours) {
     all.push_back({CertificateStatus::Owner::proxy, each.service, each.side, each.file,
                    each.not_after, state_of(each, now)});

@@ -3,6 +3,8 @@
 // The state of the process in one struct: services, sessions, certificates, failures. The page for
 // people and the JSON for programs are made of it. There is no socket, no thread and no clock here.
 
+#include <chrono>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
