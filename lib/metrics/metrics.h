@@ -6,9 +6,9 @@
 //
 // Each worker has its own tally for each service, and only that worker writes to it. So counting is
 // one plain load and store, without a lock, an allocation or a name. A page sums the tallies of all
-// workers while they go on counting. All labels except names from the configuration are enums, so
-// nothing that a peer does makes a new series. All series of a service exist from the start, at
-// zero. A rate cannot see a series that begins at 1.
+// workers while they go on counting. All labels here except names from the configuration are enums.
+// So nothing that a peer does makes a new series; the servers of intercepted clients are bounded
+// (server_certificates.h). All series exist from the start, at zero: a rate cannot see the first 1.
 //
 // A service's tallies live while the current configuration uses them, or a session that began under
 // an earlier one. So a service that stays over a reload goes on counting. One that is removed
