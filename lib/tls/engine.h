@@ -31,7 +31,7 @@ struct Facts {
   bool resumed = false;
   /// Client role: the end of the server's certificate. Only after a full handshake, since a resumed
   /// one shows no certificate.
-  std::optional<UnixTime> server_certificate_end;
+  std::optional<UnixTime> server_certificate_end = {};
   /// Client role: the post-quantum group was offered without its key share, because the server had
   /// not answered a ClientHello with it.
   bool key_share_withheld = false;
