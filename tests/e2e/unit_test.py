@@ -9,7 +9,6 @@ import signal
 import subprocess
 import tempfile
 import unittest
-from unittest import mock
 
 from support import main, wait
 from support.daemon import Daemon, configuration
@@ -56,12 +55,12 @@ class Unit(unittest.TestCase):
                           encoding="utf-8")
         traced.chmod(0o755)
         chain, key = pki().pair()
-        with mock.patch("support.daemon.PROXY", traced), FakeServer(Smtp()) as server:
+        with FakeServer(Smtp()) as server:
             text = configuration(
                 None, address=[f"unix:{folder}/nobody", f"localhost:{server.port}"],
                 downstream={"tls": "opportunistic"}, upstream={"warm": 1})
             text += f'\ndownstream.certificates = [{{ chain = "{chain}", key = "{key}" }}]'
-            with Daemon(text) as daemon:
+            with Daemon(text, program=traced) as daemon:
                 for _ in range(2):
                     with daemon.connect() as client:
                         client.reply()
