@@ -60,7 +60,7 @@ std::unique_ptr<EngineEnd> server_end(std::shared_ptr<const tls::Context> contex
 }
 
 void converse(TlsEnd& client, TlsEnd& server) {
-  const Outcome outcome = shake_hands(client, server);
+  const HandshakeResult outcome = shake_hands(client, server);
   for (const auto& error : {outcome.client_error, outcome.server_error}) {
     if (error) throw std::runtime_error(error->reason);
   }

@@ -240,7 +240,7 @@ std::string LibraryEnd::peer_common_name() {
   return name;
 }
 
-Outcome shake_hands(TlsEnd& client, TlsEnd& server, std::size_t segment) {
+HandshakeResult shake_hands(TlsEnd& client, TlsEnd& server, std::size_t segment) {
   struct Side {
     TlsEnd& end;
     std::string arrived = {};

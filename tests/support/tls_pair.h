@@ -123,7 +123,7 @@ class LibraryEnd final : public TlsEnd {
   std::string server_name_;
 };
 
-struct Outcome {
+struct HandshakeResult {
   bool done = false;  ///< both ends
   std::optional<Error> client_error;
   std::optional<Error> server_error;
@@ -132,7 +132,8 @@ struct Outcome {
 };
 
 /// Runs the handshake. At most `segment` bytes go in each direction at a time.
-Outcome shake_hands(TlsEnd& client, TlsEnd& server, std::size_t segment = std::size_t{1} << 20U);
+HandshakeResult shake_hands(TlsEnd& client, TlsEnd& server,
+                            std::size_t segment = std::size_t{1} << 20U);
 
 /// A root, an intermediate and a good server certificate. Made only once, since keys take time.
 struct TestPki {

@@ -8,9 +8,9 @@ namespace starttls {
 namespace {
 
 using test::converse;
+using test::HandshakeResult;
 using test::LibraryEnd;
 using test::LibraryOptions;
-using test::Outcome;
 using test::server_context;
 using test::server_end;
 using test::shake_hands;
@@ -62,7 +62,7 @@ TEST_CASE("alpn: a list without our identifier is refused with its alert", "[tls
         LibraryEnd::client({.min_version = version, .max_version = version, .alpn = offered});
     const auto server =
         server_end(server_context({test_pki().server}, {.alpn = {"smtp", "esmtp"}}));
-    const Outcome outcome = shake_hands(*client, *server);
+    const HandshakeResult outcome = shake_hands(*client, *server);
     REQUIRE(outcome.client_error);
     CHECK(outcome.client_error->reason == "TLSV1_ALERT_NO_APPLICATION_PROTOCOL");
     REQUIRE(outcome.server_error);

@@ -13,10 +13,10 @@ using std::chrono::hours;
 using test::client_context;
 using test::client_end;
 using test::converse;
+using test::HandshakeResult;
 using test::lasting_file;
 using test::LibraryEnd;
 using test::LibraryOptions;
-using test::Outcome;
 using test::server_context;
 using test::server_end;
 using test::shake_hands;
@@ -181,7 +181,7 @@ TEST_CASE("client certificate: a server that demands a missing certificate gives
     const auto client = client_end(context);
     const auto server = LibraryEnd::server(
         test_pki().server, {.max_version = TLS1_2_VERSION, .asks_for_certificate = true});
-    const Outcome outcome = shake_hands(*client, *server);
+    const HandshakeResult outcome = shake_hands(*client, *server);
     REQUIRE(outcome.client_error);
     CHECK(outcome.client_error->code == Errc::handshake);
     CHECK(outcome.client_error->reason ==

@@ -24,10 +24,10 @@ namespace starttls {
 namespace {
 
 using test::EngineEnd;
+using test::HandshakeResult;
 using test::has;
 using test::LibraryEnd;
 using test::LibraryOptions;
-using test::Outcome;
 using test::payload;
 using test::PkiFolder;
 using test::server_options;
@@ -112,7 +112,7 @@ std::string client_hello(TlsEnd& client) {
 }
 
 std::string client_failure(TlsEnd& client, TlsEnd& server, Errc code = Errc::handshake) {
-  const Outcome outcome = shake_hands(client, server);
+  const HandshakeResult outcome = shake_hands(client, server);
   REQUIRE(outcome.client_error);
   CHECK(outcome.client_error->code == code);
   CHECK(ERR_peek_error() == 0);
@@ -133,7 +133,7 @@ TEST_CASE("engine: TLS 1.3 works between two engines", "[tls]") {
   const auto client = client_end();
   const auto server = server_end();
   CHECK_FALSE(client->engine().established());
-  const Outcome outcome = shake_hands(*client, *server);
+  const HandshakeResult outcome = shake_hands(*client, *server);
   REQUIRE(outcome.done);
   CHECK(client->engine().established());
   for (const auto* end : {client.get(), server.get()}) {
@@ -476,7 +476,7 @@ TEST_CASE("engine: a server without our cipher suites is refused", "[tls][securi
 TEST_CASE("engine: a client without our cipher suites is refused", "[tls][security][X16]") {
   const auto client = LibraryEnd::client({.max_version = TLS1_2_VERSION, .ciphers = kCbcSuites});
   const auto server = server_end();
-  const Outcome outcome = shake_hands(*client, *server);
+  const HandshakeResult outcome = shake_hands(*client, *server);
   REQUIRE(outcome.server_error);
   CHECK(outcome.server_error->reason == "no shared cipher");
 }
@@ -484,7 +484,7 @@ TEST_CASE("engine: a client without our cipher suites is refused", "[tls][securi
 TEST_CASE("engine: a client of TLS 1.1 is refused by default", "[tls][security][X17]") {
   const auto client = LibraryEnd::client({.max_version = TLS1_1_VERSION});
   const auto server = server_end();
-  const Outcome outcome = shake_hands(*client, *server);
+  const HandshakeResult outcome = shake_hands(*client, *server);
   REQUIRE(outcome.server_error);
   CHECK(outcome.server_error->reason == "the client only speaks TLS 1.1 or older");
   CHECK(outcome.client_error->reason == "TLSV1_ALERT_PROTOCOL_VERSION");
@@ -508,7 +508,7 @@ TEST_CASE("engine: a service for an old device accepts TLS 1.0 with CBC, and no 
   const auto failure = [&context](std::uint16_t version, const char* suites) {
     const auto client = LibraryEnd::client({.max_version = version, .ciphers = suites});
     const auto server = server_end(context);
-    const Outcome outcome = shake_hands(*client, *server);
+    const HandshakeResult outcome = shake_hands(*client, *server);
     return outcome.server_error ? outcome.server_error->reason : "";
   };
   CHECK(failure(kTls1_2, kCbcSuites) == "no shared cipher");
@@ -528,7 +528,7 @@ TEST_CASE("engine: a server with the wrong name is refused, and gets an alert",
           "[tls][security][X3]") {
   const auto client = client_end(client_context(), "other.test");
   const auto server = library_server();
-  const Outcome outcome = shake_hands(*client, *server);
+  const HandshakeResult outcome = shake_hands(*client, *server);
   REQUIRE(outcome.client_error);
   CHECK(outcome.client_error->code == Errc::certificate);
   CHECK(outcome.client_error->reason ==
@@ -547,7 +547,7 @@ TEST_CASE("engine: an expired server is refused, and gets an alert", "[tls][secu
   for (const std::uint16_t version : {kTls1_2, kTls1_3}) {
     const auto client = client_end();
     const auto server = library_server({.max_version = version}, test_pki().ca.issue(options));
-    const Outcome outcome = shake_hands(*client, *server);
+    const HandshakeResult outcome = shake_hands(*client, *server);
     REQUIRE(outcome.client_error);
     CHECK(outcome.client_error->code == Errc::certificate);
     CHECK(outcome.client_error->reason == "certificate has expired");
