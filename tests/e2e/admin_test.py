@@ -57,6 +57,16 @@ class Pages(unittest.TestCase):
         daemon = self.enterContext(Daemon(text))
         return daemon, admin.address(daemon)
 
+    def with_more_services(self, count):
+        """Starts a daemon with so many services besides the first one. Returns its admin address."""
+        return self.daemon(extra="".join(f"""
+            [[service]]
+            name = "more-{number}"
+            protocol = "smtp"
+            listen = "unix:{self.folder}/{number}"
+            upstream = {{ address = "127.0.0.1:{self.server.port}", tls = "none" }}
+            """ for number in range(count)))[1]
+
     def test_all_pages_over_every_kind_of_socket(self):
         for listen in ("127.0.0.1:0", "[::1]:0", f"unix:{self.folder}/admin.sock"):
             with self.subTest(listen=listen):
@@ -132,14 +142,7 @@ class Pages(unittest.TestCase):
     def test_bytes_after_the_request_do_not_prevent_the_answer(self):
         """Closing with unread input sends RST, which discards the rest of the answer on its way."""
         # Enough services for a page that is read in several pieces.
-        more = "".join(f"""
-            [[service]]
-            name = "more-{number}"
-            protocol = "smtp"
-            listen = "127.0.0.1:0"
-            upstream = {{ address = "127.0.0.1:{self.server.port}", tls = "none" }}
-            """ for number in range(20))
-        _, address = self.daemon(extra=more)
+        address = self.with_more_services(20)
         request = b"GET /metrics HTTP/1.1\r\nHost: [::1]\r\n\r\n"
         # A window so small that most of the answer still waits when the request has been read.
         with socket.socket() as sock:
@@ -310,14 +313,7 @@ class Pages(unittest.TestCase):
         self.assertNotIn(nonce, admin.get(address, "/").text)
 
     def test_the_page_of_many_services_is_bounded(self):
-        more = "".join(f"""
-            [[service]]
-            name = "more-{number}"
-            protocol = "smtp"
-            listen = "unix:{self.folder}/{number}"
-            upstream = {{ address = "127.0.0.1:{self.server.port}", tls = "none" }}
-            """ for number in range(200))
-        _, address = self.daemon(extra=more)
+        address = self.with_more_services(200)
         page = admin.get(address, "/").text
         self.assertIn("of 201 services", page)
         self.assertIn("101 more are not shown", page)
