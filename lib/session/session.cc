@@ -386,8 +386,10 @@ void Session::end_if_finished() {
 void Session::end() {
   if (phase_ == Phase::ended) return;
   enter(Phase::ended);
-  record_.log_end(prelude_.link().target().upstream(), leg_facts(), net::Loop::precise_now());
+  const auto now = net::Loop::precise_now();
+  record_.end(now);
   env_.owner.on_session_ended(*this);
+  record_.log_end(prelude_.link().target().upstream(), leg_facts(), now);
 }
 
 LegFacts Session::leg_facts() const {

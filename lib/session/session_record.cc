@@ -109,13 +109,17 @@ void SessionRecord::log_phase(std::string_view from, std::string_view to) {
              {{"session", id_}, {"service", service_.config.name}, {"from", from}, {"to", to}});
 }
 
-void SessionRecord::log_end(const config::Upstream& upstream, const LegFacts& facts, Time now) {
+void SessionRecord::end(Time now) {
   // A client leaves after a login that failed, perhaps while a fresh connection is made for it.
   const bool just_left = outcome_ == Outcome::ok() || outcome_ == Outcome{Errc::closed};
   if (just_left && login_failure_) {
     set_outcome(login_failure_->code, login_failure_->reason);
   }
   tally().session_ended(outcome_, now - born_at_);
+}
+
+void SessionRecord::log_end(const config::Upstream& upstream, const LegFacts& facts,
+                            Time now) const {
   const bool secured = facts.upstream.has_value();
   const auto& up = facts_or_clear(facts.upstream);
   const auto& down = facts_or_clear(facts.downstream);

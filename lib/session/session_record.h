@@ -100,13 +100,15 @@ class SessionRecord {
   /// Writes a warning.
   void log_event(const Event& event, const Error& error);
   void log_phase(std::string_view from, std::string_view to);
-  /// Counts the session as ended and writes its line. `upstream` has the settings that its
-  /// server leg had to meet.
-  void log_end(const config::Upstream& upstream, const LegFacts& facts, Time now);
+  /// Settles the outcome and counts the session as ended. Called once, before `log_end`.
+  void end(Time now);
+  /// Writes the session's line. `upstream` has the settings that its server leg had to meet. Called
+  /// last: anyone who has read the line finds the session in all counts.
+  void log_end(const config::Upstream& upstream, const LegFacts& facts, Time now) const;
 
   [[nodiscard]] SessionStatus status(std::string_view phase, std::string_view state,
                                      const LegFacts& facts, Time now) const;
-  /// Returns the failure that `log_end` has reported; nothing if the session has ended well.
+  /// Returns the failure of a session that has ended; nothing if it has ended well.
   [[nodiscard]] std::optional<FailedSession> failure() const;
   [[nodiscard]] bool writes_events() const noexcept { return log_.enabled(log::Level::warn); }
 

@@ -280,10 +280,10 @@ class Pages(unittest.TestCase):
             client.command(b"QUIT")
         daemon.sessions()
         self.script.greeting = b"554 not today\r\n"
-        for _ in range(2):
+        for ended in (2, 3):
             with daemon.connect() as client:
                 client.rest()
-        line = daemon.sessions(3)[-1]
+            line = daemon.sessions(ended)[-1]
         status = admin.get(address, "/status").json
         self.assertEqual(status["sessions"], {"open": 0, "ended": {"ok": 1, "greeting_refused": 2}})
         [failure] = status["failures"]

@@ -46,11 +46,12 @@ class HalfClose(Relay):
 
     def test_the_servers_end_reaches_the_client_and_the_client_may_go_on(self):
         heard = []
-        done = threading.Event()
+        ended, done = threading.Event(), threading.Event()
 
         def say_goodbye_and_listen(connection):
             connection.send(b"goodbye\r\n")
             connection.end_tls()
+            ended.set()
             connection.sock.setblocking(True)
             # Python's ssl does not return the bytes that it reads after its own close_notify. So
             # count the bytes of ciphertext instead.
@@ -62,6 +63,8 @@ class HalfClose(Relay):
 
         _, daemon, client = self.relayed(say_goodbye_and_listen)
         self.assertEqual(client.rest(), (b"goodbye\r\n", FIN))
+        # The server's end of TLS may still read, and those bytes would not be counted.
+        self.assertTrue(ended.wait(wait.DEADLINE))
         client.send(b"x" * 100000)
         client.finish()
         self.assertTrue(done.wait(wait.DEADLINE))

@@ -20,6 +20,10 @@ struct Recorded {
     service.config.name = "mail";
     REQUIRE(log.open(path));
   }
+  void end(const config::Upstream& upstream, const LegFacts& facts, SessionRecord::Time now) {
+    record.end(now);
+    record.log_end(upstream, facts, now);
+  }
   std::string lines() {
     log.finish(1s);
     std::ostringstream all;
@@ -52,11 +56,11 @@ bool has_words(const std::string& lines, std::string_view words) {
 TEST_CASE("session record: a failure is reported with the words of its line", "[session]") {
   Recorded it;
   it.record.set_outcome(Outcome::ok(), "a note");
-  it.record.log_end({}, {}, 2s);
+  it.end({}, {}, 2s);
   CHECK_FALSE(it.record.failure());
   Recorded failed;
   failed.record.set_outcome(Errc::timeout, "idle for too long");
-  failed.record.log_end({}, {}, 2s);
+  failed.end({}, {}, 2s);
   const auto failure = failed.record.failure();
   REQUIRE(failure);
   CHECK(failure->session == "id.1");
@@ -72,7 +76,7 @@ TEST_CASE("session record: the line at the end has every field", "[session][log]
   it.record.traffic().passed(metrics::Direction::to_server, 7);
   it.record.traffic().passed(metrics::Direction::to_client, 70);
   it.record.set_outcome(Errc::timeout, "idle");
-  it.record.log_end({}, {.upstream = tls_facts("TLSv1.3")}, 3s);
+  it.end({}, {.upstream = tls_facts("TLSv1.3")}, 3s);
   const auto lines = it.lines();
   for (const auto* const words :
        {"session=id.1", "service=mail", "client=192.0.2.7:1025", "server=198.51.100.1:587",
@@ -87,7 +91,7 @@ TEST_CASE("session record: the line at the end has every field", "[session][log]
 
 TEST_CASE("session record: a line of text leaves out what is empty", "[session][log]") {
   Recorded it;
-  it.record.log_end({}, {}, 3s);
+  it.end({}, {}, 3s);
   const auto lines = it.lines();
   CHECK_FALSE(has_words(lines, "=\"\""));
   for (const auto* const key : {" server=", " downstream_cipher=", " downstream_group=", " sni=",
@@ -106,7 +110,7 @@ TEST_CASE("session record: a line of text leaves out what is empty", "[session][
 
 TEST_CASE("session record: a line of JSON has every field, each of one type", "[session][log]") {
   Recorded it(log::Level::info, log::Format::json);
-  it.record.log_end({}, {}, 3s);
+  it.end({}, {}, 3s);
   const auto lines = it.lines();
   for (const auto* const words :
        {R"("server":"")", R"("downstream_cipher":"")", R"("downstream_group":"")",
@@ -121,7 +125,7 @@ TEST_CASE("session record: a line of JSON has every field, each of one type", "[
 TEST_CASE("session record: the line has the client's SNI and certificate", "[session][log]") {
   const auto format = GENERATE(log::Format::text, log::Format::json);
   Recorded it(log::Level::info, format);
-  it.record.log_end({}, {.sni = "mail.test", .client_certificate = "CN=a \"b\"\r\noutcome=x"}, 3s);
+  it.end({}, {.sni = "mail.test", .client_certificate = "CN=a \"b\"\r\noutcome=x"}, 3s);
   const auto lines = it.lines();
   const bool text = format == log::Format::text;
   CHECK(has_words(lines, text ? " sni=mail.test " : R"("sni":"mail.test")"));
@@ -137,7 +141,7 @@ TEST_CASE("session record: the last reply is that of the server that spoke last"
   it.record.on_reply(535);
   it.record.on_reply(0);  // a server that said nothing
   CHECK(it.record.last_reply() == 535);
-  it.record.log_end({}, {}, 3s);
+  it.end({}, {}, 3s);
   CHECK(has_words(it.lines(), " last_reply=535 "));
 }
 
@@ -145,7 +149,7 @@ TEST_CASE("session record: words beside a good outcome are a note, never a reaso
           "[session][log]") {
   Recorded good;
   good.record.set_outcome(starttls::Outcome::ok(), "the server's connection was cut: end of file");
-  good.record.log_end({}, {}, 3s);
+  good.end({}, {}, 3s);
   const auto lines = good.lines();
   CHECK(has_words(lines, "outcome=ok note=\"the server's connection was cut: end of file\""));
   CHECK_FALSE(has_words(lines, " reason="));
@@ -153,7 +157,7 @@ TEST_CASE("session record: words beside a good outcome are a note, never a reaso
   Recorded bad;
   bad.record.set_outcome(starttls::Outcome::truncated(),
                          "the server's connection was cut: end of file");
-  bad.record.log_end({}, {}, 3s);
+  bad.end({}, {}, 3s);
   CHECK(has_words(bad.lines(), "outcome=truncated reason=\"the server's connection was cut"));
   CHECK_FALSE(has_words(bad.lines(), " note="));
 }
@@ -165,7 +169,7 @@ TEST_CASE("session record: only the first connection and the first greeting set 
   it.record.on_greeted(1s + 12ms);
   it.record.on_connected("198.51.100.2:587", 2s);
   it.record.on_greeted(2s);
-  it.record.log_end({}, {}, 3s);
+  it.end({}, {}, 3s);
   const auto lines = it.lines();
   CHECK(has_words(lines, "server=198.51.100.2:587"));
   CHECK(has_words(lines, "connect_ms=5"));
@@ -176,7 +180,7 @@ TEST_CASE("session record: an unverified server makes the line a warning", "[ses
   Recorded it;
   config::Upstream upstream;
   upstream.verify = Verification::none;
-  it.record.log_end(upstream, {.upstream = tls_facts("TLSv1.3")}, 3s);
+  it.end(upstream, {.upstream = tls_facts("TLSv1.3")}, 3s);
   const auto lines = it.lines();
   CHECK(has_words(lines, "level=warn"));
   CHECK(has_words(lines, "upstream_verify=none"));
@@ -229,7 +233,7 @@ TEST_CASE("session record: the line has the last login, escaped", "[session][log
   report.user = "scan@example.com";
   report.server = Mechanism::xoauth2;
   it.record.on_login(report);
-  it.record.log_end({}, {}, 3s);
+  it.end({}, {}, 3s);
   const auto lines = it.lines();
   CHECK(has_words(lines, R"( login="scan\r\noutcome=x->scan@example.com" )"));
   CHECK(has_words(lines, " login_mechanism=xoauth2 "));
@@ -243,7 +247,7 @@ TEST_CASE("session record: a login before the greeting has no client's name",
   report.user = "USER";
   report.server = Mechanism::plain;
   it.record.on_login(report);
-  it.record.log_end({}, {}, 3s);
+  it.end({}, {}, 3s);
   CHECK(has_words(it.lines(), " login=->USER login_mechanism=plain "));
 }
 
@@ -255,7 +259,7 @@ TEST_CASE("session record: a session that ends well has the outcome of its last 
   {
     Recorded it;
     it.record.on_login(failed);
-    it.record.log_end({}, {}, 3s);
+    it.end({}, {}, 3s);
     CHECK(has_words(it.lines(), "outcome=client_login reason=\"wrong name or password\""));
     CHECK(
         it.tally.tables().sessions.cells()[starttls::Outcome{Errc::client_login}.index()].value() ==
@@ -265,21 +269,21 @@ TEST_CASE("session record: a session that ends well has the outcome of its last 
     Recorded it;
     it.record.on_login(failed);
     it.record.on_login(succeeded);
-    it.record.log_end({}, {}, 3s);
+    it.end({}, {}, 3s);
     CHECK(has_words(it.lines(), "outcome=ok"));
   }
   {
     Recorded it;
     it.record.on_login(failed);
     it.record.set_outcome(Errc::closed, "the client left");
-    it.record.log_end({}, {}, 3s);
+    it.end({}, {}, 3s);
     CHECK(has_words(it.lines(), "outcome=client_login reason=\"wrong name or password\""));
   }
   {
     Recorded it;
     it.record.on_login(failed);
     it.record.set_outcome(Errc::timeout, "idle");
-    it.record.log_end({}, {}, 3s);
+    it.end({}, {}, 3s);
     CHECK(has_words(it.lines(), "outcome=timeout reason=idle"));
   }
 }
