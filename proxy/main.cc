@@ -46,7 +46,7 @@ namespace starttls {
 namespace {
 
 void print_error(std::string_view text) {
-  fmt::print(stderr, "{}starttls-proxy: {}\n", log::is_journal(STDERR_FILENO) ? "<3>" : "", text);
+  log::print_error("starttls-proxy", text);
 }
 
 /// Opens those of 0, 1 and 2 that are closed. Otherwise sockets of ours would get these numbers,

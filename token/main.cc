@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "lib/base/ascii.h"
+#include "lib/base/log_sink.h"
 #include "lib/base/secret.h"
 #include "lib/base/utc.h"
 #include "token/access.h"
@@ -31,6 +32,10 @@
 
 namespace starttls::token {
 namespace {
+
+void print_error(std::string_view text) {
+  log::print_error("starttls-token", text);
+}
 
 /// Opens those of 0, 1 and 2 that are closed. Otherwise a file of the store or a socket would get
 /// such a number, and texts for people would be written to it.
@@ -179,7 +184,7 @@ int main_status(int argc, char** argv) {
   const auto command = parse_command_line({argv + 1, argv + argc});
   const auto done = command ? run(*command) : failed(command.error());
   if (done) return 0;
-  std::fprintf(stderr, "starttls-token: %s\n", done.error().reason.c_str());
+  print_error(done.error().reason);
   return static_cast<int>(done.error().status);
 }
 
@@ -190,9 +195,9 @@ int main(int argc, char** argv) {
   try {
     return starttls::token::main_status(argc, argv);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "starttls-token: %s\n", error.what());
+    starttls::token::print_error(error.what());
   } catch (...) {
-    std::fputs("starttls-token: an unknown error\n", stderr);
+    starttls::token::print_error("an unknown error");
   }
   return static_cast<int>(starttls::token::Exit::software);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstdio>
 #include <cstdlib>
 #include <string_view>
 #include <system_error>
@@ -32,6 +33,12 @@ bool is_journal(int fd, const char* journal_stream) noexcept {
 
 bool is_journal(int fd) noexcept {
   return is_journal(fd, std::getenv("JOURNAL_STREAM"));
+}
+
+void print_error(std::string_view program, std::string_view text) noexcept {
+  std::fprintf(stderr, "%s%.*s: %.*s\n", is_journal(STDERR_FILENO) ? "<3>" : "",
+               static_cast<int>(program.size()), program.data(), static_cast<int>(text.size()),
+               text.data());
 }
 
 Sink::Sink() noexcept : fd_(STDERR_FILENO), kind_(kind_of(STDERR_FILENO)) {}

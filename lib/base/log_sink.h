@@ -21,6 +21,9 @@ namespace starttls::log {
 [[nodiscard]] bool is_journal(int fd, const char* journal_stream) noexcept;
 /// The same with the environment's variable. No thread may change the environment meanwhile.
 [[nodiscard]] bool is_journal(int fd) noexcept;
+/// Writes "PROGRAM: TEXT" to standard error, for a program that has no log (yet). systemd's journal
+/// gets it with the priority of an error. `text` is one line.
+void print_error(std::string_view program, std::string_view text) noexcept;
 
 /// Writes lines without waiting. Not thread-safe.
 class Sink {

@@ -103,7 +103,7 @@ class SessionRecord {
   /// Settles the outcome and counts the session as ended. Called once, before `log_end`.
   void end(Time now);
   /// Writes the session's line. `upstream` has the settings that its server leg had to meet. Called
-  /// last: anyone who has read the line finds the session in all counts.
+  /// last, so the counts have the session before anyone can read its line.
   void log_end(const config::Upstream& upstream, const LegFacts& facts, Time now) const;
 
   [[nodiscard]] SessionStatus status(std::string_view phase, std::string_view state,

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -73,6 +74,17 @@ class Answers(Base):
     def tearDown(self):
         self.assertEqual(self.program.stored()["refresh_token"], "refresh-0")
         self.assertEqual(sorted(path.suffix for path in self.program.store.iterdir()), [".json", ".lock"])
+
+    def test_the_journal_gets_an_error(self):
+        with tempfile.TemporaryFile("w+") as journal:
+            status = os.fstat(journal.fileno())
+            result = subprocess.run(
+                self.program.argv("access", "another@example.com"), stderr=journal, check=False,
+                timeout=2 * wait.DEADLINE,
+                env={**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
+            journal.seek(0)
+            self.assertRegex(journal.read(), r"\A<3>starttls-token: [^\n]+\n\Z")
+        self.assertNotEqual(result.returncode, 0)
 
     def test_every_error_of_rfc_6749_and_rfc_8628(self):
         for code, status in (("invalid_request", CONFIG), ("invalid_client", CONFIG),

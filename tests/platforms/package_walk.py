@@ -1,7 +1,7 @@
 """Walks the way of an administrator with the Debian package, from the first installation to the purge.
 Prints each step.
 
-    walk.py FOLDER   has one package of starttls-proxy
+    package_walk.py FOLDER   has one package of starttls-proxy
 
 Run it as root in a Debian of its own, as tests/platforms/package does.
 """
@@ -10,30 +10,15 @@ import os
 import pathlib
 import re
 import signal
-import subprocess
 import sys
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "debian/tests"))
-import mail  # pylint: disable=wrong-import-position,import-error
+from steps import configure, install, mail, make_a_mistake, older, relays, run, step  # pylint: disable=wrong-import-position
 
 FOLDER = pathlib.Path(sys.argv[1])
-SAMPLE = mail.FOLDER / "starttls-proxy.toml.example"
 # Files that apt, dpkg and the tools that make users write for themselves, caches, and folders of the kernel.
 OTHERS = re.compile(r"/(dev|proc|run|source|srv|sys|tmp)(/|$)|/var/(cache|lib/(apt|dpkg|ucf)|log)/"
                     r"|/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$|/etc/(\.pwd\.lock|ld\.so\.cache)$")
-
-
-def run(*command, status=0):
-    """Runs a command that must end with this status. Returns its text on both outputs."""
-    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if ended.returncode != status:
-        sys.exit(f"{' '.join(map(str, command))}: status {ended.returncode}, not {status}\n{ended.stdout}")
-    return ended.stdout
-
-
-def step(text):
-    print(f"walk: {text}", flush=True)
 
 
 def files():
@@ -44,42 +29,9 @@ def files():
     return found
 
 
-def older(package):
-    """Makes the same package with a lower version."""
-    folder = FOLDER / "older"
-    run("dpkg-deb", "--raw-extract", package, folder)
-    control = folder / "DEBIAN/control"
-    text = control.read_text(encoding="utf-8")
-    control.write_text(re.sub(r"(?m)^Version: .*", "Version: 0.0.9", text), encoding="utf-8")
-    run("dpkg-deb", "--root-owner-group", "-Znone", "--build", folder, FOLDER / "older.deb")
-    return FOLDER / "older.deb"
-
-
 def installed():
     """Returns the names of all packages."""
     return set(run("dpkg-query", "--show", "--showformat=${Package}\n").split())
-
-
-def install(package):
-    return run("apt-get", "-qq", "--yes", "--no-install-recommends", "install", package)
-
-
-def configure(server, port):
-    """Does as the sample says: copies it, and puts in the server."""
-    text = SAMPLE.read_text(encoding="utf-8")
-    for before, after in (
-            ('smtp.example.com:587"\n', f'localhost:{server.port}"\nupstream.ca_file = "ca.pem"\n'),
-            ("127.0.0.1:2525", f"127.0.0.1:{port}")):
-        assert before in text, before
-        text = text.replace(before, after)
-    mail.CONFIGURATION.write_text(text, encoding="utf-8")
-    (mail.FOLDER / "ca.pem").write_text(server.certificate, encoding="ascii")
-
-
-def relays(server, port, text):
-    mail.send(port, text)
-    assert any(text in received for received in server.mails), server.mails
-    print("walk:   a mail arrives over TLS", flush=True)
 
 
 def main():
@@ -116,8 +68,7 @@ def main():
     relays(server, port, "the process of the new version")
 
     step("reload with a typing error")
-    good = mail.CONFIGURATION.read_text(encoding="utf-8")
-    mail.CONFIGURATION.write_text(good.replace("upstream.address", "upstream.adress"), encoding="utf-8")
+    good = make_a_mistake()
     assert mail.check() == 78
     daemon.signal(signal.SIGHUP)
     daemon.wait_for("not reloaded, the old configuration stays")
