@@ -109,10 +109,14 @@ void add_lines(Html& page, const std::vector<std::string>& lines, std::string_vi
   }
 }
 
-/// Says how many rows a table leaves out.
-void add_rest(Html& page, std::size_t rows) {
-  if (rows <= kMaxPageRows) return;
-  page.markup("<p class=\"quiet\">").number(rows - kMaxPageRows).markup(" more are not shown: ");
+/// Adds the first rows to a table and ends it. Says how many rows it leaves out.
+template <typename Row, typename AddRow>
+void add_rows(Html& page, const std::vector<Row>& rows, const AddRow& add_row) {
+  const std::size_t shown = std::min(rows.size(), kMaxPageRows);
+  for (std::size_t i = 0; i < shown; ++i) add_row(rows[i]);
+  page.markup("</tbody>\n</table></div>\n");
+  if (shown == rows.size()) return;
+  page.markup("<p class=\"quiet\">").number(rows.size() - shown).markup(" more are not shown: ");
   page.markup("see <a href=\"/status\">/status</a>.</p>\n");
 }
 
@@ -199,11 +203,7 @@ void add_services(Html& page, const Status& status) {
       "<h2>Services</h2>\n<div class=\"table\"><table>\n<thead><tr><th>Service</th>"
       "<th>Clients connect to</th><th>Server</th><th class=\"count\">Open</th><th>Ended</th>"
       "<th>State</th></tr></thead>\n<tbody>\n");
-  for (std::size_t i = 0; i < std::min(status.services.size(), kMaxPageRows); ++i) {
-    add_service(page, status.services[i]);
-  }
-  page.markup("</tbody>\n</table></div>\n");
-  add_rest(page, status.services.size());
+  add_rows(page, status.services, [&page](const auto& each) { add_service(page, each); });
 }
 
 void add_certificates(Html& page, const Status& status) {
@@ -215,8 +215,7 @@ void add_certificates(Html& page, const Status& status) {
   page.markup(
       "<div class=\"table\"><table>\n<thead><tr><th>Certificate</th><th>Service</th><th>Ends</th>"
       "<th>Left</th></tr></thead>\n<tbody>\n");
-  for (std::size_t i = 0; i < std::min(status.certificates.size(), kMaxPageRows); ++i) {
-    const auto& each = status.certificates[i];
+  add_rows(page, status.certificates, [&](const CertificateStatus& each) {
     page.markup("<tr><td class=\"long\" data-label=\"Certificate\"><span>")
         .text(each.name)
         .markup("<small>");
@@ -225,9 +224,7 @@ void add_certificates(Html& page, const Status& status) {
     page.text(date_text(each.not_after)).markup("</td><td data-label=\"Left\">");
     add_word(page, {tone_of(each.state), left_of(each, status.now)});
     page.markup("</td></tr>\n");
-  }
-  page.markup("</tbody>\n</table></div>\n");
-  add_rest(page, status.certificates.size());
+  });
 }
 
 void add_failures(Html& page, const Status& status) {
@@ -239,7 +236,7 @@ void add_failures(Html& page, const Status& status) {
   page.markup(
       "<div class=\"table\"><table>\n<thead><tr><th>Last time</th><th>Service</th><th>Outcome</th>"
       "<th>Reason</th><th class=\"count\">Times</th></tr></thead>\n<tbody>\n");
-  for (const auto& each : status.failures) {
+  add_rows(page, status.failures, [&page](const auto& each) {
     page.markup("<tr><td class=\"time\" data-label=\"Last time\"><span>").text(date_text(each.at));
     page.markup("<small>session ").text(each.last.session).markup("</small></span></td>");
     page.markup("<td data-label=\"Service\">").text(each.last.service);
@@ -247,8 +244,7 @@ void add_failures(Html& page, const Status& status) {
     page.markup("</td><td class=\"long\" data-label=\"Reason\">").text(each.last.reason);
     page.markup("</td><td class=\"count\" data-label=\"Times\">").number(each.times);
     page.markup("</td></tr>\n");
-  }
-  page.markup("</tbody>\n</table></div>\n");
+  });
 }
 
 void add_footer(Html& page, const Status& status) {

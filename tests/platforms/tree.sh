@@ -3,12 +3,17 @@
 
 platforms=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
+# sources SUITE: prints the lines of apt for a tree. A script may have a function of its own.
+sources() { "$platforms/source" "$1"; }
+
 # make_tree DIR SUITE STAMP [OPTION...]: makes the tree DIR/root, unless DIR/stamp says that it is there. It
 # is made with mmdebstrap, from the mirror that this machine gets its own packages from. The options are for
 # mmdebstrap. Another STAMP makes the tree again.
 make_tree() {
-  local dir=$1 suite=$2 wanted=$3
+  local dir=$1 suite=$2 wanted=$3 lines
   shift 3
+  mapfile -t lines < <(sources "$suite")
+  [ ${#lines[@]} -gt 0 ] || return 1
   wanted="$wanted $(cksum <"${BASH_SOURCE[0]}")"
   if [ -f "$dir/stamp" ] && [ "$(cat "$dir/stamp")" = "$wanted" ]; then return; fi
   echo "${0##*/}: making a tree in $dir/root"
@@ -16,7 +21,7 @@ make_tree() {
   # In a mount namespace: what mmdebstrap mounts is gone even if it is killed. The tree need not survive a
   # power cut.
   unshare --mount -- mmdebstrap --quiet --variant=apt --include=passwd --dpkgopt=force-unsafe-io "$@" \
-    "$suite" "$dir/root" "$("$platforms/source" "$suite")"
+    "$suite" "$dir/root" "${lines[@]}"
   # As in an installed system.
   chown root:42 "$dir/root/etc/shadow"
   chmod 640 "$dir/root/etc/shadow"
@@ -39,6 +44,7 @@ in_tree() {
     mount --rbind /dev "$tree/dev"
     mount -t tmpfs -o mode=1777 tmpfs "$tree/tmp"
     mount -t tmpfs -o mode=755 tmpfs "$tree/run"
+    mkdir "$tree/run/systemd" # as on a machine that has booted; systemd-analyze writes below it
     mount --bind "$(readlink -f /etc/resolv.conf)" "$tree/etc/resolv.conf"
     mount --bind /etc/hosts "$tree/etc/hosts"
     while [ "$1" != -- ]; do
