@@ -152,7 +152,7 @@ Result<> Connector::take_source(Attempt& attempt) const {
 
 void Connector::on_attempt(Attempt& attempt, Result<> result) {
   if (result) {
-    Stream::Ptr winner = std::move(attempt.stream);
+    Connected winner{std::move(attempt.stream), unmapped(attempt.address)};
     next_attempt_.stop();
     left_.clear();
     attempts_.clear();

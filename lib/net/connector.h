@@ -23,7 +23,12 @@ namespace starttls::net {
 /// May be destroyed at any time on the loop's thread; nothing is reported then.
 class Connector {
  public:
-  using OnDone = std::function<void(Result<Stream::Ptr>)>;
+  /// An established connection.
+  struct Connected {
+    Stream::Ptr stream;
+    SocketAddress server;  ///< the address that took it
+  };
+  using OnDone = std::function<void(Result<Connected>)>;
 
   /// Time between the starts of two attempts (RFC 8305 §8).
   static constexpr std::chrono::milliseconds kAttemptDelay{250};

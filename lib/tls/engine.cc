@@ -15,6 +15,10 @@
 namespace starttls::tls {
 namespace {
 
+/// A reply or a command is sealed sooner by the library: its code is small, and in the cache since
+/// the handshake.
+constexpr std::size_t kCipherFrom = 2048;
+
 TlsVersion version_number(const SSL* ssl) noexcept {
   switch (SSL_version(ssl)) {
     case TLS1_VERSION:
@@ -118,7 +122,8 @@ void Engine::Impl::on_handshake_done() {
 
   // Tickets that did not fit wait in the library, and their sequence numbers are already used.
   if (settings.record_codec == RecordCodecChoice::automatic && !io.overflow()) {
-    RawCodec13Options options{.pool = pool, .cipher = settings.record_cipher};
+    RawCodec13Options options{
+        .pool = pool, .cipher = settings.record_cipher, .cipher_from = kCipherFrom};
     if (settings.role == Role::client) {
       options.on_ticket = [this](std::span<const std::byte> message) { return on_ticket(message); };
     }

@@ -87,11 +87,13 @@ class Keys {
     OPENSSL_cleanse(key_.data(), key_.size());
   }
 
-  /// Expands the key for as long as this lives. They may be nested.
+  /// Expands the key for as long as this lives, for about `bytes` bytes. They may be nested.
   class Burst {
    public:
-    explicit Burst(Keys& keys) noexcept : keys_(keys), outer_(keys.expanded_) {
-      if (outer_ == nullptr && keys.expand_into(expanded_)) keys.expanded_ = &expanded_;
+    Burst(Keys& keys, std::size_t bytes) noexcept : keys_(keys), outer_(keys.expanded_) {
+      if (outer_ != nullptr) return;
+      keys.burst_cipher_ = bytes >= keys.cipher_from_ ? keys.cipher_ : RecordCipher::library;
+      if (keys.expand_into(expanded_)) keys.expanded_ = &expanded_;
     }
     Burst(const Burst&) = delete;
     Burst& operator=(const Burst&) = delete;
@@ -103,15 +105,17 @@ class Keys {
     ExpandedKey expanded_;
   };
 
-  [[nodiscard]] bool init(const Suite& suite, RecordCipher cipher,
-                          std::span<const std::uint8_t> secret, std::uint64_t sequence) {
+  [[nodiscard]] bool init(const Suite& suite, const RawCodec13Options& options,
+                          const TrafficKeys& keys) {
+    const auto secret = keys.secret;
     if (secret.size() != EVP_MD_size(suite.digest) || secret.size() > secret_.size()) return false;
     suite_ = suite;
-    cipher_ = cipher;
+    cipher_ = options.cipher;
+    cipher_from_ = options.cipher_from;
     std::copy(secret.begin(), secret.end(), secret_.begin());
     secret_size_ = secret.size();
     if (!derive()) return false;
-    sequence_ = sequence;
+    sequence_ = keys.sequence;
     return true;
   }
 
@@ -155,7 +159,7 @@ class Keys {
   }
 
   [[nodiscard]] bool expand_into(ExpandedKey& expanded) const noexcept {
-    return expanded.init(cipher_, suite_.aead, {key_.data(), key_size_});
+    return expanded.init(burst_cipher_, suite_.aead, {key_.data(), key_size_});
   }
 
   /// Computes HKDF-Expand-Label with no context (§7.1).
@@ -193,7 +197,9 @@ class Keys {
   std::array<std::uint8_t, kMaxSecret> secret_{};
   std::array<std::uint8_t, kMaxKey> key_{};
   ExpandedKey::Nonce iv_{};
+  std::size_t cipher_from_ = 0;
   RecordCipher cipher_ = RecordCipher::library;
+  RecordCipher burst_cipher_ = RecordCipher::library;
 };
 
 class RawCodec13 final : public RecordCodec {
@@ -203,8 +209,7 @@ class RawCodec13 final : public RecordCodec {
   [[nodiscard]] bool init(std::uint16_t suite_id, const TrafficKeys& read,
                           const TrafficKeys& write) {
     const auto suite = suite_of(suite_id);
-    return suite && read_.init(*suite, options_.cipher, read.secret, read.sequence) &&
-           write_.init(*suite, options_.cipher, write.secret, write.sequence);
+    return suite && read_.init(*suite, options_, read) && write_.init(*suite, options_, write);
   }
 
   Result<> open(std::span<const std::byte> wire, std::span<std::byte> plain, WireOut& out,
@@ -311,7 +316,7 @@ Result<> RawCodec13::open(std::span<const std::byte> wire, std::span<std::byte> 
 /// Reads records, and cuts them off `wire`.
 Result<> RawCodec13::read_records(std::span<const std::byte>& wire, std::span<std::byte> plain,
                                   WireOut& out, OpenedRecords& opened) {
-  const Keys::Burst burst{read_};
+  const Keys::Burst burst{read_, wire.size()};
   // Begin a record only if there is room for all of it.
   while (reading_ == Reading::open && plain.size() - opened.produced >= kMinPlainRoom) {
     const auto record = next_record(wire);
@@ -449,7 +454,7 @@ Result<> RawCodec13::count_idle_record(std::string_view kind, WireOut& out) {
 
 Result<> RawCodec13::seal(std::span<const std::byte> plain, WireOut& out) {
   if (write_ended_) return fail(Errc::tls, "TLS error: protocol is shutdown");
-  const Keys::Burst burst{write_};
+  const Keys::Burst burst{write_, plain.size()};
   while (!plain.empty()) {
     const bool due = answers_key_update_ || write_.sequence() >= options_.max_records;
     if (due && !update_write_keys(out)) {
@@ -474,7 +479,7 @@ void RawCodec13::close(WireOut& out) noexcept {
 bool RawCodec13::write_record(ContentType type, std::span<const std::byte> content, WireOut& out) {
   const std::size_t size = kHeader + content.size() + 1 + kTag;
   if (out.free().size() < size) return false;
-  const Keys::Burst burst{write_};
+  const Keys::Burst burst{write_, content.size()};
   if (!write_.seal(type, content, out.free().data())) {
     ERR_clear_error();
     return false;

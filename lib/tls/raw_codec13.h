@@ -30,6 +30,8 @@ namespace starttls::tls {
 struct RawCodec13Options {
   BufferPool& pool;
   RecordCipher cipher = RecordCipher::library;
+  /// Smallest number of bytes at once for which `cipher` is used; the library's own is for less.
+  std::size_t cipher_from = 0;
   /// Client role: handles a NewSessionTicket, its header included; false = it is malformed. Server
   /// role: empty, and a ticket is an error.
   std::function<bool(std::span<const std::byte> message)> on_ticket = {};

@@ -748,7 +748,7 @@ TEST_CASE("records: too little room for the output is an error, not half a recor
 
 struct Taken {
   explicit Taken(Role role, std::uint64_t max_records = std::uint64_t{1} << 24U,
-                 const std::string& early = {})
+                 const std::string& early = {}, std::size_t cipher_from = 0)
       : client(LibraryEnd::client({})), server(LibraryEnd::server(test_pki().server, {})) {
     std::string to_client;
     std::string to_server;
@@ -771,6 +771,7 @@ struct Taken {
         return sessions.back() != nullptr;
       };
     }
+    options.cipher_from = cipher_from;
     codec = tls::make_raw_codec13(*ours.ssl(), std::move(options));
     if (role == Role::client) arrived = to_client;
   }
@@ -788,7 +789,8 @@ TEST_CASE("records: a long dialogue with the library works while both renew keys
   for (const auto role : {Role::client, Role::server}) {
     for (const std::uint64_t max_records : {1UL, 3UL, 1UL << 24U}) {
       Random random(static_cast<unsigned>(max_records));
-      Taken taken(role, max_records);
+      // Sometimes both ciphers take turns under one key.
+      Taken taken(role, max_records, {}, max_records == 3 ? 0 : 250);
       REQUIRE(taken.codec);
       std::string wire = taken.arrived;
       std::string sent;

@@ -25,7 +25,7 @@ SocketRequest::SocketRequest(net::Loop& loop, net::Resolver& resolver, Question 
       deadline_(loop, [this] { finish(too_late()); }),
       connector_(
           loop, resolver, address_of(question_.socket), question_.timeout,
-          [this](Result<net::Stream::Ptr> connected) { on_connected(std::move(connected)); }) {
+          [this](Result<net::Connector::Connected> done) { on_connected(std::move(done)); }) {
   // A text that grows would leave copies of the secret in memory.
   text_.reserve(kMaxAnswer);
   deadline_.start(question_.timeout);
@@ -36,12 +36,12 @@ SocketRequest::~SocketRequest() {
   wipe(text_);
 }
 
-void SocketRequest::on_connected(Result<net::Stream::Ptr> connected) {
+void SocketRequest::on_connected(Result<net::Connector::Connected> connected) {
   if (!connected) {
     fail_with(connected.error());
     return;
   }
-  stream_ = std::move(*connected);
+  stream_ = std::move(connected->stream);
   stream_->set_events(this);
   stream_->start_reading(kMaxAnswer);
   const std::string line = question_.user + "\n";

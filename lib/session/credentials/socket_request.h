@@ -32,7 +32,7 @@ class SocketRequest final : net::StreamEvents {
   ~SocketRequest();
 
  private:
-  void on_connected(Result<net::Stream::Ptr> connected);
+  void on_connected(Result<net::Connector::Connected> connected);
   void on_stream_data(std::span<std::byte> bytes) override;
   void on_stream_end(const Error* error) override;
   void on_stream_drained() override {}

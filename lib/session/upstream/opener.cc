@@ -135,7 +135,9 @@ void UpstreamOpener::connect() {
   login_.reset();
   report_stage();
   const auto patience = target_.service().config.timeouts.connect;
-  const auto done = [this](Result<net::Stream::Ptr> stream) { on_connected(std::move(stream)); };
+  const auto done = [this](Result<net::Connector::Connected> connected) {
+    on_connected(std::move(connected));
+  };
   if (const auto* source = target_.source()) {
     connector_ = std::make_unique<net::Connector>(loop_, context_.resolver, address(), patience,
                                                   *source, done);
@@ -146,20 +148,20 @@ void UpstreamOpener::connect() {
   connector_->start();
 }
 
-void UpstreamOpener::on_connected(Result<net::Stream::Ptr> stream) {
-  if (!stream) {
-    metrics_.connect_failed(stream.error().code);
-    attempt_failed(stream.error());
+void UpstreamOpener::on_connected(Result<net::Connector::Connected> connected) {
+  if (!connected) {
+    metrics_.connect_failed(connected.error().code);
+    attempt_failed(connected.error());
     return;
   }
   connected_at_ = net::Loop::precise_now();
-  server_ = net::to_string((*stream)->peer());
+  server_ = net::to_string(connected->server);
   last_reply_ = 0;
-  if (const auto allowed = target_.connected(**stream); !allowed) {
+  if (const auto allowed = target_.connected(*connected->stream); !allowed) {
     give_up(allowed.error());
     return;
   }
-  leg_ = std::make_unique<Leg>(std::move(*stream), static_cast<LegEvents&>(*this));
+  leg_ = std::make_unique<Leg>(std::move(connected->stream), static_cast<LegEvents&>(*this));
   connector_.reset();
   leg_->write(observation_ == nullptr ? preface_ : observation_->preface(leg_->stream()));
   perform(opening_.on_connected());

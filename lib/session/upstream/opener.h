@@ -128,7 +128,7 @@ class UpstreamOpener final : LegEvents {
   [[nodiscard]] std::unique_ptr<proto::UpstreamRole> make_role(TlsMode mode) const;
 
   void connect();
-  void on_connected(Result<net::Stream::Ptr> stream);
+  void on_connected(Result<net::Connector::Connected> connected);
   void start_tls();
   void perform(Opening::Step step);
   void log_in();
