@@ -3,11 +3,6 @@
 #include <utility>
 
 namespace starttls::session {
-namespace {
-
-using std::chrono::milliseconds;
-
-}  // namespace
 
 Session::Session(const SessionContext& context, std::shared_ptr<const Service> service,
                  net::Stream::Ptr client, const net::SocketAddress& peer, std::string id)
@@ -59,6 +54,7 @@ void Session::enter(Phase phase) {
 }
 
 Deadline Session::deadline() const {
+  using std::chrono::milliseconds;
   const auto since_greeting = net::Loop::precise_now() - record_.greeted_at();
   return deadline_of(
       phase_, settings().timeouts,
@@ -142,14 +138,6 @@ std::unique_ptr<Leg> Session::release_server() {
   return std::move(server_);
 }
 
-void Session::pass_to_server(std::span<const std::byte> bytes) {
-  pass(Side::downstream, bytes);
-}
-
-void Session::end_to_server() {
-  relay_->from(Side::downstream).on_end();
-}
-
 void Session::start_server_relay() {
   relay_->begin();
   server_->start_relay();
@@ -216,10 +204,6 @@ void Session::note_reply(std::string_view bytes, bool begins_line) {
   }
 }
 
-void Session::on_leg_secured(Leg& leg) {
-  if (side_of(leg) == Side::downstream) prelude_.on_client_secured();
-}
-
 void Session::on_leg_drained(Leg& leg) {
   if (phase_ == Phase::finishing && to_reset_ == nullptr) arm_deadline();  // for the peer's FIN
   if (is_over() || !relay_) return;
@@ -274,10 +258,6 @@ void Session::on_leg_failed(Leg& leg, Error error) {
     return;
   }
   on_cut(leg, error.code, error.reason);
-}
-
-void Session::on_leg_finished(Leg&) {
-  end_if_finished();
 }
 
 // --- The end -------------------------------------------------------------------------------------

@@ -88,12 +88,14 @@ class Session final : LegEvents, PreludeHost {
   void on_leg_input(Leg& leg) override;
   void on_leg_data(Leg& leg, std::span<const std::byte> plaintext) override;
   void on_leg_burst(Leg& leg, std::size_t bytes) override;
-  void on_leg_secured(Leg& leg) override;
+  void on_leg_secured(Leg& leg) override {
+    if (side_of(leg) == Side::downstream) prelude_.on_client_secured();
+  }
   void on_leg_end(Leg& leg, LegEnd end, std::string_view how) override;
   void on_leg_drained(Leg& leg) override;
   void on_leg_write_failed(Leg& leg, Error error) override;
   void on_leg_failed(Leg& leg, Error error) override;
-  void on_leg_finished(Leg& leg) override;
+  void on_leg_finished(Leg&) override { end_if_finished(); }
 
   // PreludeHost
   [[nodiscard]] Phase phase() const noexcept override { return phase_; }
@@ -104,8 +106,8 @@ class Session final : LegEvents, PreludeHost {
   void arm_deadline() override;
   Leg& keep_server(UpstreamConnection& connection) override;
   std::unique_ptr<Leg> release_server() override;
-  void pass_to_server(std::span<const std::byte> bytes) override;
-  void end_to_server() override;
+  void pass_to_server(std::span<const std::byte> bytes) override { pass(Side::downstream, bytes); }
+  void end_to_server() override { relay_->from(Side::downstream).on_end(); }
   void start_server_relay() override;
   void log_event(std::string_view message, const Error& error, Side side,
                  SessionRecord::Repetition repetition) override;
