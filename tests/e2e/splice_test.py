@@ -260,8 +260,7 @@ class Ends(Clear):
         client, server = self.warm_session()
         with frozen_workers(self.daemon.process.pid):
             server.sendall(data)
-            settle(server)
-            self.assertEqual(unacknowledged(server), 0)
+            wait.until(lambda: unacknowledged(server) == 0, "the bytes are on the other side")
             reset(server)
         return client.rest()
 

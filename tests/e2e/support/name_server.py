@@ -138,15 +138,21 @@ class NameServer:
                 connection, _ = self._tcp.accept()
             except OSError:
                 return
-            with connection, connection.makefile("rb") as stream:
-                connection.settimeout(10)
-                size = stream.read(2)
-                if len(size) < 2:
-                    continue
-                query = Query(stream.read(struct.unpack("!H", size)[0]))
-                self.by_tcp += 1
-                self.script(query, lambda reply, to=connection: to.sendall(
-                    struct.pack("!H", len(reply)) + reply))
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection):
+        """Answers all questions of a connection. To close it with one unread would reset it, and the answers
+        before it would be lost."""
+        with connection, connection.makefile("rb") as stream:
+            connection.settimeout(10)
+            try:
+                while len(size := stream.read(2)) == 2:
+                    query = Query(stream.read(struct.unpack("!H", size)[0]))
+                    self.by_tcp += 1
+                    self.script(query, lambda reply: connection.sendall(
+                        struct.pack("!H", len(reply)) + reply))
+            except OSError:  # the client has reset it, or says nothing more
+                pass
 
 
 class Etc:
