@@ -73,8 +73,8 @@ bool set_signatures(SSL_CTX* ctx) {
 }
 
 /// Makes the settings that both roles share. We rely on these defaults of the library: no
-/// renegotiation and no early data. Also, 32 empty records, 32 KeyUpdates or 4 warning alerts in a
-/// row end the connection.
+/// renegotiation and no early data. Also, 32 empty records or 4 warning alerts in a row end the
+/// connection.
 bssl::UniquePtr<SSL_CTX> new_ssl_ctx(Role role, TlsVersion min_version, PostQuantum post_quantum) {
   bssl::UniquePtr<SSL_CTX> ctx(SSL_CTX_new(TLS_with_buffers_method()));
   if (!ctx || SSL_CTX_set_min_proto_version(ctx.get(), wire_version(min_version)) != 1 ||

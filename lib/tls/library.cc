@@ -1,8 +1,8 @@
 #include "lib/tls/library.h"
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "lib/tls/boringssl.h"
 
@@ -49,6 +49,7 @@ std::string library_version() {
 
 PostQuantumSupport post_quantum_support() noexcept {
 #ifdef SSL_GROUP_X25519_MLKEM768
+  static_assert(SSL_GROUP_X25519_MLKEM768 == kX25519MlKem768);
   return SetsKeyShares<SSL> ? PostQuantumSupport::full : PostQuantumSupport::with_key_share;
 #else
   return PostQuantumSupport::none;
@@ -57,19 +58,14 @@ PostQuantumSupport post_quantum_support() noexcept {
 
 /// Sets the groups. P-256 and P-384 stay in the list: without them no certificate on these curves
 /// works in TLS 1.2. P-521 is in a client's list for the same reason, and last, because it is slow.
+/// All libraries take the names. The functions that take numbers differ.
 bool set_groups(SSL_CTX* ctx, Role role, PostQuantum post_quantum) {
-  const bool client = role == Role::client;
-#ifdef SSL_GROUP_X25519_MLKEM768
-  static_assert(SSL_GROUP_X25519_MLKEM768 == kX25519MlKem768);
-  constexpr std::array kGroups = {kX25519MlKem768, kX25519, kP256, kP384, kP521};
-  const std::size_t first = post_quantum == PostQuantum::off ? 1 : 0;
-  const std::size_t last = kGroups.size() - (client ? 0 : 1);
-  return SSL_CTX_set1_group_ids(ctx, kGroups.data() + first, last - first) == 1;
-#else
-  static_cast<void>(post_quantum);
-  return SSL_CTX_set1_curves_list(ctx,
-                                  client ? "X25519:P-256:P-384:P-521" : "X25519:P-256:P-384") == 1;
-#endif
+  const bool offered =
+      post_quantum_support() != PostQuantumSupport::none && post_quantum != PostQuantum::off;
+  std::string groups = offered ? "X25519MLKEM768:" : "";
+  groups += "X25519:P-256:P-384";
+  if (role == Role::client) groups += ":P-521";
+  return SSL_CTX_set1_curves_list(ctx, groups.c_str()) == 1;
 }
 
 bool withhold_key_share(SSL* ssl) {

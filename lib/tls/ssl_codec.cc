@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <climits>
+#include <cstdint>
 
 #include "lib/tls/failure.h"
 
 namespace starttls::tls {
 namespace {
+
+constexpr unsigned kMaxKeyUpdates = 32;
 
 tl::unexpected<Error> no_room() {
   return fail(Errc::tls, "TLS error: no room for the output");
@@ -14,7 +17,13 @@ tl::unexpected<Error> no_room() {
 
 class SslCodec final : public RecordCodec {
  public:
-  SslCodec(SSL& ssl, WireIo& io) noexcept : ssl_(ssl), io_(io) {}
+  SslCodec(SSL& ssl, WireIo& io) noexcept : ssl_(ssl), io_(io) {
+    SSL_set_msg_callback(&ssl, on_message);
+    SSL_set_msg_callback_arg(&ssl, this);
+  }
+  SslCodec(const SslCodec&) = delete;
+  SslCodec& operator=(const SslCodec&) = delete;
+  ~SslCodec() override { SSL_set_msg_callback(&ssl_, nullptr); }
 
   Result<> open(std::span<const std::byte> wire, std::span<std::byte> plain, WireOut& out,
                 OpenedRecords& opened) override {
@@ -54,7 +63,13 @@ class SslCodec final : public RecordCodec {
       ERR_clear_error();
       const int n = SSL_read(&ssl_, room.data(),
                              static_cast<int>(std::min<std::size_t>(room.size(), INT_MAX)));
+      if (key_updates_ > kMaxKeyUpdates) {
+        SSL_send_fatal_alert(&ssl_, SSL_AD_UNEXPECTED_MESSAGE);
+        ERR_clear_error();
+        return fail(Errc::tls, "TLS error: too many key updates");
+      }
       if (n > 0) {
+        key_updates_ = 0;
         opened.produced += static_cast<std::size_t>(n);
         continue;
       }
@@ -71,6 +86,15 @@ class SslCodec final : public RecordCodec {
     return {};
   }
 
+  /// Counts the peer's KeyUpdates between two pieces of data. AWS-LC sets no limit itself (5.5).
+  static void on_message(int is_write, int /*version*/, int type, const void* message,
+                         std::size_t size, SSL* /*ssl*/, void* arg) noexcept {
+    if (is_write == 0 && type == SSL3_RT_HANDSHAKE && size > 0 &&
+        *static_cast<const std::uint8_t*>(message) == SSL3_MT_KEY_UPDATE) {
+      ++static_cast<SslCodec*>(arg)->key_updates_;
+    }
+  }
+
   /// Reports the library's error if there is one. An alert that did not fit must not hide the
   /// reason for it.
   tl::unexpected<Error> failure() {
@@ -79,6 +103,7 @@ class SslCodec final : public RecordCodec {
 
   SSL& ssl_;
   WireIo& io_;
+  unsigned key_updates_ = 0;  // since the last data
 };
 
 }  // namespace

@@ -15,6 +15,7 @@
 #define STARTTLS_HAVE_MALLINFO
 #endif
 
+#include "lib/tls/library.h"
 #include "tests/support/catch.h"
 #include "tests/support/payload.h"
 #include "tests/support/record_cipher.h"
@@ -842,8 +843,12 @@ TEST_CASE("engine: an idle session holds at most 4 KB", "[tls][memory]") {
   const std::size_t client_bytes = measure(true);
   const std::size_t server_bytes = measure(false);
   INFO("client " << client_bytes << ", server " << server_bytes);
-  CHECK(client_bytes <= 4096);
-  CHECK(server_bytes <= 4096);
+  // The record layer of AWS-LC, which nothing uses by default, keeps more than BoringSSL's.
+  const bool larger =
+      record_codec() == RecordCodecChoice::library && tls::library_version().starts_with("AWS-LC");
+  const std::size_t limit = larger ? 5120 : 4096;
+  CHECK(client_bytes <= limit);
+  CHECK(server_bytes <= limit);
 }
 #endif
 
