@@ -97,6 +97,7 @@ std::string describe(const PresentedNames& names) {
 
 std::vector<std::string> texts(const PresentedNames& names) {
   std::vector<std::string> out;
+  out.reserve(names.dns.size() + names.ip.size());
   for (const std::string& dns : names.dns) out.push_back(ascii::escape(dns, kMaxName));
   for (const std::string& ip : names.ip) out.push_back(ip_text(ip));
   return out;
