@@ -23,8 +23,6 @@ constexpr std::size_t kMaxCipherText = kMaxRecordPlain + 256;  // §5.2
 /// Longest message after the handshake, without its header; the library has the same limit. A
 /// ticket of 64 KiB is allowed (§4.6.1), but no server sends one.
 constexpr std::size_t kMaxMessage = 16UL * 1024;
-/// Records in a row that bring no payload; as many as the library allows.
-constexpr unsigned kMaxIdleRecords = 32;
 
 enum class ContentType : std::uint8_t {
   change_cipher_spec = 20,

@@ -30,6 +30,8 @@ struct OpenedRecords {
 /// Largest record on the wire (RFC 8446 §5.2, RFC 5246 §6.2.3).
 inline constexpr std::size_t kMaxRecordPlain = 16384;
 inline constexpr std::size_t kMaxRecordWire = 5 + kMaxRecordPlain + 2048;
+/// Records in a row that bring no payload, such as KeyUpdates. BoringSSL allows as many.
+inline constexpr unsigned kMaxIdleRecords = 32;
 /// Minimum room for plaintext that `open` needs: a record, its type, and what an attacker may have
 /// added after it before it is refused.
 inline constexpr std::size_t kMinPlainRoom = kMaxRecordPlain + 256;

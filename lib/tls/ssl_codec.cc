@@ -9,8 +9,6 @@
 namespace starttls::tls {
 namespace {
 
-constexpr unsigned kMaxKeyUpdates = 32;
-
 tl::unexpected<Error> no_room() {
   return fail(Errc::tls, "TLS error: no room for the output");
 }
@@ -63,7 +61,7 @@ class SslCodec final : public RecordCodec {
       ERR_clear_error();
       const int n = SSL_read(&ssl_, room.data(),
                              static_cast<int>(std::min<std::size_t>(room.size(), INT_MAX)));
-      if (key_updates_ > kMaxKeyUpdates) {
+      if (key_updates_ > kMaxIdleRecords) {
         SSL_send_fatal_alert(&ssl_, SSL_AD_UNEXPECTED_MESSAGE);
         ERR_clear_error();
         return fail(Errc::tls, "TLS error: too many key updates");
