@@ -76,6 +76,15 @@ struct Plan {
 
 enum Step : unsigned { data, inner, raw, tampered, key_update, ticket, seal, close };
 
+/// The data that a receiver finds in a record with this content and this type. Zeros at the end are
+/// padding, so with the type 0 it is the content that names the type (RFC 8446 section 5.4).
+std::string_view data_of(std::string_view content, std::uint8_t type) {
+  if (type != 0) return type == content::kData ? content : std::string_view{};
+  const auto last = content.find_last_not_of('\0');
+  if (last == std::string_view::npos) return {};
+  return data_of(content.substr(0, last), static_cast<std::uint8_t>(content[last]));
+}
+
 Plan read_plan(std::string_view text) {
   Input in(text);
   const unsigned switches = in.byte();
@@ -92,7 +101,7 @@ Plan read_plan(std::string_view text) {
   const auto send = [&](const std::string& content, std::uint8_t type, std::size_t padding) {
     if (content.size() + padding > 20000) return;
     turn.wire += peer.record(type, content, padding);
-    if (type == content::kData) plan.data += content;
+    plan.data += data_of(content, type);
   };
   while (!in.empty() && plan.turns.size() < 100) {
     const unsigned step = in.byte();
