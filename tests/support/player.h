@@ -149,6 +149,11 @@ class DownstreamPlayer final : public Player {
     if (!unread(Peer::server).empty()) from_server({});
   }
   void feed(Peer side, std::string_view bytes) override {
+    feed_part(side, bytes);
+    if (accounts_) go_on_with_login();
+  }
+  /// Like `feed`, but the accounts answer later, at the next call of `feed`.
+  void feed_part(Peer side, std::string_view bytes) {
     // No more words in the clear: the server's words wait for the handshake.
     if (ended_by(proto::Verdict::start_tls) || ended_by(proto::Verdict::finish)) {
       unread(side) += bytes;
@@ -159,7 +164,6 @@ class DownstreamPlayer final : public Player {
     } else {
       from_client(bytes);
     }
-    if (accounts_) go_on_with_login();
   }
   void lost() override {
     const auto& verdict = outcome_.verdict;
