@@ -12,7 +12,6 @@ namespace {
 using Kind = CertificateFinding::Kind;
 
 constexpr unsigned kMinRsaBits = 2048;
-constexpr std::chrono::seconds kDay{std::chrono::hours{24}};
 
 void add(std::vector<CertificateInUse>& all, const std::string& service, Side side,
          const std::shared_ptr<const tls::Context>& context) {
@@ -30,12 +29,6 @@ void add(std::vector<CertificateInUse>& all, const std::string& service, Side si
                    .row = row++,
                    .chain_digest = own.chain_digest});
   }
-}
-
-std::string days(std::chrono::seconds span) {
-  const auto count = span / kDay;
-  if (count == 0) return "less than a day";
-  return std::to_string(count) + (count == 1 ? " day" : " days");
 }
 
 /// Returns the second from which on the certificate should be renewed.
@@ -97,12 +90,6 @@ std::optional<UnixTime> next_change(std::span<const CertificateInUse> certificat
   return next;
 }
 
-std::string time_left(const CertificateInUse& certificate, UnixTime now) {
-  const auto left = certificate.not_after.since_1970 - now.since_1970;
-  if (left < std::chrono::seconds{0}) return "expired " + days(-left) + " ago";
-  return days(left) + " left";
-}
-
 std::vector<config::DescribedLine> describe_chain(const std::string& chain,
                                                   std::span<const CertificateInUse> certificates,
                                                   UnixTime now) {
@@ -113,7 +100,7 @@ std::vector<config::DescribedLine> describe_chain(const std::string& chain,
   std::vector<config::DescribedLine> lines = {
       {"  names", found->names},
       {"  issuer", found->issuer},
-      {"  expires", date_text(found->not_after) + ", " + time_left(*found, now)}};
+      {"  expires", date_text(found->not_after) + ", " + time_left(found->not_after, now)}};
   for (const auto& finding : look_at(*found, now)) {
     if (!finding.is_error()) lines.push_back({"  WARNING", "it " + finding.text});
   }

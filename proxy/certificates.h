@@ -69,9 +69,6 @@ inline constexpr std::chrono::hours kRenewal{24 * 14};
 /// Returns the certificates that peers refuse now, as problems of the configuration.
 [[nodiscard]] config::Problems certificate_problems(const State& state, UnixTime now);
 
-/// Returns "29 days left", "less than a day left" or "expired 3 days ago".
-[[nodiscard]] std::string time_left(const CertificateInUse& certificate, UnixTime now);
-
 /// Returns the time as "2026-01-31 12:00:00 UTC".
 [[nodiscard]] std::string date_text(UnixTime time);
 

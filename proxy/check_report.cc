@@ -1,7 +1,6 @@
 #include "proxy/check_report.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -260,7 +259,6 @@ Json split_names(std::string_view names) {
 }
 
 Json certificate(const CertificateInUse& each, UnixTime now) {
-  const auto left = each.not_after.since_1970 - now.since_1970;
   Json json;
   json["service"] = each.service;
   json["leg"] = name(each.side);
@@ -269,7 +267,7 @@ Json certificate(const CertificateInUse& each, UnixTime now) {
   json["issuer"] = each.issuer;
   json["not_before"] = rfc3339(each.not_before);
   json["not_after"] = rfc3339(each.not_after);
-  json["days_left"] = std::chrono::floor<std::chrono::days>(left).count();
+  json["days_left"] = days_until(each.not_after, now);
   return json;
 }
 

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <compare>
+#include <cstdint>
 #include <string>
 
 namespace starttls {
@@ -22,5 +23,11 @@ struct UnixTime {
 /// Returns the time in UTC as strftime(3) writes it. `format` must be short, because a result of
 /// more than 63 bytes becomes "".
 [[nodiscard]] std::string utc(UnixTime time, const char* format);
+
+/// Returns the whole days until `end`. It is -1 from the first second after it, for a day.
+[[nodiscard]] std::int64_t days_until(UnixTime end, UnixTime now) noexcept;
+
+/// Returns "29 days left", "less than a day left" or "expired 3 days ago".
+[[nodiscard]] std::string time_left(UnixTime end, UnixTime now);
 
 }  // namespace starttls

@@ -1,7 +1,6 @@
 #include "proxy/admin/status.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "lib/base/address.h"
 #include "lib/session/policy.h"
@@ -127,10 +126,6 @@ metrics::SessionCounts all_sessions(const Status& status) noexcept {
 std::string_view overall(const Status& status) noexcept {
   if (status.draining) return "draining";
   return status.obstacles.empty() ? "ready" : "not ready";
-}
-
-std::int64_t days_until(UnixTime end, UnixTime now) noexcept {
-  return std::chrono::floor<std::chrono::days>(end.since_1970 - now.since_1970).count();
 }
 
 }  // namespace starttls

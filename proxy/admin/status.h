@@ -87,7 +87,4 @@ inline constexpr std::chrono::hours kServerRenewal{24 * 7};
 /// Returns one word for all: "ready", "draining" or "not ready".
 [[nodiscard]] std::string_view overall(const Status& status) noexcept;
 
-/// Returns the whole days until `end`, negative after it.
-[[nodiscard]] std::int64_t days_until(UnixTime end, UnixTime now) noexcept;
-
 }  // namespace starttls

@@ -70,9 +70,7 @@ std::string_view tone_of(CertificateStatus::State state) noexcept {
 std::string left_of(const CertificateStatus& certificate, UnixTime now) {
   if (certificate.state == CertificateStatus::State::expired) return "expired";
   if (certificate.state == CertificateStatus::State::not_yet_valid) return "not valid yet";
-  const auto days = days_until(certificate.not_after, now);
-  if (days < 1) return "less than a day left";
-  return std::to_string(days) + (days == 1 ? " day left" : " days left");
+  return time_left(certificate.not_after, now);
 }
 
 std::string_view owner_of(const CertificateStatus& certificate) noexcept {

@@ -1,9 +1,7 @@
 #include "proxy/probe/report.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -139,13 +137,6 @@ void lines(std::string& out, std::string_view label, const std::vector<std::stri
   for (std::size_t i = 0; i < all.size(); ++i) line(out, i == 0 ? label : "", all[i]);
 }
 
-std::string days(std::chrono::seconds left) {
-  const auto count = std::chrono::duration_cast<std::chrono::hours>(left).count() / 24;
-  const std::string number =
-      std::to_string(std::abs(count)) + (std::abs(count) == 1 ? " day" : " days");
-  return number + (left < std::chrono::seconds{0} ? " ago" : " left");
-}
-
 bool offers_post_quantum(const ProbeReport& report) noexcept {
   return report.post_quantum == PostQuantum::automatic &&
          report.support != PostQuantumSupport::none;
@@ -176,21 +167,14 @@ nlohmann::json json_post_quantum(const ProbeReport& report) {
   return took_post_quantum(report);
 }
 
-/// Returns the time until the certificate ends, negative after that. Nothing if it cannot be read.
-std::optional<std::chrono::seconds> time_left(const ProbeReport& report,
-                                              const tls::CertificateInfo& info) {
-  if (!info.not_after) return std::nullopt;
-  return info.not_after->since_1970 - report.time.since_1970;
-}
-
 void certificate(std::string& out, const ProbeReport& report, std::size_t index) {
   const auto& info = report.chain[index];
-  const auto left = time_left(report, info);
+  const auto left = info.not_after ? ", " + time_left(*info.not_after, report.time) : "";
   line(out, "certificate " + std::to_string(index + 1), info.subject);
   line(out, "  issued by", info.issuer);
   line(out, "  names", tls::describe(info.names));
   line(out, "  valid", "from " + time_text(info.not_before));
-  line(out, "", "to   " + time_text(info.not_after) + (left ? ", " + days(*left) : ""));
+  line(out, "", "to   " + time_text(info.not_after) + left);
   line(out, "  key", info.key);
   line(out, "  pin", info.pin);
 }
@@ -231,19 +215,24 @@ nlohmann::json or_null(std::string_view text) {
   return text.empty() ? nlohmann::json() : nlohmann::json(text);
 }
 
+/// Returns the seconds until the time, negative after it. Null if the certificate has none that can
+/// be read.
+nlohmann::json json_seconds_until(const std::optional<UnixTime>& time, UnixTime now) {
+  return time ? nlohmann::json((time->since_1970 - now.since_1970).count()) : nlohmann::json();
+}
+
 /// Returns the time as in RFC 3339, or null if the certificate has none that can be read.
 nlohmann::json json_time(const std::optional<UnixTime>& time) {
   return time ? nlohmann::json(rfc3339(*time)) : nlohmann::json();
 }
 
 nlohmann::json json_certificate(const ProbeReport& report, const tls::CertificateInfo& info) {
-  const auto left = time_left(report, info);
   return {{"subject", info.subject},
           {"issuer", info.issuer},
           {"names", tls::texts(info.names)},
           {"not_before", json_time(info.not_before)},
           {"not_after", json_time(info.not_after)},
-          {"valid_for_seconds", left ? nlohmann::json(left->count()) : nlohmann::json()},
+          {"valid_for_seconds", json_seconds_until(info.not_after, report.time)},
           {"key", info.key},
           {"pin", or_null(info.pin)}};
 }

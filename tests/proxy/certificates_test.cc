@@ -83,18 +83,6 @@ TEST_CASE("certificates: the next check is due when something changes", "[proxy]
   }
 }
 
-TEST_CASE("certificates: days left are whole days", "[proxy][T4]") {
-  const auto left = [](std::chrono::seconds by) {
-    return time_left(certificate(kNow, later(by)), kNow);
-  };
-  CHECK(left(29 * kDay + 23h) == "29 days left");
-  CHECK(left(kDay) == "1 day left");
-  CHECK(left(kDay - 1s) == "less than a day left");
-  CHECK(left(0s) == "less than a day left");
-  CHECK(left(-1s) == "expired less than a day ago");
-  CHECK(left(-3 * kDay) == "expired 3 days ago");
-}
-
 TEST_CASE("certificates: a chain is described by names, issuer and expiry", "[proxy][T4]") {
   const std::vector<CertificateInUse> all = {certificate(kNow, later(10 * kDay), 1024)};
   const auto lines = describe_chain("/etc/a.pem", all, kNow);

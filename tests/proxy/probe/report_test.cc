@@ -169,7 +169,7 @@ TEST_CASE("probe report: a certificate's time is shown in days", "[probe]") {
   report.time = at(kEnd, -std::chrono::hours{25});
   CHECK_THAT(to_text(report), ContainsSubstring(", 1 day left\n"));
   report.time = at(kEnd, std::chrono::hours{49});
-  CHECK_THAT(to_text(report), ContainsSubstring(", 2 days ago\n"));
+  CHECK_THAT(to_text(report), ContainsSubstring(", expired 2 days ago\n"));
   report.chain.front().not_after.reset();
   CHECK_THAT(to_text(report), ContainsSubstring("  to   an unreadable time\n"));
 }

@@ -1,0 +1,41 @@
+#include "lib/base/utc.h"
+
+#include <chrono>
+
+#include "tests/support/catch.h"
+
+namespace starttls {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr UnixTime kNow{std::chrono::seconds{1'700'000'000}};
+constexpr std::chrono::seconds kDay{24h};
+
+TEST_CASE("utc: a time is written as the format says", "[base]") {
+  CHECK(utc(kNow, "%Y-%m-%d %H:%M:%S") == "2023-11-14 22:13:20");
+}
+
+TEST_CASE("utc: the time left is told in whole days", "[base][T4]") {
+  const auto left = [](std::chrono::seconds by) { return time_left({kNow.since_1970 + by}, kNow); };
+  CHECK(left(29 * kDay + 23h) == "29 days left");
+  CHECK(left(kDay) == "1 day left");
+  CHECK(left(kDay - 1s) == "less than a day left");
+  CHECK(left(0s) == "less than a day left");
+  CHECK(left(-1s) == "expired less than a day ago");
+  CHECK(left(-kDay - 1h) == "expired 1 day ago");
+  CHECK(left(-3 * kDay) == "expired 3 days ago");
+}
+
+TEST_CASE("utc: the days until a moment are negative as soon as it has passed", "[base][T4]") {
+  const auto days = [](std::chrono::seconds by) {
+    return days_until({kNow.since_1970 + by}, kNow);
+  };
+  CHECK(days(kDay) == 1);
+  CHECK(days(0s) == 0);
+  CHECK(days(-1s) == -1);
+  CHECK(days(-kDay - 1s) == -2);
+}
+
+}  // namespace
+}  // namespace starttls
