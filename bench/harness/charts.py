@@ -7,7 +7,7 @@ import statistics
 from html import escape
 
 from .interval import interval
-from .subjects import DIRECT, NGINX_PLAIN, OURS, OURS_WITHOUT, PLAIN_RELAY, STUNNEL_WITHOUT, columns
+from .subjects import DIRECT, NGINX_PLAIN, OURS, OURS_WITHOUT, PLAIN_RELAY, SPLICE_RELAY, STUNNEL_WITHOUT, columns
 
 WIDTH = 900
 _RIGHT = 60  # for the figure beside the longest bar
@@ -22,7 +22,7 @@ _COLOURS = {
     OURS: ("#0f6fc6", "#4aa3f0"), "stunnel": ("#d9822b", "#e8a24e"), "nginx mail": ("#1f7a45", "#3fae6f"),
     "nginx stream": ("#7fae2e", "#a9d358"), "HAProxy": ("#b5418c", "#e27bbd"),
     "hitch": ("#a93226", "#f07f72"), PLAIN_RELAY: ("#7b8794", "#8793a1"),
-    NGINX_PLAIN: ("#b3bcc6", "#5d6875"), DIRECT: ("#3e4c59", "#c3ccd6"),
+    SPLICE_RELAY: ("#946b4d", "#b9937a"), NGINX_PLAIN: ("#b3bcc6", "#5d6875"), DIRECT: ("#3e4c59", "#c3ccd6"),
     OURS_WITHOUT: ("#8cbbe6", "#2b5f8f"), STUNNEL_WITHOUT: ("#efc08d", "#8f6330")}
 # Those of other builds of ours, in turn.
 _BUILDS = (("#00a3b4", "#35c7d6"), ("#5b4fd6", "#a99bff"), ("#15497d", "#a6d3fb"))

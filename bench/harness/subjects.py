@@ -30,6 +30,8 @@ HANDSHAKES = 5  # handshakes of each subject that are looked at
 
 OURS = "starttls-proxy"
 PLAIN_RELAY = "plain relay"
+SPLICE_RELAY = "splice relay"
+RELAYS = {PLAIN_RELAY: "plain_relay", SPLICE_RELAY: "splice_relay"}  # our own, without TLS -> program
 NGINX_PLAIN = "nginx without TLS"
 DIRECT = "direct"
 
@@ -94,6 +96,7 @@ for _direction, _server in (("clear", "none"), ("left-clear", "opportunistic")):
         Subject("nginx stream", "data path", "none", "none"),
         Subject("HAProxy", "data path", "none", "none"),
         Subject(PLAIN_RELAY, "limit", "none", "none"),
+        Subject(SPLICE_RELAY, "limit", "none", "none"),
         Subject(DIRECT, "direct", "none", "none"),
     )
 
@@ -128,7 +131,7 @@ def names():
 
 def own_names():
     """Returns the names of the subjects that need no package."""
-    return {each.name for each in rows() if each.kind in ("ours", "direct")} | {PLAIN_RELAY}
+    return {each.name for each in rows() if each.kind in ("ours", "direct")} | set(RELAYS)
 
 
 def builds():
@@ -265,10 +268,10 @@ class Field:
             return Running(subject, None, upstream)
         if subject.kind == "ours":
             return self._start_ours(stack, subject, upstream, extra, cpus or self.proxy_cpus)
-        if subject.name == PLAIN_RELAY:
+        if subject.name in RELAYS:
             program = stack.enter_context(Program(subject.name, [
-                self.program("bench/plain_relay/plain_relay"), "127.0.0.1", "0", "127.0.0.1",
-                upstream], self.proxy_cpus, self.folder))
+                self.program(f"bench/plain_relay/{RELAYS[subject.name]}"), "127.0.0.1", "0",
+                "127.0.0.1", upstream], self.proxy_cpus, self.folder))
             port = int(program.wait_for(r"listening 127\.0\.0\.1:(\d+)\n")[1])
             return Running(subject, program, port)
         return self._start_rival(stack, subject, direction, upstream,

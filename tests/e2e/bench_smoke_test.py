@@ -17,7 +17,7 @@ from support.environment import BACKEND, PROXY, ROOT, pki
 
 RUN = ROOT / "bench" / "run"
 LOAD = PROXY.parents[1] / "bench" / "load" / "load"
-OWN = "starttls-proxy,starttls-proxy without login,plain relay,direct"
+OWN = "starttls-proxy,starttls-proxy without login,plain relay,splice relay,direct"
 PROTOCOLS = ("smtp", "lmtp", "imap", "pop3", "sieve", "nntp")
 
 
