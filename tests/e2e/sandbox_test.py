@@ -32,7 +32,7 @@ from support.rights import rings_of, statuses
 USER = "nobody"
 NET_ADMIN, NET_BIND_SERVICE = 1 << 12, 1 << 10
 IO_URING_SETUP = 425  # on every architecture
-ATTEMPTS = 14  # the number of the intruder's attempts
+ATTEMPTS = 15  # the number of the intruder's attempts
 
 
 def kernel_has_rings():
@@ -256,8 +256,8 @@ class Intruder(Sandbox):
         found = self.attempts(self.intrude("look"), ATTEMPTS)
         self.assertEqual(found, {
             "list": "EACCES", "homes": "EACCES",  # S8
-            "shadow": "EACCES", "read": "EACCES", "write": "EACCES", "create": "EACCES",
-            "rename": "EACCES", "remove": "EACCES", "configuration": "EACCES", "packets": "ENOSYS",
+            "shadow": "EACCES", "passwd": "EACCES", "read": "EACCES", "write": "EACCES",
+            "create": "EACCES", "rename": "EACCES", "remove": "EACCES", "configuration": "EACCES", "packets": "ENOSYS",
             "dumpable": "ENOSYS", "signal": "ENOSYS", "ring": "ENOSYS", "fork": "ENOSYS"})
 
     def test_finds_them_closed_on_the_control_thread_too(self):
@@ -267,7 +267,7 @@ class Intruder(Sandbox):
         self.assertEqual(found.pop("shadow"), "success" if os.geteuid() == 0 else "EACCES")
         self.assertEqual(found, {
             "list": "EACCES", "homes": "EACCES",  # S8
-            "read": "EACCES", "write": "EACCES", "create": "EACCES",
+            "passwd": "success", "read": "EACCES", "write": "EACCES", "create": "EACCES",
             "rename": "EACCES", "remove": "EACCES", "configuration": "EACCES", "packets": "ENOSYS",
             "dumpable": "ENOSYS", "signal": "ENOSYS", "ring": "ENOSYS", "fork": "ENOSYS"})
 

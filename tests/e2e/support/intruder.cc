@@ -56,6 +56,7 @@ void look() {
   tell("list", ::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   tell("homes", ::open("/home", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   tell("shadow", ::open("/etc/shadow", O_RDONLY | O_CLOEXEC));
+  tell("passwd", ::open("/etc/passwd", O_RDONLY | O_CLOEXEC));
   tell("read", ::open((folder + "/there").c_str(), O_RDONLY | O_CLOEXEC));
   tell("write", ::open((folder + "/there").c_str(), O_WRONLY | O_CLOEXEC));
   tell("create", ::open((folder + "/new").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));

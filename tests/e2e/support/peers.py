@@ -46,9 +46,9 @@ def command(*argv, uid=0, environment=(), proc=False):
                    "/usr/sbin/chroot", f"--userspec={uid}:{uid}", PEERS, *argv)
 
 
-def run(*argv, timeout=2 * wait.DEADLINE, proc=False, **options):
+def run(*argv, timeout=2 * wait.DEADLINE, uid=0, proc=False, **options):
     """Runs a peer to its end; never raises for its exit status."""
-    return subprocess.run(command(*argv, proc=proc), capture_output=True, timeout=timeout,
+    return subprocess.run(command(*argv, uid=uid, proc=proc), capture_output=True, timeout=timeout,
                           check=False, **options)
 
 
