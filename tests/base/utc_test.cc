@@ -16,7 +16,7 @@ TEST_CASE("utc: a time is written as the format says", "[base]") {
   CHECK(utc(kNow, "%Y-%m-%d %H:%M:%S") == "2023-11-14 22:13:20");
 }
 
-TEST_CASE("utc: the time left is told in whole days", "[base][T4]") {
+TEST_CASE("utc: the time left is counted in whole days", "[base][T4]") {
   const auto left = [](std::chrono::seconds by) { return time_left({kNow.since_1970 + by}, kNow); };
   CHECK(left(29 * kDay + 23h) == "29 days left");
   CHECK(left(kDay) == "1 day left");
