@@ -143,7 +143,8 @@ std::string in_base64(std::string_view text) {
 /// have any of these as its password.
 std::string without_own_words(std::string line) {
   static const std::vector<std::string> kOwnWords = [] {
-    std::vector<std::string> words{"AUTHENTICATE", "AUTHINFO", "CAPABILIT", "PLAIN", "LOGIN"};
+    std::vector<std::string> words{"AUTHENTICATE", "AUTHINFO", "CAPABILIT",
+                                   "PLAIN",        "LOGIN",    "R4nd-"};
     words.emplace_back(kUser);
     words.push_back(in_base64(kUser));
     for (const char attempt : {'1', '2'}) {
@@ -166,8 +167,11 @@ std::string without_own_words(std::string line) {
 bool betrays(std::string_view made, std::string_view password) {
   if (password.size() < kRecognisable) return false;
   const auto line = without_own_words(std::string(made));
+  // A password may hold such words, too. What is beside them must be recognisable.
+  const auto rest = without_own_words(std::string(password));
+  const auto words = static_cast<std::size_t>(std::count(rest.begin(), rest.end(), '\n'));
+  if (rest.size() - words >= kRecognisable && line.find(rest) != std::string::npos) return true;
   // Three thirds of the base64, whatever comes before it.
-  if (line.find(password) != std::string_view::npos) return true;
   for (std::size_t skipped = 0; skipped < 3; ++skipped) {
     auto encoded = in_base64(password.substr(skipped));
     encoded.resize((password.size() - skipped) / 3 * 4);
