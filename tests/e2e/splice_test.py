@@ -199,6 +199,7 @@ class Bytes(Clear):
         self.assertEqual(client.buffered(), b"")
         sent = Sending(client.sock, MUCH)
         received = receive_digest(client.sock, MUCH)
+        wait.until(lambda: len(digests) == 2, "the server has sent all")
         self.assertEqual(digests, [sent.join(), received])
         self.assert_spliced()
 
