@@ -1,12 +1,16 @@
 """Proves that the security tests can fail. Takes one rule out of the daemon at a time, expects red.
 
-A rule that is a function gets another body (rules.toml). Any other rule is taken out by a patch
-(NAME.patch, with the same facts in its first lines). The changed source is compiled with the build's
-own command, without the optimiser. Its object is linked instead of the program's own, or before the
-static libraries. Their member of the same name is then not linked. Then the tests that guard the
-rule run against this daemon, in a process of their own. They must report a failed assertion, with the
-expected words. An honest session must still succeed: a daemon that is merely broken proves nothing.
-The same tests must be green without a mutant. Those of the record layer run with each record cipher.
+A rule that is a function gets another body (rules.toml). All these bodies are in one program, each
+before the function's own. A name in the program's data says which one is used, so that each mutant is
+a copy of the program with another name. Any other rule is taken out by a patch (NAME.patch, with the
+same facts in its first lines), which makes a program of its own. Changed sources are compiled with the
+build's own command, without the optimiser. Their objects are linked instead of the program's own, or
+before the static libraries. Members of the same name are then not linked.
+
+Then the tests that guard the rule run against this daemon, in a process of their own. They must report
+a failed assertion, with the expected words. An honest session must still succeed: a daemon that is
+merely broken proves nothing. The same tests must be green without a mutant. Those of the record layer
+run with each record cipher.
 
 A mutant proves that a test can fail, and a busy machine can spoil the proof: an honest session that
 was too slow, a time-out before the failure. So a mutant that was not caught is tried once more, alone.
@@ -33,6 +37,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 TESTS = ROOT / "tests" / "e2e"
 COMPILERS = 2
+TOGETHER = 12       # changed sources that are compiled at a time: most of the work is in their headers
 # Headers that most sources include. They are parsed once for all mutants.
 HEADERS = """algorithm array chrono functional map memory optional span string string_view utility variant vector
 tl/expected.hpp fmt/format.h""".split()
@@ -42,6 +47,13 @@ LIMIT = 600         # seconds for a compiler or a selection of tests
 ROUNDS = 3          # in which a test must turn red
 
 HONEST = "prelude_attacks_test.AnyServer.test_honest_servers_pass"
+
+# The name of the active mutant. A copy of the program gets another text in its place.
+NO_MUTANT = "no mutant is active, and this is where the name of one would be"
+SWITCH = f"""#include <cstring>
+extern "C" char active_mutant[{len(NO_MUTANT) + 1}];
+inline bool is_mutant(const char* name) {{ return std::strcmp(active_mutant, name) == 0; }}
+"""
 
 # The message of a test if a session that must fail succeeds: the client was greeted.
 GREETED = r"(Regex didn't match|instead of FIN).*(220|\* OK|\* PREAUTH|\+OK|200|IMPLEMENTATION)"
@@ -144,33 +156,43 @@ def definitions(code, name, start=0, end=None):
             yield from definitions(code, member, inside, closing(code, inside))
 
 
-def mutate(mutant, folder):
-    """Writes the changed source below the folder. Returns its path, relative to folder and root alike."""
-    if mutant.patch:
-        files = re.findall(r"^\+\+\+ b/(\S+)$", mutant.patch.read_text(), re.M)
-        if len(files) != 1:
-            raise Broken(f"{mutant.patch.name} must change one source")
-        file = files[0]
-        (folder / file).parent.mkdir(parents=True)
-        shutil.copy(ROOT / file, folder / file)
-        must(["patch", "-p1", "--force", "--reject-file=-", "-d", folder, "-i", mutant.patch])
-        return file
-    places = []
+def places(mutant):
+    """Finds the functions of this mutant. Returns their file, and for each the body's brackets and the new
+    body."""
+    found = []
     for name, body in mutant.bodies.items():
-        found = [(file, at, body) for file, code in sources().items() for at in definitions(code, name)]
-        if len(found) != 1:
-            raise Broken(f"{name} has {len(found)} definitions instead of one: look what has become of "
+        here = [(file, brackets, body) for file, code in sources().items()
+                for brackets in definitions(code, name)]
+        if len(here) != 1:
+            raise Broken(f"{name} has {len(here)} definitions instead of one: look what has become of "
                          "the rule, and bring tests/mutants/rules.toml up to date")
-        places += found
-    if len({file for file, _, _ in places}) != 1:
+        found += here
+    files = {file for file, _, _ in found}
+    if len(files) != 1:
         raise Broken("its functions must be in one source")
-    file = places[0][0]
+    return files.pop(), [(brackets, body) for _, brackets, body in found]
+
+
+def with_switches(file, bodies):
+    """Returns the text of the source. `bodies` has for the brackets of a function's body the other bodies
+    that it may have, by the names of their mutants."""
     text = (ROOT / file).read_text()
-    for _, (start, end), body in sorted(places, key=lambda place: place[1], reverse=True):
-        text = f"{text[:start]}{{\n{body}\n}}{text[end + 1:]}"
+    for (start, end), others in sorted(bodies.items(), reverse=True):
+        switch = "".join(f'if (is_mutant("{name}")) {{\n{body}\n}} else ' for name, body in others)
+        text = f"{text[:start]}{{{switch}{text[start:end + 1]}}}{text[end + 1:]}"
+    return text
+
+
+def patched(mutant, folder):
+    """Writes the changed source below the folder. Returns its path, relative to folder and root alike."""
+    files = re.findall(r"^\+\+\+ b/(\S+)$", mutant.patch.read_text(), re.M)
+    if len(files) != 1:
+        raise Broken(f"{mutant.patch.name} must change one source")
+    file = pathlib.Path(files[0])
     (folder / file).parent.mkdir(parents=True)
-    (folder / file).write_text(text)
-    return str(file)
+    shutil.copy(ROOT / file, folder / file)
+    must(["patch", "-p1", "--force", "--reject-file=-", "-d", folder, "-i", mutant.patch])
+    return file
 
 
 # --- Building and judging
@@ -203,25 +225,89 @@ class Build:
 
     def precompile(self, scratch):
         """Compiles the headers with the flags of the library. Sources with other flags do not use them."""
-        self._headers = pathlib.Path(scratch) / "headers.h"
-        self._headers.write_text("".join(f"#include <{name}>\n" for name in HEADERS))
+        self._headers = scratch / "headers.h"
+        self._headers.write_text("".join(f"#include <{name}>\n" for name in HEADERS) + SWITCH)
         words = self._command("lib/base/log.cc", self._headers, f"{self._headers}.gch")
         words[words.index("-c"):words.index("-c")] = ["-x", "c++-header"]
         must(words, cwd=self.folder)
 
     def compile(self, file, source, out):
-        """Compiles `source`, a changed copy of `file`."""
+        """Compiles `source` with the flags of `file`."""
         with self._slots:
             must([*self._command(file, source, out), "-include", str(self._headers)], cwd=self.folder)
 
-    def link(self, file, made, out):
-        """Links the program with `made` instead of its own object of `file`, before all libraries."""
-        own = self._compile[str(ROOT / file)]
-        command = [word for word in self._link if word != own[own.index("-o") + 1]]
+    def alike(self, files):
+        """Returns groups of files that can be compiled together: they have the same flags."""
+        groups = {}
+        for file in files:
+            groups.setdefault(tuple(self._command(file, "", "")), []).append(file)
+        return [group[at:at + TOGETHER] for group in groups.values()
+                for at in range(0, len(group), TOGETHER)]
+
+    def link(self, files, objects, out):
+        """Links the program with `objects` instead of its own ones of `files`, before all libraries."""
+        commands = [self._compile[str(ROOT / file)] for file in files]
+        own = {command[command.index("-o") + 1] for command in commands}
+        command = [word for word in self._link if word not in own]
         command[command.index("-o") + 1] = str(out)
         first = next(i for i, word in enumerate(command) if word.endswith(".a"))
         with self._slots:
-            must([*command[:first], str(made), *command[first:]], cwd=self.folder)
+            must([*command[:first], *map(str, objects), *command[first:]], cwd=self.folder)
+
+
+class PatchedPrograms:
+    """Makes a program for each mutant that is a patch."""
+
+    def __init__(self, build):
+        self._build = build
+
+    def make(self, mutant, folder):
+        """Returns the mutant's program, which is made in the folder."""
+        file = patched(mutant, folder)
+        self._build.compile(file, folder / file, folder / "mutant.o")
+        self._build.link([file], [folder / "mutant.o"], folder / "starttls-proxy")
+        return folder / "starttls-proxy"
+
+
+class SwitchedProgram:
+    """A program that can be each of the mutants that are functions."""
+
+    def __init__(self, mutants, build, folder):
+        self._failed = {}  # mutants that are not in it, with the reasons
+        files = {}
+        for mutant in mutants:
+            try:
+                file, found = places(mutant)
+            except Broken as reason:
+                self._failed[mutant.name] = reason
+                continue
+            for brackets, body in found:
+                files.setdefault(file, {}).setdefault(brackets, []).append((mutant.name, body))
+        for file, bodies in files.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(with_switches(file, bodies))
+        groups = build.alike(files)
+        (folder / "0.cc").write_text(f'char active_mutant[] = "{NO_MUTANT}";\n')
+        for number, group in enumerate(groups, 1):
+            (folder / f"{number}.cc").write_text("".join(f'#include "{folder / file}"\n' for file in group))
+        objects = [folder / f"{number}.o" for number in range(len(groups) + 1)]
+        with concurrent.futures.ThreadPoolExecutor(COMPILERS) as pool:
+            list(pool.map(build.compile, ["lib/base/log.cc", *(group[0] for group in groups)],
+                          [made.with_suffix(".cc") for made in objects], objects))
+        build.link(files, objects, folder / "program")
+        self._program = (folder / "program").read_bytes()
+        if self._program.count(NO_MUTANT.encode()) != 1:
+            raise Broken("the program does not have the name of the active mutant once")
+
+    def make(self, mutant, folder):
+        """Returns the mutant's program, which is made in the folder."""
+        if mutant.name in self._failed:
+            raise self._failed[mutant.name]
+        name = mutant.name.encode().ljust(len(NO_MUTANT), b"\0")
+        daemon = folder / "starttls-proxy"
+        daemon.write_bytes(self._program.replace(NO_MUTANT.encode(), name))
+        daemon.chmod(0o755)
+        return daemon
 
 
 def run_tests(daemon, names, cipher="", deadline=None):
@@ -259,17 +345,14 @@ def judge(mutant, daemon, cipher):
             raise Broken(f"{killer} is red, but not because of {mutant.because!r}:\n{said[-3000:]}")
 
 
-def check(mutant, build, scratch):
+def check(mutant, programs, scratch):
     """Tries one mutant. Returns whether it was caught, or could not be tried."""
     started = time.monotonic()
-    folder = pathlib.Path(tempfile.mkdtemp(dir=scratch))
     try:
-        file = mutate(mutant, folder)
-        build.compile(file, folder / file, folder / "mutant.o")
-        daemon = folder / "starttls-proxy"
-        build.link(file, folder / "mutant.o", daemon)
-        for cipher in mutant.ciphers():
-            judge(mutant, daemon, cipher)
+        with tempfile.TemporaryDirectory(dir=scratch) as folder:
+            daemon = programs.make(mutant, pathlib.Path(folder))
+            for cipher in mutant.ciphers():
+                judge(mutant, daemon, cipher)
     except Skipped as reason:
         print(f"skip  {mutant.name}: {reason}", flush=True)
         return True
@@ -294,16 +377,25 @@ def check_green(names, cipher):
 
 def check_all(build, only):
     mutants = [mutant for mutant in load() if only in mutant.name]
-    with (tempfile.TemporaryDirectory(prefix="starttls-mutants-") as scratch,
+    patches = [mutant for mutant in mutants if mutant.patch]
+    rules = [mutant for mutant in mutants if not mutant.patch]
+    with (tempfile.TemporaryDirectory(prefix="starttls-mutants-") as name,
           concurrent.futures.ThreadPoolExecutor(DAEMONS) as pool):
+        scratch = pathlib.Path(name)
         green = [pool.submit(check_green,
                              sorted({HONEST, *(killer for mutant in mutants
                                                if cipher in mutant.ciphers()
                                                for killer in mutant.killers)}), cipher)
                  for cipher in ("", "library")]
         build.precompile(scratch)
-        checks = [(mutant, pool.submit(check, mutant, build, scratch)) for mutant in mutants]
-        missed = [mutant for mutant, caught in checks if not caught.result()]
+        programs = PatchedPrograms(build)
+        checks = [(mutant, programs, pool.submit(check, mutant, programs, scratch))
+                  for mutant in patches]
+        if rules:
+            program = SwitchedProgram(rules, build, scratch)
+            checks += [(mutant, program, pool.submit(check, mutant, program, scratch))
+                       for mutant in rules]
+        missed = [(mutant, maker) for mutant, maker, caught in checks if not caught.result()]
         bad = []
         for each in green:
             try:
@@ -311,9 +403,9 @@ def check_all(build, only):
             except Broken as reason:
                 print(f"FAIL  without a mutant\n      {reason}", flush=True)
                 bad.append("without a mutant")
-        for mutant in missed:
+        for mutant, maker in missed:
             print(f"again {mutant.name}", flush=True)
-            if not check(mutant, build, scratch):
+            if not check(mutant, maker, scratch):
                 bad.append(mutant.name)
     print(f"{len(mutants)} mutants, {len(bad)} failures")
     return 1 if bad or not mutants else 0
