@@ -154,6 +154,12 @@ bool Logger::tick() {
   return sink_.waiting() == 0;
 }
 
+void Logger::settle() {
+  const std::lock_guard lock(mutex_);
+  report_repeats(true);
+  report_loss();
+}
+
 void Logger::finish(std::chrono::milliseconds patience) {
   constexpr std::chrono::milliseconds kPoll{5};
   const auto end = std::chrono::steady_clock::now() + patience;

@@ -84,6 +84,8 @@ class Logger {
   /// Writes everything that is held back, before the process ends. Waits at most `patience` for a
   /// reader.
   void finish(std::chrono::milliseconds patience);
+  /// Writes what `finish` would add, so that the next line can be the last one.
+  void settle();
 
   /// Writes the last line of a process that cannot go on: an error with this reason. Waits only
   /// briefly for the lock. The calling thread may hold it, in the middle of a line. Returns false

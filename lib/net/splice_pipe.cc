@@ -34,13 +34,15 @@ std::size_t SplicePipe::fill(int socket, std::size_t bytes) noexcept {
   return size_;
 }
 
-void SplicePipe::drain(int socket) noexcept {
+int SplicePipe::drain(int socket) noexcept {
   const auto moved = ::splice(source_.get(), nullptr, socket, nullptr, size_, kFlags);
   if (moved < 0) {
+    const int status = -errno;
     note_failure();
-    return;
+    return status;
   }
   size_ -= static_cast<std::size_t>(moved);
+  return 0;
 }
 
 std::span<std::byte> SplicePipe::take(std::span<std::byte> room) noexcept {

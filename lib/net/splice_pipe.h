@@ -20,8 +20,8 @@ class SplicePipe {
 
   /// Moves up to `bytes` from a socket into the pipe, which is empty. Returns their number.
   [[nodiscard]] std::size_t fill(int socket, std::size_t bytes) noexcept;
-  /// Moves bytes from the pipe to a socket, as many as its kernel takes.
-  void drain(int socket) noexcept;
+  /// Moves bytes from the pipe to a socket, as many as its kernel takes. Returns 0, or -errno.
+  [[nodiscard]] int drain(int socket) noexcept;
   /// Takes bytes out of the pipe that the socket has not taken. Returns the part of `room` that has
   /// them; all of them if there is room.
   [[nodiscard]] std::span<std::byte> take(std::span<std::byte> room) noexcept;

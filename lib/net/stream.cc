@@ -163,7 +163,11 @@ std::size_t Stream::room() const noexcept {
 /// Writes all bytes of the pipe. Those that the kernel does not take go the usual way, which also
 /// reports a failure.
 void Stream::write_from(SplicePipe& pipe) {
-  pipe.drain(fd());
+  if (const int status = pipe.drain(fd()); status == UV_ECONNRESET) {
+    pipe.discard();
+    fail_writing(status);
+    return;
+  }
   while (!pipe.empty()) {
     const auto rest = pipe.take(loop_.read_slab());
     if (rest.empty()) {
@@ -189,7 +193,8 @@ void Stream::on_read(ssize_t count, const uv_buf_t* buffer) {
   if (count == 0 || count == UV_ENOBUFS) return;  // EAGAIN, or the turn's budget is used up
   if (count < 0) {
     stop_reading();
-    const int status = count == UV_EOF ? -pending_error() : static_cast<int>(count);
+    int status = count == UV_EOF ? -pending_error() : static_cast<int>(count);
+    if (status == 0) status = cut_by_;
     if (status == 0) {
       events_->on_stream_end(nullptr);
       return;
@@ -280,6 +285,9 @@ void Stream::on_written(int status) {
 void Stream::fail_writing(int status) {
   writing_ = Writing::failed;
   write_status_ = status;
+  // The kernel reports a reset once, and this write has heard of it. A peer that has sent its FIN
+  // before gives EPIPE: its end is whole.
+  if (status != UV_EPIPE) cut_by_ = status;
   queue_.clear();
   report_later();
 }

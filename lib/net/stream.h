@@ -182,6 +182,7 @@ class Stream {
   // Failures still to be reported, from the loop.
   int write_status_ = 0;
   int connect_status_ = 0;
+  int cut_by_ = 0;  // the reset that a write has heard of
 };
 
 }  // namespace starttls::net
