@@ -118,6 +118,7 @@ ProbeReport Probe::run() {
                    : upstream.verify == Verification::full ? "full"
                    : upstream.pins.empty()                 ? "none"
                                                            : "pin";
+  report_.record_cipher = options_.record_cipher;
   report_.post_quantum = upstream.post_quantum;
   report_.support = tls::post_quantum_support();
   report_.server_name = config::peer_name(upstream, address());

@@ -23,6 +23,7 @@ struct LoginAttempt {
 
 /// The things that a probe needs besides the service.
 struct ProbeOptions {
+  std::string record_cipher = {};                       ///< for the report: see tls::describe
   config::Spelling spelling = config::Spelling::flags;  ///< of the settings, in the advice
   std::optional<LoginAttempt> login = {};
 };

@@ -267,6 +267,7 @@ std::string to_text(const ProbeReport& report) {
     line(out, "TLS",
          report.facts->version + ", " + report.facts->cipher + ", " +
              std::string(name(report.facts->group)));
+    line(out, "record cipher", report.record_cipher);
     line(out, "post-quantum", post_quantum_text(report));
   }
   for (std::size_t i = 0; i < report.chain.size(); ++i) certificate(out, report, i);
@@ -311,6 +312,7 @@ std::string to_json(const ProbeReport& report) {
                     {"tls_version", or_null(facts ? facts->version : "")},
                     {"tls_cipher", or_null(facts ? facts->cipher : "")},
                     {"tls_group", or_null(facts ? name(facts->group) : "")},
+                    {"record_cipher", report.record_cipher},
                     {"post_quantum", json_post_quantum(report)},
                     {"key_share_withheld", facts && facts->key_share_withheld},
                     {"chain", std::move(certificates)},

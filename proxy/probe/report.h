@@ -27,7 +27,8 @@ struct ProbeReport {
   std::string peer;  ///< the address reached; "" = none
   std::vector<std::string> greeting;
   std::vector<std::string> clear_capabilities;
-  std::optional<tls::Facts> facts;                        ///< nothing: TLS did not come up
+  std::optional<tls::Facts> facts;  ///< nothing: TLS did not come up
+  std::string record_cipher;        ///< what seals its records here: see tls::describe
   PostQuantum post_quantum = PostQuantum::automatic;      ///< the policy's
   PostQuantumSupport support = PostQuantumSupport::none;  ///< the TLS library's
   std::vector<std::string> capabilities;  ///< as a client would get them: after TLS if there is any

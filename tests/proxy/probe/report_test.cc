@@ -51,6 +51,7 @@ ProbeReport accepted() {
                               .cipher = "TLS_AES_128_GCM_SHA256",
                               .group = TlsGroup::x25519,
                               .unverified_subject = {}},
+          .record_cipher = "libipsec-mb 1.3.0",
           .capabilities = {"250-mail.test", "250 AUTH PLAIN"},
           .chain = {leaf()},
           .fallback = {},
@@ -130,6 +131,7 @@ TEST_CASE("probe report: the text lists the findings from top to bottom", "[prob
         "before TLS     250-mail.test\n"
         "               250 STARTTLS\n"
         "TLS            TLSv1.3, TLS_AES_128_GCM_SHA256, X25519\n"
+        "record cipher  libipsec-mb 1.3.0\n"
         "post-quantum   not offered: this TLS library does not have X25519MLKEM768\n"
         "certificate 1  CN=mail.test\n"
         "  issued by    CN=some CA\n"
@@ -494,7 +496,8 @@ TEST_CASE("probe report: it says if the server took the post-quantum group",
     report.facts->key_share_withheld = row.withheld;
     CHECK_THAT(to_text(report),
                ContainsSubstring("TLS            TLSv1.3, TLS_AES_128_GCM_SHA256, " +
-                                 std::string(name(row.group)) + "\npost-quantum   " +
+                                 std::string(name(row.group)) +
+                                 "\nrecord cipher  libipsec-mb 1.3.0\npost-quantum   " +
                                  std::string(row.text) + "\n"));
     const auto json = Json::parse(to_json(report));
     CHECK(json["post_quantum"] == row.json);
@@ -529,6 +532,7 @@ TEST_CASE("probe report: the fields of the JSON are those that are documented", 
                              "post_quantum",
                              "protocol",
                              "reason",
+                             "record_cipher",
                              "server_name",
                              "state",
                              "time",
