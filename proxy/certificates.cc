@@ -117,8 +117,8 @@ config::Problems certificate_problems(const State& state, UnixTime now) {
           each.row};
       for (const auto& finding : look_at(each, now)) {
         if (!finding.is_error()) continue;
-        problems.push_back(
-            state.places.problem(name, each.file + ": the certificate " + finding.text));
+        problems.push_back(state.places.problem(
+            name, state.places.shown(name, each.file) + ": the certificate " + finding.text));
       }
     }
   }

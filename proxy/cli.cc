@@ -113,6 +113,7 @@ constexpr std::string_view kProbe = "probe";
 constexpr std::string_view kConvert = "convert";
 constexpr std::string_view kHelp = "help";
 constexpr std::string_view kListen = "--listen";
+constexpr std::string_view kAllow = "--allow";
 constexpr std::string_view kUpstream = "--upstream";
 constexpr std::string_view kService = "--service";
 constexpr std::string_view kLogin = "--login";
@@ -235,7 +236,8 @@ Result<> check_config_alone(const Parsed& parsed) {
 
 /// Checks the flags that describe the service of a probe, which listens nowhere.
 Result<> check_probe_flags(std::vector<config::Flag>& flags) {
-  std::erase_if(flags, [](const config::Flag& flag) { return flag.name == kListen; });
+  std::erase_if(
+      flags, [](const config::Flag& flag) { return flag.name == kListen || flag.name == kAllow; });
   flags.push_back({std::string(kListen), {"127.0.0.1:0"}});
   if (const auto missing = missing_flags(flags); !missing.empty()) {
     return usage_error("for a probe, these options are missing: " + missing);

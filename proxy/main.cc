@@ -68,7 +68,7 @@ config::StartedBy started_by() noexcept {
 int check(const CommandLine& command) {
   const UnixTime now = UnixTime::of(std::chrono::system_clock::now());
   CheckReport report{.config_file = command.config_file};
-  const auto state = load_state(command, nullptr, report.errors);
+  const auto state = load_state(command, report.errors);
   if (state) {
     report.config = &state->config;
     report.certificates = certificates_of(state->services);
@@ -132,8 +132,9 @@ Result<Secret> secret_of(const LoginChoice& choice, const LoginOptions& options,
 /// Probes a server, perhaps with a login, and prints the report. Returns the exit status.
 int probe_server(const CommandLine& command, const State& state,
                  std::optional<launcher::Process> launcher) {
-  ProbeOptions options{.spelling = command.config_file.empty() ? config::Spelling::flags
-                                                               : config::Spelling::keys};
+  ProbeOptions options{
+      .record_cipher = tls::describe(tls::choose_record_cipher(state.config.proxy.record_cipher)),
+      .spelling = command.config_file.empty() ? config::Spelling::flags : config::Spelling::keys};
   const auto index = find_service(state.config.services, command.service);
   if (!index) {
     print_error(index.error().reason);
@@ -185,10 +186,8 @@ int run(const CommandLine& command) {
   }
   if (command.action == CommandLine::Action::check) return check(command);
   auto notifier = command.action == CommandLine::Action::run ? Notifier::take() : Notifier{};
-  const auto load = [&](const State* previous,
-                        std::vector<std::string>& wrong) -> std::optional<State> {
-    config::Problems found;
-    auto loaded = load_state(command, previous, found);
+  const auto checked = [&](std::optional<State> loaded, const config::Problems& found,
+                           std::vector<std::string>& wrong) -> std::optional<State> {
     for (const auto& problem : found) wrong.push_back(to_text(problem));
     // Only a start has inherited sockets. A probe does not listen.
     if (!loaded || command.action != CommandLine::Action::run) return loaded;
@@ -198,8 +197,9 @@ int run(const CommandLine& command) {
     return loaded;
   };
   const auto loaded_at = FileWatch::Clock::now();
+  config::Problems found;
   std::vector<std::string> problems;
-  auto state = load(nullptr, problems);
+  auto state = checked(load_state(command, found), found, problems);
   for (const auto& problem : problems) print_error(problem);
   if (!state) return kExitConfig;
 
@@ -245,8 +245,9 @@ int run(const CommandLine& command) {
   for (const auto& warning : config::warnings(config.proxy, started_by())) {
     log.warn("policy", {{"warning", warning}});
   }
-  const auto reload = [&load](const State& previous, std::vector<std::string>& wrong) {
-    return load(&previous, wrong);
+  const auto reload = [&](const State& previous, Reread what, std::vector<std::string>& wrong) {
+    config::Problems found_now;
+    return checked(reload_state(command, previous, what, found_now), found_now, wrong);
   };
   const auto loops = make_loops(state->metrics->workers() + 1, config);
   if (!loops) {

@@ -68,10 +68,10 @@ std::size_t descriptors_while_connecting(const config::Upstream& upstream) {
 class Server {
  public:
   Server(State state, FileWatch::Clock::time_point loaded_at, const Loops& loops,
-         const LoadState& load, const Confine& confine, const InheritedSockets& inherited,
+         const ReloadState& reload, const Confine& confine, const InheritedSockets& inherited,
          Notifier& notifier, std::optional<launcher::Process> launcher, log::Logger& log)
       : state_(std::move(state)),
-        load_(load),
+        reload_(reload),
         confine_(confine),
         inherited_(inherited),
         log_(log),
@@ -131,8 +131,8 @@ class Server {
   void drain();
   void ask_health(Heartbeat::OnHealth on_health);
   void check_watched_files();
-  bool reload(std::vector<std::string>& problems);
-  bool replace_state(std::vector<std::string>& problems);
+  bool reload(Reread what, std::vector<std::string>& problems);
+  bool replace_state(Reread what, std::vector<std::string>& problems);
   void log_changes(const State& old, const Listeners::Plan& listeners);
   void report(const std::vector<std::string>& problems);
   void warn_of_policies(const State* previous);
@@ -146,7 +146,7 @@ class Server {
   void on_launcher_ended();
 
   State state_;
-  const LoadState& load_;
+  const ReloadState& reload_;
   const Confine& confine_;
   const InheritedSockets& inherited_;
   log::Logger& log_;
@@ -290,11 +290,12 @@ void Server::on_signal(int number) {
     case SIGHUP: {
       if (draining_) return;
       std::vector<std::string> problems;
-      if (!reload(problems)) report(problems);
+      if (!reload(Reread::everything, problems)) report(problems);
       return;
     }
     default:            // TERM, INT
       if (draining_) {  // asked twice: now
+        log_.settle();
         log_.warn("stopped at once", {{"sessions", std::uint64_t{shared_.sessions.load()}}});
         log_.finish(kLastLines);
         std::_Exit(EXIT_SUCCESS);
@@ -335,7 +336,7 @@ void Server::check_watched_files() {
   const auto now = ReloadProblems::Clock::now();
   if (watch_.changed()) {
     waiting_.clear();
-    if (std::vector<std::string> problems; !reload(problems)) {
+    if (std::vector<std::string> problems; !reload(Reread::files, problems)) {
       waiting_.set(std::move(problems), now);
     }
     return;
@@ -352,18 +353,18 @@ void Server::check_watched_files() {
   }
 }
 
-bool Server::reload(std::vector<std::string>& problems) {
+bool Server::reload(Reread what, std::vector<std::string>& problems) {
   heartbeat_.reloading();
-  const bool replaced = replace_state(problems);
+  const bool replaced = replace_state(what, problems);
   heartbeat_.reloaded(replaced);
   return replaced;
 }
 
 /// Builds the new state completely and swaps it in. On an error, the old one stays as it is.
-bool Server::replace_state(std::vector<std::string>& problems) {
+bool Server::replace_state(Reread what, std::vector<std::string>& problems) {
   const auto loaded_at = FileWatch::Clock::now();
   static_cast<void>(watch_.changed());  // later changes are for the next reload
-  auto fresh = load_(state_, problems);
+  auto fresh = reload_(state_, what, problems);
   if (!fresh) return false;
   if (launcher_ == nullptr && launcher::has_programs(fresh->config)) {
     problems.emplace_back(launcher::kFirstCommand);
@@ -402,7 +403,7 @@ bool Server::replace_state(std::vector<std::string>& problems) {
     log_.warn("proxy.sandbox has changed: restart the proxy to apply it", {});
   }
   start_work(fresh->config);
-  reload_programs();
+  if (what == Reread::everything) reload_programs();
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     workers_[i]->change_listeners(std::move(plan->services.changes[i]));
   }
@@ -574,9 +575,10 @@ void Server::apply_limits() {
 }  // namespace
 
 Result<int> serve(State state, FileWatch::Clock::time_point loaded_at, const Loops& loops,
-                  const LoadState& load, const Confine& confine, const InheritedSockets& inherited,
-                  Notifier& notifier, std::optional<launcher::Process> launcher, log::Logger& log) {
-  return Server(std::move(state), loaded_at, loops, load, confine, inherited, notifier,
+                  const ReloadState& reload, const Confine& confine,
+                  const InheritedSockets& inherited, Notifier& notifier,
+                  std::optional<launcher::Process> launcher, log::Logger& log) {
+  return Server(std::move(state), loaded_at, loops, reload, confine, inherited, notifier,
                 std::move(launcher), log)
       .run();
 }

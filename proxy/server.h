@@ -18,8 +18,8 @@
 namespace starttls {
 
 /// Makes the state that replaces `previous`. Appends everything that is wrong to `problems`.
-using LoadState =
-    std::function<std::optional<State>(const State& previous, std::vector<std::string>& problems)>;
+using ReloadState = std::function<std::optional<State>(const State& previous, Reread what,
+                                                       std::vector<std::string>& problems)>;
 
 /// The control loop, then one loop per worker.
 using Loops = std::vector<std::unique_ptr<net::Loop>>;
@@ -30,14 +30,15 @@ using Confine = std::function<Result<>()>;
 
 /// Serves `state`, which was read after `loaded_at`, until a signal ends it. TERM or INT drain, a
 /// second one ends at once, HUP reloads, USR1 reopens the log. Returns the process's exit status.
-/// The services on `inherited` sockets have been checked, and `load` checks those of a new state.
+/// The services on `inherited` sockets have been checked, and `reload` checks those of a new state.
 /// `notifier` reports to the supervisor. `launcher` runs the programs of logins, if there are any.
 /// If it ends, so does the process, after a drain. There are as many `loops` as `state` has
 /// workers, and one more. Errors: system (an address that cannot be bound), or those of `confine`;
 /// nothing serves then.
 [[nodiscard]] Result<int> serve(State state, FileWatch::Clock::time_point loaded_at,
-                                const Loops& loops, const LoadState& load, const Confine& confine,
-                                const InheritedSockets& inherited, Notifier& notifier,
-                                std::optional<launcher::Process> launcher, log::Logger& log);
+                                const Loops& loops, const ReloadState& reload,
+                                const Confine& confine, const InheritedSockets& inherited,
+                                Notifier& notifier, std::optional<launcher::Process> launcher,
+                                log::Logger& log);
 
 }  // namespace starttls

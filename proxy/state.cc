@@ -105,10 +105,13 @@ void check_secrets(const State& state, config::Problems& problems) {
 void check_service_files(const State& state, std::size_t i, bool loaded,
                          config::Problems& problems) {
   const auto& service = state.config.services[i];
-  for (const auto& [key, row, reason] : session::check_files(service)) {
+  for (const auto& [key, row, file, reason] : session::check_files(service)) {
     // If the loader has refused the CA file, the empty name does not mean the system's.
     if (!loaded && key == "service.upstream.ca_file" && service.upstream.ca_file.empty()) continue;
-    problems.push_back(state.places.problem({i, key, row}, reason));
+    const config::ValueName name{i, key, row};
+    auto text = reason;
+    if (text.starts_with(file)) text.replace(0, file.size(), state.places.shown(name, file));
+    problems.push_back(state.places.problem(name, text));
   }
 }
 
@@ -143,17 +146,17 @@ void make_services(const State* previous, State& state, config::Problems& proble
   }
 }
 
-}  // namespace
-
-std::optional<State> load_state(const CommandLine& command, const State* previous,
-                                config::Problems& problems) {
+config::Problems read_config(const CommandLine& command, State& state) {
   std::vector<std::string_view> protocols;
   for (const auto& protocol : proto::protocols()) protocols.push_back(protocol.name);
+  return command.config_file.empty()
+             ? config::load_flags(command.flags, protocols, state.config, &state.places)
+             : config::load_file(command.config_file, protocols, state.config, &state.places);
+}
 
-  State state;
-  auto found = command.config_file.empty()
-                   ? config::load_flags(command.flags, protocols, state.config, &state.places)
-                   : config::load_file(command.config_file, protocols, state.config, &state.places);
+/// Completes a state after its configuration has been read. `found` has what was wrong with that.
+std::optional<State> complete(const CommandLine& command, const State* previous, State state,
+                              config::Problems found, config::Problems& problems) {
   const bool loaded = found.empty();
   check_process(command, previous, state, found);
   check_secrets(state, found);
@@ -168,6 +171,27 @@ std::optional<State> load_state(const CommandLine& command, const State* previou
   config::sort(found);
   problems = std::move(found);
   return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<State> load_state(const CommandLine& command, config::Problems& problems) {
+  State state;
+  auto found = read_config(command, state);
+  return complete(command, nullptr, std::move(state), std::move(found), problems);
+}
+
+std::optional<State> reload_state(const CommandLine& command, const State& previous, Reread what,
+                                  config::Problems& problems) {
+  State state;
+  config::Problems found;
+  if (what == Reread::everything) {
+    found = read_config(command, state);
+  } else {
+    state.config = previous.config;
+    state.places = previous.places;
+  }
+  return complete(command, &previous, std::move(state), std::move(found), problems);
 }
 
 std::string to_text(const config::Problem& problem) {

@@ -4,6 +4,7 @@
 // is built completely before any of it is used. Until then nothing is bound and nothing is changed.
 // This happens at start, for --check, and again for each reload.
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,12 +33,22 @@ struct State {
   std::optional<User> user;  ///< proxy.user; only of the first state
 };
 
-/// Reads the configuration and all files that it names. `previous` (or null) is the state that the
-/// new one replaces. TLS sessions with a server are resumed if the policy for it stays the same.
-/// Without `previous`, root takes on the groups of proxy.user. If anything is wrong, puts all of it
-/// into `problems`, in the order of the source, and returns nothing.
-[[nodiscard]] std::optional<State> load_state(const CommandLine& command, const State* previous,
+/// What a reload reads.
+enum class Reread : std::uint8_t {
+  everything,  ///< the configuration, and the files that it names
+  files,       ///< only the files that the configuration in force names
+};
+
+/// Reads the configuration and all files that it names, as a start does. Root takes on the groups
+/// of proxy.user. If anything is wrong, puts all of it into `problems`, in the order of the source,
+/// and returns nothing.
+[[nodiscard]] std::optional<State> load_state(const CommandLine& command,
                                               config::Problems& problems);
+
+/// Does the same for a reload: the new state replaces `previous`. TLS sessions with a server are
+/// resumed if the policy for it stays the same. No groups change.
+[[nodiscard]] std::optional<State> reload_state(const CommandLine& command, const State& previous,
+                                                Reread what, config::Problems& problems);
 
 /// Returns a problem as one line: "FILE:LINE:COLUMN: text".
 [[nodiscard]] std::string to_text(const config::Problem& problem);

@@ -181,7 +181,9 @@ class Validator {
     if (downstream.tls == TlsMode::none || !downstream.certificates.empty()) return;
     if (section(i).is_bad(kCertificates)) return;
     add(i, kDownstreamTls,
-        "'" + std::string(name(downstream.tls)) + "' needs a certificate: add " +
+        shown(section(i).find(kDownstreamTls)->value,
+              "'" + std::string(name(downstream.tls)) + "'") +
+            " needs a certificate: add " +
             (from_file() ? R"(downstream.certificates = [{ chain = "a.pem", key = "a.key" }])"
                          : "--chain FILE --key FILE"));
   }
@@ -209,7 +211,12 @@ class Validator {
       if (!down.client_ca.empty()) no_effect(i, kClientCa, kDownstreamTls);
       if (!down.ticket_keys.empty()) no_effect(i, kTicketKeys, kDownstreamTls);
     }
-    if (up.tls == TlsMode::none && !section(i).is_bad(kUpstreamTls)) {
+    const auto& rows = service(i).destinations;
+    const bool is_clear =
+        up.tls == TlsMode::none && std::all_of(rows.begin(), rows.end(), [](const auto& row) {
+          return row.tls.value_or(TlsMode::none) == TlsMode::none;
+        });
+    if (is_clear && !section(i).is_bad(kUpstreamTls)) {
       if (!up.pins.empty()) no_effect(i, kPins, kUpstreamTls);
       if (!up.certificate.chain.empty()) {
         no_effect(i, from_file() ? kClientCertificate : kClientChain, kUpstreamTls);
@@ -427,7 +434,8 @@ class Validator {
       constexpr auto kNoEffect = "has no effect while tls is 'none'";
       if (one.pins && !one.pins->empty()) add_here("pins", kNoEffect);
       if (one.server_name) add_here("server_name", kNoEffect);
-    } else if (one.server_name && !one.verify && upstream.verify == Verification::none) {
+    } else if (one.server_name && !one.verify && upstream.verify == Verification::none &&
+               upstream.pins.empty()) {
       // A user that writes a name expects it to be checked.
       add_here("server_name",
                "is not checked while service.upstream.verify is 'none': set verify in this row");

@@ -13,11 +13,17 @@ class Check {
  public:
   void certificate(std::string_view chain_key, std::string_view key_key, std::size_t row,
                    const ChainAndKey& files) {
-    if (!files.chain.empty()) note(chain_key, row, tls::check_chain(files.chain));
-    if (!files.key.empty()) note(key_key, row, tls::check_key({files.chain, files.key}));
+    if (!files.chain.empty()) {
+      note({chain_key, row, files.chain, {}}, tls::check_chain(files.chain));
+    }
+    if (!files.key.empty()) {
+      note({key_key, row, files.key, {}}, tls::check_key({files.chain, files.key}));
+    }
   }
-  void note(std::string_view key, std::size_t row, const Result<>& result) {
-    if (!result) problems_.push_back({key, row, result.error().reason});
+  void note(FileProblem problem, const Result<>& result) {
+    if (result) return;
+    problem.reason = result.error().reason;
+    problems_.push_back(std::move(problem));
   }
   [[nodiscard]] std::vector<FileProblem> take() { return std::move(problems_); }
 
@@ -35,10 +41,12 @@ std::vector<FileProblem> check_files(const config::Service& config) {
                       "service.downstream.certificates.key", row, down.certificates[row]);
   }
   if (!down.client_ca.empty()) {
-    check.note("service.downstream.client_ca", 0, tls::check_trust_store(down.client_ca));
+    check.note({"service.downstream.client_ca", 0, down.client_ca, {}},
+               tls::check_trust_store(down.client_ca));
   }
   if (!down.ticket_keys.empty()) {
-    check.note("service.downstream.ticket_keys", 0, tls::check_ticket_keys(down.ticket_keys));
+    check.note({"service.downstream.ticket_keys", 0, down.ticket_keys, {}},
+               tls::check_ticket_keys(down.ticket_keys));
   }
 
   const auto& up = config.upstream;
@@ -51,7 +59,7 @@ std::vector<FileProblem> check_files(const config::Service& config) {
     return uses_tls(leg.tls) && leg.verify == Verification::full;
   };
   if (somewhere(verified)) {
-    check.note("service.upstream.ca_file", 0, tls::check_trust_store(up.ca_file));
+    check.note({"service.upstream.ca_file", 0, up.ca_file, {}}, tls::check_trust_store(up.ca_file));
   }
   if (somewhere([](const config::Upstream& leg) { return uses_tls(leg.tls); })) {
     check.certificate("service.upstream.certificate.chain", "service.upstream.certificate.key", 0,

@@ -14,6 +14,7 @@ namespace starttls::session {
 struct FileProblem {
   std::string_view key;  ///< key in the configuration: "service.downstream.certificates.key"
   std::size_t row = 0;   ///< index in `certificates`
+  std::string file;      ///< "": the system's trust store
   std::string reason;    ///< begins with the file's name
 };
 

@@ -235,6 +235,32 @@ class Reload(unittest.TestCase):
         [added] = daemon.lines(lambda f: f.get("msg") == "certificate added")
         self.assertEqual(added["file"], str(certificates.pair(1)[0]))
 
+    def test_a_renewed_certificate_does_not_wait_for_the_configuration(self):
+        """Only HUP reads the configuration. Before that a change in it does not count, and an error in
+        it stops no renewal."""
+        certificates = Certificates(self.folder, 2)
+        chain, key = self.folder / "tls.pem", self.folder / "tls.key"
+
+        def renew(number):
+            for source, copy in zip(certificates.pair(number), (chain, key)):
+                shutil.copy(source, self.folder / "new")
+                os.replace(self.folder / "new", copy)
+
+        renew(0)
+        kept = self.terminating(chain, key)
+        self.write(kept)
+        daemon = self.start()
+        context = certificates.context()
+        for renewals, changed in enumerate(([self.service("new")], [["nonsense = 1"]]), 1):
+            self.write(kept, *changed)
+            renew(renewals)
+            daemon.lines(lambda f: f.get("msg") == "certificate replaced", renewals)
+            self.becomes(daemon.port, context, fingerprint(certificates.pair(renewals)[0]))
+        self.assertNotIn("not reloaded", daemon.text())
+        self.assertNotIn("service=new", daemon.text())
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.lines(lambda f: f.get("msg", "").startswith("not reloaded"))
+
     def test_a_secret_that_kubernetes_swaps(self):
         certificates = Certificates(self.folder, 2)
         mount = self.folder / "mount"
