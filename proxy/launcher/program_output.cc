@@ -94,6 +94,13 @@ bool ProgramOutput::has_secret(std::string_view line) const {
   return false;
 }
 
+bool ProgramOutput::is_first_line_empty() const {
+  const std::string_view output = output_;
+  auto first = output.substr(0, output.find('\n'));
+  if (first.ends_with('\r')) first.remove_suffix(1);
+  return first.empty() || first == "\xef\xbb\xbf";
+}
+
 /// Returns the last line of standard error for the log, or why it is not shown.
 std::string ProgramOutput::last_words() const {
   auto line = ascii::trim(line_);
@@ -109,6 +116,10 @@ std::string ProgramOutput::last_words() const {
 
 Answer ProgramOutput::answer(std::uint64_t id, ProgramEnd end) const {
   const bool succeeded = end.kind == ProgramEnd::Kind::exited && end.number == 0;
+  if (succeeded && is_first_line_empty()) {
+    return {Answer::Kind::failure, id,
+            how_it_ended(end) + ", but the first line of its output is empty" + last_words()};
+  }
   if (succeeded) {
     Answer answer{whole_ ? Answer::Kind::output : Answer::Kind::beginning, id};
     answer.text.reserve(kMaxOutput);

@@ -39,6 +39,7 @@ class ProgramOutput {
   [[nodiscard]] Answer answer(std::uint64_t id, ProgramEnd end) const;
 
  private:
+  [[nodiscard]] bool is_first_line_empty() const;
   [[nodiscard]] std::string last_words() const;
   [[nodiscard]] bool has_secret(std::string_view line) const;
 

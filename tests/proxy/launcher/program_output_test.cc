@@ -54,6 +54,17 @@ TEST_CASE("launcher: a failure says how the program ended, and not its output",
   CHECK(late.text == "did not end in time: no such account");
 }
 
+TEST_CASE("launcher: a program that succeeds without a first line has failed, and says why",
+          "[proxy][launcher]") {
+  const auto* const output = GENERATE("", "\n", "\r\nsecret\n", "\xef\xbb\xbf\n");
+  ProgramOutput program;
+  program.add_output(output);
+  program.add_error("no token today\n");
+  const auto answer = program.answer(3, kSuccess);
+  CHECK(answer.kind == Answer::Kind::failure);
+  CHECK(answer.text == "exit status 0, but the first line of its output is empty: no token today");
+}
+
 TEST_CASE("launcher: the last line of standard error is shown, escaped and cut",
           "[proxy][launcher]") {
   CHECK(failure_after("first\nlast\n") == "exit status 1: last");
