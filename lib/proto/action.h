@@ -35,6 +35,7 @@ struct Action {
   Kind kind;
   std::string words = {};    ///< the proxy's answer, CRLF included
   bool is_repeated = false;  ///< a fresh connection to the server must hear it first, too
+  std::uint64_t skip = 0;  ///< bytes after the line that are dropped, because they are no commands
 };
 
 /// True if the proxy answers the command.

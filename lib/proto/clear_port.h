@@ -16,7 +16,8 @@ namespace starttls::proto {
 /// Returns the error for such a client. Its reply is the alert below (`failure_reply`).
 [[nodiscard]] inline Error tls_on_clear_port() {
   return {Errc::tls_on_clear_port,
-          "client began with TLS: let it use STARTTLS or none, or set downstream.tls = implicit"};
+          "client began with TLS; this listener is for clear text / STARTTLS",
+          "change the client, or set downstream.tls = implicit"};
 }
 
 /// A fatal alert, unexpected_message (RFC 8446 §6). A client that speaks TLS understands nothing

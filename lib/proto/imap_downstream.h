@@ -129,6 +129,10 @@ class ImapDownstream final : public DownstreamRole {
   [[nodiscard]] bool commits(const Command& command) const noexcept;
   [[nodiscard]] bool commits_by_verb(const Command& command) const noexcept;
   [[nodiscard]] bool is_long_login(std::string_view input) const noexcept;
+  [[nodiscard]] bool awaits_server() const noexcept override {
+    return state_ == State::clear || !all_answered();
+  }
+  [[nodiscard]] bool is_skipping() const noexcept override { return refusal_.has_value(); }
   [[nodiscard]] bool all_answered() const noexcept {
     return unanswered_.empty() && !responses_.inside_response();
   }

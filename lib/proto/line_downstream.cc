@@ -1,5 +1,6 @@
 #include "lib/proto/line_downstream.h"
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -58,6 +59,13 @@ Result<Step> LineDownstream::from_client(std::string_view input, std::string& to
   // After STARTTLS no more is read: the leg refuses further bytes.
   while (state_ == State::commands) {
     const auto rest = input.substr(step.consumed);
+    if (to_skip_ > 0) {
+      const auto skipped = std::min<std::uint64_t>(to_skip_, rest.size());
+      if (skipped == 0) break;
+      to_skip_ -= skipped;
+      step.consumed += static_cast<std::size_t>(skipped);
+      continue;
+    }
     if (!heard_client_ && !secure_ && begins_with_tls(rest)) return fail(tls_on_clear_port());
     const auto line = next_command(rest);
     if (!line && commits_early(rest)) return commit(step);
@@ -66,6 +74,7 @@ Result<Step> LineDownstream::from_client(std::string_view input, std::string& to
     const auto [text, raw] = **line;
     auto action = login_ && login_->awaits_response() ? on_response(text) : action_for(text, true);
     if (action.kind == Action::Kind::commit) return commit(step);
+    to_skip_ = action.skip;
     const auto done = perform(std::move(action), raw, to_server);
     if (!done) return fail(done.error());
     step.consumed += raw.size();

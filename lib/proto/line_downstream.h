@@ -52,6 +52,9 @@ class LineDownstream : public DownstreamRole {
                                          std::string& to_server) final;
   [[nodiscard]] Result<Step> from_server(std::string_view input, std::string& to_client,
                                          std::string& to_server) final;
+  [[nodiscard]] bool awaits_server() const noexcept final { return is_locked() || !is_settled(); }
+  void give_up_server(std::string& to_client) final { give_up_reply(to_client); }
+  [[nodiscard]] bool is_skipping() const noexcept final { return to_skip_ > 0; }
   [[nodiscard]] Result<Verdict> secured(std::string& to_client) final;
   [[nodiscard]] std::string go_ahead() const final { return std::string(starttls_.go_ahead); }
   [[nodiscard]] std::string injection_reply() const final {
@@ -189,6 +192,7 @@ class LineDownstream : public DownstreamRole {
   State state_ = State::greeting;
   bool secure_;
   bool heard_client_ = false;    ///< a command has come
+  std::uint64_t to_skip_ = 0;    ///< bytes of a refused command that are no lines
   std::deque<Action> expected_;  ///< replies that the client waits for, in their order
   RefusalMeter refusals_;
 

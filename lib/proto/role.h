@@ -74,6 +74,12 @@ struct LoginReport {
   std::optional<Error> failure = {};        ///< client_login or login; nothing: it was a success
 };
 
+/// A login that the server refused before it left.
+struct RefusedLogin {
+  Error why;
+  Secret secret;
+};
+
 struct Step {
   std::size_t consumed = 0;
   Verdict verdict = Verdict::need_more;
@@ -119,6 +125,12 @@ class UpstreamRole {
   /// Continues after `log_in`. The error says why there are no credentials (login).
   [[nodiscard]] virtual Result<Verdict> on_credentials(Result<Credentials> credentials,
                                                        std::string& to_server);
+  /// Decides what follows when the server has left. `reconnect`: it gets a fresh connection, and a
+  /// new role goes on with `refused_login` there.
+  [[nodiscard]] virtual Result<Verdict> on_server_lost(Error how) { return fail(std::move(how)); }
+  [[nodiscard]] virtual std::optional<RefusedLogin> refused_login() const { return std::nullopt; }
+  /// Takes the login of the connection before this one. Called before `begin`.
+  virtual void go_on_with(RefusedLogin) {}
   /// Returns the result of the login; nothing if there was none.
   [[nodiscard]] virtual const LoginReport* login_report() const noexcept { return nullptr; }
   /// Returns the name of the event that the role waits for, for logs and time-outs.
@@ -166,6 +178,14 @@ class DownstreamRole {
   /// too_many_errors.
   [[nodiscard]] virtual Result<Step> from_server(std::string_view input, std::string& to_client,
                                                  std::string& to_server) = 0;
+  /// True if the client waits for the server: for a reply, or for the server's words after its TLS.
+  /// If the server leaves now, the client must hear why.
+  [[nodiscard]] virtual bool awaits_server() const noexcept = 0;
+  /// Appends what is held back of a reply, unchanged: the client has committed, and the server has
+  /// ended inside the reply.
+  virtual void give_up_server(std::string&) {}
+  /// True inside bytes of the client that belong to a command which has been refused.
+  [[nodiscard]] virtual bool is_skipping() const noexcept { return false; }
   /// Continues after the client's handshake. The role forgets what the client said in the clear.
   /// Neither side was heard since `start_tls`: the server's bytes wait and are offered after this.
   [[nodiscard]] virtual Result<Verdict> secured(std::string& to_client) = 0;

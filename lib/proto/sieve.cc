@@ -168,6 +168,7 @@ class SieveUpstream final : public LineUpstream {
     list_ += line.raw;
     if (kind == ReplyKind::capability) return Verdict::need_more;
     if (kind == ReplyKind::bye || (kind == ReplyKind::no && list_before)) {
+      greeting_.clear();  // it may have the list that came before
       return refused_greeting(line.text);
     }
     if (list_before) {

@@ -26,6 +26,7 @@ using smtp::is_refusal;
 using smtp::ReplyLine;
 using smtp::ReplyReader;
 using smtp::ReplyWords;
+using smtp::whole_refusal;
 
 /// Returns the words for the client's login (RFC 4954 §4, §6).
 constexpr LoginWords login_words(const LoginDialect& dialect) {
@@ -105,7 +106,8 @@ class SmtpUpstream final : public LineUpstream {
   void on_greeted() override { state_ = State::done; }
 
   Result<Verdict> on_greeting(const Line& line, const ReplyLine& reply, std::string& to_server) {
-    if (!upgrades()) {
+    const bool is_ours = upgrades() || (!settings_.greeting_text && reply.code == 220);
+    if (!is_ours) {
       greeting_ += line.raw;
     } else if (reply.first && reply.code == 220) {
       greeting_ = reduced_greeting("220 ", reply.text, settings_, dialect_.service);
@@ -143,7 +145,7 @@ class SmtpUpstream final : public LineUpstream {
           {Errc::tls_not_offered, "server does not offer STARTTLS", peer_words(line.text)});
     }
     Error refused{Errc::tls_not_offered, "server refused " + std::string(dialect_.hello),
-                  peer_words(words_.view())};
+                  whole_refusal(words_.view())};
     return closes(reply.code) ? fail(std::move(refused)) : stay_in_clear(std::move(refused));
   }
 
@@ -158,7 +160,7 @@ class SmtpUpstream final : public LineUpstream {
       state_ = State::tls;
       return Verdict::start_tls;
     }
-    Error refused{Errc::tls_refused, "server refused STARTTLS", peer_words(words_.view())};
+    Error refused{Errc::tls_refused, "server refused STARTTLS", whole_refusal(words_.view())};
     return closes(reply.code) ? fail(std::move(refused)) : stay_in_clear(std::move(refused));
   }
 
@@ -288,6 +290,14 @@ bool says_hello(std::string_view verb) noexcept {
   return asks_for_list(verb) || ascii::iequals(verb, "HELO");
 }
 
+/// Returns how many bytes of a message follow a refused command. They are not lines, and must not
+/// be read as commands (RFC 3030 §2).
+std::uint64_t bytes_after(const Command& command) noexcept {
+  if (!ascii::iequals(command.verb, "BDAT")) return 0;
+  auto rest = command.arguments;
+  return ascii::parse_number(take_word(rest)).value_or(0);
+}
+
 /// Refuses a login of the client, because the proxy has logged in.
 Action refuse_login(std::string_view verb) {
   if (ascii::iequals(verb, "AUTH")) {
@@ -370,7 +380,9 @@ Action SmtpDownstream::on_command(const Command& command) {
     return {Kind::refuse, "550 5.7.1 Command not allowed\r\n"};
   }
   if (must_say_hello(verb)) {
-    return {Kind::refuse, "503 5.5.1 Send EHLO again after STARTTLS\r\n"};
+    return {.kind = Kind::refuse,
+            .words = "503 5.5.1 Send EHLO again after STARTTLS\r\n",
+            .skip = bytes_after(command)};
   }
   auto rest = command.arguments;
   if (settings().login == LoginWhen::connect && is_login(verb)) return refuse_login(verb);
@@ -396,7 +408,9 @@ Action SmtpDownstream::on_command_before_login(const Command& command) {
     return {.kind = is_extended_ ? Kind::edit : Kind::pass, .is_repeated = true};
   }
   if (is_any_of(verb, {"NOOP", "RSET", "HELP", "QUIT"})) return {Kind::pass};
-  return login()->refuse(login()->words().required);
+  auto refusal = login()->refuse(login()->words().required);
+  refusal.skip = bytes_after(command);
+  return refusal;
 }
 
 /// Begins a login: "AUTH mechanism [initial response]" (RFC 4954 §4).

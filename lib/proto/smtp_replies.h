@@ -57,6 +57,11 @@ class ReplyReader {
   std::optional<std::uint64_t> code_;  ///< of the reply with a last line still to come
 };
 
+/// Returns the refusal of a hello or of STARTTLS for the log, whole if it fits into a line (D6).
+[[nodiscard]] inline std::string whole_refusal(std::string_view words) {
+  return std::string(words.substr(0, kMaxOwnLine));
+}
+
 /// The words of a reply in one line, for people: its code once, then the text of each line (D6).
 class ReplyWords {
  public:

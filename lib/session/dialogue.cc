@@ -72,7 +72,7 @@ Result<Next> Dialogue::on_client_input() {
   }
   send_to_server(to_server);
   client_.consume(step->consumed);
-  if (step->consumed > 0) ++commands_;
+  if (step->consumed > 0 && !role_->is_skipping()) ++commands_;
   return act_on(step->verdict, Next::commit);
 }
 
@@ -86,6 +86,7 @@ Result<Next> Dialogue::on_server_input() {
     return fail(without_echo(step.error()));
   }
   send_to_server(to_server);
+  if (step->consumed > 0) server_has_spoken_ = true;
   server_->consume(step->consumed);
   return act_on(step->verdict, Next::relay);
 }
@@ -142,6 +143,7 @@ Result<Next> Dialogue::resume() {
 Result<> Dialogue::replace_server(DialogueEndpoint& server) {
   server_ = &server;
   server_has_heard_ = false;
+  server_has_spoken_ = false;
   // The role was made for the old leg, and so were the lists that the client has seen.
   if (server_was_secured_ && !server.secured()) {
     return fail(Errc::tls_not_offered, "the server no longer offers STARTTLS");
@@ -151,6 +153,20 @@ Result<> Dialogue::replace_server(DialogueEndpoint& server) {
 
 bool Dialogue::server_has_heard() const noexcept {
   return server_has_heard_;
+}
+
+bool Dialogue::is_unused() const noexcept {
+  return !server_has_heard_ && !server_has_spoken_;
+}
+
+bool Dialogue::awaits_server() const noexcept {
+  return role_->awaits_server() || !server_->input().empty();
+}
+
+void Dialogue::give_up_server() {
+  std::string to_client;
+  role_->give_up_server(to_client);
+  send_to_client(to_client);
 }
 
 Error Dialogue::refuse_injection(Error error) {

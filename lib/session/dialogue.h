@@ -88,8 +88,15 @@ class Dialogue {
   /// True if this server connection has received bytes of the client. Those sent in the clear may
   /// be an attacker's, so the connection does not serve the client after TLS (D2).
   [[nodiscard]] bool server_has_heard() const noexcept;
+  /// True if nothing of the client has gone to this server connection, and nothing has come.
+  [[nodiscard]] bool is_unused() const noexcept;
+  /// True if the server owes the client something, or has begun to say something.
+  [[nodiscard]] bool awaits_server() const noexcept;
+  /// Sends the client what is held back of the server's reply. Call it if the client has committed,
+  /// and the server has ended inside the reply.
+  void give_up_server();
   /// Returns the number of complete commands. Bytes that the role took from the client in one call
-  /// count as one.
+  /// count as one. Bytes inside a literal that is refused do not count.
   [[nodiscard]] std::size_t commands() const noexcept { return commands_; }
   [[nodiscard]] std::string_view state() const noexcept { return role_->state(); }
 
@@ -105,6 +112,7 @@ class Dialogue {
   std::size_t commands_ = 0;
   bool server_was_secured_;
   bool server_has_heard_ = false;
+  bool server_has_spoken_ = false;
   bool awaits_tls_ = false;     // the client's
   bool awaits_server_ = false;  // a fresh connection
 };

@@ -103,8 +103,8 @@ void Prelude::on_attempt_failed(const Error& error, NextAttempt next) {
 
 void Prelude::on_linked(UpstreamConnection connection) {
   server_ = &host_.keep_server(connection);
-  fell_back_ = !connection.fallback_reason.empty();
-  if (fell_back_) {
+  refused_tls_ = connection.refused_tls;
+  if (!connection.fallback_reason.empty()) {
     record_.tally().plaintext_fallback(Side::upstream);
     host_.log_event("continuing in the clear",
                     Error{Errc::tls_not_offered, connection.fallback_reason}, Side::upstream,
@@ -211,7 +211,7 @@ bool Prelude::goes_on(const Result<Dialogue::Next>& next, Side side) {
   note_login();
   if (!next) {
     if (next.error().code == Errc::attack) record_.tally().attacked(side, next.error().attack);
-    host_.fail(next.error());
+    host_.fail_on(side, next.error());
     return false;
   }
   switch (*next) {
@@ -278,6 +278,10 @@ void Prelude::note_login() {
   if (report == nullptr) return;
   record_.on_login(*report);
   count_login(record_.tally(), *report);
+  if (!report->failure) return;
+  const bool is_clients = report->failure->code == Errc::client_login;
+  host_.log_event("login failed", *report->failure, is_clients ? Side::downstream : Side::upstream,
+                  SessionRecord::Repetition::counted);
 }
 
 /// Does what the role's login needs next.
@@ -367,9 +371,10 @@ void Prelude::on_client_handshake_failed(const Error& error) {
   host_.fail(error);
 }
 
-/// True if the server has received only our request for TLS, and has refused it.
+/// True if the server has received only our request for TLS, has refused it, and has said nothing
+/// to the client.
 bool Prelude::has_refused_tls() const noexcept {
-  return fell_back_ && host_.phase() == Phase::dialogue && !dialogue_->server_has_heard();
+  return refused_tls_ && host_.phase() == Phase::dialogue && dialogue_->is_unused();
 }
 
 /// Opens a new connection after the server has hung up on our request for TLS. The client does not
@@ -399,10 +404,38 @@ bool Prelude::wait_for_server() {
   return !client_.input().empty() && host_.phase() != Phase::proxy_header;
 }
 
-bool Prelude::replace_server_that_refused_tls() {
-  if (!has_refused_tls()) return false;
-  try_again_in_the_clear();
+bool Prelude::on_server_end(std::string_view how, bool client_has_ended) {
+  if (dialogue_ == nullptr || server_ == nullptr) return false;
+  switch (host_.phase()) {
+    case Phase::downstream_starttls:
+      // It will be replaced anyway, because it has heard what the client said in the clear.
+      return dialogue_->server_has_heard();
+    case Phase::relay:
+      // The client has committed, and replies to earlier commands are missing. What has come
+      // passes.
+      dialogue_->give_up_server();
+      relay_server();
+      return is_over();
+    case Phase::dialogue:
+      break;
+    default:
+      return false;
+  }
+  if (has_refused_tls() && !client_has_ended) {
+    try_again_in_the_clear();
+    return true;
+  }
+  if (!dialogue_->awaits_server()) return false;
+  host_.fail_on(Side::upstream,
+                {Errc::closed, "the server closed the connection", std::string{how}});
   return true;
+}
+
+/// Ends the session without a server. A client that has begun with TLS understands no words (D7).
+void Prelude::on_not_linked(const Error& error) {
+  const bool is_clear = settings().downstream.tls != TlsMode::implicit && !client_.secured();
+  const bool is_lost = dialogue_ == nullptr && is_clear && proto::begins_with_tls(client_.input());
+  host_.fail(is_lost ? proto::tls_on_clear_port() : error);
 }
 
 void Prelude::on_drained() {

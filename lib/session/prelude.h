@@ -47,6 +47,8 @@ class PreludeHost {
                          SessionRecord::Repetition repetition) = 0;
   /// Sends the error to the client, and ends.
   virtual void fail(const Error& error) = 0;
+  /// Does the same. `side` is the leg of the peer that made the error, if either could.
+  virtual void fail_on(Side side, const Error& error) = 0;
   /// Ends without sending words to the client.
   virtual void finish(Outcome outcome, std::string reason) = 0;
 
@@ -84,9 +86,10 @@ class Prelude final : LinkEvents {
   /// Notes that the client has ended its direction before there is a server to pass that on to.
   /// Returns false if it had said nothing yet, and has left.
   [[nodiscard]] bool wait_for_server();
-  /// Decides what follows when the server has ended its direction. True if another connection
-  /// replaces it (D1).
-  [[nodiscard]] bool replace_server_that_refused_tls();
+  /// Decides what follows when the server has ended its direction, or was cut; not during a login.
+  /// Returns true if that is settled: another connection replaces it (D1), or the client has heard
+  /// the reason. Otherwise the end is the session's, or travels.
+  [[nodiscard]] bool on_server_end(std::string_view how, bool client_has_ended);
   /// Notes that the client has ended its direction during a login. That is passed on after it.
   void on_client_end_in_login() noexcept { client_ended_ = true; }
   /// Decides what follows when the server has ended, during a login. Returns false if the session
@@ -116,7 +119,7 @@ class Prelude final : LinkEvents {
   void on_opening(OpeningStage stage) override;
   void on_attempt_failed(const Error& error, NextAttempt next) override;
   void on_linked(UpstreamConnection connection) override;
-  void on_not_linked(const Error& error) override { host_.fail(error); }
+  void on_not_linked(const Error& error) override;
 
   void begin();
   void connect();
@@ -151,7 +154,8 @@ class Prelude final : LinkEvents {
   ServerLink link_;
   std::unique_ptr<Dialogue> dialogue_;  // from the greeting until both directions are opaque
   std::unique_ptr<ClientLogin> login_;  // from the first login on
-  bool fell_back_ = false;     // the server's leg stayed in the clear, though it might have TLS
+  bool refused_tls_ =
+      false;  // the server has refused TLS on this connection, which is in the clear
   bool server_lost_ = false;   // during a login; the role answers that after its pause
   bool client_ended_ = false;  // its direction is over; that is passed on after its bytes
 };

@@ -33,7 +33,7 @@ void Session::stop() {
   if (to_reset_ != nullptr && phase_ == Phase::finishing) {
     act_on({CloseAction::reset});
   } else if (phase_ == Phase::relay) {
-    finish(Errc::draining, "the time for draining is over");
+    end_relay({Errc::draining, "the time for draining is over"}, Side::downstream);
   } else {
     fail(Error{Errc::draining, "the proxy is stopping"});
   }
@@ -217,6 +217,10 @@ void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
   if (end == LegEnd::cut) record_.tally().truncated(side);
   const bool of_server = side == Side::upstream;
   if (phase_ == Phase::login && of_server && prelude_.goes_on_without_server(how)) return;
+  if (of_server && relay_ &&
+      prelude_.on_server_end(how, relay_->from(Side::downstream).finished())) {
+    return;
+  }
   if (end == LegEnd::cut) {
     on_cut(leg, Outcome::ok(), how);
     return;
@@ -225,7 +229,6 @@ void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
     if (!prelude_.wait_for_server()) on_cut(leg, Outcome::ok(), "");
     return;
   }
-  if (of_server && prelude_.replace_server_that_refused_tls()) return;
   if (phase_ == Phase::login && !of_server) {
     prelude_.on_client_end_in_login();
     return;
@@ -268,8 +271,13 @@ void Session::on_cut(Leg& leg, Outcome outcome, std::string_view how) {
   if (!relay_) {
     const std::string_view when =
         prelude_.has_greeted() ? "before the server was reached again" : "before it was greeted";
-    finish(Errc::closed, "the client left " + std::string{when} +
-                             (how.empty() ? std::string{} : ": " + std::string{how}));
+    const std::string reason = "the client left " + std::string{when} +
+                               (how.empty() ? std::string{} : ": " + std::string{how});
+    // Port checks do this all the time.
+    record_.log_event({"session failed", Side::downstream, record_.client(), state(),
+                       SessionRecord::Repetition::written, log::Level::info},
+                      {Errc::closed, reason});
+    finish(Errc::closed, reason);
     return;
   }
   const Side side = side_of(leg);
@@ -279,7 +287,12 @@ void Session::on_cut(Leg& leg, Outcome outcome, std::string_view how) {
     finish(outcome, reason);
     return;
   }
-  record_.set_outcome(outcome == Outcome::ok() ? Outcome::truncated() : outcome, reason);
+  if (outcome == Outcome::ok()) {
+    log_event("session failed", {Errc::closed, reason, std::string{how}}, side,
+              SessionRecord::Repetition::counted);
+    outcome = Outcome::truncated();
+  }
+  record_.set_outcome(outcome, reason);
   to_reset_ = side == Side::downstream ? server_.get() : &client_;
   leg.finish();
   enter(Phase::finishing);
@@ -295,13 +308,6 @@ bool Session::is_mute() const noexcept {
   return settings().downstream.tls == TlsMode::implicit && !client_.secured();
 }
 
-/// True if an error that ends the session is about the server. An error of the client's leg or of
-/// the proxy is not, even if it comes while a server connection is open.
-bool Session::concerns_server(Errc code) const noexcept {
-  const Party party = concerns(code);
-  return party == Party::server || (party == Party::either_peer && is_opening());
-}
-
 void Session::say_failure(const Error& error, Side side) {
   if (phase_ == Phase::relay || is_mute()) return;
   // The server's own refusal passes if TLS was not wanted, or if the whole leg has TLS.
@@ -315,15 +321,28 @@ void Session::say_failure(const Error& error, Side side) {
 }
 
 void Session::fail(const Error& error) {
+  fail_on(is_opening() ? Side::upstream : Side::downstream, error);
+}
+
+void Session::fail_on(Side side, const Error& error) {
   if (is_over()) return;
-  const bool is_servers = concerns_server(error.code);
-  const bool on_server_leg = is_servers || (is_opening() && concerns(error.code) == Party::proxy);
+  // An error of the client or of the proxy is not the server's, even if a connection to it is open.
+  const Party party = concerns(error.code);
+  const bool is_servers =
+      party == Party::server || (party == Party::either_peer && side == Side::upstream);
+  const bool on_server_leg = is_servers || (is_opening() && party == Party::proxy);
   const bool unserved = phase_ <= Phase::proxy_header;
   log_event("session failed", error, on_server_leg ? Side::upstream : Side::downstream,
             SessionRecord::Repetition::counted);
   say_failure(error, is_servers ? Side::upstream : Side::downstream);
   finish(error.code, error.reason);
   if (unserved && phase_ == Phase::finishing && !env_.owner.may_linger(*this)) end();
+}
+
+/// Ends a session in which no words can be said, because the bytes are opaque.
+void Session::end_relay(const Error& error, Side side) {
+  log_event("session failed", error, side, SessionRecord::Repetition::counted);
+  finish(error.code, error.reason);
 }
 
 void Session::finish(Outcome outcome, std::string reason) {
@@ -351,10 +370,19 @@ void Session::act_on(const CloseStep& step) {
   }
   const bool late = step.action == CloseAction::time_out;
   if (!is_over()) {
-    finish(late ? Outcome{Errc::timeout} : Outcome::ok(), late ? "idle for too long" : "");
+    if (late) {
+      end_relay({Errc::timeout, "idle for too long"}, Side::downstream);
+    } else {
+      finish(Outcome::ok(), "");
+    }
     return;
   }
-  if (late) record_.set_outcome(Errc::timeout, "a peer did not accept the last bytes in time");
+  if (late) {
+    const Error error{Errc::timeout, "a peer did not accept the last bytes in time"};
+    log_event("session failed", error, client_.finished() ? Side::upstream : Side::downstream,
+              SessionRecord::Repetition::counted);
+    record_.set_outcome(error.code, error.reason);
+  }
   end();
 }
 

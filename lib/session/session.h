@@ -112,6 +112,7 @@ class Session final : LegEvents, PreludeHost {
   void log_event(std::string_view message, const Error& error, Side side,
                  SessionRecord::Repetition repetition) override;
   void fail(const Error& error) override;
+  void fail_on(Side side, const Error& error) override;
   void finish(Outcome outcome, std::string reason) override;
 
   void on_deadline();
@@ -127,8 +128,8 @@ class Session final : LegEvents, PreludeHost {
   void on_cut(Leg& leg, Outcome outcome, std::string_view how);
   void finish_if_both_ended();
   [[nodiscard]] bool is_mute() const noexcept;
-  [[nodiscard]] bool concerns_server(Errc code) const noexcept;
   void say_failure(const Error& error, Side side);
+  void end_relay(const Error& error, Side side);
   void act_on(const CloseStep& step);
   void end_if_finished();
   void end();

@@ -78,7 +78,10 @@ void SessionRecord::on_greeted(Time at) {
 }
 
 void SessionRecord::on_login(const proto::LoginReport& report) {
-  login_ = report.name + "->" + report.user;
+  // Before a client is greeted there is one account, also if no secret for it came.
+  const auto& login = service_.config.login;
+  const bool is_known = login && login->when == LoginWhen::connect;
+  login_ = report.name + "->" + (report.user.empty() && is_known ? login->user : report.user);
   login_mechanism_ = report.server == Mechanism::automatic ? "" : name(report.server);
   login_failure_ = report.failure;
 }
@@ -94,9 +97,9 @@ void SessionRecord::log_event(const Event& event, const Error& error) {
                                {"state", event.state},    {"error", name(error.code)},
                                {"reason", error.reason},  {"evidence", error.evidence}};
   if (event.repetition == Repetition::written) {
-    log_.write(log::Level::warn, event.message, fields);
+    log_.write(event.level, event.message, fields);
   } else {
-    log_.fault(log::Level::warn,
+    log_.fault(event.level,
                {std::string{event.message}, service_.config.name, std::string{name(event.side)},
                 std::string{name(error.code)}, error.reason},
                fields);
@@ -142,7 +145,7 @@ void SessionRecord::log_end(const config::Upstream& upstream, const LegFacts& fa
                          {"upstream_cipher", up.cipher},
                          {"upstream_group", group_name(facts.upstream)},
                          {"upstream_resumed", up.resumed},
-                         {"upstream_verify", secured ? verify_name(upstream) : ""},
+                         {"upstream_verify", secured ? verify_name(upstream) : "none"},
                          {"bytes_to_server", traffic_.to_server()},
                          {"bytes_to_client", traffic_.to_client()},
                          {"connect_ms", since_birth(connected_at_)},

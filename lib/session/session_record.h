@@ -96,8 +96,8 @@ class SessionRecord {
     std::string_view peer;
     std::string_view state;
     Repetition repetition = Repetition::counted;
+    log::Level level = log::Level::warn;
   };
-  /// Writes a warning.
   void log_event(const Event& event, const Error& error);
   void log_phase(std::string_view from, std::string_view to);
   /// Settles the outcome and counts the session as ended. Called once, before `log_end`.

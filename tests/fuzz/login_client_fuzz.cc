@@ -190,7 +190,7 @@ void judge(const Plan& plan, const Outcome& outcome, std::string_view client, bo
     HOLDS(!outcome.requests.empty());
   }
   HOLDS(outcome.pauses <= 3);
-  HOLDS(outcome.reconnections <= 1);
+  HOLDS(outcome.reconnections <= outcome.requests.size() + outcome.pauses);
   if (plan.downstream == TlsMode::starttls && !secured) {
     HOLDS(outcome.to_server.empty());
     HOLDS(outcome.requests.empty());

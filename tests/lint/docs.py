@@ -62,8 +62,6 @@ PASSED_ON = {
 WARNINGS_PASSED_ON = {
     ("lib/config/describe.cc", "warning"),
     ("lib/config/describe.cc", "std::move(mistake)"),
-    ("lib/session/session_record.cc", "event.message"),  # from log_event
-    ("lib/session/session_record.cc", "std::string{event.message}"),
     ("proxy/admin/endpoint.cc", "binding.warning"),  # from sharing_warning
     ("proxy/listeners.cc", "std::exchange(entry.warning,{})"),
 }

@@ -524,7 +524,7 @@ TEST_CASE("every downstream: D7: a client that begins with TLS is recognised by 
       d.client(kClientHello).to_server("").to_client("");
       CHECK(d.error().code == Errc::tls_on_clear_port);
       CHECK(d.error().reason ==
-            "client began with TLS: let it use STARTTLS or none, or set downstream.tls = implicit");
+            "client began with TLS; this listener is for clear text / STARTTLS");
       Greeted later{talk, mode};
       later.client(together({talk.capabilities, kClientHello}));
       CHECK(later.error().code == Errc::client_protocol);

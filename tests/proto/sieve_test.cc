@@ -170,6 +170,7 @@ TEST_CASE("sieve upstream: after TLS there is no greeting without a list",
     CHECK(error_of(asked, "\"SIEVE\" \"\"\r\nNO \"no\"\r\n") == Errc::greeting_refused);
     CHECK(error_of(asked, "BYE \"busy\"\r\n") == Errc::greeting_refused);
   }
+  CHECK(error_of(true, "\"SIEVE\" \"\"\r\nOK\r\nBYE \"overloaded\"\r\n") == Errc::greeting_refused);
 }
 
 TEST_CASE("B6 sieve upstream: bytes after the OK stay unread for the leg to refuse",

@@ -339,6 +339,22 @@ TEST_CASE("P9 T23 T24 smtp upstream: only the printable text of a clear greeting
         "220 " + std::string(506, 'x') + "\r\n");
 }
 
+TEST_CASE("smtp upstream: our own words replace a greeting on a leg without STARTTLS, too",
+          "[proto][smtp]") {
+  for (const bool theirs : {true, false}) {
+    auto role = kStarttls;
+    role.upstream = TlsMode::none;
+    role.greeting_text = theirs;
+    UpstreamDialogue d{"smtp", role};
+    d.peer("220-SECRET\r\n220 Postfix 9\r\n");
+    CHECK(d.greeting() ==
+          (theirs ? "220-SECRET\r\n220 Postfix 9\r\n" : "220 proxy.example ESMTP\r\n"));
+    UpstreamDialogue refused{"smtp", role};
+    refused.peer("554 go away\r\n");
+    CHECK(refused.greeting() == "554 go away\r\n");
+  }
+}
+
 TEST_CASE("T25 smtp upstream: a list received in the clear leaves no trace",
           "[proto][smtp][security]") {
   std::string list = "250-mx\r\n250-SIZE 1\r\n250-AUTH CRAM-MD5";
@@ -912,6 +928,26 @@ TEST_CASE("S1 smtp downstream: the client must say EHLO again inside TLS",
   // No TLS is started in these sessions: the server decides.
   check_commits(terminating(TlsMode::implicit), "MAIL FROM:<a@b>\r\n");
   check_commits(kOffer, "MAIL FROM:<a@b>\r\n");
+}
+
+TEST_CASE("S1 smtp downstream: the message of a refused BDAT is not read as commands",
+          "[proto][smtp][security]") {
+  constexpr std::string_view kMessage = "Subject: x\r\nEHLO evil\r\nMAIL FROM:<evil@x>\r\n";
+  for (const auto& role : {kTerminate, kOffer}) {
+    DownstreamDialogue d{"smtp", role};
+    start_tls(d);
+    d.client("BDAT " + std::to_string(kMessage.size()) + " LAST\r\n" + std::string(kMessage))
+        .to_server("")
+        .to_client(kHelloFirst);
+    CHECK(d.client_verdict() == Verdict::need_more);
+    d.client("EHLO b\r\n").to_server("EHLO b\r\n");
+    DownstreamDialogue endless{"smtp", role};
+    start_tls(endless);
+    endless.client("BDAT 18446744073709551615\r\nEHLO x\r\n").to_server("").to_client(kHelloFirst);
+    DownstreamDialogue wrong{"smtp", role};
+    start_tls(wrong);
+    wrong.client("BDAT x\r\nNOOP\r\n").to_server("NOOP\r\n").to_client(kHelloFirst);
+  }
 }
 
 TEST_CASE("S4 smtp downstream: the list in the clear and the list inside TLS differ",

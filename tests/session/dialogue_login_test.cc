@@ -17,6 +17,7 @@ namespace {
 /// "ok" or another word.
 class LoginRole final : public proto::DownstreamRole {
  public:
+  [[nodiscard]] bool awaits_server() const noexcept override { return false; }
   Result<Verdict> begin(std::string_view, std::string&) override { return Verdict::need_more; }
   Result<proto::Step> from_client(std::string_view input, std::string&, std::string&) override {
     if (state_ != State::idle || input.empty()) return proto::Step{};

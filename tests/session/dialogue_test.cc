@@ -25,6 +25,7 @@ class ScriptedRole final : public proto::DownstreamRole {
   };
 
   explicit ScriptedRole(Plan plan) : plan_(std::move(plan)) {}
+  [[nodiscard]] bool awaits_server() const noexcept override { return false; }
   Result<Verdict> begin(std::string_view greeting, std::string& to_client) override {
     to_client = greeting;
     return Verdict::need_more;

@@ -94,15 +94,16 @@ TEST_CASE("session record: a line of text leaves out what is empty", "[session][
   it.end({}, {}, 3s);
   const auto lines = it.lines();
   CHECK_FALSE(has_words(lines, "=\"\""));
-  for (const auto* const key : {" server=", " downstream_cipher=", " downstream_group=", " sni=",
-                                " client_certificate=", " upstream_cipher=", " upstream_group=",
-                                " upstream_verify=", " last_reply=", " reason=", " note="}) {
+  for (const auto* const key :
+       {" server=", " downstream_cipher=", " downstream_group=", " sni=", " client_certificate=",
+        " upstream_cipher=", " upstream_group=", " last_reply=", " reason=", " note="}) {
     INFO(key);
     CHECK_FALSE(has_words(lines, key));
   }
   // Numbers and truth values have no empty value.
-  for (const auto* const words : {" downstream_resumed=false", " bytes_to_client=0",
-                                  " connect_ms=0", " upstream_tls=none", " outcome=ok"}) {
+  for (const auto* const words :
+       {" downstream_resumed=false", " bytes_to_client=0", " connect_ms=0", " upstream_tls=none",
+        " upstream_verify=none", " outcome=ok"}) {
     INFO(words);
     CHECK(has_words(lines, words));
   }
@@ -115,7 +116,7 @@ TEST_CASE("session record: a line of JSON has every field, each of one type", "[
   for (const auto* const words :
        {R"("server":"")", R"("downstream_cipher":"")", R"("downstream_group":"")",
         R"("upstream_group":"")", R"("downstream_resumed":false)", R"("sni":"")",
-        R"("client_certificate":"")", R"("upstream_verify":"")", R"("bytes_to_server":0)",
+        R"("client_certificate":"")", R"("upstream_verify":"none")", R"("bytes_to_server":0)",
         R"("last_reply":"")", R"("outcome":"ok")", R"("reason":"")", R"("note":"")"}) {
     INFO(words);
     CHECK(has_words(lines, words));

@@ -81,7 +81,7 @@ Result<Verdict> LoginGate::on_credentials(Result<Credentials> credentials, std::
     return give_up(*refused_, to_client);
   }
   credentials->secret = secret_for_server(*credentials);
-  if (refused_ && credentials->secret == tried_) return give_up(*refused_, to_client);
+  if (refused_ && credentials->secret == refused_secret_) return give_up(*refused_, to_client);
   tried_ = credentials->secret;
   passed_on_ = credentials->passed_on;
   report_->user = credentials->user;
@@ -137,12 +137,14 @@ Result<Verdict> LoginGate::conclude(ServerLogin::Status status, std::string& to_
     case ServerLogin::Status::gone:
       break;
   }
+  if (refused_ && !reconnected_) return use_fresh_connection(State::credentials);
   return lose(login_failure(*server_, status), to_client);
 }
 
 /// Continues after the server's refusal. A refused secret of the proxy may be old: it is asked for
 /// anew, once.
 Result<Verdict> LoginGate::on_refused(Error why, std::string& to_client) {
+  reconnected_ = false;
   if (passed_on_) {
     if (!server_->reply().code.empty()) passed_reply_ = server_->reply();
     why.code = Errc::client_login;
@@ -150,6 +152,7 @@ Result<Verdict> LoginGate::on_refused(Error why, std::string& to_client) {
   }
   if (refused_) return give_up(std::move(why), to_client);
   refused_ = std::move(why);
+  refused_secret_ = std::move(tried_);
   asks_anew_ = true;
   server_.reset();
   state_ = State::credentials;
@@ -197,10 +200,10 @@ Result<Verdict> LoginGate::on_server_lost(std::string_view how, std::string& to_
     case State::done:
       break;
     case State::credentials:
-      // Servers close after a refusal. The fresh secret is used on a fresh connection.
-      if (refused_ && !reconnected_) return use_fresh_connection(state_);
-      return lose({Errc::login, reason}, to_client);
     case State::exchange:
+      // Servers close after a refusal. The fresh secret is used on a fresh connection.
+      if (refused_ && !reconnected_) return use_fresh_connection(State::credentials);
+      return lose({Errc::login, reason}, to_client);
     case State::fresh:
       return lose({Errc::login, reason}, to_client);
     case State::pause:
@@ -221,12 +224,13 @@ Result<Verdict> LoginGate::lose(Error why, std::string& to_client) {
   return use_fresh_connection(State::idle);
 }
 
-/// Asks for a fresh connection, the only one of the session. The state after it is `fresh` or, if
-/// the login goes on there, `credentials`.
+/// Asks for a fresh connection. If the server leaves that one too, before it has answered a login,
+/// there is no other. The state after it is `fresh` or, if the login goes on there, `credentials`.
 Verdict LoginGate::use_fresh_connection(State next) {
   reconnected_ = true;
   asks_anew_ = false;  // the secret that is fetched now serves
   offer_ = {};
+  server_.reset();
   state_ = next == State::credentials ? next : State::fresh;
   return Verdict::reconnect;
 }
@@ -247,6 +251,7 @@ void LoginGate::report(std::optional<Error> failure) {
 void LoginGate::end(State next) {
   login_ = {};
   tried_ = {};
+  refused_secret_ = {};
   server_.reset();
   refused_.reset();
   passed_reply_.reset();

@@ -9,6 +9,8 @@
 //                └── wrong: pause ──<──┘                  ├── the proxy's secret is refused: log_in
 //                      │ (answered after it)              │   once more, then a temporary answer
 //                      └──> the client may try again      ├── the client's own is refused: pause
+//                                                         ├── the server is gone after it has
+//                                                         refused │   a secret: reconnect, log_in
 //                                                         └── the server is gone: a temporary
 //                                                             answer, reconnect
 //
@@ -112,13 +114,14 @@ class LoginGate {
   State state_ = State::idle;
   unsigned logins_at_server_ = 0;  ///< each has tags of its own
   unsigned refusals_ = 0;          ///< by this session's logins together
-  bool reconnected_ = false;       ///< the one fresh connection of a session has been used
+  bool reconnected_ = false;       ///< a fresh connection is in use since the server's last answer
 
   // The login under way.
   ClientLogin login_;
   bool asks_anew_ = false;        ///< the next request says that the last secret was refused
   std::optional<Error> refused_;  ///< the server has refused the first secret
-  Secret tried_;
+  Secret tried_;                  ///< the one in use
+  Secret refused_secret_;         ///< the first one
   bool passed_on_ = false;
   bool lost_ = false;         ///< the server has hung up during the pause
   bool is_reported_ = false;  ///< it has a result

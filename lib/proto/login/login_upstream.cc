@@ -59,7 +59,7 @@ Result<Step> LoginUpstream::on_role_input(std::string_view input, std::string& t
   if (*verdict != Verdict::log_in) return Step{step->consumed, *verdict};
   const auto early = on_early_input(input.substr(step->consumed));
   if (!early) return fail(early.error());
-  return Step{step->consumed, Verdict::log_in};
+  return Step{step->consumed, early->verdict};
 }
 
 /// Refuses the server's words before our next command. They could pass for its answer. Only a
@@ -68,8 +68,31 @@ Result<Step> LoginUpstream::on_early_input(std::string_view input) {
   constexpr std::string_view kGoodbye = "421";
   if (kGoodbye.starts_with(input)) return Step{0, Verdict::log_in};  // none, or not enough of it
   if (!input.starts_with(kGoodbye)) return unasked(input);
-  if (refusal_) return give_up(*refusal_);
-  return give_up({Errc::login, "server ended the login: 421", peer_words(input)});
+  const auto verdict = lose({Errc::login, "server ended the login: 421", peer_words(input)});
+  if (!verdict) return fail(verdict.error());
+  return Step{0, *verdict};
+}
+
+/// Goes on after the server has left, or has said that it will, before a login was answered.
+/// Another secret gets a fresh connection, but only one.
+Result<Verdict> LoginUpstream::lose(Error error) {
+  if (!refused_) return give_up(std::move(error));
+  if (is_second_connection_) return give_up(refused_->why);
+  return Verdict::reconnect;
+}
+
+Result<Verdict> LoginUpstream::on_server_lost(Error how) {
+  if (state_ != State::credentials && state_ != State::login) return fail(std::move(how));
+  return lose({Errc::login, "server left during the login", std::move(how.evidence)});
+}
+
+std::optional<RefusedLogin> LoginUpstream::refused_login() const {
+  return refused_;
+}
+
+void LoginUpstream::go_on_with(RefusedLogin refused) {
+  refused_ = std::move(refused);
+  is_second_connection_ = true;
 }
 
 tl::unexpected<Error> LoginUpstream::unasked(std::string_view words) {
@@ -78,7 +101,8 @@ tl::unexpected<Error> LoginUpstream::unasked(std::string_view words) {
 
 LoginRequest LoginUpstream::login_request() const {
   LoginRequest request;
-  request.refused = refusal_.has_value();
+  // Later, the secret that was fetched anew serves.
+  request.refused = refused_.has_value() && !is_second_connection_;
   return request;
 }
 
@@ -86,9 +110,9 @@ Result<Verdict> LoginUpstream::on_credentials(Result<Credentials> credentials,
                                               std::string& to_server) {
   assert(state_ == State::credentials);
   // The server's refusal says more than that there is no other secret.
-  if (!credentials) return give_up(refusal_ ? *refusal_ : std::move(credentials.error()));
+  if (!credentials) return give_up(refused_ ? refused_->why : std::move(credentials.error()));
   if (auto fits = usable(*credentials); !fits) return give_up(std::move(fits.error()));
-  if (refusal_ && credentials->secret == secret_) return give_up(*refusal_);
+  if (refused_ && credentials->secret == refused_->secret) return give_up(refused_->why);
   report_.user = credentials->user;
   secret_ = credentials->secret;
   auto offer = login_ ? login_->offer() : LoginOffer{};
@@ -105,16 +129,10 @@ Result<Step> LoginUpstream::on_login_input(std::string_view input, std::string& 
   const auto early = input.substr(progress->consumed);
   // The reply has ended, and the client has said nothing yet.
   if (*verdict == Verdict::greeted && !early.empty()) return unasked(early);
-  if (*verdict == Verdict::log_in) {
-    if (const auto none = on_early_input(early); !none) return fail(none.error());
-  }
-  return Step{progress->consumed, *verdict};
-}
-
-/// True if another secret may help. Only a refusal counts, and only the first one: a server that
-/// refuses them all must not be asked for ever (LP18).
-bool LoginUpstream::may_try_again(ServerLogin::Status status) const noexcept {
-  return status == ServerLogin::Status::refused && !refusal_;
+  if (*verdict != Verdict::log_in) return Step{progress->consumed, *verdict};
+  const auto next = on_early_input(early);
+  if (!next) return fail(next.error());
+  return Step{progress->consumed, next->verdict};
 }
 
 Result<Verdict> LoginUpstream::on_status(ServerLogin::Status status) {
@@ -124,11 +142,15 @@ Result<Verdict> LoginUpstream::on_status(ServerLogin::Status status) {
     state_ = State::done;
     reported_ = true;
     secret_ = Secret();
+    refused_.reset();
     return Verdict::greeted;
   }
   auto error = login_failure(*login_, status);
-  if (!may_try_again(status)) return give_up(std::move(error));
-  refusal_ = std::move(error);
+  if (status == ServerLogin::Status::gone) return lose(std::move(error));
+  // Another secret may help, once: a server that refuses them all must not be asked for ever
+  // (LP18).
+  if (status != ServerLogin::Status::refused || refused_) return give_up(std::move(error));
+  refused_ = {std::move(error), std::move(secret_)};
   state_ = State::credentials;
   return Verdict::log_in;
 }
@@ -137,6 +159,7 @@ Result<Verdict> LoginUpstream::on_status(ServerLogin::Status status) {
 tl::unexpected<Error> LoginUpstream::give_up(Error error) {
   state_ = State::done;
   secret_ = Secret();
+  refused_.reset();
   reported_ = error.code == Errc::login;
   if (reported_) report_.failure = error;
   return fail(std::move(error));

@@ -6,7 +6,8 @@
 // hears the client's hello as its second one, which RFC 4954 §4 permits.
 //
 // A refused secret may be an old one. So the role asks once for another, and tries that on the same
-// connection. A second refusal is final, and so is the same secret again.
+// connection, or on a fresh one if the server leaves. A second refusal is final, and so is the same
+// secret again.
 
 #include <cstdint>
 #include <memory>
@@ -31,13 +32,16 @@ class LoginUpstream final : public UpstreamRole {
 
   [[nodiscard]] Result<Verdict> begin(std::string& to_server) override;
   /// Does the same as the protocol's role, and logs in. While credentials are awaited no words of
-  /// the server are due, so all that come are an error.
+  /// the server are due, so all that come are an error. Only a goodbye may come.
   [[nodiscard]] Result<Step> step(std::string_view input, std::string& to_server) override;
   [[nodiscard]] Result<Verdict> secured(std::string& to_server) override;
   [[nodiscard]] Result<Verdict> on_quiet(std::string& to_server) override;
   [[nodiscard]] LoginRequest login_request() const override;
   [[nodiscard]] Result<Verdict> on_credentials(Result<Credentials> credentials,
                                                std::string& to_server) override;
+  [[nodiscard]] Result<Verdict> on_server_lost(Error how) override;
+  [[nodiscard]] std::optional<RefusedLogin> refused_login() const override;
+  void go_on_with(RefusedLogin refused) override;
   [[nodiscard]] const LoginReport* login_report() const noexcept override;
   [[nodiscard]] std::string_view state() const noexcept override;
 
@@ -54,7 +58,7 @@ class LoginUpstream final : public UpstreamRole {
   [[nodiscard]] tl::unexpected<Error> unasked(std::string_view words);
   [[nodiscard]] Result<Step> on_login_input(std::string_view input, std::string& to_server);
   [[nodiscard]] Result<Verdict> on_status(ServerLogin::Status status);
-  [[nodiscard]] bool may_try_again(ServerLogin::Status status) const noexcept;
+  [[nodiscard]] Result<Verdict> lose(Error error);
   [[nodiscard]] tl::unexpected<Error> give_up(Error error);
 
   std::unique_ptr<UpstreamRole> role_;
@@ -62,8 +66,9 @@ class LoginUpstream final : public UpstreamRole {
   const LoginDialect& dialect_;
   State state_ = State::greeting;
   std::optional<ServerLogin> login_;
-  Secret secret_;                 ///< the one in use; empty: none was refused and none is in use
-  std::optional<Error> refusal_;  ///< of the first secret
+  Secret secret_;                        ///< the one in use
+  std::optional<RefusedLogin> refused_;  ///< the first login
+  bool is_second_connection_ = false;    ///< it was refused on the connection before this one
   LoginReport report_;
   bool reported_ = false;
 };

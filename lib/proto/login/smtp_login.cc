@@ -27,6 +27,11 @@ class SmtpReplies final : public LoginReplies {
     const auto line = next_line(input, rules());
     if (!line) return fail(line.error());
     if (!line->has_value()) return std::nullopt;
+    if (is_tight_challenge((*line)->text)) {
+      return LoginPiece{.kind = Kind::challenge,
+                        .raw = (*line)->raw,
+                        .text = std::string((*line)->text.substr(kCodeSize))};
+    }
     const auto reply = reader_.add(**line);
     if (!reply) return fail(reply.error());
     words_.add(**line, *reply);
@@ -49,6 +54,14 @@ class SmtpReplies final : public LoginReplies {
   }
 
  private:
+  static constexpr std::size_t kCodeSize = 3;
+
+  /// True for a challenge without the blank after its code: "334VXNlcm5hbWU6" (LP6).
+  [[nodiscard]] bool is_tight_challenge(std::string_view line) const noexcept {
+    return step() == LoginStep::sasl && line.starts_with("334") && line.size() > kCodeSize &&
+           line[kCodeSize] != ' ' && line[kCodeSize] != '-';
+  }
+
   /// Returns nothing for a code that answers no command of ours. Only 235 is a success (RFC 4954
   /// §4).
   [[nodiscard]] std::optional<Kind> kind_of_code(unsigned code) const noexcept {

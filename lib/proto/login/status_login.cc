@@ -11,6 +11,11 @@
 namespace starttls::proto::login {
 namespace {
 
+/// True for POP3's challenge without the blank after "+" (LP6).
+bool is_tight_challenge(std::string_view word) noexcept {
+  return word.size() > 1 && word.starts_with('+') && word != "+OK";
+}
+
 /// Common part: the list, and the text of a status line.
 class StatusReplies : public LoginReplies {
  public:
@@ -34,6 +39,7 @@ class StatusReplies : public LoginReplies {
     if (*kind == Kind::part) return piece;
     const auto word = ascii::first_word(text);
     piece.text = text.substr(std::min(text.size(), word.size() + 1));
+    if (is_tight_challenge(word)) piece.text = text.substr(1);
     if (*kind != Kind::challenge) piece.code = word;
     return piece;
   }
@@ -57,7 +63,7 @@ class Pop3Replies final : public StatusReplies {
   [[nodiscard]] std::optional<Kind> kind_of_status(std::string_view line) const override {
     const auto word = ascii::first_word(line);
     if (word == "-ERR") return Kind::refusal;
-    if (word == "+")
+    if (word == "+" || is_tight_challenge(word))
       return step() == LoginStep::sasl ? std::optional(Kind::challenge) : std::nullopt;
     if (word != "+OK") return std::nullopt;
     switch (step()) {

@@ -87,6 +87,7 @@ UpstreamConnection UpstreamOpener::take(LegEvents& events) {
                             .address_index = opening_.address_index(),
                             .greeting = opening_.greeting(),
                             .fallback_reason = opening_.fallback_reason(),
+                            .refused_tls = opening_.has_refused_tls(),
                             .connected_at = connected_at_,
                             .last_reply = last_reply_,
                             .login = login_};
@@ -308,7 +309,12 @@ void UpstreamOpener::on_leg_secured(Leg& leg) {
 
 void UpstreamOpener::on_leg_end(Leg& leg, LegEnd, std::string_view how) {
   if (!is_current(leg)) return;
-  attempt_failed(Error{Errc::closed, "the server closed the connection", std::string{how}});
+  const Error error{Errc::closed, "the server closed the connection", std::string{how}};
+  if (opening_.stage() == OpeningStage::prelude) {
+    perform(opening_.on_server_lost(error));
+  } else {
+    attempt_failed(error);
+  }
 }
 
 void UpstreamOpener::on_leg_failed(Leg& leg, Error error) {

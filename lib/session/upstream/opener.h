@@ -36,6 +36,7 @@ struct UpstreamConnection {
   std::size_t address_index = 0;            ///< index in the target's addresses: the last one tried
   std::string greeting;                     ///< see UpstreamRole; "" if no role was needed
   std::string fallback_reason;              ///< see Opening
+  bool refused_tls = false;                 ///< on this very connection
   std::chrono::nanoseconds connected_at{};  ///< Loop::precise_now; 0 = never
   std::uint16_t last_reply = 0;             ///< see SessionRecord::on_reply
   bool warm = false;                        ///< it was ready before a session needed it

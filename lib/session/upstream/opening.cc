@@ -6,6 +6,14 @@
 #include "lib/session/policy.h"
 
 namespace starttls::session {
+namespace {
+
+/// True if the server has done nothing wrong but to lack TLS. It hears that we leave (N1).
+bool may_hear_goodbye(Errc code) noexcept {
+  return code == Errc::tls_not_offered || code == Errc::tls_refused;
+}
+
+}  // namespace
 
 Opening::Step Opening::on_connected() {
   if (!policy_.always_conducts && relays_from_first_byte(policy_.downstream, policy_.upstream)) {
@@ -22,6 +30,7 @@ Opening::Step Opening::on_connected() {
 Opening::Step Opening::start_role() {
   stage_ = OpeningStage::prelude;
   role_ = policy_.make_role(in_the_clear_ ? TlsMode::none : policy_.upstream);
+  if (refused_login_) role_->go_on_with(*refused_login_);
   Step step;
   const auto verdict = role_->begin(step.to_server);
   return on_verdict(verdict, std::move(step));
@@ -53,6 +62,7 @@ Opening::Step Opening::on_credentials(Result<proto::Credentials> credentials,
   if (!waiting.empty()) {
     const auto early = role_->step(waiting, step.to_server);
     if (!early) return on_verdict(fail(early.error()), std::move(step));
+    if (early->verdict == proto::Verdict::reconnect) return log_in_elsewhere();
   }
   const auto verdict = role_->on_credentials(std::move(credentials), step.to_server);
   return on_verdict(verdict, std::move(step));
@@ -62,7 +72,9 @@ Opening::Step Opening::on_verdict(const Result<proto::Verdict>& verdict, Step st
   // Bytes that a failed role wrote are not sent (see role.h).
   if (!verdict) {
     wipe(step.to_server);
-    return on_failed(verdict.error());
+    Step next = on_failed(verdict.error());
+    if (may_hear_goodbye(verdict.error().code)) next.to_server = goodbye();
+    return next;
   }
   switch (*verdict) {
     case proto::Verdict::need_more:
@@ -80,15 +92,16 @@ Opening::Step Opening::on_verdict(const Result<proto::Verdict>& verdict, Step st
         in_the_clear_ = true;
         stage_ = OpeningStage::connecting;
         step.what = Do::connect;
-        step.to_server += std::string{policy_.goodbye} + "\r\n";
+        step.to_server += goodbye();
       }
       break;
     case proto::Verdict::log_in:
       awaits_credentials_ = true;
       step.what = Do::log_in;
       break;
-    case proto::Verdict::pause:
     case proto::Verdict::reconnect:
+      return log_in_elsewhere();
+    case proto::Verdict::pause:
       break;  // only of a downstream role
     case proto::Verdict::finish:
       step.what = Do::give_up;
@@ -96,6 +109,10 @@ Opening::Step Opening::on_verdict(const Result<proto::Verdict>& verdict, Step st
       break;
   }
   return step;
+}
+
+std::string Opening::goodbye() const {
+  return std::string{policy_.goodbye} + "\r\n";
 }
 
 /// True if the server cannot serve a client on this connection. Either it has received our hello
@@ -140,6 +157,7 @@ Opening::Step Opening::on_failed(const Error& error) {
   }
   // Another address would refuse the same login, and an account may be locked after a few.
   const bool is_about_login = error.code == Errc::login || error.code == Errc::client_login;
+  if (refused_login_ && !is_about_login) return {.what = Do::give_up, .error = refused_login_->why};
   if (is_about_login || address_index_ + 1 >= policy_.addresses || !policy_.has_time()) {
     return {.what = Do::give_up, .error = error};
   }
@@ -147,8 +165,20 @@ Opening::Step Opening::on_failed(const Error& error) {
   return connect_again(error);
 }
 
-/// Begins another attempt, at `address_index_`.
-Opening::Step Opening::connect_again(const Error& error) {
+Opening::Step Opening::on_server_lost(const Error& how) {
+  if (role_ == nullptr || stage_ != OpeningStage::prelude) return on_failed(how);
+  return on_verdict(role_->on_server_lost(how), {});
+}
+
+/// Connects to the same server again: it has refused a secret and left, and there may be another.
+Opening::Step Opening::log_in_elsewhere() {
+  refused_login_ = role_->refused_login();
+  if (!policy_.has_time()) return {.what = Do::give_up, .error = refused_login_->why};
+  return connect_again(std::nullopt);
+}
+
+/// Begins another attempt, at `address_index_`. `error`: see Step.
+Opening::Step Opening::connect_again(std::optional<Error> error) {
   role_.reset();
   fallback_reason_.clear();
   in_the_clear_ = false;
@@ -156,7 +186,7 @@ Opening::Step Opening::connect_again(const Error& error) {
   awaits_push_ = false;
   awaits_credentials_ = false;
   stage_ = OpeningStage::connecting;
-  return {.what = Do::connect, .error = error};
+  return {.what = Do::connect, .error = std::move(error)};
 }
 
 std::string Opening::fallback_reason() const {

@@ -91,6 +91,8 @@ class Opening {
   [[nodiscard]] Step on_expired();
   /// Decides what follows when the connection or its TLS has failed.
   [[nodiscard]] Step on_failed(const Error& error);
+  /// Decides what follows when the server has left.
+  [[nodiscard]] Step on_server_lost(const Error& how);
 
   [[nodiscard]] OpeningStage stage() const noexcept { return stage_; }
   [[nodiscard]] std::size_t address_index() const noexcept { return address_index_; }
@@ -119,18 +121,25 @@ class Opening {
   }
   /// Returns the reason why the leg stayed in the clear; "" if it did not, or if it had to.
   [[nodiscard]] std::string fallback_reason() const;
+  /// True if the server has refused TLS on this very connection, or has not offered it.
+  [[nodiscard]] bool has_refused_tls() const {
+    return role_ != nullptr && !in_the_clear_ && !role_->fallback_reason().empty();
+  }
 
  private:
   using Do = Step::Do;
 
   [[nodiscard]] Step start_role();
   [[nodiscard]] Step on_verdict(const Result<proto::Verdict>& verdict, Step step);
+  [[nodiscard]] std::string goodbye() const;
   [[nodiscard]] bool needs_fresh_connection() const;
-  [[nodiscard]] Step connect_again(const Error& error);
+  [[nodiscard]] Step log_in_elsewhere();
+  [[nodiscard]] Step connect_again(std::optional<Error> error);
 
   Policy policy_;
   std::unique_ptr<proto::UpstreamRole> role_;
-  std::string fallback_reason_;  // of an earlier connection to this address
+  std::string fallback_reason_;                       // of an earlier connection to this address
+  std::optional<proto::RefusedLogin> refused_login_;  // on an earlier connection to this address
   std::size_t address_index_ = 0;
   OpeningStage stage_ = OpeningStage::connecting;
   bool awaits_first_byte_ = false;  // on a connection in the clear

@@ -383,6 +383,36 @@ TEST_CASE("client login: a fresh secret is used on a fresh connection if the ser
     CHECK(*begun == Verdict::need_more);
     CHECK_FALSE(to_server.empty());
     CHECK(to_client.empty());
+
+    // There is no third connection for this login.
+    const auto again = role->on_server_lost("connection closed", to_client);
+    REQUIRE(again);
+    CHECK(*again == Verdict::finish);
+    CHECK(to_client.starts_with(row.unavailable));
+  }
+}
+
+TEST_CASE("client login: a fresh secret that gets no answer is used on a fresh connection",
+          "[proto][login]") {
+  for (const auto& row : client_rows()) {
+    CAPTURE(row.protocol);
+    const auto role = role_that_asks(row);
+    std::string to_client;
+    std::string to_server;
+    const Credentials first{.user = std::string(kUser), .secret = Secret(kSecret)};
+    REQUIRE(role->on_credentials(first, to_client, to_server));
+    for (const auto& step : row.at_server) {
+      const bool is_last = &step == &row.at_server.back();
+      REQUIRE(role->from_server(is_last ? row.server_refuses : step.answer, to_client, to_server));
+    }
+    const Credentials fresh{.user = std::string(kUser), .secret = Secret("fresh")};
+    REQUIRE(role->on_credentials(fresh, to_client, to_server) == Verdict::need_more);
+    to_client.clear();
+    const auto lost = role->on_server_lost("connection closed", to_client);
+    REQUIRE(lost);
+    CHECK(*lost == Verdict::reconnect);
+    CHECK(to_client.empty());
+    CHECK(role->login_report() == nullptr);
   }
 }
 

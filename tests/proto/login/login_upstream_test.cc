@@ -183,18 +183,75 @@ TEST_CASE("LP18 login upstream: the same secret, or none, is not tried again", "
   }
 }
 
-TEST_CASE("LP18 login upstream: a server that refuses and hangs up is not asked again",
-          "[proto][login]") {
-  const auto role = find_protocol("smtp")->upstream(connecting(TlsMode::implicit));
+/// Plays a login with this secret, up to the server's answer.
+std::unique_ptr<UpstreamRole> asked(const Credentials& credentials,
+                                    std::optional<RefusedLogin> before = std::nullopt) {
+  auto role = find_protocol("smtp")->upstream(connecting(TlsMode::implicit));
+  if (before) role->go_on_with(std::move(*before));
   std::string out;
   REQUIRE(role->step(kGreeting, out)->verdict == Verdict::log_in);
-  REQUIRE(role->on_credentials(password(), out) == Verdict::need_more);
+  REQUIRE(role->on_credentials(credentials, out) == Verdict::need_more);
   REQUIRE(role->step(kList, out)->verdict == Verdict::need_more);
-  const auto end = role->step("535 5.7.8 no\r\n421 4.7.0 bye\r\n", out);
-  REQUIRE(!end.has_value());
-  CHECK(end.error().reason == "server refused the login: 535 5.7.8");
+  return role;
+}
+
+TEST_CASE("LP18 login upstream: a server that refuses and hangs up is asked once more, elsewhere",
+          "[proto][login]") {
+  for (const auto* words : {"535 5.7.8 no\r\n421 4.7.0 bye\r\n", "535 5.7.8 no\r\n"}) {
+    const auto role = asked(password());
+    std::string out;
+    const auto step = role->step(words, out);
+    REQUIRE(step.has_value());
+    if (step->verdict == Verdict::log_in) {
+      CHECK(role->on_server_lost({Errc::closed, "x"}) == Verdict::reconnect);
+    } else {
+      CHECK(step->verdict == Verdict::reconnect);
+    }
+    CHECK(role->login_report() == nullptr);
+    const auto refused = role->refused_login();
+    REQUIRE(refused.has_value());
+    CHECK(refused->why.reason == "server refused the login: 535 5.7.8");
+
+    // The fresh connection: the same secret is not tried, and there is no third connection.
+    const auto fresh = find_protocol("smtp")->upstream(connecting(TlsMode::implicit));
+    fresh->go_on_with(*refused);
+    REQUIRE(fresh->step(kGreeting, out)->verdict == Verdict::log_in);
+    CHECK_FALSE(fresh->login_request().refused);
+    const auto same = fresh->on_credentials(password(), out);
+    REQUIRE_FALSE(same.has_value());
+    CHECK(same.error().reason == refused->why.reason);
+    REQUIRE(fresh->login_report() != nullptr);
+
+    const auto second = asked(password("another"), refused);
+    const auto lost = second->on_server_lost({Errc::closed, "x"});
+    REQUIRE_FALSE(lost.has_value());
+    CHECK(lost.error().reason == refused->why.reason);
+  }
+}
+
+TEST_CASE("LP18 login upstream: a second secret that gets no answer is tried elsewhere",
+          "[proto][login]") {
+  const auto role = asked(password());
+  std::string out;
+  REQUIRE(role->step("535 5.7.8 no\r\n", out)->verdict == Verdict::log_in);
+  CHECK(role->login_request().refused);
+  REQUIRE(role->on_credentials(password("another"), out) == Verdict::need_more);
+  CHECK(role->on_server_lost({Errc::closed, "x"}) == Verdict::reconnect);
+  const auto refused = role->refused_login();
+  REQUIRE(refused.has_value());
+  CHECK((refused->secret == password().secret));
+}
+
+TEST_CASE("login upstream: a server that leaves during a login has failed it", "[proto][login]") {
+  const auto role = asked(password());
+  const auto lost = role->on_server_lost({Errc::closed, "x", "end of file"});
+  REQUIRE_FALSE(lost.has_value());
+  CHECK(lost.error().code == Errc::login);
+  CHECK(lost.error().reason == "server left during the login");
   REQUIRE(role->login_report() != nullptr);
-  CHECK(role->login_report()->failure->reason == end.error().reason);
+
+  const auto early = find_protocol("smtp")->upstream(connecting(TlsMode::implicit));
+  CHECK(early->on_server_lost({Errc::closed, "x"}).error().code == Errc::closed);
 }
 
 TEST_CASE("login upstream: without a secret the server hears nothing", "[proto][login]") {

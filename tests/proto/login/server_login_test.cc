@@ -432,7 +432,8 @@ TEST_CASE("login: a secret of 9000 bytes reaches the server in every protocol", 
 // ---------------------------------------------------------------- tolerance
 
 TEST_CASE("LP6 login: challenges without text or blank are accepted", "[proto][login]") {
-  for (const auto* line : {"334\r\n", "334 \r\n", "334 anything at all\r\n", "334 =\r\n"}) {
+  for (const auto* line :
+       {"334\r\n", "334 \r\n", "334 anything at all\r\n", "334 =\r\n", "334VXNlcm5hbWU6\r\n"}) {
     LoginDialogue d{login::kSmtp, password(), listing({"LOGIN"})};
     d.sends("AUTH LOGIN\r\n").peer(line).sends("YW5u\r\n").peer(line).sends("c2VzYW1l\r\n");
   }
@@ -441,7 +442,7 @@ TEST_CASE("LP6 login: challenges without text or blank are accepted", "[proto][l
     d.sends("R4nd1 AUTHENTICATE LOGIN\r\n").peer(line).sends("YW5u\r\n");
     d.peer(line).sends("c2VzYW1l\r\n");
   }
-  for (const auto* line : {"+\r\n", "+ \r\n", "+ VXNlcm5hbWU6\r\n"}) {
+  for (const auto* line : {"+\r\n", "+ \r\n", "+ VXNlcm5hbWU6\r\n", "+VXNlcm5hbWU6\r\n"}) {
     LoginDialogue d{login::kPop3, password(), listing({"LOGIN"})};
     d.sends("AUTH LOGIN\r\n").peer(line).sends("YW5u\r\n").peer(line).sends("c2VzYW1l\r\n");
   }

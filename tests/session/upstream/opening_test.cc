@@ -431,8 +431,8 @@ struct LoginOpening : PlayedOpening {
 
 /// An opening with the role of SMTP that logs in.
 struct SmtpLoginOpening : PlayedOpening {
-  SmtpLoginOpening() : PlayedOpening("smtp", TlsMode::implicit) {
-    auto with_login = policy(TlsMode::implicit, 1);
+  explicit SmtpLoginOpening(std::size_t addresses = 1) : PlayedOpening("smtp", TlsMode::implicit) {
+    auto with_login = policy(TlsMode::implicit, addresses);
     with_login.always_conducts = true;
     with_login.make_role = [this](TlsMode mode) {
       auto settings = test::upstream(mode);
@@ -493,13 +493,68 @@ TEST_CASE("opening: words that come before the login's first command are not its
   CHECK(hears("421 4.4.2 idle\r\n") == Errc::login);
 }
 
-TEST_CASE("opening: a server that is lost in a login is followed by the next address",
-          "[session][opening][login]") {
-  LoginOpening it;
-  REQUIRE(it.connect() == Do::log_in);
-  CHECK(it.perform(it.opening.on_failed(Error{Errc::closed, "closed"})) == Do::connect);
-  CHECK_FALSE(it.opening.awaits_credentials());
-  CHECK(it.connect() == Do::log_in);
+TEST_CASE("opening: a server that leaves in a login has failed it, and no other address is tried",
+          "[session][opening][login][security]") {
+  SmtpLoginOpening it(2);
+  REQUIRE(it.connect() == Do::start_tls);
+  REQUIRE(it.perform(it.opening.on_secured()) == Do::wait);
+  REQUIRE(it.says("220 mx\r\n") == Do::log_in);
+  CHECK(it.perform(it.opening.on_server_lost(Error{Errc::closed, "closed"})) == Do::give_up);
+  CHECK(it.error->code == Errc::login);
+  CHECK(it.opening.login_report() != nullptr);
+}
+
+TEST_CASE("LP18 opening: a server that has refused a login and leaves is asked once more",
+          "[session][opening][login][security]") {
+  SmtpLoginOpening it(2);
+  const auto log_in = [&it](std::string_view secret) {
+    REQUIRE(it.connect() == Do::start_tls);
+    REQUIRE(it.perform(it.opening.on_secured()) == Do::wait);
+    REQUIRE(it.says("220 mx\r\n") == Do::log_in);
+    const proto::Credentials credentials{.user = "box", .secret = Secret(secret)};
+    return it.perform(it.opening.on_credentials(credentials));
+  };
+  REQUIRE(log_in("sesame") == Do::wait);
+  REQUIRE(it.says("250-mx\r\n250 AUTH PLAIN\r\n") == Do::wait);
+  REQUIRE(it.says("535 5.7.8 no\r\n") == Do::log_in);
+  const auto lost = GENERATE(true, false);
+  const Error closed{Errc::closed, "closed"};
+  if (lost) {
+    REQUIRE(it.perform(it.opening.on_server_lost(closed)) == Do::connect);
+  } else {
+    REQUIRE(it.perform(it.opening.on_credentials(it.credentials, "421 bye\r\n")) == Do::connect);
+  }
+  CHECK_FALSE(it.error);
+  CHECK(it.opening.address_index() == 0);
+
+  SECTION("with another secret") {
+    REQUIRE(log_in("another") == Do::wait);
+    REQUIRE(it.says("250-mx\r\n250 AUTH PLAIN\r\n") == Do::wait);
+    CHECK(it.says("235 ok\r\n") == Do::opened);
+  }
+  SECTION("which leaves again") {
+    REQUIRE(log_in("another") == Do::wait);
+    CHECK(it.perform(it.opening.on_server_lost(closed)) == Do::give_up);
+    CHECK(it.error->reason == "server refused the login: 535 5.7.8");
+  }
+  SECTION("which cannot be reached any more") {
+    CHECK(it.perform(it.opening.on_failed({Errc::unreachable, "refused"})) == Do::give_up);
+    CHECK(it.error->reason == "server refused the login: 535 5.7.8");
+  }
+  SECTION("with the same secret") {
+    CHECK(log_in("sesame") == Do::give_up);
+    CHECK(it.error->reason == "server refused the login: 535 5.7.8");
+  }
+}
+
+TEST_CASE("N1 opening: a server without STARTTLS hears a goodbye", "[session][opening]") {
+  PlayedOpening it("smtp", TlsMode::starttls);
+  REQUIRE(it.connect() == Do::wait);
+  REQUIRE(it.says("220 mx.example\r\n") == Do::wait);
+  it.told.clear();
+  CHECK(it.says("250 mx.example\r\n") == Do::give_up);
+  CHECK(it.told == "QUIT\r\n");
+  CHECK(it.error->code == Errc::tls_not_offered);
 }
 
 TEST_CASE("opening: a login has the time of the prelude", "[session][opening][login]") {
