@@ -164,7 +164,7 @@ class BenchSmoke(unittest.TestCase):
     @unittest.skipUnless(os.geteuid() == 0, "a daemon with an /etc of its own wants root")
     def test_soak_with_trouble(self):
         with tempfile.TemporaryDirectory(prefix="starttls-smoke-") as folder:
-            said = run("--soak", "8", "--trouble", "--build", PROXY.parents[1], "--output", folder)
+            said = run("--soak", "20", "--trouble", "--build", PROXY.parents[1], "--output", folder)
             self.assertIn("no error", said)
             result = json.loads((pathlib.Path(folder) / "soak.json").read_text(encoding="utf-8"))
             self.assertGreaterEqual(result["turmoil"]["reloads"], 2)

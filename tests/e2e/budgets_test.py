@@ -104,9 +104,9 @@ class AfterTheServersEnd(unittest.TestCase):
 
         client = self.relayed(script)
         self.assertEqual(client.line()[:4], b"220 ")
+        started = time.monotonic()
         client.send(b"QUIT\r\n")
         self.assertEqual(client.rest(), (b"221 bye\r\n", FIN))
-        started = time.monotonic()
         # The client is alive and sends commands: that changes nothing.
         while "outcome=" not in self.daemon.text():
             self.assertLess(time.monotonic() - started, CLIENTS_END + wait.DEADLINE)

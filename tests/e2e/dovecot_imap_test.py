@@ -5,7 +5,7 @@ import random
 import shutil
 import zlib
 
-from support import dovecot, main, peers
+from support import dovecot, main, peers, wait
 from support.client import Client
 from support.directions import (BRIDGE, IN_SHORT, PAIRS, TERMINATE, TO_TLS, UPGRADE, Directions,
                                 in_pairs, tls_client)
@@ -73,9 +73,9 @@ class Imap(dovecot.DovecotTest):
         """Returns an imaplib client, after the downstream TLS."""
         port = (directions or self.directions).ports[pair]
         if pair[0] == "implicit":
-            client = imaplib.IMAP4_SSL("127.0.0.1", port, ssl_context=tls_client(), timeout=30)
+            client = imaplib.IMAP4_SSL("127.0.0.1", port, ssl_context=tls_client(), timeout=wait.DEADLINE)
         else:
-            client = imaplib.IMAP4("127.0.0.1", port, timeout=30)
+            client = imaplib.IMAP4("127.0.0.1", port, timeout=wait.DEADLINE)
         if pair[0] == "starttls":
             self.assertEqual(client.starttls(tls_client())[0], "OK")
         return self.enterContext(client)

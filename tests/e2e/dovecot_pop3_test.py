@@ -5,7 +5,7 @@ import imaplib
 import poplib
 import shutil
 
-from support import dovecot, main, peers
+from support import dovecot, main, peers, wait
 from support.client import Client
 from support.directions import (BRIDGE, TERMINATE, TO_TLS, UPGRADE, Directions, in_pairs,
                                 tls_client)
@@ -53,7 +53,7 @@ class Pop3(dovecot.DovecotTest):
     def setUpClass(cls):
         super().setUpClass()
         for server in (cls.secured, cls.clear):
-            with imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=30) as client:
+            with imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=wait.DEADLINE) as client:
                 client.login("box", PASSWORD)
                 for message in MESSAGES:
                     client.append("INBOX", None, None, message)
@@ -78,9 +78,9 @@ class Pop3(dovecot.DovecotTest):
         """Returns a poplib client, after the downstream TLS."""
         port = (directions or self.directions).ports[pair]
         if pair[0] == "implicit":
-            client = poplib.POP3_SSL("127.0.0.1", port, context=tls_client(), timeout=30)
+            client = poplib.POP3_SSL("127.0.0.1", port, context=tls_client(), timeout=wait.DEADLINE)
         else:
-            client = poplib.POP3("127.0.0.1", port, timeout=30)
+            client = poplib.POP3("127.0.0.1", port, timeout=wait.DEADLINE)
         self.addCleanup(client.close)
         if pair[0] == "starttls":
             self.assertIn("STLS", client.capa())

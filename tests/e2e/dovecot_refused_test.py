@@ -4,7 +4,7 @@ import imaplib
 import poplib
 import unittest
 
-from support import dovecot, main, peers
+from support import dovecot, main, peers, wait
 from support.client import FIN, free_port
 from support.daemon import Daemon, configuration
 
@@ -24,11 +24,11 @@ class Refused(unittest.TestCase):
         """Yields the name of each client of that protocol, and the error that it shows."""
         if protocol == "imap":
             with self.assertRaises(imaplib.IMAP4.error) as caught:
-                imaplib.IMAP4("127.0.0.1", port, timeout=30)
+                imaplib.IMAP4("127.0.0.1", port, timeout=wait.DEADLINE)
             yield "imaplib", str(caught.exception)
         if protocol == "pop3":
             with self.assertRaises(poplib.error_proto) as caught:
-                poplib.POP3("127.0.0.1", port, timeout=30)
+                poplib.POP3("127.0.0.1", port, timeout=wait.DEADLINE)
             yield "poplib", str(caught.exception)
         if protocol != "sieve":
             result = peers.run("/usr/bin/curl", "--silent", "--verbose", "--user", "box:c4nary-w0rd",

@@ -128,6 +128,8 @@ class TimeOuts(FailClosed):
                         raise Gone
                 except TimeoutError:
                     pass
+                except OSError:
+                    raise Gone from None
 
         self.fails(drip, "4.4.1", "timeout", timeouts={"prelude": "1s"})
 

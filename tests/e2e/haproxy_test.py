@@ -20,7 +20,7 @@ defaults
   timeout server 60s
   timeout check 10s
   # A check's connection has no longer than the time to the next one.
-  default-server inter 1s fall 2 rise 1
+  default-server inter 1s fall 20 rise 1
 """
 
 SERVICE = """

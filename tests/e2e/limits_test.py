@@ -15,7 +15,7 @@ from support import hello, main, wait
 from support.client import FIN, Client
 from support.daemon import Daemon, configuration, run_to_end
 from support.environment import SANITIZED, pki, unsanitized
-from support.fake_server import FakeServer, Smtp
+from support.fake_server import FakeServer, Smtp, taker
 
 MAILBOX = b"MAIL FROM:<a@b.test>"
 # libuv opens one for each worker, with that worker's first connection.
@@ -69,16 +69,18 @@ class Sessions(unittest.TestCase):
         self.addCleanup(client.close)
         return client
 
-    def soon_served(self, daemon):
+    def soon_served(self, daemon, deadline=wait.DEADLINE):
         """Waits until a client is served: the sessions that have ended must be forgotten first."""
         def served():
             client = self.client(daemon)
-            if client.line().startswith(b"220 "):
+            line = client.line()
+            if line.startswith(b"220 "):
                 return True
+            self.assertIn(b"too many sessions", line)
             client.close()  # otherwise it would keep its place until the daemon gives it up
             return False
 
-        wait.until(served, "a client is served")
+        wait.until(served, "a client is served", deadline)
 
     def test_one_client_has_a_limit_of_sessions(self):
         daemon = self.daemon(downstream={"max_per_client": 4}, proxy={"workers": 4})
@@ -150,9 +152,11 @@ class Sessions(unittest.TestCase):
         strangers = [self.client(daemon, "127.0.0.9") for _ in range(200)]
         for stranger in strangers:
             self.assertEqual((stranger.line()[:10], stranger.rest()), (b"421 4.3.2 ", (b"", FIN)))
-        self.assertLess(daemon.descriptors() - before, 80, "of few the end is waited for")
+        # The daemon may still be about to close some. For the end of a refused client it waits 2 s, so
+        # less than that is waited here.
+        wait.until(lambda: daemon.descriptors() - before < 80, "of few the end is waited for", 1)
         for _ in range(3):
-            greeted(self.client(daemon))
+            self.soon_served(daemon, 1)
         self.assertIn(b"too many sessions\r\n", refusal(self.client(daemon))[0])
 
     def test_all_clients_together_have_a_limit_of_sessions(self):
@@ -307,67 +311,72 @@ class Slow(unittest.TestCase):
     LIMIT = 1.0  # the timeout under test
     ALL = 15.0  # generous, for a busy machine; the bytes that drip in here take longer in total
 
-    def measured(self, port, say, heard):
+    def measured(self, port, say, *heard):
+        """Asserts that the client hears one of these words at last, b"" = none at all, and hears them in
+        time."""
         begun = time.monotonic()
         with Client(port) as client:
             say(client)
             data, end = client.rest()
-        self.assertEqual((data[-len(heard):] if heard else data, end), (heard, FIN))
+        last = next((words for words in heard if words and data.endswith(words)), data)
+        self.assertIn(last, heard)
+        self.assertEqual(end, FIN)
         took = time.monotonic() - begun
         self.assertGreater(took, 0.9 * self.LIMIT)
         self.assertLess(took, self.ALL)
 
     def test_slow_clients(self):
-        timeouts = {"handshake": "1s", "prelude": "20s", "command": "1s"}
         data = b"".join(hello.records(hello.message()))
-        late = {"none": b"421 4.4.1 proxy.test the client sent no command in time\r\n",
-                "starttls": b"421 4.4.1 proxy.test the client did not begin TLS in time\r\n"}
-        with FakeServer(Smtp()) as server:
-            for tls in ("none", "implicit", "starttls"):
-                text = configuration(server.port, timeouts=timeouts, downstream={"tls": tls})
-                if tls != "none":
-                    text = with_certificate(text)
-                with Daemon(text) as daemon:
-                    if tls == "implicit":
-                        self.measured(daemon.port, lambda client: client.dribble(data, 0.3), b"")
-                        continue
 
-                    def slow_command(client):
-                        greeted(client)
-                        client.dribble(b"EHLO " + 500 * b"a", 0.1)
+        def slow_command(client):
+            greeted(client)
+            client.dribble(b"EHLO " + 500 * b"a", 0.1)
 
-                    self.measured(daemon.port, slow_command, late[tls])
-                    if tls == "starttls":
-                        def slow_handshake(client):
-                            greeted(client)
-                            client.command(b"STARTTLS")
-                            client.dribble(data, 0.3)
+        def slow_handshake(client):
+            greeted(client)
+            self.assertTrue(client.command(b"STARTTLS").startswith(b"220 "))
+            client.dribble(data, 0.3)
 
-                        self.measured(daemon.port, slow_handshake, b"")
+        # Only the limit under test is short. The one of handshakes is for both legs, so the server has no
+        # TLS where it is short.
+        for tls, limit, say, heard in (
+                ("none", "command", slow_command,
+                 b"421 4.4.1 proxy.test the client sent no command in time\r\n"),
+                ("starttls", "command", slow_command,
+                 b"421 4.4.1 proxy.test the client did not begin TLS in time\r\n"),
+                ("starttls", "handshake", slow_handshake, b""),
+                ("implicit", "handshake", lambda client: client.dribble(data, 0.3), b"")):
+            timeouts = {"handshake": "20s", "prelude": "20s", "command": "20s", limit: "1s"}
+            clear = limit == "handshake"
+            with self.subTest(tls=tls, limit=limit), FakeServer(taker if clear else Smtp()) as server:
+                text = configuration(server.port, timeouts=timeouts, downstream={"tls": tls},
+                                     upstream={"tls": "none"} if clear else None)
+                with Daemon(text if tls == "none" else with_certificate(text)) as daemon:
+                    self.measured(daemon.port, say, heard)
 
     def test_slow_servers(self):
         clear = (b"220 mail.test here\r\n", b"250-mail.test\r\n250 STARTTLS\r\n")
         go_ahead = b"220 go\r\n"
         failed = b"421 4.4.1 proxy.test mail server mail.test: "
+        # On a busy machine the time may be over before the connection is up.
+        late = (failed + b"the server did not answer in time\r\n",
+                failed + b"timed out while connecting to the server\r\n")
         record = b"\x16\x03\x03\x3f\xff\x02\0\x3f\xfb" + 16000 * b"\0"
         cases = {
-            "greeting": (slowly(b"220-mail.test is so slow\r\n"), "20s", "1s",
-                         failed + b"the server did not answer in time\r\n"),
-            "capabilities": (after(clear[:1], b"250-mail.test\r\n"), "20s", "1s",
-                             failed + b"the server did not answer in time\r\n"),
-            "go-ahead": (after(clear, b"220 2.0.0 Ready to start, some day, "), "20s", "1s",
-                         failed + b"the server did not answer in time\r\n"),
+            "greeting": (slowly(b"220-mail.test is so slow\r\n"), "20s", "1s", late),
+            "capabilities": (after(clear[:1], b"250-mail.test\r\n"), "20s", "1s", late),
+            "go-ahead": (after(clear, b"220 2.0.0 Ready to start, some day, "), "20s", "1s", late),
             "handshake": (lambda connection: (after(clear, b"")(connection),
                                               connection.send(go_ahead), connection.receive(),
                                               slowly(record)(connection)), "1s", "20s",
-                          failed + b"the TLS handshake with the server timed out\r\n"),
+                          (failed + b"the TLS handshake with the server timed out\r\n",)),
         }
         for what, (script, handshake, prelude, heard) in cases.items():
             with self.subTest(what), FakeServer(script) as server:
                 text = configuration(server.port,
                                      timeouts={"handshake": handshake, "prelude": prelude})
                 with Daemon(text) as daemon:
-                    self.measured(daemon.port, lambda client: None, heard)
+                    self.measured(daemon.port, lambda client: None, *heard)
 
 
 class Crowd(unittest.TestCase):
@@ -449,7 +458,7 @@ class Crowd(unittest.TestCase):
         self.serve_one(daemon)
 
     def test_silent_clients_are_disconnected(self):
-        daemon = self.daemon("2s")
+        daemon = self.daemon("10s")
         self.serve_one(daemon)
         daemon.sessions()
         idle = daemon.descriptors()

@@ -5,7 +5,7 @@ import smtplib
 import ssl
 import unittest
 
-from support import dovecot, main, peers
+from support import dovecot, main, peers, wait
 from support.client import FIN, Client, free_port
 from support.daemon import Daemon, configuration
 from support.directions import TO_TLS, in_pairs, tls_client
@@ -34,7 +34,7 @@ class LmtpTls(smtplib.SMTP_SSL, smtplib.LMTP):
     ehlo_msg = "lhlo"
 
     def __init__(self, port):
-        smtplib.SMTP_SSL.__init__(self, "127.0.0.1", port, "legacy.test", timeout=30,
+        smtplib.SMTP_SSL.__init__(self, "127.0.0.1", port, "legacy.test", timeout=wait.DEADLINE,
                                   context=tls_client())
 
     def connect(self, host="localhost", port=0, source_address=None):
@@ -141,7 +141,7 @@ class Lmtp(dovecot.DovecotTest):
     def test_smtplib(self, pair):
         port = self.directions.ports[pair]
         client = (LmtpTls(port) if pair[0] == "implicit" else
-                  smtplib.LMTP("127.0.0.1", port, "legacy.test", timeout=30))
+                  smtplib.LMTP("127.0.0.1", port, "legacy.test", timeout=wait.DEADLINE))
         with client:
             if pair[0] == "starttls":
                 client.starttls(context=tls_client())
@@ -170,7 +170,7 @@ class Refused(unittest.TestCase):
             self.assertNotEqual(result.returncode, 0)
             self.assertRegex(result.stdout, rb"<\*\* +421 " + words)
             with self.assertRaises(smtplib.SMTPConnectError) as refused:
-                smtplib.LMTP("127.0.0.1", daemon.port, timeout=30)
+                smtplib.LMTP("127.0.0.1", daemon.port, timeout=wait.DEADLINE)
             self.assertEqual(refused.exception.smtp_code, 421)
             self.assertRegex(refused.exception.smtp_error, words)
             self.assertEqual([line["outcome"] for line in daemon.sessions(2)], [outcome] * 2)

@@ -6,7 +6,7 @@ import poplib
 import smtplib
 import unittest
 
-from support import inn, mail_programs, main, npm_peers, oauth, peers
+from support import inn, mail_programs, main, npm_peers, oauth, peers, wait
 from support.daemon import Daemon, configuration
 from support.dovecot import STRANGE
 from support.gateway import Gateway
@@ -115,7 +115,8 @@ class Programs(unittest.TestCase):
 
     def test_smtplib(self):
         for mechanism in ("plain", "login"):
-            with smtplib.SMTP("127.0.0.1", self.ports["smtp"], "client.test", timeout=30) as client:
+            with smtplib.SMTP("127.0.0.1", self.ports["smtp"], "client.test",
+                              timeout=wait.DEADLINE) as client:
                 client.ehlo()
                 self.assertEqual(client.esmtp_features["auth"].split(), ["PLAIN", "LOGIN"])
                 client.user, client.password = NAME, "wrong"
@@ -133,7 +134,7 @@ class Programs(unittest.TestCase):
         for log_in in (lambda client, word: client.login(NAME, word),
                        lambda client, word: client.authenticate(
                            "PLAIN", lambda _: f"\0{NAME}\0{word}".encode())):
-            with imaplib.IMAP4("127.0.0.1", self.ports["imap"], timeout=30) as client:
+            with imaplib.IMAP4("127.0.0.1", self.ports["imap"], timeout=wait.DEADLINE) as client:
                 self.assertIn("AUTH=PLAIN", client.capabilities)
                 with self.assertRaisesRegex(imaplib.IMAP4.error, r"\[AUTHENTICATIONFAILED\]"):
                     log_in(client, "wrong")
@@ -142,7 +143,7 @@ class Programs(unittest.TestCase):
                 self.assertEqual(client.fetch("1", "(BODY.PEEK[])")[1][0][1], MESSAGE)
 
     def test_poplib(self):
-        client = poplib.POP3("127.0.0.1", self.ports["pop3"], timeout=30)
+        client = poplib.POP3("127.0.0.1", self.ports["pop3"], timeout=wait.DEADLINE)
         self.addCleanup(client.close)
         capabilities = client.capa()
         self.assertEqual(capabilities["SASL"], ["PLAIN", "LOGIN"])
@@ -204,7 +205,7 @@ class Others(unittest.TestCase):
                         config = configuration(server.port, login={**table, "when": when},
                                                accounts=accounts)
                         with Daemon(config) as daemon:
-                            with smtplib.SMTP("127.0.0.1", daemon.port, timeout=30) as client:
+                            with smtplib.SMTP("127.0.0.1", daemon.port, timeout=wait.DEADLINE) as client:
                                 if when == "client":
                                     client.login(NAME, PASSWORD)
                                 else:
@@ -223,7 +224,7 @@ class Others(unittest.TestCase):
               npm_peers.SmtpServer(("XOAUTH2",)) as server):
             config = configuration(server.port, login=login("xoauth2", path), accounts=ACCOUNTS)
             with Daemon(config) as daemon:
-                with smtplib.SMTP("127.0.0.1", daemon.port, timeout=30) as client:
+                with smtplib.SMTP("127.0.0.1", daemon.port, timeout=wait.DEADLINE) as client:
                     with self.assertRaises(smtplib.SMTPAuthenticationError) as caught:
                         client.login(NAME, PASSWORD)
                     self.assertEqual(caught.exception.smtp_code, 454)

@@ -91,9 +91,8 @@ class Dovecot(unittest.TestCase):
                     client = self.log_in(f"{protocol}-{mechanism}", way)
                     exchange(client, number)
                     self.assert_logged(client, mechanism)
-                    seen = self.server.logins(DOVECOT_NAMES[protocol], before + count)[-1]
-                    self.assertIn(f"user=<{USERS[protocol]}>", seen)
-                    self.assertIn(f"method={mechanism.upper()},", seen)
+                    self.server.await_logins(DOVECOT_NAMES[protocol], before, count,
+                                             f"user=<{USERS[protocol]}>", f"method={mechanism.upper()},")
 
     def test_smtp(self):
         def send(client, number):

@@ -337,7 +337,7 @@ class HangingUp(LoginCase):
 
 
 class Silence(LoginCase):
-    tables = {"timeouts": {"prelude": "1500ms"}}
+    tables = {"timeouts": {"prelude": "5s"}}
 
     def test_a_server_that_falls_silent_at_a_step(self):
         """The time begins with the client's login."""

@@ -41,16 +41,19 @@ def best(other="X25519"):
     return other if SUPPORT == "none" else ML_KEM
 
 
-def relay(server, mode="implicit", **upstream):
+def relay(server, mode="implicit", timeouts=None, **upstream):
     return configuration(server.port, proxy={"workers": 1}, upstream={"tls": mode, **upstream},
-                         timeouts={"handshake": "1s"})
+                         timeouts=timeouts)
 
 
 def first_record(sock):
     """Waits for a whole ClientHello and returns it. It stays in the socket."""
     wanted = 5
     while True:
-        data = sock.recv(1 << 16, socket.MSG_PEEK)
+        try:
+            data = sock.recv(1 << 16, socket.MSG_PEEK)
+        except OSError:
+            raise Gone from None
         if not data:
             raise Gone
         if len(data) >= 5:
@@ -227,11 +230,11 @@ def pump(one, other):
             for key, _ in selector.select():
                 try:
                     data = key.fileobj.recv(1 << 16)
+                    if not data:
+                        return
+                    key.data.sendall(data)
                 except OSError:
                     return
-                if not data:
-                    return
-                key.data.sendall(data)
 
 
 class Chokes(unittest.TestCase):
@@ -240,8 +243,9 @@ class Chokes(unittest.TestCase):
     @staticmethod
     def sessions(script, count, **upstream):
         """Runs sessions one after the other. Returns their lines and the log's events."""
+        timeouts = {"handshake": "3s"} if script.reaction == "silence" else None
         with FakeServer(script) as server:
-            with Daemon(relay(server, script.mode, **upstream)) as daemon:
+            with Daemon(relay(server, script.mode, timeouts, **upstream)) as daemon:
                 for number in range(count):
                     with Client(daemon.port) as client:
                         client.line()

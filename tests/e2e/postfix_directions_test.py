@@ -8,7 +8,7 @@ import ssl
 import unittest
 
 from postfix_test import HEADERS, content, deliver
-from support import main, peers
+from support import main, peers, wait
 from support.client import FIN, Client
 from support.directions import (BRIDGE, IN_SHORT, TERMINATE, UPGRADE, Directions, in_pairs,
                                 tls_client)
@@ -217,10 +217,10 @@ class Programs(Postfixes):
     def test_smtplib(self, pair):
         port = self.directions.ports[pair]
         if pair[0] == "implicit":
-            client = smtplib.SMTP_SSL("127.0.0.1", port, "legacy.test", timeout=30,
+            client = smtplib.SMTP_SSL("127.0.0.1", port, "legacy.test", timeout=wait.DEADLINE,
                                       context=tls_client())
         else:
-            client = smtplib.SMTP("127.0.0.1", port, "legacy.test", timeout=30)
+            client = smtplib.SMTP("127.0.0.1", port, "legacy.test", timeout=wait.DEADLINE)
         with client:
             if pair[0] == "starttls":
                 client.starttls(context=tls_client())

@@ -7,7 +7,7 @@ import smtplib
 import ssl
 import unittest
 
-from support import main, peers
+from support import main, peers, wait
 from support.client import FIN, Client
 from support.daemon import Daemon, configuration
 from support.environment import SANITIZED, pki
@@ -101,7 +101,7 @@ class Upgrade(unittest.TestCase):
         self.assert_secured()
 
     def test_smtplib(self):
-        with smtplib.SMTP("127.0.0.1", self.daemon.port, "legacy.test", timeout=30) as client:
+        with smtplib.SMTP("127.0.0.1", self.daemon.port, "legacy.test", timeout=wait.DEADLINE) as client:
             client.ehlo()
             self.assertFalse(client.has_extn("starttls"))
             self.assertEqual(

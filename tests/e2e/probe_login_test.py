@@ -280,7 +280,7 @@ class Refused(LoginProbe):
 
     def test_a_server_that_is_silent_at_the_login(self):
         _, port = self.server(said=at("result", None))
-        flags = [*self.flags(port, "smtp"), "--prelude-timeout", "1s"]
+        flags = [*self.flags(port, "smtp"), "--prelude-timeout", "5s"]
         self.check(self.run_probe(*flags), UNREACHABLE, "unanswered", "did not answer in time")
 
     def test_a_server_that_repeats_the_secret(self):

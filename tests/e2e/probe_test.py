@@ -271,7 +271,7 @@ class Faults(Probe):
 
     def test_starttls_with_a_server_that_begins_with_tls(self):
         facts = self.refused(serve("smtp", implicit=True), UNREACHABLE, "did not answer in time",
-                             "--upstream-tls implicit", "--prelude-timeout", "300ms")
+                             "--upstream-tls implicit", "--prelude-timeout", "3s")
         self.assertEqual(facts["state"], "greeting")
 
     def test_a_client_certificate_is_required(self):
@@ -293,7 +293,7 @@ class Faults(Probe):
                 ("go_ahead", "starttls", LOOK_AT_ITS_LOG)):
             with self.subTest(reply=reply):
                 facts = self.refused(Smtp(**{reply: None}), UNREACHABLE, "did not answer in time",
-                                     advice, "--prelude-timeout", "2s")
+                                     advice, "--prelude-timeout", "10s")
                 self.assertEqual((facts["error"], facts["state"]), ("timeout", state))
 
     def test_silence_in_the_handshake(self):
@@ -313,7 +313,7 @@ class Faults(Probe):
                 connection.wait_for_end()
 
         facts = self.refused(Silent(), UNREACHABLE, "did not answer in time", LOOK_AT_ITS_LOG,
-                             "--prelude-timeout", "3s")
+                             "--prelude-timeout", "10s")
         self.assertEqual(facts["state"], "capabilities")
         self.assertEqual(facts["tls_version"], "TLSv1.3")
 

@@ -87,7 +87,8 @@ class Prometheus:
         return True
 
     def _get(self, path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}",
+                                    timeout=wait.DEADLINE) as response:
             return response.read()
 
     def query(self, expression):

@@ -236,7 +236,7 @@ class Believing(unittest.TestCase):
     def test_a_late_header_ends_the_session_even_if_it_comes_slowly(self):
         silent = self.connect("hasty")
         slow = self.connect("hasty")
-        slow.dribble(LINE)
+        slow.dribble(LINE, pause=1)
         for client in (silent, slow):
             heard, end = ending(client)
             self.assertEqual((heard[:4], end), (b"421 ", FIN))
@@ -244,7 +244,7 @@ class Believing(unittest.TestCase):
                              "no PROXY header came in time")
             line = self.last("hasty", client.name)
             self.assertEqual(line["outcome"], "timeout")
-            self.assertLess(int(line["total_ms"]), 10_000)  # less than the 30 s of other timeouts
+            self.assertLess(int(line["total_ms"]), 25_000)  # less than the 30 s of other timeouts
 
     def test_a_second_header_ends_the_session(self):
         for second in (LINE, binary(), LOCAL):

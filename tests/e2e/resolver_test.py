@@ -72,12 +72,15 @@ class Outage(Names):
             with self.subTest(workers=workers, warm=warm, waiting=waiting):
                 server = self.enterContext(NameServer(silent))
                 etc = self.etc(server, hosts=f"127.0.0.1 localhost {GOOD}\n")
+                started = time.monotonic()
                 daemon = self.start(etc, DEAD, GOOD, proxy={"workers": workers},
                                     upstream={"warm": warm})
                 clients = self.waiting_clients(daemon.ports[0], waiting)
-                wait.until(lambda at=server: len(at.asked(DEAD)) == 2, "the name is asked for")
-                for _ in range(10):  # few enough that the query, which takes ten seconds, does not end
+                wait.until(lambda at=server: len(at.asked(DEAD)) >= 2, "the name is asked for")
+                for _ in range(10):
                     self.greeted(daemon.ports[1])
+                    if time.monotonic() - started > 8:  # the query ends after ten seconds
+                        break
                 self.assert_still_waiting(clients)
                 # One query is running for all of them: an A and an AAAA question.
                 self.assertEqual({kind for kind, _ in server.asked(DEAD)}, {A, AAAA})
@@ -99,19 +102,19 @@ class Outage(Names):
         self.assertIn(DEAD, daemon.lines(lambda f: f.get("msg") == "session failed")[0]["evidence"])
 
     def test_r2_term_while_a_lookup_hangs(self):
-        server = self.enterContext(NameServer(silent))
+        times = []
+        server = self.enterContext(NameServer(lambda query, send: times.append(time.monotonic())))
         daemon = self.start(self.etc(server), DEAD, proxy={"drain_timeout": "1s"},
                             timeouts={"prelude": "300s"})
         clients = self.waiting_clients(daemon.port, 3)
-        wait.until(lambda: server.asked(DEAD), "the name is asked for")
-        started = time.monotonic()
+        wait.until(lambda: times, "the name is asked for")
         daemon.terminate()
         for client in clients:
             self.assertEqual(client.line()[:9], b"421 4.3.2")
             client.sock.close()
         daemon.expect_exit(0)
-        # If it waited for the lookup to end, that would take ten seconds.
-        self.assertLess(time.monotonic() - started, 6)
+        # The lookup would end ten seconds after the first question.
+        self.assertLess(time.monotonic() - times[0], 9)
 
     def test_r3_ready_while_no_name_server_knows_the_own_name(self):
         answering = threading.Event()
@@ -364,7 +367,7 @@ class Budget(Names):
         server = self.enterContext(NameServer(Zone({DEAD: addresses})))
         etc = self.etc(server)
         text = configuration(port, address=f"{DEAD}:{port}",
-                             timeouts={"connect": "500ms", "prelude": "4s"})
+                             timeouts={"connect": "1s", "prelude": "20s"})
         daemon = self.enterContext(Daemon(text, wrapper=etc.wrapper))
         before = daemon.descriptors()
         count = 8

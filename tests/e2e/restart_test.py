@@ -139,7 +139,7 @@ class Restart(Beside):
                     old.lines(lambda f: f.get("msg", "").startswith("admin closed: another"))
                 for _ in range(20):
                     self.assertEqual(admin.get(endpoint, "/readyz").status, 200)
-                self.assertEqual(admin.get(endpoint, "/sessions").json["open"], 0)
+                self.assertEqual(admin.sessions(endpoint)["open"], 0)
                 self.assertTrue(client.command(b"QUIT").startswith(b"221 "))
                 client.rest()
                 client.close()
@@ -201,11 +201,13 @@ class Restart(Beside):
         self.write(f"127.0.0.1:{port}")
         with self.daemon(1) as old, Guest(("127.0.0.1", port)) as client:
             client.reply()
+            # Each has a socket for each of its two workers.
+            wait.until(lambda: listening(port) == 2, "the old process listens")
             with self.daemon(1):
-                both = listening(port)
+                wait.until(lambda: listening(port) == 4, "both processes listen")
                 old.terminate()
                 # A client that connects while the old process closes its sockets may be reset.
-                wait.until(lambda: listening(port) == both // 2, "the old process has let go")
+                wait.until(lambda: listening(port) == 2, "the old process has let go")
                 for _ in range(3):
                     send_mail(("127.0.0.1", port))
                     self.assertEqual(client.command(b"NOOP"), b"250 ok\r\n")

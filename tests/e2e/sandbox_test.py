@@ -431,9 +431,11 @@ class OutOfMemory(Sandbox):
         except OSError:
             pass  # the daemon has ended
         finally:
-            for client in clients:
-                client.close()
-            daemon.expect_exit(70)
+            try:
+                daemon.expect_exit(70)
+            finally:
+                for client in clients:
+                    client.close()
         self.assertIn("ended by an unexpected exception", daemon.text())
 
 

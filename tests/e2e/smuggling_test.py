@@ -16,7 +16,7 @@ from cases_downstream_test import Cases, each
 from support import main, wait
 from support.client import FIN, RESET
 from support.dialects import start_tls
-from support.fake_server import FakeServer, Lmtp, Smtp
+from support.fake_server import FakeServer, Gone, Lmtp, Smtp
 from support.gateway import Gateway
 from support.relay import Digest, pieces, receive_digest, send_pieces
 
@@ -205,14 +205,21 @@ class Mail(unittest.TestCase):
         expected = Digest(b"".join(pieces(size))).value
 
         def relay(connection):
-            sent = []
-            sender = threading.Thread(target=lambda: sent.append(send_pieces(connection.sock, size)))
-            sender.start()
-            digests.append(receive_digest(connection.sock, size))
-            sender.join()
+            taken = Digest()
+            for piece in pieces(size):
+                connection.send(piece)
+                left = len(piece)
+                while left:
+                    data = connection.sock.recv(left)
+                    if not data:
+                        raise Gone
+                    taken.update(data)
+                    left -= len(data)
+            digests.append(taken.value)
             connection.wait_for_end()
 
-        # Python's TLS sockets allow one thread at a time. The client of an upgrade has none.
+        # Python's TLS sockets allow one thread at a time, so the server takes turns. The client of an
+        # upgrade has none.
         for name in self.directions(modes=("upgrade",), relay=relay):
             with self.subTest(name):
                 digests = []

@@ -3,19 +3,16 @@
 A loop opens its pipe when it first passes a burst. So the list of descriptors shows if one has passed.
 """
 
-import fcntl
 import pathlib
 import resource
 import socket
-import struct
 import tempfile
-import termios
 import threading
 import time
 import unittest
 
 from support import main, wait
-from support.client import FIN, RESET, Client
+from support.client import FIN, RESET, Client, unacknowledged
 from support.daemon import SANDBOX, Daemon, configuration
 from support.environment import SANITIZED, unsanitized
 from support.fake_server import FakeServer, Smtp
@@ -42,11 +39,6 @@ def reset(sock):
     """Ends the connection with a RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     sock.close()
-
-
-def unacknowledged(sock):
-    """Returns the bytes that the peer's kernel has not taken yet."""
-    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
 
 
 def settle(sock):
@@ -284,7 +276,7 @@ class Ends(Clear):
             settle(server)
             self.assertIsNotNone(sending.join())
             client.reset()
-        server.shutdown(socket.SHUT_WR)
+            server.shutdown(socket.SHUT_WR)  # later the daemon may have cut the connection
         self.daemon.session()
         second, server = self.connect()
         self.passes(server, second.sock, WARM_UP)

@@ -17,7 +17,7 @@ from support.daemon import Daemon, configuration, toml
 from support.environment import SANITIZED, pki
 
 CLIENTS = 150 if SANITIZED else 500
-ROUNDS = 4  # on a busy machine the backend, which answers the running session, may get no time
+ROUNDS = 10  # on a busy machine the backend, which answers the running session, may get no time
 _ARRIVED = 52  # offset of the milliseconds since the last data came, in struct tcp_info
 COARSE = 10  # milliseconds: the kernel counts several at once
 

@@ -4,7 +4,7 @@ import base64
 import smtplib
 import unittest
 
-from support import main, peers
+from support import main, peers, wait
 from support.client import free_port
 from support.daemon import Daemon, configuration
 from support.directions import IN_SHORT, Directions, in_pairs, tls_client
@@ -31,10 +31,10 @@ class Submission(unittest.TestCase):
         """Returns an smtplib client, after its TLS and EHLO."""
         port = self.directions.ports[pair]
         if pair[0] == "implicit":
-            client = smtplib.SMTP_SSL("127.0.0.1", port, "legacy.test", timeout=30,
+            client = smtplib.SMTP_SSL("127.0.0.1", port, "legacy.test", timeout=wait.DEADLINE,
                                       context=tls_client())
         else:
-            client = smtplib.SMTP("127.0.0.1", port, "legacy.test", timeout=30)
+            client = smtplib.SMTP("127.0.0.1", port, "legacy.test", timeout=wait.DEADLINE)
         self.addCleanup(client.close)
         if pair[0] == "starttls":
             client.ehlo()
@@ -103,7 +103,7 @@ class Secrets(unittest.TestCase):
             config = configuration(None, address=f"{STRANGE}:{server.ports['submission']}")
             with Daemon(config) as daemon:
                 for mechanism in ("plain", "login"):
-                    with smtplib.SMTP("127.0.0.1", daemon.port, timeout=30) as client:
+                    with smtplib.SMTP("127.0.0.1", daemon.port, timeout=wait.DEADLINE) as client:
                         client.ehlo()
                         client.user, client.password = "box", password
                         with self.assertRaises(smtplib.SMTPAuthenticationError):
@@ -117,7 +117,7 @@ class Refused(unittest.TestCase):
     def assert_refused(self, config, outcome, words):
         with Daemon(config) as daemon:
             with self.assertRaises(smtplib.SMTPConnectError) as refused:
-                smtplib.SMTP("127.0.0.1", daemon.port, timeout=30)
+                smtplib.SMTP("127.0.0.1", daemon.port, timeout=wait.DEADLINE)
             self.assertEqual(refused.exception.smtp_code, 421)
             self.assertRegex(refused.exception.smtp_error, words)
             self.assertEqual(daemon.session()["outcome"], outcome)

@@ -5,12 +5,13 @@ import itertools
 import pathlib
 import re
 import signal
+import socket
 import tempfile
 import threading
 import unittest
 
 from support import dialects, main, wait
-from support.client import FIN, Client, free_port
+from support.client import FIN, Client, free_port, unacknowledged
 from support.daemon import Daemon, configuration, toml
 from support.dialects import PROTOCOLS
 from support.environment import pki
@@ -243,6 +244,8 @@ class Warm(unittest.TestCase):
         def secured(connection):
             if next(first) == 0:
                 dying.wait(wait.DEADLINE)
+                connection.sock.shutdown(socket.SHUT_WR)
+                wait.until(lambda: unacknowledged(connection.sock) == 0, "the end is on the other side")
                 raise Gone
             Smtp.secured(honest, connection)
 

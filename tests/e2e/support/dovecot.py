@@ -205,6 +205,15 @@ class Dovecot:
 
         return wait.until(found, lambda: f"{count} logins\n{self.log()[-3000:]}")[0]
 
+    def await_logins(self, service, after, count, *words):
+        """Waits until `count` lines about logins, not counting the first `after` lines, have all the words.
+        A line of an earlier login may come late."""
+        def found():
+            return sum(all(each in line for each in words)
+                       for line in self.logins(service)[after:]) >= count
+
+        wait.until(found, lambda: f"{count} logins with {words}\n{self.log()[-3000:]}")
+
     def stored(self, user="box", count=1):
         """Waits for `count` messages as LMTP (or IMAP) stored them. Returns their bytes, by time."""
         folder = self._outside / "mail" / user / "Maildir" / "new"

@@ -5,6 +5,7 @@ import ipaddress
 import os
 import pathlib
 import random
+import select
 import socket
 import struct
 import tempfile
@@ -206,11 +207,17 @@ def silent_addresses(count):
             listener.bind((address, port))
             listener.listen(0)
             port = listener.getsockname()[1]
-            while True:  # until a connection is not accepted any more
-                filler = stack.enter_context(socket.socket())
-                filler.settimeout(0.3)
-                try:
-                    filler.connect((address, port))
-                except TimeoutError:
-                    break
+
+        def filler(address):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex((address, port))
+            return sock
+
+        fillers = {filler(address): address for address in addresses}
+        # Until no connection is accepted any more.
+        while connected := select.select([], list(fillers), [], 2)[1]:
+            for sock in connected:
+                address = fillers.pop(sock)
+                fillers[filler(address)] = address
         yield addresses, port

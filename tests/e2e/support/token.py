@@ -75,9 +75,9 @@ class TokenSocket(UnixListener):
         self.runs = 0
 
     def take(self, connection):
+        self.runs += 1  # before the program can answer
         with connection:
             process = self._program.start("access", "--from-stdin", stdin=connection, stdout=connection)
-        self.runs += 1
         threading.Thread(target=process.communicate).start()
 
 
@@ -135,8 +135,9 @@ class Authorization:
         self.said += piece
 
 
-def on_terminal(argv, until, environment=None):
-    """Runs a command on a terminal until it has printed the text. Returns all that it printed."""
+def on_terminal(argv, until, environment=None, count=1):
+    """Runs a command on a terminal until it has printed the text `count` times. Returns all that it
+    printed."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ.update({"TERM": "xterm", **(environment or {})})
@@ -144,7 +145,7 @@ def on_terminal(argv, until, environment=None):
     printed = b""
     end = time.monotonic() + wait.DEADLINE
     try:
-        while until not in printed.decode(errors="replace"):
+        while printed.decode(errors="replace").count(until) < count:
             if not select.select([terminal], [], [], max(0, end - time.monotonic()))[0]:
                 raise AssertionError(f"not printed: {until!r} in {printed!r}")
             try:
