@@ -110,6 +110,7 @@ void Prelude::on_linked(UpstreamConnection connection) {
                     Error{Errc::tls_not_offered, connection.fallback_reason}, Side::upstream,
                     SessionRecord::Repetition::written);
   }
+  server_left_ = false;
   server_lost_ = false;
   if (!settings().login &&
       relays_from_first_byte(settings().downstream.tls, link_.target().upstream().tls)) {
@@ -390,7 +391,8 @@ void Prelude::on_client_secured() {
     on_client_handshake_failed(accepted.error());
   } else if (phase == Phase::downstream_handshake) {
     connect();
-  } else if (phase == Phase::downstream_starttls && dialogue_->server_has_heard()) {
+  } else if (phase == Phase::downstream_starttls &&
+             (dialogue_->server_has_heard() || server_left_)) {
     server_ = nullptr;
     link_.replace(host_.release_server(), give_up_at());
   } else if (phase == Phase::downstream_starttls) {
@@ -408,8 +410,8 @@ bool Prelude::on_server_end(std::string_view how, bool client_has_ended) {
   if (dialogue_ == nullptr || server_ == nullptr) return false;
   switch (host_.phase()) {
     case Phase::downstream_starttls:
-      // It will be replaced anyway, because it has heard what the client said in the clear.
-      return dialogue_->server_has_heard();
+      server_left_ = true;  // it is replaced after the handshake
+      return true;
     case Phase::relay:
       // The client has committed, and replies to earlier commands are missing. What has come
       // passes.

@@ -154,10 +154,10 @@ class Prelude final : LinkEvents {
   ServerLink link_;
   std::unique_ptr<Dialogue> dialogue_;  // from the greeting until both directions are opaque
   std::unique_ptr<ClientLogin> login_;  // from the first login on
-  bool refused_tls_ =
-      false;  // the server has refused TLS on this connection, which is in the clear
-  bool server_lost_ = false;   // during a login; the role answers that after its pause
-  bool client_ended_ = false;  // its direction is over; that is passed on after its bytes
+  bool refused_tls_ = false;            // the server has refused TLS on this connection
+  bool server_left_ = false;            // during the client's handshake
+  bool server_lost_ = false;            // during a login; the role answers that after its pause
+  bool client_ended_ = false;           // its direction is over; that is passed on after its bytes
 };
 
 }  // namespace starttls::session

@@ -119,6 +119,29 @@ class ServerLeaves(unittest.TestCase):
         answer(client, PROTOCOLS["smtp"])
         self.assertEqual(len(server.connections), 2)
 
+    def test_a_server_that_has_heard_nothing_may_leave_then_too(self):
+        leave = threading.Event()
+
+        class Once(Smtp):
+            def secured(self, connection):
+                if len(server.connections) > 1:
+                    super().secured(connection)
+                    return
+                leave.wait(wait.DEADLINE)
+                connection.end_tls()
+
+        server = self.enterContext(FakeServer(Once()))
+        daemon = self.enterContext(Daemon(terminating(server, downstream={"tls": "starttls"})))
+        client = self.enterContext(daemon.connect())
+        client.reply()
+        client.send(b"STARTTLS\r\n")
+        self.assertEqual(client.line()[:4], b"220 ")
+        leave.set()
+        self.assertTrue(server.connection(0).ended.wait(wait.DEADLINE))
+        start_tls(client)
+        client.send(b"EHLO legacy.test\r\n")
+        answer(client, PROTOCOLS["smtp"])
+
 
 class AfterAFallback(unittest.TestCase):
     def start(self, protocol, script):

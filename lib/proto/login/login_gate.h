@@ -9,8 +9,8 @@
 //                └── wrong: pause ──<──┘                  ├── the proxy's secret is refused: log_in
 //                      │ (answered after it)              │   once more, then a temporary answer
 //                      └──> the client may try again      ├── the client's own is refused: pause
-//                                                         ├── the server is gone after it has
-//                                                         refused │   a secret: reconnect, log_in
+//                                                         ├── the server is gone, and has refused
+//                                                         │   a secret: reconnect, log_in
 //                                                         └── the server is gone: a temporary
 //                                                             answer, reconnect
 //

@@ -135,6 +135,12 @@ Result<Step> LoginUpstream::on_login_input(std::string_view input, std::string& 
   return Step{progress->consumed, next->verdict};
 }
 
+/// True if another secret may help. Only a refusal counts, and only the first one: a server that
+/// refuses them all must not be asked for ever (LP18).
+bool LoginUpstream::may_try_again(ServerLogin::Status status) const noexcept {
+  return status == ServerLogin::Status::refused && !refused_;
+}
+
 Result<Verdict> LoginUpstream::on_status(ServerLogin::Status status) {
   report_.server = login_->mechanism();
   if (status == ServerLogin::Status::going_on) return Verdict::need_more;
@@ -147,9 +153,7 @@ Result<Verdict> LoginUpstream::on_status(ServerLogin::Status status) {
   }
   auto error = login_failure(*login_, status);
   if (status == ServerLogin::Status::gone) return lose(std::move(error));
-  // Another secret may help, once: a server that refuses them all must not be asked for ever
-  // (LP18).
-  if (status != ServerLogin::Status::refused || refused_) return give_up(std::move(error));
+  if (!may_try_again(status)) return give_up(std::move(error));
   refused_ = {std::move(error), std::move(secret_)};
   state_ = State::credentials;
   return Verdict::log_in;

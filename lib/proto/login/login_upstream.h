@@ -59,6 +59,7 @@ class LoginUpstream final : public UpstreamRole {
   [[nodiscard]] Result<Step> on_login_input(std::string_view input, std::string& to_server);
   [[nodiscard]] Result<Verdict> on_status(ServerLogin::Status status);
   [[nodiscard]] Result<Verdict> lose(Error error);
+  [[nodiscard]] bool may_try_again(ServerLogin::Status status) const noexcept;
   [[nodiscard]] tl::unexpected<Error> give_up(Error error);
 
   std::unique_ptr<UpstreamRole> role_;
