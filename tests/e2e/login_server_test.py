@@ -261,6 +261,28 @@ class Retries(LoginCase):
                 self.assert_relayed(client)
 
 
+    def test_a_server_that_refuses_and_hangs_up_hears_the_fresh_secret(self):
+        for protocol, words in (("smtp", b"535 5.7.8 no\r\n"), ("lmtp", b"535 5.7.8 no\r\n"),
+                                ("pop3", b"-ERR no\r\n"), ("sieve", b'NO "no"\r\n'),
+                                ("nntp", b"481 no\r\n")):  # without IMAP's, which has a tag
+            with self.subTest(protocol):
+                write(self.token, "old-token")
+                script = self.scripts[protocol]
+
+                def said(step, script=script, words=words):
+                    if step != "result" or len(script.attempts) > 1:
+                        return b""
+                    write(self.token, "new-token")
+                    return (words,)
+
+                script.reset(said=said)
+                client, reply = self.log_in(f"{protocol}-xoauth2")
+                self.assertTrue(client.succeeded(reply), reply)
+                self.assertEqual([sasl.parsed(each)[1] for each in script.attempts],
+                                 [b"old-token", b"new-token"])
+                self.assert_relayed(client)
+
+
 class Preauthenticated(unittest.TestCase):
     def test_a_server_that_asks_for_no_login(self):
         """Inside TLS PREAUTH may come from the server itself. The client would get its mailbox all the same."""
