@@ -130,7 +130,7 @@ class UpstreamRole {
   [[nodiscard]] virtual Result<Verdict> on_server_lost(Error how) { return fail(std::move(how)); }
   [[nodiscard]] virtual std::optional<RefusedLogin> refused_login() const { return std::nullopt; }
   /// Takes the login of the connection before this one. Called before `begin`.
-  virtual void go_on_with(RefusedLogin) {}
+  virtual void go_on_with(const RefusedLogin& refused) { static_cast<void>(refused); }
   /// Returns the result of the login; nothing if there was none.
   [[nodiscard]] virtual const LoginReport* login_report() const noexcept { return nullptr; }
   /// Returns the name of the event that the role waits for, for logs and time-outs.

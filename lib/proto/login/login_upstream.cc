@@ -90,8 +90,8 @@ std::optional<RefusedLogin> LoginUpstream::refused_login() const {
   return refused_;
 }
 
-void LoginUpstream::go_on_with(RefusedLogin refused) {
-  refused_ = std::move(refused);
+void LoginUpstream::go_on_with(const RefusedLogin& refused) {
+  refused_ = refused;
   is_second_connection_ = true;
 }
 

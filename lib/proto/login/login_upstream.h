@@ -41,7 +41,7 @@ class LoginUpstream final : public UpstreamRole {
                                                std::string& to_server) override;
   [[nodiscard]] Result<Verdict> on_server_lost(Error how) override;
   [[nodiscard]] std::optional<RefusedLogin> refused_login() const override;
-  void go_on_with(RefusedLogin refused) override;
+  void go_on_with(const RefusedLogin& refused) override;
   [[nodiscard]] const LoginReport* login_report() const noexcept override;
   [[nodiscard]] std::string_view state() const noexcept override;
 

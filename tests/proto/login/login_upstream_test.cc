@@ -185,9 +185,9 @@ TEST_CASE("LP18 login upstream: the same secret, or none, is not tried again", "
 
 /// Plays a login with this secret, up to the server's answer.
 std::unique_ptr<UpstreamRole> asked(const Credentials& credentials,
-                                    std::optional<RefusedLogin> before = std::nullopt) {
+                                    const std::optional<RefusedLogin>& before = std::nullopt) {
   auto role = find_protocol("smtp")->upstream(connecting(TlsMode::implicit));
-  if (before) role->go_on_with(std::move(*before));
+  if (before) role->go_on_with(*before);
   std::string out;
   REQUIRE(role->step(kGreeting, out)->verdict == Verdict::log_in);
   REQUIRE(role->on_credentials(credentials, out) == Verdict::need_more);
