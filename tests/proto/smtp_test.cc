@@ -339,7 +339,7 @@ TEST_CASE("P9 T23 T24 smtp upstream: only the printable text of a clear greeting
         "220 " + std::string(506, 'x') + "\r\n");
 }
 
-TEST_CASE("smtp upstream: our own words replace a greeting on a leg without STARTTLS, too",
+TEST_CASE("smtp upstream: our own words replace the greeting of a connection after a fallback, too",
           "[proto][smtp]") {
   for (const bool theirs : {true, false}) {
     auto role = kStarttls;

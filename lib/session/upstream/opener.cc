@@ -6,6 +6,7 @@
 #include "lib/base/random.h"
 #include "lib/base/secret.h"
 #include "lib/config/mistakes.h"
+#include "lib/proto/lines.h"
 #include "lib/session/credentials/login_facts.h"
 #include "lib/session/policy.h"
 
@@ -25,7 +26,8 @@ proto::RoleSettings role_settings(const Target& target, TlsMode upstream) {
   return {.downstream = target.service().config.downstream.tls,
           .upstream = upstream,
           .hostname = target.service().own_name->text(),
-          .greeting_text = settings.greeting_text,
+          // On a leg that never upgrades, the greeting passes unchanged.
+          .greeting_text = settings.greeting_text || !proto::upgrades(settings.tls),
           .client_certificate = !settings.certificate.chain.empty() && uses_tls(settings.tls),
           .tag = random_token(),
           .login = login_time(target.service().config)};
