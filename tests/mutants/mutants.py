@@ -305,10 +305,11 @@ class SwitchedProgram:
         if mutant.name in self._failed:
             raise self._failed[mutant.name]
         name = mutant.name.encode().ljust(len(NO_MUTANT), b"\0")
-        daemon = folder / "starttls-proxy"
-        daemon.write_bytes(self._program.replace(NO_MUTANT.encode(), name))
-        daemon.chmod(0o755)
-        return daemon
+        (folder / "bytes").write_bytes(self._program.replace(NO_MUTANT.encode(), name))
+        # Another process writes the program. A child that a thread starts just now has our open files
+        # until it executes, and a program that is open for writing cannot be executed.
+        must(["install", "-m", "755", folder / "bytes", folder / "starttls-proxy"])
+        return folder / "starttls-proxy"
 
 
 def run_tests(daemon, names, cipher="", deadline=None):
