@@ -98,6 +98,7 @@ class SessionRecord {
     Repetition repetition = Repetition::counted;
     log::Level level = log::Level::warn;
   };
+  /// Writes a line about the session.
   void log_event(const Event& event, const Error& error);
   void log_phase(std::string_view from, std::string_view to);
   /// Settles the outcome and counts the session as ended. Called once, before `log_end`.
