@@ -33,14 +33,14 @@ struct State {
   std::optional<User> user;  ///< proxy.user; only of the first state
 };
 
-/// What a reload reads.
+/// The input that a reload reads again.
 enum class Reread : std::uint8_t {
   everything,  ///< the configuration, and the files that it names
   files,       ///< only the files that the configuration in force names
 };
 
 /// Reads the configuration and all files that it names, as a start does. Root takes on the groups
-/// of proxy.user. If anything is wrong, puts all of it into `problems`, in the order of the source,
+/// of proxy.user. If anything is wrong, puts every problem into `problems`, in the source's order,
 /// and returns nothing.
 [[nodiscard]] std::optional<State> load_state(const CommandLine& command,
                                               config::Problems& problems);

@@ -32,7 +32,7 @@ class LoginUpstream final : public UpstreamRole {
 
   [[nodiscard]] Result<Verdict> begin(std::string& to_server) override;
   /// Does the same as the protocol's role, and logs in. While credentials are awaited no words of
-  /// the server are due, so all that come are an error. Only a goodbye may come.
+  /// the server are due. A goodbye may come, and everything else is an error.
   [[nodiscard]] Result<Step> step(std::string_view input, std::string& to_server) override;
   [[nodiscard]] Result<Verdict> secured(std::string& to_server) override;
   [[nodiscard]] Result<Verdict> on_quiet(std::string& to_server) override;

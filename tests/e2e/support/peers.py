@@ -61,7 +61,7 @@ def scratch():
 
 
 def tls_client(program, port, said, *, starttls=None, deadline=wait.DEADLINE):
-    """Talks over TLS by "openssl" or "gnutls-cli". Returns all that it received and printed.
+    """Talks over TLS by "openssl" or "gnutls-cli". Returns what it received and printed.
 
     `said` must make the server end the session. `starttls` is the protocol to begin TLS with;
     None is TLS at once. The certificate is verified, for mail.test.

@@ -136,8 +136,7 @@ class Authorization:
 
 
 def on_terminal(argv, until, environment=None, count=1):
-    """Runs a command on a terminal until it has printed the text `count` times. Returns all that it
-    printed."""
+    """Runs a command on a terminal until it has printed the text `count` times. Returns its output."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ.update({"TERM": "xterm", **(environment or {})})
