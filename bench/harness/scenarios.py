@@ -115,13 +115,6 @@ TARGETS = {
     "workers-terminate": (Target(SCALE, ABSOLUTE, 1.9, at_least=True),),
 }
 
-# Targets without a scenario: they are listed as not measured.
-# TODO(bench): add scenarios when the proxy has the settings accept_implicit and tell_client.
-UNMEASURED = (
-    ("Sessions with accept_implicit", Target(CPU_SESSION, f"{OURS} without it", 1.05)),
-    ("Sessions with tell_client", Target(CPU_SESSION, f"{OURS} without it", 1.05)),
-)
-
 IDLE_NOTE = "Growth of the proxy's memory (PSS), divided by the sessions."
 WORKERS_NOTE = (
     "Load and server need the same CPUs, so that sessions a second say more about them than about the "

@@ -4,7 +4,7 @@ import dataclasses
 import statistics
 
 from .interval import interval
-from .scenarios import ABSOLUTE, MORE_IS_BETTER, OVERHEAD, SCENARIOS, UNMEASURED
+from .scenarios import ABSOLUTE, MORE_IS_BETTER, OVERHEAD, SCENARIOS
 from .subjects import DIRECT, OURS, builds
 
 CONTESTANTS = ("ours", "job", "data path")
@@ -107,5 +107,3 @@ def all_verdicts(run, measured, busy):
         for beside, results in ((False, measured), (True, busy)):
             for build, verdict in verdicts(scenario, results.get(scenario.name), run, beside):
                 yield f"{scenario.title}{', beside other load' if beside else ''}", build, verdict
-    for title, target in UNMEASURED:
-        yield title, OURS, Verdict(target, "", (), target.limit)
