@@ -22,6 +22,10 @@ using namespace imap;
 constexpr std::size_t kMaxDroppedLines = 16;
 constexpr std::size_t kMaxDroppedBytes = 8192;
 
+// How a greeting for the client begins.
+constexpr std::string_view kOk = "* OK ";
+constexpr std::string_view kPreauth = "* PREAUTH ";
+
 /// IMAP, client role: greeting, STARTTLS, then the capabilities after TLS, which become part of the
 /// client's greeting. If the leg does not upgrade, the role only waits for the greeting and passes
 /// it unchanged.
@@ -69,7 +73,9 @@ class ImapUpstream final : public UpstreamRole {
   [[nodiscard]] bool is_answer(const Response& response) const;
   [[nodiscard]] Result<> check_tag(const Response& response, const Piece& piece) const;
   [[nodiscard]] bool may_stay_in_clear() const noexcept;
-  [[nodiscard]] Result<Verdict> stay_in_clear(Error why, std::string_view status);
+  [[nodiscard]] Result<Verdict> stay_in_clear(Error why, std::string_view status,
+                                              bool server_closes = false);
+  [[nodiscard]] Verdict greet_in_clear(std::string_view status);
   [[nodiscard]] std::string greeting_for_client(std::string_view status,
                                                 std::string_view capabilities) const;
 
@@ -78,6 +84,7 @@ class ImapUpstream final : public UpstreamRole {
   State state_ = State::greeting;
   std::string text_;  ///< of the greeting in the clear, for people
   bool just_asked_ = false;
+  bool goes_on_in_clear_ = false;
 
   // Before TLS.
   std::size_t dropped_lines_ = 0;
@@ -110,8 +117,7 @@ Result<Step> ImapUpstream::step(std::string_view input, std::string& to_server) 
   // If we go on in the clear, no server bytes are due until the client speaks. Bytes that wait here
   // would be read as the answer to a command of the client.
   const auto early = input.substr(step.consumed);
-  const bool fell_back = step.verdict == Verdict::greeted && !fallback_reason_.empty();
-  if (!fell_back || early.empty()) return step;
+  if (!goes_on_in_clear_ || server_closes() || early.empty()) return step;
   if (early.starts_with('\r') || early.starts_with('\n')) return empty_line(early);
   return fail(Attack::unsolicited, "server sent a reply that no command asked for",
               peer_words(early));
@@ -150,10 +156,13 @@ Result<Verdict> ImapUpstream::on_greeting(const Piece& piece, std::string& to_se
     return Verdict::greeted;
   }
   text_ = human_text(greeting.rest);
+  if (settings_.tls_refused) {
+    return greet_in_clear(rules_out_starttls(greeting) ? kPreauth : kOk);
+  }
   if (rules_out_starttls(greeting)) {
     Error error{Errc::attack, "server greeted with PREAUTH, which rules out STARTTLS",
                 peer_words(piece.text), Attack::preauth};
-    return stay_in_clear(std::move(error), "* PREAUTH ");
+    return stay_in_clear(std::move(error), kPreauth);
   }
   // The offer does not matter: an attacker can have written capabilities in the clear.
   to_server += settings_.tag + " STARTTLS\r\n";
@@ -185,7 +194,8 @@ Result<Verdict> ImapUpstream::on_starttls(const Piece& piece) {
   const Response response(piece.text);
   if (!piece.first || response.untagged()) {
     if (piece.first && response.is("BYE")) {
-      return fail(Errc::tls_refused, "server refused STARTTLS", peer_words(piece.text));
+      return stay_in_clear({Errc::tls_refused, "server refused STARTTLS", peer_words(piece.text)},
+                           kOk, true);
     }
     drop(piece);
     if (dropped_lines_ > kMaxDroppedLines || dropped_bytes_ > kMaxDroppedBytes) {
@@ -202,8 +212,7 @@ Result<Verdict> ImapUpstream::on_starttls(const Piece& piece) {
   if (!is_any_of(response.word, {"NO", "BAD"})) {
     return fail(Errc::protocol, "server sent an invalid reply", peer_words(piece.text));
   }
-  return stay_in_clear({Errc::tls_refused, "server refused STARTTLS", peer_words(piece.text)},
-                       "* OK ");
+  return stay_in_clear({Errc::tls_refused, "server refused STARTTLS", peer_words(piece.text)}, kOk);
 }
 
 Result<Verdict> ImapUpstream::on_capability(const Piece& piece) {
@@ -227,7 +236,7 @@ Result<Verdict> ImapUpstream::on_capability(const Piece& piece) {
   }
   if (const auto ours = check_tag(response, piece); !ours) return fail(ours.error());
   // A server that refuses CAPABILITY may refuse the client's as well.
-  greeting_ = greeting_for_client("* OK ", response.is("OK") ? capabilities_ : "") + notices_;
+  greeting_ = greeting_for_client(kOk, response.is("OK") ? capabilities_ : "") + notices_;
   state_ = State::done;
   return Verdict::greeted;
 }
@@ -255,11 +264,18 @@ bool ImapUpstream::may_stay_in_clear() const noexcept {
   return settings_.upstream == TlsMode::opportunistic;
 }
 
-/// Continues without TLS, if the mode allows it.
-Result<Verdict> ImapUpstream::stay_in_clear(Error why, std::string_view status) {
+/// Continues without TLS, if the mode allows it. `server_closes`: see UpstreamRole.
+Result<Verdict> ImapUpstream::stay_in_clear(Error why, std::string_view status,
+                                            bool server_closes) {
   if (!may_stay_in_clear()) return fail(std::move(why));
   fallback_reason_ = std::move(why.reason);
+  server_closes_ = server_closes;
+  return greet_in_clear(status);
+}
+
+Verdict ImapUpstream::greet_in_clear(std::string_view status) {
   greeting_ = greeting_for_client(status, {});
+  goes_on_in_clear_ = true;
   state_ = State::done;
   return Verdict::greeted;
 }

@@ -40,7 +40,7 @@ Result<Step> LineUpstream::step(std::string_view input, std::string& to_server) 
     if (step.verdict == Verdict::greeted) on_greeted();
     const bool spoke = to_server.size() != written_before;
     if (spoke) meter_.reset();
-    if (!is_nothing_due(spoke, step.verdict) || !upgrades()) continue;
+    if (!is_nothing_due(spoke, step.verdict) || !upgrades() || server_closes()) continue;
     const auto early = input.substr(step.consumed);
     if (begins_empty_line(early)) {
       return fail(Errc::protocol, "server sent an empty line", peer_words(early));
@@ -50,9 +50,10 @@ Result<Step> LineUpstream::step(std::string_view input, std::string& to_server) 
   return step;
 }
 
-Result<Verdict> LineUpstream::stay_in_clear(Error why) {
+Result<Verdict> LineUpstream::stay_in_clear(Error why, bool server_closes) {
   if (mode_ != TlsMode::opportunistic) return fail(std::move(why));
   fallback_reason_ = std::move(why.reason);
+  server_closes_ = server_closes;
   return Verdict::greeted;
 }
 

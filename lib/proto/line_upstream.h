@@ -20,8 +20,10 @@ class LineUpstream : public UpstreamRole {
   [[nodiscard]] Result<Step> step(std::string_view input, std::string& to_server) final;
 
  protected:
-  explicit LineUpstream(TlsMode mode) noexcept
-      : mode_(mode), rules_(line_rules(mode, Errc::protocol)) {}
+  explicit LineUpstream(const RoleSettings& settings) noexcept
+      : mode_(settings.upstream),
+        asks_for_tls_(proto::upgrades(mode_) && !settings.tls_refused),
+        rules_(line_rules(mode_, Errc::protocol)) {}
 
   /// Handles one line of the server. The line is consumed with every verdict; the bytes after it
   /// are not.
@@ -35,9 +37,12 @@ class LineUpstream : public UpstreamRole {
   }
 
   [[nodiscard]] bool upgrades() const noexcept { return proto::upgrades(mode_); }
+  /// True if the leg upgrades, and TLS is still to be asked for.
+  [[nodiscard]] bool asks_for_tls() const noexcept { return asks_for_tls_; }
 
-  /// Continues without TLS if the mode allows it. Otherwise `why` is the error.
-  [[nodiscard]] Result<Verdict> stay_in_clear(Error why);
+  /// Continues without TLS if the mode allows it. Otherwise `why` is the error. `server_closes`:
+  /// see UpstreamRole.
+  [[nodiscard]] Result<Verdict> stay_in_clear(Error why, bool server_closes = false);
   /// Returns the error for a server that greets with a refusal.
   [[nodiscard]] static tl::unexpected<Error> refused_greeting(std::string_view words);
   /// Returns the error for a reply that no command has asked for.
@@ -45,6 +50,7 @@ class LineUpstream : public UpstreamRole {
 
  private:
   TlsMode mode_;
+  bool asks_for_tls_;
   LineRules rules_;
   ReplyMeter meter_;
 };

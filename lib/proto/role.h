@@ -91,6 +91,9 @@ struct RoleSettings {
   /// A downstream role is made after the upstream role is done. It gets the mode that resulted:
   /// `none` if `opportunistic` stayed in the clear.
   TlsMode upstream = TlsMode::starttls;
+  /// Upstream role, mode `opportunistic`: the server has refused TLS on an earlier connection. So
+  /// STARTTLS is not asked for again. Nothing else about the leg changes.
+  bool tls_refused = false;
   std::string hostname;             ///< our name in EHLO and in replies of our own
   bool greeting_text = true;        ///< false: our own words instead of the server's
   bool client_certificate = false;  ///< the upstream leg carries a client certificate of ours
@@ -144,10 +147,14 @@ class UpstreamRole {
   /// Returns why the leg stayed in the clear, after `greeted` with upstream mode `opportunistic`.
   /// Otherwise empty.
   [[nodiscard]] const std::string& fallback_reason() const noexcept { return fallback_reason_; }
+  /// True if the refusal of TLS said that the server closes the connection (421, BYE). The leg
+  /// needs a fresh one.
+  [[nodiscard]] bool server_closes() const noexcept { return server_closes_; }
 
  protected:
   std::string greeting_;
   std::string fallback_reason_;
+  bool server_closes_ = false;
 };
 
 /// Works between both streams from the client's greeting until the relay starts. It greets the

@@ -68,7 +68,7 @@ std::optional<std::string> edit_capability(const Line& line, bool external) {
 /// lists come. The reply to a NOOP after CAPABILITY marks their end (RFC 5804 §2.13).
 class SieveUpstream final : public LineUpstream {
  public:
-  explicit SieveUpstream(const RoleSettings& settings) : LineUpstream(settings.upstream) {}
+  explicit SieveUpstream(const RoleSettings& settings) : LineUpstream(settings) {}
 
   [[nodiscard]] Result<Verdict> begin(std::string&) override { return Verdict::need_more; }
 
@@ -139,7 +139,7 @@ class SieveUpstream final : public LineUpstream {
       case ReplyKind::ok:
         break;
     }
-    if (!upgrades()) return Verdict::greeted;
+    if (!asks_for_tls()) return Verdict::greeted;
     if (!offered_) {
       return stay_in_clear(
           {Errc::tls_not_offered, "server does not offer STARTTLS", peer_words(line.text)});
@@ -158,8 +158,8 @@ class SieveUpstream final : public LineUpstream {
       state_ = State::tls;
       return Verdict::start_tls;
     }
-    Error refused{Errc::tls_refused, "server refused STARTTLS", peer_words(line.text)};
-    return kind == ReplyKind::bye ? fail(std::move(refused)) : stay_in_clear(std::move(refused));
+    return stay_in_clear({Errc::tls_refused, "server refused STARTTLS", peer_words(line.text)},
+                         kind == ReplyKind::bye);
   }
 
   /// Reads a line of the list after TLS. A reply without a list is the answer to NOOP.

@@ -65,7 +65,7 @@ constexpr std::size_t kMaxAuthLine = 12288;
 class SmtpUpstream final : public LineUpstream {
  public:
   SmtpUpstream(const RoleSettings& settings, const Dialect& dialect)
-      : LineUpstream(settings.upstream), settings_(settings), dialect_(dialect) {}
+      : LineUpstream(settings), settings_(settings), dialect_(dialect) {}
 
   [[nodiscard]] Result<Verdict> begin(std::string&) override { return Verdict::need_more; }
 
@@ -119,7 +119,7 @@ class SmtpUpstream final : public LineUpstream {
       return fail(Errc::protocol, "server greeted with neither 220 nor a refusal",
                   peer_words(line.text));
     }
-    if (!upgrades()) return Verdict::greeted;
+    if (!asks_for_tls()) return Verdict::greeted;
     to_server += dialect_.hello;
     to_server += ' ';
     to_server += settings_.hostname;
@@ -144,9 +144,9 @@ class SmtpUpstream final : public LineUpstream {
       return stay_in_clear(
           {Errc::tls_not_offered, "server does not offer STARTTLS", peer_words(line.text)});
     }
-    Error refused{Errc::tls_not_offered, "server refused " + std::string(dialect_.hello),
-                  whole_refusal(words_.view())};
-    return closes(reply.code) ? fail(std::move(refused)) : stay_in_clear(std::move(refused));
+    return stay_in_clear({Errc::tls_not_offered, "server refused " + std::string(dialect_.hello),
+                          whole_refusal(words_.view())},
+                         closes(reply.code));
   }
 
   /// True for 220 only. No other 2xx is a yes to STARTTLS (N2).
@@ -160,8 +160,9 @@ class SmtpUpstream final : public LineUpstream {
       state_ = State::tls;
       return Verdict::start_tls;
     }
-    Error refused{Errc::tls_refused, "server refused STARTTLS", whole_refusal(words_.view())};
-    return closes(reply.code) ? fail(std::move(refused)) : stay_in_clear(std::move(refused));
+    return stay_in_clear(
+        {Errc::tls_refused, "server refused STARTTLS", whole_refusal(words_.view())},
+        closes(reply.code));
   }
 
   RoleSettings settings_;

@@ -27,7 +27,7 @@ constexpr bool is_refusal(unsigned code) noexcept {
   return code >= 400 && code <= 599;
 }
 
-/// True if the server closes after it, so that going on in the clear is impossible.
+/// True if the server closes the connection after it.
 constexpr bool closes(unsigned code) noexcept {
   return code == 221 || code == 421;
 }

@@ -19,7 +19,7 @@ bool contains(std::span<const std::string_view> words, std::string_view word) no
 // ---------------------------------------------------------------- upstream
 
 StatusUpstream::StatusUpstream(const RoleSettings& settings, const StatusDialect& dialect)
-    : LineUpstream(settings.upstream), settings_(settings), dialect_(dialect) {}
+    : LineUpstream(settings), settings_(settings), dialect_(dialect) {}
 
 std::string_view StatusUpstream::state() const noexcept {
   static constexpr std::string_view kStateNames[] = {"greeting", "starttls", "tls", "done"};
@@ -60,6 +60,7 @@ Result<Verdict> StatusUpstream::on_greeting(const Line& line, const Status& stat
   if (!upgrades()) return Verdict::greeted;
   greeting_ =
       reduced_greeting(std::string(status.word) + ' ', status.text, settings_, dialect_.service);
+  if (!asks_for_tls()) return Verdict::greeted;
   to_server += dialect_.starttls.command;
   to_server += "\r\n";
   state_ = State::starttls;
@@ -76,10 +77,10 @@ Result<Verdict> StatusUpstream::on_starttls(const Line& line, const Status& stat
     state_ = State::tls;
     return Verdict::start_tls;
   }
-  Error refused{Errc::tls_refused, "server refused " + std::string(dialect_.starttls.command),
-                peer_words(line.text)};
-  const bool gone = contains(dialect_.closing, status.word);
-  return gone ? fail(std::move(refused)) : stay_in_clear(std::move(refused));
+  return stay_in_clear(
+      {Errc::tls_refused, "server refused " + std::string(dialect_.starttls.command),
+       peer_words(line.text)},
+      contains(dialect_.closing, status.word));
 }
 
 // ---------------------------------------------------------------- downstream
@@ -96,6 +97,7 @@ Result<LineDownstream::ReplyPart> StatusDownstream::on_reply_line(const Line& li
   if (status->refuses_command) return ReplyPart::refusal;
   const bool for_list = edits_list() || asked() == Action::Kind::list;
   const bool begins_list = for_list && contains(dialect_.lists, status->word);
+  list_has_lines_ = false;
   if (begins_list && login() != nullptr && asked() == Action::Kind::edit) login()->begin_offer();
   return begins_list ? ReplyPart::more : ReplyPart::last;
 }
@@ -104,11 +106,11 @@ bool StatusDownstream::edits_list() const noexcept {
   return asked() == Action::Kind::edit || asked() == Action::Kind::mechanisms;
 }
 
-/// True for a status line in a list that we edit. No entry of such a list looks like one. So the
-/// server has sent no list, or no end of it, and this is its next reply (D5). Otherwise a mail that
-/// follows would be edited as a list.
+/// True for a status line where a list should begin, or in a list that we edit: no entry of such a
+/// list looks like one. So the server has sent no list, or no end of it, and this is its next reply
+/// (D5). Otherwise the replies that follow would count as the list.
 bool StatusDownstream::lacks_end(const Line& line) const {
-  return edits_list() && dialect_.read_status(line.text).has_value();
+  return (edits_list() || !list_has_lines_) && dialect_.read_status(line.text).has_value();
 }
 
 LineDownstream::ReplyPart StatusDownstream::on_list_line(const Line& line, std::string& to_client) {
@@ -117,6 +119,7 @@ LineDownstream::ReplyPart StatusDownstream::on_list_line(const Line& line, std::
     to_client += line.raw;
     return ReplyPart::last;
   }
+  list_has_lines_ = true;
   if (login() != nullptr && asked() == Action::Kind::edit) login()->read_offer(line.text);
   if (!edits_list()) {
     to_client += line.raw;

@@ -33,7 +33,7 @@ struct StatusDialect {
   std::optional<Status> (*read_status)(std::string_view line);
   std::span<const std::string_view> welcomes;  ///< the greetings that let us go on
   std::string_view tls_status;                 ///< the only yes to STARTTLS
-  std::span<const std::string_view> closing;   ///< after these the server is gone
+  std::span<const std::string_view> closing;   ///< refusals after which the server is gone
   std::span<const std::string_view> lists;     ///< a list follows, if the command was for one
 
   // The client's login.
@@ -85,6 +85,7 @@ class StatusDownstream : public LineDownstream {
   [[nodiscard]] std::optional<std::string> edit_capability(std::string_view text) const;
 
   const StatusDialect& dialect_;
+  bool list_has_lines_ = false;  ///< the list that is read, or the last one
 };
 
 }  // namespace starttls::proto

@@ -97,6 +97,7 @@ void RecordingRole::record_words() {
 void RecordingRole::copy_results() {
   greeting_ = role_->greeting();
   fallback_reason_ = role_->fallback_reason();
+  server_closes_ = role_->server_closes();
 }
 
 }  // namespace starttls

@@ -9,6 +9,8 @@ from support.environment import pki
 from support.fake_server import FakeServer, Gone, tls_context
 
 DOWNSTREAM = {"tls": "opportunistic"}
+UNAVAILABLE = {"smtp": b"421 4.3.2 ", "lmtp": b"421 4.3.2 ", "imap": b"* BYE [UNAVAILABLE] ",
+               "sieve": b"BYE (TRYLATER) ", "nntp": b"400 "}
 
 
 class Server:
@@ -104,6 +106,42 @@ class AfterFallback(unittest.TestCase):
                         self.assertEqual(client.line(), dialect.committed)
                     self.assertEqual(daemon.session()["outcome"], "ok")
                 self.assertNotIn(dialect.verb(dialect.starttls), server.connection(1).commands)
+
+    # A refusal of TLS that ends the connection, and of the fresh connection.
+    LAST_WORDS = {"smtp": (b"421 4.7.0 not now\r\n", b"554 5.7.1 too many\r\n"),
+                  "lmtp": (b"421 4.7.0 not now\r\n", b"554 5.7.1 too many\r\n"),
+                  "imap": (b"* BYE no\r\n", b"* BYE too many\r\n"),
+                  "sieve": (b'BYE "no"\r\n', b'NO "too many"\r\n'),
+                  "nntp": (b"400 no\r\n", b"502 too many\r\n")}
+
+    def test_n2_a_refusal_that_says_goodbye_is_a_refusal(self):
+        for protocol, (goodbye, refusal) in self.LAST_WORDS.items():
+            for welcome in (True, False):
+                dialect = PROTOCOLS[protocol]
+
+                def script(connection, dialect=dialect, goodbye=goodbye, refusal=refusal, welcome=welcome):
+                    if connection is not server.connections[0]:
+                        connection.send(dialect.greeting if welcome else refusal)
+                        if welcome:
+                            connection.wait_for_end()
+                        return
+                    connection.send(dialect.greeting)
+                    while dialect.verb(connection.line()) != dialect.verb(dialect.starttls):
+                        connection.send(dialect.offer(False))
+                    connection.send(goodbye)
+
+                with self.subTest(protocol, welcome=welcome), FakeServer(script) as server, \
+                        gateway(server, protocol, {"tls": "opportunistic"}) as daemon:
+                    with daemon.connect() as client:
+                        if welcome:
+                            greeted(client, dialect)
+                            client.finish()
+                        else:
+                            # In our own words: the leg is meant to upgrade.
+                            said, _ = client.rest()
+                            self.assertTrue(said.startswith(UNAVAILABLE[protocol]), said)
+                            self.assertIn(b"too many", said)
+                    self.assertEqual(daemon.session()["outcome"], "ok" if welcome else "greeting_refused")
 
 
 class AfterTheClientsTls(unittest.TestCase):

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "tests/support/catch.h"
+#include "tests/support/roles.h"
 
 using namespace starttls;
 using namespace starttls::proto;
@@ -12,7 +13,7 @@ namespace {
 /// Sends "question" when it reads "ask". It is greeted by "welcome" and starts TLS at "go".
 class Probe final : public LineUpstream {
  public:
-  explicit Probe(TlsMode mode) : LineUpstream(mode) {}
+  explicit Probe(TlsMode mode) : LineUpstream(test::upstream(mode)) {}
   Result<Verdict> begin(std::string&) override { return Verdict::need_more; }
   Result<Verdict> secured(std::string&) override { return Verdict::greeted; }
   std::string_view state() const noexcept override { return "probe"; }

@@ -380,8 +380,9 @@ TEST_CASE("sieve upstream: opportunistic stays in the clear if TLS is refused or
 
   UpstreamDialogue closed{"sieve", upstream(TlsMode::opportunistic)};
   ask_for_tls(closed);
-  closed.peer("BYE\r\n");
-  CHECK(closed.error().code == Errc::tls_refused);
+  closed.peer("BYE\r\n").sends("");
+  CHECK(closed.verdict() == Verdict::greeted);
+  CHECK(closed.fallback_reason() == "server refused STARTTLS");
 }
 
 TEST_CASE("sieve upstream: a leg that does not upgrade passes the list unchanged",

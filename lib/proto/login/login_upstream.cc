@@ -24,13 +24,14 @@ Result<Verdict> LoginUpstream::on_quiet(std::string& to_server) {
 
 /// True if TLS protects the leg. The configuration demands it too.
 bool LoginUpstream::is_secure() const noexcept {
-  return settings_.upstream != TlsMode::none && fallback_reason_.empty();
+  return settings_.upstream != TlsMode::none && !settings_.tls_refused && fallback_reason_.empty();
 }
 
 /// Asks for credentials when the protocol's role has finished.
 Result<Verdict> LoginUpstream::after_role(Result<Verdict> verdict) {
   greeting_ = role_->greeting();
   fallback_reason_ = role_->fallback_reason();
+  server_closes_ = role_->server_closes();
   if (!verdict || *verdict != Verdict::greeted) return verdict;
   if (!is_secure()) return give_up({Errc::login, "a login needs TLS to the server"});
   state_ = State::credentials;

@@ -55,15 +55,16 @@ Opening::Policy UpstreamOpener::policy() {
       .goodbye = protocol.capabilities.goodbye,
       .always_conducts =
           observation_ != nullptr || login_time(target_.service().config) != LoginWhen::never,
-      .make_role = [this](TlsMode mode) { return make_role(mode); },
+      .make_role = [this](bool tls_refused) { return make_role(tls_refused); },
       .has_time = [this] { return time_left() > milliseconds{0}; },
       .has_hung_up = [this] { return leg_->stream().is_over(); },
       .port_mistake = [this] { return config::port_mistake(target_.upstream().tls, address()); },
       .note_unanswered_hello = [this] { return leg_->note_unanswered_hello(); }};
 }
 
-std::unique_ptr<proto::UpstreamRole> UpstreamOpener::make_role(TlsMode mode) const {
-  auto settings = role_settings(target_, mode);
+std::unique_ptr<proto::UpstreamRole> UpstreamOpener::make_role(bool tls_refused) const {
+  auto settings = role_settings(target_, target_.upstream().tls);
+  settings.tls_refused = tls_refused;
   if (observation_ == nullptr) return target_.service().protocol->upstream(settings);
   settings.login = LoginWhen::never;  // a probe looks at the server, and is no client
   return observation_->wrap_role(target_.service().protocol->upstream(settings));

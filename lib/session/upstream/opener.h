@@ -126,7 +126,7 @@ class UpstreamOpener final : LegEvents {
   void on_deadline();
   [[nodiscard]] std::chrono::milliseconds time_left() const;
   [[nodiscard]] Opening::Policy policy();
-  [[nodiscard]] std::unique_ptr<proto::UpstreamRole> make_role(TlsMode mode) const;
+  [[nodiscard]] std::unique_ptr<proto::UpstreamRole> make_role(bool tls_refused) const;
 
   void connect();
   void on_connected(Result<net::Connector::Connected> connected);

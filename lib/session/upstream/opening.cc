@@ -29,7 +29,7 @@ Opening::Step Opening::on_connected() {
 
 Opening::Step Opening::start_role() {
   stage_ = OpeningStage::prelude;
-  role_ = policy_.make_role(in_the_clear_ ? TlsMode::none : policy_.upstream);
+  role_ = policy_.make_role(in_the_clear_);
   if (refused_login_) role_->go_on_with(*refused_login_);
   Step step;
   const auto verdict = role_->begin(step.to_server);
@@ -116,9 +116,10 @@ std::string Opening::goodbye() const {
 }
 
 /// True if the server cannot serve a client on this connection. Either it has received our hello
-/// and may accept no other, or it has hung up after it refused TLS (D1).
+/// and may accept no other, or it has refused TLS and hangs up (D1).
 bool Opening::needs_fresh_connection() const {
-  return !role_->fallback_reason().empty() && (policy_.has_hello || policy_.has_hung_up());
+  return !role_->fallback_reason().empty() &&
+         (policy_.has_hello || role_->server_closes() || policy_.has_hung_up());
 }
 
 Opening::Step Opening::on_expired() {

@@ -38,8 +38,8 @@ class Opening {
     std::string_view goodbye;  ///< of the protocol, without CRLF
     /// True if a role is conducted even when the leg could be relayed from its first byte.
     bool always_conducts = false;
-    /// Makes the protocol's role for a leg of that mode.
-    std::function<std::unique_ptr<proto::UpstreamRole>(TlsMode upstream)> make_role;
+    /// Makes the protocol's role. `tls_refused`: see proto::RoleSettings.
+    std::function<std::unique_ptr<proto::UpstreamRole>(bool tls_refused)> make_role;
     /// Returns false once the time for all addresses together is over.
     std::function<bool()> has_time;
     /// True if the server has ended its direction, and nothing of it is left to read.

@@ -26,7 +26,12 @@ struct PlayedOpening {
             .addresses = addresses,
             .has_hello = protocol.capabilities.says_hostname,
             .goodbye = protocol.capabilities.goodbye,
-            .make_role = [this](TlsMode mode) { return protocol.upstream(test::upstream(mode)); },
+            .make_role =
+                [this, upstream](bool tls_refused) {
+                  auto settings = test::upstream(upstream);
+                  settings.tls_refused = tls_refused;
+                  return protocol.upstream(settings);
+                },
             .has_time = [this] { return has_time; },
             .has_hung_up = [this] { return has_hung_up; },
             .port_mistake = [this] { return port_mistake; },
@@ -184,6 +189,103 @@ TEST_CASE("opening: a server that hangs up after its refusal gets a fresh connec
   CHECK(it.connect() == Do::wait);
   CHECK(it.says("+OK mx.example\r\n") == Do::opened);
   CHECK(it.told.empty());
+}
+
+namespace {
+
+/// A server that says with its refusal of TLS that it closes the connection.
+struct ClosingServer {
+  std::string_view protocol;
+  std::vector<std::string_view> words;  ///< the last ones are the refusal
+  std::string_view greeting;            ///< on the fresh connection
+  std::string_view greeting_for_client;
+  std::string_view refusal;  ///< on the fresh connection
+};
+
+const ClosingServer kClosingServers[] = {
+    {"smtp",
+     {"220 mx\r\n", "421 4.3.2 not now\r\n"},
+     "220-a\x1b\r\n220 b\r\n",
+     "220 a\r\n",
+     "554 go\xff\r\n"},
+    {"smtp",
+     {"220 mx\r\n", "250-mx\r\n250 STARTTLS\r\n", "421 4.7.0 not now\r\n"},
+     "220 a\r\n",
+     "220 a\r\n",
+     "421 go\r\n"},
+    {"lmtp",
+     {"220 mx\r\n", "250-mx\r\n250 STARTTLS\r\n", "221 bye\r\n"},
+     "220 \xffx\r\n",
+     "220 x\r\n",
+     "554 go\r\n"},
+    {"imap",
+     {"* OK hi\r\n", "* BYE no\r\nR4nd NO no\r\n"},
+     "* OK [CAPABILITY X] \x1b hi\r\n",
+     "* OK hi\r\n",
+     "* BYE go\r\n"},
+    {"sieve",
+     {"\"STARTTLS\"\r\nOK\r\n", "BYE \"no\"\r\n"},
+     "\"SIEVE\" \"\"\r\nOK\r\n",
+     "\"SIEVE\" \"\"\r\nOK\r\n",
+     "NO \"go\"\r\n"},
+    {"nntp", {"200 hi\r\n", "400 no\r\n"}, "201 \x1bhi\r\n", "201 hi\r\n", "502 go\r\n"},
+};
+
+/// Conducts the first connection, until the server has refused TLS.
+Do refuse_tls(PlayedOpening& it, const ClosingServer& server) {
+  auto next = it.connect();
+  for (const auto words : server.words) {
+    REQUIRE(next == Do::wait);
+    next = it.says(words);
+  }
+  return next;
+}
+
+}  // namespace
+
+TEST_CASE("opening: a server that closes with its refusal gets a fresh connection (N2, N3)",
+          "[session][opening]") {
+  for (const auto& server : kClosingServers) {
+    CAPTURE(server.protocol, server.words.back());
+    PlayedOpening it(server.protocol, TlsMode::opportunistic);
+    REQUIRE(refuse_tls(it, server) == Do::connect);
+    CHECK_FALSE(it.error);
+    CHECK_FALSE(it.opening.fallback_reason().empty());
+    CHECK(it.connect() == Do::wait);
+    CHECK(it.says(server.greeting) == Do::opened);
+    CHECK(it.told.empty());  // STARTTLS is not asked for again
+    CHECK_FALSE(it.opening.fallback_reason().empty());
+  }
+}
+
+TEST_CASE("N2 opening: required TLS does not go on after a refusal that closes",
+          "[session][opening][security]") {
+  for (const auto& server : kClosingServers) {
+    CAPTURE(server.protocol, server.words.back());
+    PlayedOpening it(server.protocol, TlsMode::starttls);
+    CHECK(refuse_tls(it, server) == Do::give_up);
+  }
+}
+
+TEST_CASE("T24 opening: a fresh connection in the clear is heard like any other in the clear",
+          "[session][opening][security]") {
+  for (const auto& server : kClosingServers) {
+    CAPTURE(server.protocol, server.words.back());
+    const auto on_fresh_connection = [&server](std::string_view words) {
+      PlayedOpening it(server.protocol, TlsMode::opportunistic);
+      REQUIRE(refuse_tls(it, server) == Do::connect);
+      REQUIRE(it.connect() == Do::wait);
+      it.says(words);
+      return it;
+    };
+    CHECK(on_fresh_connection(server.greeting).opening.greeting() == server.greeting_for_client);
+    // A refusal reaches the client in our own words (N4), and early replies end the session (B12).
+    const auto refused = on_fresh_connection(server.refusal);
+    CHECK(refused.error->code == Errc::greeting_refused);
+    CHECK(refused.opening.greeting().empty());
+    const auto early = on_fresh_connection(std::string(server.greeting) + "250 early\r\n");
+    CHECK(early.error->attack == Attack::unsolicited);
+  }
 }
 
 TEST_CASE("opening: a server that did not answer a large ClientHello is tried once more",
@@ -424,7 +526,7 @@ struct LoginOpening : PlayedOpening {
   LoginOpening() : PlayedOpening("smtp", TlsMode::none, 2) {
     auto with_login = policy(TlsMode::none, 2);
     with_login.always_conducts = true;
-    with_login.make_role = [](TlsMode) { return std::make_unique<OpeningLogin>(); };
+    with_login.make_role = [](bool) { return std::make_unique<OpeningLogin>(); };
     opening = Opening{with_login};
   }
 };
@@ -434,8 +536,8 @@ struct SmtpLoginOpening : PlayedOpening {
   explicit SmtpLoginOpening(std::size_t addresses = 1) : PlayedOpening("smtp", TlsMode::implicit) {
     auto with_login = policy(TlsMode::implicit, addresses);
     with_login.always_conducts = true;
-    with_login.make_role = [this](TlsMode mode) {
-      auto settings = test::upstream(mode);
+    with_login.make_role = [this](bool) {
+      auto settings = test::upstream(TlsMode::implicit);
       settings.login = LoginWhen::connect;
       return protocol.upstream(settings);
     };
