@@ -16,8 +16,8 @@ using namespace imap;
 
 namespace {
 
-/// Maximum bytes of non-synchronizing literals in one refused command, and of the lines between
-/// them.
+/// Maximum bytes of non-synchronizing literals in one refused command. The lines between them may
+/// have `kMaxLine` bytes.
 constexpr std::size_t kMaxSwallowed = 4096;
 
 /// Asks the client for a literal of an ID.
@@ -66,11 +66,7 @@ Result<Verdict> ImapDownstream::begin(std::string_view greeting, std::string& to
   }
   if (settings_.downstream != TlsMode::starttls) {
     state_ = State::commands;
-    while (!greeting.empty()) {
-      const auto line = greeting.substr(0, std::min(greeting.find('\n'), greeting.size() - 1) + 1);
-      greeting.remove_prefix(line.size());
-      to_client += edit(line);
-    }
+    to_client += edited(greeting);
     return Verdict::need_more;
   }
   if (preauthenticated_) {
@@ -81,16 +77,29 @@ Result<Verdict> ImapDownstream::begin(std::string_view greeting, std::string& to
   const auto text = status.is("OK") ? human_text(status.rest) : std::string{};
   const auto code = "* OK [CAPABILITY " + std::string(kClearCapabilities) + "] ";
   to_client += reduced_greeting(code, text, settings_, "IMAP4rev1");
+  notices_ = edited(greeting.substr(std::min(greeting.find('\n'), greeting.size() - 1) + 1));
   state_ = State::clear;
   return Verdict::need_more;
 }
 
-Result<Verdict> ImapDownstream::secured(std::string&) {
+/// Returns the lines of a greeting as the client may see them.
+std::string ImapDownstream::edited(std::string_view greeting) {
+  std::string lines;
+  while (!greeting.empty()) {
+    const auto line = greeting.substr(0, std::min(greeting.find('\n'), greeting.size() - 1) + 1);
+    greeting.remove_prefix(line.size());
+    lines += edit(line);
+  }
+  return lines;
+}
+
+Result<Verdict> ImapDownstream::secured(std::string& to_client) {
   assert(state_ == State::starttls);
   secured_ = true;
   refusals_ = {};
   starttls_tag_.clear();
   state_ = State::commands;
+  to_client += std::exchange(notices_, {});
   // The server's connection may be another one than before.
   if (login_ && settings_.downstream == TlsMode::opportunistic) login_->gate().offer() = {};
   return Verdict::need_more;
@@ -151,7 +160,10 @@ Result<Step> ImapDownstream::from_client(std::string_view input, std::string& to
 Result<Verdict> ImapDownstream::on_line(const Line& line, std::string& to_client,
                                         std::string& to_server) {
   if (refusal_) {
-    swallowed_ += line.raw.size();
+    swallowed_lines_ += line.raw.size();
+    if (swallowed_lines_ > kMaxLine) {
+      return fail(Errc::client_protocol, "client sent a line that is too long");
+    }
     return refuse(line.text, *std::exchange(refusal_, std::nullopt), to_client);
   }
   const Command command(line);
@@ -291,6 +303,7 @@ Result<Verdict> ImapDownstream::refuse(std::string_view text, std::string words,
     return Verdict::need_more;
   }
   swallowed_ = 0;
+  swallowed_lines_ = 0;
   if (const auto counted = refusals_.add(); !counted) return fail(counted.error());
   reply(words, to_client);
   return Verdict::need_more;

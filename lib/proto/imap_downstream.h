@@ -137,6 +137,7 @@ class ImapDownstream final : public DownstreamRole {
     return unanswered_.empty() && !responses_.inside_response();
   }
   [[nodiscard]] std::string edit(std::string_view raw);
+  [[nodiscard]] std::string edited(std::string_view greeting);
   void reply(std::string_view words, std::string& to_client) {
     (responses_.inside_response() ? own_replies_ : to_client) += words;
   }
@@ -155,6 +156,7 @@ class ImapDownstream final : public DownstreamRole {
   std::string own_replies_;              ///< wait for the end of the server's response
   std::string starttls_tag_;
   std::string commit_tag_;
+  std::string notices_;  ///< that the server sent inside its TLS, for after the client's
 
   std::optional<imap::ClientLoginCommands> login_;  ///< the client logs in to the proxy
   std::string challenges_;                          ///< of SASL, that are not sent yet
@@ -165,7 +167,8 @@ class ImapDownstream final : public DownstreamRole {
 
   // The state of a refused command with literals that come without being asked for.
   std::optional<std::string> refusal_;
-  std::size_t swallowed_ = 0;
+  std::size_t swallowed_ = 0;        ///< of literals
+  std::size_t swallowed_lines_ = 0;  ///< of the lines between them
   std::size_t literal_left_ = 0;
 };
 

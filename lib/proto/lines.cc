@@ -17,7 +17,9 @@ Result<std::optional<Line>> next_line(std::string_view input, LineRules rules) {
     if (c == '\n') {
       const bool crlf = i > 0 && input[i - 1] == '\r';
       if (!crlf && rules.end == LineEnd::crlf) {
-        return violation(rules, "an LF without CR", input.substr(0, i + 1));
+        // Only servers are held to CRLF (kClientRules).
+        return fail(rules.violation, "server sent an LF without CR",
+                    peer_words(input.substr(0, i + 1)));
       }
       return Line{input.substr(0, crlf ? i - 1 : i), input.substr(0, i + 1)};
     }
