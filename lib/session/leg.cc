@@ -59,9 +59,10 @@ void Leg::read_as_limited() {
 
 void Leg::start_relay() {
   delivery_ = Delivery::relay;
-  const std::string waiting = input_.take();
+  std::string waiting = input_.take();
   input_full_ = false;
   if (!waiting.empty()) events_->on_leg_data(*this, std::as_bytes(std::span{waiting}));
+  wipe(waiting);             // it may be a login
   if (!peer_ended_) read();  // with the larger slab
 }
 
@@ -137,7 +138,11 @@ void Leg::advance_handshake(std::span<const std::byte> wire) {
     fail_tls(progress.error());
     return;
   }
-  if (!progress->done) return;
+  if (!progress->done) {
+    // A peer that has left cannot go on, and the end of its direction is not reported again.
+    if (peer_ended_) fail_tls(Error{Errc::handshake, "connection closed during the TLS handshake"});
+    return;
+  }
   security_ = Security::secured;
   events_->on_leg_secured(*this);
   wire = wire.subspan(progress->consumed);

@@ -49,6 +49,7 @@ Deadline deadline_of(Phase phase, const config::Timeouts& timeouts,
                      const PhaseFacts& facts) noexcept {
   constexpr std::string_view kHandshake = "the TLS handshake with the client timed out";
   const auto prelude = left(timeouts.prelude, facts.accepted_at, facts.now);
+  const auto command = left(timeouts.command, facts.greeted_at, facts.now);
   switch (phase) {
     case Phase::proxy_header:
       if (facts.awaits_header) return {prelude, Expiry::fail, "no PROXY header came in time"};
@@ -56,15 +57,18 @@ Deadline deadline_of(Phase phase, const config::Timeouts& timeouts,
     case Phase::downstream_handshake:
       return {std::min(timeouts.handshake, prelude), Expiry::handshake_failed, kHandshake};
     case Phase::downstream_starttls:
-      return {timeouts.handshake, Expiry::handshake_failed, kHandshake};
+      return {facts.awaits_client_tls ? std::min(timeouts.handshake, command) : timeouts.handshake,
+              Expiry::handshake_failed, kHandshake};
     case Phase::dialogue:
-      if (!facts.awaits_client_tls) {
-        return {timeouts.command, Expiry::fail, "the client sent no command in time"};
-      }
       // Bytes of such a client reach no server, so no server would end one that only sends NOOP. It
       // has as long as for one command, counted from the greeting.
-      return {left(timeouts.command, facts.greeted_at, facts.now), Expiry::fail,
-              "the client did not begin TLS in time"};
+      if (facts.awaits_client_tls) {
+        return {command, Expiry::fail, "the client did not begin TLS in time"};
+      }
+      if (facts.awaits_server) {
+        return {timeouts.command, Expiry::server_silent, "the server did not answer in time"};
+      }
+      return {timeouts.command, Expiry::fail, "the client sent no command in time"};
     case Phase::login:
       return {left(timeouts.prelude, facts.login_at, facts.now), Expiry::server_lost,
               "the login at the server took too long"};

@@ -37,6 +37,7 @@ struct PhaseFacts {
   std::chrono::milliseconds login_at{};    ///< the client's login, during it
   bool awaits_header = false;              ///< a PROXY header
   bool awaits_client_tls = false;          ///< downstream mode starttls, and TLS is not up
+  bool awaits_server = false;              ///< a command of the client has no answer yet
   bool resets = false;                     ///< a leg will be reset once its bytes are delivered
 };
 
@@ -44,6 +45,7 @@ struct PhaseFacts {
 enum class Expiry : std::uint8_t {
   nothing,           ///< there is no deadline, or another part has it
   fail,              ///< the session fails by a time-out, with `Deadline::reason`
+  server_silent,     ///< the same, and it is the server's fault
   server_lost,       ///< the server is too slow at a login, with `Deadline::reason`
   handshake_failed,  ///< the client's handshake fails, with `Deadline::reason`
   ask_close_policy,

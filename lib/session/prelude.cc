@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "lib/base/secret.h"
 #include "lib/proto/clear_port.h"
 #include "lib/session/credentials/login_facts.h"
 #include "lib/session/policy.h"
@@ -36,6 +37,12 @@ void Prelude::start() {
 std::chrono::milliseconds Prelude::give_up_at() const {
   return (dialogue_ == nullptr ? host_.accepted_at() : env_.loop.now()) +
          settings().timeouts.prelude;
+}
+
+/// True if there is nothing to conduct: any bytes of the client pass, a TLS record included.
+bool Prelude::is_plain_relay() const noexcept {
+  return !settings().login &&
+         relays_from_first_byte(settings().downstream.tls, link_.target().upstream().tls);
 }
 
 std::string_view Prelude::state() const noexcept {
@@ -112,8 +119,7 @@ void Prelude::on_linked(UpstreamConnection connection) {
   }
   server_left_ = false;
   server_lost_ = false;
-  if (!settings().login &&
-      relays_from_first_byte(settings().downstream.tls, link_.target().upstream().tls)) {
+  if (is_plain_relay()) {
     record_.on_greeted(connection.connected_at);
     start_plain_relay();
   } else if (dialogue_ == nullptr) {
@@ -139,7 +145,7 @@ void Prelude::greet_client(std::string_view greeting) {
                                  client_, *server_, record_.traffic());
   host_.enter(Phase::dialogue);
   if (const auto begun = dialogue_->begin(greeting); !begun) {
-    host_.fail(begun.error());
+    fail_dialogue(Side::upstream, begun.error());
   } else {
     hear_both();
   }
@@ -147,12 +153,13 @@ void Prelude::greet_client(std::string_view greeting) {
 
 void Prelude::start_plain_relay() {
   // Done before the relay starts, so that no bytes are looked at twice.
-  const std::string early{client_.input()};
+  std::string early{client_.input()};
   client_.limit_input(Leg::kMaxInput);
   client_.consume(early.size());
   host_.enter(Phase::relay);
   server_->start_relay();
   host_.pass_to_server(std::as_bytes(std::span{early}));
+  wipe(early);  // it may be a login
   client_.start_relay();
   if (client_ended_) host_.end_to_server();
 }
@@ -211,8 +218,7 @@ bool Prelude::goes_on(const Result<Dialogue::Next>& next, Side side) {
   if (next && (*next == NextStep::log_in || *next == NextStep::pause)) begin_login();
   note_login();
   if (!next) {
-    if (next.error().code == Errc::attack) record_.tally().attacked(side, next.error().attack);
-    host_.fail_on(side, next.error());
+    fail_dialogue(side, next.error());
     return false;
   }
   switch (*next) {
@@ -233,6 +239,11 @@ bool Prelude::goes_on(const Result<Dialogue::Next>& next, Side side) {
       break;
   }
   return false;
+}
+
+void Prelude::fail_dialogue(Side side, const Error& error) {
+  if (error.code == Errc::attack) record_.tally().attacked(side, error.attack);
+  host_.fail_on(side, error);
 }
 
 void Prelude::commit() {
@@ -436,7 +447,8 @@ bool Prelude::on_server_end(std::string_view how, bool client_has_ended) {
 /// Ends the session without a server. A client that has begun with TLS understands no words (D7).
 void Prelude::on_not_linked(const Error& error) {
   const bool is_clear = settings().downstream.tls != TlsMode::implicit && !client_.secured();
-  const bool is_lost = dialogue_ == nullptr && is_clear && proto::begins_with_tls(client_.input());
+  const bool is_lost = dialogue_ == nullptr && is_clear && !is_plain_relay() &&
+                       proto::begins_with_tls(client_.input());
   host_.fail(is_lost ? proto::tls_on_clear_port() : error);
 }
 

@@ -106,6 +106,10 @@ class Prelude final : LinkEvents {
 
   [[nodiscard]] bool awaits_header() const noexcept { return admission_.awaits_header(); }
   [[nodiscard]] bool has_greeted() const noexcept { return dialogue_ != nullptr; }
+  /// True if the client waits for the server: see Dialogue.
+  [[nodiscard]] bool awaits_server() const noexcept {
+    return dialogue_ != nullptr && server_ != nullptr && dialogue_->awaits_server();
+  }
   /// Returns the time of the client's login; only during one.
   [[nodiscard]] std::chrono::milliseconds login_at() const noexcept {
     return login_ == nullptr ? std::chrono::milliseconds{} : login_->began_at();
@@ -128,10 +132,12 @@ class Prelude final : LinkEvents {
   void resume_dialogue();
   void hear_both();
   [[nodiscard]] bool goes_on(const Result<Dialogue::Next>& next, Side side);
+  void fail_dialogue(Side side, const Error& error);
   void commit();
   void relay_client();
   void relay_server();
   void start_client_tls();
+  [[nodiscard]] bool is_plain_relay() const noexcept;
   [[nodiscard]] bool has_refused_tls() const noexcept;
   void try_again_in_the_clear();
   void begin_login();

@@ -63,7 +63,8 @@ Deadline Session::deadline() const {
        .greeted_at = env_.loop.now() - std::chrono::duration_cast<milliseconds>(since_greeting),
        .login_at = prelude_.login_at(),
        .awaits_header = prelude_.awaits_header(),
-       .awaits_client_tls = settings().downstream.tls == TlsMode::starttls && !client_.secured(),
+       .awaits_client_tls = awaits_client_tls(),
+       .awaits_server = prelude_.awaits_server(),
        .resets = to_reset_ != nullptr});
 }
 
@@ -83,6 +84,9 @@ void Session::on_deadline() {
       return;
     case Expiry::fail:
       fail(error);
+      return;
+    case Expiry::server_silent:
+      fail_on(Side::upstream, error);
       return;
     case Expiry::server_lost:
       prelude_.on_login_expired(expired.reason);
@@ -145,8 +149,14 @@ void Session::start_server_relay() {
 
 // --- Events of the legs --------------------------------------------------------------------------
 
+/// True for events that no longer matter: the session is over, or another connection to the server
+/// has replaced this one.
+bool Session::ignores(const Leg& leg) const noexcept {
+  return is_over() || (&leg != &client_ && &leg != server_.get());
+}
+
 void Session::on_leg_input(Leg& leg) {
-  if (is_over()) return;
+  if (ignores(leg)) return;
   if (side_of(leg) == Side::upstream) {
     note_reply(leg.input(), true);
     prelude_.on_server_input();
@@ -206,13 +216,13 @@ void Session::note_reply(std::string_view bytes, bool begins_line) {
 
 void Session::on_leg_drained(Leg& leg) {
   if (phase_ == Phase::finishing && to_reset_ == nullptr) arm_deadline();  // for the peer's FIN
-  if (is_over() || !relay_) return;
+  if (ignores(leg) || !relay_) return;
   relay_->to(side_of(leg)).on_drained();
   prelude_.on_drained();
 }
 
 void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
-  if (is_over()) return;
+  if (ignores(leg)) return;
   const Side side = side_of(leg);
   if (end == LegEnd::cut) record_.tally().truncated(side);
   const bool of_server = side == Side::upstream;
@@ -233,6 +243,10 @@ void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
     prelude_.on_client_end_in_login();
     return;
   }
+  if (!of_server && phase_ == Phase::dialogue && awaits_client_tls()) {
+    finish(Outcome::ok(), "");  // it can neither begin TLS now nor send anything else
+    return;
+  }
   relay_->from(side).on_end();
   // If the server leaves in the middle of a dialogue, the dialogue cannot go on.
   if (of_server && phase_ < Phase::relay) finish(Outcome::ok(), "");
@@ -241,13 +255,13 @@ void Session::on_leg_end(Leg& leg, LegEnd end, std::string_view how) {
 }
 
 void Session::on_leg_write_failed(Leg& leg, Error) {
-  if (is_over() || !relay_) return;
+  if (ignores(leg) || !relay_) return;
   relay_->to(side_of(leg)).on_broken();
   finish_if_both_ended();
 }
 
 void Session::on_leg_failed(Leg& leg, Error error) {
-  if (is_over()) return;
+  if (ignores(leg)) return;
   const Side side = side_of(leg);
   if (side == Side::downstream && !leg.secured()) {
     prelude_.on_client_handshake_failed(error);

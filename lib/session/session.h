@@ -135,6 +135,10 @@ class Session final : LegEvents, PreludeHost {
   void end();
 
   [[nodiscard]] bool is_over() const noexcept { return phase_ >= Phase::finishing; }
+  [[nodiscard]] bool ignores(const Leg& leg) const noexcept;
+  [[nodiscard]] bool awaits_client_tls() const noexcept {
+    return settings().downstream.tls == TlsMode::starttls && !client_.secured();
+  }
   [[nodiscard]] bool is_opening() const noexcept {
     return phase_ >= Phase::connecting && phase_ <= Phase::upstream_prelude;
   }

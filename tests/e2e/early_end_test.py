@@ -143,6 +143,42 @@ class ServerLeaves(unittest.TestCase):
         answer(client, PROTOCOLS["smtp"])
 
 
+class ClientLeaves(unittest.TestCase):
+    """A client that ends its direction before its TLS. It is no fault of the server."""
+
+    def start(self, protocol, mode):
+        def script(connection):
+            connection.send(CLEAR[protocol])
+            connection.wait_for_end()
+
+        server = self.enterContext(FakeServer(script))
+        return self.enterContext(Daemon(terminating(
+            server, protocol=protocol, upstream={"tls": "none"}, downstream={"tls": mode})))
+
+    def test_p16_a_client_that_leaves_instead_of_starting_tls(self):
+        for protocol in CLEAR:
+            with self.subTest(protocol):
+                daemon = self.start(protocol, "starttls")
+                with daemon.connect() as client:
+                    greeted(client, PROTOCOLS[protocol])
+                    client.finish()
+                    self.assertEqual(client.rest(), (b"", FIN))
+                self.assertEqual(daemon.session()["outcome"], "ok")
+                daemon.warnings(0)
+
+    def test_p16_a_client_that_leaves_with_its_starttls(self):
+        for protocol, dialect in PROTOCOLS.items():
+            if protocol not in CLEAR:
+                continue
+            with self.subTest(protocol):
+                daemon = self.start(protocol, "starttls")
+                with daemon.connect() as client:
+                    client.send(dialect.starttls + b"\r\n")
+                    client.finish()
+                    client.rest()
+                self.assertEqual(daemon.session()["outcome"], "handshake")
+
+
 class AfterAFallback(unittest.TestCase):
     def start(self, protocol, script):
         server = self.enterContext(FakeServer(script))

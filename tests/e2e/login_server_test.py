@@ -2,8 +2,8 @@
 
 import unittest
 
-from support import main, sasl
-from support.client import FIN
+from support import admin, main, sasl
+from support.client import FIN, free_port
 from support.daemon import Daemon, configuration
 from support.fake_server import FakeServer, tls_context
 from support.login_case import STEPS, TOKEN, LoginCase, at, leave
@@ -292,12 +292,17 @@ class Preauthenticated(unittest.TestCase):
             connection.wait_for_end()
 
         with FakeServer(script) as server:
+            address = f"127.0.0.1:{free_port()}"
             config = configuration(server.port, protocol="imap", upstream={"tls": "implicit"},
                                    login=login(), accounts=ACCOUNTS)
+            config += f'\n[admin]\nlisten = "{address}"\n'
             with Daemon(config) as daemon, KINDS["imap"](daemon.port) as client:
                 self.assertRegex(client.greeted(), ENDED["imap"])
                 self.assertEqual(client.rest(), (b"", FIN))
                 self.assertEqual(daemon.session()["outcome"], "attack")
+                [event] = daemon.lines(lambda line: line.get("msg") == "session failed")
+                self.assertEqual((event["leg"], event["peer"]), ("upstream", f"127.0.0.1:{server.port}"))
+                self.assertEqual(admin.metrics(address).nonzero("starttls_attacks_total"), {("preauth", "upstream"): 1})
             self.assertEqual(bytes(server.connections[0].secure), b"")
 
 

@@ -48,6 +48,18 @@ TEST_CASE("phase: a client that must begin TLS has the time of one command for i
   check_deadline(Phase::dialogue, {.now = 100'000ms, .greeted_at = 20'000ms}, 300'000ms,
                  Expiry::fail);
   check_deadline(Phase::downstream_starttls, facts, 10'000ms, Expiry::handshake_failed);
+  // The handshake has what is left of it.
+  const PhaseFacts late{.now = 315'000ms, .greeted_at = 20'000ms, .awaits_client_tls = true};
+  check_deadline(Phase::downstream_starttls, late, 5000ms, Expiry::handshake_failed);
+  const PhaseFacts by_choice{.now = 315'000ms, .greeted_at = 20'000ms};
+  check_deadline(Phase::downstream_starttls, by_choice, 10'000ms, Expiry::handshake_failed);
+}
+
+TEST_CASE("phase: a server that does not answer a command is at fault, and not the client",
+          "[session][phase]") {
+  check_deadline(Phase::dialogue, {.awaits_server = true}, 300'000ms, Expiry::server_silent);
+  check_deadline(Phase::dialogue, {.awaits_client_tls = true, .awaits_server = true}, 300'000ms,
+                 Expiry::fail);
 }
 
 TEST_CASE("phase: a login has the time of a prelude, from the client's login on",
