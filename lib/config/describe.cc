@@ -131,7 +131,7 @@ void describe(const Downstream& downstream, const DescribeChain& describe_chain,
     describe_chain_of(certificates[i].chain, describe_chain, out);
   }
   if (downstream.tls == TlsMode::none) return;
-  line(out, "minimum version", "TLS " + std::string(number(downstream.min_tls)));
+  line(out, "client's minimum", "TLS " + std::string(number(downstream.min_tls)));
   if (!downstream.client_ca.empty()) {
     line(out, "client certificate", "required, from a CA in " + downstream.client_ca);
   }
@@ -155,7 +155,7 @@ std::string_view post_quantum(PostQuantum setting, PostQuantumSupport support) n
 void describe_tls(const Upstream& up, const KnownFacts& facts, std::string& out) {
   line(out, "TLS with server", upstream_tls(up.tls));
   if (up.tls == TlsMode::none) return;
-  line(out, "minimum version", "TLS " + std::string(number(up.min_tls)));
+  line(out, "server's minimum", "TLS " + std::string(number(up.min_tls)));
   line(out, "post-quantum", std::string(post_quantum(up.post_quantum, facts.post_quantum)));
   line(out, "verified", verification(up));
   if (!up.certificate.chain.empty()) {

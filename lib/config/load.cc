@@ -72,16 +72,17 @@ Value convert(toml::node& node, const std::string& path) {
   return value;
 }
 
-/// Returns the parser's description of an error. It has a hint if a string without quotes is the
-/// likely cause, because the parser tries to read such a string as a value of another type.
-std::string with_hint(std::string_view description) {
+/// Returns the words for an error of the parser. If a string without quotes is the likely cause,
+/// they say so instead: the parser tries to read such a string as a value of another type.
+std::string explained(std::string_view description) {
   constexpr std::string_view kTypes[] = {"value", "boolean", "floating-point", "decimal integer",
                                          "time"};
   const bool other_type =
       std::any_of(std::begin(kTypes), std::end(kTypes), [description](std::string_view type) {
         return description.starts_with("Error while parsing " + std::string(type) + ":");
       });
-  return ascii::printable(description) + (other_type ? R"(; strings are written in "quotes")" : "");
+  if (!other_type) return ascii::printable(description);
+  return R"(not a value of TOML: a string is written in straight quotes, such as "smtp")";
 }
 
 /// Parses a text. It finds at most one error, because the parser stops at the first.
@@ -90,7 +91,7 @@ std::optional<Value> parse(std::string_view toml, const std::string& path, Findi
     auto root = toml::parse(toml, std::string_view{path});
     return convert(root, path);
   } catch (const toml::parse_error& error) {
-    findings.add(place_of(error.source(), path), with_hint(error.description()));
+    findings.add(place_of(error.source(), path), explained(error.description()));
     return std::nullopt;
   }
 }

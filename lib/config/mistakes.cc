@@ -52,16 +52,19 @@ std::string port_mistake(TlsMode tls, const Address& address) {
   return {};
 }
 
-std::vector<std::string> likely_mistakes(const Service& service) {
+std::vector<std::string> likely_mistakes(const Service& service, Spelling spelling) {
   std::vector<std::string> found;
-  const auto ports = [&found](TlsMode tls, const std::vector<Address>& addresses,
-                              std::string_view leg) {
+  const bool flags = spelling == Spelling::flags;
+  const auto ports = [&found, flags](TlsMode tls, const std::vector<Address>& addresses,
+                                     std::string_view leg) {
     for (const auto& address : addresses) {
       const auto mistake = port_mistake(tls, address);
       if (mistake.empty()) continue;
       const auto* const mode = tls == TlsMode::implicit ? "starttls" : "implicit";
-      found.push_back(to_string(address) + ": " + mistake + "; did you mean " + std::string(leg) +
-                      ".tls = " + mode + "?");
+      const std::string setting =
+          flags ? "--" + std::string(leg) + "-tls " : std::string(leg) + ".tls = ";
+      found.push_back(to_string(address) + ": " + mistake + "; did you mean " + setting + mode +
+                      "?");
     }
   };
   ports(service.downstream.tls, service.listen, "downstream");
@@ -76,7 +79,8 @@ std::vector<std::string> likely_mistakes(const Service& service) {
                     [&listen](const Network& each) { return can_reach(each, listen); })) {
       continue;
     }
-    found.push_back("no client in downstream.allow can reach " + to_string(listen));
+    found.push_back("no client in " + std::string(flags ? "--allow" : "downstream.allow") +
+                    " can reach " + to_string(listen));
   }
   return found;
 }

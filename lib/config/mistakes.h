@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lib/config/config.h"
+#include "lib/config/exposure.h"
 
 namespace starttls::config {
 
@@ -13,7 +14,9 @@ namespace starttls::config {
 [[nodiscard]] std::string port_mistake(TlsMode tls, const Address& address);
 
 /// Returns settings that can work, but are seldom intended. These are a port that contradicts the
-/// mode, and `allow` and `listen` that exclude each other. One sentence each.
-[[nodiscard]] std::vector<std::string> likely_mistakes(const Service& service);
+/// mode, and `allow` and `listen` that exclude each other. One sentence each, with settings as they
+/// are written in a file or on a command line.
+[[nodiscard]] std::vector<std::string> likely_mistakes(const Service& service,
+                                                       Spelling spelling = Spelling::keys);
 
 }  // namespace starttls::config

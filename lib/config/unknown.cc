@@ -13,6 +13,13 @@ namespace {
 constexpr std::string_view kService = "service.";
 constexpr std::string_view kTimeouts = "timeouts.";
 
+/// Flags of other programs, and what they are called here.
+struct OtherName {
+  std::string_view other;
+  std::string_view ours;
+};
+constexpr OtherName kOtherNames[] = {{"--cert", "--chain"}, {"--port", "--listen"}};
+
 /// Returns the number of steps from `a` to `b`. Each step (insert, delete, replace, swap two
 /// neighbours) counts one.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -75,6 +82,8 @@ std::string unknown(std::string_view what, std::string_view name) {
 }
 
 /// Returns the question that follows: ": did you mean 'y'?". Returns "" if no candidate is near.
+/// Half of the name may differ. The section before a key and the dashes before a flag do not count,
+/// because they are nearly always right.
 template <class Distance>
 std::string suggestion(std::string_view name, const std::vector<std::string>& candidates,
                        Distance distance_of) {
@@ -86,7 +95,9 @@ std::string suggestion(std::string_view name, const std::vector<std::string>& ca
     least = distance;
     nearest = candidate;
   }
-  const bool near = least * 2 <= last_part(name).size();
+  const auto part = last_part(name);
+  const auto dashes = std::min(part.find_first_not_of('-'), part.size());
+  const bool near = least * 2 <= part.size() - dashes;
   return near ? ": did you mean '" + std::string(nearest) + "'?" : "";
 }
 
@@ -113,6 +124,10 @@ std::string unknown_key(std::string_view path) {
 std::string unknown_flag(std::string_view flag, std::span<const std::string_view> others) {
   if (const auto meant = flags_of_name(flag); !meant.empty()) {
     return unknown("option", flag) + ": did you mean " + meant + "?";
+  }
+  for (const auto& [other, ours] : kOtherNames) {
+    if (flag == other)
+      return unknown("option", flag) + ": did you mean '" + std::string(ours) + "'?";
   }
   std::vector<std::string> flags(others.begin(), others.end());
   for (const auto& key : keys()) {

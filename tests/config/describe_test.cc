@@ -32,7 +32,7 @@ TEST_CASE("describe: prints in plain words what a service does", "[config]") {
         "  TLS with clients  none, in the clear\n"
         "  server            smtp.example.com:587\n"
         "  TLS with server   STARTTLS, required\n"
-        "  minimum version   TLS 1.2\n"
+        "  server's minimum  TLS 1.2\n"
         "  post-quantum      not offered: this TLS library does not have X25519MLKEM768\n"
         "  verified          the chain up to the system's trust store, the name smtp.example.com\n"
         "  greeting          with the server's text\n"
@@ -53,7 +53,7 @@ TEST_CASE("describe: prints in plain words what a service does", "[config]") {
   CHECK_THAT(text,
              ContainsSubstring("server            smtp.example.com:587, then unix:/run/mx.sock\n"));
   CHECK_THAT(text, ContainsSubstring("TLS with server   from the first byte\n"));
-  CHECK_THAT(text, ContainsSubstring("minimum version   TLS 1.3\n"));
+  CHECK_THAT(text, ContainsSubstring("server's minimum  TLS 1.3\n"));
   CHECK_THAT(text, ContainsSubstring("the chain up to /etc/ca.pem, the name mx.example.com\n"));
   CHECK_THAT(text, ContainsSubstring("greeting          in our own words\n"));
   CHECK_THAT(text, ContainsSubstring(
@@ -70,7 +70,7 @@ TEST_CASE("describe: prints how clients are secured, and the certificates", "[co
     return text.substr(start, text.find("  server  ") - start);
   };
   down.certificates = {{"/etc/a.pem", "/etc/a.key"}};
-  const std::string minimum = "  minimum version   TLS 1.2\n";
+  const std::string minimum = "  client's minimum  TLS 1.2\n";
   const std::string one = "  certificate       /etc/a.pem with the key /etc/a.key\n" + minimum;
   down.tls = TlsMode::opportunistic;
   CHECK(shown() == "  TLS with clients  STARTTLS offered, the client chooses\n" + one);
@@ -90,8 +90,8 @@ TEST_CASE("describe: prints how clients are secured, and the certificates", "[co
   down.client_ca = "/etc/ca.pem";
   down.ticket_keys = "/etc/tickets";
   const auto text = shown();
-  CHECK(text.substr(text.find("  minimum")) ==
-        "  minimum version   TLS 1.0\n"
+  CHECK(text.substr(text.find("  client's minimum")) ==
+        "  client's minimum  TLS 1.0\n"
         "  client certificate required, from a CA in /etc/ca.pem\n"
         "  ticket keys       /etc/tickets\n");
 }

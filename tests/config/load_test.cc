@@ -307,7 +307,8 @@ TEST_CASE("load: one wrong value is one problem, with its place, its key and a c
 }
 
 TEST_CASE("load: an error at a string without quotes says how strings are written", "[config]") {
-  const std::string hint = "; strings are written in \"quotes\"";
+  const std::string hint =
+      "not a value of TOML: a string is written in straight quotes, such as \"smtp\"";
   const std::string line =
       GENERATE(as<std::string>{}, "upstream.tls = starttls", "upstream.tls = “none”",
                "upstream.tls = none", "upstream.tls = implicit", "upstream.verify = full",
@@ -326,7 +327,7 @@ TEST_CASE("load: any other error of the parser has no hint about strings", "[con
   CAPTURE(line);
   const auto problems = problems_of(whole_office_and(line));
   REQUIRE(problems.size() == 1);
-  CHECK(problems[0].find("strings are written") == std::string::npos);
+  CHECK(problems[0].find("straight quotes") == std::string::npos);
 }
 
 TEST_CASE("load: control characters are refused in the string of every key",
@@ -1343,6 +1344,10 @@ TEST_CASE("flags: they are checked like a file, and messages name them", "[confi
         "unknown option '--tls': did you mean '--downstream-tls' or '--upstream-tls'?");
   CHECK(config::unknown_flag("--idle") ==
         "unknown option '--idle': did you mean '--idle-timeout'?");
+  CHECK(config::unknown_flag("--cert") == "unknown option '--cert': did you mean '--chain'?");
+  CHECK(config::unknown_flag("--port") == "unknown option '--port': did you mean '--listen'?");
+  CHECK(config::unknown_flag("--pim") == "unknown option '--pim': did you mean '--pin'?");
+  CHECK(config::unknown_flag("--bogus") == "unknown option '--bogus'");
   CHECK(config::unknown_flag("-v") == "unknown option '-v'");
 }
 

@@ -58,6 +58,10 @@ TEST_CASE("mistakes: a port that contradicts the mode of the server leg is warne
     CHECK(mistakes(TlsMode::none, port) == Lines{});
   }
   CHECK(mistakes(TlsMode::implicit, "4190") == Lines{});
+  CHECK(likely_mistakes(service(TlsMode::none, TlsMode::starttls, "mail.example.com:465"),
+                        config::Spelling::flags) ==
+        Lines{"mail.example.com:465: port 465 is for TLS from the first byte; did you mean "
+              "--upstream-tls implicit?"});
 }
 
 TEST_CASE(

@@ -48,7 +48,8 @@ class Checked(unittest.TestCase):
                 with Daemon(arguments=["--listen", "127.0.0.1:0", *common, *arguments]) as daemon:
                     self.assertIn(words, daemon.text())
                 probed = run_to_end("probe", *common, *arguments)
-                self.assertTrue(probed.stderr.startswith(f"starttls-proxy: {words}\n"),
+                as_flag = words.replace("upstream.tls = ", "--upstream-tls ")
+                self.assertTrue(probed.stderr.startswith(f"starttls-proxy: {as_flag}\n"),
                                 probed.stderr)
         words = "no client in downstream.allow can reach 127.0.0.1:0"
         checked = self.check(more=("--allow", "192.168.1.0/24"))
