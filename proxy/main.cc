@@ -9,16 +9,17 @@
 #include <utility>
 #include <vector>
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include "lib/base/log.h"
+#include "lib/base/standard_descriptors.h"
 #include "lib/config/config.h"
 #include "lib/config/describe.h"
 #include "lib/config/mistakes.h"
 #include "lib/net/descriptor_limit.h"
 #include "lib/net/loop.h"
+#include "lib/net/signals.h"
 #include "lib/tls/context.h"
 #include "lib/tls/library.h"
 #include "lib/tls/record_cipher.h"
@@ -47,16 +48,6 @@ namespace {
 
 void print_error(std::string_view text) {
   log::print_error("starttls-proxy", text);
-}
-
-/// Opens those of 0, 1 and 2 that are closed. Otherwise sockets of ours would get these numbers,
-/// and texts for people would be sent to peers.
-bool open_standard_descriptors() {
-  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
-    if (::fcntl(fd, F_GETFD) >= 0) continue;
-    if (::open("/dev/null", O_RDWR) != fd) return false;  // open takes the lowest free number
-  }
-  return true;
 }
 
 config::StartedBy started_by() noexcept {
@@ -172,7 +163,9 @@ int probe_server(const CommandLine& command, const State& state,
   if (!lacking->empty()) {
     print_error(fmt::format("{}: {}", kSandboxIncomplete, fmt::join(*lacking, ", ")));
   }
-  for (const auto& mistake : config::likely_mistakes(service.config)) print_error(mistake);
+  for (const auto& mistake : config::likely_mistakes(service.config, options.spelling)) {
+    print_error(mistake);
+  }
   const auto report = probe(*loops->front(), std::make_shared<session::Service>(std::move(service)),
                             std::move(options));
   return print_output(command.json ? to_json(report) : to_text(report), exit_status(report));
@@ -224,7 +217,7 @@ int run(const CommandLine& command) {
   if (user) {
     if (const auto may = may_become(*user); !may) {
       print_error(may.error().reason);
-      return kExitConfig;
+      return kExitSystem;
     }
   }
 
@@ -232,8 +225,16 @@ int run(const CommandLine& command) {
   const LastWordsInLog last_words(log);
   // Opened as the user that opens it again at USR1. Root must not follow a symlink that this user
   // has made there.
-  const auto open_log = [&] { return log.open(config.log.file); };
-  if (const auto opened = user ? act_as(*user, open_log) : open_log(); !opened) {
+  Result<> opened;
+  const auto open_log = [&] {
+    opened = log.open(config.log.file);
+    return Result<>{};
+  };
+  if (const auto acted = user ? act_as(*user, open_log) : open_log(); !acted) {
+    print_error(acted.error().reason);
+    return kExitSystem;
+  }
+  if (!opened) {
     print_error(log_file_problem(*state, opened.error()));
     return kExitConfig;
   }
@@ -275,6 +276,7 @@ int run(const CommandLine& command) {
 int main(int argc, char** argv) {
   using namespace starttls;
   if (!open_standard_descriptors()) return kExitSystem;
+  net::ignore_signals_of_writes();
   end_with_last_words();
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   const auto command = parse_command_line(arguments);

@@ -176,7 +176,6 @@ class Server {
 };
 
 Result<int> Server::run() {
-  net::ignore_signals_of_writes();
   warn_of_policies(nullptr);
   certificates_.follow(state_.services);
   warn_of_unused_sockets();

@@ -1,6 +1,5 @@
 // starttls-token: OAuth access tokens for mail accounts. See docs/token.md.
 
-#include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
 #include <sys/resource.h>
@@ -20,6 +19,7 @@
 #include "lib/base/ascii.h"
 #include "lib/base/log_sink.h"
 #include "lib/base/secret.h"
+#include "lib/base/standard_descriptors.h"
 #include "lib/base/utc.h"
 #include "token/access.h"
 #include "token/authorize.h"
@@ -35,16 +35,6 @@ namespace {
 
 void print_error(std::string_view text) {
   log::print_error("starttls-token", text);
-}
-
-/// Opens those of 0, 1 and 2 that are closed. Otherwise a file of the store or a socket would get
-/// such a number, and texts for people would be written to it.
-bool open_standard_descriptors() {
-  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
-    if (::fcntl(fd, F_GETFD) >= 0) continue;
-    if (::open("/dev/null", O_RDWR) != fd) return false;
-  }
-  return true;
 }
 
 Outcome<> print(std::string_view text) {

@@ -12,7 +12,6 @@
 #include "lib/net/address.h"
 #include "lib/net/original_destination.h"
 #include "lib/net/resolver.h"
-#include "lib/net/signals.h"
 #include "lib/net/timer.h"
 #include "lib/proto/lines.h"
 #include "lib/proto/login/login_dialect.h"
@@ -108,7 +107,6 @@ class Probe final : session::OpenerEvents, session::LegEvents {
 };
 
 ProbeReport Probe::run() {
-  net::ignore_signals_of_writes();
   const auto& upstream = service_.config.upstream;
   report_.time = UnixTime::of(std::chrono::system_clock::now());
   report_.protocol = service_.config.protocol;

@@ -102,6 +102,14 @@ class CommandLine(unittest.TestCase):
         for warning in report["warnings"]:
             self.assertIn(warning["message"], text)
 
+    def test_a_reader_that_has_seen_enough_is_no_error(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        result = subprocess.run([PROXY, "--help"], stdout=writer, stderr=subprocess.PIPE, text=True,
+                                timeout=wait.DEADLINE, check=False)
+        os.close(writer)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+
     def test_lost_output_is_an_error(self):
         with tempfile.TemporaryDirectory() as folder, open("/dev/full", "wb") as full:
             path = pathlib.Path(folder) / "proxy.toml"
@@ -117,6 +125,9 @@ class CommandLine(unittest.TestCase):
                                             stderr=subprocess.PIPE, timeout=wait.DEADLINE, check=False)
                     self.assertEqual(result.returncode, 74, result.stderr)
                     self.assertIn("the output cannot be written: No space left on device", result.stderr)
+                    closed = subprocess.run(["sh", "-c", '"$@" >&-', "sh", PROXY, *arguments], text=True,
+                                            stderr=subprocess.PIPE, timeout=wait.DEADLINE, check=False)
+                    self.assertEqual(closed.returncode, 74, closed.stderr)
                     shown = subprocess.run([PROXY, *arguments], capture_output=True, timeout=wait.DEADLINE,
                                            check=False)
                     self.assertEqual(shown.returncode, 0, shown.stderr)

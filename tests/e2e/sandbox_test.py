@@ -710,8 +710,20 @@ class User(Sandbox):
             ["setpriv", f"--reuid={self.uid}", "--clear-groups", "--inh-caps=+dac_read_search",
              "--ambient-caps=+dac_read_search", PROXY, "--config", self.file],
             capture_output=True, text=True, timeout=wait.DEADLINE, check=False, stdin=subprocess.DEVNULL)
-        self.assertEqual(result.returncode, 78, result.stderr)
+        self.assertEqual(result.returncode, 71, result.stderr)
         self.assertIn("only root can become 'mail'", result.stderr)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can take a right away from root")
+    def test_root_without_the_right_to_change_its_user(self):
+        self.write(proxy={"user": "mail"})
+        for right in ("setuid", "setgid"):
+            with self.subTest(right):
+                result = subprocess.run(
+                    ["setpriv", f"--bounding-set=-{right}", PROXY, "--config", self.file],
+                    capture_output=True, text=True, timeout=wait.DEADLINE, check=False,
+                    stdin=subprocess.DEVNULL)
+                self.assertEqual(result.returncode, 71, result.stderr)
+                self.assertIn("cannot become the user mail", result.stderr)
 
 
 if __name__ == "__main__":
