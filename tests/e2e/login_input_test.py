@@ -168,7 +168,7 @@ class Malformed(LoginCase):
                     if mechanism == "LOGIN":
                         self.assertTrue(client.is_challenge(reply), reply)
                         reply = client.ask(client.message(sasl.encoded(PASSWORD)))
-                        self.assertRegex(reply, WRONG[protocol] + b"|" + REFUSED[protocol])
+                        self.assertRegex(reply, WRONG[protocol])
                     else:
                         self.assertRegex(reply, REFUSED[protocol])
                     self.assert_still_works(client)

@@ -105,7 +105,7 @@ class WrongPassword(LoginCase):
 
 
 class NoSecret(LoginCase):
-    def assert_temporary(self, service, words=".", outcome="login"):
+    def assert_temporary(self, service, words, outcome="login"):
         client, reply = self.log_in(service, WAYS[service.partition("-")[0]][0])
         self.assertRegex(reply, TEMPORARY[client.protocol])
         line = self.session(client)
@@ -118,7 +118,7 @@ class NoSecret(LoginCase):
                 with self.subTest(protocol=protocol, service=service):
                     self.scripts[protocol].reset(decide=lambda *_: "no")
                     code = {"smtp": "535 5.7.8", "lmtp": "535 5.7.8", "nntp": "481",
-                            "imap": "AUTHENTICATIONFAILED", "pop3": "AUTH"}.get(protocol, ".")
+                            "imap": "AUTHENTICATIONFAILED", "pop3": "AUTH", "sieve": ": NO"}[protocol]
                     self.assert_temporary(f"{protocol}-{service}", code)
 
     def test_the_server_lists_no_mechanism_that_fits(self):
@@ -128,7 +128,8 @@ class NoSecret(LoginCase):
             for service in ("password", "token", "xoauth2", "passed"):
                 with self.subTest(protocol=protocol, service=service):
                     self.scripts[protocol].reset(listed=listed)
-                    self.assert_temporary(f"{protocol}-{service}", "CRAM-MD5" if listed else ".")
+                    self.assert_temporary(f"{protocol}-{service}",
+                                          "CRAM-MD5" if listed else "lists no mechanism")
                     self.assertEqual(self.scripts[protocol].attempts, [])
 
     def test_lp16_the_first_line_of_the_file_counts(self):
@@ -150,10 +151,12 @@ class NoSecret(LoginCase):
             for name, text in texts.items():
                 with self.subTest(protocol=protocol, text=name):
                     write(self.token, text)
-                    self.assert_temporary(f"{protocol}-xoauth2")
+                    empty = name in ("nothing", "an empty line", "a BOM")
+                    self.assert_temporary(f"{protocol}-xoauth2",
+                                          "the first line .* is empty" if empty else "has bytes that no secret may")
                     self.assertEqual(self.scripts[protocol].attempts, [])
         self.token.unlink()
-        self.assert_temporary("smtp-xoauth2")
+        self.assert_temporary("smtp-xoauth2", "the file .* cannot be read")
 
     def test_the_refused_own_password_gets_the_servers_reply(self):
         for protocol in self.protocols:
