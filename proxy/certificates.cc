@@ -52,14 +52,6 @@ std::vector<CertificateInUse> certificates_of(const Services& services) {
   return all;
 }
 
-std::string date_text(UnixTime time) {
-  return utc(time, "%Y-%m-%d %H:%M:%S UTC");
-}
-
-std::string rfc3339(UnixTime time) {
-  return utc(time, "%Y-%m-%dT%H:%M:%SZ");
-}
-
 std::vector<CertificateFinding> look_at(const CertificateInUse& certificate, UnixTime now) {
   std::vector<CertificateFinding> found;
   const std::string end = date_text(certificate.not_after);

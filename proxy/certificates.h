@@ -69,10 +69,4 @@ inline constexpr std::chrono::hours kRenewal{24 * 14};
 /// Returns the certificates that peers refuse now, as problems of the configuration.
 [[nodiscard]] config::Problems certificate_problems(const State& state, UnixTime now);
 
-/// Returns the time as "2026-01-31 12:00:00 UTC".
-[[nodiscard]] std::string date_text(UnixTime time);
-
-/// Returns the time as RFC 3339 writes it, for programs: "2026-01-31T12:00:00Z".
-[[nodiscard]] std::string rfc3339(UnixTime time);
-
 }  // namespace starttls

@@ -24,6 +24,12 @@ struct UnixTime {
 /// more than 63 bytes becomes "".
 [[nodiscard]] std::string utc(UnixTime time, const char* format);
 
+/// Returns the time for people: "2026-01-31 12:00:00 UTC".
+[[nodiscard]] std::string date_text(UnixTime time);
+
+/// Returns the time for programs, as in RFC 3339: "2026-01-31T12:00:00Z".
+[[nodiscard]] std::string rfc3339(UnixTime time);
+
 /// Returns the whole days until `end`. It is -1 from the first second after it, for a day.
 [[nodiscard]] std::int64_t days_until(UnixTime end, UnixTime now) noexcept;
 

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/base/ascii.h"
+#include "lib/base/utc.h"
 #include "proxy/probe/times.h"
 
 namespace starttls {

@@ -10,6 +10,7 @@
 
 #include "lib/base/ascii.h"
 #include "lib/base/tls_mode.h"
+#include "lib/base/utc.h"
 #include "lib/tls/name_match.h"
 #include "proxy/exit_status.h"
 #include "proxy/probe/advice.h"
