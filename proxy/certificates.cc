@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <iterator>
+#include <utility>
 
 #include "lib/tls/context.h"
 
@@ -13,10 +15,10 @@ using Kind = CertificateFinding::Kind;
 
 constexpr unsigned kMinRsaBits = 2048;
 
-void add(std::vector<CertificateInUse>& all, const std::string& service, Side side,
-         const std::shared_ptr<const tls::Context>& context) {
-  if (context == nullptr) return;
-  std::size_t row = 0;
+std::vector<CertificateInUse> certificates_of(const std::string& service, Side side,
+                                              const std::shared_ptr<const tls::Context>& context) {
+  std::vector<CertificateInUse> all;
+  if (context == nullptr) return all;
   for (const auto& own : context->own_certificates()) {
     all.push_back({.service = service,
                    .side = side,
@@ -26,9 +28,26 @@ void add(std::vector<CertificateInUse>& all, const std::string& service, Side si
                    .names = own.names,
                    .issuer = own.issuer,
                    .rsa_bits = own.rsa_bits,
-                   .row = row++,
+                   .row = all.size(),
                    .chain_digest = own.chain_digest});
   }
+  return all;
+}
+
+/// Returns our certificates for the servers of a service. A service without TLS to its own server
+/// may have it to some destinations.
+std::vector<CertificateInUse> for_servers(const session::Service& service) {
+  const auto& name = service.config.name;
+  auto all = certificates_of(name, Side::upstream, service.upstream_tls);
+  for (const auto& destination : service.destinations) {
+    for (auto& each : certificates_of(name, Side::upstream, destination.tls)) {
+      const bool known = std::any_of(all.begin(), all.end(), [&each](const auto& other) {
+        return other.chain_digest == each.chain_digest;
+      });
+      if (!known) all.push_back(std::move(each));
+    }
+  }
+  return all;
 }
 
 /// Returns the second from which on the certificate should be renewed.
@@ -45,9 +64,12 @@ UnixTime end_of(const CertificateInUse& certificate) {
 
 std::vector<CertificateInUse> certificates_of(const Services& services) {
   std::vector<CertificateInUse> all;
+  const auto add = [&all](std::vector<CertificateInUse> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(all));
+  };
   for (const auto& service : services) {
-    add(all, service->config.name, Side::downstream, service->downstream_tls);
-    add(all, service->config.name, Side::upstream, service->upstream_tls);
+    add(certificates_of(service->config.name, Side::downstream, service->downstream_tls));
+    add(for_servers(*service));
   }
   return all;
 }

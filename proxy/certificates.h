@@ -34,7 +34,8 @@ struct CertificateInUse {
   std::array<std::uint8_t, 32> chain_digest = {};  ///< another chain has another
 };
 
-/// Returns our certificates, service by service, the clients' leg first.
+/// Returns our certificates, service by service, the clients' leg first. The certificate for
+/// servers is there once, even if the legs to several destinations use it.
 [[nodiscard]] std::vector<CertificateInUse> certificates_of(const Services& services);
 
 /// A fault of a certificate that a person must do something about.

@@ -1,9 +1,12 @@
 #include "proxy/certificates.h"
 
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "lib/tls/context.h"
 #include "tests/support/catch.h"
+#include "tests/support/tls_pair.h"
 
 using namespace std::chrono_literals;
 using namespace starttls;
@@ -62,6 +65,37 @@ TEST_CASE(
   CHECK(found(certificate(later(-kDay), later(400 * kDay), 2047)) ==
         Lines{"has an RSA key of 2047 bits: peers refuse less than 2048"});
   CHECK(found(certificate(later(-kDay), later(-1s), 1024)).size() == 2);
+}
+
+TEST_CASE("certificates: the one for destinations is looked at, and only once", "[proxy][T4]") {
+  const test::PkiFolder folder;
+  auto options = test::server_options();
+  options.usage = pki::Usage::client;
+  options.not_before = -48h;
+  options.not_after = -24h;
+  const auto files = folder.write("expired", test::test_pki().ca.issue(options));
+  const auto new_context = [&files] {
+    const auto made =
+        tls::Context::client({.verification = Verification::none, .certificate = files});
+    REQUIRE(made);
+    return *made;
+  };
+  // The server of the service has no TLS. Two destinations have it, by contexts of their own.
+  const auto service = std::make_shared<session::Service>();
+  service->config.name = "office";
+  service->destinations = {{{}, nullptr}, {{}, new_context()}, {{}, new_context()}};
+  const auto all = certificates_of({service});
+  REQUIRE(all.size() == 1);
+  CHECK(all[0].service == "office");
+  CHECK(all[0].side == Side::upstream);
+  CHECK(all[0].file == files.chain);
+  CHECK(all[0].row == 0);
+  const auto findings = look_at(all[0], UnixTime::of(std::chrono::system_clock::now()));
+  REQUIRE(findings.size() == 1);
+  CHECK(findings[0].kind == CertificateFinding::Kind::expired);
+
+  service->upstream_tls = service->destinations[1].tls;
+  CHECK(certificates_of({service}).size() == 1);
 }
 
 TEST_CASE("certificates: the next check is due when something changes", "[proxy][T4]") {
