@@ -22,7 +22,7 @@ void CertificateWatch::look() {
       log_.write(finding.is_error() ? log::Level::error : log::Level::warn, "own certificate",
                  {{"service", each.service},
                   {"leg", name(each.side)},
-                  {"reason", "the certificate in " + each.file + " " + finding.text}});
+                  {"reason", finding.sentence(each.file)}});
     }
   }
   const auto next = next_change(certificates_, now);

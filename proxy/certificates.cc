@@ -29,7 +29,10 @@ std::vector<CertificateInUse> certificates_of(const std::string& service, Side s
                    .issuer = own.issuer,
                    .rsa_bits = own.rsa_bits,
                    .row = all.size(),
-                   .chain_digest = own.chain_digest});
+                   .chain_digest = own.chain_digest,
+                   .latest_begin_of = own.latest_begin_of,
+                   .earliest_end_of = own.earliest_end_of,
+                   .weakest_key_of = own.weakest_key_of});
   }
   return all;
 }
@@ -48,6 +51,10 @@ std::vector<CertificateInUse> for_servers(const session::Service& service) {
     }
   }
   return all;
+}
+
+std::string named_certificate(const std::string& subject) {
+  return "the certificate '" + subject + "'";
 }
 
 /// Returns the second from which on the certificate should be renewed.
@@ -74,22 +81,34 @@ std::vector<CertificateInUse> certificates_of(const Services& services) {
   return all;
 }
 
+std::string CertificateFinding::certificate() const {
+  return subject.empty() ? "the certificate" : named_certificate(subject);
+}
+
+std::string CertificateFinding::sentence(const std::string& file) const {
+  return certificate() + " in " + file + " " + text;
+}
+
 std::vector<CertificateFinding> look_at(const CertificateInUse& certificate, UnixTime now) {
   std::vector<CertificateFinding> found;
   const std::string end = date_text(certificate.not_after);
   if (now < certificate.not_before) {
     found.push_back(
         {Kind::not_yet_valid, "is not valid before " + date_text(certificate.not_before)});
+    found.back().subject = certificate.latest_begin_of;
   }
   if (now >= end_of(certificate)) {
     found.push_back({Kind::expired, "expired on " + end});
+    found.back().subject = certificate.earliest_end_of;
   } else if (now >= renewal_of(certificate)) {
     found.push_back({Kind::ends_soon, "expires on " + end + ": renew it"});
+    found.back().subject = certificate.earliest_end_of;
   }
   if (certificate.rsa_bits != 0 && certificate.rsa_bits < kMinRsaBits) {
     found.push_back({Kind::weak_key, "has an RSA key of " + std::to_string(certificate.rsa_bits) +
                                          " bits: peers refuse less than " +
                                          std::to_string(kMinRsaBits)});
+    found.back().subject = certificate.weakest_key_of;
   }
   return found;
 }
@@ -111,12 +130,16 @@ std::vector<config::DescribedLine> describe_chain(const std::string& chain,
       std::find_if(certificates.begin(), certificates.end(),
                    [&chain](const CertificateInUse& each) { return each.file == chain; });
   if (found == certificates.end()) return {};
+  std::string expires = date_text(found->not_after) + ", " + time_left(found->not_after, now);
+  if (!found->earliest_end_of.empty()) {
+    expires += " (" + named_certificate(found->earliest_end_of) + ")";
+  }
   std::vector<config::DescribedLine> lines = {
-      {"  names", found->names},
-      {"  issuer", found->issuer},
-      {"  expires", date_text(found->not_after) + ", " + time_left(found->not_after, now)}};
+      {"  names", found->names}, {"  issuer", found->issuer}, {"  expires", std::move(expires)}};
   for (const auto& finding : look_at(*found, now)) {
-    if (!finding.is_error()) lines.push_back({"  WARNING", "it " + finding.text});
+    if (finding.is_error()) continue;
+    const std::string subject = finding.subject.empty() ? "it" : finding.certificate();
+    lines.push_back({"  WARNING", subject + " " + finding.text});
   }
   return lines;
 }
@@ -131,8 +154,9 @@ config::Problems certificate_problems(const State& state, UnixTime now) {
           each.row};
       for (const auto& finding : look_at(each, now)) {
         if (!finding.is_error()) continue;
-        problems.push_back(state.places.problem(
-            name, state.places.shown(name, each.file) + ": the certificate " + finding.text));
+        problems.push_back(state.places.problem(name, state.places.shown(name, each.file) + ": " +
+                                                          finding.certificate() + " " +
+                                                          finding.text));
       }
     }
   }

@@ -20,18 +20,24 @@
 
 namespace starttls {
 
-/// A certificate that the configuration names, the first of its chain.
+/// A certificate that the configuration names, with the limits of its whole chain. Names and issuer
+/// are those of the chain's first certificate.
 struct CertificateInUse {
   std::string service;
   Side side;
-  std::string file;  ///< of its chain
-  UnixTime not_before;
-  UnixTime not_after;
-  std::string names = {};                          ///< "a.example, b.example", printable, bounded
-  std::string issuer = {};                         ///< printable
-  unsigned rsa_bits = 0;                           ///< of an RSA key, 0 for others
-  std::size_t row = 0;                             ///< its row in `certificates`
+  std::string file;         ///< of its chain
+  UnixTime not_before;      ///< the latest one of the chain
+  UnixTime not_after;       ///< the earliest one of the chain
+  std::string names = {};   ///< "a.example, b.example", printable, bounded
+  std::string issuer = {};  ///< printable
+  unsigned rsa_bits = 0;    ///< of the chain's weakest RSA key, 0 without one
+  std::size_t row = 0;      ///< its row in `certificates`
   std::array<std::uint8_t, 32> chain_digest = {};  ///< another chain has another
+
+  // The subjects of the certificates that have these limits, printable. "" = the first one.
+  std::string latest_begin_of = {};
+  std::string earliest_end_of = {};
+  std::string weakest_key_of = {};
 };
 
 /// Returns our certificates, service by service, the clients' leg first. The certificate for
@@ -43,8 +49,13 @@ struct CertificateFinding {
   enum class Kind : std::uint8_t { not_yet_valid, expired, ends_soon, weak_key };
 
   Kind kind;
-  std::string text;  ///< follows "the certificate in FILE "
+  std::string text;          ///< follows the certificate: "expired on ..."
+  std::string subject = {};  ///< of the certificate concerned; "" = the first one of the chain
 
+  /// Returns "the certificate", with its subject if it is not the first one of the chain.
+  [[nodiscard]] std::string certificate() const;
+  /// Returns a whole sentence: "the certificate in FILE expired on ...".
+  [[nodiscard]] std::string sentence(const std::string& file) const;
   /// True if peers refuse the certificate now. Otherwise it is a warning.
   [[nodiscard]] bool is_error() const noexcept {
     return kind == Kind::not_yet_valid || kind == Kind::expired;

@@ -287,7 +287,7 @@ std::vector<CheckWarning> check_warnings(const config::Config& config, config::S
       if (each.service != service.name) continue;
       for (const auto& finding : look_at(each, now)) {
         if (finding.is_error()) continue;
-        found.push_back({each.service, "the certificate in " + each.file + " " + finding.text});
+        found.push_back({each.service, finding.sentence(each.file)});
       }
     }
     add(service.name, config::warnings(service));

@@ -26,8 +26,8 @@
 //   certificates  our own, one object for each use: {"service", "leg", "file", "names", "issuer",
 //                 "not_before", "not_after", "days_left"}. `leg` is "downstream" or "upstream".
 //                 `names` is a list; its last element is "..." if there are more names. The times
-//                 are in UTC as in RFC 3339. `days_left` counts whole days; it is -1 in the first
-//                 day after the end.
+//                 are in UTC as in RFC 3339: the latest begin and the earliest end of the whole
+//                 chain. `days_left` counts whole days; it is -1 in the first day after the end.
 
 #include <span>
 #include <string>

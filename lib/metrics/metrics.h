@@ -327,7 +327,7 @@ class Service {
   ServerCertificates server_certificates_;
 };
 
-/// The time when one of our certificates expires.
+/// The time when one of our chains expires: the earliest end of its certificates.
 struct CertificateExpiry {
   std::string service;
   Side side;

@@ -134,6 +134,30 @@ Digest digest_of(const std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>& chain) noexc
   return all.finish();
 }
 
+unsigned rsa_bits(const EVP_PKEY* key) {
+  return EVP_PKEY_id(key) == EVP_PKEY_RSA ? static_cast<unsigned>(EVP_PKEY_bits(key)) : 0;
+}
+
+/// Narrows the limits of `own` to those of another certificate of its chain.
+void narrow(OwnCertificate& own, X509* certificate) {
+  const UnixTime begin = time_of(X509_get0_notBefore(certificate));
+  const UnixTime end = time_of(X509_get0_notAfter(certificate));
+  const bssl::UniquePtr<EVP_PKEY> key(X509_get_pubkey(certificate));
+  const unsigned bits = key ? rsa_bits(key.get()) : 0;
+  if (begin > own.not_before) {
+    own.not_before = begin;
+    own.latest_begin_of = subject_text(certificate);
+  }
+  if (end < own.not_after) {
+    own.not_after = end;
+    own.earliest_end_of = subject_text(certificate);
+  }
+  if (bits != 0 && (own.rsa_bits == 0 || bits < own.rsa_bits)) {
+    own.rsa_bits = bits;
+    own.weakest_key_of = subject_text(certificate);
+  }
+}
+
 Result<ServerCertificate> read_certificate_and_key(const ChainAndKey& files) {
   ServerCertificate out;
   auto chain = read_chain(files.chain);
@@ -157,10 +181,13 @@ Result<ServerCertificate> read_certificate_and_key(const ChainAndKey& files) {
              .not_after = time_of(X509_get0_notAfter(leaf.get())),
              .names = describe(out.names),
              .issuer = issuer_text(leaf.get()),
-             .rsa_bits = EVP_PKEY_id(out.key.get()) == EVP_PKEY_RSA
-                             ? static_cast<unsigned>(EVP_PKEY_bits(out.key.get()))
-                             : 0,
+             .rsa_bits = rsa_bits(out.key.get()),
              .chain_digest = digest_of(out.chain)};
+  for (std::size_t i = 1; i < out.chain.size(); ++i) {
+    const bssl::UniquePtr<X509> above(X509_parse_from_buffer(out.chain[i].get()));
+    if (above) narrow(out.own, above.get());
+  }
+  ERR_clear_error();  // a key of an unknown kind has no limit
   return out;
 }
 

@@ -54,15 +54,21 @@ struct ServerOptions {
 inline constexpr std::string_view kOtherKey =
     ": the key does not belong to the first certificate of ";
 
-/// A certificate of ours, the first of its chain.
+/// A certificate of ours, with the limits of its whole chain. Names and issuer are those of the
+/// first certificate. Peers verify the others, too: a chain is as good as its worst certificate.
 struct OwnCertificate {
-  std::string chain;  ///< the file that it was read from
-  UnixTime not_before;
-  UnixTime not_after;
+  std::string chain;      ///< the file that it was read from
+  UnixTime not_before;    ///< the latest one of the chain
+  UnixTime not_after;     ///< the earliest one of the chain
   std::string names;      ///< "a.example, 192.0.2.1": printable ASCII, bounded
   std::string issuer;     ///< escaped
-  unsigned rsa_bits = 0;  ///< of an RSA key, 0 for others
+  unsigned rsa_bits = 0;  ///< of the weakest RSA key of the chain, 0 if it has none
   std::array<std::uint8_t, 32> chain_digest{};  ///< of the whole chain; another chain has another
+
+  // The subjects of the certificates that have these limits, escaped. "" = the first one.
+  std::string latest_begin_of = {};
+  std::string earliest_end_of = {};
+  std::string weakest_key_of = {};
 };
 
 /// Settings of one leg's TLS, made once from configuration. Thread-safe after creation.

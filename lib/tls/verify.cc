@@ -356,6 +356,10 @@ PresentedNames presented_names(const X509* certificate) {
   return out;
 }
 
+std::string subject_text(const X509* certificate) {
+  return name_text(X509_get_subject_name(certificate));
+}
+
 std::string issuer_text(const X509* certificate) {
   return name_text(X509_get_issuer_name(certificate));
 }
@@ -363,7 +367,7 @@ std::string issuer_text(const X509* certificate) {
 std::string leaf_subject(const STACK_OF(CRYPTO_BUFFER) * chain) {
   const auto leaf = parse_leaf(chain);
   ERR_clear_error();
-  return leaf ? name_text(X509_get_subject_name(leaf.get())) : std::string();
+  return leaf ? subject_text(leaf.get()) : std::string();
 }
 
 std::string leaf_subject_utf8(const STACK_OF(CRYPTO_BUFFER) * chain) {

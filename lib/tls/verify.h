@@ -65,6 +65,9 @@ using Verified = tl::expected<std::chrono::seconds, Rejection>;
 /// Returns the last second in which the leaf is valid; nothing if it cannot be read.
 [[nodiscard]] std::optional<UnixTime> leaf_end(const STACK_OF(CRYPTO_BUFFER) * chain);
 
+/// Returns the subject, escaped for logs.
+[[nodiscard]] std::string subject_text(const X509* certificate);
+
 /// Returns the issuer, escaped for logs.
 [[nodiscard]] std::string issuer_text(const X509* certificate);
 

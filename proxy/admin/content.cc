@@ -13,8 +13,7 @@ std::vector<std::string> obstacles(bool draining, const std::vector<CertificateI
   for (const auto& each : certificates) {
     for (const auto& finding : look_at(each, now)) {
       if (!finding.is_error()) continue;
-      found.push_back("service " + each.service + ": the certificate in " + each.file + " " +
-                      finding.text);
+      found.push_back("service " + each.service + ": " + finding.sentence(each.file));
     }
   }
   return found;

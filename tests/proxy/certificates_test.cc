@@ -67,6 +67,25 @@ TEST_CASE(
   CHECK(found(certificate(later(-kDay), later(-1s), 1024)).size() == 2);
 }
 
+TEST_CASE("certificates: a finding about an issuer's certificate has its subject", "[proxy][T4]") {
+  auto each = certificate(later(1s), later(-1s), 1024);
+  each.latest_begin_of = "CN=new CA";
+  each.earliest_end_of = "CN=old CA";
+  each.weakest_key_of = "CN=weak CA";
+  Lines sentences;
+  for (const auto& finding : look_at(each, kNow)) sentences.push_back(finding.sentence(each.file));
+  CHECK(
+      sentences ==
+      Lines{"the certificate 'CN=new CA' in /etc/a.pem is not valid before 2023-11-14 22:13:21 UTC",
+            "the certificate 'CN=old CA' in /etc/a.pem expired on 2023-11-14 22:13:19 UTC",
+            "the certificate 'CN=weak CA' in /etc/a.pem has an RSA key of 1024 bits: peers refuse "
+            "less than 2048"});
+  const auto own = look_at(certificate(kNow, later(-1s)), kNow);
+  REQUIRE(own.size() == 1);
+  CHECK(own[0].sentence("/etc/a.pem") ==
+        "the certificate in /etc/a.pem expired on 2023-11-14 22:13:19 UTC");
+}
+
 TEST_CASE("certificates: the one for destinations is looked at, and only once", "[proxy][T4]") {
   const test::PkiFolder folder;
   auto options = test::server_options();
@@ -127,4 +146,15 @@ TEST_CASE("certificates: a chain is described by names, issuer and expiry", "[pr
                       "  WARNING|it expires on 2023-11-24 22:13:20 UTC: renew it",
                       "  WARNING|it has an RSA key of 1024 bits: peers refuse less than 2048"});
   CHECK(describe_chain("/etc/b.pem", all, kNow).empty());
+}
+
+TEST_CASE("certificates: a described chain names the issuer's certificate that ends first",
+          "[proxy][T4]") {
+  auto each = certificate(kNow, later(10 * kDay));
+  each.earliest_end_of = "CN=old CA";
+  const auto lines = describe_chain("/etc/a.pem", std::vector{each}, kNow);
+  REQUIRE(lines.size() == 4);
+  CHECK(lines[2].text == "2023-11-24 22:13:20 UTC, 10 days left (the certificate 'CN=old CA')");
+  CHECK(lines[3].text ==
+        "the certificate 'CN=old CA' expires on 2023-11-24 22:13:20 UTC: renew it");
 }

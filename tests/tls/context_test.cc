@@ -102,7 +102,7 @@ TEST_CASE("context: it knows when its own certificates expire", "[tls]") {
   auto options = test::server_options();
   options.not_before = std::chrono::hours{-48};
   options.not_after = std::chrono::hours{-24};
-  const auto past = folder.write("past", test_pki().ca.issue(options));
+  const auto past = folder.write("past", pki::Identity::self_signed(options));
   const auto good = folder.write("good", test_pki().server);
 
   const auto server = Context::server({.certificates = {good, past}});
@@ -129,6 +129,64 @@ TEST_CASE("context: it knows when its own certificates expire", "[tls]") {
   CHECK((*anonymous)->own_certificates().empty());
 }
 
+TEST_CASE("context: a chain of our own has the limits of its worst certificate", "[tls][T4]") {
+  using std::chrono::hours;
+  constexpr hours kLonger{24 * 31};  // than a leaf is valid
+  const PkiFolder folder;
+  const auto now = UnixTime::of(std::chrono::system_clock::now());
+  const auto own_of = [&folder](const pki::Identity& identity) {
+    const auto server = Context::server({.certificates = {folder.write("chain", identity)}});
+    REQUIRE(server);
+    return (*server)->own_certificates().front();
+  };
+  const auto& root = test_pki().root;
+  const auto ca = root.issue({.common_name = "good CA", .not_after = kLonger, .ca = true});
+
+  const auto good = own_of(ca.issue(test::server_options()));
+  CHECK(good.not_before < now);
+  CHECK(good.not_after > now);
+  CHECK(good.rsa_bits == 0);
+  CHECK(good.latest_begin_of + good.earliest_end_of + good.weakest_key_of == "");
+
+  SECTION("an issuer has expired, at any place of the chain") {
+    const auto old = root.issue(
+        {.common_name = "old CA", .not_before = hours{-48}, .not_after = hours{-1}, .ca = true});
+    const auto below = old.issue({.common_name = "below", .not_after = kLonger, .ca = true});
+    for (const auto& issuer : {old, below}) {
+      const auto own = own_of(issuer.issue(test::server_options()));
+      CHECK(own.not_after < now);
+      CHECK(own.earliest_end_of == "CN=old CA");
+      CHECK(own.not_before < now);
+      CHECK(own.latest_begin_of == "");
+    }
+  }
+  SECTION("an issuer is not valid yet") {
+    const auto early = root.issue(
+        {.common_name = "new CA", .not_before = hours{24}, .not_after = kLonger, .ca = true});
+    const auto own = own_of(early.issue(test::server_options()));
+    CHECK(own.not_before > now);
+    CHECK(own.latest_begin_of == "CN=new CA");
+    CHECK(own.earliest_end_of == "");
+  }
+  SECTION("an issuer has a weak key") {
+    const auto weak = root.issue({.common_name = "weak CA",
+                                  .key = pki::KeyType::rsa_1024,
+                                  .not_after = kLonger,
+                                  .ca = true});
+    auto options = test::server_options();
+    CHECK(own_of(weak.issue(options)).rsa_bits == 1024);
+    CHECK(own_of(weak.issue(options)).weakest_key_of == "CN=weak CA");
+    options.key = pki::KeyType::rsa_2048;
+    CHECK(own_of(weak.issue(options)).rsa_bits == 1024);
+    CHECK(own_of(weak.issue(options)).weakest_key_of == "CN=weak CA");
+    // If two keys are equally weak, the first certificate is the one concerned.
+    options.key = pki::KeyType::rsa_1024;
+    CHECK(own_of(weak.issue(options)).rsa_bits == 1024);
+    CHECK(own_of(weak.issue(options)).weakest_key_of == "");
+  }
+  CHECK(ERR_peek_error() == 0);
+}
+
 TEST_CASE("context: dates of any year are read", "[tls][T1]") {
   using std::chrono::seconds;
   const PkiFolder folder;
@@ -140,8 +198,8 @@ TEST_CASE("context: dates of any year are read", "[tls][T1]") {
     auto options = test::server_options();
     options.begins = seconds{-631'152'000};  // 1950, the first year of UTCTime
     options.ends = seconds{wanted};
-    const auto server =
-        Context::server({.certificates = {folder.write("far", test_pki().ca.issue(options))}});
+    const auto server = Context::server(
+        {.certificates = {folder.write("far", pki::Identity::self_signed(options))}});
     REQUIRE(server);
     const auto& own = (*server)->own_certificates().front();
     CHECK(own.not_after.since_1970.count() == wanted);

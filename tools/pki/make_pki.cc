@@ -52,7 +52,7 @@ is missing. A chain file is NAME.pem (leaf first, then the intermediate), its ke
   deep, too-deep    as server, but with nine, or twelve, CAs below the root
   brief             as server, but it ends in SECONDS (60 if not given)
   ends-soon         as server, but it ends in ten days
-  year-9999         as server, but it ends as late as a certificate can
+  year-9999         as server, but it and its CA end as late as a certificate can
   many-ca.pem       ca.pem and 900 more CAs, with 70 KiB of names
   client            good, of a client; client-expired, client-unknown-ca, client-self-signed
 
@@ -166,7 +166,9 @@ void write_odd_servers(const std::string& folder, const Identity& root, const Id
   // RFC 5280 §4.1.2.5: this date means that the certificate has no known end.
   CertificateOptions endless = server_options();
   endless.ends = std::chrono::seconds{253'402'300'799};  // 9999-12-31 23:59:59
-  write_identity(folder, "year-9999", ca.issue(endless));
+  const auto endless_ca =
+      root.issue({.common_name = "endless CA", .ends = endless.ends, .ca = true});
+  write_identity(folder, "year-9999", endless_ca.issue(endless));
 
   write_file(folder + "/leaf-only.pem", server.certificate_pem(), 0644);
   write_file(folder + "/leaf-only.key", server.key_pem(), 0600);
@@ -187,9 +189,14 @@ void make_rsa_4096(const std::string& folder) {
 
 void make_pki(const std::string& folder, std::chrono::seconds brief) {
   make_folder(folder);
-  const auto root = Identity::self_signed({.common_name = "starttls-proxy test root", .ca = true});
-  const auto ca =
-      root.issue({.common_name = "starttls-proxy test CA", .ca = true, .path_length = 0});
+  // Authorities outlive what they issue. Otherwise a chain would end before its first certificate.
+  constexpr hours kLonger{24 * 31};
+  const auto root = Identity::self_signed(
+      {.common_name = "starttls-proxy test root", .not_after = kLonger, .ca = true});
+  const auto ca = root.issue({.common_name = "starttls-proxy test CA",
+                              .not_after = kLonger,
+                              .ca = true,
+                              .path_length = 0});
   write_file(folder + "/ca.pem", root.certificate_pem(), 0644);
 
   const auto server = ca.issue(server_options());
