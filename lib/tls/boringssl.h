@@ -47,6 +47,9 @@ namespace starttls::tls {
 /// Returns the group of a connection, after its handshake. If a session of TLS 1.2 was resumed,
 /// that is the group of its first handshake.
 [[nodiscard]] TlsGroup group_of(const SSL* ssl) noexcept;
+/// Makes a verification end at one of `anchors`, instead of at a certificate of its store. They
+/// must live as long as the verification.
+void set_anchors(X509_STORE_CTX* ctx, STACK_OF(X509) * anchors) noexcept;
 /// Makes the settings that one library has by default and another one lacks.
 void set_library_modes(SSL_CTX* ctx) noexcept;
 

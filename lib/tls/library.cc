@@ -26,6 +26,21 @@ bool set_key_shares(Ssl* ssl, const std::uint16_t* groups, std::size_t count) {
   }
 }
 
+/// True for newer libraries. In older ones the function is X509_STORE_CTX_trusted_stack.
+template <class Context>
+concept SetsTrustedStack = requires(Context* ctx, STACK_OF(X509) * anchors) {
+  X509_STORE_CTX_set0_trusted_stack(ctx, anchors);
+};
+
+template <class Context>
+void set_trusted_stack(Context* ctx, STACK_OF(X509) * anchors) noexcept {
+  if constexpr (SetsTrustedStack<Context>) {
+    X509_STORE_CTX_set0_trusted_stack(ctx, anchors);
+  } else {
+    X509_STORE_CTX_trusted_stack(ctx, anchors);
+  }
+}
+
 // The numbers of the groups (IANA, "TLS Supported Groups"). Older libraries have no names for them.
 constexpr std::uint16_t kP256 = 23;
 constexpr std::uint16_t kP384 = 24;
@@ -87,6 +102,10 @@ TlsGroup group_of(const SSL* ssl) noexcept {
     default:  // a number of the library's
       return TlsGroup::other;
   }
+}
+
+void set_anchors(X509_STORE_CTX* ctx, STACK_OF(X509) * anchors) noexcept {
+  set_trusted_stack(ctx, anchors);
 }
 
 void set_library_modes(SSL_CTX* ctx) noexcept {

@@ -170,6 +170,7 @@ struct Material {
   STACK_OF(X509) * intermediates;
   const char*
       purpose;  ///< "ssl_server" or "ssl_client": without it a client's would do for a server
+  STACK_OF(X509) * anchors = nullptr;  ///< replace `roots`, if not null
 };
 
 Rejection cannot_check() {
@@ -193,6 +194,7 @@ std::optional<Rejection> try_path(X509_STORE_CTX* ctx, const Material& material)
       X509_STORE_CTX_set_default(ctx, material.purpose) != 1) {
     return cannot_check();
   }
+  if (material.anchors != nullptr) set_anchors(ctx, material.anchors);
   X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(ctx);
   X509_VERIFY_PARAM_set_depth(param, kMaxDepth);
   X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_TRUSTED_FIRST | X509_V_FLAG_PARTIAL_CHAIN);
@@ -218,32 +220,65 @@ std::optional<Rejection> try_path(X509_STORE_CTX* ctx, const Material& material)
   return std::nullopt;
 }
 
-/// Removes from `intermediates` the highest certificate of a path that led nowhere, if there is
-/// another of the same name to go on with. False if there is none.
-bool take_out_dead_end(const STACK_OF(X509) * path, STACK_OF(X509) * intermediates) {
-  for (std::size_t above = sk_X509_num(path); above > 1; --above) {
-    X509* const tried = sk_X509_value(path, above - 1);
-    bool is_here = false;
-    bool has_twin = false;
-    for (std::size_t i = 0; i < sk_X509_num(intermediates); ++i) {
-      X509* const other = sk_X509_value(intermediates, i);
-      is_here = is_here || other == tried;
-      has_twin = has_twin || (other != tried && X509_NAME_cmp(X509_get_subject_name(other),
-                                                              X509_get_subject_name(tried)) == 0);
+/// True if another certificate has the same name. A copy of the same certificate is no other one.
+bool has_twin(const STACK_OF(X509) * certificates, const X509* certificate) {
+  const X509_NAME* const name = X509_get_subject_name(certificate);
+  for (std::size_t i = 0; i < sk_X509_num(certificates); ++i) {
+    const X509* const other = sk_X509_value(certificates, i);
+    if (X509_NAME_cmp(X509_get_subject_name(other), name) == 0 &&
+        X509_cmp(other, certificate) != 0) {
+      return true;
     }
-    if (!is_here || !has_twin) continue;
-    X509_free(sk_X509_delete_ptr(intermediates, tried));
-    return true;
   }
   return false;
 }
 
+/// Removes a certificate. False if it is not there.
+bool take_out(STACK_OF(X509) * certificates, X509* certificate) {
+  if (sk_X509_delete_ptr(certificates, certificate) == nullptr) return false;
+  X509_free(certificate);
+  return true;
+}
+
+/// Removes the highest certificate of a path that led nowhere, if there is another of the same name
+/// to go on with. An anchor's twin may also be sent by the peer. False if there is none.
+bool take_out_dead_end(const STACK_OF(X509) * path, STACK_OF(X509) * intermediates,
+                       STACK_OF(X509) * anchors) {
+  for (std::size_t above = sk_X509_num(path); above > 1; --above) {
+    X509* const tried = sk_X509_value(path, above - 1);
+    const bool twin_is_sent = has_twin(intermediates, tried);
+    if (twin_is_sent && take_out(intermediates, tried)) return true;
+    if ((twin_is_sent || has_twin(anchors, tried)) && take_out(anchors, tried)) return true;
+  }
+  return false;
+}
+
+/// Returns the certificates of a store at which a path may end: all, or those that are valid then.
+bssl::UniquePtr<STACK_OF(X509)> anchors_of(const TrustStore& store, std::optional<UnixTime> valid) {
+  bssl::UniquePtr<STACK_OF(X509)> out(sk_X509_new_null());
+  for (const auto& each : store.certificates()) {
+    if (!out) break;
+    if (valid && !is_valid_at(each.get(), *valid)) continue;
+    if (!bssl::PushToStack(out.get(), bssl::UpRef(each))) return nullptr;
+  }
+  return out;
+}
+
 /// Looks for a path, also if it needs another certificate of the same name (openssl/openssl#10716).
+/// The library chooses an issuer by its name, and by its key only if the certificate below has the
+/// key's identifier. So it may try an authority's old key although the new one has signed.
+/// `material.roots` holds the certificates of `store` that are valid at `valid`, or all of them.
 /// Consumes `material`'s intermediates. A refusal is that of the first path.
-std::optional<Rejection> find_path(X509_STORE_CTX* ctx, const Material& material) {
+std::optional<Rejection> find_path(X509_STORE_CTX* ctx, Material material, const TrustStore& store,
+                                   std::optional<UnixTime> valid) {
   auto rejection = try_path(ctx, material);
-  for (int detours = 0; rejection && detours < kMaxDetours; ++detours) {
-    if (!take_out_dead_end(X509_STORE_CTX_get0_chain(ctx), material.intermediates)) break;
+  if (!rejection) return std::nullopt;
+  const auto anchors = anchors_of(store, valid);
+  if (!anchors) return cannot_check();
+  material.anchors = anchors.get();
+  for (int detours = 0; detours < kMaxDetours; ++detours) {
+    const STACK_OF(X509)* path = X509_STORE_CTX_get0_chain(ctx);
+    if (!take_out_dead_end(path, material.intermediates, material.anchors)) break;
     if (!try_path(ctx, material)) return std::nullopt;
   }
   return rejection;
@@ -261,9 +296,9 @@ std::optional<Rejection> verify_path(X509_STORE_CTX* ctx, const TrustStore& root
   if (ctx == nullptr || !valid) return cannot_check();
   const bool some_are_left_out =
       valid_roots.get() != roots.all() || sk_X509_num(valid.get()) != sk_X509_num(all.get());
-  auto rejection = find_path(ctx, {leaf, valid_roots.get(), valid.get(), purpose});
+  auto rejection = find_path(ctx, {leaf, valid_roots.get(), valid.get(), purpose}, roots, now);
   if (!rejection || !some_are_left_out) return rejection;
-  return find_path(ctx, {leaf, roots.all(), all.get(), purpose});
+  return find_path(ctx, {leaf, roots.all(), all.get(), purpose}, roots, std::nullopt);
 }
 
 /// Returns the pin of a certificate's key, or nothing if the key cannot be encoded.

@@ -416,6 +416,93 @@ TEST_CASE("verify: of two issuers with one name, the one that leads to a root is
   CHECK(failure({weak}) == "certificate is signed with SHA-1");
   // A server cannot make us search for long.
   CHECK(failure(std::vector<Identity>(40, theirs)) == "unknown CA");
+  std::vector<Identity> many;
+  for (int i = 0; i < 40; ++i) many.push_back(stranger.issue_for(ours, options));
+  many.push_back(ours);
+  CHECK(failure(many) == "unknown CA");
+}
+
+/// Two authorities with one name and different keys.
+struct Twins {
+  static pki::CertificateOptions options() { return {.common_name = "twin", .ca = true}; }
+
+  Identity a = Identity::self_signed(options());
+  Identity b = Identity::self_signed(options());
+};
+
+TEST_CASE("verify: of two authorities with one name, the one that has signed is used",
+          "[tls][T2]") {
+  const Twins twin;
+  auto with_key_id = server_options();
+  with_key_id.usage = pki::Usage::unspecified;
+  auto options = with_key_id;
+  options.authority_key_id = false;  // the library has only the name to go by
+  for (const auto& below : {with_key_id, options}) {
+    CAPTURE(below.authority_key_id);
+    for (const auto* issuer : {&twin.a, &twin.b}) {
+      const std::string leaf = issuer->issue(below).certificate_pem();
+      for (const auto* first : {&twin.a, &twin.b}) {
+        const auto& second = first == &twin.a ? twin.b : twin.a;
+        const std::string both = first->certificate_pem() + second.certificate_pem();
+        CHECK(reason(verify(both, leaf, "mail.test")) == "");
+        CHECK(tls::verify_client(*store_of(both), chain_of(leaf).get()));
+        // The server sends both along, in either order.
+        CHECK(reason(verify(both, leaf + both, "mail.test")) == "");
+        // An authority that is in the store twice is not two.
+        CHECK(reason(verify(first->certificate_pem() + both, leaf, "mail.test")) == "");
+      }
+    }
+  }
+  const std::string leaf = twin.a.issue(options).certificate_pem();
+  CHECK(reason(verify(twin.b.certificate_pem(), leaf, "mail.test")) ==
+        "certificate is not acceptable: certificate signature failure");
+  // A third one is not trusted.
+  const std::string both = twin.a.certificate_pem() + twin.b.certificate_pem();
+  const auto impostor = Identity::self_signed(Twins::options());
+  const std::string forged = impostor.issue(options).certificate_pem();
+  CHECK(reason(verify(both, forged, "mail.test")) ==
+        "certificate is not acceptable: certificate signature failure");
+  CHECK_FALSE(reason(verify(both, forged + impostor.certificate_pem(), "mail.test")).empty());
+  CHECK(ERR_peek_error() == 0);
+}
+
+TEST_CASE("verify: an authority in the store may have a twin above or below others", "[tls][T2]") {
+  const Twins twin;
+  auto options = server_options();
+  options.authority_key_id = false;
+  const pki::CertificateOptions between{
+      .common_name = "between", .ca = true, .authority_key_id = false};
+  const std::string a = twin.a.certificate_pem();
+  const std::string b = twin.b.certificate_pem();
+  for (const auto* issuer : {&twin.a, &twin.b}) {
+    const std::string chain = issuer->issue(between).issue(options).chain_pem();
+    CHECK(reason(verify(a + b, chain, "mail.test")) == "");
+    CHECK(reason(verify(b + a, chain, "mail.test")) == "");
+  }
+  // The store has another authority of that name. The right one is sent, and leads to a root.
+  const auto& root = test_pki().root;
+  const std::string sent = twin.b.issue(options).certificate_pem() +
+                           root.issue_for(twin.b, Twins::options()).certificate_pem();
+  CHECK(reason(verify(a + root.certificate_pem(), sent, "mail.test")) == "");
+  CHECK(reason(verify(root.certificate_pem() + a, sent, "mail.test")) == "");
+}
+
+TEST_CASE("verify: of two authorities with one name, one may have expired", "[tls][T2]") {
+  const Twins twin;
+  auto past = Twins::options();
+  past.not_before = hours{-48};
+  past.not_after = hours{-1};
+  const auto old = Identity::self_signed(past);
+  auto options = server_options();
+  options.authority_key_id = false;
+  const std::string a = twin.a.certificate_pem();
+  const std::string o = old.certificate_pem();
+  const std::string by_old = old.issue(options).certificate_pem();
+  const std::string by_new = twin.a.issue(options).certificate_pem();
+  for (const auto& both : {a + o, o + a}) {
+    CHECK(reason(verify(both, by_new, "mail.test")) == "");
+    CHECK_FALSE(reason(verify(both, by_old, "mail.test")).empty());
+  }
 }
 
 TEST_CASE("verify: garbage instead of a certificate is refused", "[tls][security]") {

@@ -199,10 +199,13 @@ std::string key_identifier(EVP_PKEY* key) {
   return std::string(digest, digest + 20);
 }
 
-void add_key_identifiers(X509* certificate, EVP_PKEY* subject, EVP_PKEY* issuer) {
+void add_subject_key_id(X509* certificate, EVP_PKEY* subject) {
   const bssl::UniquePtr<ASN1_OCTET_STRING> own(checked(ASN1_OCTET_STRING_new(), "identifier"));
   set_bytes(own.get(), key_identifier(subject));
   add_extension(certificate, NID_subject_key_identifier, own.get(), false);
+}
+
+void add_authority_key_id(X509* certificate, EVP_PKEY* issuer) {
   const bssl::UniquePtr<AUTHORITY_KEYID> authority(checked(AUTHORITY_KEYID_new(), "identifier"));
   authority->keyid = checked(ASN1_OCTET_STRING_new(), "identifier");
   set_bytes(authority->keyid, key_identifier(issuer));
@@ -258,7 +261,8 @@ bssl::UniquePtr<X509> make_certificate(const CertificateOptions& options, EVP_PK
   if (!options.ca) add_extended_key_usage(certificate, options.usage);
   add_names(certificate, options);
   add_name_constraints(certificate, options);
-  add_key_identifiers(certificate, key, issuer_key);
+  add_subject_key_id(certificate, key);
+  if (options.authority_key_id) add_authority_key_id(certificate, issuer_key);
   const EVP_MD* digest = options.digest == Digest::sha1 ? EVP_sha1() : EVP_sha256();
   if (EVP_PKEY_id(issuer_key) == EVP_PKEY_ED25519) digest = nullptr;  // it has its own
   check(X509_sign(certificate, issuer_key, digest) > 0, "signature");

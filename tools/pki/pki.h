@@ -37,6 +37,7 @@ struct CertificateOptions {
   std::optional<int> path_length = std::nullopt;  ///< of a CA
   std::vector<std::string> permitted_dns = {};    ///< name constraint of a CA
   Digest digest = Digest::sha256;                 ///< of the signature on it
+  bool authority_key_id = true;                   ///< it has the identifier of its issuer's key
 };
 
 /// A certificate, its private key and the chain up to its root. Copies share them. Throws
