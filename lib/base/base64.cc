@@ -2,6 +2,8 @@
 
 #include <cstddef>
 
+#include "lib/base/secret.h"
+
 namespace starttls::base64 {
 namespace {
 
@@ -20,6 +22,7 @@ std::optional<std::vector<std::uint8_t>> decode(std::string_view text) {
     ++padding;
   }
   std::vector<std::uint8_t> out;
+  WipeAtEnd partial(out);  // a part of a secret, perhaps
   out.reserve(text.size() * 3 / kGroup);
   std::uint32_t bits = 0;
   unsigned held = 0;
@@ -36,6 +39,7 @@ std::optional<std::vector<std::uint8_t>> decode(std::string_view text) {
   // Left-over bits must be zero. Otherwise two texts would mean the same bytes.
   const bool canonical = (bits & ((1U << held) - 1U)) == 0 && held < kBits;
   if (!canonical) return std::nullopt;
+  partial.keep();
   return out;
 }
 

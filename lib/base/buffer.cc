@@ -38,13 +38,7 @@ void BufferPool::give_back(std::byte* block) noexcept {
 void PooledText::append(std::string_view bytes) {
   const auto before = static_cast<std::ptrdiff_t>(text_.capacity());
   const std::size_t size = text_.size() + bytes.size();
-  if (size > text_.capacity()) {
-    std::string larger;
-    larger.reserve(std::max(size, 2 * text_.capacity()));
-    larger = std::string_view{text_};
-    text_.swap(larger);
-    wipe(larger);
-  }
+  if (size > text_.capacity()) make_room(text_, std::max(size, 2 * text_.capacity()));
   text_ += bytes;
   pool_.charge(static_cast<std::ptrdiff_t>(text_.capacity()) - before);
 }

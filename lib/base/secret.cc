@@ -16,6 +16,21 @@ void wipe(std::string& text) noexcept {
   text.clear();
 }
 
+void wipe(std::vector<std::uint8_t>& bytes) noexcept {
+  bytes.resize(bytes.capacity());
+  wipe(std::span{reinterpret_cast<char*>(bytes.data()), bytes.size()});
+  bytes.clear();
+}
+
+void make_room(std::string& text, std::size_t size) {
+  if (size <= text.capacity()) return;
+  std::string larger;
+  larger.reserve(size);
+  larger = std::string_view{text};
+  text.swap(larger);
+  wipe(larger);
+}
+
 Secret::Secret(Secret&& other) noexcept {
   text_.swap(other.text_);
   wipe(other.text_);  // a swap may leave a copy of a short text there

@@ -3,9 +3,12 @@
 // A password or a token. Its memory is wiped when it goes. There is no conversion to text and no
 // formatter, so that it cannot get into a log by accident.
 
+#include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace starttls {
 
@@ -13,6 +16,29 @@ namespace starttls {
 void wipe(std::span<char> memory) noexcept;
 /// Overwrites the whole capacity of `text`, and empties it.
 void wipe(std::string& text) noexcept;
+void wipe(std::vector<std::uint8_t>& bytes) noexcept;
+
+/// Makes room for `size` bytes in all. Overwrites the memory that the text leaves.
+void make_room(std::string& text, std::size_t size);
+
+/// Wipes a text or a buffer at the end of its scope, on every way out.
+template <class Memory>
+class WipeAtEnd {
+ public:
+  explicit WipeAtEnd(Memory& memory) noexcept : memory_(memory) {}
+  WipeAtEnd(const WipeAtEnd&) = delete;
+  WipeAtEnd& operator=(const WipeAtEnd&) = delete;
+  ~WipeAtEnd() {
+    if (!kept_) wipe(memory_);
+  }
+
+  /// Leaves the memory as it is. Call it just before the memory is returned.
+  void keep() noexcept { kept_ = true; }
+
+ private:
+  Memory& memory_;
+  bool kept_ = false;
+};
 
 class Secret {
  public:

@@ -5,6 +5,7 @@
 
 #include "lib/base/ascii.h"
 #include "lib/base/base64.h"
+#include "lib/base/secret.h"
 #include "lib/tls/boringssl.h"
 #include "lib/tls/pem.h"
 
@@ -29,16 +30,16 @@ Result<std::vector<TicketKey>> parse(std::string_view text, const std::string& p
     if (line.ends_with('\r')) line = ascii::trim(line.substr(0, line.size() - 1));
     text.remove_prefix(std::min(end + 1, text.size()));
     if (line.empty() || line.starts_with('#')) continue;
-    auto bytes = base64::decode(line);
-    if (!bytes || bytes->size() != TicketKey::kSize) {
+    auto bytes = base64::decode(line).value_or(std::vector<std::uint8_t>{});
+    const WipeAtEnd wiped(bytes);
+    if (bytes.size() != TicketKey::kSize) {
       return fail(Errc::config,
                   path + ": line " + std::to_string(number) + " is not base64 of 48 bytes");
     }
     if (keys.size() == kMaxKeys) {
       return fail(Errc::config, path + ": holds more than " + std::to_string(kMaxKeys) + " keys");
     }
-    keys.emplace_back(std::span<const std::uint8_t, TicketKey::kSize>(*bytes));
-    OPENSSL_cleanse(bytes->data(), bytes->size());
+    keys.emplace_back(std::span<const std::uint8_t, TicketKey::kSize>(bytes));
   }
   if (keys.empty()) return fail(Errc::config, path + ": holds no ticket key");
   return keys;
@@ -69,8 +70,8 @@ TicketKeys::TicketKeys(Clock::time_point now) : made_(now) {
 Result<std::shared_ptr<TicketKeys>> TicketKeys::read(const std::string& path) {
   auto text = read_secret(path);
   if (!text) return fail(text.error());
+  const WipeAtEnd wiped(*text);
   auto keys = parse(*text, path);
-  OPENSSL_cleanse(text->data(), text->size());
   if (!keys) return fail(keys.error());
   return std::make_shared<TicketKeys>(std::move(*keys));
 }

@@ -261,14 +261,15 @@ void Probe::log_in(std::string_view answer) {
   deadline_.start(service_.config.timeouts.prelude);
   login_.emplace(dialect, std::move(*given), std::move(*offer), random_token(), rules());
   std::string out;
+  const WipeAtEnd wiped(out);
   const auto status = login_->begin(out);
   leg_->write(out);
-  wipe(out);
   on_login_status(status);
 }
 
 void Probe::on_login_input() {
   std::string out;
+  const WipeAtEnd wiped(out);
   const auto progress = login_->on_input(leg_->input(), out);
   if (!progress) {
     fail(progress.error());
@@ -276,7 +277,6 @@ void Probe::on_login_input() {
   }
   leg_->consume(progress->consumed);
   leg_->write(out);
-  wipe(out);
   on_login_status(progress->status);
 }
 
