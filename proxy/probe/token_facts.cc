@@ -1,13 +1,12 @@
 #include "proxy/probe/token_facts.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <initializer_list>
 
 #include <nlohmann/json.hpp>
 
 #include "lib/base/ascii.h"
-#include "lib/base/base64.h"
+#include "lib/base/jwt.h"
 
 namespace starttls {
 namespace {
@@ -17,21 +16,9 @@ using nlohmann::json;
 constexpr std::size_t kMaxClaim = 256;
 constexpr std::size_t kMaxClaims = 50;
 
-/// Decodes base64url without padding (RFC 7515 §2).
-std::optional<std::vector<std::uint8_t>> decode_url(std::string_view text) {
-  std::string standard(text);
-  std::replace(standard.begin(), standard.end(), '-', '+');
-  std::replace(standard.begin(), standard.end(), '_', '/');
-  constexpr std::size_t kGroup = 4;
-  while (standard.size() % kGroup != 0) standard += '=';
-  return base64::decode(standard);
-}
-
 /// Returns the object that a part of a token is. Discarded if it is none.
-json object_in(std::string_view part) {
-  const auto bytes = decode_url(part);
-  if (!bytes) return json(json::value_t::discarded);
-  auto object = json::parse(*bytes, nullptr, false);
+json object_in(const Secret& part) {
+  auto object = json::parse(part.reveal(), nullptr, false);
   return object.is_object() ? object : json(json::value_t::discarded);
 }
 
@@ -82,15 +69,9 @@ std::optional<UnixTime> time_claim(const json& claims, const char* name) {
 }  // namespace
 
 TokenFacts read_token(std::string_view token) {
-  const auto first = token.find('.');
-  if (first == std::string_view::npos) return {};
-  const auto second = token.find('.', first + 1);
-  // Five parts would be an encrypted one (RFC 7516).
-  if (second == std::string_view::npos || token.find('.', second + 1) != std::string_view::npos) {
-    return {};
-  }
-  if (object_in(token.substr(0, first)).is_discarded()) return {};
-  const auto claims = object_in(token.substr(first + 1, second - first - 1));
+  const auto parts = split_jwt(token);
+  if (!parts || object_in(parts->header).is_discarded()) return {};
+  const auto claims = object_in(parts->claims);
   if (claims.is_discarded()) return {};
   return {.readable = true,
           .issued_at = time_claim(claims, "iat"),

@@ -8,12 +8,15 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <malloc.h>
 
 #include "lib/base/base64.h"
+#include "lib/base/jwt.h"
 #include "lib/base/secret.h"
 #include "lib/session/credentials/password.h"
+#include "lib/session/credentials/token_json.h"
 #include "lib/tls/ticket_keys.h"
 #include "tests/support/catch.h"
 #include "tests/support/temporary_folder.h"
@@ -104,6 +107,28 @@ TEST_CASE("freed secrets: base64 that is refused leaves nothing decoded", "[sess
     bool refused = false;
     CHECK(freed_by([&] { refused = !base64::decode(text); }) == 0);
     CHECK(refused);
+  }
+}
+
+TEST_CASE("freed secrets: a token that is looked at leaves no claims, decoded or not",
+          "[session][security]") {
+  // Three texts that decode to the canary, and three that have it themselves. They lack none, one
+  // or two characters of padding.
+  std::vector<std::string> parts;
+  for (const std::size_t size : {99, 98, 97}) {
+    parts.push_back(encoded(long_secret(size)));
+    parts.back().resize(parts.back().find_last_not_of('=') + 1);
+  }
+  for (const std::string_view end : {"", "YQ", "YWI"}) {
+    parts.push_back(long_secret(96).append(end));
+  }
+  for (const auto& part : parts) {
+    CAPTURE(part);
+    for (const std::string& token :
+         {"e30." + part + ".c2ln", part + "." + part + ".c2ln", part + ".e!0.c2ln"}) {
+      const auto freed = freed_by([&] { static_cast<void>(session::expiry_of_jwt(token)); });
+      CHECK(freed == 0);
+    }
   }
 }
 

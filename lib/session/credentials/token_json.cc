@@ -5,12 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <span>
 #include <string>
 #include <utility>
 
 #include "lib/base/ascii.h"
-#include "lib/base/base64.h"
+#include "lib/base/jwt.h"
 
 namespace starttls::session {
 namespace {
@@ -246,32 +245,13 @@ std::string endpoint_error_in(std::string_view json) {
 }
 
 std::optional<UnixTime> expiry_of_jwt(std::string_view token) {
-  const auto first = token.find('.');
-  if (first == std::string_view::npos) return std::nullopt;
-  const auto second = token.find('.', first + 1);
-  if (second == std::string_view::npos || token.find('.', second + 1) != std::string_view::npos) {
-    return std::nullopt;
-  }
-  // base64url, without padding (RFC 7515 §2).
-  std::string payload{token.substr(first + 1, second - first - 1)};
-  std::replace(payload.begin(), payload.end(), '-', '+');
-  std::replace(payload.begin(), payload.end(), '_', '/');
-  while (payload.size() % 4 != 0) payload += '=';
-  auto bytes = base64::decode(payload);
-  wipe(payload);
-  if (!bytes) return std::nullopt;
-  std::string json(bytes->begin(), bytes->end());
-  wipe(std::span{reinterpret_cast<char*>(bytes->data()), bytes->size()});
-
+  const auto parts = split_jwt(token);
+  if (!parts) return std::nullopt;
   std::optional<seconds> expiry;
-  bool whole = false;
-  {
-    JsonReader reader(json);
-    whole = reader.read([&expiry](std::string_view name, const JsonValue& value) {
-      if (name == "exp" && value.number) expiry = seconds_in(value);
-    });
-  }
-  wipe(json);
+  JsonReader reader(parts->claims.reveal());
+  const bool whole = reader.read([&expiry](std::string_view name, const JsonValue& value) {
+    if (name == "exp" && value.number) expiry = seconds_in(value);
+  });
   if (!whole || !expiry) return std::nullopt;
   return UnixTime{*expiry};
 }
