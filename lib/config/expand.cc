@@ -1,19 +1,14 @@
 #include "lib/config/expand.h"
 
-#include <array>
-#include <cerrno>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <memory>
+#include <utility>
 
 #include "lib/base/ascii.h"
+#include "lib/base/regular_file.h"
 #include "lib/base/secret.h"
 
 namespace starttls::config {
 namespace {
-
-constexpr std::size_t kMaxFile = std::size_t{1} << 20U;
 
 constexpr std::string_view kOpen = "${";
 constexpr std::string_view kFile = "file:";
@@ -26,15 +21,25 @@ Result<std::string> variable(std::string_view name) {
   return std::string(value);
 }
 
+/// Appends to a text that may have a secret in it.
+void append(std::string& text, std::string_view more) {
+  make_room(text, text.size() + more.size());
+  text += more;
+}
+
 /// Returns `text` with each "${...}" replaced by the result of `value_of`. A "${...}" inside
 /// another one is a part of it.
 template <class ValueOf>
 Result<std::string> replace_all(std::string_view text, ValueOf value_of) {
   std::string out;
+  WipeAtEnd partial(out);
   while (true) {
     const auto open = text.find(kOpen);
-    out += text.substr(0, open);
-    if (open == std::string_view::npos) return out;
+    append(out, text.substr(0, open));
+    if (open == std::string_view::npos) {
+      partial.keep();
+      return out;
+    }
     text.remove_prefix(open + kOpen.size());
 
     auto close = text.find('}');
@@ -45,7 +50,7 @@ Result<std::string> replace_all(std::string_view text, ValueOf value_of) {
     if (close == std::string_view::npos) return fail(Errc::config, "'${' has no '}'");
     auto value = value_of(text.substr(0, close));
     if (!value) return value;
-    out += *value;
+    append(out, *value);
     wipe(*value);
     text.remove_prefix(close + 1);
   }
@@ -86,20 +91,9 @@ Result<std::string> expand(std::string_view text, const std::filesystem::path& f
 }
 
 Result<std::string> read_file(const std::filesystem::path& path) {
-  const auto system_error = [] { return fail(Errc::config, std::strerror(errno)); };
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"),
-                                                             &std::fclose);
-  if (!file) return system_error();
-
-  std::string content;
-  std::array<char, 4096> block;
-  while (const auto size = std::fread(block.data(), 1, block.size(), file.get())) {
-    content.append(block.data(), size);
-    if (content.size() > kMaxFile) return fail(Errc::config, "larger than 1 MiB");
-  }
-  wipe(block);
-  if (std::ferror(file.get()) != 0) return system_error();
-  return content;
+  auto file = open_regular_file(path.string());
+  if (!file) return fail(std::move(file.error()));
+  return read_to_end(file->descriptor.get(), kMaxFile);
 }
 
 }  // namespace starttls::config

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -17,8 +18,9 @@ namespace starttls::config {
 [[nodiscard]] Result<std::string> expand(std::string_view text, const std::filesystem::path& folder,
                                          std::vector<std::string>& files);
 
-/// Reads a whole file. Errors: config, with the system's words, or because it is larger than 1 MiB
-/// (no configuration is).
+inline constexpr std::size_t kMaxFile = std::size_t{1} << 20U;  // no configuration is larger
+
+/// Reads a whole regular file; see read_to_end. Errors: config, in words that follow its name.
 [[nodiscard]] Result<std::string> read_file(const std::filesystem::path& path);
 
 }  // namespace starttls::config

@@ -1,13 +1,10 @@
 #include "lib/config/read.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <memory>
 #include <optional>
 
 #include "lib/base/ascii.h"
+#include "lib/base/regular_file.h"
 
 namespace starttls::config {
 namespace {
@@ -275,13 +272,9 @@ void read_readable_file(const Input& input, std::string& out) {
   std::string path;
   read_path(input, path);
   if (!path.empty()) {
-    errno = 0;
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"),
-                                                               &std::fclose);
-    // A folder can be opened, but reading its first byte fails.
-    if (!file || (std::fgetc(file.get()) == EOF && std::ferror(file.get()) != 0)) {
+    if (const auto file = open_regular_file(path); !file) {
       reject(input,
-             shown(input.value, "'" + ascii::escape(path) + "'") + ": " + std::strerror(errno));
+             shown(input.value, "'" + ascii::escape(path) + "'") + ": " + file.error().reason);
       return;
     }
   }

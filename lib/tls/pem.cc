@@ -1,21 +1,16 @@
 #include "lib/tls/pem.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 #include "lib/base/ascii.h"
-#include "lib/base/descriptor.h"
 #include "lib/base/kept_secret.h"
+#include "lib/base/regular_file.h"
+#include "lib/base/secret.h"
 #include "lib/tls/context_impl.h"
 #include "lib/tls/pem_blocks.h"
 
@@ -39,32 +34,16 @@ constexpr const char* kStoreVariable = "SSL_CERT_FILE";
 
 enum class Access : std::uint8_t { any, owner_only };
 
-tl::unexpected<Error> system_failure(const std::string& path) {
-  return fail(Errc::config, path + ": " + std::generic_category().message(errno));
-}
-
 Result<std::string> read_file(const std::string& path, Access access) {
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  struct stat status = {};
-  if (file.get() < 0 || ::fstat(file.get(), &status) != 0) return system_failure(path);
-  if (!S_ISREG(status.st_mode)) return fail(Errc::config, path + ": not a regular file");
-  // Checks the open file, not the name: the file that was checked is the file that is read.
+  const auto file = open_regular_file(path);
+  if (!file) return fail(Errc::config, path + ": " + file.error().reason);
   if (access == Access::owner_only) {
-    if (auto kept = check_kept_secret(status); !kept) {
+    if (auto kept = check_kept_secret(file->status); !kept) {
       return fail(Errc::config, path + ": " + kept.error().reason);
     }
   }
-  std::string text;
-  char chunk[16384];
-  for (;;) {
-    const ssize_t n = ::read(file.get(), chunk, sizeof(chunk));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return system_failure(path);
-    if (n == 0) break;
-    text.append(chunk, static_cast<std::size_t>(n));
-    if (text.size() > kMaxFile) return fail(Errc::config, path + ": larger than 16 MiB");
-  }
-  OPENSSL_cleanse(chunk, sizeof(chunk));
+  auto text = read_to_end(file->descriptor.get(), kMaxFile);
+  if (!text) return fail(Errc::config, path + ": " + text.error().reason);
   return text;
 }
 
@@ -245,11 +224,10 @@ Result<std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>> read_certificates(const std:
 }
 
 Result<bssl::UniquePtr<EVP_PKEY>> read_private_key(const std::string& path) {
-  auto file = read_file(path, Access::owner_only);
-  if (!file) return fail(file.error());
-  auto key = find_private_key(path, *file);
-  OPENSSL_cleanse(file->data(), file->size());
-  return key;
+  auto text = read_file(path, Access::owner_only);
+  if (!text) return fail(text.error());
+  const WipeAtEnd wiped(*text);
+  return find_private_key(path, *text);
 }
 
 Result<std::string> read_secret(const std::string& path) {

@@ -1,13 +1,18 @@
 #include "proxy/convert/stunnel_source.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <optional>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
+#include <fcntl.h>
+
 #include "lib/base/ascii.h"
+#include "lib/base/descriptor.h"
+#include "lib/base/regular_file.h"
 #include "lib/config/expand.h"
 #include "proxy/convert/stunnel_conf.h"
 
@@ -19,6 +24,13 @@ namespace fs = std::filesystem;
 constexpr std::size_t kMaxFiles = 1000;
 constexpr std::size_t kMaxDepth = 8;  // of files that include others
 constexpr std::size_t kMaxPath = 4096;
+
+/// Reads the file that the command line names. It may be a pipe: `convert` has nothing else to do.
+Result<std::string> read_first(const std::string& path) {
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.get() < 0) return fail(Errc::config, std::generic_category().message(errno));
+  return read_to_end(file.get(), config::kMaxFile);
+}
 
 struct Fragment {
   fs::path path;
@@ -89,7 +101,7 @@ std::string Source::place(std::size_t line) const {
 }
 
 Result<Source> read_source(const std::string& path) {
-  const auto text = config::read_file(path);
+  const auto text = read_first(path);
   if (!text) return fail(text.error());
   Source source{.path = ascii::escape(path, kMaxPath), .text = {}};
   const fs::path folder = fs::path(path).parent_path();

@@ -538,10 +538,11 @@ TEST_CASE("load: a unix upstream with verified TLS needs a name to verify", "[co
 
 TEST_CASE("load: destination rows set what is expected of an intercepted client's server",
           "[config]") {
-  const auto config = good(office_and(R"(
+  const TemporaryFolder folder;
+  const auto ca_file = folder.write("ca.pem", "x");
+  const auto config = good(office_and("upstream.ca_file = '" + ca_file + R"('
 upstream.address = 'original-destination'
 upstream.source = 'client'
-upstream.ca_file = '/dev/null'
 [[service.destination]]
 networks = ['192.0.2.0/24', '2001:db8::/32']
 server_name = 'mx.example.com'
@@ -561,7 +562,7 @@ pins = 'sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='
   CHECK(first.server_name == "mx.example.com");
   CHECK(first.tls == TlsMode::starttls);
   CHECK(first.verify == Verification::full);
-  CHECK(first.ca_file == "/dev/null");
+  CHECK(first.ca_file == ca_file);
   const auto second = config::upstream_at(service.upstream, service.destinations[1]);
   CHECK(second.server_name.empty());
   CHECK(second.tls == TlsMode::implicit);
@@ -777,6 +778,9 @@ TEST_CASE("load: each wrong certificate is reported at its place", "[config]") {
       problems("[{ chain = 'a.pem', key = 'a.key' },\n { chain = 'b.pem', key = '.' }]") ==
       Lines{"f.toml:8:12: " + it + ".chain: " + in_folder("b.pem") + ": No such file or directory",
             "f.toml:8:27: " + it + ".key: " + in_folder("") + ": Is a directory"});
+  REQUIRE(::mkfifo(folder.file("pipe").c_str(), 0600) == 0);
+  CHECK(problems("[{ chain = 'pipe', key = 'a.key' }]") ==
+        Lines{"f.toml:7:38: " + it + ".chain: " + in_folder("pipe") + ": not a regular file"});
   CHECK(problems("[{ chain = 'a.pem', key = 'a.key' },\n { chain = './a.pem', key = 'a.key' }]") ==
         Lines{"f.toml:8:2: " + it + ": names " + folder.file("a.pem") + " twice"});
 
@@ -1035,7 +1039,13 @@ TEST_CASE("load: a file that cannot be read is reported with the reason", "[conf
         Lines{missing.string() + ": cannot be read: No such file or directory"});
   CHECK(loading(folder.path) == Lines{folder.path + ": cannot be read: Is a directory"});
   CHECK(loading("") == Lines{": cannot be read: No such file or directory"});
-  CHECK(loading("/dev/zero") == Lines{"/dev/zero: cannot be read: larger than 1 MiB"});
+  CHECK(loading("/dev/zero") == Lines{"/dev/zero: cannot be read: not a regular file"});
+  const auto large = folder.write("large.toml", std::string((1U << 20U) + 1, '#'));
+  CHECK(loading(large) == Lines{large + ": cannot be read: larger than 1 MiB"});
+  // No other process writes to it, so opening it as usual would never end.
+  const auto pipe = folder.file("pipe.toml");
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK(loading(pipe) == Lines{pipe + ": cannot be read: not a regular file"});
   const auto empty = folder.write("empty.toml", "");
   CHECK(loading(empty) == Lines{empty + ":1:1: no [[service]]: at least one is required"});
 

@@ -36,8 +36,8 @@ HELPER = re.compile(r"^\s*(login\.)?(socket|command)\s*=", re.M)
 
 # Expressions without words of their own: an error that is passed on, or the operating system's text.
 PASSED_ON = {
+    ("lib/base/regular_file.cc", "std::generic_category().message(error)"),
     ("lib/config/expand.cc", "'+ascii::escape(written)+': +content.error().reason"),
-    ("lib/config/expand.cc", "std::strerror(errno)"),
     ("lib/net/connector.cc", "answer.error().reason"),
     ("lib/net/connector.cc", "error_text(status)"),
     ("lib/net/connector.cc", "last_error_.reason"),
@@ -53,9 +53,11 @@ PASSED_ON = {
     ("lib/session/session.cc", "std::string{expired.reason}"),  # from deadline_of
     ("lib/session/session.cc", "error.reason"),
     ("lib/session/session_record.cc", "login_failure_->reason"),  # of a role
-    ("lib/tls/pem.cc", "path+: +std::generic_category().message(errno)"),
+    ("lib/tls/pem.cc", "path+: +file.error().reason"),
     ("lib/tls/pem.cc", "path+: +kept.error().reason"),
     ("lib/tls/pem.cc", "path+: +library_text()"),
+    ("lib/tls/pem.cc", "path+: +text.error().reason"),
+    ("proxy/convert/stunnel_source.cc", "std::generic_category().message(errno)"),
     ("proxy/log_file.cc", "std::generic_category().message(number)"),
     ("proxy/launcher/start.cc", "problems.front().where+: +problems.front().text"),
 }

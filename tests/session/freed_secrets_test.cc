@@ -15,8 +15,10 @@
 #include "lib/base/base64.h"
 #include "lib/base/jwt.h"
 #include "lib/base/secret.h"
+#include "lib/config/expand.h"
 #include "lib/session/credentials/password.h"
 #include "lib/session/credentials/token_json.h"
+#include "lib/tls/pem.h"
 #include "lib/tls/ticket_keys.h"
 #include "tests/support/catch.h"
 #include "tests/support/temporary_folder.h"
@@ -155,6 +157,40 @@ TEST_CASE("freed secrets: a refused file of ticket keys leaves no key", "[sessio
     bool refused = false;
     CHECK(freed_by([&] { refused = !tls::TicketKeys::read(path); }) == 0);
     CHECK(refused);
+  }
+}
+
+TEST_CASE("freed secrets: a file leaves no copy of its content, read or refused",
+          "[session][security]") {
+  const TemporaryFolder folder;
+  const auto read = [](const std::string& path) {
+    return [path] {
+      auto text = tls::read_secret(path);
+      if (text) wipe(*text);
+    };
+  };
+  for (const std::size_t size : {100U, 5'000U, 100'000U}) {
+    CAPTURE(size);
+    CHECK(freed_by(read(folder.write("key", long_secret(size)))) == 0);
+  }
+  CHECK(freed_by(read(folder.write("key", long_secret((16U << 20U) + 1)))) == 0);
+}
+
+TEST_CASE("freed secrets: a text with files in it leaves no copy of them", "[session][security]") {
+  const TemporaryFolder folder;
+  folder.write("a", long_secret(100));
+  folder.write("b", long_secret(50'000) + "\n");
+  const auto expanding = [&folder](const std::string& written) {
+    return [&folder, written] {
+      std::vector<std::string> files;
+      auto text = config::expand(written, folder.path, files);
+      if (text) wipe(*text);
+    };
+  };
+  for (const std::string written : {"${file:a}", "${file:b}", "x ${file:a} y ${file:b} z ${file:a}",
+                                    "${file:a}${file:missing}", "${file:a}${", "${file:b}${${"}) {
+    CAPTURE(written);
+    CHECK(freed_by(expanding(written)) == 0);
   }
 }
 

@@ -53,7 +53,7 @@ TEST_CASE("context: a CA file that is missing, empty or garbage is an error with
   CHECK(client_failure(folder.write("key.pem", test_pki().server.key_pem())) ==
         ": holds no certificate");
   CHECK(client_failure("/dev/null") == ": not a regular file");
-  CHECK(client_failure(folder.file(".")) == ": not a regular file");
+  CHECK(client_failure(folder.file(".")) == ": Is a directory");
   CHECK(client_failure(folder.write("cut.pem", good.substr(0, good.size() / 2))) ==
         ": line 1: the block that begins here has no end");
   CHECK(client_failure(folder.write("second.pem", "\n" + good + good.substr(0, good.size() / 2)))

@@ -5,12 +5,10 @@
 #include <cstddef>
 #include <system_error>
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/base/descriptor.h"
 #include "lib/base/kept_secret.h"
+#include "lib/base/regular_file.h"
 
 namespace starttls::session {
 namespace {
@@ -20,39 +18,28 @@ NoSecret unreadable(const std::string& path, const std::string& words) {
           Error{Errc::login, "the file of the secret cannot be read", path + ": " + words}};
 }
 
-std::string errno_text() {
-  return std::generic_category().message(errno);
-}
-
 }  // namespace
 
 SecretAnswer read_secret(const std::string& path, bool token) {
-  // A pipe would hold up the thread for as long as nothing writes to it.
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)};
-  if (file.get() < 0) return unreadable(path, errno_text());
-  struct stat status = {};
-  if (::fstat(file.get(), &status) != 0) return unreadable(path, errno_text());
-  if (const auto kept = check_kept_secret(status); !kept) {
+  const auto file = open_regular_file(path);
+  if (!file) return unreadable(path, file.error().reason);
+  if (const auto kept = check_kept_secret(file->status); !kept) {
     return unreadable(path, kept.error().reason);
   }
 
+  // Only its first line counts, so the rest of a large file is not read.
   std::array<char, kMaxAnswer> content{};
+  const WipeAtEnd wiped(content);
   std::size_t size = 0;
   bool whole = false;
   while (size < content.size() && !whole) {
-    const auto count = ::read(file.get(), content.data() + size, content.size() - size);
+    const auto count = ::read(file->descriptor.get(), content.data() + size, content.size() - size);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) {
-      const auto words = errno_text();
-      wipe(content);
-      return unreadable(path, words);
-    }
+    if (count < 0) return unreadable(path, std::generic_category().message(errno));
     whole = count == 0;
     size += static_cast<std::size_t>(count);
   }
-  auto answer = secret_in({content.data(), size}, whole, token);
-  wipe(content);
-  return answer;
+  return secret_in({content.data(), size}, whole, token);
 }
 
 }  // namespace starttls::session

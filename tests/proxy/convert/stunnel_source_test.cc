@@ -2,8 +2,12 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include <unistd.h>
+
+#include "lib/base/descriptor.h"
 #include "lib/config/load.h"
 #include "proxy/convert/converter.h"
 #include "tests/support/catch.h"
@@ -39,6 +43,19 @@ TEST_CASE("convert: an included folder is read in its place, in the order of its
   CHECK(source->place(4) == folder.file("conf.d/b.conf") + ": line 1");
   CHECK(source->place(5) == "line 3");
   CHECK_FALSE(read_source(folder.file("missing")));
+}
+
+TEST_CASE("convert: a pipe is read, as a shell gives it for <(command)", "[convert]") {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const Descriptor out{ends[0]};
+  Descriptor in{ends[1]};
+  constexpr std::string_view kText = "a = 1\n";
+  REQUIRE(::write(in.get(), kText.data(), kText.size()) == static_cast<ssize_t>(kText.size()));
+  in.reset();
+  const auto source = read_source("/dev/fd/" + std::to_string(out.get()));
+  REQUIRE(source);
+  CHECK(source->text == kText);
 }
 
 TEST_CASE("convert: an include that cannot be followed stays in the text", "[convert]") {

@@ -64,7 +64,11 @@ TEST_CASE("secret file: a pipe, a folder and a device are not read", "[session][
   const TemporaryFolder folder;
   const auto pipe = folder.file("pipe");
   REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
-  for (const auto& path : {pipe, folder.path, std::string{"/dev/zero"}}) {
-    CHECK(failure_of(read_secret(path, false)) == SecretFailure::unreadable);
+  for (const auto& [path, words] : {std::pair<std::string, std::string>{pipe, "not a regular file"},
+                                    {folder.path, "Is a directory"},
+                                    {"/dev/zero", "not a regular file"}}) {
+    const auto answer = read_secret(path, false);
+    CHECK(failure_of(answer) == SecretFailure::unreadable);
+    CHECK(std::get<NoSecret>(answer).error.evidence == path + ": " + words);
   }
 }
