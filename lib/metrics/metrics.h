@@ -327,7 +327,7 @@ class Service {
   ServerCertificates server_certificates_;
 };
 
-/// The time when one of our chains expires: the earliest end of its certificates.
+/// The time when a certificate of ours expires, or its issuer's in the chain if that is earlier.
 struct CertificateExpiry {
   std::string service;
   Side side;

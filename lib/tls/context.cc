@@ -138,7 +138,12 @@ unsigned rsa_bits(const EVP_PKEY* key) {
   return EVP_PKEY_id(key) == EVP_PKEY_RSA ? static_cast<unsigned>(EVP_PKEY_bits(key)) : 0;
 }
 
-/// Narrows the limits of `own` to those of another certificate of its chain.
+/// True for a root. Peers use their own copy of it, if they trust it at all.
+bool is_self_issued(const X509* certificate) {
+  return X509_NAME_cmp(X509_get_subject_name(certificate), X509_get_issuer_name(certificate)) == 0;
+}
+
+/// Narrows the limits of `own` to those of the certificate that has issued it.
 void narrow(OwnCertificate& own, X509* certificate) {
   const UnixTime begin = time_of(X509_get0_notBefore(certificate));
   const UnixTime end = time_of(X509_get0_notAfter(certificate));
@@ -183,9 +188,9 @@ Result<ServerCertificate> read_certificate_and_key(const ChainAndKey& files) {
              .issuer = issuer_text(leaf.get()),
              .rsa_bits = rsa_bits(out.key.get()),
              .chain_digest = digest_of(out.chain)};
-  for (std::size_t i = 1; i < out.chain.size(); ++i) {
-    const bssl::UniquePtr<X509> above(X509_parse_from_buffer(out.chain[i].get()));
-    if (above) narrow(out.own, above.get());
+  if (out.chain.size() > 1) {
+    const bssl::UniquePtr<X509> issuer(X509_parse_from_buffer(out.chain[1].get()));
+    if (issuer && !is_self_issued(issuer.get())) narrow(out.own, issuer.get());
   }
   ERR_clear_error();  // a key of an unknown kind has no limit
   return out;

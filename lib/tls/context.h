@@ -54,18 +54,18 @@ struct ServerOptions {
 inline constexpr std::string_view kOtherKey =
     ": the key does not belong to the first certificate of ";
 
-/// A certificate of ours, with the limits of its whole chain. Names and issuer are those of the
-/// first certificate. Peers verify the others, too: a chain is as good as its worst certificate.
+/// A certificate of ours, with the limits of its own and of the certificate that has issued it, if
+/// the chain has that. Peers need both. Those further up may be for old peers only.
 struct OwnCertificate {
   std::string chain;      ///< the file that it was read from
-  UnixTime not_before;    ///< the latest one of the chain
-  UnixTime not_after;     ///< the earliest one of the chain
+  UnixTime not_before;    ///< the later one of the two
+  UnixTime not_after;     ///< the earlier one of the two
   std::string names;      ///< "a.example, 192.0.2.1": printable ASCII, bounded
   std::string issuer;     ///< escaped
-  unsigned rsa_bits = 0;  ///< of the weakest RSA key of the chain, 0 if it has none
+  unsigned rsa_bits = 0;  ///< of the weaker RSA key of the two, 0 if there is none
   std::array<std::uint8_t, 32> chain_digest{};  ///< of the whole chain; another chain has another
 
-  // The subjects of the certificates that have these limits, escaped. "" = the first one.
+  // The subject of the issuer's certificate, escaped, if it is the one that has the limit.
   std::string latest_begin_of = {};
   std::string earliest_end_of = {};
   std::string weakest_key_of = {};
