@@ -17,7 +17,9 @@
 //                 One member has no key in the file: `upstream.verified_names`, the names that a
 //                 server's certificate is verified for. Empty if the configuration is not usable.
 //   admin         {"listen"}: the address, or null
-//   process       {"user", "sandbox"}; null if the configuration is not usable
+//   process       {"user", "sandbox", "tls_library", "post_quantum"}; null if the configuration is
+//                 not usable. `post_quantum` is what the library can do: "none", "with_key_share"
+//                 or "full".
 //   errors        [{"file", "line", "column", "key", "message"}]. If the settings come from the
 //                 command line, `file`, `line` and `column` are null, and `key` is the option.
 //                 `line`, `column` and `key` are null for an error that has none.

@@ -19,8 +19,9 @@ namespace starttls {
 [[nodiscard]] bool is_kept_secret(mode_t mode, uid_t owner, gid_t group,
                                   const std::vector<gid_t>& own_groups) noexcept;
 
-/// Checks an open file of a secret, by its status: it is regular, and is_kept_secret from processes
-/// without a group of this one. Errors: config, in words that follow the file's name.
+/// Checks the status of a secret's open file: it must be a regular file that only processes meant
+/// by its owner can read (is_kept_secret, with the groups of this process). Errors: config, in
+/// words that follow the file's name.
 [[nodiscard]] Result<> check_kept_secret(const struct ::stat& status);
 
 }  // namespace starttls

@@ -15,7 +15,7 @@
 // disappears with its last session. One that comes back later starts at zero, which Prometheus
 // takes for a restart.
 //
-// The upstream opener and the warm pool count with their service's tally on their loop's worker.
+// The upstream opener and the warm pool count into the tally of their service and their worker.
 // Connections that the pool opens count like all others. The rest of the page is not counted here:
 // the caller of `text` gives it as a Snapshot.
 

@@ -26,7 +26,8 @@
 //   login                 the client has logged in to the proxy, which now logs in to the server;
 //                         then the relay, or dialogue again
 //   relay                 the client has committed: bytes pass unseen
-//   finishing             last words, FIN, and at most two seconds for the peers' FIN
+//   finishing             the last words and our FIN, which a slow reader gets within the idle
+//                         time-out; then at most two seconds for the peers' FIN
 //   ended                 reported once, erased by the owner
 //
 // If a warm connection is ready, the upstream phases are skipped. If the client starts TLS after it

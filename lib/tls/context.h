@@ -75,10 +75,11 @@ struct OwnCertificate {
 class Context {
  public:
   /// Makes a context for connections to servers. Errors: config (unreadable or empty CA file, PEM
-  /// that does not parse), with the file's name.
+  /// that does not parse), with the file's name; system (the TLS library fails).
   [[nodiscard]] static Result<std::shared_ptr<const Context>> client(const ClientOptions& options);
   /// Makes a context for connections from clients. Errors: config (unreadable file, key that does
-  /// not belong to its certificate, key readable by others), with the file's name.
+  /// not belong to its certificate, key readable by others), with the file's name; system (the TLS
+  /// library fails).
   [[nodiscard]] static Result<std::shared_ptr<const Context>> server(const ServerOptions& options);
 
   /// True if both contexts have the same role and trust the same peers: equal options, and equal
@@ -99,7 +100,7 @@ class Context {
 };
 
 // Checks of the single files that a context is made of. They find the faulty file when a context
-// could not be made. Errors: config, the same as the context's own.
+// could not be made. Errors: config or system, the same as the context's own.
 
 [[nodiscard]] Result<> check_chain(const std::string& chain);
 /// Checks the key by itself. If its chain is right, also checks that the key belongs to it.

@@ -52,13 +52,14 @@ class Engine {
  public:
   /// Makes an engine of the client role, towards a server. `server` is the server's address as
   /// text. Sessions with that address are resumed, and its silence after a ClientHello is
-  /// remembered; with "" neither is. `peer_name` is the SNI sent and
-  /// the name verified (a DNS name or an IP address; addresses are not sent as SNI, RFC 6066 §3).
-  /// It comes from configuration, never from the peer or DNS.
+  /// remembered; with "" neither is. `peer_name` is the SNI sent and the name verified (a DNS name
+  /// or an IP address; addresses are not sent as SNI, RFC 6066 §3). It comes from configuration,
+  /// never from the peer or DNS. Errors: config (no name to verify, or not a name), system (out of
+  /// memory).
   [[nodiscard]] static Result<std::unique_ptr<Engine>> client(
       std::shared_ptr<const Context> context, BufferPool& pool, std::string peer_name,
       std::string_view server = {});
-  /// Makes an engine of the server role, towards a client.
+  /// Makes an engine of the server role, towards a client. Errors: system (out of memory).
   [[nodiscard]] static Result<std::unique_ptr<Engine>> server(
       std::shared_ptr<const Context> context, BufferPool& pool);
 

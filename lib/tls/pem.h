@@ -1,7 +1,7 @@
 #pragma once
 
-// Reads certificates, keys and trust stores from files. Every error is Errc::config and names the
-// file.
+// Reads certificates, keys and trust stores from files. An error is Errc::config, or Errc::system
+// if the TLS library fails. It names the file.
 
 #include <memory>
 #include <string>

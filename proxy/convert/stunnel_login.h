@@ -10,8 +10,8 @@
 
 namespace starttls::stunnel {
 
-/// Converts the login by which stunnel, before the client is heard, passes to an smtp server. The
-/// password is not copied, because what is printed here may be read by others.
+/// Converts the login that stunnel makes at an SMTP server before it relays the client. The
+/// password is not copied, because others may read the printed configuration.
 void convert_login(AnnotatedFile& file, const Service& service, const std::string& label,
                    TomlTable& out);
 

@@ -25,7 +25,7 @@ namespace {
 
 constexpr std::string_view kDefaultPath =
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// As the shell has it for a program that cannot be executed.
+/// The status that a shell reports for a program that cannot be executed.
 constexpr int kNotExecuted = 127;
 
 struct Pipe {
@@ -60,7 +60,7 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
   ::_exit(kNotExecuted);
 }
 
-/// Resets everything that a program would inherit from us, except for the rights given up.
+/// Resets all signals to their defaults and unblocks them: a program would inherit both.
 void forget_signals() noexcept {
   struct sigaction standard = {};
   standard.sa_handler = SIG_DFL;

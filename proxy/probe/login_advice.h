@@ -1,6 +1,6 @@
 #pragma once
 
-// Says how to mend a login that a probe has tried in vain.
+// Advice for a login that has failed: without a secret, not offered, or refused by the server.
 
 #include <string>
 #include <vector>

@@ -147,7 +147,7 @@ bool took_post_quantum(const ProbeReport& report) noexcept {
   return report.facts && report.facts->group == TlsGroup::x25519_mlkem768;
 }
 
-/// Tells if the server took the post-quantum group. Only if TLS came up.
+/// Returns in words whether the server took the post-quantum group. Call it only if TLS came up.
 std::string post_quantum_text(const ProbeReport& report) {
   if (!offers_post_quantum(report)) {
     return report.post_quantum == PostQuantum::off

@@ -3,11 +3,11 @@
 // Remembers the secrets that sources have given, and decides when a source is asked. Without I/O
 // and without a clock.
 //
-// A source is asked for one account at a time once: requests that arrive meanwhile wait for the
-// same answer. A secret is kept for its lifetime, or until shortly before the end that its source
-// or the secret itself names. Both clocks count: a machine that sleeps stops one of them, and a
-// clock that is set back moves the other. A failure is remembered for a moment, so that a flood of
-// logins does not become a flood of requests.
+// While a source is asked for an account, later requests for that account wait for the same answer.
+// A secret is kept for its lifetime, or until shortly before the end that its source or the secret
+// itself names. Both clocks count: a machine that sleeps stops one of them, and a clock that is set
+// back moves the other. A failure is remembered for a moment, so that a flood of logins does not
+// become a flood of requests.
 
 #include <chrono>
 #include <compare>
