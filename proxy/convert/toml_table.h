@@ -21,7 +21,6 @@ class TomlTable {
   void set(std::string key, std::string value) {
     lines_.emplace_back(std::move(key), std::move(value));
   }
-  [[nodiscard]] bool empty() const { return lines_.empty(); }
   [[nodiscard]] std::string text(std::string_view header) const;
 
  private:
