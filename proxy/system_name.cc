@@ -35,7 +35,7 @@ void SystemName::look() {
   }
   if (name.empty()) return;  // there is nothing to ask for
   query_ = std::make_unique<net::NameQuery>(
-      loop_, name, [this](const net::NameQuery::Outcome& outcome) { on_outcome(outcome); });
+      loop_, name, [this](const net::NameOutcome& outcome) { on_outcome(outcome); });
   query_->start();
 }
 
@@ -44,7 +44,7 @@ void SystemName::stop() {
   again_.stop();
 }
 
-void SystemName::on_outcome(const net::NameQuery::Outcome& outcome) {
+void SystemName::on_outcome(const net::NameOutcome& outcome) {
   // We are inside the query's call, maybe even inside `start`, so the query is destroyed later.
   loop_.defer([done = std::shared_ptr<net::NameQuery>(std::move(query_))] {});
   if (is_qualified_name(outcome.canonical)) {

@@ -42,7 +42,7 @@ class SystemName {
   void stop();
 
  private:
-  void on_outcome(const net::NameQuery::Outcome& outcome);
+  void on_outcome(const net::NameOutcome& outcome);
   void settle(const std::string& name);
 
   net::Loop& loop_;

@@ -1,12 +1,9 @@
 #include "lib/net/name_query.h"
 
-#include <algorithm>
-#include <cstring>
 #include <map>
 #include <utility>
 
 #include <ares.h>
-#include <netinet/in.h>
 #include <sys/time.h>
 
 #include "lib/net/timer.h"
@@ -18,39 +15,6 @@ namespace {
 /// than by the C library.
 constexpr std::chrono::milliseconds kFirstWait{1500};
 constexpr int kRounds = 3;
-
-SocketAddress to_address(const ares_addrinfo_node& node) {
-  SocketAddress address;
-  std::memcpy(&address.storage, node.ai_addr, node.ai_addrlen);
-  address.size = node.ai_addrlen;
-  return address;
-}
-
-NameQuery::Outcome to_outcome(int status, const ares_addrinfo* found) {
-  using Kind = NameQuery::Outcome::Kind;
-  NameQuery::Outcome outcome;
-  int ttl = -1;
-  const ares_addrinfo_node* node = status == ARES_SUCCESS ? found->nodes : nullptr;
-  for (; node != nullptr; node = node->ai_next) {
-    if (node->ai_family != AF_INET && node->ai_family != AF_INET6) continue;
-    outcome.addresses.push_back(to_address(*node));
-    ttl = ttl < 0 ? node->ai_ttl : std::min(ttl, node->ai_ttl);
-  }
-  if (!outcome.addresses.empty()) {
-    outcome.kind = Kind::found;
-    outcome.ttl = std::chrono::seconds{std::max(ttl, 0)};
-    if (found->name != nullptr) outcome.canonical = found->name;
-    for (const auto* alias = found->cnames; alias != nullptr; alias = alias->next) {
-      if (alias->name != nullptr) outcome.canonical = alias->name;
-    }
-    return outcome;
-  }
-  const bool final = status == ARES_SUCCESS || status == ARES_ENOTFOUND || status == ARES_ENODATA ||
-                     status == ARES_EBADNAME;
-  outcome.kind = final ? Kind::no_such_name : Kind::failed;
-  outcome.words = ares_strerror(status == ARES_SUCCESS ? ARES_ENODATA : status);
-  return outcome;
-}
 
 }  // namespace
 
@@ -78,7 +42,7 @@ class NameQuery::Channel {
   }
   static void on_answer(void* data, int status, int, ares_addrinfo* found) noexcept {
     // We are inside a call to c-ares, so the outcome is only noted here.
-    static_cast<Channel*>(data)->outcome_ = to_outcome(status, found);
+    static_cast<Channel*>(data)->outcome_ = name_outcome(status, found);
     ares_freeaddrinfo(found);
   }
 
@@ -94,7 +58,7 @@ class NameQuery::Channel {
   std::map<ares_socket_t, uv_poll_t*> polls_;  // each outlives the channel until libuv lets go
   Timer timer_;
   Timer deadline_;
-  std::optional<Outcome> outcome_;
+  std::optional<NameOutcome> outcome_;
 };
 
 void NameQuery::Channel::start() {
@@ -107,7 +71,7 @@ void NameQuery::Channel::start() {
       &channel_, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
   if (status != ARES_SUCCESS) {
     channel_ = nullptr;
-    outcome_ = to_outcome(status, nullptr);
+    outcome_ = name_outcome(status, nullptr);
     settle();
     return;
   }
@@ -162,8 +126,8 @@ void NameQuery::Channel::process(ares_socket_t readable, ares_socket_t writable)
 /// for IPv6.
 void NameQuery::Channel::give_up() {
   ares_cancel(channel_);
-  if (!outcome_) outcome_ = to_outcome(ARES_ETIMEOUT, nullptr);
-  if (outcome_->kind == Outcome::Kind::failed) outcome_->words = ares_strerror(ARES_ETIMEOUT);
+  if (!outcome_) outcome_ = name_outcome(ARES_ETIMEOUT, nullptr);
+  if (outcome_->kind == NameOutcome::Kind::failed) outcome_->words = ares_strerror(ARES_ETIMEOUT);
   settle();
 }
 

@@ -7,14 +7,13 @@
 // as they are now, so a resolv.conf that a DHCP client has replaced needs no further care.
 
 #include <chrono>
-#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "lib/net/loop.h"
-#include "lib/net/name_cache.h"
+#include "lib/net/name_outcome.h"
 
 namespace starttls::net {
 
@@ -25,19 +24,7 @@ class NameQuery {
   /// Time for all name servers, search domains and retries together.
   static constexpr std::chrono::seconds kDeadline{10};
 
-  struct Outcome {
-    enum class Kind : std::uint8_t {
-      found,
-      no_such_name,  ///< the name servers say that there is no such name, or no address
-      failed,        ///< no answer, or no usable one
-    };
-    Kind kind = Kind::failed;
-    Addresses addresses;         ///< found: not empty, in RFC 6724's order
-    std::chrono::seconds ttl{};  ///< the smallest; 0 if it comes from a file
-    std::string canonical;       ///< found: the name that the addresses belong to
-    std::string words;           ///< otherwise: c-ares's text
-  };
-  using OnDone = std::function<void(Outcome)>;
+  using OnDone = std::function<void(NameOutcome)>;
 
   /// `done` is called once, from `start` or from the loop.
   NameQuery(Loop& loop, std::string name, OnDone done);

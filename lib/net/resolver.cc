@@ -62,9 +62,8 @@ void Resolver::ask(const std::string& name) {
   Asking& asking = asking_[name];
   asking.patience = std::make_unique<Timer>(home_, [this, name] { on_impatient(name); });
   asking.patience->start(NameCache::kPatience);
-  asking.query = std::make_unique<NameQuery>(home_, name, [this, name](NameQuery::Outcome outcome) {
-    on_outcome(name, std::move(outcome));
-  });
+  asking.query = std::make_unique<NameQuery>(
+      home_, name, [this, name](NameOutcome outcome) { on_outcome(name, std::move(outcome)); });
   asking.query->start();
 }
 
@@ -78,18 +77,18 @@ void Resolver::on_impatient(const std::string& name) {
   waiters_.erase(waiting);
 }
 
-void Resolver::on_outcome(const std::string& name, NameQuery::Outcome outcome) {
+void Resolver::on_outcome(const std::string& name, NameOutcome outcome) {
   const auto query =
       asking_.extract(name);  // alive until the end of this function, and `name` with it
   {
     const std::lock_guard lock(mutex_);
     const auto answer =
-        outcome.kind == NameQuery::Outcome::Kind::found
+        outcome.kind == NameOutcome::Kind::found
             ? cache_.on_found(name, std::move(outcome.addresses), outcome.ttl, now())
             : cache_.on_failed(name,
                                Error{Errc::unreachable, "cannot resolve the name of the server",
                                      name + ": " + outcome.words},
-                               outcome.kind == NameQuery::Outcome::Kind::no_such_name, now());
+                               outcome.kind == NameOutcome::Kind::no_such_name, now());
     if (const auto waiting = waiters_.find(name); waiting != waiters_.end()) {
       tell(waiting->second, answer);
       waiters_.erase(waiting);

@@ -71,7 +71,7 @@ class Resolver {
   [[nodiscard]] static NameCache::Time now() noexcept;
   void ask(const std::string& name);
   void on_impatient(const std::string& name);
-  void on_outcome(const std::string& name, NameQuery::Outcome outcome);
+  void on_outcome(const std::string& name, NameOutcome outcome);
   void forget(const std::string& name, const std::shared_ptr<Waiter>& waiter);
   static void tell(const Waiters& waiters, const NameAnswer& answer);
 
