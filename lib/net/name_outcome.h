@@ -21,7 +21,7 @@ struct NameOutcome {
   };
   Kind kind = Kind::failed;
   Addresses addresses;         ///< found: not empty, in RFC 6724's order
-  std::chrono::seconds ttl{};  ///< the smallest; 0 if it comes from a file
+  std::chrono::seconds ttl{};  ///< the smallest, also of aliases; 0 if it comes from a file
   std::string canonical;       ///< found: the name that the addresses belong to
   std::string words;           ///< otherwise: c-ares's text
 };

@@ -288,6 +288,29 @@ class Answers(Names):
         daemon = self.start(self.etc(server), GOOD)
         self.greeted(daemon.port)
 
+    def test_r1_an_alias_that_points_elsewhere_takes_effect(self):
+        """The alias has a short life, and the address that it leads to a long one."""
+        target = ["blue.test"]
+        hosts = {"blue.test": "127.0.0.1", "green.test": "127.0.0.9"}  # no server listens on green
+
+        def script(query, send):
+            host = target[0]
+            records = [record(GOOD, CNAME, name_server.encode(host), 0)]
+            if query.kind == A:
+                records.append(record(host, A, socket.inet_aton(hosts[host]), 300))
+            send(query.reply(records))
+
+        server = self.enterContext(NameServer(script))
+        daemon = self.start(self.etc(server), GOOD)
+        self.greeted(daemon.port)
+        target[0] = "green.test"
+
+        def refused():
+            with Client(daemon.port) as client:
+                return client.line().startswith(UNREACHABLE)
+
+        wait.until(refused, "the alias is asked about again")
+
     def test_a_cycle_of_aliases(self):
         def script(query, send):
             send(query.reply([record(GOOD, CNAME, name_server.encode("b.test"), 60),
