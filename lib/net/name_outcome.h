@@ -27,7 +27,8 @@ struct NameOutcome {
 };
 
 /// Returns the outcome of a query that c-ares has ended with `status`. `found` may be null, unless
-/// the status is success.
+/// the status is success. For a query of both families, `no_such_name` may be the status of one
+/// only.
 [[nodiscard]] NameOutcome name_outcome(int status, const ares_addrinfo* found);
 
 }  // namespace starttls::net

@@ -215,6 +215,35 @@ class Answers(Names):
             for _ in range(10):
                 self.greeted(daemon.port)
 
+    def test_r1_the_last_good_answer_serves_while_one_family_fails(self):
+        """The name server fails for one family, and later says that it has no address of the other."""
+        for failing in (A, AAAA):
+            with self.subTest(failing=failing):
+                server = self.enterContext(NameServer(Zone({GOOD: ["127.0.0.1"]}, ttl=0)))
+                daemon = self.start(self.etc(server), GOOD)
+                self.greeted(daemon.port)
+                heard = set()
+
+                def trouble(query, send, failing=failing, heard=heard):
+                    if query.kind == failing:
+                        send(query.reply(code=name_server.SERVER_FAILURE))
+                    elif query.id in heard:  # asked again after 1.5 s; the other query has failed
+                        send(query.reply())
+                    heard.add(query.id)
+
+                def failures(server=server, failing=failing):
+                    return len([kind for kind, _ in server.asked(GOOD) if kind == failing])
+
+                server.script = trouble
+                before = failures()
+
+                def failed(port=daemon.port, before=before, failures=failures):
+                    self.greeted(port)
+                    return failures() >= before + 3  # two are of one query, so it has ended
+
+                wait.until(failed, "the name server is asked in vain")
+                self.greeted(daemon.port)
+
     def test_a_deleted_name_is_not_served_from_the_cache(self):
         zone = Zone({GOOD: ["127.0.0.1"]}, ttl=0)
         server = self.enterContext(NameServer(zone))
@@ -239,7 +268,8 @@ class Answers(Names):
             self.greeted(daemon.port, UNREACHABLE)
             if time.monotonic() - begun > 1.8:
                 return False
-            self.assertLessEqual(len(server.asked(GOOD)) - before, 2)  # an A and an AAAA question
+            # An A and an AAAA question, and both again: only then the name is known not to exist.
+            self.assertLessEqual(len(server.asked(GOOD)) - before, 4)
             return True
 
         wait.until(twice, "two sessions in a short time")
