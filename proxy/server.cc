@@ -11,8 +11,6 @@
 #include <vector>
 
 #include "lib/config/describe.h"
-#include "lib/net/address.h"
-#include "lib/net/connector.h"
 #include "lib/net/descriptor_limit.h"
 #include "lib/net/loop.h"
 #include "lib/net/resolver.h"
@@ -24,6 +22,7 @@
 #include "proxy/certificate_watch.h"
 #include "proxy/config_files.h"
 #include "proxy/confinement/user.h"
+#include "proxy/descriptor_limits.h"
 #include "proxy/exit_status.h"
 #include "proxy/file_watch.h"
 #include "proxy/launcher/channel.h"
@@ -39,12 +38,6 @@
 namespace starttls {
 namespace {
 
-/// Descriptors that sessions do not use: the log, the admin endpoint, queries to name servers,
-/// files that a reload reads, and refused clients.
-constexpr std::size_t kReservedDescriptors = 96 + kMaxLingering;
-/// The descriptors of a loop itself, its spare one and its pipe's two included.
-constexpr std::size_t kDescriptorsPerLoop = 10;
-
 /// How often we look at certificates, keys, CA and ticket files.
 constexpr std::chrono::seconds kWatchInterval{2};
 /// How often the log is looked after, and how often while lines wait for a slow reader.
@@ -52,17 +45,6 @@ constexpr std::chrono::milliseconds kLogInterval{1000};
 constexpr std::chrono::milliseconds kLogRetry{50};
 /// How long the last lines may wait for a slow reader.
 constexpr std::chrono::milliseconds kLastLines{500};
-/// Returns the number of descriptors that a connection to the service's server may take while it is
-/// made. Attempts to reach the addresses of a name run at the same time. The server at the address
-/// before may still be receiving our goodbye.
-std::size_t descriptors_while_connecting(const config::Upstream& upstream) {
-  const auto is_name = [](const Address& address) {
-    return !address.is_unix() && !net::parse_ip(address.host, address.port);
-  };
-  const auto& all = upstream.address;
-  const bool some_name = std::any_of(all.begin(), all.end(), is_name);
-  return (some_name ? net::Connector::kMaxAtOnce : 1) + (all.size() > 1 ? 1 : 0);
-}
 
 /// The control loop's side of the process: workers, listeners, signals, reload.
 class Server {
@@ -545,30 +527,10 @@ void Server::on_launcher_ended() {
   if (!draining_) drain();
 }
 
-/// Sets the limit of sessions. It counts everything that may be open at once, so that no session
-/// takes a descriptor that another one needs.
+/// Sets the limit of sessions.
 void Server::apply_limits() {
-  std::size_t per_session = 2;
-  std::size_t reserved = kReservedDescriptors + kDescriptorsPerLoop * workers_.size();
-  std::size_t warm = 0;  // connections that belong to no session
-  for (const auto& service : state_.config.services) {
-    reserved += service.listen.size() * workers_.size();
-    // Sockets that are asked for secrets.
-    if (service.login) reserved += (1 + service.accounts.size()) * session::SecretCache::kAtOnce;
-    const auto connecting = descriptors_while_connecting(service.upstream);
-    per_session = std::max(per_session, 1 + connecting);
-    warm += service.upstream.warm * workers_.size();
-    // Few are opened at a time (WarmPlan::kAtOnce).
-    if (service.upstream.warm > 0) {
-      warm += (connecting - 1) * session::WarmPlan::kAtOnce * workers_.size();
-    }
-  }
-  const std::size_t usable =
-      descriptors_ > 2 * reserved ? descriptors_ - reserved : descriptors_ / 2;
-  const std::size_t left = usable > warm ? usable - warm : 0;
-  const std::size_t possible = std::max<std::size_t>(1, left / per_session);
-  const std::size_t wanted = state_.config.proxy.max_sessions;
-  shared_.max_sessions = wanted == 0 ? possible : std::min(wanted, possible);
+  shared_.max_sessions = session_limit(descriptor_needs(state_.config, workers_.size()),
+                                       descriptors_, state_.config.proxy.max_sessions);
 }
 
 }  // namespace
