@@ -4,6 +4,7 @@
 
 #include "lib/net/address.h"
 #include "lib/net/connector.h"
+#include "lib/proto/lines.h"
 #include "lib/session/credentials/secret_cache.h"
 #include "lib/session/upstream/warm_plan.h"
 #include "proxy/worker.h"
@@ -17,16 +18,32 @@ constexpr std::size_t kReservedDescriptors = 96 + kMaxLingering;
 /// The descriptors of a loop itself, its spare one and its pipe's two included.
 constexpr std::size_t kDescriptorsPerLoop = 10;
 
+bool uses_tls_upstream(const config::Service& service) noexcept {
+  const auto& at = service.destinations;
+  return service.upstream.tls != TlsMode::none ||
+         std::any_of(at.begin(), at.end(), [](const config::Destination& each) {
+           return each.tls.value_or(TlsMode::none) != TlsMode::none;
+         });
+}
+
+/// True if a session may give up a connection to a server and make another one. There are several
+/// reasons: a list of addresses, a fallback to the clear, a smaller ClientHello, the client's own
+/// STARTTLS, a login that is tried again.
+bool may_replace_connection(const config::Service& service) noexcept {
+  return service.upstream.address.size() > 1 || uses_tls_upstream(service) ||
+         proto::upgrades(service.downstream.tls) || service.login.has_value();
+}
+
 /// Returns the number of descriptors that a connection to the service's server may take while it is
-/// made. Attempts to reach the addresses of a name run at the same time. The server at the address
-/// before may still be receiving our goodbye.
-std::size_t descriptors_while_connecting(const config::Upstream& upstream) {
+/// made. Attempts to reach the addresses of a name run at the same time. A connection that was
+/// given up may still be receiving our goodbye (UpstreamOpener keeps one).
+std::size_t descriptors_while_connecting(const config::Service& service) {
   const auto is_name = [](const Address& address) {
     return !address.is_unix() && !net::parse_ip(address.host, address.port);
   };
-  const auto& all = upstream.address;
+  const auto& all = service.upstream.address;
   const bool some_name = std::any_of(all.begin(), all.end(), is_name);
-  return (some_name ? net::Connector::kMaxAtOnce : 1) + (all.size() > 1 ? 1 : 0);
+  return (some_name ? net::Connector::kMaxAtOnce : 1) + (may_replace_connection(service) ? 1 : 0);
 }
 
 }  // namespace
@@ -41,12 +58,12 @@ DescriptorNeeds descriptor_needs(const config::Config& config, std::size_t worke
     if (service.login) {
       needs.reserved += (1 + service.accounts.size()) * session::SecretCache::kAtOnce;
     }
-    const auto connecting = descriptors_while_connecting(service.upstream);
+    const auto connecting = descriptors_while_connecting(service);
     needs.per_session = std::max(needs.per_session, 1 + connecting);
-    needs.warm += service.upstream.warm * workers;
-    // Few are opened at a time (WarmPlan::kAtOnce).
     if (service.upstream.warm > 0) {
-      needs.warm += (connecting - 1) * session::WarmPlan::kAtOnce * workers;
+      needs.warm += (session::WarmPlan::most_open(service.upstream.warm) +
+                     (connecting - 1) * session::WarmPlan::kAtOnce) *
+                    workers;
     }
   }
   return needs;

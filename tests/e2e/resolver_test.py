@@ -444,7 +444,32 @@ class Budget(Names):
         text = configuration(1, address=f"{DEAD}:25")
         daemon = self.enterContext(Daemon(text, wrapper=etc.wrapper, max_files=1024))
         [ready] = daemon.lines(lambda f: f.get("msg") == "ready")
-        self.assertLessEqual(int(ready["max_sessions"]) * 4, 1024 - 100)
+        # The client, three attempts, and a connection that was given up and still says goodbye.
+        self.assertLessEqual(int(ready["max_sessions"]) * 5, 1024 - 100)
+
+    def test_r5_a_connection_that_was_given_up_is_closed_once_it_has_ended(self):
+        """The server of the first address lacks STARTTLS and leaves; the second one is silent."""
+        def script(connection):
+            connection.send(b"220 mail.test\r\n")
+            while not connection.line().startswith(b"QUIT"):
+                connection.send(b"250 mail.test\r\n")
+
+        addresses, port = self.enterContext(silent_addresses(1))
+        server = self.enterContext(FakeServer(script))
+        text = configuration(server.port, upstream={
+            "address": [f"127.0.0.1:{server.port}", f"{addresses[0]}:{port}"]},
+            timeouts={"connect": "5m", "prelude": "5m"})
+        daemon = self.enterContext(Daemon(text))
+
+        def sockets():
+            return sum("=socket:" in entry for entry in daemon.descriptor_list())
+
+        before = sockets()
+        client = self.enterContext(Client(daemon.port))
+        self.assertTrue(server.connection().ended.wait(wait.DEADLINE))
+        # The client's and one attempt.
+        wait.until(lambda: sockets() == before + 2, daemon.descriptor_list)
+        self.assertEqual(select.select([client.sock], [], [], 0)[0], [])
 
 
 class Files(Names):

@@ -76,6 +76,16 @@ void UpstreamOpener::keep_until_it_ends(std::unique_ptr<Leg> leg) {
   retired_->finish();
 }
 
+/// Drops the retired leg, because its connection counts as an open one (R5). That is done from the
+/// loop, since we are inside one of the leg's calls.
+void UpstreamOpener::on_leg_finished(Leg& leg) {
+  if (&leg != retired_.get()) return;
+  forget_retired_.emplace(loop_, [this] {
+    if (retired_->finished()) retired_.reset();  // it may be another one by now
+  });
+  forget_retired_->start(milliseconds{0});
+}
+
 void UpstreamOpener::start() {
   connect();
 }
@@ -218,10 +228,8 @@ void UpstreamOpener::perform(Opening::Step step) {
                                                                        : NextAttempt::next_address);
       }
       connector_.reset();
-      if (leg_ != nullptr) {
-        leg_->finish();
-        retired_ = std::move(leg_);  // we may be inside one of its calls
-      }
+      // We may be inside one of its calls.
+      if (leg_ != nullptr) keep_until_it_ends(std::move(leg_));
       connect();
       return;
     case Do::opened:

@@ -94,7 +94,8 @@ class UpstreamOpener final : LegEvents {
   void begin_with(std::string bytes) { preface_ = std::move(bytes); }
   /// Opens a leg without TLS: see Opening. Called before `start`.
   void stay_in_the_clear() noexcept { opening_.stay_in_the_clear(); }
-  /// Keeps a connection that this one replaces, until it is closed cleanly. Called before `start`.
+  /// Keeps a connection that another one replaces, until it is closed cleanly or we are destroyed.
+  /// From outside called before `start`.
   void keep_until_it_ends(std::unique_ptr<Leg> leg);
   /// Begins. It may report the first stage, and even the end, from inside this call.
   void start();
@@ -120,7 +121,7 @@ class UpstreamOpener final : LegEvents {
   /// Does nothing, because the server's last words must still be read.
   void on_leg_write_failed(Leg&, Error) override {}
   void on_leg_failed(Leg& leg, Error error) override;
-  void on_leg_finished(Leg&) override {}
+  void on_leg_finished(Leg& leg) override;
 
   void arm_deadline();
   void on_deadline();
@@ -155,7 +156,8 @@ class UpstreamOpener final : LegEvents {
   net::Timer deadline_;
   std::unique_ptr<net::Connector> connector_;
   std::unique_ptr<Leg> leg_;
-  std::unique_ptr<Leg> retired_;           // of an earlier attempt, saying goodbye
+  std::unique_ptr<Leg> retired_;  // of an earlier attempt, saying goodbye; at most one
+  std::optional<net::Timer> forget_retired_;
   std::unique_ptr<CredentialsDesk> desk_;  // null: the role has asked for no login yet
   std::string preface_;
   std::string server_;

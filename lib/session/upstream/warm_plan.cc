@@ -13,10 +13,13 @@ WarmPlan::Time part_of(WarmPlan::Time time, double least, double chance) {
 
 }  // namespace
 
-std::size_t WarmPlan::to_open(std::size_t ready, std::size_t opening, Time now) const noexcept {
+std::size_t WarmPlan::to_open(Open open, Time now) const noexcept {
   const std::size_t at_once = cautious_ ? 1 : kAtOnce;
-  if (now < paused_until_ || opening >= at_once || ready + opening >= wanted_) return 0;
-  return std::min(wanted_ - ready - opening, at_once - opening);
+  const std::size_t useful = open.ready + open.opening;
+  const std::size_t all = useful + open.leaving;
+  const std::size_t most = most_open(wanted_);
+  if (now < paused_until_ || open.opening >= at_once || useful >= wanted_ || all >= most) return 0;
+  return std::min({wanted_ - useful, at_once - open.opening, most - all});
 }
 
 WarmPlan::Time WarmPlan::lifetime(Time now, double chance) noexcept {

@@ -28,9 +28,19 @@ class WarmPlan {
 
   explicit WarmPlan(std::size_t wanted) noexcept : wanted_(wanted) {}
 
-  /// Returns how many to begin now, if `ready` wait for clients and `opening` are under way.
-  [[nodiscard]] std::size_t to_open(std::size_t ready, std::size_t opening,
-                                    Time now) const noexcept;
+  /// The connections of a pool.
+  struct Open {
+    std::size_t ready = 0;    ///< wait for clients
+    std::size_t opening = 0;  ///< under way
+    std::size_t leaving = 0;  ///< have said goodbye, and wait for the server's
+  };
+  /// Returns how many connections a pool has at most, those that leave included. If a server ends
+  /// all of them at once, they are replaced as they leave (R5).
+  [[nodiscard]] static constexpr std::size_t most_open(std::size_t wanted) noexcept {
+    return wanted + kAtOnce;
+  }
+  /// Returns how many to begin now.
+  [[nodiscard]] std::size_t to_open(Open open, Time now) const noexcept;
   /// Returns the time before which no connection is begun. A time in the past means now.
   [[nodiscard]] Time paused_until() const noexcept { return paused_until_; }
   /// Returns how long a connection that is ready now should wait. `chance`, from 0 to 1, spreads

@@ -194,7 +194,10 @@ void WarmPool::tick() {
         std::count_if(entries_.begin(), entries_.end(),
                       [state](const auto& entry) { return entry->state() == state; }));
   };
-  const auto wanted = plan_.to_open(count(Entry::State::ready), count(Entry::State::opening), now);
+  const auto wanted = plan_.to_open({.ready = count(Entry::State::ready),
+                                     .opening = count(Entry::State::opening),
+                                     .leaving = count(Entry::State::leaving)},
+                                    now);
   for (std::size_t i = 0; i < wanted; ++i) {
     entries_.push_back(std::make_unique<Entry>(*this));
     entries_.back()->start();
