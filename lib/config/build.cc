@@ -91,19 +91,11 @@ void read(Section& section, const Source& source, Findings& findings, Output tar
   }
 }
 
-/// Completes what the keys of a login leave open. An empty [service.login] is a login, too. A row
-/// with a file of its own has the service's `token`, unless it says otherwise.
+/// Makes an empty [service.login] a login, too.
 void complete_login(const Section& section, Service& service) {
   const auto& tables = section.tables;
   if (!service.login && std::find(tables.begin(), tables.end(), "service.login") != tables.end()) {
     service.login.emplace();
-  }
-  const auto* const rows = section.find("service.account");
-  if (!service.login || rows == nullptr || rows->bad) return;
-  for (std::size_t i = 0; i < service.accounts.size(); ++i) {
-    auto& source = service.accounts[i].source;
-    if (source.file.empty() || rows->value.elements[i].member("token") != nullptr) continue;
-    source.token = service.login->source.token;
   }
 }
 

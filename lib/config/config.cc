@@ -26,8 +26,10 @@ std::optional<std::size_t> most_specific(std::span<const Destination> destinatio
   return best;
 }
 
-const SecretSource& source_of(const Login& login, const Account& account) noexcept {
-  return account.source.is_set() ? account.source : login.source;
+SecretSource source_of(const Login& login, const Account& account) {
+  SecretSource source = account.source.is_set() ? account.source : login.source;
+  source.token = source.is_fetched() && account.token.value_or(login.source.token);
+  return source;
 }
 
 const std::string& user_of(const Login& login, const Account& account) noexcept {
@@ -35,7 +37,7 @@ const std::string& user_of(const Login& login, const Account& account) noexcept 
 }
 
 bool uses_proxy_secret(const Login& login, const Account& account) noexcept {
-  return account.password.has_value() && source_of(login, account).is_set();
+  return account.password.has_value() && (account.source.is_set() || login.source.is_set());
 }
 
 bool proves_server(const Upstream& upstream) noexcept {

@@ -85,7 +85,7 @@ struct Destination {
 struct SecretSource {
   std::optional<Secret> text = {};  ///< from the configuration itself
   std::string file = {};            ///< read at each login: its first line; absolute
-  bool token = false;               ///< the secret is an OAuth access token
+  bool token = false;  ///< the secret is an OAuth access token; of a row: see Account::token
   /// A unix socket that is asked for the secret of an account; absolute.
   std::string socket = {};
   /// A program and its arguments: it prints the secret. The program's path is absolute. "{user}" in
@@ -119,8 +119,9 @@ struct Account {
   /// The client's password: text, or a crypt(3) hash that begins with "$". Empty: anything will
   /// do. Nothing: the client's own password is passed on to the server.
   std::optional<Secret> password;
-  std::string user;     ///< "" = the service's
-  SecretSource source;  ///< not set = the service's
+  std::string user;                ///< "" = the service's
+  SecretSource source;             ///< not set = the service's, see `source_of`
+  std::optional<bool> token = {};  ///< replaces that of the source; nothing = the service's
 
   friend bool operator==(const Account&, const Account&) = default;
 };
@@ -190,8 +191,9 @@ struct Config {
 [[nodiscard]] std::optional<std::size_t> most_specific(
     std::span<const Destination> destinations, std::span<const std::uint8_t, 16> address) noexcept;
 
-/// Returns the source of the secret for an account: its own, otherwise that of the service.
-[[nodiscard]] const SecretSource& source_of(const Login& login, const Account& account) noexcept;
+/// Returns the source of the secret for an account: its own, otherwise that of the service. The
+/// same holds for `token`, whichever source it is. A secret in the configuration is no token.
+[[nodiscard]] SecretSource source_of(const Login& login, const Account& account);
 /// Returns the account's name at the server; "" = the name that the client logged in with.
 [[nodiscard]] const std::string& user_of(const Login& login, const Account& account) noexcept;
 /// True if clients that log in by this name use a secret of the proxy. Without a password of its

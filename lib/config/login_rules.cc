@@ -47,6 +47,7 @@ class LoginRules {
 
   void run() {
     one_source();
+    token_has_effect();
     if (login_.when == LoginWhen::connect) {
       connect();
     } else {
@@ -81,19 +82,14 @@ class LoginRules {
 
   void one_source() {
     const auto check = [](const SecretSource& source, const auto& add_at) {
-      if (source.is_set()) {
-        const auto first = key_of(source);
-        const Kinds kinds{source};
-        for (std::size_t i = 0; i < std::size(Kinds::kNames); ++i) {
-          if (!kinds.is_set[i] || Kinds::kNames[i] == first) continue;
-          add_at(Kinds::kNames[i],
-                 "cannot be used with " + std::string(first) + ": a secret has one source");
-        }
+      if (!source.is_set()) return;
+      const auto first = key_of(source);
+      const Kinds kinds{source};
+      for (std::size_t i = 0; i < std::size(Kinds::kNames); ++i) {
+        if (!kinds.is_set[i] || Kinds::kNames[i] == first) continue;
+        add_at(Kinds::kNames[i],
+               "cannot be used with " + std::string(first) + ": a secret has one source");
       }
-      if (!source.token || source.is_fetched()) return;
-      add_at("token",
-             "has no effect without file, socket or command: a secret that is written here is a "
-             "password");
     };
     check(login_.source, [this](std::string_view key, const std::string& text) {
       add(std::string(kLoginKeys) + std::string(key), text);
@@ -101,6 +97,32 @@ class LoginRules {
     for (std::size_t row = 0; row < service_.accounts.size(); ++row) {
       check(service_.accounts[row].source,
             [this, row](std::string_view key, const std::string& text) { add(row, key, text); });
+    }
+  }
+
+  /// Refuses a token that no secret from outside has.
+  void token_has_effect() {
+    const std::string text =
+        "has no effect without file, socket or command: a secret that is written here is a "
+        "password";
+    const auto& rows = service_.accounts;
+    const bool used_by_row = std::any_of(rows.begin(), rows.end(), [](const Account& row) {
+      return row.source.is_fetched() && !row.token;
+    });
+    const auto& source = login_.source;
+    if (source.token && !source.is_fetched() && (source.is_set() || !used_by_row)) {
+      add(std::string(kLoginKeys) + "token", text);
+    }
+    for (std::size_t row = 0; row < rows.size(); ++row) {
+      const auto& one = rows[row];
+      if (!one.token.value_or(false)) continue;
+      if (!one.password && !one.source.is_set()) {
+        add(row, "token",
+            "has no effect in a row without a password: the client's own is passed on to the "
+            "server");
+      } else if (const auto used = source_of(login_, one); used.is_set() && !used.is_fetched()) {
+        add(row, "token", text);
+      }
     }
   }
 
@@ -164,28 +186,30 @@ class LoginRules {
   /// Compares the mechanism with all secrets that it would send.
   void mechanism_for_secrets() {
     if (login_.mechanism == Mechanism::automatic) return;
+    const std::string of_service = "the secret";
     const bool tokens = sends_tokens(login_.mechanism);
     const std::string start = "'" + std::string(name(login_.mechanism)) + "' sends " +
                               (tokens ? "tokens" : "passwords") + " only, but ";
+    const std::string kind = tokens ? "password" : "token";
     const auto compare = [&](const SecretSource& source, const std::string& what) {
-      if (source.token == tokens) return true;
-      add(kMechanism, start + what +
+      if (!source.is_set() || source.token == tokens) return true;
+      add(kMechanism, start + what + " is a " + kind +
                           (tokens ? ": set token = true, with file, socket or command"
-                                  : R"(: leave mechanism out, or set token = false)"));
+                                  : ": leave mechanism out, or set token = false"));
       return false;
     };
-    if (login_.source.is_set() && !compare(login_.source, std::string("the secret is a ") +
-                                                              (tokens ? "password" : "token"))) {
+    if (login_.when == LoginWhen::connect) {
+      static_cast<void>(compare(login_.source, of_service));
       return;
     }
-    if (login_.when == LoginWhen::connect) return;
     bool passes_on = service_.accounts.empty();
     for (std::size_t row = 0; row < service_.accounts.size(); ++row) {
       const auto& one = service_.accounts[row];
       passes_on |= !one.password;
-      if (one.source.is_set() &&
-          !compare(one.source, "that of the account " + shown_name(row) + " is a " +
-                                   (tokens ? "password" : "token"))) {
+      if (!one.password) continue;
+      const bool is_services = !one.source.is_set() && !one.token;
+      if (!compare(source_of(login_, one),
+                   is_services ? of_service : "that of the account " + shown_name(row))) {
         return;
       }
     }

@@ -472,9 +472,9 @@ constexpr Key kKeys[] = {
     {.path = "service.account.token",
      .flag = "",
      .operand = "",
-     .help = "the secret of this row's source is an OAuth access token",
+     .help = "the secret of this name is an OAuth access token",
      .read = [](const Input& in,
-                Output& t) { read_boolean(in, t.service.accounts.back().source.token); }},
+                Output& t) { read_boolean(in, t.service.accounts.back().token.emplace()); }},
 };
 
 constexpr std::string_view kServicePrefix = "service.";

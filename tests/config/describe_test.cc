@@ -254,7 +254,7 @@ TEST_CASE("describe: prints which client uses which account, without a secret",
   login.user = "all@example.com";
   login.source.text = Secret("hunter2");
   service.accounts.push_back({"scanner", Secret("hunter3"), "scan@example.com", {}});
-  service.accounts.push_back({"erp", Secret(""), "", {std::nullopt, "/run/erp.token", true}});
+  service.accounts.push_back({"erp", Secret(""), "", {.file = "/run/erp.token"}, true});
   service.accounts.push_back({"*", std::nullopt, "", {}});
   CHECK(lines_about_login() ==
         Texts{client + "LOGIN",

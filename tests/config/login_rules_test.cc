@@ -108,6 +108,32 @@ TEST_CASE("login: a token comes from a file", "[config][login]") {
                       row("name = 'b'\npassword = 'x'\nsecret = 'hunter2'")) == Lines{});
 }
 
+TEST_CASE("login: the service's token is for the rows that have no word of their own",
+          "[config][login]") {
+  const LoginFile file;
+  const std::string no_effect =
+      "has no effect without file, socket or command: a secret that is written here is a password";
+  const Lines unused{"6:15: service.login.token: " + no_effect};
+  const std::string token = "login.token = true\n";
+  for (const std::string source : {"file = 'y'", "socket = 'y'", "command = ['/bin/p']"}) {
+    CAPTURE(source);
+    const auto of_row = "name = 'b'\npassword = 'x'\n" + source;
+    CHECK(file.problems(token + row(of_row)) == Lines{});
+    CHECK(file.problems(token + row(of_row + "\ntoken = false")) == unused);
+    CHECK(file.problems(token + row(of_row + "\ntoken = true")) == unused);
+    // A secret in the same section is never a token.
+    CHECK(file.problems(token + kSecret + kRow + row(of_row)) == unused);
+  }
+  CHECK(file.problems(token + row("name = 'b'\npassword = 'x'\nsecret = 'hunter2'")) == unused);
+
+  const auto own_word = row("name = 'b'\npassword = 'x'\ntoken = true");
+  CHECK(file.problems("login.file = 'x'\n" + own_word) == Lines{});
+  CHECK(file.problems(kSecret + own_word) == Lines{"10:9: service.account.token: " + no_effect});
+  CHECK(file.problems("login.file = 'x'\n" + kRow + row("name = 'b'\ntoken = true")) ==
+        Lines{"12:9: service.account.token: has no effect in a row without a password: the "
+              "client's own is passed on to the server"});
+}
+
 TEST_CASE("login: a mechanism fits the secrets that it sends", "[config][login]") {
   const LoginFile file;
   const auto found = [&file](const std::string& mechanism, const std::string& more) {
@@ -125,6 +151,15 @@ TEST_CASE("login: a mechanism fits the secrets that it sends", "[config][login]"
           Lines{start + "the secret is a password: set token = true, "
                         "with file, socket or command"});
     CHECK(found(mechanism, row("name = 'b'\npassword = 'x'\nfile = 'y'")) ==
+          Lines{start + "that of the account 'b' is a password: set token = true, "
+                        "with file, socket or command"});
+    // A row has the service's token, or its own word about it.
+    CHECK(found(mechanism,
+                "login.token = true\n" + row("name = 'b'\npassword = 'x'\nfile = 'y'")) == Lines{});
+    CHECK(found(mechanism,
+                "login.file = 'x'\n" + row("name = 'b'\npassword = 'x'\ntoken = true")) == Lines{});
+    CHECK(found(mechanism, "login.file = 'x'\nlogin.token = true\n" + kRow +
+                               row("name = 'b'\npassword = 'x'\ntoken = false")) ==
           Lines{start + "that of the account 'b' is a password: set token = true, "
                         "with file, socket or command"});
     const std::string passed_on =

@@ -70,13 +70,11 @@ file = "other.token"
   login.timeout = 3s;
   CHECK(service.login == login);
   REQUIRE(service.accounts.size() == 3);
-  CHECK(service.accounts[0] ==
-        config::Account{"scanner", Secret("pw"), "scan@example.com", {std::nullopt, "", false}});
+  CHECK(service.accounts[0] == config::Account{"scanner", Secret("pw"), "scan@example.com", {}});
   CHECK(service.accounts[1] ==
-        config::Account{"erp", Secret(kHash), "", {std::nullopt, "/etc/x/erp.token", true}});
-  // A row with a file of its own has the service's `token`.
+        config::Account{"erp", Secret(kHash), "", {.file = "/etc/x/erp.token"}, true});
   CHECK(service.accounts[2] ==
-        config::Account{"*", Secret("x"), "", {std::nullopt, "/etc/x/other.token", true}});
+        config::Account{"*", Secret("x"), "", {.file = "/etc/x/other.token"}, std::nullopt});
 
   CHECK(source_of(login, service.accounts[0]) == login.source);
   CHECK(source_of(login, service.accounts[1]).file == "/etc/x/erp.token");
@@ -85,6 +83,52 @@ file = "other.token"
   CHECK(uses_proxy_secret(login, service.accounts[0]));
   CHECK_FALSE(uses_proxy_secret(login, {"x", std::nullopt, "", {}}));
   CHECK_FALSE(config::uses_proxy_secret({}, {"x", Secret("pw"), "", {}}));
+}
+
+TEST_CASE("login: a row's keys override those of the service one by one", "[config]") {
+  const auto service = loaded_service(R"([service.login]
+file = "/run/token"
+token = true
+[[service.account]]
+name = "own file"
+password = "x"
+file = "/run/other"
+[[service.account]]
+name = "own socket"
+password = "x"
+socket = "/run/socket"
+[[service.account]]
+name = "own program"
+password = "x"
+command = ["/bin/p"]
+[[service.account]]
+name = "own password"
+password = "x"
+secret = "hunter2"
+[[service.account]]
+name = "own word"
+password = "x"
+token = false
+[[service.account]]
+name = "both"
+password = "x"
+file = "/run/other"
+token = false
+)");
+  const auto source = [&service](std::size_t row) {
+    return source_of(*service.login, service.accounts.at(row));
+  };
+  using Source = config::SecretSource;
+  CHECK(source(0) == Source{.file = "/run/other", .token = true});
+  CHECK(source(1) == Source{.token = true, .socket = "/run/socket"});
+  CHECK(source(2) == Source{.token = true, .command = {"/bin/p"}});
+  CHECK(source(3) == Source{.text = Secret("hunter2")});  // what is written here is a password
+  CHECK(source(4) == Source{.file = "/run/token"});
+  CHECK(source(5) == Source{.file = "/run/other"});
+  const auto other = loaded_service(
+      "login.file = '/run/t'\n[[service.account]]\nname = 'x'\npassword = 'y'\n"
+      "token = true\n");
+  CHECK(source_of(*other.login, other.accounts.at(0)) == Source{.file = "/run/t", .token = true});
 }
 
 TEST_CASE("login: a socket, a command and a lifetime are read", "[config]") {

@@ -166,7 +166,7 @@ void SecretStore::keep_sources_of(const std::vector<config::Service>& services) 
       if (source.is_asked()) wanted.insert(key_of_source(source, login.lifetime, login.timeout));
     };
     add(login.source);
-    for (const auto& account : service.accounts) add(account.source);
+    for (const auto& account : service.accounts) add(config::source_of(login, account));
   }
   std::erase_if(ends_, [&services](const auto& each) {
     return std::none_of(services.begin(), services.end(), [&each](const config::Service& service) {

@@ -14,10 +14,6 @@ config::SecretSource password_source(std::string_view text) {
   return {.text = Secret(text), .file = {}, .token = false};
 }
 
-config::SecretSource token_file(std::string path) {
-  return {.text = {}, .file = std::move(path), .token = true};
-}
-
 /// A service that logs in, without accounts.
 config::Service with_login(config::Login login) {
   config::Service service;
@@ -35,7 +31,8 @@ config::Service with_accounts() {
       {.name = "scanner",
        .password = Secret("p"),
        .user = "scan@example.com",
-       .source = token_file("/t")},
+       .source = {.file = "/t"},
+       .token = true},
       {.name = "erp", .password = Secret("q"), .user = {}, .source = {}},
       {.name = "reader", .password = {}, .user = "reader@example.com", .source = {}}};
   return service;

@@ -148,7 +148,7 @@ TEST_CASE("accounts: if any row has a hash, one is computed for each name",
 TEST_CASE("accounts: a row's source replaces that of the service", "[session][login]") {
   auto row = account("scanner", "pw");
   row.source.file = "/run/token";
-  row.source.token = true;
+  row.token = true;
   const Accounts accounts{service_of({row})};
   const auto decision = accounts.decide(login_of("scanner", "pw")).value();
   CHECK(decision.file == "/run/token");
@@ -201,7 +201,11 @@ TEST_CASE("accounts: a source that is asked gets the account at the server", "[s
   const auto other = of("any");
   CHECK(other.request.account == "*");
   CHECK(other.request.user == "row@example.com");
-  CHECK_FALSE(other.credentials.token);
+  CHECK(other.credentials.token);
+  CHECK(other.request.source.token);
+  service.accounts[1].token = false;
+  CHECK_FALSE(of("any").credentials.token);
+  CHECK_FALSE(of("any").request.source.token);
 
   login.user.clear();
   CHECK(of("scanner").request.user == "scanner");

@@ -225,7 +225,7 @@ TEST_CASE("credentials: the end of a token in a file is noted for a configured a
           "[session][login]") {
   DeskPlayer it;
   it.service.name = "office";
-  it.service.accounts.front().source.token = true;
+  it.service.accounts.front().token = true;
   it.folder.write("secret", "{\"access_token\":\"t\",\"expires_on\":4000000000}\n");
   CHECK(it.ask("scanner", "pw").value().secret == Secret{"t"});
   it.loop->post([&] { it.loop->stop(); });

@@ -92,8 +92,8 @@ TEST_CASE("login facts: the accounts with tokens are those that the configuratio
                       {"b", Secret{"pw"}, "b@example.com", {}},
                       {"c", Secret{"pw"}, "b@example.com", {}},
                       {"d", std::nullopt, "d@example.com", {}},
-                      {"e", Secret{"pw"}, "e@example.com", {.file = "/etc/pw"}},
-                      {"f", Secret{"pw"}, "f@example.com", {.file = "/etc/t", .token = true}}};
+                      {"e", Secret{"pw"}, "e@example.com", {.file = "/etc/pw"}, false},
+                      {"f", Secret{"pw"}, "f@example.com", {.file = "/etc/t"}, true}};
   CHECK(fixed_token_users(service) == Users{"all@example.com", "b@example.com", "f@example.com"});
   login.user.clear();
   CHECK(fixed_token_users(service) == Users{"b@example.com", "f@example.com"});

@@ -160,6 +160,24 @@ TEST_CASE("secret store: a source whose service has changed begins anew", "[sess
   CHECK(it.programs.asked.size() == 2);
 }
 
+TEST_CASE("secret store: a source is kept for a row that has its own token", "[session][login]") {
+  StorePlayer it;
+  const auto first = it.ask();
+  it.turn();
+  it.print(0, "one");
+  config::Service service;
+  auto& login = service.login.emplace();
+  login.source = it.source;
+  login.source.token = false;
+  service.accounts.push_back({.name = "row", .password = Secret{"pw"}, .user = {}, .source = {}});
+  service.accounts.front().token = true;
+  it.store.keep_sources_of({service});
+  const auto second = it.ask();
+  it.turn();
+  CHECK(it.programs.asked.size() == 1);
+  CHECK(it.answer(1) == "one");
+}
+
 TEST_CASE("secret store: it knows when a configured account's token ends", "[session][login]") {
   StorePlayer it;
   CHECK_FALSE(it.store.end_of("office", "u"));
