@@ -46,19 +46,27 @@ bool is_empty_reference(const Input& input) {
   return input.value.text.empty() && input.value.written.has_value();
 }
 
-/// True for a part of a command: the program, or an argument.
-bool is_usable_part(const Input& input, const std::string& part, bool is_program) {
-  if (part.size() > kMaxCommandPart) {
-    reject(input, "has a part of more than " + std::to_string(kMaxCommandPart) + " bytes");
+/// Reads a part of a command: the program, or an argument.
+bool read_part(const Input& input, std::string& out) {
+  if (!read_text(input, out)) return false;
+  if (out.size() <= kMaxCommandPart) return true;
+  reject(input, "has a part of more than " + std::to_string(kMaxCommandPart) + " bytes");
+  return false;
+}
+
+/// Reads the path of a program and makes it absolute. A name without a folder is refused: a search
+/// along PATH could find another program.
+bool read_program(const Input& input, std::string& out) {
+  std::string part;
+  if (!read_part(input, part)) return false;
+  if (part.find('/') == std::string::npos || part.ends_with('/')) {
+    reject(input,
+           "must begin with the path of a program, such as /usr/bin/program or ./program, not " +
+               quoted(input.value));
     return false;
   }
-  if (!is_program) return true;
-  // A search along PATH, or from the folder of the configuration, could find another program.
-  if (!part.starts_with('/') || part.ends_with('/')) {
-    reject(input, "must begin with the absolute path of a program, not " + quoted(input.value));
-    return false;
-  }
-  if (part.find(kUserPlaceholder) != std::string::npos) {
+  read_path(input, out);
+  if (out.find(kUserPlaceholder) != std::string::npos) {
     reject(input, "'{user}' may be in an argument, not in the program's path");
     return false;
   }
@@ -120,7 +128,7 @@ void read_command(const Input& input, std::vector<std::string>& out) {
   for (const auto& element : elements) {
     const Input one{input.path, element, input.source, input.findings};
     std::string part;
-    if (!read_text(one, part) || !is_usable_part(one, part, command.empty())) return;
+    if (!(command.empty() ? read_program(one, part) : read_part(one, part))) return;
     command.push_back(std::move(part));
   }
   out = std::move(command);

@@ -17,7 +17,8 @@ void read_secret(const Input& input, std::optional<Secret>& out);
 void read_password(const Input& input, std::optional<Secret>& out);
 /// Reads the path of a unix socket and makes it absolute; "" = none.
 void read_socket_path(const Input& input, std::string& out);
-/// Reads a program and its arguments; an empty list = none. Only arguments may hold "{user}".
+/// Reads a program and its arguments; an empty list = none. Makes the program's path absolute. Only
+/// arguments may hold "{user}".
 void read_command(const Input& input, std::vector<std::string>& out);
 /// Reads the name of an account; "" = none.
 void read_login_name(const Input& input, std::string& out);

@@ -153,10 +153,15 @@ TEST_CASE("login: a command begins with the path of a program", "[config][securi
   const auto found = [](const std::string& value) {
     return login_problems("login.command = " + value + "\n");
   };
-  const std::string start = "must begin with the absolute path of a program, not ";
+  const std::string start =
+      "must begin with the path of a program, such as /usr/bin/program or ./program, not ";
   CHECK(found("['p']") == at("18", start + "'p'"));
+  CHECK(found("['p.sh']") == at("18", start + "'p.sh'"));
   CHECK(found("['']") == at("18", start + "''"));
   CHECK(found("['/bin/']") == at("18", start + "'/bin/'"));
+  CHECK(found("['bin/']") == at("18", start + "'bin/'"));
+  CHECK(found("['bin/{user}']") ==
+        at("18", "'{user}' may be in an argument, not in the program's path"));
   CHECK(found("['/bin/{user}']") ==
         at("18", "'{user}' may be in an argument, not in the program's path"));
   CHECK(found("'/bin/p'") ==
@@ -168,6 +173,19 @@ TEST_CASE("login: a command begins with the path of a program", "[config][securi
   std::string many = "['/bin/p'";
   for (int i = 0; i < 64; ++i) many += ", 'x'";
   CHECK(found(many + "]") == at("17", "has more than 64 parts"));
+}
+
+TEST_CASE("login: a relative path of a program is relative to the configuration's folder",
+          "[config]") {
+  const auto command = [](const std::string& value) {
+    return loaded_service("login.when = 'connect'\nlogin.user = 'u'\nlogin.command = " + value)
+        .login->source.command;
+  };
+  using Command = std::vector<std::string>;
+  CHECK(command("['./p.sh', './x']") == Command{"/etc/x/p.sh", "./x"});
+  CHECK(command("['bin/p.sh']") == Command{"/etc/x/bin/p.sh"});
+  CHECK(command("['../p.sh']") == Command{"/etc/p.sh"});
+  CHECK(command("['/usr/bin/p']") == Command{"/usr/bin/p"});
 }
 
 TEST_CASE("login: a socket has a path that the system can use", "[config]") {
