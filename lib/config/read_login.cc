@@ -100,12 +100,15 @@ void read_password(const Input& input, std::optional<Secret>& out) {
 }
 
 void read_socket_path(const Input& input, std::string& out) {
+  constexpr std::string_view kPrefix = "unix:";
   std::string path;
   const auto before = input.findings.size();
-  read_path(input, path);
+  auto value = input.value;
+  if (value.text.starts_with(kPrefix)) value.text.erase(0, kPrefix.size());
+  read_path({input.path, value, input.source, input.findings}, path);
   if (input.findings.size() > before) return;
-  if (input.value.text.starts_with("unix:")) {
-    reject(input, "must be a path, without 'unix:'");
+  if (path.empty() && !input.value.text.empty()) {
+    reject(input, "has no path after 'unix:'");
   } else if (path.size() > kMaxSocketPath) {
     reject(input, "is longer than " + std::to_string(kMaxSocketPath) +
                       " bytes, as an absolute path: no socket can have it");

@@ -15,7 +15,7 @@ namespace starttls::config {
 void read_secret(const Input& input, std::optional<Secret>& out);
 /// Reads the password that a client must give, or its hash; "" = any password will do.
 void read_password(const Input& input, std::optional<Secret>& out);
-/// Reads the path of a unix socket and makes it absolute; "" = none.
+/// Reads the path of a unix socket, which may come after "unix:", and makes it absolute; "" = none.
 void read_socket_path(const Input& input, std::string& out);
 /// Reads a program and its arguments; an empty list = none. Makes the program's path absolute. Only
 /// arguments may hold "{user}".

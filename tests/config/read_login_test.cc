@@ -189,8 +189,17 @@ TEST_CASE("login: a relative path of a program is relative to the configuration'
 }
 
 TEST_CASE("login: a socket has a path that the system can use", "[config]") {
-  CHECK(login_problems("login.socket = 'unix:/run/x'\n") ==
-        Lines{"f.toml:6:16: service.login.socket: must be a path, without 'unix:'"});
+  const auto socket = [](const std::string& value) {
+    return loaded_service("login.when = 'connect'\nlogin.user = 'u'\nlogin.socket = " + value)
+        .login->source.socket;
+  };
+  CHECK(socket("'/run/x'") == "/run/x");
+  CHECK(socket("'unix:/run/x'") == "/run/x");
+  CHECK(socket("'unix:run/x'") == "/etc/x/run/x");
+  CHECK(socket("'/run/unix:x'") == "/run/unix:x");
+  CHECK(socket("'unix:/" + std::string(106, 'x') + "'").size() == 107);
+  CHECK(login_problems("login.socket = 'unix:'\n") ==
+        Lines{"f.toml:6:16: service.login.socket: has no path after 'unix:'"});
   CHECK(login_problems("login.socket = '/" + std::string(107, 'x') + "'\n") ==
         Lines{"f.toml:6:16: service.login.socket: is longer than 107 bytes, as an absolute path: "
               "no socket can have it"});
