@@ -116,8 +116,8 @@ struct Login {
 /// A name by which clients may log in to the proxy.
 struct Account {
   std::string name;  ///< "*" = any name that no other row has
-  /// The client's password: text, or a crypt(3) hash that begins with "$". Empty: anything will
-  /// do. Nothing: the client's own password is passed on to the server.
+  /// The client's password: text, or a crypt(3) hash, "$ID$...". Empty: anything will do. Nothing:
+  /// the client's own password is passed on to the server.
   std::optional<Secret> password;
   std::string user;                ///< "" = the service's
   SecretSource source;             ///< not set = the service's, see `source_of`

@@ -28,6 +28,10 @@ bool is_hash_character(char c) noexcept {
 
 }  // namespace
 
+bool has_form_of_hash(std::string_view text) noexcept {
+  return text.starts_with('$') && text.find('$', 1) != std::string_view::npos;
+}
+
 bool is_password_hash(std::string_view text) noexcept {
   const auto* const method =
       std::find_if(std::begin(kHashMethods), std::end(kHashMethods),

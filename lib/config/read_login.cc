@@ -90,10 +90,12 @@ void read_password(const Input& input, std::optional<Secret>& out) {
   const auto& text = input.value.text;
   if (is_empty_reference(input)) {
     reject_secret(input, R"(is empty: if any password will do, write password = "")");
-  } else if (text.starts_with('$') && !is_password_hash(text)) {
-    reject_secret(input,
-                  "begins with '$', but is not a whole hash of a kind that is known ($1$, $2a$, "
-                  "$2b$, $2y$, $5$, $6$, $7$, $y$, $gy$): `openssl passwd -6` prints one");
+  } else if (has_form_of_hash(text) && !is_password_hash(text)) {
+    reject_secret(
+        input,
+        "has the form of a hash, '$ID$...', but is not a whole one of a kind that is known "
+        "($1$, $2a$, $2b$, $2y$, $5$, $6$, $7$, $y$, $gy$): `openssl passwd -6` prints "
+        "one");
   } else {
     out.emplace(text);
   }

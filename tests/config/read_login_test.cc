@@ -316,7 +316,7 @@ TEST_CASE("login: a secret is one line of at most 9000 bytes, and is never shown
               "write password = \"\""});
 }
 
-TEST_CASE("login: a password that begins with '$' is a hash that crypt(3) knows",
+TEST_CASE("login: a password in the form of a hash is one that crypt(3) knows",
           "[config][security]") {
   constexpr const char* kGood[] = {
       "$1$abcdefgh$znAnv9M.XU2pRYfmSs46h/",
@@ -337,15 +337,23 @@ TEST_CASE("login: a password that begins with '$' is a hash that crypt(3) knows"
     CHECK_FALSE(config::is_password_hash(hash + "\n"));
     CHECK_FALSE(config::is_password_hash(" " + hash));
   }
-  for (const std::string text :
-       {"$", "$$", "$6$", "$6$salt", "$6$salt$", "$md5$a$b", "$3$$8846f7eaee8",
-        "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA", "$ecret", "$9$x$y"}) {
+  for (const std::string text : {"$$", "$6$", "$6$salt", "$6$salt$", "$md5$a$b", "$3$$8846f7eaee8",
+                                 "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA", "$9$x$y", "$9$"}) {
     CAPTURE(text);
     CHECK_FALSE(config::is_password_hash(text));
-    CHECK(login_problems("login.file = 'x'\n[[service.account]]\nname = 'a'\npassword = '" + text +
-                         "'") ==
-          Lines{"f.toml:9:12: service.account.password: begins with '$', but is not a whole hash "
-                "of a kind that is known ($1$, $2a$, $2b$, $2y$, $5$, $6$, $7$, $y$, $gy$): "
-                "`openssl passwd -6` prints one"});
+    CHECK(
+        login_problems("login.file = 'x'\n[[service.account]]\nname = 'a'\npassword = '" + text +
+                       "'") ==
+        Lines{"f.toml:9:12: service.account.password: has the form of a hash, '$ID$...', but is "
+              "not a whole one of a kind that is known ($1$, $2a$, $2b$, $2y$, $5$, $6$, $7$, $y$, "
+              "$gy$): `openssl passwd -6` prints one"});
+  }
+  // A plain text may begin with '$'.
+  for (const std::string text : {"$", "$ecret", "$6", "a$6$b", "$ e c r e t"}) {
+    CAPTURE(text);
+    CHECK_FALSE(config::has_form_of_hash(text));
+    const auto service = loaded_service(
+        "login.file = 'x'\n[[service.account]]\nname = 'a'\npassword = '" + text + "'");
+    CHECK(service.accounts.at(0).password == Secret(text));
   }
 }

@@ -7,10 +7,12 @@
 
 #include <crypt.h>
 
+#include "lib/config/password_hash.h"
+
 namespace starttls::session {
 
 bool is_hash(const Secret& password) noexcept {
-  return password.reveal().starts_with('$');
+  return config::has_form_of_hash(password.reveal());
 }
 
 bool has_hash(const Secret& given, const Secret& hash) {

@@ -7,9 +7,14 @@
 using namespace starttls;
 using namespace starttls::session;
 
-TEST_CASE("password: a text that begins with a dollar sign is a hash", "[session][login]") {
+TEST_CASE("password: a text with two dollar signs, and one at its start, is a hash",
+          "[session][login]") {
   CHECK(is_hash(Secret{"$y$j9T$x"}));
+  CHECK(is_hash(Secret{"$unknown$x"}));
   CHECK_FALSE(is_hash(Secret{"open sesame"}));
+  CHECK_FALSE(is_hash(Secret{"$ecret"}));
+  CHECK_FALSE(is_hash(Secret{"a$6$b"}));
+  CHECK_FALSE(is_hash(Secret{"$"}));
   CHECK_FALSE(is_hash(Secret{}));
 }
 
