@@ -301,7 +301,7 @@ void Probe::on_login_status(proto::ServerLogin::Status status) {
     facts.outcome = facts.code.empty() ? LoginOutcome::no_secret : LoginOutcome::refused;
   }
   report_.state = state();
-  report_.error = proto::login_failure(*login_, status);
+  report_.error = proto::login_failure(*login_, status, proto::ReplyInLog::whole);
   say_goodbye();
 }
 

@@ -173,6 +173,21 @@ class NoSecret(LoginCase):
                                  [(NAME.encode(), PASSWORD.encode())] * 3)
 
 
+class WordsOfTheServer(LoginCase):
+    def test_the_log_has_the_code_of_a_refusal_alone(self):
+        """A server may repeat the client's password in its words, in any form."""
+        for protocol in self.protocols:
+            with self.subTest(protocol):
+                self.scripts[protocol].reset(decide=lambda *_: "no", echo=False)
+                client, reply = self.log_in(f"{protocol}-passed")
+                self.assertIn(b"not you", reply)
+                session = self.session(client)["session"]
+                [failed] = self.daemon.lines(
+                    lambda line, session=session: (line.get("msg"), line.get("session"))
+                    == ("login failed", session))
+                self.assertNotIn("not you", failed["evidence"])
+
+
 class BeforeTheLogin(LoginCase):
     @classmethod
     def services(cls, protocol):

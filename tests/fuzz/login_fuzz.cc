@@ -141,7 +141,7 @@ class Driver {
   void note(Status status) {
     out_.status = status;
     if (status == Status::going_on || status == Status::succeeded) return;
-    const auto error = login_failure(login_, status);
+    const auto error = login_failure(login_, status, ReplyInLog::whole);
     HOLDS(error.code == Errc::login || error.code == Errc::client_login);
     HOLDS(!error.reason.empty());
     for (const char c : error.reason) HOLDS(ascii::is_printable(c));

@@ -119,6 +119,11 @@ Result<Step> LoginGate::from_server(std::string_view input, std::string& to_clie
   return Step{progress->consumed, *verdict};
 }
 
+/// Returns why the server has not accepted the login. The client has spoken.
+Error LoginGate::why_not(ServerLogin::Status status) const {
+  return login_failure(*server_, status, ReplyInLog::code);
+}
+
 Result<Verdict> LoginGate::conclude(ServerLogin::Status status, std::string& to_client) {
   offer_ = server_->offer();
   report_->server = server_->mechanism();
@@ -131,14 +136,14 @@ Result<Verdict> LoginGate::conclude(ServerLogin::Status status, std::string& to_
       end(State::done);
       return Verdict::relay;
     case ServerLogin::Status::refused:
-      return on_refused(login_failure(*server_, status), to_client);
+      return on_refused(why_not(status), to_client);
     case ServerLogin::Status::not_offered:
-      return give_up(login_failure(*server_, status), to_client);
+      return give_up(why_not(status), to_client);
     case ServerLogin::Status::gone:
       break;
   }
   if (refused_ && !reconnected_) return use_fresh_connection(State::credentials);
-  return lose(login_failure(*server_, status), to_client);
+  return lose(why_not(status), to_client);
 }
 
 /// Continues after the server's refusal. A refused secret of the proxy may be old: it is asked for

@@ -97,6 +97,7 @@ class LoginGate {
   [[nodiscard]] static bool may_be_asked_about(const ClientLogin& login) noexcept;
   [[nodiscard]] Secret secret_for_server(const Credentials& credentials) const;
   [[nodiscard]] std::string next_tag();
+  [[nodiscard]] Error why_not(ServerLogin::Status status) const;
   [[nodiscard]] Result<Verdict> conclude(ServerLogin::Status status, std::string& to_client);
   [[nodiscard]] Result<Verdict> on_refused(Error why, std::string& to_client);
   [[nodiscard]] Verdict refuse(Error why);

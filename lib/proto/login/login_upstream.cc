@@ -152,7 +152,7 @@ Result<Verdict> LoginUpstream::on_status(ServerLogin::Status status) {
     refused_.reset();
     return Verdict::greeted;
   }
-  auto error = login_failure(*login_, status);
+  auto error = login_failure(*login_, status, ReplyInLog::whole);
   if (status == ServerLogin::Status::gone) return lose(std::move(error));
   if (!may_try_again(status)) return give_up(std::move(error));
   refused_ = {std::move(error), std::move(secret_)};

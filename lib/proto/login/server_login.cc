@@ -90,6 +90,12 @@ std::string code_of(const ServerLogin::Reply& reply) {
   return reply.code + ' ' + std::string(word);
 }
 
+/// Returns the part of a refusal that the log gets as evidence.
+std::string evidence_of(const ServerLogin::Reply& reply, ReplyInLog wanted) {
+  if (wanted == ReplyInLog::code) return code_of(reply);
+  return peer_words(reply.code + ' ' + reply.text);
+}
+
 /// True for the code by which Microsoft 365 says that the login of mail clients is switched off.
 bool is_switched_off(const ServerLogin::Reply& reply) noexcept {
   return reply.code == "535" && ascii::first_word(reply.text) == "5.7.139";
@@ -284,7 +290,7 @@ std::string_view ServerLogin::state() const noexcept {
   return asks_for_list_ ? "login_list" : "login";
 }
 
-Error login_failure(const ServerLogin& login, ServerLogin::Status status) {
+Error login_failure(const ServerLogin& login, ServerLogin::Status status, ReplyInLog wanted) {
   if (login.unusable_) return *login.unusable_;
   if (status == ServerLogin::Status::not_offered) {
     const auto names = listed(login.offer_);
@@ -292,7 +298,7 @@ Error login_failure(const ServerLogin& login, ServerLogin::Status status) {
     return {Errc::login, "login_not_offered: the server lists " + names};
   }
   const auto& reply = login.reply_;
-  auto evidence = peer_words(reply.code + ' ' + reply.text);
+  auto evidence = evidence_of(reply, wanted);
   if (!login.error_status_.empty()) evidence += " (status " + login.error_status_ + ')';
   if (status == ServerLogin::Status::gone) {
     return {Errc::login, "server ended the login: " + code_of(reply), std::move(evidence)};

@@ -48,6 +48,12 @@ class LoginReplies;
 /// they are the client's own, client_login.
 [[nodiscard]] Result<> usable(const Credentials& credentials);
 
+/// The words of the server's last reply that the log gets.
+enum class ReplyInLog : std::uint8_t {
+  whole,  ///< no client has spoken
+  code,   ///< the server may repeat words of the client, its password among them
+};
+
 class ServerLogin {
  public:
   enum class Status : std::uint8_t {
@@ -93,7 +99,7 @@ class ServerLogin {
   [[nodiscard]] std::string_view state() const noexcept;
 
  private:
-  friend Error login_failure(const ServerLogin& login, Status status);
+  friend Error login_failure(const ServerLogin& login, Status status, ReplyInLog reply);
 
   [[nodiscard]] Status log_in(std::string& to_server);
   [[nodiscard]] bool say_next(std::string& to_server);
@@ -132,6 +138,7 @@ class ServerLogin {
 /// Returns the reason for the log and, for `535 5.7.139`, the remedy. `status` is the one that
 /// ended the exchange, and not `succeeded`. The code is login; for the client's own secret,
 /// client_login.
-[[nodiscard]] Error login_failure(const ServerLogin& login, ServerLogin::Status status);
+[[nodiscard]] Error login_failure(const ServerLogin& login, ServerLogin::Status status,
+                                  ReplyInLog reply);
 
 }  // namespace starttls::proto

@@ -54,6 +54,7 @@ struct ClientRow {
   std::vector<Exchange> at_server;  ///< our login with `kUser` and `kSecret`, up to the success
   std::string success;              ///< for the client
   std::string server_refuses;       ///< in place of the success
+  std::string refusal_code;         ///< of it, for the log
   std::string passed_refusal;       ///< for the client
   std::string refusal;
   std::string unavailable;  ///< before the reason
@@ -91,6 +92,7 @@ inline std::vector<ClientRow> client_rows() {
         .at_server = {{"AUTH PLAIN " + theirs + "\r\n", "235 2.7.0 Welcome\r\n"}},
         .success = "235 2.7.0 Authentication successful\r\n",
         .server_refuses = "535-5.7.8 Bad\r\n535 5.7.8 password\r\n",
+        .refusal_code = "535 5.7.8",
         .passed_refusal = "535 5.7.8 Bad password\r\n",
         .refusal = "535 5.7.8 Authentication credentials invalid\r\n",
         .unavailable = "454 4.7.0 ",
@@ -132,6 +134,7 @@ inline std::vector<ClientRow> client_rows() {
        .success = "* CAPABILITY IMAP4rev1 IDLE MOVE\r\n"
                   "b OK [CAPABILITY IMAP4rev1 MOVE] Welcome\r\n",
        .server_refuses = "R4nd-1-1 NO [AUTHENTICATIONFAILED] Bad password\r\n",
+       .refusal_code = "NO [AUTHENTICATIONFAILED]",
        .passed_refusal = "b NO [AUTHENTICATIONFAILED] Bad password\r\n",
        .refusal = "b NO [AUTHENTICATIONFAILED] Authentication failed\r\n",
        .unavailable = "b NO [UNAVAILABLE] ",
@@ -158,6 +161,7 @@ inline std::vector<ClientRow> client_rows() {
        .at_server = {{"AUTH PLAIN\r\n", "+ \r\n"}, {theirs + "\r\n", "+OK Welcome\r\n"}},
        .success = "+OK Logged in\r\n",
        .server_refuses = "-ERR [AUTH] Bad password\r\n",
+       .refusal_code = "-ERR [AUTH]",
        .passed_refusal = "-ERR [AUTH] Bad password\r\n",
        .refusal = "-ERR [AUTH] Authentication failed\r\n",
        .unavailable = "-ERR [SYS/TEMP] ",
@@ -194,6 +198,7 @@ inline std::vector<ClientRow> client_rows() {
                      {"\"" + theirs + "\"\r\n", "OK \"Welcome\"\r\n"}},
        .success = "OK \"Logged in\"\r\n",
        .server_refuses = "NO \"Bad password\"\r\n",
+       .refusal_code = "NO",
        .passed_refusal = "NO \"Bad password\"\r\n",
        .refusal = "NO \"Authentication failed\"\r\n",
        .unavailable = "NO (TRYLATER) \"",
@@ -220,6 +225,7 @@ inline std::vector<ClientRow> client_rows() {
                      {theirs + "\r\n", "281 Welcome\r\n"}},
        .success = "281 Authentication accepted\r\n",
        .server_refuses = "481 Bad password\r\n",
+       .refusal_code = "481",
        .passed_refusal = "481 Bad password\r\n",
        .refusal = "481 Authentication failed\r\n",
        .unavailable = "403 ",

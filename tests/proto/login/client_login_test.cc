@@ -250,6 +250,35 @@ TEST_CASE("client login: the server's refusal of the client's own password passe
   }
 }
 
+TEST_CASE("client login: the log has the code of a refusal, and none of the server's words",
+          "[proto][login][security]") {
+  for (const auto& row : client_rows()) {
+    CAPTURE(row.protocol);
+    LoginClient d{row};
+    d.says(row.ways.front()).server_says(row.server_refuses);
+    static_cast<void>(d.take_to_client());
+    REQUIRE(d.reports().size() == 1);
+    const auto& failure = *d.reports().front().failure;
+    CHECK(failure.reason == "server refused the login: " + row.refusal_code);
+    CHECK(failure.evidence == row.refusal_code);
+  }
+  const auto row = client_rows().front();
+  LoginClient d{row};
+  d.says(row.ways.front());
+  d.server("421 4.7.0 Too many logins by scanner\r\n");
+  static_cast<void>(d.take_to_client());
+  REQUIRE(d.reports().size() == 1);
+  CHECK(d.reports().front().failure->evidence == "421 4.7.0");
+
+  LoginClient switched_off{row};
+  switched_off.says(row.ways.front());
+  switched_off.server("535 5.7.139 SmtpClientAuthentication is disabled for client-pw\r\n");
+  REQUIRE(switched_off.reports().size() == 1);
+  const auto& failure = *switched_off.reports().front().failure;
+  CHECK(failure.evidence == "535 5.7.139");
+  CHECK(failure.reason.find("535 5.7.139: SMTP AUTH is switched off") != std::string::npos);
+}
+
 TEST_CASE("client login: the client's password leaves the proxy only if its account says so",
           "[proto][login][security]") {
   for (const auto& row : client_rows()) {

@@ -85,7 +85,7 @@ class LoginPlayer final : public Player {
     const auto& reply = login_.reply();
     outcome_.greeting = reply.code + '|' + reply.text + '|' + reply.lines;
     if (status == Status::succeeded) return;
-    const auto error = login_failure(login_, status);
+    const auto error = login_failure(login_, status, proto::ReplyInLog::whole);
     outcome_.fallback_reason =
         std::string(name(error.code)) + ": " + error.reason + '|' + error.evidence;
   }
