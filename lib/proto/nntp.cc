@@ -53,7 +53,7 @@ constexpr StatusDialect kNntp{
             .success = "281 Authentication accepted\r\n",
             .refusal = "481 Authentication failed\r\n",
             .unavailable = "403 ",
-            .unavailable_end = "\r\n",
+            .text_end = "\r\n",
             .cancelled = "481 Authentication cancelled\r\n",
             .malformed = "501 Invalid authentication exchange\r\n",
             .hidden = "503 Mechanism not available\r\n",

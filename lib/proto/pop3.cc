@@ -51,7 +51,7 @@ constexpr StatusDialect kPop3{
             .success = "+OK Logged in\r\n",
             .refusal = "-ERR [AUTH] Authentication failed\r\n",
             .unavailable = "-ERR [SYS/TEMP] ",
-            .unavailable_end = "\r\n",
+            .text_end = "\r\n",
             .cancelled = "-ERR Authentication cancelled\r\n",
             .malformed = "-ERR Invalid authentication exchange\r\n",
             .hidden = "-ERR Mechanism not available\r\n",

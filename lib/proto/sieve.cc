@@ -236,7 +236,7 @@ constexpr LoginWords kSieveLogin{
     .success = "OK \"Logged in\"\r\n",
     .refusal = "NO \"Authentication failed\"\r\n",
     .unavailable = "NO (TRYLATER) \"",
-    .unavailable_end = "\"\r\n",
+    .text_end = "\"\r\n",
     .cancelled = "NO \"Authentication cancelled\"\r\n",
     .malformed = "NO \"Invalid authentication exchange\"\r\n",
     .hidden = "NO \"Mechanism not available\"\r\n",

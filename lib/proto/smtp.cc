@@ -37,7 +37,7 @@ constexpr LoginWords login_words(const LoginDialect& dialect) {
           .success = "235 2.7.0 Authentication successful\r\n",
           .refusal = "535 5.7.8 Authentication credentials invalid\r\n",
           .unavailable = "454 4.7.0 ",
-          .unavailable_end = "\r\n",
+          .text_end = "\r\n",
           .cancelled = "501 5.7.0 Authentication cancelled\r\n",
           .malformed = "501 5.5.2 Invalid authentication exchange\r\n",
           .hidden = "504 5.5.4 Mechanism not available\r\n",

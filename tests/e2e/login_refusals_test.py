@@ -174,6 +174,21 @@ class NoSecret(LoginCase):
 
 
 class WordsOfTheServer(LoginCase):
+    def test_the_code_reaches_the_client_whatever_the_text(self):
+        """A client that reads a temporary refusal as a permanent one drops its mail."""
+        codes = {"smtp": b"454", "lmtp": b"454 4.7.0", "imap": b"%s NO [UNAVAILABLE]",
+                 "pop3": b"-ERR [SYS/TEMP]", "sieve": b"NO (TRYLATER)", "nntp": b"403"}
+        echo = b"no " + PASSWORD.encode()
+        for protocol, code in codes.items():
+            for text in (b"", b' "%b"' % echo if protocol == "sieve" else b" " + echo):
+                with self.subTest(protocol=protocol, text=text):
+                    refusal = code + text + b"\r\n"
+                    self.scripts[protocol].reset(decide=lambda *_, bytes=refusal: bytes, echo=False)
+                    client, reply = self.log_in(f"{protocol}-passed")
+                    self.assertTrue(reply.startswith(code.replace(b"%s", b"l") + b" "), reply)
+                    self.assertNotIn(PASSWORD.encode(), reply)
+                    self.assertEqual(self.session(client)["outcome"], "client_login")
+
     def test_the_log_has_the_code_of_a_refusal_alone(self):
         """A server may repeat the client's password in its words, in any form."""
         for protocol in self.protocols:

@@ -195,7 +195,10 @@ std::string ClientLoginCommands::refusal() const {
 }
 
 std::string ClientLoginCommands::passed_refusal(const ServerLogin::Reply& reply) const {
-  return reply.text.empty() ? refusal() : answer(reply.code, reply.text);
+  if (!reply.words().empty()) return answer(reply.code, reply.text);
+  const auto finer = reply.finer_code();
+  return answer(finer.empty() ? reply.code : reply.code + ' ' + std::string(finer),
+                kRefusedByServer);
 }
 
 std::string ClientLoginCommands::unavailable(std::string_view reason) const {

@@ -96,22 +96,25 @@ std::string LineLogin::refusal() const {
 }
 
 std::string LineLogin::passed_refusal(const ServerLogin::Reply& reply) const {
-  if (reply.text.empty()) return refusal();
-  constexpr std::string_view kEnd = "\r\n";
-  const auto head = reply.code + ' ';
-  return head + ascii::printable(reply.text, kMaxOwnLine - head.size() - kEnd.size()) +
-         std::string(kEnd);
+  std::string head = reply.code + ' ';
+  if (const auto finer = reply.finer_code(); !finer.empty()) head += std::string(finer) + ' ';
+  if (words_.dialect.strings) head += '"';
+  return with_text(std::move(head), reply.words().empty() ? kRefusedByServer : reply.words());
 }
 
 std::string LineLogin::unavailable(std::string_view reason) const {
-  const std::string head(words_.unavailable);
-  const auto room = kMaxOwnLine - head.size() - words_.unavailable_end.size();
-  auto text = ascii::printable(reason, room);
+  return with_text(std::string(words_.unavailable), reason);
+}
+
+/// Returns a line of our own. `head` has the quote before a text that is a string.
+std::string LineLogin::with_text(std::string head, std::string_view text) const {
+  const auto end = words_.text_end;
+  auto words = ascii::printable(text, kMaxOwnLine - head.size() - end.size());
   // Inside a quoted string no character may end it or escape its end.
-  if (words_.unavailable_end.starts_with('"')) {
-    std::erase_if(text, [](char c) { return c == '"' || c == '\\'; });
+  if (words_.dialect.strings) {
+    std::erase_if(words, [](char c) { return c == '"' || c == '\\'; });
   }
-  return head + text + std::string(words_.unavailable_end);
+  return head + words + std::string(end);
 }
 
 }  // namespace starttls::proto

@@ -23,7 +23,7 @@ struct LoginWords {
   std::string_view success;
   std::string_view refusal;      ///< a wrong name or password: the same words for both
   std::string_view unavailable;  ///< comes before a reason; the client has done nothing wrong
-  std::string_view unavailable_end;
+  std::string_view text_end;     ///< comes after it, and after the text of a server's refusal
   std::string_view cancelled;
   std::string_view malformed;
   std::string_view hidden;    ///< the mechanism hides the password, or is unknown
@@ -75,6 +75,7 @@ class LineLogin final : LoginAnswers {
   [[nodiscard]] std::string passed_refusal(const ServerLogin::Reply& reply) const override;
   [[nodiscard]] std::string unavailable(std::string_view reason) const override;
 
+  [[nodiscard]] std::string with_text(std::string head, std::string_view text) const;
   [[nodiscard]] Action next(SaslServer::Status status);
   [[nodiscard]] Action submit(ClientLogin login);
 

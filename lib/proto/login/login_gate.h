@@ -32,13 +32,17 @@
 
 namespace starttls::proto {
 
+/// The text of a refusal that passes, if the server has sent none that may pass.
+inline constexpr std::string_view kRefusedByServer = "The server refused the login";
+
 /// The words with which a protocol answers its client's login: whole lines.
 class LoginAnswers {
  public:
   [[nodiscard]] virtual std::string success(const ServerLogin::Reply& reply) const = 0;
   /// Returns the answer to a wrong name or password: the same for both.
   [[nodiscard]] virtual std::string refusal() const = 0;
-  /// Returns the server's refusal of the client's own password.
+  /// Returns the server's refusal of the client's own password. Its code passes whatever its text:
+  /// it says if the client may try again.
   [[nodiscard]] virtual std::string passed_refusal(const ServerLogin::Reply& reply) const = 0;
   [[nodiscard]] virtual std::string unavailable(std::string_view reason) const = 0;
 

@@ -78,16 +78,21 @@ std::string listed(const LoginOffer& offer) {
   return ascii::printable(names, kMaxListed);
 }
 
-/// Returns the code of a reply, and the finer one that its text may begin with: "5.7.8" (RFC 3463),
-/// "[AUTHENTICATIONFAILED]" (RFC 5530), "[AUTH]" (RFC 3206).
-std::string code_of(const ServerLogin::Reply& reply) {
+/// Returns the finer code at the beginning of a reply's text: see ServerLogin::Reply.
+std::string_view finer_code_in(std::string_view text) noexcept {
   constexpr std::size_t kMaxCode = 64;
-  const auto word = ascii::first_word(reply.text);
+  const auto word = ascii::first_word(text);
   const bool enhanced = word.size() >= 5 && ascii::is_digit(word[0]) && word[1] == '.' &&
                         word.find_first_not_of("0123456789.") == std::string_view::npos;
-  const bool bracketed = word.starts_with('[') && word.ends_with(']');
-  if (word.size() > kMaxCode || (!enhanced && !bracketed)) return reply.code;
-  return reply.code + ' ' + std::string(word);
+  const bool bracketed = (word.starts_with('[') && word.ends_with(']')) ||
+                         (word.starts_with('(') && word.ends_with(')'));
+  return word.size() <= kMaxCode && (enhanced || bracketed) ? word : std::string_view{};
+}
+
+/// Returns the code of a reply, and the finer one.
+std::string code_of(const ServerLogin::Reply& reply) {
+  const auto finer = reply.finer_code();
+  return finer.empty() ? reply.code : reply.code + ' ' + std::string(finer);
 }
 
 /// Returns the part of a refusal that the log gets as evidence.
@@ -98,7 +103,7 @@ std::string evidence_of(const ServerLogin::Reply& reply, ReplyInLog wanted) {
 
 /// True for the code by which Microsoft 365 says that the login of mail clients is switched off.
 bool is_switched_off(const ServerLogin::Reply& reply) noexcept {
-  return reply.code == "535" && ascii::first_word(reply.text) == "5.7.139";
+  return reply.code == "535" && reply.finer_code() == "5.7.139";
 }
 
 }  // namespace
@@ -106,6 +111,16 @@ bool is_switched_off(const ServerLogin::Reply& reply) noexcept {
 bool LoginOffer::has(std::string_view mechanism) const noexcept {
   return std::any_of(mechanisms.begin(), mechanisms.end(),
                      [=](const auto& name) { return ascii::iequals(name, mechanism); });
+}
+
+std::string_view ServerLogin::Reply::finer_code() const noexcept {
+  return finer_code_in(text);
+}
+
+std::string_view ServerLogin::Reply::words() const noexcept {
+  const std::string_view all = text;
+  const auto finer = finer_code();
+  return finer.empty() ? all : all.substr(std::min(all.size(), finer.size() + 1));
 }
 
 Result<> usable(const Credentials& credentials) {
@@ -233,7 +248,11 @@ Result<ServerLogin::Status> ServerLogin::on_piece(const LoginPiece& piece, std::
   reply_.code = piece.code;
   reply_.text = ascii::printable(piece.text, kMaxLine);
   if (piece.kind == Kind::success) return on_success();
-  if (without_secret(reply_.text) != reply_.text) reply_.text.clear();
+  // Characters that are left out may be a part of the secret, or hide it.
+  for (const std::string& text : {piece.text, reply_.text}) {
+    const auto told = without_secret(text);
+    if (told != text) reply_.text = ascii::printable(finer_code_in(told));
+  }
   return finish(piece.kind == Kind::goodbye ? Status::gone : Status::refused);
 }
 

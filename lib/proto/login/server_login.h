@@ -69,9 +69,15 @@ class ServerLogin {
   };
   /// The server's reply that ended the exchange.
   struct Reply {
-    std::string code;   ///< "535", "NO", "-ERR", "481": for the reason in the log
+    std::string code;   ///< "535", "NO", "-ERR", "481"
     std::string text;   ///< in one line, without code or tag: for the client and for people
     std::string lines;  ///< whole lines that came before the last one (capabilities), as they came
+
+    /// Returns the finer code that the text begins with: "5.7.8" (RFC 3463), "[AUTH]" (RFC 3206),
+    /// "[AUTHENTICATIONFAILED]" (RFC 5530), "(TRYLATER)" (RFC 5804 §1.3); "" if there is none.
+    [[nodiscard]] std::string_view finer_code() const noexcept;
+    /// Returns the text after it; "" if the server has sent none, or has repeated the secret.
+    [[nodiscard]] std::string_view words() const noexcept;
   };
 
   /// `dialect` outlives us. If `offer` is not known, the server is asked. `tag` is IMAP's, new for

@@ -7,6 +7,38 @@
 namespace starttls::proto::login {
 namespace {
 
+/// Cuts the code of a response, "(TRYLATER)", off the rest of it (RFC 5804 §1.3). Its arguments are
+/// strings, which may have any character. Returns "" if there is none.
+std::string_view take_code(std::string_view& rest) {
+  if (!rest.starts_with('(')) return {};
+  auto left = rest.substr(1);
+  while (!left.empty() && left.front() != ')') {
+    const bool is_string = left.front() == '"' || left.front() == '{';
+    if (!is_string) {
+      left.remove_prefix(1);
+    } else if (!sieve::take_string(left)) {
+      return {};
+    }
+  }
+  if (left.empty()) return {};
+  const auto code = rest.substr(0, rest.size() - left.size() + 1);
+  rest = left.substr(1);
+  return code;
+}
+
+/// Returns the code and the text of a response, in one line and without quotes. A code with
+/// arguments is for the proxy: the final message of a mechanism (SASL), another server (REFERRAL).
+std::string in_one_line(std::string_view rest) {
+  rest = ascii::trim(rest);
+  const auto code = take_code(rest);
+  rest = ascii::trim(rest);
+  auto words = sieve::take_string(rest).value_or(std::string(rest));
+  std::replace_if(
+      words.begin(), words.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
+  if (code.empty() || code.find_first_of(" \"{") != std::string_view::npos) return words;
+  return words.empty() ? std::string(code) : std::string(code) + ' ' + words;
+}
+
 /// Responses of ManageSieve (RFC 5804 §1.2). A line that begins with a string is part of a list, or
 /// a challenge.
 class SieveReplies final : public LoginReplies {
@@ -27,12 +59,9 @@ class SieveReplies final : public LoginReplies {
     const auto word = ascii::first_word(text);
     const auto kind = kind_of_word(word);
     if (!kind) return invalid(text);
-    // A text in a literal would need more than one line.
-    const auto rest = text.substr(std::min(text.size(), word.size() + 1));
-    const bool one_line = rest.find('\n') == std::string_view::npos;
     return LoginPiece{.kind = *kind,
                       .raw = raw,
-                      .text = one_line ? std::string(rest) : std::string{},
+                      .text = in_one_line(text.substr(word.size())),
                       .code = std::string(word)};
   }
 

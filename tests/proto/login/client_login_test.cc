@@ -250,6 +250,70 @@ TEST_CASE("client login: the server's refusal of the client's own password passe
   }
 }
 
+TEST_CASE("client login: the server's code passes with a refusal, whatever its text",
+          "[proto][login][security]") {
+  struct Refusal {
+    std::string_view protocol;
+    std::string_view server;
+    std::string_view client;
+  };
+  for (auto row : client_rows()) {
+    for (auto& step : row.at_server) {
+      const auto theirs = plain(kUser, kSecret);
+      if (const auto at = step.says.find(theirs); at != std::string::npos) {
+        step.says.replace(at, theirs.size(), plain(kName, kPassword));
+      }
+    }
+    const bool smtp = row.protocol == "smtp" || row.protocol == "lmtp";
+    for (const auto& [protocol, server, client] : {
+             Refusal{"smtp", "454\r\n", "454 The server refused the login\r\n"},
+             {"smtp", "454 4.7.0\r\n", "454 4.7.0 The server refused the login\r\n"},
+             {"smtp", "454 4.7.0 Temporary\r\n", "454 4.7.0 Temporary\r\n"},
+             // It repeats the password, and ends in the beginning of it.
+             {"smtp", "454 4.7.0 no client-pw\r\n", "454 4.7.0 The server refused the login\r\n"},
+             {"smtp", "454 ask your client\r\n", "454 The server refused the login\r\n"},
+             {"imap", "R4nd-1-1 NO\r\n", "b NO The server refused the login\r\n"},
+             {"imap", "R4nd-1-1 NO [UNAVAILABLE]\r\n",
+              "b NO [UNAVAILABLE] The server refused the login\r\n"},
+             {"imap", "R4nd-1-1 NO [UNAVAILABLE] no client-pw\r\n",
+              "b NO [UNAVAILABLE] The server refused the login\r\n"},
+             {"imap", "R4nd-1-1 BAD client-pw\r\n", "b BAD The server refused the login\r\n"},
+             {"pop3", "-ERR\r\n", "-ERR The server refused the login\r\n"},
+             {"pop3", "-ERR [SYS/TEMP] no client-pw\r\n",
+              "-ERR [SYS/TEMP] The server refused the login\r\n"},
+             {"sieve", "NO\r\n", "NO \"The server refused the login\"\r\n"},
+             {"sieve", "NO (TRYLATER)\r\n", "NO (TRYLATER) \"The server refused the login\"\r\n"},
+             {"sieve", "NO (TRYLATER) \"no client-pw\"\r\n",
+              "NO (TRYLATER) \"The server refused the login\"\r\n"},
+             {"sieve", "NO (TRYLATER) {5}\r\nlater\r\n", "NO (TRYLATER) \"later\"\r\n"},
+             {"nntp", "403\r\n", "403 The server refused the login\r\n"},
+             {"nntp", "403 no client-pw\r\n", "403 The server refused the login\r\n"},
+         }) {
+      if (protocol != row.protocol && !(smtp && protocol == "smtp")) continue;
+      CAPTURE(row.protocol, server);
+      LoginClient d{row, passes_on};
+      d.says(row.ways.front()).server_says(server).to_client(client);
+      CHECK(d.pauses() == 1);
+      REQUIRE(d.reports().size() == 1);
+      CHECK(d.reports().front().failure->code == Errc::client_login);
+    }
+  }
+}
+
+TEST_CASE("client login: the text of a refusal that passes is one line of at most 512 bytes",
+          "[proto][login]") {
+  for (auto row : client_rows()) {
+    if (row.protocol != "sieve") continue;
+    LoginClient d{row, passes_on};
+    for (const auto& step : row.ways.front().steps) d.client(step.says);
+    static_cast<void>(d.take_to_client());
+    d.server("\"\"\r\n").server("NO \"" + std::string(600, '\'') + "\"\r\n");
+    const auto answer = d.take_to_client();
+    CHECK(answer.size() == 512);
+    CHECK(answer.ends_with("'\"\r\n"));
+  }
+}
+
 TEST_CASE("client login: the log has the code of a refusal, and none of the server's words",
           "[proto][login][security]") {
   for (const auto& row : client_rows()) {

@@ -71,7 +71,7 @@ TEST_CASE("login list: POP3, ManageSieve and NNTP", "[proto][login]") {
   sieve.peer("\"IMPLEMENTATION\" \"x\"\r\n{4}\r\nSASL \"PLAIN\"\r\n\"STARTTLS\"\r\nOK\r\n");
   sieve.sends("AUTHENTICATE \"PLAIN\"\r\n").peer("\"\"\r\n").sends("\"AGFubgBzZXNhbWU=\"\r\n");
   sieve.peer("OK (SASL \"cnNwYXV0aA==\") \"in\"\r\n\"SIEVE\"");
-  CHECK(sieve.reply() == "OK|(SASL \"cnNwYXV0aA==\") \"in\"|");
+  CHECK(sieve.reply() == "OK|in|");  // the message of the mechanism is for us
   CHECK(sieve.unread() == "\"SIEVE\"");
   LoginDialogue none{login::kSieve, password()};
   none.peer("\"SASL\" \"\"\r\n\"SASL\"\r\nOK\r\n").sends("CAPABILITY\r\n");

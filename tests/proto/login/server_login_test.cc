@@ -504,7 +504,7 @@ TEST_CASE("login: a server that says goodbye is gone", "[proto][login]") {
         "login: server ended the login: 421 4.7.0|421 4.7.0 Too many");
   CHECK(gone(login::kImap, "* BYE [UNAVAILABLE] later") ==
         "login: server ended the login: BYE [UNAVAILABLE]|BYE [UNAVAILABLE] later");
-  CHECK(gone(login::kSieve, "BYE \"later\"") == "login: server ended the login: BYE|BYE \"later\"");
+  CHECK(gone(login::kSieve, "BYE \"later\"") == "login: server ended the login: BYE|BYE later");
   CHECK(gone(login::kNntp, "400 later") == "login: server ended the login: 400|400 later");
   LoginDialogue asked{login::kImap, password()};
   asked.peer("* BYE x\r\n");
@@ -581,12 +581,45 @@ TEST_CASE("P8 login: lines, replies and untagged responses have limits",
   CHECK(literal.peer("* LIST {4294967296}\r\n").error().code == Errc::protocol);
 }
 
+TEST_CASE("login sieve: code and text of a response are read in one line", "[proto][login]") {
+  for (const auto& [line, reply] : {std::pair{"NO", "NO||"},
+                                    {"NO (TRYLATER)", "NO|(TRYLATER)|"},
+                                    {"NO (TRYLATER) \"a \\\"b\\\"\"", "NO|(TRYLATER) a \"b\"|"},
+                                    {"no (TRYLATER) {6}\r\na\r\nb c", "no|(TRYLATER) a  b c|"},
+                                    {"NO {4}\r\na) b", "NO|a) b|"},
+                                    {"NO (REFERRAL \"sieve://x/)\") \"there\"", "NO|there|"},
+                                    {"NO (TAG {3}\r\na)b) \"there\"", "NO|there|"},
+                                    {"NO not a string", "NO|not a string|"},
+                                    {"NO (", "NO|(|"}}) {
+    CAPTURE(line);
+    LoginDialogue d{login::kSieve, password(), listing({"PLAIN"})};
+    d.peer("\"\"\r\n").peer(std::string(line) + "\r\n");
+    CHECK(d.refused());
+    CHECK(d.reply() == reply);
+  }
+}
+
+TEST_CASE("login: a secret that is not all printable is found in the server's words",
+          "[proto][login][security]") {
+  LoginDialogue d{login::kSmtp, password("s\xe9same"), listing({"PLAIN"})};
+  d.peer("535 5.7.8 No s\xe9same here\r\n");
+  CHECK(d.reply() == "535|5.7.8|");
+}
+
 TEST_CASE("login: words of the server that repeat the secret are not kept",
           "[proto][login][security]") {
   for (const auto* echo : {"sesame", "AGFubgBzZXNhbWU="}) {
     LoginDialogue refused{login::kSmtp, password(), listing({"PLAIN"})};
     refused.peer("535 5.7.8 No user with " + std::string(echo) + " here\r\n");
-    CHECK(refused.failure() == "login: server refused the login: 535|535 ");
+    // The code stays: it says if the client may try again.
+    CHECK(refused.failure() == "login: server refused the login: 535 5.7.8|535 5.7.8");
+    CHECK(refused.reply() == "535|5.7.8|");
+    LoginDialogue bare{login::kSmtp, password(), listing({"PLAIN"})};
+    bare.peer("454 " + std::string(echo) + " 4.7.0\r\n");
+    CHECK(bare.reply() == "454||");
+    LoginDialogue hidden{login::kSmtp, password(), listing({"PLAIN"})};
+    hidden.peer("535 5.7.8 " + std::string(echo).insert(2, "\x1b") + "\r\n");
+    CHECK(hidden.reply() == "535|5.7.8|");
     LoginDialogue invalid{login::kSmtp, password(), listing({"PLAIN"})};
     invalid.peer("AUTH PLAIN " + std::string(echo) + "\r\n");
     CHECK(invalid.error().evidence == "AUTH PLAIN ");
