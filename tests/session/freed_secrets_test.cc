@@ -36,6 +36,8 @@ std::size_t copies_found = 0;
 [[gnu::noinline]] void* operator new(std::size_t size) {
   void* const memory = std::malloc(size == 0 ? 1 : size);
   if (memory == nullptr) throw std::bad_alloc();
+  // Nothing may be left of an earlier block: a new one may have more bytes than are asked for.
+  std::memset(memory, 0, ::malloc_usable_size(memory));
   return memory;
 }
 
