@@ -227,6 +227,23 @@ constexpr StarttlsWords kSieveStarttls{
     .has_argument = "NO \"STARTTLS takes no argument\"\r\n",
 };
 
+/// Returns the list that came with the server's success, as a client may see it that has logged in.
+/// Neither UNAUTHENTICATE nor EXTERNAL may bring it another account.
+std::string list_after_login(std::string_view lines) {
+  std::string list;
+  while (!lines.empty()) {
+    // They were read by the rules of the server's leg before.
+    const auto line = next_whole_line(lines, line_rules(TlsMode::none, Errc::protocol));
+    if (!line || !line->has_value()) break;
+    lines.remove_prefix((*line)->raw.size());
+    auto rest = (*line)->text;
+    const auto name = take_string(rest);
+    if (name && ascii::iequals(*name, "UNAUTHENTICATE")) continue;
+    list += edit_capability(**line, true).value_or("");
+  }
+  return list;
+}
+
 /// The words for the client's login. All of them are lines with a string (RFC 5804 §1.2).
 constexpr LoginWords kSieveLogin{
     .dialect = login::kSieve,
@@ -241,6 +258,7 @@ constexpr LoginWords kSieveLogin{
     .malformed = "NO \"Invalid authentication exchange\"\r\n",
     .hidden = "NO \"Mechanism not available\"\r\n",
     .required = "NO \"Log in first\"\r\n",
+    .edit_list = list_after_login,
 };
 
 constexpr std::string_view kOwnSasl = "\"SASL\" \"PLAIN LOGIN\"\r\n";

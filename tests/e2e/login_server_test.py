@@ -172,6 +172,22 @@ class Exchanges(LoginCase):
                     self.assertEqual(reply, success.replace(b"%s", b"l"))
                 self.assert_relayed(client)
 
+    def test_a_list_of_sieve_with_the_success_passes(self):
+        """Without what a client that has logged in must not see, and without the mechanism's last message."""
+        lists = ((b'"SIEVE" "fileinto"\r\n"SASL" ""\r\n', b'"SIEVE" "fileinto"\r\n"SASL" ""\r\n'),
+                 (b'"XFOO"\r\n"STARTTLS"\r\n"UNAUTHENTICATE"\r\n', b'"XFOO"\r\n'),
+                 (b'{5}\r\nOWNER {3}\r\nann\r\n', b'{5}\r\nOWNER {3}\r\nann\r\n'))
+        for service in ("plain", "login", *TOKENS):
+            for listed, seen in lists:
+                with self.subTest(service=service, listed=listed):
+                    success = listed + b'OK (SASL "cnNwYXV0aD0=") "in"\r\n'
+                    self.scripts["sieve"].reset(decide=lambda *_, bytes=success: bytes)
+                    client = self.client(f"sieve-{service}")
+                    client.log_in("PLAIN=", NAME, PASSWORD, wait=False)
+                    self.assertEqual(client.end_of_list(), seen + b'OK "Logged in"\r\n')
+                    self.assert_relayed(client)
+                    self.assertEqual(self.session(client)["outcome"], "ok")
+
     def test_a_refusal_of_several_lines(self):
         refusals = {
             "smtp": b"535-5.7.8 Username and Password not accepted. For more\r\n535 5.7.8 see there\r\n",

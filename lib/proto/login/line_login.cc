@@ -86,8 +86,10 @@ void LineLogin::read_offer(std::string_view line) {
   words_.dialect.read_offer(line, gate_.offer());
 }
 
-std::string LineLogin::success(const ServerLogin::Reply&) const {
-  return std::string(words_.success);
+std::string LineLogin::success(const ServerLogin::Reply& reply) const {
+  std::string list;
+  if (words_.edit_list != nullptr) list = words_.edit_list(reply.lines);
+  return list + std::string(words_.success);
 }
 
 /// Returns the same words for a wrong name and for a wrong password (LP13).

@@ -28,6 +28,9 @@ struct LoginWords {
   std::string_view malformed;
   std::string_view hidden;    ///< the mechanism hides the password, or is unknown
   std::string_view required;  ///< a command that must not pass before the login
+  /// Returns the list that came with the server's success, as the client may see it. nullptr if
+  /// none can come.
+  std::string (*edit_list)(std::string_view lines) = nullptr;
 };
 
 class LineLogin final : LoginAnswers {

@@ -21,10 +21,11 @@ namespace starttls::proto {
 
 /// The command that a reply answers.
 enum class LoginStep : std::uint8_t {
-  list,    ///< the question for the list
-  sasl,    ///< a mechanism, or a response
-  name,    ///< the protocol's own login: a message with another one to come
-  secret,  ///< the message with the secret
+  list,         ///< the question for the list
+  sasl,         ///< a mechanism, or a response before the secret
+  sasl_secret,  ///< the response with the secret, or a later one
+  name,         ///< the protocol's own login: a message with another one to come
+  secret,       ///< the message with the secret
 };
 
 /// A part of the server's words, at most a line.
@@ -73,6 +74,9 @@ class LoginReplies {
 
   [[nodiscard]] LineRules rules() const noexcept { return rules_; }
   [[nodiscard]] LoginStep step() const noexcept { return step_; }
+  [[nodiscard]] bool is_in_sasl() const noexcept {
+    return step_ == LoginStep::sasl || step_ == LoginStep::sasl_secret;
+  }
   [[nodiscard]] std::string_view tag() const noexcept { return tag_; }
 
  private:

@@ -179,11 +179,11 @@ ServerLogin::Status ServerLogin::log_in(std::string& to_server) {
   std::optional<Secret> first;
   if (sasl_->speaks_first()) first = sasl_->next();
   if (first) message_head_ = Secret(first->reveal().substr(0, kHead));
-  replies_->expect(LoginStep::sasl, command_tag_);
   say(login::sasl_command(dialect_, command_tag_, sasl_name(mechanism_), first,
                           offer_.initial_response),
       to_server);
   first_ = std::move(first);  // it is still there if the command had no room for it
+  expect_reply_of_sasl();
   return status_;
 }
 
@@ -200,7 +200,17 @@ bool ServerLogin::say_next(std::string& to_server) {
   if (!response) return false;
   message_head_ = Secret(response->reveal().substr(0, kHead));
   say(login::sasl_response(dialect_, *response), to_server);
+  expect_reply_of_sasl();
   return true;
+}
+
+/// True if the message with the secret was sent. The server cannot accept a login before that.
+bool ServerLogin::server_has_secret() const noexcept {
+  return !sasl_ || (!first_ && sasl_->has_given_secret());
+}
+
+void ServerLogin::expect_reply_of_sasl() {
+  replies_->expect(server_has_secret() ? LoginStep::sasl_secret : LoginStep::sasl, command_tag_);
 }
 
 /// Appends a message. The driver wipes `to_server`. A text that grows leaves a copy of what it
@@ -266,8 +276,9 @@ Result<ServerLogin::Status> ServerLogin::on_list(const LoginPiece& piece, std::s
 
 /// Ends a login well. A mechanism's success before its secret is a reply to something else.
 Result<ServerLogin::Status> ServerLogin::on_success() {
-  const bool early = sasl_ && (first_ || !sasl_->has_given_secret());
-  if (early) return fail(Errc::protocol, "server accepted a login before it had the secret");
+  if (!server_has_secret()) {
+    return fail(Errc::protocol, "server accepted a login before it had the secret");
+  }
   return finish(Status::succeeded);
 }
 

@@ -110,6 +110,8 @@ class ServerLogin {
   [[nodiscard]] Status log_in(std::string& to_server);
   [[nodiscard]] bool say_next(std::string& to_server);
   void say(const Secret& message, std::string& to_server);
+  [[nodiscard]] bool server_has_secret() const noexcept;
+  void expect_reply_of_sasl();
   [[nodiscard]] Result<Status> on_piece(const LoginPiece& piece, std::string& to_server);
   [[nodiscard]] Result<Status> on_list(const LoginPiece& piece, std::string& to_server);
   [[nodiscard]] Result<Status> on_challenge(const LoginPiece& piece, std::string& to_server);

@@ -39,8 +39,15 @@ std::string in_one_line(std::string_view rest) {
   return words.empty() ? std::string(code) : std::string(code) + ' ' + words;
 }
 
+/// True if the string of a line that comes after the secret is a challenge, and no capability. A
+/// server then asks for nothing, or reports its error: the base64 of a "{", and what follows it.
+bool is_late_challenge(std::string_view content) noexcept {
+  return content.empty() || content.starts_with("ey") || content.starts_with("ew");
+}
+
 /// Responses of ManageSieve (RFC 5804 §1.2). A line that begins with a string is part of a list, or
-/// a challenge.
+/// a challenge. Once the server has the secret, a list may come with its success. A challenge is
+/// one string, a capability one or two. So the decision needs no other line.
 class SieveReplies final : public LoginReplies {
   using Kind = LoginPiece::Kind;
 
@@ -52,10 +59,7 @@ class SieveReplies final : public LoginReplies {
     if (!line) return fail(line.error());
     if (!line->has_value()) return std::nullopt;
     const auto [text, raw] = **line;
-    if (text.starts_with('"') || text.starts_with('{')) {
-      if (step() == LoginStep::list) return LoginPiece{.raw = raw, .list_line = text};
-      return challenge(text, raw);
-    }
+    if (text.starts_with('"') || text.starts_with('{')) return on_strings(text, raw);
     const auto word = ascii::first_word(text);
     const auto kind = kind_of_word(word);
     if (!kind) return invalid(text);
@@ -73,11 +77,19 @@ class SieveReplies final : public LoginReplies {
     return std::nullopt;
   }
 
-  static Result<std::optional<LoginPiece>> challenge(std::string_view text, std::string_view raw) {
+  Result<std::optional<LoginPiece>> on_strings(std::string_view text, std::string_view raw) const {
+    if (step() == LoginStep::list) return LoginPiece{.raw = raw, .list_line = text};
     auto rest = text;
     const auto content = sieve::take_string(rest);
-    if (!content || !ascii::trim(rest).empty()) return invalid(text);
-    return LoginPiece{.kind = Kind::challenge, .raw = raw, .text = *content};
+    if (!content) return invalid(text);
+    const bool may_be_listed = step() == LoginStep::sasl_secret;
+    rest = ascii::trim(rest);
+    if (rest.empty() && (!may_be_listed || is_late_challenge(*content))) {
+      return LoginPiece{.kind = Kind::challenge, .raw = raw, .text = *content};
+    }
+    const bool is_capability = rest.empty() || sieve::take_string(rest);
+    if (!may_be_listed || !is_capability || !ascii::trim(rest).empty()) return invalid(text);
+    return LoginPiece{.raw = raw, .passes = true};
   }
 };
 

@@ -58,7 +58,7 @@ class SmtpReplies final : public LoginReplies {
 
   /// True for a challenge without the blank after its code: "334VXNlcm5hbWU6" (LP6).
   [[nodiscard]] bool is_tight_challenge(std::string_view line) const noexcept {
-    return step() == LoginStep::sasl && line.starts_with("334") && line.size() > kCodeSize &&
+    return is_in_sasl() && line.starts_with("334") && line.size() > kCodeSize &&
            line[kCodeSize] != ' ' && line[kCodeSize] != '-';
   }
 

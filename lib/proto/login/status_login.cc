@@ -64,7 +64,7 @@ class Pop3Replies final : public StatusReplies {
     const auto word = ascii::first_word(line);
     if (word == "-ERR") return Kind::refusal;
     if (word == "+" || is_tight_challenge(word))
-      return step() == LoginStep::sasl ? std::optional(Kind::challenge) : std::nullopt;
+      return is_in_sasl() ? std::optional(Kind::challenge) : std::nullopt;
     if (word != "+OK") return std::nullopt;
     switch (step()) {
       case LoginStep::list:
@@ -72,6 +72,7 @@ class Pop3Replies final : public StatusReplies {
       case LoginStep::name:
         return Kind::challenge;
       case LoginStep::sasl:
+      case LoginStep::sasl_secret:
       case LoginStep::secret:
         break;
     }
@@ -111,6 +112,7 @@ class NntpReplies final : public StatusReplies {
       case LoginStep::name:
         return only(381, Kind::challenge);
       case LoginStep::sasl:
+      case LoginStep::sasl_secret:
         return *code == 283 ? std::optional(Kind::success) : only(383, Kind::challenge);
     }
     return std::nullopt;

@@ -195,8 +195,12 @@ inline std::vector<ClientRow> client_rows() {
                  {{"AUTHENTICATE \"LOGIN\" \"" + name + "\"\r\n", "\"" + next_prompt + "\"\r\n"},
                   {"\"" + word + "\"\r\n", ""}}}},
        .at_server = {{"AUTHENTICATE \"PLAIN\"\r\n", "\"\"\r\n"},
-                     {"\"" + theirs + "\"\r\n", "OK \"Welcome\"\r\n"}},
-       .success = "OK \"Logged in\"\r\n",
+                     {"\"" + theirs + "\"\r\n",
+                      "\"SIEVE\" \"fileinto\"\r\n\"SASL\" \"PLAIN EXTERNAL\"\r\n\"STARTTLS\"\r\n"
+                      "\"UNAUTHENTICATE\"\r\n\"XCLIENT\" \"ADDR\"\r\n{5}\r\nOWNER {3}\r\nann\r\n"
+                      "OK (SASL \"cnNwYXV0aA==\") \"Welcome\"\r\n"}},
+       .success = "\"SIEVE\" \"fileinto\"\r\n\"SASL\" \"PLAIN\"\r\n{5}\r\nOWNER {3}\r\nann\r\n"
+                  "OK \"Logged in\"\r\n",
        .server_refuses = "NO \"Bad password\"\r\n",
        .refusal_code = "NO",
        .passed_refusal = "NO \"Bad password\"\r\n",

@@ -470,6 +470,62 @@ TEST_CASE("LP7 login imap: untagged responses may come at any point, and pass on
   CHECK(d.unread() == "* 2 EXISTS\r\n");
 }
 
+TEST_CASE("login sieve: a list may come with the success, and passes", "[proto][login]") {
+  for (const std::string list :
+       {"\"SIEVE\" \"fileinto\"\r\n\"SASL\" \"\"\r\n\"STARTTLS\"\r\n\"VERSION\" \"1.0\" \r\n",
+        "\"UNAUTHENTICATE\"\r\n", "\"STARTTLS\"\r\n\"SASL\" \"PLAIN\"\r\n", "\"XFOO\"\r\n",
+        "{5}\r\nOWNER \"ann\"\r\n", "\"OWNER\" {5}\r\na\r\nnn\r\n", "{4}\r\nXFOO\r\n"}) {
+    CAPTURE(list);
+    LoginDialogue plain{login::kSieve, password(), listing({"PLAIN"})};
+    plain.peer("\"\"\r\n").sends("AUTHENTICATE \"PLAIN\"\r\n\"" + std::string(kPlain) + "\"\r\n");
+    plain.peer(list + "OK (SASL \"cnNwYXV0aA==\") \"in\"\r\n\"SIEVE\"").sends("");
+    CHECK(plain.succeeded());
+    CHECK(plain.reply() == "OK|in|" + list);
+    CHECK(plain.unread() == "\"SIEVE\"");
+
+    LoginDialogue login{login::kSieve, password(), listing({"LOGIN"})};
+    login.peer("\"XFOO\"\r\n").peer("\"XFOO\"\r\n").peer(list + "OK\r\n");
+    login.sends("AUTHENTICATE \"LOGIN\"\r\n\"YW5u\"\r\n\"c2VzYW1l\"\r\n");
+    CHECK(login.reply() == "OK||" + list);
+
+    LoginDialogue xoauth2{login::kSieve, token(), listing({"XOAUTH2"})};
+    xoauth2.peer("\"\"\r\n")
+        .sends("AUTHENTICATE \"XOAUTH2\"\r\n\"" + std::string(kXoauth2) + "\"\r\n");
+    xoauth2.peer(list + "OK\r\n").sends("");
+    CHECK(xoauth2.reply() == "OK||" + list);
+
+    LoginDialogue refused{login::kSieve, password(), listing({"PLAIN"})};
+    refused.peer("\"\"\r\n").peer(list + "NO \"no\"\r\n");
+    CHECK(refused.refused());
+  }
+}
+
+TEST_CASE("login sieve: a list before the secret is no success", "[proto][login][security]") {
+  const std::string line = "\"SIEVE\" \"fileinto\"\r\n";
+  LoginDialogue command{login::kSieve, password(), listing({"LOGIN"})};
+  command.peer(line);
+  CHECK(command.error().code == Errc::protocol);
+  LoginDialogue half{login::kSieve, password(), listing({"LOGIN"})};
+  half.peer("\"\"\r\n").peer(line);
+  CHECK(half.error().code == Errc::protocol);
+}
+
+TEST_CASE("login sieve: lines with strings that are no list end the login",
+          "[proto][login][security]") {
+  for (const std::string line :
+       {"\"A\" \"b\" \"c\"\r\n", "\"A\" b\r\n", "\"A\"(b)\r\n", "\"\"\r\n", "{0}\r\n\r\n"}) {
+    CAPTURE(line);
+    LoginDialogue d{login::kSieve, password(), listing({"PLAIN"})};
+    d.peer("\"\"\r\n").peer(line);
+    CHECK(d.error().code == Errc::protocol);
+  }
+  std::string endless;
+  while (endless.size() <= kMaxReply) endless += "\"X\" \"" + std::string(4000, 'x') + "\"\r\n";
+  LoginDialogue d{login::kSieve, password(), listing({"PLAIN"})};
+  d.peer("\"\"\r\n").peer(endless);
+  CHECK(d.error().code == Errc::protocol);
+}
+
 TEST_CASE("login smtp: replies may have several lines", "[proto][login]") {
   LoginDialogue good{login::kSmtp, password(), listing({"PLAIN"})};
   good.peer("235-2.7.0 Hello\r\n235-ann\r\n235 2.7.0 Welcome\r\n250 early");
