@@ -36,6 +36,11 @@ const std::string& user_of(const Login& login, const Account& account) noexcept 
   return account.user.empty() ? login.user : account.user;
 }
 
+const std::string& fixed_user_of(const Login& login, const Account& account) noexcept {
+  const auto& user = user_of(login, account);
+  return user.empty() && account.name != kAnyAccount ? account.name : user;
+}
+
 bool uses_proxy_secret(const Login& login, const Account& account) noexcept {
   return account.password.has_value() && (account.source.is_set() || login.source.is_set());
 }

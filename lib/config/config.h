@@ -113,9 +113,12 @@ struct Login {
   friend bool operator==(const Login&, const Login&) = default;
 };
 
+/// The name of a row for any name that no other row has.
+inline constexpr std::string_view kAnyAccount = "*";
+
 /// A name by which clients may log in to the proxy.
 struct Account {
-  std::string name;  ///< "*" = any name that no other row has
+  std::string name;  ///< or `kAnyAccount`
   /// The client's password: text, or a crypt(3) hash, "$ID$...". Empty: anything will do. Nothing:
   /// the client's own password is passed on to the server.
   std::optional<Secret> password;
@@ -196,6 +199,9 @@ struct Config {
 [[nodiscard]] SecretSource source_of(const Login& login, const Account& account);
 /// Returns the account's name at the server; "" = the name that the client logged in with.
 [[nodiscard]] const std::string& user_of(const Login& login, const Account& account) noexcept;
+/// Returns the account's name at the server as far as the configuration gives it: the row's own
+/// name is one, too, if there is no other. "" = any name that a client logs in with.
+[[nodiscard]] const std::string& fixed_user_of(const Login& login, const Account& account) noexcept;
 /// True if clients that log in by this name use a secret of the proxy. Without a password of its
 /// own, the row passes on the client's.
 [[nodiscard]] bool uses_proxy_secret(const Login& login, const Account& account) noexcept;

@@ -187,7 +187,7 @@ std::string secret_words(const SecretSource& source) {
 
 /// Returns which client uses which account at the server, without a secret.
 std::string account_words(const Login& login, const Account& account, std::string_view any_name) {
-  std::string text = account.name == "*" ? std::string(any_name) : account.name;
+  std::string text = account.name == kAnyAccount ? std::string(any_name) : account.name;
   if (account.password) {
     text += account.password->empty() ? ", with any password," : ", with its password,";
   }
@@ -214,7 +214,7 @@ void describe_login(const Service& service, std::string& out) {
          account_words(login, account, service.accounts.size() == 1 ? kAnyName : "any other name"));
   }
   if (service.accounts.empty()) {
-    line(out, "account", account_words(login, {"*", {}, {}, {}}, kAnyName));
+    line(out, "account", account_words(login, {std::string(kAnyAccount), {}, {}, {}}, kAnyName));
   }
 }
 

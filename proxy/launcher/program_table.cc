@@ -8,8 +8,6 @@
 namespace starttls::launcher {
 namespace {
 
-constexpr std::string_view kAnyName = "*";
-
 /// Replaces each mark in an argument. The user's own text is not searched again.
 std::string with_user(std::string_view argument, std::string_view user) {
   std::string out;
@@ -62,13 +60,12 @@ void ProgramTable::add(const config::Service& service, const config::Account& ac
   if (source.command.empty()) return;
   Row row{.service = service.name,
           .owner = account.source.is_set() ? account.name : "",
-          .user = config::user_of(*service.login, account),
+          .user = config::fixed_user_of(*service.login, account),
           .command = source.command,
           .timeout = service.login->timeout};
-  if (row.user.empty() && account.name != kAnyName) row.user = account.name;
   if (row.user.empty()) {
     for (const auto& each : service.accounts) {
-      if (each.name != kAnyName) row.others.push_back(each.name);
+      if (each.name != config::kAnyAccount) row.others.push_back(each.name);
     }
   }
   rows_.push_back(std::move(row));

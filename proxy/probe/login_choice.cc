@@ -9,8 +9,6 @@
 namespace starttls {
 namespace {
 
-constexpr std::string_view kAnyAccount = "*";
-
 std::string in_quotes(std::string_view text) {
   return "'" + ascii::escape(text) + "'";
 }
@@ -33,7 +31,7 @@ class AccountSearch {
       return config::user_of(login_, each) == account;
     });
     if (row != rows_.end()) return of_row(*row, account);
-    if (const auto* const any = named(kAnyAccount)) return of_row(*any, account);
+    if (const auto* const any = named(config::kAnyAccount)) return of_row(*any, account);
     if (!rows_.empty() || login_.source.is_set()) {
       return fail(Errc::config,
                   "probe --login: there is no account " + in_quotes(account) + known());
@@ -46,7 +44,7 @@ class AccountSearch {
   [[nodiscard]] Result<LoginChoice> the_only_one() const {
     const bool has_own = !login_.user.empty() && (login_.source.is_set() || rows_.empty());
     if (has_own) return of_service(login_.user);
-    if (rows_.size() == 1 && rows_.front().name != kAnyAccount) {
+    if (rows_.size() == 1 && rows_.front().name != config::kAnyAccount) {
       return of_row(rows_.front(), rows_.front().name);
     }
     return fail(Errc::config, "probe --login: give the name of an account" + known());

@@ -10,8 +10,6 @@
 namespace starttls::session {
 namespace {
 
-constexpr std::string_view kAnyName = "*";
-
 /// True if a client may log in by this name. Other names would be commands of their own in a
 /// request to a source, or in the exchange with the server.
 bool is_usable_name(std::string_view name) noexcept {
@@ -43,7 +41,7 @@ const config::Account* Accounts::find(std::string_view name) const noexcept {
   };
   // A client that calls itself "*" is one of any other name.
   const auto* const row = row_of(name);
-  return row != nullptr ? row : row_of(kAnyName);
+  return row != nullptr ? row : row_of(config::kAnyAccount);
 }
 
 /// Returns the hash to compute for a name. If any row has one, there is one for each name: the time
@@ -87,7 +85,7 @@ Result<Accounts::Decision> Accounts::decide(const proto::LoginRequest& request) 
 Result<Accounts::Decision> Accounts::use_source(Decision decision, const config::Account* row,
                                                 const std::string& client) const {
   const auto& source = row == nullptr ? login_.source : config::source_of(login_, *row);
-  const auto& user = row == nullptr ? login_.user : config::user_of(login_, *row);
+  const auto& user = row == nullptr ? login_.user : config::fixed_user_of(login_, *row);
   decision.credentials.user = user.empty() ? client : user;
   decision.credentials.token = source.token;
   decision.credentials.mechanism = login_.mechanism;

@@ -42,7 +42,7 @@ std::vector<std::string> fixed_token_users(const config::Service& service) {
   if (login.when == LoginWhen::connect) add(login.source, login.user);
   for (const auto& row : service.accounts) {
     if (config::uses_proxy_secret(login, row)) {
-      add(config::source_of(login, row), config::user_of(login, row));
+      add(config::source_of(login, row), config::fixed_user_of(login, row));
     }
   }
   return users;

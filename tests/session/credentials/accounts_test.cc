@@ -209,7 +209,10 @@ TEST_CASE("accounts: a source that is asked gets the account at the server", "[s
 
   login.user.clear();
   CHECK(of("scanner").request.user == "scanner");
-  CHECK_FALSE(of("scanner").request.user_is_fixed);
+  CHECK(of("scanner").request.user_is_fixed);  // by the name of its row
+  service.accounts[1].user.clear();
+  CHECK(of("any").request.user == "any");
+  CHECK_FALSE(of("any").request.user_is_fixed);
   login.when = LoginWhen::connect;
   login.user = "scan@example.com";
   CHECK(of("").request.user == "scan@example.com");

@@ -233,3 +233,21 @@ TEST_CASE("credentials: the end of a token in a file is noted for a configured a
   CHECK(it.secrets.end_of("office", "scan@example.com") ==
         UnixTime{std::chrono::seconds{4'000'000'000}});
 }
+
+TEST_CASE("credentials: the end of a token is noted for an account that only a row's name gives",
+          "[session][login]") {
+  for (const std::string name : {"scanner", "*"}) {
+    CAPTURE(name);
+    DeskPlayer it;
+    it.service.name = "office";
+    auto& row = it.service.accounts.front();
+    row.name = name;
+    row.user.clear();
+    row.token = true;
+    it.folder.write("secret", "{\"access_token\":\"t\",\"expires_on\":4000000000}\n");
+    CHECK(it.ask("scanner", "pw").value().user == "scanner");
+    it.loop->post([&] { it.loop->stop(); });
+    it.loop->run();
+    CHECK(it.secrets.end_of("office", "scanner").has_value() == (name == "scanner"));
+  }
+}

@@ -95,8 +95,12 @@ TEST_CASE("login facts: the accounts with tokens are those that the configuratio
                       {"e", Secret{"pw"}, "e@example.com", {.file = "/etc/pw"}, false},
                       {"f", Secret{"pw"}, "f@example.com", {.file = "/etc/t"}, true}};
   CHECK(fixed_token_users(service) == Users{"all@example.com", "b@example.com", "f@example.com"});
+  // A row's own name is the account at the server if there is no other; "*" is no name.
   login.user.clear();
-  CHECK(fixed_token_users(service) == Users{"b@example.com", "f@example.com"});
+  service.accounts.push_back({"*", Secret{"pw"}, "", {}});
+  CHECK(fixed_token_users(service) == Users{"a", "b@example.com", "f@example.com"});
+  service.accounts.back().user = "any@example.com";
+  CHECK(fixed_token_users(service).back() == "any@example.com");
   service.accounts.clear();
   login.when = LoginWhen::connect;
   login.user = "scan@example.com";
