@@ -512,9 +512,9 @@ void Server::reload_programs() {
   if (launcher_ == nullptr) return;
   launcher_->reload([this](const Result<>& reloaded) {
     if (reloaded || launcher_->has_ended()) return;
-    const auto& [code, reason, evidence, attack] = reloaded.error();
+    const auto& error = reloaded.error();
     log_.error("the launcher has not read the configuration, its old commands stay",
-               {{"reason", evidence.empty() ? reason : evidence}});
+               {{"reason", error.evidence.empty() ? error.reason : error.evidence}});
   });
 }
 

@@ -144,6 +144,8 @@ struct Error {
   std::string evidence = {};
   /// Has a meaning only if `code` is `attack`.
   Attack attack = Attack::injection;
+  /// Has a meaning only if `code` is `login`: the secret has not come in time.
+  bool timed_out = false;
 };
 
 template <typename T = void>

@@ -12,8 +12,8 @@ namespace {
 /// Maximum bytes of a server's name in a reply, so that the reason has room.
 constexpr std::size_t kMaxServerName = 128;
 
-std::string_view words_for(const Parts::Words& words, Errc code) noexcept {
-  switch (code) {
+std::string_view words_for(const Parts::Words& words, const Error& error) noexcept {
+  switch (error.code) {
     case Errc::config:
     case Errc::system:
     case Errc::unreachable:
@@ -31,8 +31,9 @@ std::string_view words_for(const Parts::Words& words, Errc code) noexcept {
     case Errc::protocol:
     case Errc::too_many_errors:
     case Errc::client_login:
-    case Errc::login:
       return words.policy;
+    case Errc::login:
+      return error.timed_out ? words.unavailable : words.policy;
     case Errc::handshake:
     case Errc::certificate:
     case Errc::tls:  // a record that does not decrypt is a cryptographic failure as well
@@ -82,7 +83,7 @@ std::string failure_reply(const Protocol& protocol, const Error& error, std::str
   if (protocol.words.suffix == "\"") {
     std::erase_if(text, [](char c) { return c == '"' || c == '\\'; });
   }
-  std::string reply(words_for(protocol.words, error.code));
+  std::string reply(words_for(protocol.words, error));
   reply += text;
   if (reply.size() > room) reply.resize(room);
   reply += protocol.words.suffix;

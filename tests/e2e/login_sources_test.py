@@ -19,6 +19,7 @@ import unittest
 
 TOKEN = canary.TOKEN
 TEMPORARY = rb"\A421 4\.7\.0 "
+TOO_LATE = rb"\A421 4\.4\.1 "
 SERVICE = {"service": "office"}
 
 
@@ -122,9 +123,9 @@ class Kept(SourceCase):
 
 
 class Failing(SourceCase):
-    def assert_failed(self, daemon, reason, words):
+    def assert_failed(self, daemon, reason, words, greeting=TEMPORARY):
         before = metrics(self.admin)("starttls_secret_failures_total", reason=reason, **SERVICE)
-        self.assertRegex(self.greeted(daemon), TEMPORARY)
+        self.assertRegex(self.greeted(daemon), greeting)
         self.assertEqual(metrics(self.admin)("starttls_secret_failures_total", reason=reason, **SERVICE),
                          before + 1)
         line = daemon.sessions()[-1]
@@ -170,7 +171,7 @@ class Failing(SourceCase):
     def test_a_source_that_is_silent(self):
         self.source.hold.clear()
         daemon = self.start(timeout="300ms")
-        self.assert_failed(daemon, "timeout", "did not come in time")
+        self.assert_failed(daemon, "timeout", "did not come in time", TOO_LATE)
 
     def test_a_client_that_leaves_meanwhile(self):
         self.source.hold.clear()

@@ -53,6 +53,16 @@ TEST_CASE("protocols: a name that is not in the table is not found", "[proto][ta
   CHECK(find_protocol("SMTP") == nullptr);
 }
 
+TEST_CASE("failure: a login whose secret did not come in time is a time-out", "[proto][table]") {
+  Error error{Errc::login, "why"};
+  error.timed_out = true;
+  for (const auto* protocol : {"smtp", "lmtp"}) {
+    CHECK(reply(protocol, Errc::login) == "421 4.7.0 proxy.example why\r\n");
+    CHECK(failure_reply(*find_protocol(protocol), error, "proxy.example") ==
+          "421 4.4.1 proxy.example why\r\n");
+  }
+}
+
 TEST_CASE("failure: the code of smtp and lmtp shows what failed", "[proto][table]") {
   for (const auto* protocol : {"smtp", "lmtp"}) {
     CHECK(reply(protocol, Errc::unreachable) == "421 4.4.1 proxy.example why\r\n");

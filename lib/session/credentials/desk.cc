@@ -115,7 +115,9 @@ void CredentialsDesk::give(Secret secret) {
 
 void CredentialsDesk::refuse(const NoSecret& failure) {
   context_.metrics.secret_failed(failure.failure);
-  answer(fail(failure.error));
+  auto error = failure.error;
+  error.timed_out = failure.failure == metrics::SecretFailure::timeout;
+  answer(fail(std::move(error)));
 }
 
 /// Reports the result from the loop, because the role that asks is in the middle of a call.

@@ -263,6 +263,13 @@ TEST_CASE("login upstream: without a secret the server hears nothing", "[proto][
   CHECK(seen.report.user.empty());
   CHECK(seen.report.server == Mechanism::automatic);
 
+  Error late{Errc::login, "too late"};
+  late.timed_out = true;
+  auto slow = talk("smtp", TlsMode::implicit, {fail(late)}, seen);
+  slow.peer(kGreeting).sends("");
+  CHECK(slow.error().code == Errc::login);
+  CHECK(slow.error().timed_out);
+
   auto bad = talk("smtp", TlsMode::implicit, {password("a\r\nb"), password()}, seen);
   bad.peer(kGreeting).sends("");
   CHECK(bad.error().reason == "the secret has a control character");

@@ -206,6 +206,7 @@ TEST_CASE("credentials: a source that takes too long fails for now", "[session][
   gate.set_value();
   CHECK(late.code == Errc::login);
   CHECK(late.reason == "the secret did not come in time");
+  CHECK(late.timed_out);
   CHECK(it.failures(metrics::SecretFailure::timeout) == 1);
 }
 
@@ -218,6 +219,7 @@ TEST_CASE("credentials: a program is not asked for a client with a wrong passwor
   const auto failed = it.ask("scanner", "pw").error();
   CHECK(failed.code == Errc::login);
   CHECK(failed.reason == "no process is there to run the program of the secret");
+  CHECK_FALSE(failed.timed_out);
   CHECK(it.failures(metrics::SecretFailure::unreachable) == 1);
 }
 
