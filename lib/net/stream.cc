@@ -8,6 +8,7 @@
 #include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -358,6 +359,12 @@ bool Stream::is_over() const noexcept {
   char byte = 0;
   const auto count = ::recv(fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+bool Stream::has_peer_ended() const noexcept {
+  // POLLHUP and POLLERR are reported in any case.
+  pollfd peer{.fd = fd(), .events = POLLRDHUP, .revents = 0};
+  return ::poll(&peer, 1, 0) > 0;
 }
 
 /// Returns the kernel's pending error. If a reset comes together with bytes, libuv reports the end

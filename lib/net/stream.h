@@ -118,6 +118,9 @@ class Stream {
   [[nodiscard]] bool is_quiet() const noexcept;
   /// True if the peer's direction is over, by FIN or reset, and nothing of it is left to read.
   [[nodiscard]] bool is_over() const noexcept;
+  /// True if the peer has sent its FIN or a reset, even if bytes that it sent before are still
+  /// unread.
+  [[nodiscard]] bool has_peer_ended() const noexcept;
   /// Returns the number of bytes that the peer's kernel has not acknowledged yet (TCP; otherwise
   /// 0).
   [[nodiscard]] std::size_t unacknowledged() const noexcept;

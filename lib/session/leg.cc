@@ -118,13 +118,17 @@ void Leg::step_handshake(std::span<const std::byte> wire) {
 /// True if the client has left after its hello. The answer takes a signature, the most expensive
 /// work that a flood can make us do (R4). A later step is cheap, and may hold an alert that says
 /// why.
+///
+/// Only the client's end counts, not its last byte: a flood can put bytes before it that we have
+/// not read. A client that has only ended its own direction has left as well. It cannot answer our
+/// hello, so its handshake cannot succeed.
 bool Leg::is_client_gone() const noexcept {
-  return lane_.side == Side::downstream && !hello_answered_ && stream_->is_over();
+  return lane_.side == Side::downstream && !hello_answered_ && stream_->has_peer_ended();
 }
 
 void Leg::advance_handshake(std::span<const std::byte> wire) {
   if (!wire.empty() && is_client_gone()) {
-    peer_ended_ = true;
+    peer_ended_ = stream_->is_over();  // otherwise the rest is read, so that no reset goes out
     fail_tls(Error{Errc::handshake, "connection closed during the TLS handshake",
                    "the client closed the connection after its ClientHello"});
     return;

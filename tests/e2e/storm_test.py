@@ -1,6 +1,7 @@
 """A storm of new clients with TLS, on one worker: all are served. A session that is there already
 does not wait for the handshakes of all of them. Nothing is computed for clients that are gone."""
 
+import os
 import pathlib
 import select
 import signal
@@ -158,14 +159,28 @@ upstream.tls = "none"
                 client.close()
             self.go_on()
 
+        def talk_and_leave(clients):
+            for client in clients:
+                client.sock.setblocking(True)
+                # More than one read takes, so that bytes wait in the kernel before the end.
+                os.write(client.sock.fileno(), bytes(24 * 1024))
+            leave(clients)
+
+        def end_own_direction(clients):
+            for client in clients:
+                client.finish()
+            self.go_on()
+
         full = self.spent(live)
-        nothing = self.spent(leave)
-        print(f"CPU for {self.CLIENTS} handshakes {full:.2f} s, for as many dead clients {nothing:.2f} s")
-        self.assertLess(nothing, full / 2)
+        for how in (leave, talk_and_leave, end_own_direction):
+            nothing = self.spent(how)
+            print(f"CPU for {self.CLIENTS} handshakes {full:.2f} s, "
+                  f"for as many dead clients ({how.__name__}) {nothing:.2f} s")
+            self.assertLess(nothing, full / 2)
         ended = [line for line in self.daemon.sessions(self.begun) if line["outcome"] != "ok"]
         self.assertEqual([(line["outcome"], line["reason"]) for line in ended],
                          [("handshake", "connection closed during the TLS handshake")]
-                         * self.CLIENTS)
+                         * self.CLIENTS * 3)
 
     def test_r4_the_other_service_waits_for_one_handshake(self):
         """The clients are alive and many, and still the services are served in turns."""
