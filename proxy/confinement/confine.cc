@@ -48,6 +48,11 @@ std::optional<std::string> read_link(const std::string& path) {
   return target.string();
 }
 
+bool exists(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
+
 }  // namespace
 
 Result<> confine(const std::string& config_file, const config::Config& config,
@@ -72,7 +77,7 @@ Result<> confine(const std::string& config_file, const config::Config& config,
     }
   }
   if (!config.proxy.sandbox) return forbid_core_files();
-  auto lacking = enter_sandbox(file_rules(files_in_use(config_file, config), read_link));
+  auto lacking = enter_sandbox(file_rules(files_in_use(config_file, config), {read_link, exists}));
   if (!lacking) return fail(std::move(lacking.error()));
   if (!lacking->empty()) {
     log.warn(kSandboxIncomplete, {{"lacking", fmt::format("{}", fmt::join(*lacking, ", "))}});
@@ -88,7 +93,7 @@ Result<std::vector<std::string>> confine_probe(const config::Config& config) {
   if (auto limited = keep_capabilities(capabilities_to_keep(config)); !limited) {
     return fail(std::move(limited.error()));
   }
-  return enter_sandbox(file_rules({}, read_link));
+  return enter_sandbox(file_rules({}, {read_link, exists}));
 }
 
 }  // namespace starttls

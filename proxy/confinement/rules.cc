@@ -26,9 +26,19 @@ constexpr std::string_view kResolverFiles[] = {
     "/etc/resolv.conf", "/etc/hosts",    "/etc/nsswitch.conf", "/etc/host.conf",
     "/etc/gai.conf",    "/etc/services", "/etc/protocols",     "/etc/networks"};
 
+/// Folders that /etc/resolv.conf leads to if a service of the system writes it. It may become such
+/// a link at any time: a network manager is installed, or a VPN starts.
+constexpr std::string_view kResolverFolders[] = {"/run/systemd/resolve", "/run/NetworkManager",
+                                                 "/run/resolvconf", "/run/netconfig",
+                                                 "/run/connman"};
+constexpr std::string_view kRun = "/run";
+
+/// The rule for a folder that is not there yet.
+enum class IfMissing : std::uint8_t { nothing, allow_parent };
+
 class Rules {
  public:
-  explicit Rules(const ReadLink& read_link) : read_link_(read_link) {}
+  explicit Rules(const FileSystem& system) : system_(system) {}
 
   void add(std::string path, FileUse use) {
     FileRule rule{std::move(path), use};
@@ -41,14 +51,15 @@ class Rules {
     add_folders_on_the_way(file, use);
   }
 
-  void add_folders_on_the_way(const std::string& file, FileUse use) {
+  void add_folders_on_the_way(const std::string& file, FileUse use,
+                              IfMissing if_missing = IfMissing::nothing) {
     fs::path current = "/";
     const fs::path start = fs::path(file).lexically_normal().relative_path();
     std::deque<fs::path> rest(start.begin(), start.end());
     for (int links = 0; !rest.empty();) {
       const fs::path next = (current / rest.front()).lexically_normal();
       rest.pop_front();
-      const auto link = read_link_(next.string());
+      const auto link = system_.read_link(next.string());
       if (!link) {
         current = next;
         continue;
@@ -56,24 +67,37 @@ class Rules {
       if (++links > kMaxLinks) return;
       const fs::path target = (current / *link).lexically_normal();
       if (target.has_filename() && target.parent_path() != target.root_path()) {
-        add_folder(target, use);
+        add_folder(target, use, if_missing);
       }
       const fs::path parts = target.relative_path();
       rest.insert(rest.begin(), parts.begin(), parts.end());
       current = "/";
     }
-    if (current != fs::path(file).lexically_normal()) add_folder(current, use);
+    if (current != fs::path(file).lexically_normal()) add_folder(current, use, if_missing);
+  }
+
+  /// Returns the folder or, if it is not there yet, the nearest one above it that is.
+  [[nodiscard]] fs::path nearest(fs::path folder) const {
+    while (folder.has_relative_path() && !system_.exists(folder.string())) {
+      folder = folder.parent_path();
+    }
+    return folder;
   }
 
   [[nodiscard]] std::vector<FileRule> take() { return std::move(all_); }
 
  private:
-  void add_folder(const fs::path& file, FileUse use) {
-    const fs::path folder = file.parent_path();
-    add((folder == folder.root_path() ? file : folder).string(), use);
+  void add_folder(const fs::path& file, FileUse use, IfMissing if_missing = IfMissing::nothing) {
+    fs::path folder = file.parent_path();
+    if (folder == folder.root_path()) {
+      add(file.string(), use);
+      return;
+    }
+    if (if_missing == IfMissing::allow_parent) folder = nearest(std::move(folder));
+    if (folder.has_relative_path()) add(folder.string(), use);
   }
 
-  const ReadLink& read_link_;
+  const FileSystem& system_;
   std::vector<FileRule> all_;
 };
 
@@ -83,16 +107,26 @@ constexpr Capabilities bit(int capability) noexcept {
 
 }  // namespace
 
-std::vector<FileRule> file_rules(const FilesInUse& files, const ReadLink& read_link) {
-  Rules rules(read_link);
+std::vector<FileRule> file_rules(const FilesInUse& files, const FileSystem& system) {
+  Rules rules(system);
   rules.add("/dev/null", FileUse::device);
   for (const auto file : kSystemFiles) rules.add(std::string(file), FileUse::read);
 
   // By folder: a DHCP client, a VPN or an editor replaces these files. Threads that serve sessions
   // give even this up (see give_up_files).
   rules.add("/etc", FileUse::read);
+  // The kernel cannot allow a folder that does not exist yet (early in the boot, for example). The
+  // nearest folder above it is allowed instead. All of /run is allowed only if a link leads to a
+  // missing folder in it now: no name could be resolved until a restart otherwise. The permissions
+  // of the files there still hold.
   for (const auto file : kResolverFiles) {
-    rules.add_folders_on_the_way(std::string(file), FileUse::read);
+    rules.add_folders_on_the_way(std::string(file), FileUse::read, IfMissing::allow_parent);
+  }
+  // Without such a link /run stays closed. A resolver that makes its folder there later, and then
+  // the link, makes a restart necessary. That is rare, and /run has files of many other services.
+  for (const auto folder : kResolverFolders) {
+    const auto nearest = rules.nearest(folder);
+    if (nearest.has_relative_path() && nearest != kRun) rules.add(nearest.string(), FileUse::read);
   }
 
   for (const auto& file : files.read) rules.add_folders(file, FileUse::read);

@@ -36,14 +36,18 @@ struct FilesInUse {
   std::vector<std::string> sockets;  ///< unix sockets that are listened on
 };
 
-/// Returns the target of a symlink, as it is written; nothing if `path` is no symlink.
-using ReadLink = std::function<std::optional<std::string>(const std::string& path)>;
+/// The facts of a file system that the rules depend on.
+struct FileSystem {
+  /// Returns the target of a symlink, as it is written; nothing if `path` is no symlink.
+  std::function<std::optional<std::string>(const std::string& path)> read_link;
+  std::function<bool(const std::string& path)> exists;
+};
 
 /// Returns rules for the files that a running proxy needs, those of the system's resolver included.
 /// For files that are read again, the folders are allowed, because to the kernel a replaced file is
 /// another file. The folders that symlinks lead to are allowed too, link by link, because symlinks
 /// are swapped. "/" is never allowed. So a file in "/" is allowed in its present version only.
-[[nodiscard]] std::vector<FileRule> file_rules(const FilesInUse& files, const ReadLink& read_link);
+[[nodiscard]] std::vector<FileRule> file_rules(const FilesInUse& files, const FileSystem& system);
 
 /// A set of capabilities: bit N is capability number N (linux/capability.h).
 using Capabilities = std::uint64_t;

@@ -496,6 +496,44 @@ class Files(Names):
 
                     wait.until(greeted, "the new name server is asked")
 
+    def assert_greeted_later(self, daemon):
+        def greeted():
+            with Client(daemon.port) as client:
+                return client.line().startswith(b"220")
+
+        wait.until(greeted, "the new name server is asked")
+
+    def test_p4_resolv_conf_becomes_a_link(self):
+        """A network manager makes it a link to a file of its own, in a folder that is there."""
+        for user in ("", "nobody"):
+            for folder in ("NetworkManager", "systemd/resolve", "resolvconf"):
+                with self.subTest(user=user, folder=folder):
+                    first = self.enterContext(NameServer(Zone({})))
+                    second = self.enterContext(NameServer(Zone({GOOD: ["127.0.0.1"]})))
+                    etc = self.etc(first, run=[folder])
+                    daemon = self.start(etc, GOOD, proxy={"user": user, "sandbox": True})
+                    self.greeted(daemon.port, UNREACHABLE)
+                    (etc.run / folder / "resolv.conf").write_text(
+                        f"nameserver {second.address}\n", encoding="ascii")
+                    etc.link("resolv.conf", f"../run/{folder}/resolv.conf")
+                    self.assert_greeted_later(daemon)
+
+    def test_p4_resolv_conf_leads_nowhere_at_the_start(self):
+        """The daemon starts early in the boot. The folder of the link comes later."""
+        for user in ("", "nobody"):
+            # The folders that are there, and the one that is missing.
+            for there, folder in (["systemd"], "systemd/resolve"), ([], "NetworkManager"):
+                with self.subTest(user=user, folder=folder):
+                    server = self.enterContext(NameServer(Zone({GOOD: ["127.0.0.1"]})))
+                    etc = self.enterContext(Etc(None, run=there))
+                    etc.link("resolv.conf", f"/run/{folder}/resolv.conf")
+                    daemon = self.start(etc, GOOD, proxy={"user": user, "sandbox": True})
+                    self.greeted(daemon.port, UNREACHABLE)
+                    (etc.run / folder).mkdir()
+                    (etc.run / folder / "resolv.conf").write_text(
+                        f"nameserver {server.address}\n", encoding="ascii")
+                    self.assert_greeted_later(daemon)
+
     def test_p4_the_hosts_file_is_replaced(self):
         server = self.enterContext(NameServer(Zone({})))
         etc = self.etc(server)

@@ -157,12 +157,16 @@ class NameServer:
 
 
 class Etc:
-    """An /etc for one daemon: `wrapper` starts it there. Files may be replaced while it runs."""
+    """An /etc for one daemon: `wrapper` starts it there. Files may be replaced while it runs.
 
-    def __init__(self, resolv_conf, hosts="127.0.0.1 localhost\n", hostname=None):
+    If `run` lists folders, the daemon also has a /run with only these; its path here is `run`.
+    """
+
+    def __init__(self, resolv_conf, hosts="127.0.0.1 localhost\n", hostname=None, run=None):
         self._hosts = hosts
         self._resolv_conf = resolv_conf
         self._hostname = hostname
+        self._run_folders = run
 
     def __enter__(self):
         self._folder = tempfile.TemporaryDirectory(prefix="starttls-etc-")
@@ -175,10 +179,18 @@ class Etc:
         (self.path / "shadow").touch(0o600)
         if self._resolv_conf is not None:
             (self.path / "resolv.conf").write_text(self._resolv_conf, encoding="ascii")
+        if self._run_folders is not None:
+            self._run = tempfile.TemporaryDirectory(prefix="starttls-run-")
+            self.run = pathlib.Path(self._run.name)
+            os.chmod(self.run, 0o755)
+            for name in self._run_folders:
+                (self.run / name).mkdir(parents=True)
         return self
 
     def __exit__(self, *_):
         self._folder.cleanup()
+        if self._run_folders is not None:
+            self._run.cleanup()
 
     @property
     def wrapper(self):
@@ -187,13 +199,22 @@ class Etc:
             named = ["python3", "-c", "import os, socket, sys\n"
                      "socket.sethostname(os.fsencode(sys.argv[1]))\n"
                      "os.execvp(sys.argv[2], sys.argv[2:])", self._hostname]
+        mounts = f"mount --bind {self.path} /etc"
+        if self._run_folders is not None:
+            mounts += f" && mount --bind {self.run} /run"
         return ["unshare", "--mount", "--uts", "--propagation", "private",
-                "sh", "-c", f"mount --bind {self.path} /etc && exec \"$@\"", "sh", *named]
+                "sh", "-c", f"{mounts} && exec \"$@\"", "sh", *named]
 
     def replace(self, name, text):
         """Replaces the file by rename, as DHCP clients and editors do."""
         fresh = self.path / (name + ".new")
         fresh.write_text(text, encoding="ascii")
+        os.replace(fresh, self.path / name)
+
+    def link(self, name, target):
+        """Makes the file a link to `target`, as network managers do."""
+        fresh = self.path / (name + ".new")
+        fresh.symlink_to(target)
         os.replace(fresh, self.path / name)
 
 

@@ -13,14 +13,29 @@ using namespace starttls;
 
 namespace {
 
-/// A file system. Only its symlinks matter.
+/// The symlinks of a file system.
 using Links = std::map<std::string, std::string>;
+using Paths = std::vector<std::string>;
 
-std::vector<FileRule> rules_of(const FilesInUse& files, const Links& links = {}) {
-  return file_rules(files, [&links](const std::string& path) -> std::optional<std::string> {
+/// Returns the rules for a file system that has these links. All paths exist except `missing` and
+/// those below.
+std::vector<FileRule> rules_of(const FilesInUse& files, const Links& links = {},
+                               const Paths& missing = {}) {
+  const auto read_link = [&links](const std::string& path) -> std::optional<std::string> {
     const auto found = links.find(path);
     return found == links.end() ? std::nullopt : std::optional{found->second};
-  });
+  };
+  const auto exists = [&missing](const std::string& path) {
+    return std::none_of(missing.begin(), missing.end(), [&path](const std::string& each) {
+      return path == each || path.starts_with(each + "/");
+    });
+  };
+  return file_rules(files, {read_link, exists});
+}
+
+/// True if the resolver may read that folder.
+bool has(const std::vector<FileRule>& rules, const std::string& path) {
+  return std::find(rules.begin(), rules.end(), FileRule{path, FileUse::read}) != rules.end();
 }
 
 /// Returns the paths that are allowed because of these files only.
@@ -40,8 +55,6 @@ std::vector<std::string> read_paths(const std::string& file, const Links& links 
   files.read = {file};
   return paths_of(files, FileUse::read, links);
 }
-
-using Paths = std::vector<std::string>;
 
 config::Config config_of(const Address& listen) {
   config::Config config;
@@ -82,8 +95,43 @@ TEST_CASE("file rules: no configuration makes all files readable", "[confinement
 }
 
 TEST_CASE("file rules: P4: the resolver's files may be replaced", "[confinement]") {
+  CHECK(has(rules_of({}), "/etc"));
+}
+
+TEST_CASE("file rules: P4: resolv.conf may become a link to a folder of the resolver",
+          "[confinement]") {
   const auto rules = rules_of({});
-  CHECK(std::find(rules.begin(), rules.end(), FileRule{"/etc", FileUse::read}) != rules.end());
+  for (const auto* folder : {"/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf"}) {
+    CAPTURE(folder);
+    CHECK(has(rules, folder));
+  }
+  CHECK_FALSE(has(rules, "/run"));
+}
+
+TEST_CASE("file rules: P4: of a missing folder of the resolver, a parent is allowed, but not /run",
+          "[confinement]") {
+  const auto rules = rules_of({}, {}, {"/run/systemd/resolve", "/run/NetworkManager"});
+  CHECK(has(rules, "/run/systemd"));
+  CHECK(has(rules, "/run/resolvconf"));
+  CHECK_FALSE(has(rules, "/run/NetworkManager"));
+  CHECK_FALSE(has(rules, "/run"));
+  CHECK_FALSE(has(rules_of({}, {}, {"/run/systemd"}), "/run"));
+  CHECK_FALSE(has(rules_of({}, {}, {"/run"}), "/"));
+}
+
+TEST_CASE("file rules: P4: a resolv.conf that leads nowhere yet is found later", "[confinement]") {
+  const Links stub{{"/etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf"}};
+  const auto without_resolve = rules_of({}, stub, {"/run/systemd/resolve"});
+  CHECK(has(without_resolve, "/run/systemd"));
+  CHECK_FALSE(has(without_resolve, "/run"));
+  // There is no other way: without /run, no name would be resolved until a restart.
+  CHECK(has(rules_of({}, stub, {"/run/systemd"}), "/run"));
+  CHECK(has(rules_of({}, {{"/etc/resolv.conf", "/run/NetworkManager/resolv.conf"}},
+                     {"/run/NetworkManager"}),
+            "/run"));
+  const auto nowhere = rules_of({}, {{"/etc/resolv.conf", "/none/resolv.conf"}}, {"/none"});
+  CHECK_FALSE(has(nowhere, "/"));
+  CHECK_FALSE(has(nowhere, "/none"));
 }
 
 TEST_CASE("file rules: a cycle of symlinks ends", "[confinement]") {
@@ -92,10 +140,8 @@ TEST_CASE("file rules: a cycle of symlinks ends", "[confinement]") {
 }
 
 TEST_CASE("file rules: the resolver's own symlink is followed", "[confinement]") {
-  const auto rules =
-      rules_of({}, {{"/etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf"}});
-  CHECK(std::find(rules.begin(), rules.end(), FileRule{"/run/systemd/resolve", FileUse::read}) !=
-        rules.end());
+  CHECK(has(rules_of({}, {{"/etc/resolv.conf", "../srv/resolver/stub-resolv.conf"}}),
+            "/srv/resolver"));
 }
 
 TEST_CASE("file rules: the log and unix sockets are writable in their folders", "[confinement]") {
