@@ -12,6 +12,7 @@
 #include <toml++/toml.h>
 
 #include "lib/base/ascii.h"
+#include "lib/base/regular_file.h"
 #include "lib/base/secret.h"
 #include "lib/config/build.h"
 #include "lib/config/expand.h"
@@ -100,7 +101,7 @@ std::optional<Value> parse(std::string_view toml, const std::string& path, Findi
 
 Problems load_file(const std::string& path, std::span<const std::string_view> protocols,
                    Config& config, Places* places) {
-  auto text = read_file(path);
+  auto text = read_any_file(path, kMaxFile);
   if (!text) return {{path, "cannot be read: " + text.error().reason}};
   auto problems = load_text(*text, path, protocols, config, places);
   wipe(*text);

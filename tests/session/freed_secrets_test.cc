@@ -119,7 +119,7 @@ TEST_CASE("freed secrets: a token that is looked at leaves no claims, decoded or
   // Three texts that decode to the canary, and three that have it themselves. They lack none, one
   // or two characters of padding.
   std::vector<std::string> parts;
-  for (const std::size_t size : {99, 98, 97}) {
+  for (const std::size_t size : {99U, 98U, 97U}) {
     parts.push_back(encoded(long_secret(size)));
     parts.back().resize(parts.back().find_last_not_of('=') + 1);
   }
