@@ -40,6 +40,7 @@ Result<Binding> bind_port(const BindingRequest& request) {
     binding.sockets.push_back(std::move(*socket));
   }
   binding.name = net::local_name(binding.sockets.front());
+  binding.port = address.port;
   return binding;
 }
 

@@ -22,6 +22,7 @@ namespace starttls {
 struct Binding {
   std::vector<net::Socket> sockets;  ///< all at the same address; not empty
   std::string name;                  ///< the address with its real port
+  std::uint16_t port = 0;            ///< the real port; 0 for a path
   /// Set only for a path that leads to another process. Complete it after everything else that can
   /// fail. Until then the path stays with the other process.
   std::optional<net::Takeover> takeover = {};

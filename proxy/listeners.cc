@@ -50,7 +50,6 @@ Error together(const std::vector<Error>& errors) {
 Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t workers,
                                         const std::optional<net::Owner>& owner,
                                         std::uint16_t admin_port) {
-  planned_.clear();
   Plan plan;
   plan.changes.resize(workers);
   std::vector<Error> failures;
@@ -73,21 +72,20 @@ Result<Listeners::Plan> Listeners::plan(const Services& services, std::size_t wo
       const auto taking =
           config.upstream.original_destination ? net::Taking::others_too : net::Taking::ours;
       const auto bind = [&]() -> Result<Binding> {
-        auto own_ports = ports();
+        auto own_ports = ports_with(plan);
         own_ports.push_back(admin_port);
-        return bind_address({.address = address,
-                             .taking = taking,
-                             .owner = owner,
-                             .sockets = workers,
-                             .own_ports = std::move(own_ports)});
+        return bind_({.address = address,
+                      .taking = taking,
+                      .owner = owner,
+                      .sockets = workers,
+                      .own_ports = std::move(own_ports)});
       };
       auto added = add(plan, service, {.wanted = identity_of(config, index)}, bind);
       if (!added) failures.push_back(std::move(added.error()));
     }
   }
   if (!failures.empty()) return fail(together(failures));
-  report_guard();
-  plan.closed = current_.size() + plan.opened - planned_.size();
+  plan.closed = current_.size() + plan.opened - plan.entries_.size();
   return plan;
 }
 
@@ -102,7 +100,9 @@ Result<> Listeners::add_inherited(Plan& plan,
     const auto duplicate_all = [&]() -> Result<Binding> {
       auto sockets = duplicates(socket, plan.changes.size());
       if (!sockets) return fail(std::move(sockets.error()));
-      return Binding{.sockets = std::move(*sockets), .name = net::local_name(socket)};
+      return Binding{.sockets = std::move(*sockets),
+                     .name = net::local_name(socket),
+                     .port = net::local_port(socket)};
     };
     auto added = add(plan, service,
                      {.wanted = to_string(address) + "#" + std::to_string(number),
@@ -132,7 +132,7 @@ Result<> Listeners::add(Plan& plan, const std::shared_ptr<const session::Service
     const net::Socket& first = binding->sockets.front();
     entry.id = next_id_++;
     entry.address = binding->name;
-    entry.port = net::local_port(first);
+    entry.port = binding->port;
     entry.warning = binding->warning;
     entry.without_tproxy = service->config.upstream.original_destination &&
                            !config::is_local(net::listening_address(first)) &&
@@ -149,19 +149,23 @@ Result<> Listeners::add(Plan& plan, const std::shared_ptr<const session::Service
     if (binding->takeover) plan.takeovers.push_back(std::move(*binding->takeover));
     ++plan.opened;
   }
-  planned_.push_back(std::move(entry));
+  plan.entries_.push_back(std::move(entry));
   return {};
 }
 
-void Listeners::commit() {
+void Listeners::begin(const Plan& plan) {
+  guard_.set_ports(ports_with(plan));
+}
+
+void Listeners::commit(Plan& plan) {
+  const auto& planned = plan.entries_;
   for (const auto& old : current_) {
-    const bool stays = std::any_of(planned_.begin(), planned_.end(),
+    const bool stays = std::any_of(planned.begin(), planned.end(),
                                    [&old](const Entry& each) { return each.id == old.id; });
     if (!stays) log_.info("closed", {{"service", old.service}, {"address", old.address}});
   }
-  current_ = std::move(planned_);
-  planned_.clear();
-  report_guard();
+  current_ = std::exchange(plan.entries_, {});
+  guard_.set_ports(ports());
   for (auto& entry : current_) {
     if (!std::exchange(entry.is_new, false)) continue;
     log_.info("listening", {{"service", entry.service},
@@ -182,18 +186,19 @@ void Listeners::commit() {
   }
 }
 
-std::vector<std::uint16_t> Listeners::ports() const {
+std::vector<std::uint16_t> Listeners::ports_of(const std::vector<Entry>& entries) {
   std::vector<std::uint16_t> ports;
-  for (const auto* entries : {&current_, &planned_}) {
-    for (const auto& entry : *entries) {
-      if (entry.port != 0) ports.push_back(entry.port);
-    }
+  for (const auto& entry : entries) {
+    if (entry.port != 0) ports.push_back(entry.port);
   }
   return ports;
 }
 
-void Listeners::report_guard() {
-  guard_.set_ports(ports());
+std::vector<std::uint16_t> Listeners::ports_with(const Plan& plan) const {
+  auto all = ports();
+  const auto planned = ports_of(plan.entries_);
+  all.insert(all.end(), planned.begin(), planned.end());
+  return all;
 }
 
 }  // namespace starttls

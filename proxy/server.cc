@@ -214,7 +214,7 @@ Result<> Server::start_workers() {
   }
   if (auto listening = admin_.listen(plan->admin); !listening) return listening;
   if (auto taken = take_over(*plan); !taken) return taken;
-  listeners_.commit();
+  listeners_.commit(plan->services);
   admin_.commit(std::move(plan->admin));
   return {};
 }
@@ -385,13 +385,14 @@ bool Server::replace_state(Reread what, std::vector<std::string>& problems) {
   }
   start_work(fresh->config);
   if (what == Reread::everything) reload_programs();
+  listeners_.begin(plan->services);
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     workers_[i]->change_listeners(std::move(plan->services.changes[i]));
   }
   const State old = std::exchange(state_, std::move(*fresh));
   apply_limits();
   secrets_.keep_sources_of(state_.config.services);
-  listeners_.commit();
+  listeners_.commit(plan->services);
   admin_.commit(std::move(plan->admin));
   pages_.on_reloaded();
   watch_.follow(watched_files(state_.config), loaded_at);
