@@ -155,7 +155,7 @@ class ClientLeaves(unittest.TestCase):
         return self.enterContext(Daemon(terminating(
             server, protocol=protocol, upstream={"tls": "none"}, downstream={"tls": mode})))
 
-    def test_p16_a_client_that_leaves_instead_of_starting_tls(self):
+    def test_a_client_that_leaves_instead_of_starting_tls(self):
         for protocol in CLEAR:
             with self.subTest(protocol):
                 daemon = self.start(protocol, "starttls")
@@ -166,7 +166,7 @@ class ClientLeaves(unittest.TestCase):
                 self.assertEqual(daemon.session()["outcome"], "ok")
                 daemon.warnings(0)
 
-    def test_p16_a_client_that_leaves_with_its_starttls(self):
+    def test_a_client_that_leaves_with_its_starttls(self):
         for protocol, dialect in PROTOCOLS.items():
             if protocol not in CLEAR:
                 continue
