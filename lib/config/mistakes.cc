@@ -1,6 +1,7 @@
 #include "lib/config/mistakes.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace starttls::config {
 namespace {
@@ -63,8 +64,9 @@ std::vector<std::string> likely_mistakes(const Service& service, Spelling spelli
       const auto* const mode = tls == TlsMode::implicit ? "starttls" : "implicit";
       const std::string setting =
           flags ? "--" + std::string(leg) + "-tls " : std::string(leg) + ".tls = ";
-      found.push_back(to_string(address) + ": " + mistake + "; did you mean " + setting + mode +
-                      "?");
+      std::string text = to_string(address) + ": " + mistake;
+      text += "; did you mean " + setting + mode + "?";
+      found.push_back(std::move(text));
     }
   };
   ports(service.downstream.tls, service.listen, "downstream");

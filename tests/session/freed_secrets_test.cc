@@ -41,6 +41,15 @@ std::size_t copies_found = 0;
   return memory;
 }
 
+// The address sanitizer has one of its own, whose memory is not for our `operator delete`.
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  try {
+    return ::operator new(size);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
 [[gnu::noinline]] void operator delete(void* memory) noexcept {
   if (is_looking && memory != nullptr &&
       ::memmem(memory, ::malloc_usable_size(memory), kCanary.data(), kCanary.size()) != nullptr) {

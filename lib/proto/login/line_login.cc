@@ -101,22 +101,22 @@ std::string LineLogin::passed_refusal(const ServerLogin::Reply& reply) const {
   std::string head = reply.code + ' ';
   if (const auto finer = reply.finer_code(); !finer.empty()) head += std::string(finer) + ' ';
   if (words_.dialect.strings) head += '"';
-  return with_text(std::move(head), reply.words().empty() ? kRefusedByServer : reply.words());
+  return with_text(head, reply.words().empty() ? kRefusedByServer : reply.words());
 }
 
 std::string LineLogin::unavailable(std::string_view reason) const {
-  return with_text(std::string(words_.unavailable), reason);
+  return with_text(words_.unavailable, reason);
 }
 
 /// Returns a line of our own. `head` has the quote before a text that is a string.
-std::string LineLogin::with_text(std::string head, std::string_view text) const {
+std::string LineLogin::with_text(std::string_view head, std::string_view text) const {
   const auto end = words_.text_end;
   auto words = ascii::printable(text, kMaxOwnLine - head.size() - end.size());
   // Inside a quoted string no character may end it or escape its end.
   if (words_.dialect.strings) {
     std::erase_if(words, [](char c) { return c == '"' || c == '\\'; });
   }
-  return head + words + std::string(end);
+  return std::string(head).append(words).append(end);
 }
 
 }  // namespace starttls::proto

@@ -78,7 +78,7 @@ class LineLogin final : LoginAnswers {
   [[nodiscard]] std::string passed_refusal(const ServerLogin::Reply& reply) const override;
   [[nodiscard]] std::string unavailable(std::string_view reason) const override;
 
-  [[nodiscard]] std::string with_text(std::string head, std::string_view text) const;
+  [[nodiscard]] std::string with_text(std::string_view head, std::string_view text) const;
   [[nodiscard]] Action next(SaslServer::Status status);
   [[nodiscard]] Action submit(ClientLogin login);
 
