@@ -41,7 +41,7 @@ std::size_t copies_found = 0;
   return memory;
 }
 
-// The address sanitizer has one of its own, whose memory is not for our `operator delete`.
+// Replaced too: the address sanitizer has one that does not fit our `operator delete`.
 [[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   try {
     return ::operator new(size);
