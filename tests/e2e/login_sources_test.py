@@ -265,6 +265,22 @@ class Accounts(SourceCase):
         self.assertEqual(self.tokens(), [f"{TOKEN}-{name}".encode() for name in names * 2])
         self.assertEqual(page.nonzero("starttls_secret_expiry_timestamp_seconds"), {})
 
+    def test_a_row_without_a_user_is_the_account_of_its_name(self):
+        """Its own source has the service's token, and the end of that is shown."""
+        end = int(time.time()) + 3600
+        self.source.answer = lambda user: b'{"access_token": "%b", "expires_on": %d}\n' % (TOKEN.encode(), end)
+        row = {"name": "anna", "password": "c4nary-x", "socket": f"unix:{self.source.path}"}
+        canary.add("c4nary-x")
+        config = configuration(self.server.port, login={"token": True}, accounts=[row])
+        with Daemon(configured(config)) as daemon, KINDS["smtp"](daemon.port) as client:
+            reply = begin(client).log_in("PLAIN", "anna", "c4nary-x")
+            self.assertTrue(client.succeeded(reply), reply)
+            shown = metrics(address(daemon))("starttls_secret_expiry_timestamp_seconds", account="anna",
+                                             **SERVICE)
+        self.assertEqual(shown, end)
+        self.assertEqual(self.source.asked, ["anna"])
+        self.assertEqual(self.tokens(), [TOKEN.encode()])
+
 
 if __name__ == "__main__":
     main.main()
