@@ -161,11 +161,17 @@ Result<int> Server::run() {
   warn_of_policies(nullptr);
   certificates_.follow(state_.services);
   warn_of_unused_sockets();
+  // Before the workers: the last step of their start takes over paths, and nothing may fail later.
+  net::Signals signals(control_, [this](int number) { on_signal(number); });
+  auto watching = signals.open({SIGTERM, SIGINT, SIGHUP, SIGUSR1});
+  if (watching && launcher_ != nullptr) watching = launcher_->open();
+  if (!watching) {
+    log_.error("cannot start", {{"reason", watching.error().reason}});
+    return kExitSystem;
+  }
   if (auto started = start_workers(); !started) return fail(std::move(started.error()));
   apply_limits();
 
-  const net::Signals signals(control_, {SIGTERM, SIGINT, SIGHUP, SIGUSR1},
-                             [this](int number) { on_signal(number); });
   watch_timer_.start(kWatchInterval);
   log_timer_.start(kLogInterval);
   for (const auto& worker : workers_) worker->start();

@@ -1,23 +1,41 @@
 #include "lib/net/signals.h"
 
 #include <csignal>
+#include <string>
 #include <utility>
+
+#include "lib/net/address.h"
 
 namespace starttls::net {
 
-Signals::Signals(Loop& loop, std::initializer_list<int> numbers, std::function<void(int)> on_signal)
-    : on_signal_(std::move(on_signal)) {
+Signals::Signals(Loop& loop, std::function<void(int)> on_signal)
+    : loop_(loop), on_signal_(std::move(on_signal)) {}
+
+Result<> Signals::open(std::initializer_list<int> numbers) {
   for (const int number : numbers) {
-    auto* handle = handles_.emplace_back(new uv_signal_t{});
-    expect_success(uv_signal_init(loop.raw(), handle));
-    handle->data = this;
-    expect_success(uv_signal_start(
-        handle,
-        [](uv_signal_t* signal, int received) noexcept {
-          static_cast<Signals*>(signal->data)->on_signal_(received);
-        },
-        number));
+    if (const int status = open(number); status != 0) {
+      return fail(Errc::system,
+                  "cannot watch the signal " + std::to_string(number) + ": " + error_text(status));
+    }
   }
+  return {};
+}
+
+/// Returns libuv's status.
+int Signals::open(int number) {
+  auto* const handle = new uv_signal_t{};
+  if (const int status = uv_signal_init(loop_.raw(), handle); status != 0) {
+    delete handle;  // libuv has not taken it
+    return status;
+  }
+  handles_.push_back(handle);
+  handle->data = this;
+  return uv_signal_start(
+      handle,
+      [](uv_signal_t* signal, int received) noexcept {
+        static_cast<Signals*>(signal->data)->on_signal_(received);
+      },
+      number);
 }
 
 Signals::~Signals() {

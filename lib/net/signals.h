@@ -4,6 +4,7 @@
 #include <initializer_list>
 #include <vector>
 
+#include "lib/base/error.h"
 #include "lib/net/loop.h"
 
 namespace starttls::net {
@@ -13,12 +14,18 @@ namespace starttls::net {
 class Signals {
  public:
   /// `on_signal` is called with the signal's number.
-  Signals(Loop& loop, std::initializer_list<int> numbers, std::function<void(int)> on_signal);
+  Signals(Loop& loop, std::function<void(int)> on_signal);
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
   ~Signals();
 
+  /// Begins, once. Errors: system.
+  [[nodiscard]] Result<> open(std::initializer_list<int> numbers);
+
  private:
+  [[nodiscard]] int open(int number);
+
+  Loop& loop_;
   std::function<void(int)> on_signal_;
   std::vector<uv_signal_t*> handles_;  // outlive this object until libuv lets go of them
 };

@@ -2,6 +2,7 @@
 
 #include <functional>
 
+#include "lib/base/error.h"
 #include "lib/net/loop.h"
 
 namespace starttls::net {
@@ -10,14 +11,17 @@ namespace starttls::net {
 /// owner reads. May be destroyed at any time on the loop's thread, also from inside its callback.
 class SocketWatch {
  public:
-  /// The socket must outlive this object.
-  SocketWatch(Loop& loop, int socket, std::function<void()> on_readable);
+  SocketWatch(Loop& loop, std::function<void()> on_readable);
   SocketWatch(const SocketWatch&) = delete;
   SocketWatch& operator=(const SocketWatch&) = delete;
   ~SocketWatch();
 
+  /// Begins, once. The socket must outlive this object. Errors: system; nothing is reported then.
+  [[nodiscard]] Result<> open(int socket);
+
  private:
-  uv_poll_t* handle_;  // outlives us until libuv lets go of it
+  Loop& loop_;
+  uv_poll_t* handle_ = nullptr;  // outlives us until libuv lets go of it
   std::function<void()> on_readable_;
 };
 

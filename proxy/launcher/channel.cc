@@ -59,7 +59,7 @@ bool is_output(const Answer& answer) noexcept {
 
 Channel::Channel(net::Loop& loop, Descriptor pair, log::Logger& log, std::function<void()> on_ended)
     : loop_(loop), pair_(std::move(pair)), log_(log), on_ended_(std::move(on_ended)) {
-  watch_.emplace(loop_, pair_.get(), [this] { on_readable(); });
+  watch_.emplace(loop_, [this] { on_readable(); });
 }
 
 void Channel::run(Request request, OnOutput on_output) {

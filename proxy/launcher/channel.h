@@ -38,6 +38,9 @@ class Channel final : public session::ProgramRunner {
   Channel(net::Loop& loop, Descriptor pair, log::Logger& log, std::function<void()> on_ended);
   ~Channel() override = default;
 
+  /// Begins to listen to the launcher. Called once, before all requests. Errors: system.
+  [[nodiscard]] Result<> open() { return watch_->open(pair_.get()); }
+
   void run(Request request, OnOutput on_output) override;
   /// Has the launcher read the configuration. It holds for all later requests. `on_reloaded` is
   /// called once, later, unless this object is destroyed before. Errors: login; the evidence says
@@ -69,7 +72,7 @@ class Channel final : public session::ProgramRunner {
   std::function<void()> on_ended_;
   std::map<std::uint64_t, Pending> pending_;
   std::uint64_t last_id_ = 0;
-  std::optional<net::SocketWatch> watch_;  // of `pair_`
+  std::optional<net::SocketWatch> watch_;  // of `pair_`; nothing: the launcher has ended
 };
 
 }  // namespace starttls::launcher

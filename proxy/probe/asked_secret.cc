@@ -16,8 +16,14 @@ session::SecretAnswer ask_source(net::Loop& loop, const std::string& service,
   session::NoPrograms none(loop);
   log::Logger log(log::Level::error, log::Format::text);  // the report has the warnings
   std::optional<launcher::Channel> channel;
-  // A launcher that ends answers the request, so the loop goes on until then.
-  if (launcher) channel.emplace(loop, std::move(launcher->pair), log, [] {});
+  if (launcher) {
+    // A launcher that ends answers the request, so the loop goes on until then.
+    channel.emplace(loop, std::move(launcher->pair), log, [] {});
+    if (auto opened = channel->open(); !opened) {
+      return session::NoSecret{metrics::SecretFailure::unreachable,
+                               Error{Errc::login, std::move(opened.error().reason)}};
+    }
+  }
   session::ProgramRunner& programs =
       channel ? static_cast<session::ProgramRunner&>(*channel) : none;
   session::SecretStore store(loop, resolver, programs);

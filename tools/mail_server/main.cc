@@ -108,8 +108,8 @@ Result<> serve(const Options& options) {
 
   const auto control = net::Loop::create();
   if (!control) return fail(control.error());
-  const net::Signals signals(**control, {SIGTERM, SIGINT},
-                             [&loop = **control](int) { loop.stop(); });
+  net::Signals signals(**control, [&loop = **control](int) { loop.stop(); });
+  if (auto watching = signals.open({SIGTERM, SIGINT}); !watching) return watching;
   std::vector<std::unique_ptr<Worker>> workers;
   for (unsigned i = 0; i < options.workers; ++i) {
     auto socket = net::bind_listener(*address);
