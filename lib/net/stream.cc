@@ -269,6 +269,10 @@ void Stream::flush() {
 void Stream::on_written(int status) {
   if (status == UV_ECANCELED || state_ != State::open) return;  // closing: touch nothing
   const std::size_t written = std::exchange(in_flight_, 0);
+  if (writing_ == Writing::failed) {  // while these bytes were under way
+    queue_.clear();
+    return;
+  }
   if (status != 0) {
     fail_writing(status);
     return;
@@ -289,7 +293,8 @@ void Stream::fail_writing(int status) {
   // The kernel reports a reset once, and this write has heard of it. A peer that has sent its FIN
   // before gives EPIPE: its end is whole.
   if (status != UV_EPIPE) cut_by_ = status;
-  queue_.clear();
+  // libuv reads the bytes in flight from the queue's blocks. `on_written` clears it after that.
+  if (in_flight_ == 0) queue_.clear();
   report_later();
 }
 
