@@ -17,15 +17,30 @@ struct IpEndpoint {
   friend bool operator==(const IpEndpoint&, const IpEndpoint&) = default;
 };
 
-/// Returns ::ffff:a.b.c.d (RFC 4291 §2.5.5.2) as the IPv4 address that it is, any other address
-/// unchanged. A listener of both families reports its IPv4 clients in that form.
+/// The first bytes of ::ffff:a.b.c.d (RFC 4291 §2.5.5.2).
+inline constexpr std::array<std::uint8_t, 12> kMappedPrefix = {0, 0, 0, 0, 0,    0,
+                                                               0, 0, 0, 0, 0xff, 0xff};
+
+/// True if the sixteen bytes of an address are ::ffff:a.b.c.d.
+[[nodiscard]] constexpr bool is_mapped(const std::array<std::uint8_t, 16>& bytes) noexcept {
+  return std::equal(kMappedPrefix.begin(), kMappedPrefix.end(), bytes.begin());
+}
+
+/// Returns the sixteen bytes of an IPv4 address as ::ffff:a.b.c.d.
+[[nodiscard]] constexpr std::array<std::uint8_t, 16> mapped(
+    const std::array<std::uint8_t, 4>& v4) noexcept {
+  std::array<std::uint8_t, 16> out{};
+  std::copy(kMappedPrefix.begin(), kMappedPrefix.end(), out.begin());
+  std::copy(v4.begin(), v4.end(), out.begin() + kMappedPrefix.size());
+  return out;
+}
+
+/// Returns ::ffff:a.b.c.d as the IPv4 address that it is, any other address unchanged. A listener
+/// of both families reports its IPv4 clients in that form.
 [[nodiscard]] constexpr IpEndpoint unmapped(const IpEndpoint& endpoint) noexcept {
-  constexpr std::array<std::uint8_t, 12> kPrefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-  const bool is_mapped = endpoint.family == IpEndpoint::Family::v6 &&
-                         std::equal(kPrefix.begin(), kPrefix.end(), endpoint.bytes.begin());
-  if (!is_mapped) return endpoint;
+  if (endpoint.family == IpEndpoint::Family::v4 || !is_mapped(endpoint.bytes)) return endpoint;
   IpEndpoint out{.family = IpEndpoint::Family::v4, .port = endpoint.port};
-  std::copy_n(endpoint.bytes.begin() + 12, 4, out.bytes.begin());
+  std::copy(endpoint.bytes.begin() + kMappedPrefix.size(), endpoint.bytes.end(), out.bytes.begin());
   return out;
 }
 
@@ -33,10 +48,9 @@ struct IpEndpoint {
 [[nodiscard]] constexpr std::array<std::uint8_t, 16> mapped_bytes(
     const IpEndpoint& endpoint) noexcept {
   if (endpoint.family == IpEndpoint::Family::v6) return endpoint.bytes;
-  std::array<std::uint8_t, 16> out{};
-  out[10] = out[11] = 0xff;
-  std::copy_n(endpoint.bytes.begin(), 4, out.begin() + 12);
-  return out;
+  std::array<std::uint8_t, 4> v4{};
+  std::copy_n(endpoint.bytes.begin(), v4.size(), v4.begin());
+  return mapped(v4);
 }
 
 }  // namespace starttls

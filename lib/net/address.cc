@@ -65,18 +65,19 @@ std::string to_string(const SocketAddress& address) {
 }
 
 std::optional<std::array<std::uint8_t, 16>> ip_bytes(const SocketAddress& address) noexcept {
-  std::array<std::uint8_t, 16> out{};
   switch (address.storage.ss_family) {
     case AF_INET: {
-      const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address.storage);
-      out[10] = out[11] = 0xff;
-      std::memcpy(out.data() + 12, &v4->sin_addr, 4);
-      return out;
+      std::array<std::uint8_t, 4> v4{};
+      std::memcpy(v4.data(), &reinterpret_cast<const sockaddr_in*>(&address.storage)->sin_addr,
+                  v4.size());
+      return mapped(v4);
     }
-    case AF_INET6:
-      std::memcpy(out.data(), &reinterpret_cast<const sockaddr_in6*>(&address.storage)->sin6_addr,
-                  out.size());
-      return out;
+    case AF_INET6: {
+      std::array<std::uint8_t, 16> v6{};
+      std::memcpy(v6.data(), &reinterpret_cast<const sockaddr_in6*>(&address.storage)->sin6_addr,
+                  v6.size());
+      return v6;
+    }
     default:
       return std::nullopt;
   }
@@ -132,6 +133,13 @@ Address ip_address(const SocketAddress& address) {
   host.resize(host.rfind(':'));
   if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
   return {.host = std::move(host), .port = port_of(address), .path = {}};
+}
+
+SocketAddress local_address(int socket) noexcept {
+  SocketAddress address;
+  address.size = sizeof(address.storage);
+  if (::getsockname(socket, address.get(), &address.size) != 0) return {};
+  return address;
 }
 
 SocketAddress unmapped(const SocketAddress& address) noexcept {

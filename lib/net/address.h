@@ -45,6 +45,9 @@ struct SocketAddress {
 /// Returns the literal and the port of a TCP address.
 [[nodiscard]] Address ip_address(const SocketAddress& address);
 
+/// Returns the address at this end of a socket; empty (size 0) if the socket is gone.
+[[nodiscard]] SocketAddress local_address(int socket) noexcept;
+
 /// Returns plain IPv4 if the address is IPv4 from a socket of both families (::ffff:a.b.c.d).
 /// Returns any other address unchanged.
 [[nodiscard]] SocketAddress unmapped(const SocketAddress& address) noexcept;

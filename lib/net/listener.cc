@@ -159,17 +159,6 @@ Result<Socket> bind_tcp(const Address& address, Taking taking, const std::option
   return socket;
 }
 
-SocketAddress local_address(int fd) {
-  SocketAddress address;
-  address.size = sizeof(address.storage);
-  if (::getsockname(fd, address.get(), &address.size) != 0) address.size = 0;
-  return address;
-}
-
-SocketAddress local_address(const Socket& socket) {
-  return local_address(socket.get());
-}
-
 /// Makes the kernel drop segments that would begin a connection (SYN) and let the rest of a
 /// handshake pass. There is no other way to close a TCP listener without resetting unfinished
 /// handshakes. They belong to the listener and end with it, unless net.ipv4.tcp_migrate_req is set.
@@ -250,7 +239,7 @@ Result<Socket> adopt_listener(int fd) {
 }
 
 Address listening_address(const Socket& socket) {
-  const SocketAddress where = local_address(socket);
+  const SocketAddress where = local_address(socket.get());
   if (where.storage.ss_family != AF_UNIX) return ip_address(where);
   Address address;
   address.path = starttls::net::to_string(where).substr(std::string_view("unix:").size());
@@ -259,11 +248,11 @@ Address listening_address(const Socket& socket) {
 }
 
 std::string local_name(const Socket& socket) {
-  return to_string(local_address(socket));
+  return to_string(local_address(socket.get()));
 }
 
 std::uint16_t local_port(const Socket& socket) {
-  return port_of(local_address(socket));
+  return port_of(local_address(socket.get()));
 }
 
 Listener::Listener(Loop& loop, Stream::Kind kind, OnConnection on_connection)

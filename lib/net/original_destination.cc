@@ -33,12 +33,6 @@ SocketAddress of_generic(const sockaddr* generic) {
   return out;
 }
 
-int descriptor(Stream& stream) noexcept {
-  uv_os_fd_t fd = -1;
-  const auto* handle = reinterpret_cast<const uv_handle_t*>(stream.raw());
-  return uv_fileno(handle, &fd) == 0 ? fd : -1;
-}
-
 tl::unexpected<Error> lacking(const char* what) {
   const int number = errno;
   std::string reason = std::string{what} + ": " + std::generic_category().message(number);
@@ -49,15 +43,15 @@ tl::unexpected<Error> lacking(const char* what) {
 
 }  // namespace
 
-Result<SocketAddress> original_destination(Stream& client) {
-  const SocketAddress local = unmapped(local_address(client));
+Result<SocketAddress> original_destination(const Stream& client) {
+  const SocketAddress local = unmapped(client.local());
   if (local.storage.ss_family != AF_INET && local.storage.ss_family != AF_INET6) {
     return fail(Errc::system, "the connection has no original destination");
   }
   const bool v6 = local.storage.ss_family == AF_INET6;
   SocketAddress original;
   original.size = v6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
-  if (::getsockopt(descriptor(client), v6 ? SOL_IPV6 : SOL_IP, kOriginalDestination, original.get(),
+  if (::getsockopt(client.fd(), v6 ? SOL_IPV6 : SOL_IP, kOriginalDestination, original.get(),
                    &original.size) == 0) {
     return original;
   }
@@ -71,8 +65,7 @@ Result<SocketAddress> original_destination(Stream& client) {
 Result<bool> is_own_address(const SocketAddress& address) {
   const auto wanted = ip_bytes(unmapped(address));
   if (!wanted) return true;
-  constexpr std::array<std::uint8_t, 12> kMapped = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-  const bool v4 = std::equal(kMapped.begin(), kMapped.end(), wanted->begin());
+  const bool v4 = is_mapped(*wanted);
   if (v4 && ((*wanted)[12] == 127 || (*wanted)[12] == 0)) return true;  // all of 127/8 is loopback
   if (!v4 && std::all_of(wanted->begin(), wanted->end() - 1, [](auto byte) { return byte == 0; }))
     return true;  // :: and ::1
@@ -89,13 +82,6 @@ Result<bool> is_own_address(const SocketAddress& address) {
     if (ip_bytes(of_generic(one->ifa_addr)) == wanted) return true;
   }
   return false;
-}
-
-SocketAddress local_address(Stream& stream) noexcept {
-  SocketAddress address;
-  address.size = sizeof(address.storage);
-  if (::getsockname(descriptor(stream), address.get(), &address.size) != 0) return {};
-  return address;
 }
 
 Result<Socket> socket_of_another(const SocketAddress& source) {

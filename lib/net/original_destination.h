@@ -19,15 +19,12 @@ namespace starttls::net {
 /// Returns the destination that the client of an accepted connection dialled: the one that REDIRECT
 /// has rewritten, otherwise the address at our end. IPv4 never comes as ::ffff:a.b.c.d. Errors:
 /// system.
-[[nodiscard]] Result<SocketAddress> original_destination(Stream& client);
+[[nodiscard]] Result<SocketAddress> original_destination(const Stream& client);
 
 /// True if this machine itself is reached at `address` (its port is not looked at): an address of
 /// an interface, loopback, or the unspecified one. Reads the system's interfaces. Errors: system,
 /// if they cannot be read.
 [[nodiscard]] Result<bool> is_own_address(const SocketAddress& address);
-
-/// Returns the address at our end. It is empty (size 0) if the connection is gone.
-[[nodiscard]] SocketAddress local_address(Stream& stream) noexcept;
 
 /// Returns a TCP socket that will connect from `source`, an address of another machine
 /// (IP_TRANSPARENT). It has a port from 16384 to 32767 that is free there. Answers come back to it

@@ -127,7 +127,11 @@ class Stream {
 
   /// Returns the peer's address. IPv4 never comes as ::ffff:a.b.c.d.
   [[nodiscard]] SocketAddress peer() const noexcept;
+  /// Returns the address at our end; empty (size 0) if the connection is gone.
+  [[nodiscard]] SocketAddress local() const noexcept { return local_address(fd()); }
 
+  /// Returns the descriptor, for questions to the kernel; -1: it is closed.
+  [[nodiscard]] int fd() const noexcept;
   [[nodiscard]] Loop& loop() noexcept { return loop_; }
   [[nodiscard]] uv_stream_t* raw() noexcept { return &handle_.stream; }
   [[nodiscard]] Kind kind() const noexcept { return kind_; }
@@ -153,7 +157,6 @@ class Stream {
   void fail_writing(int status);
   void on_written(int status);
   void on_read(ssize_t count, const uv_buf_t* buffer);
-  [[nodiscard]] int fd() const noexcept;             // -1: closed
   [[nodiscard]] int pending_error() const noexcept;  // errno of a failure not reported yet, or 0
   static void on_handle_closed(uv_handle_t* handle) noexcept;
   void report_later();

@@ -10,7 +10,6 @@
 #include "lib/base/random.h"
 #include "lib/base/secret.h"
 #include "lib/net/address.h"
-#include "lib/net/original_destination.h"
 #include "lib/net/resolver.h"
 #include "lib/net/timer.h"
 #include "lib/proto/lines.h"
@@ -153,7 +152,7 @@ std::string Probe::proxy_header(net::Stream& stream) const {
     case config::SendProxy::no:
       return {};
     case config::SendProxy::v1:
-      return proto::write_proxy_v1({.client = net::ip_endpoint(net::local_address(stream)),
+      return proto::write_proxy_v1({.client = net::ip_endpoint(stream.local()),
                                     .destination = net::ip_endpoint(stream.peer())});
     case config::SendProxy::v2:
       return proto::write_proxy_v2({});

@@ -48,7 +48,7 @@ Result<std::unique_ptr<Interception>> Interception::of(const Service& service, n
 
 Result<> Interception::connected(net::Stream& server) {
   const net::SocketAddress to = server.peer();
-  made_ = guard_->note(LoopGuard::End::made, net::local_address(server), to);
+  made_ = guard_->note(LoopGuard::End::made, server.local(), to);
   if (made_.is_loop()) return refused(kLoop, to);
   return {};
 }

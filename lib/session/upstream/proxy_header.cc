@@ -3,7 +3,6 @@
 #include <optional>
 
 #include "lib/net/address.h"
-#include "lib/net/original_destination.h"
 #include "lib/proto/proxy_header.h"
 
 namespace starttls::session {
@@ -16,7 +15,7 @@ std::optional<IpEndpoint> dialled(const Target& target, const ClientIdentity& id
     const auto address = net::parse_ip(meant->host, meant->port);
     if (address) return net::ip_endpoint(*address);
   }
-  return net::ip_endpoint(net::local_address(client.stream()));
+  return net::ip_endpoint(client.stream().local());
 }
 
 void add_tls(Leg& client, proto::ProxyFacts& out) {
