@@ -246,7 +246,8 @@ int run(const CommandLine& command) {
   for (const auto& warning : config::warnings(config.proxy, started_by())) {
     log.warn("policy", {{"warning", warning}});
   }
-  const auto reload = [&](const State& previous, Reread what, std::vector<std::string>& wrong) {
+  const ReloadState reload = [&](const State& previous, Reread what,
+                                 std::vector<std::string>& wrong) {
     config::Problems found_now;
     return checked(reload_state(command, previous, what, found_now), found_now, wrong);
   };
@@ -256,13 +257,20 @@ int run(const CommandLine& command) {
     return kExitSystem;
   }
   int status = kExitUnavailable;
-  const auto confining = [&] {
+  const Confine confining = [&] {
     auto confined = confine(command.config_file, config, user, log);
     if (!confined) status = kExitSystem;
     return confined;
   };
-  const auto served = serve(std::move(*state), loaded_at, *loops, reload, confining, *inherited,
-                            *notifier, std::move(launcher), log);
+  const auto served = serve({.state = std::move(*state),
+                             .loaded_at = loaded_at,
+                             .loops = *loops,
+                             .reload = reload,
+                             .confine = confining,
+                             .inherited = *inherited,
+                             .notifier = *notifier,
+                             .launcher = std::move(launcher),
+                             .log = log});
   if (!served) {
     print_error(served.error().reason);
     return status;

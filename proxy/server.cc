@@ -49,36 +49,34 @@ constexpr std::chrono::milliseconds kLastLines{500};
 /// The control loop's side of the process: workers, listeners, signals, reload.
 class Server {
  public:
-  Server(State state, FileWatch::Clock::time_point loaded_at, const Loops& loops,
-         const ReloadState& reload, const Confine& confine, const InheritedSockets& inherited,
-         Notifier& notifier, std::optional<launcher::Process> launcher, log::Logger& log)
-      : state_(std::move(state)),
-        reload_(reload),
-        confine_(confine),
-        inherited_(inherited),
-        log_(log),
-        loops_(loops),
-        control_(*loops.front()),
+  explicit Server(ServerSetup setup)
+      : state_(std::move(setup.state)),
+        reload_(setup.reload),
+        confine_(setup.confine),
+        inherited_(setup.inherited),
+        log_(setup.log),
+        loops_(setup.loops),
+        control_(*loops_.front()),
         resolver_(control_),
         no_programs_(control_),
-        launcher_(launcher
-                      ? std::make_unique<launcher::Channel>(control_, std::move(launcher->pair),
-                                                            log_, [this] { on_launcher_ended(); })
-                      : nullptr),
+        launcher_(setup.launcher ? std::make_unique<launcher::Channel>(
+                                       control_, std::move(setup.launcher->pair), log_,
+                                       [this] { on_launcher_ended(); })
+                                 : nullptr),
         secrets_(control_, resolver_, programs()),
         system_name_(control_, state_.system_name,
                      [this](const std::string& name) { on_system_name(name); }),
-        shared_{.log = log,
+        shared_{.log = log_,
                 .resolver = resolver_,
                 .secrets = secrets_,
                 .sandboxed = state_.config.proxy.sandbox,
                 .run_id = std::random_device{}()},
         descriptors_(net::raise_descriptor_limit()),
-        listeners_(log, shared_.loop_guard, inherited),
+        listeners_(log_, shared_.loop_guard, inherited_),
         watch_timer_(control_, [this] { check_watched_files(); }),
         log_timer_(control_, [this] { tend_log(); }),
         heartbeat_(
-            control_, notifier,
+            control_, setup.notifier,
             [this] {
               return Heartbeat::Load{.sessions = shared_.sessions.load(),
                                      .services = state_.services.size()};
@@ -89,14 +87,15 @@ class Server {
         admin_(control_, log_, [this](AdminPage page, AdminEndpoint::Reply reply) {
           pages_.make(page, std::move(reply));
         }) {
-    watch_.follow(watched_files(state_.config), loaded_at);
+    watch_.follow(watched_files(state_.config), setup.loaded_at);
   }
 
   /// Serves until a signal ends it. Returns the exit status. Errors: system.
   Result<int> run();
 
  private:
-  Result<> start_workers();
+  void make_workers();
+  [[nodiscard]] Result<> start_threads(net::Signals& signals);
   /// The planned listeners of a state, and the planned admin endpoint.
   struct ListenPlan {
     Listeners::Plan services;
@@ -104,6 +103,8 @@ class Server {
   };
   [[nodiscard]] Result<ListenPlan> plan_listening(const State& state,
                                                   const std::optional<net::Owner>& owner);
+  [[nodiscard]] Result<ListenPlan> plan_start();
+  [[nodiscard]] Result<> begin_listening(ListenPlan& plan);
   [[nodiscard]] Result<> listen_all(ListenPlan& plan);
   [[nodiscard]] static Result<> may_take_over(const ListenPlan& plan);
   [[nodiscard]] static Result<> take_over(ListenPlan& plan);
@@ -122,7 +123,7 @@ class Server {
   void look_for_system_name();
   void on_system_name(const std::string& name);
   void apply_limits();
-  void start_work(const config::Config& config);
+  [[nodiscard]] Result<> start_work(const config::Config& config);
   [[nodiscard]] session::ProgramRunner& programs() noexcept;
   void reload_programs();
   void on_launcher_ended();
@@ -161,20 +162,21 @@ Result<int> Server::run() {
   warn_of_policies(nullptr);
   certificates_.follow(state_.services);
   warn_of_unused_sockets();
-  // Before the workers: the last step of their start takes over paths, and nothing may fail later.
+  make_workers();
+  auto plan = plan_start();
+  if (!plan) return fail(std::move(plan.error()));
+  if (auto confined = confine_(); !confined) return fail(std::move(confined.error()));
   net::Signals signals(control_, [this](int number) { on_signal(number); });
-  auto watching = signals.open({SIGTERM, SIGINT, SIGHUP, SIGUSR1});
-  if (watching && launcher_ != nullptr) watching = launcher_->open();
-  if (!watching) {
-    log_.error("cannot start", {{"reason", watching.error().reason}});
+  if (auto started = start_threads(signals); !started) {
+    log_.error("cannot start", {{"reason", started.error().reason}});
     return kExitSystem;
   }
-  if (auto started = start_workers(); !started) return fail(std::move(started.error()));
+  if (auto begun = begin_listening(*plan); !begun) return fail(std::move(begun.error()));
   apply_limits();
 
   watch_timer_.start(kWatchInterval);
   log_timer_.start(kLogInterval);
-  for (const auto& worker : workers_) worker->start();
+  for (const auto& worker : workers_) worker->run();
   log_.info("ready",
             {{"workers", std::uint64_t{workers_.size()}},
              {"hostname", state_.services.front()->own_name->text()},
@@ -190,7 +192,7 @@ Result<int> Server::run() {
   return status_;
 }
 
-Result<> Server::start_workers() {
+void Server::make_workers() {
   running_ = state_.metrics->workers();
   for (unsigned i = 0; i < running_; ++i) {
     workers_.push_back(std::make_unique<Worker>(shared_, *loops_[i + 1], i, [this, i] {
@@ -200,28 +202,44 @@ Result<> Server::start_workers() {
       });
     }));
   }
+}
+
+/// Binds all addresses. Errors: system.
+Result<Server::ListenPlan> Server::plan_start() {
   // The sockets belong to the user that binds at a reload, and in the next process that starts
   // beside this one. Only sockets of one user share a port.
   std::optional<net::Owner> owner;
   if (state_.user) owner = net::Owner{state_.user->uid, state_.user->gid};
   auto plan = plan_listening(state_, owner);
-  if (!plan) return fail(std::move(plan.error()));
-  if (state_.user) {
-    // If that user could not complete the takeover, root can still remove what it has bound.
-    auto may = act_as(*state_.user, [&plan] { return may_take_over(*plan); });
-    if (!may) return may;
+  if (!plan || !state_.user) return plan;
+  // If that user could not complete the takeover, root can still remove what it has bound.
+  auto may = act_as(*state_.user, [&plan] { return may_take_over(*plan); });
+  if (!may) return fail(std::move(may.error()));
+  return plan;
+}
+
+/// Starts what the system can refuse, before paths are taken over. Errors: system.
+Result<> Server::start_threads(net::Signals& signals) {
+  auto started = signals.open({SIGTERM, SIGINT, SIGHUP, SIGUSR1});
+  if (started && launcher_ != nullptr) started = launcher_->open();
+  if (started) started = start_work(state_.config);
+  for (const auto& worker : workers_) {
+    if (started) started = worker->start();
   }
-  if (auto confined = confine_(); !confined) return confined;
-  start_work(state_.config);
+  return started;
+}
+
+/// Listens on all bound addresses. Errors: system.
+Result<> Server::begin_listening(ListenPlan& plan) {
   for (std::size_t i = 0; i < workers_.size(); ++i) {
-    if (auto result = workers_[i]->listen(std::move(plan->services.changes[i])); !result) {
+    if (auto result = workers_[i]->listen(std::move(plan.services.changes[i])); !result) {
       return result;
     }
   }
-  if (auto listening = admin_.listen(plan->admin); !listening) return listening;
-  if (auto taken = take_over(*plan); !taken) return taken;
-  listeners_.commit(plan->services);
-  admin_.commit(std::move(plan->admin));
+  if (auto listening = admin_.listen(plan.admin); !listening) return listening;
+  if (auto taken = take_over(plan); !taken) return taken;
+  listeners_.commit(plan.services);
+  admin_.commit(std::move(plan.admin));
   return {};
 }
 
@@ -357,6 +375,11 @@ bool Server::replace_state(Reread what, std::vector<std::string>& problems) {
     problems.emplace_back(launcher::kFirstCommand);
     return false;
   }
+  // If a later step fails, the threads stay. They do nothing until a service has a login.
+  if (auto started = start_work(fresh->config); !started) {
+    problems.push_back(started.error().reason);
+    return false;
+  }
   auto plan = plan_listening(*fresh, {});
   if (!plan) {
     problems.push_back(plan.error().reason);
@@ -389,7 +412,6 @@ bool Server::replace_state(Reread what, std::vector<std::string>& problems) {
   if (fresh->config.proxy.sandbox != state_.config.proxy.sandbox) {
     log_.warn("proxy.sandbox has changed: restart the proxy to apply it", {});
   }
-  start_work(fresh->config);
   if (what == Reread::everything) reload_programs();
   listeners_.begin(plan->services);
   for (std::size_t i = 0; i < workers_.size(); ++i) {
@@ -500,13 +522,12 @@ void Server::on_system_name(const std::string& name) {
 }
 
 /// Starts the threads for logins, if a service has one. They are this thread's children, inside the
-/// sandbox, and may read files. A worker's may not.
-void Server::start_work(const config::Config& config) {
+/// sandbox, and may read files. A worker's may not. Errors: system.
+Result<> Server::start_work(const config::Config& config) {
   const auto& all = config.services;
-  if (std::any_of(all.begin(), all.end(),
-                  [](const auto& each) { return each.login.has_value(); })) {
-    shared_.work.start();
-  }
+  const bool needed =
+      std::any_of(all.begin(), all.end(), [](const auto& each) { return each.login.has_value(); });
+  return needed ? shared_.work.start() : Result<>{};
 }
 
 session::ProgramRunner& Server::programs() noexcept {
@@ -542,13 +563,8 @@ void Server::apply_limits() {
 
 }  // namespace
 
-Result<int> serve(State state, FileWatch::Clock::time_point loaded_at, const Loops& loops,
-                  const ReloadState& reload, const Confine& confine,
-                  const InheritedSockets& inherited, Notifier& notifier,
-                  std::optional<launcher::Process> launcher, log::Logger& log) {
-  return Server(std::move(state), loaded_at, loops, reload, confine, inherited, notifier,
-                std::move(launcher), log)
-      .run();
+Result<int> serve(ServerSetup setup) {
+  return Server(std::move(setup)).run();
 }
 
 }  // namespace starttls

@@ -28,17 +28,22 @@ using Loops = std::vector<std::unique_ptr<net::Loop>>;
 /// thread runs.
 using Confine = std::function<Result<>()>;
 
-/// Serves `state`, which was read after `loaded_at`, until a signal ends it. TERM or INT drain, a
-/// second one ends at once, HUP reloads, USR1 reopens the log. Returns the process's exit status.
-/// The services on `inherited` sockets have been checked, and `reload` checks those of a new state.
-/// `notifier` reports to the supervisor. `launcher` runs the programs of logins, if there are any.
-/// If it ends, so does the process, after a drain. There are as many `loops` as `state` has
-/// workers, and one more. Errors: system (an address that cannot be bound), or those of `confine`;
-/// nothing serves then.
-[[nodiscard]] Result<int> serve(State state, FileWatch::Clock::time_point loaded_at,
-                                const Loops& loops, const ReloadState& reload,
-                                const Confine& confine, const InheritedSockets& inherited,
-                                Notifier& notifier, std::optional<launcher::Process> launcher,
-                                log::Logger& log);
+/// The parts of a server. Everything that it refers to outlives it.
+struct ServerSetup {
+  State state;
+  FileWatch::Clock::time_point loaded_at;  ///< before the files of `state` were read
+  const Loops& loops;                      ///< one per worker of `state`, and one more
+  const ReloadState& reload;               ///< also checks the services on inherited sockets
+  const Confine& confine;
+  const InheritedSockets& inherited;          ///< the services of `state` on them are checked
+  Notifier& notifier;                         ///< reports to the supervisor
+  std::optional<launcher::Process> launcher;  ///< runs the programs of logins, if there are any
+  log::Logger& log;
+};
+
+/// Serves until a signal ends it. TERM or INT drain, a second one ends at once, HUP reloads, USR1
+/// reopens the log. The end of the launcher drains, too. Returns the process's exit status. Errors:
+/// system (an address that cannot be bound), or those of `confine`; nothing serves then.
+[[nodiscard]] Result<int> serve(ServerSetup setup);
 
 }  // namespace starttls

@@ -6,9 +6,8 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <pthread.h>
 
-#include "lib/net/signals.h"
+#include "lib/net/thread.h"
 #include "proxy/confinement/sandbox.h"
 
 namespace starttls {
@@ -28,21 +27,27 @@ Worker::Worker(Shared& shared, net::Loop& loop, unsigned index, std::function<vo
                *this, shared.loop_guard, shared.clients, index} {}
 
 Worker::~Worker() {
-  if (thread_.joinable()) thread_.join();
+  if (!thread_.joinable()) return;
+  if (!runs_) may_run_.set_value(false);
+  thread_.join();
 }
 
-void Worker::start() {
+Result<> Worker::start() {
   std::latch begun{1};
-  thread_ = std::thread([this, &begun] {
-    net::leave_signals_to_others();
-    // The name is for people who look at the process's threads. It may have 15 characters.
-    static_cast<void>(
-        ::pthread_setname_np(::pthread_self(), fmt::format("worker {}", index_).c_str()));
+  auto started = net::start_thread(fmt::format("worker {}", index_), [this, &begun] {
     if (shared_.sandboxed) give_up_files();
     begun.count_down();
-    loop_.run();
+    if (may_run_.get_future().get()) loop_.run();
   });
+  if (!started) return fail(std::move(started.error()));
+  thread_ = std::move(*started);
   begun.wait();
+  return {};
+}
+
+void Worker::run() {
+  runs_ = true;
+  may_run_.set_value(true);
 }
 
 Result<> Worker::listen(ListenerChange change) {

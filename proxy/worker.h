@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -56,8 +57,11 @@ class Worker final : session::SessionOwner {
   Worker(Shared& shared, net::Loop& loop, unsigned index, std::function<void()> on_drained);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
-  /// Joins the thread.
+  /// Joins the thread. A worker that runs must have drained.
   ~Worker();
+
+  /// Starts the thread, which waits for `run`. Errors: system.
+  [[nodiscard]] Result<> start();
 
   /// The changes that a new configuration makes to one worker's listeners. Listeners that are in
   /// neither list are closed. Running sessions keep the service they started with.
@@ -72,10 +76,11 @@ class Worker final : session::SessionOwner {
     std::vector<NewListener> opened;
   };
 
-  /// Opens the first listeners. Call it before `start`. Errors: system.
+  /// Opens the first listeners. Call it before `run`. Errors: system.
   [[nodiscard]] Result<> listen(ListenerChange change);
-  void start();
-  /// Changes the listeners. Call it from any thread, after `start`.
+  /// Serves. Call it once, after `start`.
+  void run();
+  /// Changes the listeners. Call it from any thread, after `run`.
   void change_listeners(ListenerChange change);
   /// Stops accepting, lets sessions finish for up to `patience`, then ends them. Call it from any
   /// thread.
@@ -86,7 +91,7 @@ class Worker final : session::SessionOwner {
   /// Receives the status of the listed sessions, and the number of open ones.
   using OnListed =
       std::function<void(std::vector<session::SessionStatus> sessions, std::size_t open)>;
-  /// Lists at most `limit` sessions. Call it from any thread, after `start`. `on_listed` is called
+  /// Lists at most `limit` sessions. Call it from any thread, after `run`. `on_listed` is called
   /// soon, on the worker's thread. It is never called if the worker has drained.
   void list_sessions(std::size_t limit, OnListed on_listed);
 
@@ -124,6 +129,8 @@ class Worker final : session::SessionOwner {
   std::unordered_map<const session::Service*, std::unique_ptr<session::WarmPool>> warm_;
   std::unique_ptr<net::Timer> drain_deadline_;
   std::uint64_t next_session_ = 0;
+  std::promise<bool> may_run_;  // what the thread waits for; false: it ends at once
+  bool runs_ = false;           // of the thread that calls `run`
   std::thread thread_;
 };
 

@@ -1,10 +1,9 @@
 #include "lib/net/work_pool.h"
 
 #include <algorithm>
+#include <utility>
 
-#include <pthread.h>
-
-#include "lib/net/signals.h"
+#include "lib/net/thread.h"
 
 namespace starttls::net {
 
@@ -20,19 +19,15 @@ WorkPool::~WorkPool() {
   for (auto& thread : threads_) thread.join();
 }
 
-void WorkPool::start() {
-  if (!threads_.empty()) return;
-  {
-    const std::lock_guard lock(mutex_);
-    started_ = true;
-  }
+Result<> WorkPool::start() {
   while (threads_.size() < kThreads) {
-    threads_.emplace_back([this] {
-      leave_signals_to_others();
-      static_cast<void>(::pthread_setname_np(::pthread_self(), "logins"));
-      work();
-    });
+    auto started = start_thread("logins", [this] { work(); });
+    if (!started) return fail(std::move(started.error()));
+    threads_.push_back(std::move(*started));
   }
+  const std::lock_guard lock(mutex_);
+  started_ = true;
+  return {};
 }
 
 std::unique_ptr<WorkPool::Job> WorkPool::submit(Loop& loop, Lane lane, std::function<void()> work,

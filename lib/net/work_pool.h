@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "lib/base/error.h"
 #include "lib/net/loop.h"
 
 namespace starttls::net {
@@ -47,9 +48,9 @@ class WorkPool {
   /// Drops the work that waits, and waits for the work under way.
   ~WorkPool();
 
-  /// Starts the threads, if they do not run yet. They may do what the calling thread may do, so
-  /// call it from a thread that may still read files.
-  void start();
+  /// Starts the threads that do not run yet. They may do what the calling thread may do, so call it
+  /// from a thread that may still read files. Errors: system; no work is done then.
+  [[nodiscard]] Result<> start();
 
   /// A piece of work. Its owner may destroy it, and so give it up, at any time on its loop's
   /// thread; nothing is reported then.

@@ -16,6 +16,19 @@ from support import admin, intruder, main
 from support.beside import Beside, send_mail
 from support.client import free_port
 from support.daemon import try_to_start
+from support.environment import pki
+
+LOGIN = f"""
+[[service]]
+name = "two"
+protocol = "smtp"
+listen = "127.0.0.1:0"
+upstream = {{ address = "mail.test:587", ca_file = "{pki().ca}" }}
+[service.login]
+when = "connect"
+user = "office@mail.test"
+secret = "s3cret"
+"""
 
 
 class OtherUser(Beside):
@@ -99,6 +112,34 @@ class LateFailures(Beside):
         with self.first() as check:
             self.start_fails(69, f"cannot listen on unix:{self.path}: rename", INTRUDER_REFUSES="rename")
             check()
+
+    def test_s3_a_start_with_too_few_threads(self):
+        """Two workers, and four threads for the login."""
+        with self.first() as check:
+            self.write([f"unix:{self.path}"], self.admin)
+            with self.file.open("a", encoding="utf-8") as file:
+                file.write(LOGIN)
+            for threads in range(6):
+                self.start_fails(71, "cannot start a thread: Resource temporarily unavailable",
+                                 INTRUDER_THREADS=str(threads))
+                check()
+
+    def test_s3_a_reload_with_too_few_threads(self):
+        with self.first() as check, tempfile.TemporaryDirectory() as other:
+            self.file = pathlib.Path(other) / "proxy.toml"
+            self.write("127.0.0.1:0", sandbox=False)
+            with (mock.patch.dict(os.environ, {"LD_PRELOAD": str(self.library), "INTRUDER_THREADS": "2"}),
+                  self.daemon(1) as daemon):
+                self.write(["127.0.0.1:0", f"unix:{self.path}"], sandbox=False)
+                with self.file.open("a", encoding="utf-8") as file:
+                    file.write(LOGIN)
+                daemon.process.send_signal(signal.SIGHUP)
+                line = daemon.lines(lambda f: "reloaded" in f.get("msg", ""))[-1]
+                self.assertEqual((line["msg"], line.get("reason")), (
+                    "not reloaded, the old configuration stays",
+                    "cannot start a thread: Resource temporarily unavailable"))
+                check()
+                send_mail(("127.0.0.1", daemon.port))
 
     @unittest.skipUnless(os.geteuid() == 0, "root alone becomes somebody else")
     def test_s3_a_user_that_may_not_change_the_folder(self):

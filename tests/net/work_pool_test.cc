@@ -15,7 +15,7 @@ namespace {
 
 /// A loop with a pool, and a gate that holds up work until it is opened.
 struct Working {
-  Working() { pool.start(); }
+  Working() { REQUIRE(pool.start()); }
   ~Working() { open_gate(); }
 
   std::unique_ptr<WorkPool::Job> run(WorkPool::Lane lane, const std::string& name) {

@@ -10,6 +10,7 @@
 // INTRUDER_SWAP: this file takes the place of a unix socket as soon as that is bound.
 // INTRUDER_REFUSES=sandbox: the sandbox cannot be entered.
 // INTRUDER_REFUSES=rename: no file can be renamed.
+// INTRUDER_THREADS: only so many threads can be started.
 
 #include <atomic>
 #include <cerrno>
@@ -24,6 +25,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -192,6 +194,15 @@ int rename(const char* from, const char* to) {
     return -1;
   }
   return real<int (*)(const char*, const char*)>("rename")(from, to);
+}
+
+int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*body)(void*),
+                   void* argument) {
+  static std::atomic<long> started{0};
+  const std::string most = variable("INTRUDER_THREADS");
+  if (!most.empty() && started++ >= std::atol(most.c_str())) return EAGAIN;
+  return real<int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*)>(
+      "pthread_create")(thread, attributes, body, argument);
 }
 
 int seccomp_load(void* filter) {

@@ -31,7 +31,7 @@ struct DeskPlayer {
     row.user = "scan@example.com";
     row.source.file = folder.write("secret", "hunter2\n");
     service.accounts = {row};
-    work.start();
+    REQUIRE(work.start());
   }
 
   /// Asks, and runs the loop until the answer is there.
