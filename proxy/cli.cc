@@ -22,7 +22,7 @@ constexpr std::string_view kUsage =
     "                      [--login USER --login-file FILE] [--json]\n"
     "       starttls-proxy probe --config FILE [--service NAME] [--login [ACCOUNT]]\n"
     "                      [--json]\n"
-    "       starttls-proxy convert STUNNEL.CONF...\n"
+    "       starttls-proxy convert [--strict] STUNNEL.CONF...\n"
     "       starttls-proxy --help | --version\n";
 
 constexpr std::string_view kExamples =
@@ -111,6 +111,7 @@ void append_group(std::string& out, const Group& group) {
 
 constexpr std::string_view kProbe = "probe";
 constexpr std::string_view kConvert = "convert";
+constexpr std::string_view kStrict = "--strict";
 constexpr std::string_view kHelp = "help";
 constexpr std::string_view kListen = "--listen";
 constexpr std::string_view kAllow = "--allow";
@@ -288,7 +289,7 @@ Result<CommandLine> parse_probe(std::span<const std::string> arguments) {
                      parsed->json,  std::move(parsed->service),     std::move(parsed->login)};
 }
 
-/// Reads the arguments after "convert", the files.
+/// Reads the arguments after "convert": the files, perhaps with --strict.
 Result<CommandLine> parse_convert(std::span<const std::string> arguments) {
   using Action = CommandLine::Action;
   if (arguments.size() == 1 && (arguments[0] == "--help" || arguments[0] == "-h")) {
@@ -297,14 +298,19 @@ Result<CommandLine> parse_convert(std::span<const std::string> arguments) {
   if (arguments.size() == 1 && (arguments[0] == "--version" || arguments[0] == "-V")) {
     return CommandLine{Action::version, {}, {}, false};
   }
-  const bool only_files =
-      std::none_of(arguments.begin(), arguments.end(),
-                   [](const std::string& each) { return each.empty() || each.starts_with('-'); });
-  if (arguments.empty() || !only_files) {
-    return usage_error("convert takes the names of files of stunnel, and nothing else");
-  }
   CommandLine line{Action::convert, {}, {}, false};
-  line.files.assign(arguments.begin(), arguments.end());
+  bool only_files = true;
+  for (const auto& each : arguments) {
+    if (each == kStrict) {
+      line.strict = true;
+      continue;
+    }
+    if (each.empty() || each.starts_with('-')) only_files = false;
+    line.files.push_back(each);
+  }
+  if (line.files.empty() || !only_files) {
+    return usage_error("convert takes --strict, the names of files of stunnel, and nothing else");
+  }
   return line;
 }
 
@@ -356,7 +362,8 @@ std::string help_text() {
   append_option(out, "--login-token", "for probe: the secret is an OAuth access token");
   append_option(out, "--json", "print JSON, for --check and for probe");
   append_option(out, "convert STUNNEL.CONF...",
-                "print the same settings for this program, and note what has no counterpart");
+                "print the same settings for this program, and note what has no counterpart; with "
+                "--strict, fail if a service is left out");
   append_option(out, "-V, --version", "print the versions of this program and its libraries");
   append_option(out, "-h, --help", "print this text");
   for (const auto& group : kGroups) append_group(out, group);

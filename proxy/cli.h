@@ -23,6 +23,7 @@ struct CommandLine {
   std::string service = {};             ///< probe with a file: the name; "" = the only one
   LoginOptions login = {};              ///< probe
   std::vector<std::string> files = {};  ///< convert: stunnel's
+  bool strict = false;                  ///< convert: a service that is left out is a failure
 };
 
 /// Reads the arguments after the program's name. Errors: config, with the text of a usage error for

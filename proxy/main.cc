@@ -302,7 +302,7 @@ int main(int argc, char** argv) {
                       tls::describe(tls::choose_record_cipher({}))),
           0);
     case CommandLine::Action::convert:
-      return convert_files(command->files);
+      return convert_files(command->files, command->strict);
     case CommandLine::Action::check:
     case CommandLine::Action::probe:
     case CommandLine::Action::run:

@@ -32,7 +32,7 @@ std::string summary(const Conversion& result) {
 
 }  // namespace
 
-int convert_files(std::span<const std::string> paths) {
+int convert_files(std::span<const std::string> paths, bool strict) {
   std::vector<stunnel::Source> files;
   for (const auto& path : paths) {
     auto file = stunnel::read_source(path);
@@ -52,7 +52,8 @@ int convert_files(std::span<const std::string> paths) {
   for (const auto& note : result.notes) std::fprintf(stderr, "%s\n", note.c_str());
   std::fprintf(stderr, "starttls-proxy: %s: %s\n", names.c_str(),
                result.services == 0 ? "no service could be converted" : summary(result).c_str());
-  return result.services == 0 ? kExitConfig : printed;
+  const bool failed = result.services == 0 || (strict && result.left_out > 0);
+  return failed ? kExitConfig : printed;
 }
 
 }  // namespace starttls

@@ -122,6 +122,17 @@ protocolPassword = hunter2
         checked = run_to_end("--config", path, "--check")
         self.assertRegex(checked.stdout, r"(?s)service mail.*service mail-2.*ok: 2 services")
 
+    def test_strict_fails_if_a_service_is_left_out(self):
+        mail = "[mail]\nclient = yes\nprotocol = smtp\naccept = 127.0.0.1:2525\nconnect = mail.test:587\n"
+        both, whole = self.folder / "both.conf", self.folder / "whole.conf"
+        whole.write_text(mail, encoding="utf-8")
+        both.write_text(mail + "[https]\naccept = 443\nconnect = 80\ncert = a.pem\n", encoding="utf-8")
+        lenient, strict = run_to_end("convert", both), run_to_end("convert", "--strict", both)
+        self.assertEqual((lenient.returncode, strict.returncode), (0, 78))
+        self.assertEqual((strict.stdout, strict.stderr), (lenient.stdout, lenient.stderr))
+        self.assertIn("1 of 2 services converted, 1 left out", strict.stderr)
+        self.assertEqual(run_to_end("convert", "--strict", whole).returncode, 0)
+
     def test_nothing_to_convert_is_an_error(self):
         result = self.convert("[https]\naccept = 443\nconnect = 80\ncert = a.pem\n")
         self.assertEqual((result.returncode, result.stdout), (78, ""))

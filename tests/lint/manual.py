@@ -121,6 +121,8 @@ class Completion(unittest.TestCase):
         self.assertEqual(complete("probe", "--verify", "="), {"full", "none"})
         self.assertEqual(complete("--config", "ref"), {"reference.toml"})
         self.assertEqual(complete("convert", "ref"), {"reference.toml"})
+        self.assertEqual(complete("convert", "--"), {"--strict"})
+        self.assertEqual(complete("convert", "--strict", "ref"), {"reference.toml"})
 
     def test_values_are_those_of_the_program(self):
         command = [BINARY, "--check", "--protocol", "smtp", "--listen", "127.0.0.1:0",

@@ -113,17 +113,24 @@ TEST_CASE("command line: a second value after a flag is refused", "[cli]") {
              ContainsSubstring("unexpected argument '127.0.0.1'"));
 }
 
-TEST_CASE("command line: convert accepts files and nothing else", "[cli]") {
+TEST_CASE("command line: convert accepts files, --strict and nothing else", "[cli]") {
   const auto convert = parse_command_line(Arguments{"convert", "stunnel.conf"});
   REQUIRE(convert);
   CHECK(convert->action == Action::convert);
   CHECK(convert->files == Arguments{"stunnel.conf"});
   CHECK(parse_command_line(Arguments{"convert", "a", "b"})->files == Arguments{"a", "b"});
+  CHECK_FALSE(convert->strict);
+  for (const auto& strict : {Arguments{"convert", "--strict", "a"}, {"convert", "a", "--strict"}}) {
+    CHECK(parse_command_line(strict)->files == Arguments{"a"});
+    CHECK(parse_command_line(strict)->strict);
+  }
   CHECK(parse_command_line(Arguments{"convert", "--help"})->action == Action::help);
   for (const auto& wrong :
        {Arguments{"convert"}, Arguments{"convert", ""}, Arguments{"convert", "--check"},
-        Arguments{"convert", "a", ""}, Arguments{"convert", "a", "--check"}}) {
-    CHECK(usage_error(wrong) == "convert takes the names of files of stunnel, and nothing else");
+        Arguments{"convert", "a", ""}, Arguments{"convert", "a", "--check"},
+        Arguments{"convert", "--strict"}, Arguments{"convert", "--strict=a"}}) {
+    CHECK(usage_error(wrong) ==
+          "convert takes --strict, the names of files of stunnel, and nothing else");
   }
 }
 
