@@ -17,8 +17,7 @@ constexpr seconds kClockError = std::chrono::minutes{1};
 constexpr std::int64_t kVersion = 1;
 
 constexpr bool is_plain(char c) noexcept {
-  return ascii::is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '@' ||
-         c == '+' || c == '-' || c == '_' || c == '.';
+  return ascii::is_alphanumeric(c) || c == '@' || c == '+' || c == '-' || c == '_' || c == '.';
 }
 
 }  // namespace

@@ -170,10 +170,8 @@ std::string with_tenant(std::string url, std::string_view tenant) {
 }
 
 bool is_tenant(std::string_view tenant) {
-  return std::all_of(tenant.begin(), tenant.end(), [](char c) {
-    return ascii::is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
-           c == '.';
-  });
+  return std::all_of(tenant.begin(), tenant.end(),
+                     [](char c) { return ascii::is_alphanumeric(c) || c == '-' || c == '.'; });
 }
 
 std::string first_of(const std::string& one, const std::string& other) {
@@ -341,9 +339,8 @@ Outcome<> check_authorization(const Client& client) {
 
 Outcome<> check_account(std::string_view account) {
   constexpr std::size_t kMaxAccount = 255;
-  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
   if (account.empty() || account.size() > kMaxAccount ||
-      std::any_of(account.begin(), account.end(), is_control)) {
+      std::any_of(account.begin(), account.end(), ascii::is_control)) {
     return failed(Exit::usage,
                   "the account's name must have 1 to 255 bytes, and no control "
                   "characters");

@@ -12,8 +12,7 @@ constexpr std::string_view kHttp = "http://";
 constexpr std::string_view kHttps = "https://";
 
 constexpr bool is_unreserved(char c) noexcept {
-  return ascii::is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
-         c == '.' || c == '_' || c == '~';
+  return ascii::is_alphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
 std::optional<unsigned> hex_digit(char c) noexcept {
@@ -153,7 +152,8 @@ Outcome<> check_endpoint(std::string_view key, std::string_view url) {
     return failed(Exit::config,
                   std::string(key) + " '" + ascii::escape(url) + "' " + std::string(what));
   };
-  if (!std::all_of(url.begin(), url.end(), [](char c) { return c > ' ' && c <= '~'; })) {
+  if (!std::all_of(url.begin(), url.end(),
+                   [](char c) { return ascii::is_printable(c) && c != ' '; })) {
     return wrong("has a blank or a character that no address has");
   }
   if (url.find('#') != std::string_view::npos) return wrong("has a '#'");

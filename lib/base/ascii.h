@@ -20,8 +20,16 @@ constexpr char to_lower(char c) noexcept {
 constexpr bool is_digit(char c) noexcept {
   return c >= '0' && c <= '9';
 }
+constexpr bool is_alphanumeric(char c) noexcept {
+  const char lower = to_lower(c);
+  return is_digit(c) || (lower >= 'a' && lower <= 'z');
+}
 constexpr bool is_printable(char c) noexcept {
   return c >= ' ' && c <= '~';
+}
+/// True for the control characters of ASCII. Bytes beyond ASCII are none.
+constexpr bool is_control(char c) noexcept {
+  return static_cast<unsigned char>(c) < ' ' || c == '\x7f';
 }
 
 constexpr bool iequals(std::string_view a, std::string_view b) noexcept {

@@ -54,8 +54,7 @@ auto wrong(std::string_view text, std::string_view what, const std::string& inst
 }
 
 bool is_host_character(char c) noexcept {
-  return ascii::is_digit(c) || (ascii::to_lower(c) >= 'a' && ascii::to_lower(c) <= 'z') ||
-         c == '-' || c == '_';
+  return ascii::is_alphanumeric(c) || c == '-' || c == '_';
 }
 
 std::optional<std::uint16_t> parse_port(std::string_view text) noexcept {
@@ -103,7 +102,7 @@ std::string wrong_interface(const Ip& ip, std::optional<std::string_view> interf
     return "only a link-local address (fe80::1%eth0) can have an interface";
   constexpr std::size_t kMaxInterface = 15;  // IFNAMSIZ of Linux, without the NUL
   const auto fits = [](char c) {
-    return c > ' ' && c < '\x7f' && c != '/' && c != '%' && c != ':';
+    return ascii::is_printable(c) && c != ' ' && c != '/' && c != '%' && c != ':';
   };
   if (interface->empty() || interface->size() > kMaxInterface ||
       !std::all_of(interface->begin(), interface->end(), fits)) {

@@ -22,8 +22,7 @@ constexpr HashMethod kHashMethods[] = {{"$1$", 22},  {"$2a$", 53}, {"$2b$", 53},
 
 /// The alphabet of hashes and salts; '$', '=' and ',' are between their parts.
 bool is_hash_character(char c) noexcept {
-  const char lower = ascii::to_lower(c);
-  return ascii::is_digit(c) || (lower >= 'a' && lower <= 'z') || c == '.' || c == '/';
+  return ascii::is_alphanumeric(c) || c == '.' || c == '/';
 }
 
 }  // namespace

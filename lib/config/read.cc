@@ -13,13 +13,8 @@ using Kind = Value::Kind;
 
 constexpr std::size_t kMaxLabel = 64;
 
-bool is_control(char c) noexcept {
-  return static_cast<unsigned char>(c) < ' ' || c == '\x7f';
-}
-
 bool is_label_character(char c) noexcept {
-  const char lower = ascii::to_lower(c);
-  return ascii::is_digit(c) || (lower >= 'a' && lower <= 'z') || c == '.' || c == '_' || c == '-';
+  return ascii::is_alphanumeric(c) || c == '.' || c == '_' || c == '-';
 }
 
 /// Returns `text` without its brackets, or nothing if they are missing.
@@ -106,7 +101,7 @@ std::optional<Address> read_inherited(const Input& input) {
   std::string text;
   if (!read_text(input, text)) return std::nullopt;
   const std::string name = text.substr(kInherited.size());
-  const auto fits = [](char c) { return c >= ' ' && c < '\x7f' && c != ':'; };
+  const auto fits = [](char c) { return ascii::is_printable(c) && c != ':'; };
   if (name.empty() || name.size() > kMaxName || !std::all_of(name.begin(), name.end(), fits)) {
     reject(input, quoted(input.value) +
                       ": write systemd:NAME, with the name that FileDescriptorName= gives the "
@@ -198,7 +193,7 @@ bool read_text(const Input& input, std::string& out) {
     return false;
   }
   // CR and LF would start a new line in a dialogue or a log, and NUL would end a C string.
-  if (std::any_of(value.text.begin(), value.text.end(), is_control)) {
+  if (std::any_of(value.text.begin(), value.text.end(), ascii::is_control)) {
     reject(input, "contains a control character: " + quoted(value));
     return false;
   }

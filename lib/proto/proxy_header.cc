@@ -282,11 +282,7 @@ void put_vector(std::string& out, unsigned type, std::string_view value) {
 /// `kMaxText`.
 void put_text(std::string& out, unsigned type, std::string_view text, std::size_t limit) {
   if (text.empty() || text.size() > kMaxText || out.size() + 3 + text.size() > limit) return;
-  const bool clean = std::none_of(text.begin(), text.end(), [](char c) {
-    const auto byte = static_cast<unsigned char>(c);
-    return byte < 0x20 || byte == 0x7f;
-  });
-  if (clean) put_vector(out, type, text);
+  if (std::none_of(text.begin(), text.end(), ascii::is_control)) put_vector(out, type, text);
 }
 
 std::string ssl_value(const ProxyTls& tls, std::size_t limit) {

@@ -16,8 +16,7 @@ constexpr std::size_t kNamesTold = 5;  // in an error: a certificate may carry h
 constexpr std::size_t kNameTold = 64;  // bytes of each
 
 constexpr bool is_host_char(char c) noexcept {
-  const char lower = ascii::to_lower(c);
-  return (lower >= 'a' && lower <= 'z') || ascii::is_digit(c) || c == '-' || c == '_';
+  return ascii::is_alphanumeric(c) || c == '-' || c == '_';
 }
 
 /// True for letters, digits, hyphens (and underscores, which real names have) in labels separated

@@ -28,9 +28,7 @@ constexpr Route kRoutes[] = {{"/", AdminPage::index},
 bool is_token(std::string_view text) {
   static constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    const char upper = ascii::to_upper(c);
-    return ascii::is_digit(c) || (upper >= 'A' && upper <= 'Z') ||
-           kMarks.find(c) != std::string_view::npos;
+    return ascii::is_alphanumeric(c) || kMarks.find(c) != std::string_view::npos;
   });
 }
 

@@ -382,9 +382,7 @@ void Converter::rest(const Service& service) {
 std::string Converter::label(const std::string& name) {
   std::string base;
   for (const char c : name.substr(0, 48)) {
-    const char lower = ascii::to_lower(c);
-    const bool good = ascii::is_digit(c) || (lower >= 'a' && lower <= 'z') || c == '.' || c == '_';
-    base += good ? c : '-';
+    base += ascii::is_alphanumeric(c) || c == '.' || c == '_' ? c : '-';
   }
   if (base.empty()) base = "service";
   std::string unique = base;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "lib/base/ascii.h"
+
 namespace starttls::launcher {
 namespace {
 
@@ -40,10 +42,7 @@ std::size_t longest_text(Answer::Kind kind) noexcept {
 
 bool is_valid_user(std::string_view user) noexcept {
   return !user.empty() && user.size() <= kMaxName &&
-         std::none_of(user.begin(), user.end(), [](char c) {
-           const auto byte = static_cast<unsigned char>(c);
-           return byte < 0x20 || byte == 0x7f;
-         });
+         std::none_of(user.begin(), user.end(), ascii::is_control);
 }
 
 std::optional<std::string> to_packet(const Request& request) {

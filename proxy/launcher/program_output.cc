@@ -16,8 +16,7 @@ constexpr std::size_t kTokenRun = 24;
 constexpr std::size_t kSecretWord = 6;
 
 bool is_token_character(char c) noexcept {
-  return ascii::is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
-         c == '_' || c == '+';
+  return ascii::is_alphanumeric(c) || c == '-' || c == '_' || c == '+';
 }
 
 bool is_space(char c) noexcept {

@@ -13,6 +13,14 @@ TEST_CASE("ascii: comparison ignores the case of letters only", "[base]") {
   CHECK(ascii::iends_with("scram-sha-1-plus", "-PLUS"));
 }
 
+TEST_CASE("ascii: letters, digits and control characters are those of ASCII", "[base]") {
+  for (const char c : {'0', '9', 'a', 'z', 'A', 'Z'}) CHECK(ascii::is_alphanumeric(c));
+  for (const char c : {'/', ':', '@', '[', '`', '{', '\xe9'})
+    CHECK_FALSE(ascii::is_alphanumeric(c));
+  for (const char c : {'\0', '\t', '\x1f', '\x7f'}) CHECK(ascii::is_control(c));
+  for (const char c : {' ', '~', '\x80', '\x9b'}) CHECK_FALSE(ascii::is_control(c));
+}
+
 TEST_CASE("ascii: words are split at the first space", "[base]") {
   CHECK(ascii::first_word("EHLO a b") == "EHLO");
   CHECK(ascii::first_word("QUIT") == "QUIT");

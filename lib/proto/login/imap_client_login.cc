@@ -79,8 +79,7 @@ bool LoginReader::read_atom(std::string_view& rest) {
   rest.remove_prefix(atom.size());
   word() = atom;
   return !atom.empty() && std::all_of(atom.begin(), atom.end(), [=](char c) {
-    const bool is_control = static_cast<unsigned char>(c) < ' ' || c == '\x7f';
-    return !is_control && kSpecials.find(c) == std::string_view::npos;
+    return !ascii::is_control(c) && kSpecials.find(c) == std::string_view::npos;
   });
 }
 
