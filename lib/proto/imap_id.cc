@@ -7,6 +7,7 @@
 
 #include "lib/base/ascii.h"
 #include "lib/proto/imap_syntax.h"
+#include "lib/proto/quoted.h"
 
 namespace starttls::proto::imap {
 namespace {
@@ -33,15 +34,6 @@ bool claims_connection(std::string_view name) noexcept {
 /// cannot.
 bool is_quotable(std::string_view text) noexcept {
   return text.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos;
-}
-
-void append_quoted(std::string& out, std::string_view text) {
-  out += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  out += '"';
 }
 
 /// Parses an ID line by line: strings may be literals, which divide its lines.
@@ -106,17 +98,9 @@ std::optional<IdReader::End> IdReader::read_token(std::string_view& rest) {
   return std::nullopt;
 }
 
-/// Reads a quoted string. A backslash makes any character that follows it plain, also one that
-/// needs none (Dovecot).
 bool IdReader::read_quoted(std::string_view& rest) {
   std::string text;
-  std::size_t i = 1;
-  while (i < rest.size() && rest[i] != '"') {
-    if (rest[i] == '\\' && ++i == rest.size()) return false;
-    text += rest[i++];
-  }
-  if (i == rest.size()) return false;
-  rest.remove_prefix(i + 1);
+  if (!take_quoted(rest, text)) return false;
   add(std::move(text));
   return !malformed_;
 }

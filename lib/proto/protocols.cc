@@ -5,6 +5,7 @@
 #include "lib/base/ascii.h"
 #include "lib/proto/clear_port.h"
 #include "lib/proto/lines.h"
+#include "lib/proto/quoted.h"
 
 namespace starttls::proto {
 namespace {
@@ -79,10 +80,7 @@ std::string failure_reply(const Protocol& protocol, const Error& error, std::str
     text += ' ' + ascii::printable(server, kMaxServerName) + ": ";
   }
   text += ascii::printable(error.reason);
-  // Inside a quoted string no character may end it or escape its end.
-  if (protocol.words.suffix == "\"") {
-    std::erase_if(text, [](char c) { return c == '"' || c == '\\'; });
-  }
+  if (protocol.words.suffix == "\"") std::erase_if(text, needs_backslash);
   std::string reply(words_for(protocol.words, error));
   reply += text;
   if (reply.size() > room) reply.resize(room);

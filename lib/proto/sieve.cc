@@ -12,6 +12,7 @@
 #include "lib/proto/login/line_login.h"
 #include "lib/proto/login/login_dialect.h"
 #include "lib/proto/parts.h"
+#include "lib/proto/quoted.h"
 #include "lib/proto/sieve_strings.h"
 #include "lib/proto/words.h"
 
@@ -19,7 +20,6 @@ namespace starttls::proto {
 namespace {
 
 using sieve::next_whole_line;
-using sieve::quoted_string;
 using sieve::take_string;
 
 // ---------------------------------------------------------------- replies
@@ -56,7 +56,10 @@ std::optional<std::string> edit_capability(const Line& line, bool external) {
   if (!mechanisms) return std::string(line.raw);
   const auto kept = filter_mechanisms(*mechanisms, external);
   if (!kept) return std::string(line.raw);
-  return std::string(head) + ' ' + quoted_string(*kept) + std::string(end);
+  std::string out(head);
+  out += ' ';
+  append_quoted(out, *kept);
+  return out.append(end);
 }
 
 // ---------------------------------------------------------------- upstream

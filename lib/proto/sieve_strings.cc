@@ -100,13 +100,4 @@ std::optional<std::string> take_string(std::string_view& rest) {
   return value;
 }
 
-std::string quoted_string(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + '"';
-}
-
 }  // namespace starttls::proto::sieve

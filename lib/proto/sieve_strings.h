@@ -19,8 +19,4 @@ namespace starttls::proto::sieve {
 /// Returns nothing if `rest` does not begin with a string.
 [[nodiscard]] std::optional<std::string> take_string(std::string_view& rest);
 
-/// Returns `text` as a quoted string of ManageSieve (RFC 5804 §4). The name is not "quoted":
-/// argument-dependent lookup would find std::quoted as well.
-[[nodiscard]] std::string quoted_string(std::string_view text);
-
 }  // namespace starttls::proto::sieve

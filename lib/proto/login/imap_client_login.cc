@@ -6,6 +6,7 @@
 #include "lib/proto/imap_lists.h"
 #include "lib/proto/imap_syntax.h"
 #include "lib/proto/login/login_dialect.h"
+#include "lib/proto/quoted.h"
 
 namespace starttls::proto::imap {
 namespace {
@@ -33,7 +34,6 @@ class LoginReader {
   [[nodiscard]] const std::string& password() const noexcept { return password_; }
 
  private:
-  [[nodiscard]] bool read_quoted(std::string_view& rest);
   [[nodiscard]] bool read_atom(std::string_view& rest);
   [[nodiscard]] std::string& word() noexcept { return words_ == 0 ? name_ : password_; }
 
@@ -53,26 +53,14 @@ LoginReader::End LoginReader::read_line(std::string_view text) {
         rest.find('{', 1) == std::string_view::npos) {
       return End::literal;
     }
-    const bool read = rest.starts_with('"') ? read_quoted(rest) : read_atom(rest);
+    const bool read = rest.starts_with('"') ? take_quoted(rest, word()) : read_atom(rest);
     if (!read) return End::malformed;
     ++words_;
   }
   return ascii::trim(rest).empty() ? End::command : End::malformed;
 }
 
-/// Reads a quoted string. Clients write 8-bit bytes into it (RFC 6855), and needless backslashes.
-bool LoginReader::read_quoted(std::string_view& rest) {
-  std::size_t i = 1;
-  while (i < rest.size() && rest[i] != '"') {
-    if (rest[i] == '\\' && ++i == rest.size()) return false;
-    word() += rest[i++];
-  }
-  if (i == rest.size()) return false;
-  rest.remove_prefix(i + 1);
-  return true;
-}
-
-/// Reads an atom. Old clients write 8-bit bytes into it, too.
+/// Reads an atom. Clients write 8-bit bytes into it, as into quoted strings (RFC 6855).
 bool LoginReader::read_atom(std::string_view& rest) {
   constexpr std::string_view kSpecials = "(){ %*\"\\";
   const auto atom = rest.substr(0, rest.find(' '));

@@ -5,6 +5,7 @@
 #include "lib/proto/imap_responses.h"
 #include "lib/proto/login/login_dialect.h"
 #include "lib/proto/login/sasl_client.h"
+#include "lib/proto/quoted.h"
 #include "lib/proto/words.h"
 
 namespace starttls::proto::login {
@@ -95,16 +96,11 @@ bool is_quotable(std::string_view text) noexcept {
   return text.size() <= kMaxQuoted && std::all_of(text.begin(), text.end(), ascii::is_printable);
 }
 
-/// Returns a printable text as a quoted string (RFC 9051 §4.3).
+/// Returns a printable text as a quoted string.
 Secret quoted(std::string_view text) {
   std::string out;
-  out.reserve(2 * text.size() + 2);
-  out += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  out += '"';
+  out.reserve(2 * text.size() + 2);  // so that no part of it is copied
+  append_quoted(out, text);
   Secret secret(out);
   wipe(out);
   return secret;

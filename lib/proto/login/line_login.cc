@@ -4,6 +4,7 @@
 
 #include "lib/base/ascii.h"
 #include "lib/proto/login/login_dialect.h"
+#include "lib/proto/quoted.h"
 
 namespace starttls::proto {
 namespace {
@@ -112,10 +113,7 @@ std::string LineLogin::unavailable(std::string_view reason) const {
 std::string LineLogin::with_text(std::string_view head, std::string_view text) const {
   const auto end = words_.text_end;
   auto words = ascii::printable(text, kMaxOwnLine - head.size() - end.size());
-  // Inside a quoted string no character may end it or escape its end.
-  if (words_.dialect.strings) {
-    std::erase_if(words, [](char c) { return c == '"' || c == '\\'; });
-  }
+  if (words_.dialect.strings) std::erase_if(words, needs_backslash);
   return std::string(head).append(words).append(end);
 }
 

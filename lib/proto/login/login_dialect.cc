@@ -2,7 +2,7 @@
 
 #include "lib/base/ascii.h"
 #include "lib/proto/login/sasl_client.h"
-#include "lib/proto/sieve_strings.h"
+#include "lib/proto/quoted.h"
 #include "lib/proto/words.h"
 
 namespace starttls::proto {
@@ -75,7 +75,11 @@ Secret sasl_command(const LoginDialect& dialect, std::string_view tag, std::stri
   if (dialect.tagged) command = std::string(tag) + ' ';
   command += dialect.authenticate;
   command += ' ';
-  command += dialect.strings ? sieve::quoted_string(mechanism) : std::string(mechanism);
+  if (dialect.strings) {
+    append_quoted(command, mechanism);
+  } else {
+    command += mechanism;
+  }
 
   constexpr std::string_view kEnd = "\r\n";
   const bool permitted = !dialect.inline_if_listed || initial_listed;
