@@ -73,6 +73,7 @@ class Mutant:
     bodies: dict = dataclasses.field(default_factory=dict)  # function: its new body
     patch: pathlib.Path | None = None  # instead of bodies
     both_ciphers: bool = False  # it is in the record layer: its tests run with each record cipher
+    honest: str = HONEST  # the test of an honest session, which must stay green
 
     def ciphers(self):
         """Returns the values of proxy.record_cipher to test with; "" is the default."""
@@ -327,7 +328,7 @@ def run_tests(daemon, names, cipher="", deadline=None):
 
 def judge(mutant, daemon, cipher):
     must([str(daemon), "--version"])
-    honest, *reports = run_tests(daemon, [HONEST, *mutant.killers], cipher, RED_DEADLINE)
+    honest, *reports = run_tests(daemon, [mutant.honest, *mutant.killers], cipher, RED_DEADLINE)
     if honest["ran"] != 1 or honest["failures"] or honest["errors"]:
         raise Broken("not even an honest session succeeds with it: it is broken, and proves "
                      f"nothing\n{honest}")
@@ -384,9 +385,8 @@ def check_all(build, only):
     with (tempfile.TemporaryDirectory(prefix="starttls-mutants-") as name,
           concurrent.futures.ThreadPoolExecutor(DAEMONS) as pool):
         scratch = pathlib.Path(name)
-        tests = {cipher: sorted({HONEST, *(killer for mutant in mutants
-                                           if cipher in mutant.ciphers()
-                                           for killer in mutant.killers)})
+        tests = {cipher: sorted({HONEST, *(test for mutant in mutants if cipher in mutant.ciphers()
+                                           for test in (mutant.honest, *mutant.killers))})
                  for cipher in ("", "library")}
         green = {cipher: pool.submit(check_green, names, cipher) for cipher, names in tests.items()}
         build.precompile(scratch)
