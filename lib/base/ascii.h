@@ -32,6 +32,11 @@ constexpr bool is_control(char c) noexcept {
   return static_cast<unsigned char>(c) < ' ' || c == '\x7f';
 }
 
+/// True if `text` has no NUL, CR or LF. A peer would read more than one text or line from it.
+constexpr bool is_one_line(std::string_view text) noexcept {
+  return text.find_first_of(std::string_view("\0\r\n", 3)) == std::string_view::npos;
+}
+
 constexpr bool iequals(std::string_view a, std::string_view b) noexcept {
   if (a.size() != b.size()) return false;
   for (std::size_t i = 0; i < a.size(); ++i) {

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "lib/base/ascii.h"
 #include "lib/base/login_settings.h"
 #include "lib/config/notation.h"
 #include "lib/config/password_hash.h"
@@ -33,7 +34,7 @@ bool is_usable_secret(const Input& input) {
     reject_secret(input, "is longer than " + std::to_string(kMaxSecret) + " bytes");
     return false;
   }
-  if (value.text.find_first_of(std::string_view("\0\r\n", 3)) != std::string::npos) {
+  if (!ascii::is_one_line(value.text)) {
     reject_secret(input, "contains a line break or NUL: a secret is one line");
     return false;
   }

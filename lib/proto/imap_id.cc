@@ -30,12 +30,6 @@ bool claims_connection(std::string_view name) noexcept {
   return false;
 }
 
-/// True if `text` can be written as a quoted string (RFC 9051 §9). Only a literal can hold one that
-/// cannot.
-bool is_quotable(std::string_view text) noexcept {
-  return text.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos;
-}
-
 /// Parses an ID line by line: strings may be literals, which divide its lines.
 class IdReader {
  public:
@@ -122,7 +116,8 @@ bool IdReader::read_nil(std::string_view& rest) {
 /// Adds a name, or the value of the last one.
 void IdReader::add(std::optional<std::string> text) {
   const bool is_name = expected_ == Expected::name;
-  if (text && (text->size() > (is_name ? kMaxName : kMaxValue) || !is_quotable(*text))) {
+  // Only a literal can hold a text of several lines. We write quoted strings (RFC 9051 §9).
+  if (text && (text->size() > (is_name ? kMaxName : kMaxValue) || !ascii::is_one_line(*text))) {
     malformed_ = true;
   }
   if (!is_name) {

@@ -21,6 +21,12 @@ TEST_CASE("ascii: letters, digits and control characters are those of ASCII", "[
   for (const char c : {' ', '~', '\x80', '\x9b'}) CHECK_FALSE(ascii::is_control(c));
 }
 
+TEST_CASE("ascii: NUL, CR and LF make more than one line of a text", "[base]") {
+  CHECK(ascii::is_one_line(""));
+  CHECK(ascii::is_one_line("caf\xc3\xa9\t\x01"));
+  for (const char c : {'\0', '\r', '\n'}) CHECK_FALSE(ascii::is_one_line(std::string("a") + c));
+}
+
 TEST_CASE("ascii: words are split at the first space", "[base]") {
   CHECK(ascii::first_word("EHLO a b") == "EHLO");
   CHECK(ascii::first_word("QUIT") == "QUIT");

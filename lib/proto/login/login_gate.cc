@@ -3,6 +3,7 @@
 #include <cassert>
 #include <utility>
 
+#include "lib/base/ascii.h"
 #include "lib/proto/login/login_dialect.h"
 
 namespace starttls::proto {
@@ -10,11 +11,6 @@ namespace {
 
 /// Maximum refused logins of a session.
 constexpr unsigned kMaxRefusals = 3;
-
-/// True if a server, or a program that finds secrets, would read more than one text or line.
-bool has_breaks(std::string_view text) noexcept {
-  return text.find_first_of(std::string_view("\0\r\n", 3)) != std::string_view::npos;
-}
 
 }  // namespace
 
@@ -44,7 +40,8 @@ void LoginGate::submit(ClientLogin login) {
 bool LoginGate::may_be_asked_about(const ClientLogin& login) noexcept {
   const auto password = login.password.reveal();
   return !login.wants_other_identity && !login.name.empty() && login.name.size() <= kMaxLoginName &&
-         !has_breaks(login.name) && password.size() <= kMaxSecret && !has_breaks(password);
+         ascii::is_one_line(login.name) && password.size() <= kMaxSecret &&
+         ascii::is_one_line(password);
 }
 
 Verdict LoginGate::begin() {

@@ -16,8 +16,7 @@ constexpr std::size_t kHead = 16;
 /// True if `text` has a byte that would end a line or, in a token's message, a field of it. The
 /// rest would be a command or a field of its own (LP17).
 bool breaks_message(std::string_view text, bool token) noexcept {
-  constexpr std::string_view kForbidden{"\0\r\n\x01", 4};
-  return text.find_first_of(kForbidden.substr(0, token ? 4 : 3)) != std::string_view::npos;
+  return !ascii::is_one_line(text) || (token && text.find('\x01') != std::string_view::npos);
 }
 
 /// True if the mechanism can carry what we have. A token never goes where a password is expected,

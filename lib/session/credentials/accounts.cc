@@ -4,6 +4,7 @@
 #include <functional>
 #include <utility>
 
+#include "lib/base/ascii.h"
 #include "lib/session/credentials/password.h"
 #include "lib/session/credentials/secret_file.h"
 
@@ -13,9 +14,7 @@ namespace {
 /// True if a client may log in by this name. Other names would be commands of their own in a
 /// request to a source, or in the exchange with the server.
 bool is_usable_name(std::string_view name) noexcept {
-  constexpr std::string_view kForbidden{"\0\r\n", 3};
-  return !name.empty() && name.size() <= kMaxLoginName &&
-         name.find_first_of(kForbidden) == std::string_view::npos;
+  return !name.empty() && name.size() <= kMaxLoginName && ascii::is_one_line(name);
 }
 
 }  // namespace

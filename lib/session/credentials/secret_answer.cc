@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "lib/base/ascii.h"
 #include "lib/base/login_settings.h"
 #include "lib/session/credentials/token_json.h"
 
@@ -48,9 +49,7 @@ SecretAnswer usable_or_not(FreshSecret found, bool token) {
 
 /// True if `text` has a byte that would end a line, or a field of a token's exchange.
 bool has_forbidden_byte(std::string_view text, bool token) noexcept {
-  return std::any_of(text.begin(), text.end(), [token](char c) {
-    return c == '\0' || c == '\r' || c == '\n' || (token && c == '\x01');
-  });
+  return !ascii::is_one_line(text) || (token && text.find('\x01') != std::string_view::npos);
 }
 
 }  // namespace
