@@ -27,11 +27,13 @@ class Dovecot(unittest.TestCase):
         client = self.client(protocol)
         reply = client.authenticate(mechanism,
                                     sasl.answers(mechanism, "box", token, "mail.test", port))
-        refused = client.is_challenge(reply)
-        if refused:  # the server's error in JSON
+        # The server's error in JSON. Dovecot 2.4 refuses a token of another user without it.
+        explained = client.is_challenge(reply)
+        if explained:
             reply = client.ask(client.message(sasl.END[mechanism]))
-        self.assertNotEqual(client.succeeded(reply), refused, reply)
-        return not refused
+        succeeded = client.succeeded(reply)
+        self.assertFalse(explained and succeeded, reply)
+        return succeeded
 
     def test_all_mechanisms_are_listed(self):
         for protocol in self.ports:

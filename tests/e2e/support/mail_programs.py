@@ -6,6 +6,7 @@ import os
 import pty
 import shutil
 import subprocess
+import termios
 import threading
 
 from . import peers, wait
@@ -149,6 +150,7 @@ def mutt_fetch(port, user, password, mechanism="login"):
                 'push "<first-entry><copy-message>FOLDER/box<enter><exit>"\n')
     with _folder(muttrc=settings) as (outside, inside):
         ours, theirs = pty.openpty()
+        termios.tcsetwinsize(ours, (24, 80))  # newer ones of ncurses need a size
         with subprocess.Popen(peers.command("/usr/bin/mutt", "-n", "-F", inside / "muttrc", uid=os.geteuid(),
                                             environment=(f"HOME={inside}", "TERM=vt100")),
                               stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as process:

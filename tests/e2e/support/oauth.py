@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 import time
-import unittest
 
 from . import canary, dovecot, peers
 from .client import free_port
@@ -34,6 +33,24 @@ client_id = {audience}
 scope = {scope}
 username_attribute = sub
 username_format = %Ln
+"""
+
+_SETTINGS_2_4 = """\
+auth_mechanisms = {mechanisms}
+oauth2 {{
+  introspection_mode = local
+  audience = {audience}
+  scope = {scope}
+  username_attribute = sub
+  username_validation_format = %{{user | username}}
+  oauth2_local_validation {{
+    dict fs {{
+      fs posix {{
+        prefix = {inside}/etc/keys/
+      }}
+    }}
+  }}
+}}
 """
 
 MECHANISMS = "plain login xoauth2 oauthbearer"
@@ -64,15 +81,16 @@ class Dovecot(dovecot.Dovecot):
 
     def __init__(self, ssl="required", *, mechanisms=MECHANISMS, provider=None, **options):
         super().__init__(ssl, **options)
-        if dovecot.version() >= (2, 4):
-            raise unittest.SkipTest("its tokens are set up for Dovecot 2.3")
         self._mechanisms = mechanisms
         self._provider = provider
 
     def _configuration(self, inside):
         etc = self._outside / "etc"
-        (etc / "oauth2.conf").write_text(
-            _OAUTH2_CONF.format(inside=inside, audience=AUDIENCE, scope=SCOPE))
+        names = {"inside": inside, "audience": AUDIENCE, "scope": SCOPE, "mechanisms": self._mechanisms}
+        settings = _SETTINGS_2_4
+        if dovecot.version() < (2, 4):
+            settings = _SETTINGS_2_3
+            (etc / "oauth2.conf").write_text(_OAUTH2_CONF.format(**names))
         keys = {_KEY_PATH: base64.b64encode(KEY)}
         if self._provider:
             keys["default", "RS256", self._provider.kid] = self._provider.key.encode()
@@ -80,15 +98,15 @@ class Dovecot(dovecot.Dovecot):
             file = etc.joinpath("keys", *path)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(key)
-        return super()._configuration(inside) + _SETTINGS_2_3.format(
-            inside=inside, mechanisms=self._mechanisms)
+        return super()._configuration(inside) + settings.format(**names)
 
 
 @contextlib.contextmanager
 def postfix_with_sasl():
     """Makes a Postfix that takes mail only after a login, which a Dovecot decides on: yields it."""
     port = free_port()
-    listener = (f"service auth {{\n  inet_listener {{\n    address = {dovecot.OWN}\n"
+    address = "listen" if dovecot.version() >= (2, 4) else "address"
+    listener = (f"service auth {{\n  inet_listener sasl {{\n    {address} = {dovecot.OWN}\n"
                 f"    port = {port}\n  }}\n}}\n")
     with Dovecot(settings=listener):
         settings = (f"smtpd_sasl_type = dovecot\nsmtpd_sasl_path = inet:{dovecot.OWN}:{port}\n"
