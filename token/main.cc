@@ -76,7 +76,7 @@ Outcome<std::string> account_from_stdin() {
 /// user whichever user runs the command, and root talks to no endpoint.
 Outcome<> become_owner(const std::string& store) {
   if (::geteuid() != 0) return {};
-  struct ::stat status {};
+  struct ::stat status = {};
   if (::stat(store.c_str(), &status) != 0 || status.st_uid == 0) return {};
   if (::setgroups(1, &status.st_gid) != 0 || ::setgid(status.st_gid) != 0 ||
       ::setuid(status.st_uid) != 0) {

@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 /// A key of an account that is plain text.
 struct TextKey {
   std::string_view key;
-  std::string AccountSettings::*member;
+  decltype(&AccountSettings::name) member;
 };
 
 constexpr TextKey kTextKeys[] = {
@@ -39,7 +39,7 @@ constexpr TextKey kTextKeys[] = {
 };
 
 bool can_others_read(const fs::path& path) {
-  struct ::stat status {};
+  struct ::stat status = {};
   return ::stat(path.c_str(), &status) == 0 && (status.st_mode & S_IRWXO) != 0;
 }
 

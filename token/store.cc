@@ -60,8 +60,8 @@ bool is_private(const struct ::stat& status) noexcept {
 /// True if `name` is still the file that `fd` has open. forget() may have removed it meanwhile, and
 /// then the lock is on a file that no other process finds.
 bool is_named(int folder, const std::string& name, int fd) noexcept {
-  struct ::stat named {};
-  struct ::stat opened {};
+  struct ::stat named = {};
+  struct ::stat opened = {};
   return ::fstatat(folder, name.c_str(), &named, AT_SYMLINK_NOFOLLOW) == 0 &&
          ::fstat(fd, &opened) == 0 && named.st_dev == opened.st_dev &&
          named.st_ino == opened.st_ino;
@@ -76,7 +76,7 @@ Outcome<Store> Store::open(const std::string& path) {
   if (::mkdir(path.c_str(), kFolderMode) != 0 && errno != EEXIST) return io();
   Descriptor folder{::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   if (folder.get() < 0) return io();
-  struct ::stat status {};
+  struct ::stat status = {};
   if (::fstat(folder.get(), &status) != 0) return io();
   if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
     return failed(Exit::config,
@@ -100,7 +100,7 @@ Outcome<std::optional<Secret>> Store::content_of(const std::string& name) const 
     if (errno == ENOENT) return std::nullopt;
     return system_failure(name);
   }
-  struct ::stat status {};
+  struct ::stat status = {};
   if (::fstat(fd.get(), &status) != 0) return system_failure(name);
   if (!is_private(status)) {
     return failed(Exit::config, ascii::escape(path_ + "/" + name) +

@@ -135,6 +135,7 @@ TEST_CASE("work pool: work under way may be given up too", "[net][work]") {
 TEST_CASE("work pool: without threads there is no work", "[net][work]") {
   const auto loop = Loop::create().value();
   WorkPool pool;
-  CHECK(pool.run<int>(
-            *loop, kOneLane, [] { return 1; }, [](int) {}) == nullptr);
+  const auto one = [] { return 1; };
+  const auto ignore = [](int) {};
+  CHECK(pool.run<int>(*loop, kOneLane, one, ignore) == nullptr);
 }

@@ -67,7 +67,7 @@ struct StoreFixture {
 TEST_CASE_METHOD(StoreFixture, "store: folder and files are private, and nothing else is left",
                  "[security]") {
   put(entry_with("one"));
-  struct ::stat status {};
+  struct ::stat status = {};
   REQUIRE(::stat(path.c_str(), &status) == 0);
   CHECK((status.st_mode & 07777) == 0700);
   for (const auto* ending : {".json", ".lock"}) {
@@ -124,7 +124,7 @@ TEST_CASE_METHOD(StoreFixture, "store: without a commit the old entry stays") {
   const auto store = open();
   const auto lock = store.lock(kAccount, kAtOnce);
   REQUIRE(lock);
-  { REQUIRE(store.prepare(kAccount)); }
+  REQUIRE(store.prepare(kAccount));
   CHECK_FALSE(std::filesystem::exists(file(".new")));
   CHECK(stored_refresh_token() == "one");
 }

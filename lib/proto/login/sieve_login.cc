@@ -33,8 +33,8 @@ std::string in_one_line(std::string_view rest) {
   const auto code = take_code(rest);
   rest = ascii::trim(rest);
   auto words = sieve::take_string(rest).value_or(std::string(rest));
-  std::replace_if(
-      words.begin(), words.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
+  std::replace(words.begin(), words.end(), '\r', ' ');
+  std::replace(words.begin(), words.end(), '\n', ' ');
   if (code.empty() || code.find_first_of(" \"{") != std::string_view::npos) return words;
   return words.empty() ? std::string(code) : std::string(code) + ' ' + words;
 }
