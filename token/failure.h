@@ -3,6 +3,7 @@
 // How a command of starttls-token fails: with an exit status for programs and words for people.
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -12,7 +13,7 @@
 namespace starttls::token {
 
 /// Exit statuses, as in sysexits.h. 0 is success.
-enum class Exit : int {
+enum class Exit : std::uint8_t {
   usage = 64,        ///< the command line is wrong
   no_input = 66,     ///< there is no such account
   unavailable = 69,  ///< the endpoint's certificate is not acceptable
