@@ -35,8 +35,8 @@ inline constexpr std::array<std::uint8_t, 12> kMappedPrefix = {0, 0, 0, 0, 0,   
   return out;
 }
 
-/// Returns ::ffff:a.b.c.d as the IPv4 address that it is, any other address unchanged. A listener
-/// of both families reports its IPv4 clients in that form.
+/// Returns ::ffff:a.b.c.d as plain IPv4, any other address unchanged. A listener of both families
+/// reports an IPv4 client as ::ffff:a.b.c.d.
 [[nodiscard]] constexpr IpEndpoint unmapped(const IpEndpoint& endpoint) noexcept {
   if (endpoint.family == IpEndpoint::Family::v4 || !is_mapped(endpoint.bytes)) return endpoint;
   IpEndpoint out{.family = IpEndpoint::Family::v4, .port = endpoint.port};
