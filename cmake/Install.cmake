@@ -21,7 +21,7 @@ install(FILES ${STARTTLS_CONF}/systemd/starttls-proxy.tmpfiles
         DESTINATION lib/tmpfiles.d RENAME starttls-proxy.conf)
 install(DIRECTORY ${STARTTLS_CONF}/examples DESTINATION ${STARTTLS_DOC_DIR})
 install(FILES ${STARTTLS_CONF}/reference.toml DESTINATION ${STARTTLS_DOC_DIR}/examples)
-# What the examples and the manual speak of. A script is to be copied, and made a program there.
+# Files that the examples and the manual mention. An administrator copies a script and makes the copy executable.
 foreach(folder nftables helm kubernetes prometheus grafana systemd/starttls-proxy.service.d)
   install(DIRECTORY ${STARTTLS_CONF}/${folder} DESTINATION ${STARTTLS_DOC_DIR})
 endforeach()

@@ -9,8 +9,8 @@ if(STARTTLS_SANITIZE)
   add_link_options(-fsanitize=${STARTTLS_SANITIZE})
 endif()
 
-# starttls_fuzzed(TARGET): tells the fuzzers where they have been; what -fsanitize=fuzzer-no-link stands for, but that
-# it may use others' precompiled headers.
+# starttls_fuzzed(TARGET): adds the coverage counters that the fuzzers read. These are the options behind
+# -fsanitize=fuzzer-no-link; with that option itself, the target could not share a precompiled header.
 function(starttls_fuzzed target)
   if(STARTTLS_FUZZ)
     target_compile_options(${target} PRIVATE

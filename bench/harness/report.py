@@ -64,7 +64,7 @@ def verdict_lines(rows):
 
 
 def measured_verdicts(run, measured):
-    """Yields the rows of the scenarios that were to be measured."""
+    """Yields the rows of the scenarios in `measured`."""
     for scenario in SCENARIOS:
         if scenario.name in measured:
             for build, verdict in verdicts(scenario, measured[scenario.name], run, run["busy"]):

@@ -27,7 +27,7 @@ constexpr bool is_alphanumeric(char c) noexcept {
 constexpr bool is_printable(char c) noexcept {
   return c >= ' ' && c <= '~';
 }
-/// True for the control characters of ASCII. Bytes beyond ASCII are none.
+/// True for the control characters of ASCII. Bytes beyond ASCII do not count.
 constexpr bool is_control(char c) noexcept {
   return static_cast<unsigned char>(c) < ' ' || c == '\x7f';
 }

@@ -34,7 +34,7 @@ class BufferPool {
   ~BufferPool();
 
   [[nodiscard]] Block take();
-  /// Counts memory that was taken elsewhere (negative: given back).
+  /// Counts memory that was allocated elsewhere (negative: freed).
   void charge(std::ptrdiff_t bytes) noexcept { charged_.add(bytes); }
   /// Returns the bytes in use, without free blocks. Any thread may call it.
   [[nodiscard]] std::size_t used_bytes() const noexcept {
@@ -52,7 +52,7 @@ class BufferPool {
 
 /// Bytes of a peer that wait to be parsed. They are in one piece, unlike blocks. Their memory
 /// counts as the pool's, and is given back when nothing waits. Passwords are among these bytes, so
-/// each copy is wiped when it goes.
+/// each copy is wiped when it is freed.
 class PooledText {
  public:
   explicit PooledText(BufferPool& pool) noexcept : pool_(pool) {}

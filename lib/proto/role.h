@@ -194,7 +194,8 @@ class DownstreamRole {
   /// True inside bytes of the client that belong to a command which has been refused.
   [[nodiscard]] virtual bool is_skipping() const noexcept { return false; }
   /// Continues after the client's handshake. The role forgets what the client said in the clear.
-  /// Neither side was heard since `start_tls`: the server's bytes wait and are offered after this.
+  /// No bytes of either side have been read since `start_tls`: the server's wait, and are offered
+  /// after this.
   [[nodiscard]] virtual Result<Verdict> secured(std::string& to_client) = 0;
 
   /// Returns the line after `start_tls` that lets the client begin its handshake. The leg writes it

@@ -81,8 +81,7 @@ class Dialogue {
   /// the client's bytes. They may be a login that was sent early.
   [[nodiscard]] Error refuse_injection(Error error);
 
-  /// Stops reading on both legs if either has bytes that its peer has not taken. Goes on once they
-  /// are taken.
+  /// Stops reading on both legs while either has bytes that its peer has not accepted.
   void balance();
 
   /// True if this server connection has received bytes of the client. Those sent in the clear may

@@ -313,7 +313,7 @@ void Prelude::step_login(Dialogue::Next next) {
   }
 }
 
-/// Goes on after a wait. Bytes that came meanwhile are heard now.
+/// Goes on after a wait. Bytes that came meanwhile are read now.
 void Prelude::go_on_with_login(const Result<Dialogue::Next>& next) {
   // An attack during a wait is the server's: the client is not heard.
   const bool is_attack = !next && next.error().code == Errc::attack;

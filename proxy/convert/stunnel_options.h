@@ -1,13 +1,13 @@
 #pragma once
 
-// The options of stunnel 5, and what becomes of each: one row per option.
+// The options of stunnel 5, and how each is converted: one row per option.
 
 #include <cstdint>
 #include <string_view>
 
 namespace starttls::stunnel {
 
-/// What becomes of an option of stunnel.
+/// How an option of stunnel is converted.
 enum class Fate : std::uint8_t {
   read,  ///< by converter.cc
   held,  ///< its effect holds without it, or it has nothing to do here

@@ -28,7 +28,7 @@ struct Source {
   [[nodiscard]] std::string place(std::size_t line) const;
 };
 
-/// Reads a file. An `include` names a folder (stunnel 5). All its files are taken, in the order of
+/// Reads a file. An `include` names a folder (stunnel 5). All its files are read, in the order of
 /// their names. A relative folder is relative to the file's own. An `include` that cannot be
 /// followed stays in the text. Errors: config, if the file itself cannot be read.
 [[nodiscard]] Result<Source> read_source(const std::string& path);

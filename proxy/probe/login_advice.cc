@@ -84,7 +84,7 @@ Sentences not_offered_advice(const ProbeReport& report) {
 // ---------------------------------------------------------------- 535 5.7.139
 
 /// Returns the advice for the code by which Microsoft 365 says that a login is not permitted at
-/// all. One code has several causes, which only the text tells apart.
+/// all. One code has several causes; only the text says which.
 Sentences switched_off_advice(const ProbeReport& report) {
   const auto& text = report.login->text;
   const std::string mailbox = "for the mailbox: Set-CASMailbox -Identity " +

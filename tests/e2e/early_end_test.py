@@ -1,4 +1,4 @@
-"""Peers that leave before the relay. The client hears why, and nothing is opened in vain."""
+"""Peers that leave before the relay. The client hears why, and no useless connection is opened."""
 
 import socket
 import threading

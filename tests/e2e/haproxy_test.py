@@ -107,7 +107,7 @@ class Before(unittest.TestCase):
         greeted = ("option tcp-check", "tcp-check expect rstring ^220")
         server = self.enterContext(FakeServer(Smtp()))
         chain, key = pki().pair()
-        # With version 2 a check sends LOCAL and is let in; with version 1 it has HAProxy's own
+        # With version 2 a check sends LOCAL and is accepted; with version 1 it has HAProxy's own
         # address.
         kinds = {"v1": ("127.0.0.1:0", ["127.0.0.5", "127.0.0.1"]),
                  "v2": ("127.0.0.1:0", ["127.0.0.5", "127.0.0.6"]),

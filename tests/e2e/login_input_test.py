@@ -228,7 +228,7 @@ class Malformed(LoginCase):
                     self.assert_still_works(client)
 
     def test_a_string_of_sieve_without_an_end_ends_the_session(self):
-        """Nothing tells where the next command begins."""
+        """Nothing shows where the next command begins."""
         client = self.client("sieve-password")
         self.assertRegex(client.ask(b'AUTHENTICATE "PLAIN'), rb"\ANO ")
         self.assertEqual(client.rest()[1], FIN)

@@ -120,7 +120,7 @@ class Scripted(unittest.TestCase):
             while data := client.sock.recv(65536):
                 told += data
         except OSError as error:
-            self.fail(f"{error} instead of FIN, and the client was told {told!r}")
+            self.fail(f"{error} instead of FIN, after the client had read {told!r}")
         return told
 
     def fails(self, outcome, *steps):

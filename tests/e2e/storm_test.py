@@ -62,7 +62,7 @@ class Storm(unittest.TestCase):
         process = self.daemon.process.pid
         self.daemon.process.send_signal(signal.SIGSTOP)
         state = pathlib.Path(f"/proc/{process}/stat")
-        wait.until(lambda: state.read_text().rpartition(") ")[2][0] == "T", "it stands still")
+        wait.until(lambda: state.read_text().rpartition(") ")[2][0] == "T", "it has stopped")
         poll = select.poll()
         for client in clients:
             client.sock.setblocking(False)
@@ -120,7 +120,7 @@ upstream.tls = "none"
         self.daemon.lines(lambda line: line.get("to") == "downstream_handshake", self.begun)
         self.daemon.process.send_signal(signal.SIGSTOP)
         state = pathlib.Path(f"/proc/{self.daemon.process.pid}/stat")
-        wait.until(lambda: state.read_text().rpartition(") ")[2][0] == "T", "it stands still")
+        wait.until(lambda: state.read_text().rpartition(") ")[2][0] == "T", "it has stopped")
         return clients
 
     def go_on(self):

@@ -79,7 +79,7 @@ TEST_CASE("imap id: D15: a plain spelling passes unchanged, with its line's end"
   }
 }
 
-TEST_CASE("imap id: D15: fields about the client's connection are taken out",
+TEST_CASE("imap id: D15: fields about the client's connection are removed",
           "[proto][imap][security]") {
   for (const std::string name :
        {"x-originating-ip", "x-originating-port", "x-connected-ip", "x-connected-port",

@@ -86,7 +86,7 @@ std::string greeting_seen(std::string_view greeting, const RoleSettings& role) {
 }
 
 /// Checks that we answer the command with `refusal` and the server never sees it. The next command
-/// is heard.
+/// works.
 void check_refused(const RoleSettings& role, std::string_view command, std::string_view refusal) {
   Greeted d{role};
   d.client(command).to_server("").to_client(refusal);

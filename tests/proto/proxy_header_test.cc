@@ -431,7 +431,7 @@ TEST_CASE("proxy header: a block has a limit", "[proto][proxy][security][G6]") {
   }
 }
 
-// ---------------------------------------------------------------- from whom none is taken
+// ---------------------------------------------------------------- peers that must send none
 
 TEST_CASE("proxy signature: a header is recognised by its first bytes, in any segmentation",
           "[proto][proxy][security][G5]") {

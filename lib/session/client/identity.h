@@ -57,7 +57,7 @@ class ClientIdentity {
   [[nodiscard]] bool is_conveyed() const noexcept { return destination_.has_value(); }
 
   /// Checks that the client may use the service. Errors: not_allowed. A balancer's own connection,
-  /// which checks that we are up, is let in: as balancer it could have named any client.
+  /// which checks that we are up, is accepted: a balancer could name any client anyway.
   [[nodiscard]] Result<> check(const config::Downstream& settings) const;
 
  private:

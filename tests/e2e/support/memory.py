@@ -19,7 +19,7 @@ def readable(pid):
                 try:
                     piece = memory.read(min(_PIECE, end - at))
                 except OSError:
-                    break  # a part that no one has touched or may read
+                    break  # this part was never used, or cannot be read
                 if not piece:
                     break
                 yield at, piece

@@ -641,7 +641,7 @@ TEST_CASE("client login: passwords may have blanks and any bytes but line ends",
   }
 }
 
-TEST_CASE("client login: before the required TLS of the client no login is taken",
+TEST_CASE("client login: no login is accepted before the client's TLS, if that is required",
           "[proto][login][security]") {
   for (const auto& row : client_rows()) {
     for (const auto& way : row.ways) {

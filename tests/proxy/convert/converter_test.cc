@@ -310,7 +310,7 @@ TEST_CASE("convert: a secret is never repeated", "[convert][security]") {
   for (const auto& each : result.notes) CHECK(each.find("canary") == std::string::npos);
 }
 
-TEST_CASE("convert: a login before the client is heard is one here, too", "[convert][login]") {
+TEST_CASE("convert: a login at the server becomes a login at connect", "[convert][login]") {
   const std::string smtp =
       "[office mail]\nclient = yes\naccept = 127.0.0.1:2525\nconnect = smtp.example.com:587\n"
       "protocol = smtp\nverifyChain = yes\ncheckHost = smtp.example.com\n";
