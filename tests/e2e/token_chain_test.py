@@ -57,7 +57,7 @@ class Chain(unittest.TestCase):
 
     def source(self):
         """Returns the keys of a login that runs starttls-token."""
-        return {"command": list(map(str, self.program.argv("access", "{user}")))}
+        return {"command": self.program.command("access", "{user}")}
 
     def service(self, protocol, mechanism="auto", when="client"):
         """Returns the keys of a service. Its time limit is one for a loaded machine."""

@@ -5,6 +5,7 @@ import os
 import pathlib
 import pty
 import select
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -48,8 +49,17 @@ class Program:
     def stored(self):
         return json.loads((self.store / f"{ACCOUNT}.json").read_text(encoding="utf-8"))
 
-    def argv(self, *arguments):
-        return [TOKEN, *arguments, "--config", self.config, "--store", self.store]
+    def argv(self, *arguments, program=TOKEN):
+        return [program, *arguments, "--config", self.config, "--store", self.store]
+
+    def command(self, *arguments):
+        """Returns the words for a `command` of the proxy. The program is a copy, because the proxy refuses
+        one that others can change. A user's group can change the files of a build (umask 002)."""
+        copy = self.folder / "starttls-token"
+        if not copy.exists():
+            shutil.copy(TOKEN, copy)
+            copy.chmod(0o755)
+        return list(map(str, self.argv(*arguments, program=copy)))
 
     def run(self, *arguments, before=(), **options):
         """Runs the program to its end. Returns it with its output as text."""
