@@ -31,6 +31,7 @@ WARM_UP = 4 * MIB
 BURST_THAT_SPLICES = 256 * KIB
 MUCH = (8 if SANITIZED else 32) * MIB
 STALLED = (64 if SANITIZED else 256) * MIB
+STALL = 5  # equal numbers of bytes on their way, one after the other: the sender waits
 GROWTH = 16 * MIB
 SESSIONS = 50 if SANITIZED else 200
 
@@ -41,13 +42,17 @@ def reset(sock):
     sock.close()
 
 
-def settle(sock):
-    """Waits until the peer's kernel takes no more bytes."""
-    last = []
+def settle(sock, has_sent=lambda: True):
+    """Waits until the peer's kernel has all bytes, or takes no more of them. `has_sent` is true if our
+    kernel has all of them."""
+    seen = []
 
     def settled():
-        last.append(unacknowledged(sock))
-        return last[-1] == 0 or len(set(last[-5:])) == 1 < len(last[-5:])
+        sent = has_sent()
+        seen.append(unacknowledged(sock))
+        if seen[-1] == 0:
+            return sent
+        return len(seen) >= STALL and len(set(seen[-STALL:])) == 1
 
     wait.until(settled, "the bytes are on the other side")
 
@@ -55,18 +60,28 @@ def settle(sock):
 class Sending(threading.Thread):
     """Sends pieces in the background. `join` returns their digest."""
 
-    def __init__(self, sock, size, progress=None):
+    def __init__(self, sock, size):
         super().__init__(daemon=True)
-        self._work = sock, size, progress
+        self._sock = sock
+        self._size = size
+        self._progress = [0]
         self._digest = None
         self.start()
 
     def run(self):
-        self._digest = send_pieces(*self._work)
+        self._digest = send_pieces(self._sock, self._size, self._progress)
 
     def join(self, timeout=wait.DEADLINE):
         super().join(timeout)
         return self._digest
+
+    @property
+    def sent(self):
+        """The bytes of whole pieces that our kernel has taken."""
+        return self._progress[0]
+
+    def settle(self):
+        settle(self._sock, lambda: self.sent == self._size)
 
 
 class Clear(unittest.TestCase):
@@ -123,7 +138,7 @@ class Clear(unittest.TestCase):
         """Sends bytes that all wait in the kernel before the relay sees the first of them."""
         with frozen_workers(self.daemon.process.pid):
             sending = Sending(source, size)
-            settle(source)
+            sending.settle()
         self.assertEqual(receive_digest(sink, size), sending.join())
 
     def ended(self, outcome="ok"):
@@ -214,11 +229,10 @@ class SlowReader(Clear):
         client, server = self.warm_session()
         for source, sink in ((client.sock, server), (server, client.sock)):
             with self.subTest(to="server" if sink is server else "client"):
-                before, progress = self.daemon.resident_bytes(), [0]
-                sending = Sending(source, STALLED, progress)
-                wait.until(lambda seen=progress: seen[0] > 0, "it sends")
-                settle(source)
-                self.assertLess(progress[0], STALLED)
+                before = self.daemon.resident_bytes()
+                sending = Sending(source, STALLED)
+                sending.settle()
+                self.assertLess(sending.sent, STALLED)
                 if not SANITIZED:
                     self.assertLess(self.daemon.resident_bytes() - before, GROWTH)
                 digest = receive_digest(sink, STALLED)
@@ -241,7 +255,7 @@ class Ends(Clear):
                 for source, sink in (ends, ends[::-1]):
                     with frozen_workers(self.daemon.process.pid):
                         sending = Sending(source, PIPE // 2)
-                        settle(source)
+                        sending.settle()
                         self.assertIsNotNone(sending.join())
                         source.shutdown(socket.SHUT_WR)
                     self.assertEqual(receive_digest(sink, PIPE // 2), sending.join())
@@ -273,7 +287,7 @@ class Ends(Clear):
         client, server = self.warm_session()
         with frozen_workers(self.daemon.process.pid):
             sending = Sending(server, PIPE // 2)
-            settle(server)
+            sending.settle()
             self.assertIsNotNone(sending.join())
             client.reset()
             server.shutdown(socket.SHUT_WR)  # later the daemon may have cut the connection
