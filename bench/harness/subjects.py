@@ -409,7 +409,11 @@ class Field:
                 return None
             with self.load(running, "sessions", "--count", HANDSHAKES, "--concurrency", 1,
                            "--resume") as load:
-                load.result(60)
+                try:
+                    load.result(60)
+                except BenchError as error:
+                    raise BenchError(f"{error}\nthe relay between them: {tap.failures}\n{subject.name}: "
+                                     f"{running.program.text()[-2000:]}") from None
             end = time.monotonic() + 5  # the tap's threads may be late
             while len(tap.hellos) < HANDSHAKES and time.monotonic() < end:
                 time.sleep(0.01)

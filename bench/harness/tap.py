@@ -90,13 +90,15 @@ def read_hello(data):
 
 
 class Tap:
-    """Passes connections on to a port of this machine. `hellos` grows by one for each handshake."""
+    """Passes connections on to a port of this machine. `hellos` grows by one for each handshake, and
+    `failures` for each connection that could not be passed on."""
 
     def __init__(self, port):
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.hellos = []
+        self.failures = []
 
     def __enter__(self):
         threading.Thread(target=self._accept, daemon=True).start()
@@ -109,9 +111,14 @@ class Tap:
         while True:
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
             except OSError:
-                return
+                return  # closed
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError as error:
+                self.failures.append(str(error))
+                client.close()
+                continue
             for ends in ((client, server, False), (server, client, True)):
                 threading.Thread(target=self._pass, args=ends, daemon=True).start()
 
