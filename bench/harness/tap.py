@@ -101,10 +101,15 @@ class Tap:
         self.failures = []
 
     def __enter__(self):
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *_):
+        # To close it is not enough: the thread would go on waiting, and the kernel may restart its call with
+        # the same number of a descriptor, which by then is another listener's.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
         self._listener.close()
 
     def _accept(self):
@@ -112,7 +117,7 @@ class Tap:
             try:
                 client, _ = self._listener.accept()
             except OSError:
-                return  # closed
+                return  # shut down
             try:
                 server = socket.create_connection(("127.0.0.1", self._target))
             except OSError as error:
