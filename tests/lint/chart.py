@@ -6,25 +6,21 @@ by its result before. Helm itself is in no package that the tests may use.
 
 import copy
 import hashlib
-import json
-import os
 import pathlib
 import re
-import shutil
-import subprocess
 
 import yaml
 
+import npm
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHART = ROOT / "conf" / "helm" / "starttls-proxy"
-NPM = pathlib.Path(os.environ.get("STARTTLS_NPM_PEERS") or ROOT / "build" / "npm-peers")
-ENGINE = NPM / "node_modules" / "@evertdespiegeleer" / "go-template"
 CHECKSUM = "{{ .Values.config | sha256sum }}"
 RELEASE = "mail-gateway"
 
 
 def is_here():
-    return ENGINE.is_dir() and shutil.which("node") is not None
+    return npm.are_here("@evertdespiegeleer/go-template")
 
 
 def read(name):
@@ -50,15 +46,9 @@ def render(all_values):
                  for path in sorted((CHART / "templates").iterdir()) if not path.name.startswith("_")}
     # Go's names of the fields of a chart begin with a capital letter.
     fields = {key[0].upper() + key[1:]: value for key, value in chart.items()}
-    request = {"templates": templates, "values": {
+    return npm.run("render.js", {"templates": templates, "values": {
         "Values": all_values, "Chart": fields,
-        "Release": {"Name": RELEASE, "Namespace": "mail", "Service": "Helm"}}}
-    done = subprocess.run(["node", ROOT / "tests" / "peers" / "npm" / "render.js"],
-                          input=json.dumps(request).encode(), capture_output=True, timeout=60, check=False,
-                          env={"PATH": os.environ["PATH"], "NODE_PATH": str(NPM / "node_modules")})
-    if done.returncode != 0:
-        raise AssertionError(done.stderr.decode())
-    return json.loads(done.stdout)
+        "Release": {"Name": RELEASE, "Namespace": "mail", "Service": "Helm"}}})
 
 
 def objects(changes=None, loader=yaml.SafeLoader):

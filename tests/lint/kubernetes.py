@@ -1,5 +1,5 @@
-"""Checks conf/kubernetes and conf/helm. The files are well-formed, and a name that one part uses exists in
-another. The program accepts the configurations in them.
+"""Checks conf/kubernetes and conf/helm. The objects fit the schemas of Kubernetes, and a name that one part uses
+exists in another. The program accepts the configurations in them.
 
     kubernetes.py BINARY MAKE_PKI
 """
@@ -20,6 +20,7 @@ import jsonschema
 import yaml
 
 import chart
+import npm
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "e2e"))
@@ -347,7 +348,51 @@ class Kustomize(unittest.TestCase):
                          [each["name"] for each in base["configMapGenerator"]])
 
 
-@unittest.skipUnless(chart.is_here(), f"no template engine in {chart.NPM}: run tests/peers/npm/fetch")
+@unittest.skipUnless(npm.are_here("kubernetes-models", "@kubernetes-models/prometheus-operator"), npm.MISSING)
+class Schemas(unittest.TestCase):
+    """Every object, against the schemas of Kubernetes and of the Prometheus operator."""
+
+    def check(self, objects):
+        for each, mistakes in zip(objects, npm.run("validate.js", objects), strict=True):
+            self.assertEqual(mistakes, [], (each["kind"], each["metadata"]["name"]))
+
+    def test_the_manifests_fit(self):
+        paths = [path for path in FOLDER.rglob("*.yaml") if path.name != "kustomization.yaml"]
+        self.assertGreater(len(paths), 8)
+        self.check(load(*paths))
+        self.check(kustomized("example"))
+
+    @unittest.skipUnless(chart.is_here(), npm.MISSING)
+    def test_the_chart_fits_with_all_of_its_switches(self):
+        self.check(chart.objects({}, Strict))
+        everything = {"tlsSecret": "mail-tls", "loginSecret": "mail-login", "env": [{"name": "A", "value": "b"}],
+                      "autoscaler": {"enabled": True}, "podMonitor": {"enabled": True}}
+        self.check(chart.objects(everything, Strict))
+
+    def test_mistakes_are_found(self):
+        container = ("spec", "template", "spec", "containers", 0)
+        wrong = {"type": (("spec", "replicas"), "two"),
+                 "required": (("spec", "selector"), {"matchLabels": {}, "matchExpressions": [{}]}),
+                 "/spec/template/spec/containers/0/readinesProbe: unknown field": (
+                     (*container, "readinesProbe"), {}),
+                 "/spec/template/spec/containers/0/securityContext/runAsUsr: unknown field": (
+                     (*container, "securityContext", "runAsUsr"), 65532),
+                 "/spec/template/metadata/labels/a": (("spec", "template", "metadata", "labels", "a"), 1),
+                 "/specs: unknown field": (("specs",), {}),
+                 "no schema for apps/v1 Deploymet": (("kind",), "Deploymet")}
+        objects = []
+        for place, value in wrong.values():
+            [changed] = [each for each in load("gateway.yaml") if each["kind"] == "Deployment"]
+            part = changed
+            for key in place[:-1]:
+                part = part[key]
+            part[place[-1]] = value
+            objects.append(changed)
+        for words, found in zip(wrong, npm.run("validate.js", objects), strict=True):
+            self.assertIn(words, "\n".join(found))
+
+
+@unittest.skipUnless(chart.is_here(), npm.MISSING)
 class Chart(unittest.TestCase):
     def kinds(self, changes):
         return {each["kind"] for each in chart.objects(changes, Strict)}
