@@ -31,6 +31,9 @@ import runtime  # pylint: disable=wrong-import-position
 FOLDER = ROOT / "conf" / "kubernetes"
 BINARY, MAKE_PKI = map(os.path.abspath, sys.argv[1:3])
 CONFIG = "/etc/starttls-proxy/starttls-proxy.toml"
+# Changes to the chart's values. With a PodMonitor the pods would have no annotations for Prometheus.
+SWITCHES = {"tlsSecret": "mail-tls", "loginSecret": "mail-login", "env": [{"name": "A", "value": 'a "b"'}],
+            "autoscaler": {"enabled": True}}
 
 
 class Strict(yaml.SafeLoader):
@@ -101,9 +104,7 @@ class Kubernetes(unittest.TestCase):
                  Manifest(kustomized("example"))]
         if chart.is_here():
             found.append(Manifest(chart.objects(loader=Strict)))
-            found.append(Manifest(chart.objects({
-                "tlsSecret": "mail-tls", "loginSecret": "mail-login", "env": [{"name": "A", "value": 'a "b"'}],
-                "autoscaler": {"enabled": True}}, Strict)))
+            found.append(Manifest(chart.objects(SWITCHES, Strict)))
         return found
 
     def test_every_object_has_kind_version_and_name(self):
@@ -365,9 +366,7 @@ class Schemas(unittest.TestCase):
     @unittest.skipUnless(chart.is_here(), npm.MISSING)
     def test_the_chart_fits_with_all_of_its_switches(self):
         self.check(chart.objects({}, Strict))
-        everything = {"tlsSecret": "mail-tls", "loginSecret": "mail-login", "env": [{"name": "A", "value": "b"}],
-                      "autoscaler": {"enabled": True}, "podMonitor": {"enabled": True}}
-        self.check(chart.objects(everything, Strict))
+        self.check(chart.objects({**SWITCHES, "podMonitor": {"enabled": True}}, Strict))
 
     def test_mistakes_are_found(self):
         container = ("spec", "template", "spec", "containers", 0)

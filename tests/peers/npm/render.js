@@ -1,14 +1,12 @@
-// Renders templates with Go's text/template. Standard input is JSON, {"templates": {NAME: TEXT}, "values": ANY};
-// the result is JSON, {NAME: TEXT}.
+// Renders templates with Go's text/template. The request is {"templates": {NAME: TEXT}, "values": ANY}, the answer
+// {NAME: TEXT}.
 "use strict";
 const { pathToFileURL } = require("url");
+const answer = require("./answer.js");
 
 globalThis.crypto ??= require("crypto").webcrypto; // Node.js 18 has it under this name only
 
-async function main() {
-  const chunks = [];
-  for await (const chunk of process.stdin) chunks.push(chunk);
-  const { templates, values } = JSON.parse(Buffer.concat(chunks).toString());
+answer(async ({ templates, values }) => {
   const engine = await import(pathToFileURL(require.resolve("@evertdespiegeleer/go-template")));
   const rendered = {};
   for (const [name, text] of Object.entries(templates)) {
@@ -18,10 +16,5 @@ async function main() {
       throw new Error(`${name}: ${error.message}`);
     }
   }
-  process.stdout.write(JSON.stringify(rendered), () => process.exit(0)); // the engine would run on
-}
-
-main().catch((error) => {
-  console.error(error.message);
-  process.exit(1);
+  return rendered;
 });

@@ -1,10 +1,11 @@
 // Checks objects against the schemas of Kubernetes, and a PodMonitor against the one of the Prometheus operator.
-// Standard input is JSON, an array of objects. The result is JSON: for each object an array of what is wrong with it.
+// The request is an array of objects, the answer an array of mistakes for each of them.
 //
 // The schemas are compiled functions that pass a field they do not know. So each object is watched meanwhile: the
 // functions ask for every field that they know, and a field that nobody asked for is a mistake.
 "use strict";
 const path = require("path");
+const answer = require("./answer.js");
 
 const modules = path.dirname(path.dirname(require.resolve("kubernetes-models")));
 
@@ -59,13 +60,4 @@ function mistakes(object) {
   return validate.errors.map((error) => `${error.instancePath}: ${error.keyword} ${JSON.stringify(error.params)}`);
 }
 
-async function main() {
-  const chunks = [];
-  for await (const chunk of process.stdin) chunks.push(chunk);
-  process.stdout.write(JSON.stringify(JSON.parse(Buffer.concat(chunks).toString()).map(mistakes)));
-}
-
-main().catch((error) => {
-  console.error(error.stack);
-  process.exit(1);
-});
+answer((objects) => objects.map(mistakes));
